@@ -1,0 +1,1 @@
+"""What the data promises: contracts as YAML, their drafting and their checking."""

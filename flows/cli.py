@@ -1,0 +1,213 @@
+"""The command line. Each command imports what it needs when it runs, so that help is instant."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+EPILOG = """\
+Exit codes: 0 done (whatever the gate decided); 1 unexpected error; 2 job file or arguments;
+3 source; 4 contract; 5 nothing to learn from; 6 training failed; 7 store; 8 MLflow;
+9 a server of `ui` did not start; 130 interrupted.
+"""
+
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on the last line.")
+JOB = click.argument("job", type=click.Path(path_type=Path))
+
+
+class Ostinato(click.Group):
+    """Turns our errors into their message and exit code."""
+
+    def invoke(self, context: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(context)
+        except Exception as error:
+            code = getattr(error, "exit_code", None)
+            if code is None or isinstance(error, click.ClickException | click.exceptions.Exit):
+                raise
+            click.echo(f"{type(error).__name__}: {error}", err=True)
+            if "--json" in sys.argv:
+                fault = {"error": type(error).__name__, "message": str(error), "exit_code": code}
+                click.echo(json.dumps(fault))
+            sys.exit(code)
+
+
+@click.group(cls=Ostinato, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ostinato")
+def main() -> None:
+    """Keep a recurrent model of a dataset trained, compared with its champion, and registered."""
+
+
+@main.command()
+@JOB
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a setting.")
+@JSON
+def run(job: Path, settings: tuple[str, ...], as_json: bool) -> None:
+    """Retrain JOB: six stages, of which only those that have to be are done."""
+    from flows.home import settle
+
+    settle()
+    overrides = parse_settings(settings)
+    from flows.job import load_job
+
+    load_job(job, overrides)
+    from flows.quiet import hush
+    from flows.retrain import retrain
+
+    hush()
+    outcome = retrain(str(job), overrides)
+    from dataclasses import asdict
+
+    if as_json:
+        click.echo(json.dumps(asdict(outcome)))
+        return
+    from flows.announce import summary
+
+    click.echo(summary(outcome))
+
+
+@main.command()
+@JOB
+@JSON
+def check(job: Path, as_json: bool) -> None:
+    """Do everything for JOB but training, and tell how long that will take."""
+    from flows.home import settle
+
+    settle()
+    from flows.check import check_job, lines
+    from flows.job import load_job
+
+    found = check_job(load_job(job))
+    click.echo(json.dumps(found) if as_json else lines(found))
+
+
+@main.command()
+@click.argument("data")
+@click.option("--target", help="Column to predict; guessed when left out.")
+@click.option("--name", help="Of the job; the data's own name when left out.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path(), help="Folder.")
+@click.option("--force", is_flag=True, help="Write over files that are there.")
+def init(data: str, target: str | None, name: str | None, output: Path, force: bool) -> None:
+    """Draft a job file and a contract from DATA (a file, glob, folder or s3:// URI)."""
+    from flows.init import draft_files
+
+    for path in draft_files(data, target=target, name=name, folder=output, force=force):
+        click.echo(f"wrote {path}")
+    click.echo("Review both, then: ostinato check, ostinato run")
+
+
+@main.command()
+@click.argument("jobs", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--prefect-port", type=int, default=4200, show_default=True)
+@click.option("--mlflow-port", type=int, default=5000, show_default=True)
+def ui(jobs: tuple[Path, ...], prefect_port: int, mlflow_port: int) -> None:
+    """Serve JOBS with the Prefect and MLflow pages on 127.0.0.1 until Ctrl-C.
+
+    Without JOBS, every job file in deployments/jobs is served.
+    """
+    from flows.ui import serve_pages
+
+    found = jobs or tuple(sorted(Path("deployments/jobs").glob("*.yaml")))
+    sys.exit(serve_pages(found, prefect_port=prefect_port, mlflow_port=mlflow_port, say=click.echo))
+
+
+@main.command()
+@click.option("--store", "uri", default=".ostinato/store", show_default=True, help="Folder or URI.")
+@JSON
+def artifacts(uri: str, as_json: bool) -> None:
+    """List what the store holds."""
+    from tasks.housekeeping import list_artifacts
+    from tasks.store import StoreConfig, open_store
+
+    rows = list_artifacts(open_store(StoreConfig(uri=uri)))
+    click.echo(json.dumps(rows) if as_json else table(rows, "the store is empty"))
+
+
+@main.command()
+@click.option("--store", "uri", default=".ostinato/store", show_default=True, help="Folder or URI.")
+@click.option("--yes", is_flag=True, help="Delete; without it nothing is touched.")
+@click.option("--keep", default=3, show_default=True, help="Newest versions kept beside aliases.")
+@JSON
+def prune(uri: str, yes: bool, keep: int, as_json: bool) -> None:
+    """Show what no live version refers to, and with --yes delete it."""
+    from flows.home import settle
+
+    settle()
+    from tasks.housekeeping import delete, find_dead
+    from tasks.store import StoreConfig, open_store
+
+    store = open_store(StoreConfig(uri=uri))
+    dead = find_dead(store, keep=keep)
+    if yes:
+        delete(store, dead)
+    if as_json:
+        click.echo(json.dumps({"deleted": yes, "artifacts": dead}))
+        return
+    click.echo(table(dead, "nothing to delete: everything is in use"))
+    if dead and not yes:
+        click.echo("Nothing was deleted: this was a dry run. Delete with: ostinato prune --yes")
+
+
+@main.command()
+@click.option("--check", "only_check", is_flag=True, help="Fail when the file is out of date.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("deployments/job.schema.json"),
+    show_default=True,
+)
+def schema(output: Path, only_check: bool) -> None:
+    """Write the JSON schema of job files, with which editors complete and check them."""
+    from flows.job import schema_text
+    from tasks.errors import JobError
+
+    text = schema_text()
+    if only_check and (not output.exists() or output.read_text(encoding="utf-8") != text):
+        raise JobError.of(f"{output} is out of date", mend="run: ostinato schema")
+    if not only_check:
+        output.write_text(text, encoding="utf-8")
+        click.echo(f"wrote {output}")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path(".ostinato/data"))
+def demo(folder: Path) -> None:
+    """Write the demonstration's Parquet files: digits and a share's prices."""
+    from flows.demo import write_demo_data
+
+    for path in write_demo_data(folder):
+        click.echo(f"data: {path}")
+
+
+def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
+    """Read KEY=VALUE pairs, values as in YAML."""
+    import yaml
+
+    pairs = {}
+    for setting in settings:
+        key, sign, value = setting.partition("=")
+        if not sign:
+            raise click.BadParameter(f"'{setting}' is not KEY=VALUE", param_hint="--set")
+        pairs[key.strip()] = yaml.safe_load(value)
+    return pairs
+
+
+def table(rows: list[Mapping[str, Any]] | list[dict[str, Any]], empty: str) -> str:
+    """Lay out rows under their keys."""
+    if not rows:
+        return empty
+    names = list(rows[0])
+    cells = [names, *[[str(row[name]) for name in names] for row in rows]]
+    widths = [max(len(line[place]) for line in cells) for place in range(len(names))]
+    pad: Callable[[list[str]], str] = lambda line: "  ".join(  # noqa: E731 - one use
+        cell.ljust(width) for cell, width in zip(line, widths, strict=True)
+    ).rstrip()
+    return "\n".join(pad(line) for line in cells)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""The job: one file that says where the data is, what is predicted from it, and when.
+
+It only composes: each section is defined beside what it configures. Reading a job file turns
+every fault into one sentence with the key, the value and the mend.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from models.features import InputConfig, Layout, TargetConfig, WindowConfig
+from models.features.split import SplitConfig
+from models.learning import TrainingConfig
+from models.networks import ModelConfig
+from tasks.errors import JobError
+from tasks.gate import GateConfig
+from tasks.ingest import SourceConfig
+from tasks.store import StoreConfig
+
+SETTINGS: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScheduleConfig:
+    """When the job runs by itself, while `ostinato ui` or a worker is up."""
+
+    __pydantic_config__: ClassVar = SETTINGS
+
+    cron: str
+    """Minute, hour, day, month, weekday: "0 3 * * *" is every night at three."""
+    timezone: str = "UTC"
+    """Name in the IANA database, such as Europe/Vienna."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no schedule."""
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        if len(self.cron.split()) != 5:
+            raise ValueError(f"cron: '{self.cron}' does not have five fields, such as '0 3 * * *'")
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(
+                f"timezone: '{self.timezone}' is not known; write it as Europe/Vienna"
+            ) from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A recurring retraining. `name`, `source`, `inputs` and `target` are enough."""
+
+    __pydantic_config__: ClassVar = SETTINGS
+
+    name: str
+    """Names the registered model, the experiment and the runs."""
+    source: SourceConfig
+    """Where the data is."""
+    inputs: tuple[InputConfig, ...]
+    """What is read from it: one input."""
+    target: TargetConfig
+    """What is predicted."""
+    window: WindowConfig | None = None
+    """How a long series is cut; leave it out where each row holds its own sequence."""
+    contract: str | None = None
+    """File with the contract; when left out, one is drafted from the data on the first run."""
+    split: SplitConfig = field(default_factory=SplitConfig)
+    """Which rows train, validate and test."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The network."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """How it learns."""
+    gate: GateConfig = field(default_factory=GateConfig)
+    """What a challenger has to show before it serves."""
+    store: StoreConfig = field(default_factory=StoreConfig)
+    """Where artifacts are kept."""
+    schedule: ScheduleConfig | None = None
+    """When it runs by itself."""
+
+    def __post_init__(self) -> None:
+        """Refuse sections that do not fit each other."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", self.name):
+            raise ValueError(
+                f"name: '{self.name}' is not a name; use letters, digits, - and _ (at most 63)"
+            )
+        if len(self.inputs) != 1:
+            raise ValueError(
+                f"inputs: found {len(self.inputs)} inputs, expected one; "
+                "list several channels of a series under one `column`"
+            )
+        if self.window and self.inputs[0].kind != "series":
+            raise ValueError("window: only a series is cut into windows; remove it")
+        if self.window and self.source.time is None:
+            raise ValueError("window: a series needs source.time, the column that orders it")
+        if not self.window and self.target.column in self.inputs[0].columns:
+            raise ValueError(
+                f"target.column: '{self.target.column}' is also an input, so it would answer itself"
+            )
+
+    @property
+    def layout(self) -> Layout:
+        """The columns that make the sequences."""
+        return Layout(
+            input=self.inputs[0],
+            window=self.window,
+            time=self.source.time,
+            entity=self.source.entity,
+        )
+
+    @property
+    def needed(self) -> list[str]:
+        """The columns that the job reads."""
+        group = [self.split.group] if self.split.group else []
+        time = [self.source.time] if self.source.time else []
+        names = [*self.layout.raw_columns, *time, self.target.column, *group]
+        return list(dict.fromkeys(names))
+
+    @property
+    def contract_path(self) -> str:
+        """Where the contract is, or will be drafted."""
+        return self.contract or f".ostinato/contracts/{self.name}.yaml"
+
+
+ADAPTER: TypeAdapter[Job] = TypeAdapter(Job)
+
+
+def load_job(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
+    """Read a job file.
+
+    Args:
+        path: the file.
+        overrides: values by dotted key, such as {"training.epochs": 3}, that replace the file's.
+
+    Raises:
+        JobError: one line for every fault.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise JobError.of(
+            f"job file {path} cannot be read: {error.strerror}",
+            mend="correct the path, or draft one with `ostinato init DATA`",
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise JobError.of(f"job file {path} is not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise JobError.of(
+            f"job file {path} holds {type(raw).__name__}, expected keys such as name and source",
+            mend="draft one with `ostinato init DATA`",
+        )
+    for key, value in (overrides or {}).items():
+        override(raw, key, value)
+    try:
+        return ADAPTER.validate_python(raw)
+    except ValidationError as error:
+        faults = [explain(dict(fault)) for fault in error.errors()]
+        raise JobError("\n".join([f"job file {path} is not valid:", *faults])) from error
+
+
+def override(raw: dict[str, Any], key: str, value: object) -> None:
+    """Set a value by its dotted key."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        raw = raw.setdefault(parent, {})
+        if not isinstance(raw, dict):
+            raise JobError.of(f"{key}: '{parent}' is not a section", mend="see the job's schema")
+    raw[last] = value
+
+
+def explain(fault: dict[str, Any]) -> str:
+    """Turn one fault of pydantic's into key, value and mend."""
+    location = [part for part in fault["loc"] if part not in {"str", "tuple[str, ...]"}]
+    key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
+    found, context = fault["input"], fault.get("ctx", {})
+    match fault["type"]:
+        case "missing":
+            return f"  {key} is missing; give it a value"
+        case "unexpected_keyword_argument" | "extra_forbidden":
+            known = known_keys(location[:-1])
+            return f"  {key} is not a key{suggestion(str(location[-1]), known)}"
+        case "literal_error":
+            choices = re.findall(r"'([^']*)'", context["expected"])
+            word = str(location[-1])
+            return f"  {key}: {found!r} is not a {word}{suggestion(str(found), choices)}"
+        case "value_error":
+            prefix = (
+                f"{key}." if key and not re.match(r"^\S+ is not a", str(context["error"])) else ""
+            )
+            text = str(context["error"])
+            return (
+                f"  {prefix}{text}" if re.match(r"^\w+( and \w+)?: ", text) else f"  {key}: {text}"
+            )
+        case _:
+            return f"  {key}: {found!r} is not valid: {fault['msg'].lower()}"
+
+
+def suggestion(word: str, choices: list[str]) -> str:
+    """Say which choices there are, the likeliest alone when one is near."""
+    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; choose one of {', '.join(choices)}" if choices else ""
+
+
+def known_keys(location: list[Any]) -> list[str]:
+    """Name the keys of the section at this place."""
+    schema = ADAPTER.json_schema()
+    node: dict[str, Any] = schema
+    for part in location:
+        node = resolve(node, schema)
+        node = node["items"] if isinstance(part, int) else node.get("properties", {}).get(part, {})
+    return list(resolve(node, schema).get("properties", {}))
+
+
+def resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Follow references and optional sections of a JSON schema."""
+    for option in node.get("anyOf", []):
+        if option.get("type") != "null":
+            node = option
+            break
+    while "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    return node
+
+
+def schema_text() -> str:
+    """Write the JSON schema of a job file, which editors use to help."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Ostinato job",
+        **ADAPTER.json_schema(),
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def flat_params(job: Job) -> dict[str, str]:
+    """Write every setting under its dotted key, as MLflow shows parameters."""
+
+    def walk(prefix: str, node: object) -> dict[str, str]:
+        if isinstance(node, dict):
+            return {
+                name: text
+                for key, value in node.items()
+                for name, text in walk(f"{prefix}.{key}" if prefix else key, value).items()
+            }
+        return {prefix: json.dumps(node) if isinstance(node, list) else str(node)}
+
+    return walk("", ADAPTER.dump_python(job, mode="json", exclude_none=True))
+
+
+def job_text(job: Job) -> str:
+    """Write the whole job as JSON, defaults included."""
+    return ADAPTER.dump_json(job, exclude_none=True).decode()

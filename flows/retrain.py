@@ -1,0 +1,76 @@
+"""Retrain: from the newest data to a challenger that replaces the champion if it is better."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.announce import announce
+from flows.home import artifact_root
+from flows.job import Job, flat_params, job_text, load_job
+from tasks.artifacts import Outcome
+from tasks.evaluate import evaluate
+from tasks.featurize import featurize
+from tasks.ingest import ingest
+from tasks.register import register
+from tasks.train import train
+from tasks.validate import validate
+
+
+def run_name() -> str:
+    """Name a run after its job and its start."""
+    start = flow_run.scheduled_start_time
+    return f"{Path(flow_run.parameters['job_file']).stem}-{start:%Y%m%d-%H%M%S}"
+
+
+@flow(name="retrain", flow_run_name=run_name, persist_result=False)
+def retrain(job_file: str, overrides: dict[str, Any] | None = None) -> Outcome:
+    """Train a challenger on the newest data, and let it replace the champion if it is better.
+
+    Args:
+        job_file: Path of the job file, from the folder where the worker runs.
+        overrides: Settings that replace the file's in this run, by dotted key, such as
+            {"training.epochs": 3}.
+    """
+    return retrain_job(load_job(Path(job_file), overrides))
+
+
+def retrain_job(job: Job) -> Outcome:
+    """Take the six steps for a job that is read."""
+    began = time.perf_counter()
+    snapshot = ingest(job.source, job.store)
+    accepted = validate(
+        snapshot,
+        name=job.name,
+        contract_path=job.contract_path,
+        needed=job.needed,
+        target=job.target.column,
+        store=job.store,
+    )
+    features = featurize(
+        snapshot, accepted, layout=job.layout, target=job.target, split=job.split, store=job.store
+    )
+    candidate = train(features, model=job.model, training=job.training, store=job.store)
+    report = evaluate(
+        candidate,
+        name=job.name,
+        features=features,
+        snapshot=snapshot,
+        gate=job.gate,
+        store=job.store,
+    )
+    version = register(
+        report,
+        snapshot=snapshot,
+        features=features,
+        candidate=candidate,
+        name=job.name,
+        params=flat_params(job),
+        job_text=job_text(job),
+        artifact_root=artifact_root(),
+        store=job.store,
+    )
+    artifacts = (snapshot, accepted, features, candidate, report)
+    return announce(job, version, artifacts=artifacts, seconds=time.perf_counter() - began)

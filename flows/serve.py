@@ -1,0 +1,38 @@
+"""Serve the retrain flow for some job files: `python -m flows.serve JOB...`."""
+
+import sys
+from pathlib import Path
+from typing import cast
+
+from prefect import serve
+from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Cron
+from prefect.types.entrypoint import EntrypointType
+
+from flows.job import load_job
+from flows.retrain import retrain
+
+
+def deployment_of(path: Path) -> RunnerDeployment:
+    """Describe the deployment of one job file: its parameters and its schedule."""
+    job = load_job(path)
+    schedule = Cron(job.schedule.cron, timezone=job.schedule.timezone) if job.schedule else None
+    deployment = retrain.to_deployment(
+        name=job.name,
+        parameters={"job_file": str(path), "overrides": {}},
+        schedule=schedule,
+        tags=["ostinato", job.inputs[0].kind, job.target.kind],
+        description=f"Retrain {job.name} from {job.source.uri}.",
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        concurrency_limit=1,
+    )
+    return cast("RunnerDeployment", deployment)
+
+
+def main(paths: list[str]) -> None:
+    """Serve until the process is ended."""
+    serve(*[deployment_of(Path(path)) for path in paths])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,138 @@
+"""A finished model on disk: `bundle.json` and `network.safetensors`, and its answers to raw rows.
+
+The same class answers in the gate, in batch scoring and behind MLflow's server: one row in, one
+row out, in the same order; a row that cannot be read gets its reason and leaves the others alone.
+Shapes: R rows of the table, S of them readable, O outputs.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from safetensors.torch import load_file, save_file
+
+from models.errors import BundleError
+from models.features.featurizer import Featurizer, from_json, to_json
+from models.features.steps import Floats, Steps
+from models.learning import TrainingConfig
+from models.learning.batches import to_device
+from models.learning.loop import predict
+from models.networks import ModelConfig
+from models.networks.network import Network
+
+FORMAT = 1
+"""Raised when an older program could not read what this one writes."""
+
+READABLE = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A featurizer and the network that was trained behind it."""
+
+    featurizer: Featurizer
+    network: Network
+    model: ModelConfig
+
+    def predict(
+        self, frame: pl.DataFrame, rows: np.ndarray[Any, Any] | None = None
+    ) -> pl.DataFrame:
+        """Answer raw rows.
+
+        Args:
+            frame: the source's columns; the target is not needed.
+            rows: answer for these rows only; for a window, the others are its past.
+
+        Returns:
+            `prediction`, `status` ("ok", or why there is no prediction), and for classes
+            `probability` of the prediction and `probabilities` in the order of the classes.
+
+        Raises:
+            UnlearnableError: a column is missing or of the wrong type.
+        """
+        steps = self.featurizer.transform(frame)
+        chosen = np.arange(len(frame)) if rows is None else rows
+        errors = [steps.errors_R[row] for row in chosen]
+        readable = np.array([error is None for error in errors], bool)
+        outputs_SO = self.outputs(steps, chosen[readable])
+        status = [error or READABLE for error in errors]
+        return self.answers(outputs_SO, readable, status)
+
+    def outputs(self, steps: Steps, rows_S: np.ndarray[Any, Any]) -> Floats:
+        """Run the network over these rows."""
+        if not len(rows_S):
+            return np.empty((0, self.featurizer.target.outputs), np.float32)
+        sequences = to_device(
+            steps.values_NC,
+            starts_S=steps.starts_R[rows_S],
+            stops_S=steps.stops_R[rows_S],
+            targets_S=np.zeros(len(rows_S), np.float32),
+            device=next(self.network.parameters()).device,
+        )
+        config = TrainingConfig(precision="fp32")
+        return np.asarray(predict(self.network, sequences, config).cpu().numpy())
+
+    def answers(
+        self, outputs_SO: Floats, readable: np.ndarray[Any, Any], status: list[str]
+    ) -> pl.DataFrame:
+        """Lay the outputs out as a table with a row for every row, readable or not."""
+        place = np.cumsum(readable) - 1
+        index = pl.Series(np.where(readable, place, -1)).replace(-1, None)
+        target = self.featurizer.target
+        if not target.classes:
+            predictions = target.decode(outputs_SO[:, 0])
+            return pl.DataFrame({"prediction": predictions.gather(index), "status": status})
+        probabilities = torch.from_numpy(outputs_SO).double().softmax(dim=1).numpy()
+        best = probabilities.argmax(axis=1) if len(probabilities) else np.empty(0, np.int64)
+        columns: Mapping[str, pl.Series] = {
+            "prediction": target.decode(best),
+            "probability": pl.Series(probabilities[np.arange(len(best)), best], dtype=pl.Float64),
+            "probabilities": pl.Series(probabilities).cast(pl.List(pl.Float64)),
+        }
+        return pl.DataFrame(
+            {name: column.gather(index) for name, column in columns.items()} | {"status": status}
+        )
+
+
+def save(bundle: Bundle, folder: Path) -> None:
+    """Write the bundle; equal bundles give equal bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = {
+        "format": FORMAT,
+        "featurizer": to_json(bundle.featurizer),
+        "model": asdict(bundle.model),
+    }
+    text = json.dumps(spec, indent=2, ensure_ascii=False)
+    (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
+    tensors = {
+        name: tensor.cpu().contiguous() for name, tensor in bundle.network.state_dict().items()
+    }
+    save_file(tensors, folder / "network.safetensors")
+
+
+def load(folder: Path) -> Bundle:
+    """Read a bundle.
+
+    Raises:
+        BundleError: the folder holds none, or one of a newer format.
+    """
+    try:
+        spec = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        raise BundleError(f"{folder} holds no model: {error}") from error
+    if spec["format"] != FORMAT:
+        raise BundleError(
+            f"{folder} has format {spec['format']}, this version reads {FORMAT}; "
+            "install the version of ostinato that wrote it"
+        )
+    featurizer = from_json(spec["featurizer"])
+    model = ModelConfig(**spec["model"])
+    network = Network(model, channels=featurizer.channels, outputs=featurizer.target.outputs)
+    network.load_state_dict(load_file(folder / "network.safetensors"))
+    network.eval()
+    return Bundle(featurizer, network, model)

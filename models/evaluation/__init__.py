@@ -1,0 +1,1 @@
+"""What a model is judged by: metrics, their uncertainty, and cheap strong baselines."""

@@ -1,0 +1,166 @@
+"""Cheap answers that a network has to beat, from the same sequences.
+
+For classes: the most frequent one, and logistic regression. For numbers: the training mean, the
+last value seen, the value one season ago, and ridge regression. Regressions see the last steps as
+they are where sequences are short, else each channel's mean, spread, extremes and last value.
+Shapes: S sequences, C channels, F features.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.evaluation.metrics import Answers
+
+MAX_FLAT = 2_000
+"""Features up to which steps are laid side by side."""
+
+MAX_ROWS = 50_000
+"""Training rows that a regression sees at most; the newest ones."""
+
+
+class Rows(NamedTuple):
+    """The sequences of one split and their answers."""
+
+    values_NC: NDArray[np.float32]
+    starts_S: NDArray[np.int64]
+    stops_S: NDArray[np.int64]
+    target_S: NDArray[np.float64]
+    """Codes of classes, or numbers in the target's unit."""
+
+    def newest(self, count: int) -> "Rows":
+        """Take the last rows."""
+        return Rows(
+            self.values_NC, self.starts_S[-count:], self.stops_S[-count:], self.target_S[-count:]
+        )
+
+
+def describe(rows: Rows, *, flat_steps: int) -> NDArray[np.float64]:
+    """Turn each sequence into a fixed number of features, [S, F]."""
+    channels = rows.values_NC.shape[1]
+    if 0 < flat_steps * channels <= MAX_FLAT:
+        index = rows.stops_S[:, None] - flat_steps + np.arange(flat_steps)
+        inside = index >= rows.starts_S[:, None]
+        steps = rows.values_NC[np.maximum(index, 0)] * inside[:, :, None]
+        return np.asarray(steps.reshape(len(index), -1), np.float64)
+    ends = zip(rows.starts_S, rows.stops_S, strict=True)
+    return np.stack([summary(rows.values_NC[start:stop]) for start, stop in ends])
+
+
+def summary(steps_NC: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean, spread, extremes and last value of each channel."""
+    parts = (
+        steps_NC.mean(0),
+        steps_NC.std(0),
+        steps_NC.min(0),
+        steps_NC.max(0),
+        steps_NC[-1],
+    )
+    return np.concatenate(parts).astype(np.float64)
+
+
+def flat_length(rows: Rows) -> int:
+    """Count the steps to lay side by side: those of the longest sequence."""
+    return int((rows.stops_S - rows.starts_S).max())
+
+
+def majority(training: Rows, test: Rows, classes: int) -> Answers:
+    """Answer the most frequent class, with the classes' shares as probabilities."""
+    counts = np.bincount(training.target_S.astype(np.int64), minlength=classes)
+    shares = counts / counts.sum()
+    probabilities = np.tile(shares, (len(test.target_S), 1))
+    return classified(probabilities, np.arange(classes), test, classes)
+
+
+def logistic(training: Rows, test: Rows, classes: int) -> Answers:
+    """Logistic regression on standardised features, scikit-learn's defaults."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    steps = flat_length(training)
+    newest = training.newest(MAX_ROWS)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    model.fit(describe(newest, flat_steps=steps), newest.target_S)
+    probabilities = model.predict_proba(describe(test, flat_steps=steps))
+    return classified(probabilities, model.classes_.astype(np.int64), test, classes)
+
+
+def classified(
+    probabilities: NDArray[np.float64], known: NDArray[np.int64], test: Rows, classes: int
+) -> Answers:
+    """Turn probabilities of the known classes into answers."""
+    full = np.zeros((len(probabilities), classes))
+    full[:, known] = probabilities
+    return answers_of(full, test.target_S)
+
+
+def answers_of(probabilities_SK: NDArray[np.float64], truth_S: NDArray[np.float64]) -> Answers:
+    """Answer with the likeliest class; a row of NaN gives no answer."""
+    silent = np.isnan(probabilities_SK).any(axis=1)
+    best = np.where(silent, np.nan, probabilities_SK.argmax(axis=1))
+    codes = np.maximum(truth_S, 0).astype(np.int64)
+    chance = np.where(truth_S < 0, 0.0, probabilities_SK[np.arange(len(codes)), codes])
+    return Answers(truth_S, best, chance, probabilities_SK.shape[1])
+
+
+def numbered(answer_S: NDArray[np.float64], test: Rows) -> Answers:
+    """Wrap answers that are numbers."""
+    return Answers(test.target_S, answer_S, np.full(len(answer_S), np.nan), 0)
+
+
+def mean(training: Rows, test: Rows) -> Answers:
+    """Answer the mean of the training rows."""
+    return numbered(np.full(len(test.target_S), training.target_S.mean()), test)
+
+
+def ridge(training: Rows, test: Rows) -> Answers:
+    """Ridge regression, its strength chosen by leave-one-out."""
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    steps = flat_length(training)
+    newest = training.newest(MAX_ROWS)
+    model = make_pipeline(StandardScaler(), RidgeCV(alphas=(0.1, 1.0, 10.0, 100.0, 1000.0)))
+    model.fit(describe(newest, flat_steps=steps), newest.target_S)
+    return numbered(model.predict(describe(test, flat_steps=steps)), test)
+
+
+def answer_all(
+    training: Rows,
+    test: Rows,
+    *,
+    classes: int,
+    past: Mapping[str, NDArray[np.float64]],
+) -> dict[str, Answers]:
+    """Let every baseline that fits the target answer the test rows.
+
+    Args:
+        training: what the regressions learn from.
+        test: the rows to answer.
+        classes: 0 for a number.
+        past: for a forecast, answers taken from the target's own past, by name.
+    """
+    if classes:
+        return {
+            "majority": majority(training, test, classes),
+            "logistic regression": logistic(training, test, classes),
+            **{name: from_past(values, test, classes) for name, values in past.items()},
+        }
+    return {
+        "mean": mean(training, test),
+        "ridge regression": ridge(training, test),
+        **{name: numbered(values, test) for name, values in past.items()},
+    }
+
+
+def from_past(values: NDArray[np.float64], test: Rows, classes: int) -> Answers:
+    """Answer with a class of the past, certain of it but for a small share."""
+    certain = np.full((len(values), classes), 0.1 / max(classes - 1, 1))
+    known = values >= 0
+    certain[np.flatnonzero(known), values[known].astype(np.int64)] = 0.9
+    certain[~known] = 1.0 / classes
+    return answers_of(certain, test.target_S)

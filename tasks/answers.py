@@ -1,0 +1,142 @@
+"""What models and baselines answer to the test rows, as codes or numbers that can be scored.
+
+Shapes: R test rows.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.bundle import Bundle
+from models.evaluation.baselines import Rows, answer_all
+from models.evaluation.metrics import Answers
+from models.features.featurizer import Featurizer
+from models.features.series import line_up, row_ahead
+from models.features.split import TEST, TRAINING
+from models.features.target import to_numbers
+from tasks.features_files import map_steps
+from tasks.rows import row_frames, scan_rows
+
+
+class TestRows(NamedTuple):
+    """The rows that a model is judged on."""
+
+    rows_R: NDArray[np.int64]
+    """Their places in the snapshot."""
+    truth_R: NDArray[np.float64]
+    """Codes of their classes, or their numbers."""
+    times: pl.Series | None
+    """The time of each answer, where the source has one."""
+
+
+def load_test(rows_dir: Path, features_dir: Path, featurizer: Featurizer) -> TestRows:
+    """Load the test rows and their answers."""
+    table = pl.read_parquet(features_dir / "sequences.parquet").filter(pl.col("split") == TEST)
+    time = featurizer.layout.time
+    columns = [featurizer.target.column, *([time] if time else [])]
+    answers = scan_rows(rows_dir).select(list(dict.fromkeys(columns))).collect()
+    return TestRows(
+        rows_R=table["row"].to_numpy(),
+        truth_R=truth_of(table, answers[featurizer.target.column], featurizer),
+        times=answers[time].gather(table["answer_row"]) if time else None,
+    )
+
+
+def truth_of(
+    table: pl.DataFrame, answers: pl.Series, featurizer: Featurizer
+) -> NDArray[np.float64]:
+    """Answers of these sequences: codes of classes, or numbers in the target's unit."""
+    if featurizer.target.classes:
+        return table["target"].cast(pl.Float64).to_numpy()
+    return to_numbers(answers.gather(table["answer_row"]))
+
+
+def answers_by(bundle: Bundle, rows_dir: Path, test: TestRows) -> Answers:
+    """Let a model answer the raw test rows, the way it serves."""
+    layout = bundle.featurizer.layout
+    if layout.window:
+        frame = scan_rows(rows_dir).select(layout.raw_columns).collect(engine="streaming")
+        answered = bundle.predict(frame, test.rows_R)
+    else:
+        parts, seen = [], 0
+        for frame in row_frames(rows_dir, layout.raw_columns):
+            here = test.rows_R[(test.rows_R >= seen) & (test.rows_R < seen + len(frame))] - seen
+            if len(here):
+                parts.append(bundle.predict(frame[here]))
+            seen += len(frame)
+        answered = pl.concat(parts)
+    return as_answers(answered, test, bundle.featurizer)
+
+
+def as_answers(answered: pl.DataFrame, test: TestRows, featurizer: Featurizer) -> Answers:
+    """Turn a model's table into codes or numbers."""
+    classes = featurizer.target.classes
+    if not classes:
+        missing = np.full(len(test.truth_R), np.nan)
+        return Answers(test.truth_R, to_numbers(answered["prediction"]), missing, 0)
+    codes = featurizer.target.encode(answered["prediction"]).astype(np.float64)
+    true_code = pl.Series(np.maximum(test.truth_R, 0).astype(np.int64))
+    table = answered.with_columns(code=true_code)
+    chance = table.select(pl.col("probabilities").list.get(pl.col("code"))).to_series()
+    chances = np.where(test.truth_R < 0, 0.0, to_numbers(chance))
+    return Answers(test.truth_R, codes, chances, len(classes))
+
+
+def baseline_answers(
+    rows_dir: Path, features_dir: Path, featurizer: Featurizer, *, season: int
+) -> dict[str, Answers]:
+    """Let the baselines learn from the training sequences and answer the test rows."""
+    table = pl.read_parquet(features_dir / "sequences.parquet")
+    answers = scan_rows(rows_dir).select(featurizer.target.column).collect().to_series()
+    values = map_steps(features_dir)
+
+    def rows_of(split: int) -> Rows:
+        part = table.filter((pl.col("split") == split) & pl.col("target").is_finite())
+        if split == TRAINING and featurizer.target.classes:
+            part = part.filter(pl.col("target") >= 0)
+        truth = truth_of(part, answers, featurizer)
+        return Rows(values, part["start"].to_numpy(), part["stop"].to_numpy(), truth)
+
+    test = table.filter(pl.col("split") == TEST)
+    return answer_all(
+        rows_of(TRAINING),
+        rows_of(TEST),
+        classes=len(featurizer.target.classes),
+        past=past_answers(rows_dir, test, answers, featurizer, season=season),
+    )
+
+
+def past_answers(
+    rows_dir: Path,
+    test: pl.DataFrame,
+    answers: pl.Series,
+    featurizer: Featurizer,
+    *,
+    season: int,
+) -> dict[str, NDArray[np.float64]]:
+    """Answer each forecast with the target's last known value, and with last season's."""
+    layout = featurizer.layout
+    if layout.window is None or layout.window.horizon == 0:
+        return {}
+    keys = [name for name in (layout.entity, layout.time) if name]
+    frame = scan_rows(rows_dir).select(keys or [featurizer.target.column]).collect()
+    line = line_up(frame, layout)
+    naive = {"last value": 0}
+    if season > 1:
+        seasons = -(-layout.window.horizon // season)
+        naive["seasonal naive"] = layout.window.horizon - season * seasons
+    known = (
+        featurizer.target.encode(answers).astype(np.float64)
+        if featurizer.target.classes
+        else to_numbers(answers)
+    )
+    past = {}
+    for name, offset in naive.items():
+        source = row_ahead(line, offset)[test["row"].to_numpy()]
+        past[name] = np.where(source >= 0, known[np.maximum(source, 0)], np.nan)
+    if featurizer.target.classes:
+        return {name: np.nan_to_num(values, nan=-1.0) for name, values in past.items()}
+    return past

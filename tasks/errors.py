@@ -1,0 +1,120 @@
+"""Everything that can go wrong, in one tree; each leaf says who has to do something about it.
+
+    OstinatoError           exit
+      JobError               2    the job file: its owner edits it
+      SourceError            3    the source: missing, empty, damaged or not what it was said to be
+      ContractError          4    the data breaks its contract
+      DataError              5    the data keeps its contract, but no model can be learned from it
+      TrainingError          6    learning failed: a loss that is not finite
+      StoreError             7    the store: full, forbidden or damaged
+        LeaseHeldError       7    another trainer is at work on the same model (transient)
+      RegistryError          8    MLflow refused
+        RegistryDownError    8    MLflow could not be reached (transient)
+      PagesError             9    a server of `ostinato ui` did not start
+
+A message has four parts: what was refused, where, what was found against what was expected, and
+the mend. Transient errors may vanish by themselves and are retried; the others fail at once.
+"""
+
+import errno
+from typing import Self
+
+
+class OstinatoError(Exception):
+    """The root: an error whose message is meant for the user."""
+
+    exit_code = 1
+    transient = False
+
+    @classmethod
+    def of(cls, what: str, *, found: str | None = None, mend: str | None = None) -> Self:
+        """Build the message from its parts, one a line."""
+        lines = [what]
+        if found:
+            lines.append(found)
+        if mend:
+            lines.append(f"Mend: {mend}")
+        return cls("\n".join(lines))
+
+
+class JobError(OstinatoError):
+    """The job file is not valid."""
+
+    exit_code = 2
+
+
+class SourceError(OstinatoError):
+    """The source cannot be read."""
+
+    exit_code = 3
+
+
+class ContractError(OstinatoError):
+    """The data breaks its contract."""
+
+    exit_code = 4
+
+
+class DataError(OstinatoError):
+    """No model can be learned from the data."""
+
+    exit_code = 5
+
+
+class TrainingError(OstinatoError):
+    """Learning failed."""
+
+    exit_code = 6
+
+
+class StoreError(OstinatoError):
+    """The store cannot be read or written."""
+
+    exit_code = 7
+
+    @classmethod
+    def from_os(cls, error: OSError, *, where: str) -> Self:
+        """Say what the operating system's refusal means for the store at `where`."""
+        mends = {
+            errno.ENOSPC: "free some space (`ostinato prune` shows what can go), then run again",
+            errno.EDQUOT: "free some space (`ostinato prune` shows what can go), then run again",
+            errno.EACCES: "give this user the right to write there, or set store.uri",
+            errno.EROFS: "set store.uri to a place that can be written",
+        }
+        mend = mends.get(error.errno or 0, "see the cause above, then run again")
+        return cls.of(
+            f"the store cannot write to {where}: {error.strerror or error}",
+            found="Nothing was published; what was finished before stays.",
+            mend=mend,
+        )
+
+
+class LeaseHeldError(StoreError):
+    """Another trainer holds the lease on this model's checkpoints."""
+
+    transient = True
+
+
+class RegistryError(OstinatoError):
+    """MLflow refused a request."""
+
+    exit_code = 8
+
+
+class RegistryDownError(RegistryError):
+    """MLflow could not be reached."""
+
+    transient = True
+
+
+class PagesError(OstinatoError):
+    """A server of `ostinato ui` did not start."""
+
+    exit_code = 9
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether the same call may succeed later with nothing mended."""
+    if isinstance(error, OstinatoError):
+        return error.transient
+    return isinstance(error, (ConnectionError, TimeoutError))

@@ -1,0 +1,227 @@
+"""Score the candidate, the champion and the baselines on the same rows, and let the gate decide."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from prefect import task
+
+from models.bundle import load
+from models.errors import BundleError, UnlearnableError
+from models.evaluation.metrics import Answers, confusion, score
+from models.features.featurizer import Featurizer
+from tasks import tracking
+from tasks.answers import TestRows, answers_by, baseline_answers, load_test
+from tasks.artifacts import Candidate, Champion, Facts, Features, Report, Snapshot
+from tasks.features_files import load_featurizer
+from tasks.gate import (
+    GateConfig,
+    Rival,
+    Verdict,
+    best_of,
+    gain_over,
+    judge,
+    metric_name,
+    score_card,
+)
+from tasks.pictures import answers_against_truth, confusion_matrix, learning_curve
+from tasks.publish import Recipe, find_key, local_dir, produce
+from tasks.rows import scan_rows
+from tasks.stage import HOUR, STAGE, logger
+from tasks.store import Store, StoreConfig, open_store
+
+VERSION = 1
+
+
+def against_champion(
+    challenger: Answers,
+    champion: Champion,
+    champion_dir: Path,
+    *,
+    rows_dir: Path,
+    test: TestRows,
+    featurizer: Featurizer,
+) -> Rival | Verdict:
+    """Score the champion now on the rows that it never learned from, or say why it cannot be."""
+    name = f"champion {champion.name} v{champion.version}"
+    try:
+        bundle = load(champion_dir)
+    except BundleError as error:
+        return Verdict("not-comparable", f"{name} cannot be loaded: {error}")
+    theirs = bundle.featurizer.target
+    if (theirs.column, theirs.classes) != (featurizer.target.column, featurizer.target.classes):
+        return Verdict("not-comparable", f"{name} predicts another target or other classes")
+    try:
+        answers = answers_by(bundle, rows_dir, test)
+        needed = {*bundle.featurizer.split.columns, *bundle.featurizer.layout.raw_columns}
+        frame = scan_rows(rows_dir).select(sorted(needed)).collect()[test.rows_R]
+        fair = np.flatnonzero(bundle.featurizer.never_learned(frame, test.times))
+    except (UnlearnableError, pl.exceptions.PolarsError) as error:
+        return Verdict("not-comparable", f"{name} cannot read today's rows: {error}")
+    if len(fair) == 0:
+        return Verdict("not-comparable", f"{name} has learned from every row of this test")
+    return Rival(
+        name, is_champion=True, challenger=challenger.pick(fair), answers=answers.pick(fair)
+    )
+
+
+def write_report(
+    folder: Path,
+    *,
+    rows_dir: Path,
+    features_dir: Path,
+    candidate_dir: Path,
+    champion: Champion | None,
+    champion_dir: Path | None,
+    gate: GateConfig,
+) -> Facts:
+    """Score everything, decide, draw, and write it all into `folder`."""
+    featurizer = load_featurizer(features_dir)
+    classes = len(featurizer.target.classes)
+    metric = metric_name(gate, classes)
+    by_time = featurizer.split.by == "time"
+    test = load_test(rows_dir, features_dir, featurizer)
+    challenger = answers_by(load(candidate_dir / "bundle"), rows_dir, test)
+    baselines = baseline_answers(rows_dir, features_dir, featurizer, season=gate.season)
+    scores = {name: score(answers) for name, answers in baselines.items()}
+    best = best_of(scores, metric)
+    over_best = gain_over(
+        Rival(best, is_champion=False, challenger=challenger, answers=baselines[best]),
+        gate,
+        metric=metric,
+        by_time=by_time,
+    )
+    rival: Rival | Verdict | None = None
+    if champion and champion_dir:
+        rival = against_champion(
+            challenger,
+            champion,
+            champion_dir,
+            rows_dir=rows_dir,
+            test=test,
+            featurizer=featurizer,
+        )
+    over_champion = (
+        gain_over(rival, gate, metric=metric, by_time=by_time) if isinstance(rival, Rival) else None
+    )
+    verdict = (
+        rival
+        if isinstance(rival, Verdict)
+        else judge(
+            over_champion or over_best,
+            gate=gate,
+            metric=metric,
+            behind_baseline=best if over_best["gain"] <= 0 else None,
+        )
+    )
+    report = {
+        "decision": verdict.decision,
+        "reason": verdict.reason,
+        "metric": metric,
+        "rows": len(test.rows_R),
+        "challenger": score_card(challenger, gate, by_time=by_time),
+        "baselines": scores,
+        "best_baseline": best,
+        "champion": score(rival.answers) if isinstance(rival, Rival) else None,
+        "gains": [gain for gain in (over_best, over_champion) if gain],
+        "history": json.loads((candidate_dir / "history.json").read_text(encoding="utf-8")),
+    }
+    draw(folder, report, challenger, featurizer)
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    (folder / "report.json").write_text(text, encoding="utf-8")
+    return {
+        **{key: report[key] for key in ("decision", "reason", "metric", "rows", "best_baseline")},
+        "metrics": score(challenger),
+        "baselines": scores,
+        "champion": report["champion"],
+    }
+
+
+def draw(
+    folder: Path, report: Mapping[str, Any], challenger: Answers, featurizer: Featurizer
+) -> None:
+    """Draw the learning curve and the answers."""
+    learning_curve(report["history"], folder / "learning_curve.png")
+    if featurizer.target.classes:
+        counts = confusion(challenger)
+        names = [str(name) for name in featurizer.target.classes]
+        if counts[-1].any() or counts[:, -1].any():
+            names.append("(other)")
+        else:
+            counts = counts[:-1, :-1]
+        confusion_matrix(counts, names, folder / "confusion.png")
+    else:
+        name = featurizer.target.column
+        path = folder / "answers.png"
+        answers_against_truth(challenger.truth_R, challenger.answer_R, name, path)
+
+
+def make_report(
+    candidate: Candidate,
+    *,
+    features: Features,
+    snapshot: Snapshot,
+    champion: Champion | None,
+    champion_dir: Path | None,
+    gate: GateConfig,
+    store: Store,
+) -> Report:
+    """Return the report about a candidate against this champion."""
+    recipe = Recipe(
+        stage="evaluate",
+        version=VERSION,
+        config=gate,
+        inputs={
+            "candidate": candidate.key,
+            "features": features.key,
+            "snapshot": snapshot.key,
+            "champion": champion.model_key if champion else "none",
+        },
+    )
+
+    def build(folder: Path) -> Facts:
+        return write_report(
+            folder,
+            rows_dir=local_dir(store, snapshot),
+            features_dir=local_dir(store, features),
+            candidate_dir=local_dir(store, candidate),
+            champion=champion,
+            champion_dir=champion_dir,
+            gate=gate,
+        )
+
+    return Report(produce(store, recipe, build))
+
+
+@task(name="evaluate", task_run_name="evaluate {name}", timeout_seconds=2 * HOUR, **STAGE)
+def evaluate(
+    candidate: Candidate,
+    *,
+    name: str,
+    features: Features,
+    snapshot: Snapshot,
+    gate: GateConfig,
+    store: StoreConfig,
+) -> Report:
+    """Score the candidate beside the champion and the baselines, and decide."""
+    opened = open_store(store)
+    champion = tracking.find_champion(name)
+    if champion and champion.model_key == candidate.key:
+        # It serves already: what it was registered with still holds.
+        if known := find_key(opened, "evaluate", champion.report_key):
+            return Report(known)
+        champion = None
+    report = make_report(
+        candidate,
+        features=features,
+        snapshot=snapshot,
+        champion=champion,
+        champion_dir=tracking.fetch_bundle(champion) if champion else None,
+        gate=gate,
+        store=opened,
+    )
+    logger().info("%s: %s", report.facts["decision"], report.facts["reason"])
+    return report

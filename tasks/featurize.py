@@ -1,0 +1,313 @@
+"""Turn accepted rows into jagged sequences, with all that is fitted taken from training alone.
+
+The artifact holds `steps` (float32, one list of channels a step) as Parquet for the record and as
+Arrow IPC for memory-mapping, `sequences.parquet` (row, split, start, stop, target) and
+`featurizer.json`.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from prefect import task
+
+from models.errors import UnlearnableError
+from models.features import Layout, TargetConfig
+from models.features.featurizer import (
+    Featurizer,
+    check_columns,
+    raw_steps,
+    to_json,
+)
+from models.features.image import ImageShape, fit_shape
+from models.features.plan import Plan, make_plan
+from models.features.scaler import fit_scaler
+from models.features.split import NAMES, TEST, TRAINING, UNUSED, VALIDATION, SplitConfig
+from models.features.steps import Steps
+from models.features.target import check_target, fit_target
+from tasks.artifacts import Accepted, Facts, Features, Snapshot
+from tasks.errors import DataError
+from tasks.publish import Recipe, local_dir, produce
+from tasks.rows import row_frames, scan_rows
+from tasks.stage import HOUR, STAGE, logger
+from tasks.store import Store, StoreConfig, open_store
+
+VERSION = 1
+
+CHUNK_STEPS = 262_144
+"""Steps that are scaled and written at once."""
+
+
+def frames_of(folder: Path, layout: Layout) -> Iterator[pl.DataFrame]:
+    """Give the rows in frames that fit in memory; a long series comes whole."""
+    if layout.window:
+        yield scan_rows(folder).select(layout.raw_columns).collect(engine="streaming")
+    else:
+        yield from row_frames(folder, layout.raw_columns)
+
+
+def read_all(folder: Path, layout: Layout, shape: ImageShape | None, raw: Path) -> Steps:
+    """Read every row's steps once; their values go to a file and come back memory-mapped."""
+    starts, stops, errors = [], [], []
+    offset, channels = 0, 1
+    with raw.open("wb") as file:
+        for frame in frames_of(folder, layout):
+            steps = raw_steps(frame, layout, shape)
+            steps.values_NC.tofile(file)
+            starts.append(steps.starts_R + offset)
+            stops.append(steps.stops_R + offset)
+            errors += steps.errors_R
+            offset, channels = offset + len(steps.values_NC), steps.values_NC.shape[1]
+    if offset == 0:
+        first = next((error for error in errors if error), "there are no rows")
+        raise UnlearnableError(f"no row could be read: {first}")
+    values = np.memmap(raw, np.float32, "r", shape=(offset, channels))
+    return Steps(values, np.concatenate(starts), np.concatenate(stops), errors)
+
+
+def training_chunks(steps: Steps, plan: Plan, layout: Layout) -> Iterator[Any]:
+    """Give the steps that training may learn its scale from.
+
+    For windows these are the rows of the training period (or of the training series), for rows
+    with steps of their own the steps of the training rows.
+    """
+    if layout.window:
+        rows = np.flatnonzero((plan.splits_R == TRAINING) & readable(steps))
+        edges = np.zeros(len(steps.values_NC) + 1, np.int64)
+        np.add.at(edges, steps.starts_R[rows], 1)
+        np.add.at(edges, steps.stops_R[rows], -1)
+        chosen = np.cumsum(edges[:-1]) > 0
+    else:
+        lengths = steps.stops_R - steps.starts_R
+        chosen = np.repeat(plan.splits_R == TRAINING, lengths)
+    for start in range(0, len(chosen), CHUNK_STEPS):
+        part = chosen[start : start + CHUNK_STEPS]
+        if part.any():
+            yield steps.values_NC[start : start + CHUNK_STEPS][part]
+
+
+def readable(steps: Steps) -> NDArray[np.bool_]:
+    """Mark the rows that could be read."""
+    return np.array([error is None for error in steps.errors_R], bool)
+
+
+def fit(
+    folder: Path, layout: Layout, target: TargetConfig, plan: Plan, raw: Path
+) -> tuple[Featurizer, Steps, pl.Series]:
+    """Read the rows and fit all state on the training split."""
+    answers = scan_rows(folder).select(target.column).collect().to_series()
+    used = np.flatnonzero(plan.splits_R != UNUSED)
+    check_target(answers.gather(plan.answer_R[used]), target)
+    training_rows = np.flatnonzero(plan.splits_R == TRAINING)
+    shape = first_shape(folder, layout, training_rows) if layout.input.kind == "image" else None
+    steps = read_all(folder, layout, shape, raw)
+    kept = np.flatnonzero((plan.splits_R == TRAINING) & readable(steps))
+    if len(kept) == 0:
+        raise UnlearnableError(nothing_left(steps, "training", layout))
+    scaler = fit_scaler(
+        training_chunks(steps, plan, layout),
+        columns=list(layout.input.columns),
+        shared=layout.input.kind == "image",
+    )
+    fitted = fit_target(answers.gather(plan.answer_R[kept]), target)
+    featurizer = Featurizer(
+        layout=layout, scaler=scaler, target=fitted, split=plan.split, shape=shape
+    )
+    return featurizer, steps, answers
+
+
+def first_shape(folder: Path, layout: Layout, rows: NDArray[np.int64]) -> ImageShape:
+    """Take the image shape from the first training row that can be read."""
+    column = layout.input.columns[0]
+    seen = 0
+    for frame in row_frames(folder, [column]):
+        here = rows[(rows >= seen) & (rows < seen + len(frame))] - seen
+        if len(here):
+            return fit_shape(frame[column].gather(here))
+        seen += len(frame)
+    raise UnlearnableError(f"column '{column}' has no rows in the training split")
+
+
+def nothing_left(steps: Steps, name: str, layout: Layout) -> str:
+    """Say why a split has no sequences."""
+    first = next((error for error in steps.errors_R if error), None)
+    hint = f" (the first row that cannot be used: {first})" if first else ""
+    mend = "shorten window.length or window.horizon, or " if layout.window else ""
+    return f"the {name} split has no sequences{hint}; {mend}give more data, or change split"
+
+
+def sequence_table(
+    plan: Plan, steps: Steps, featurizer: Featurizer, answers: pl.Series
+) -> pl.DataFrame:
+    """List every usable sequence with its split and encoded answer.
+
+    Raises:
+        UnlearnableError: a split is left without sequences.
+    """
+    rows = np.flatnonzero((plan.splits_R != UNUSED) & readable(steps))
+    table = pl.DataFrame(
+        {
+            "row": rows,
+            "split": plan.splits_R[rows],
+            "start": steps.starts_R[rows],
+            "stop": steps.stops_R[rows],
+            "answer_row": plan.answer_R[rows],
+            "target": featurizer.target.encode(answers.gather(plan.answer_R[rows])),
+        }
+    )
+    for split in (TRAINING, VALIDATION, TEST):
+        known = table.filter((pl.col("split") == split) & known_target(featurizer))
+        if known.is_empty():
+            raise UnlearnableError(nothing_left(steps, NAMES[split], featurizer.layout))
+    return table
+
+
+def known_target(featurizer: Featurizer) -> pl.Expr:
+    """Mark sequences whose class training has shown."""
+    return pl.col("target") >= 0 if featurizer.target.classes else pl.lit(value=True)
+
+
+def write_steps(folder: Path, steps: Steps, featurizer: Featurizer) -> None:
+    """Scale chunk by chunk into Parquet and, as one batch that can be mapped, into Arrow IPC."""
+    channels = featurizer.channels
+    schema = pa.schema([("step", pa.list_(pa.float32(), channels))])
+    flat = folder / "scaled.bin"
+    with (
+        flat.open("wb") as file,
+        pq.ParquetWriter(folder / "steps.parquet", schema, compression="zstd") as parquet,
+    ):
+        for start in range(0, len(steps.values_NC), CHUNK_STEPS):
+            scaled = featurizer.scaler.transform(steps.values_NC[start : start + CHUNK_STEPS])
+            scaled.tofile(file)
+            parquet.write_batch(as_batch(scaled.reshape(-1), schema, channels))
+    with (
+        pa.OSFile(str(folder / "steps.arrow"), "wb") as file,
+        pa.ipc.new_file(file, schema) as arrow,
+    ):
+        arrow.write_batch(as_batch(np.memmap(flat, np.float32, "r"), schema, channels))
+    flat.unlink()
+
+
+def as_batch(values: NDArray[np.float32], schema: pa.Schema, channels: int) -> pa.RecordBatch:
+    """See an array as a list of channels a step, without a copy."""
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(values), channels)
+    return pa.record_batch([lists], schema=schema)
+
+
+def build_features(
+    folder: Path, rows_dir: Path, layout: Layout, target: TargetConfig, split: SplitConfig
+) -> Facts:
+    """Fill `folder` with the features of the rows in `rows_dir`.
+
+    Raises:
+        UnlearnableError: these rows do not make a training set.
+    """
+    rows = scan_rows(rows_dir)
+    check_columns(rows, layout)
+    require(rows.collect_schema(), [target.column, *([split.group] if split.group else [])])
+    plan = make_plan(rows, layout, split)
+    raw = folder / "raw.bin"
+    featurizer, steps, answers = fit(rows_dir, layout, target, plan, raw)
+    table = sequence_table(plan, steps, featurizer, answers)
+    write_steps(folder, steps, featurizer)
+    raw.unlink()
+    table.write_parquet(folder / "sequences.parquet", compression="zstd")
+    text = json.dumps(to_json(featurizer), indent=2, ensure_ascii=False)
+    (folder / "featurizer.json").write_text(text, encoding="utf-8")
+    return summary(table, steps, featurizer)
+
+
+def require(schema: pl.Schema, names: Sequence[str]) -> None:
+    """Refuse a table without these columns."""
+    for name in names:
+        if name not in schema:
+            raise UnlearnableError(
+                f"column '{name}' is missing; the table has: {', '.join(schema.names())}"
+            )
+
+
+def summary(table: pl.DataFrame, steps: Steps, featurizer: Featurizer) -> dict[str, Any]:
+    """Count what the features hold."""
+    counts = dict(table.group_by("split").len().rows())
+    unreadable = [error for error in steps.errors_R if error]
+    return {
+        **{NAMES[split]: counts.get(split, 0) for split in (TRAINING, VALIDATION, TEST)},
+        "steps": len(steps.values_NC),
+        "channels": featurizer.channels,
+        "classes": list(featurizer.target.classes),
+        "unreadable": len(unreadable),
+        "first_unreadable": unreadable[0] if unreadable else None,
+        "unseen_classes": int((table["target"] < 0).sum()) if featurizer.target.classes else 0,
+    }
+
+
+def make_features(
+    snapshot: Snapshot,
+    accepted: Accepted,
+    store: Store,
+    *,
+    layout: Layout,
+    target: TargetConfig,
+    split: SplitConfig,
+) -> Features:
+    """Return the features of the accepted rows.
+
+    Raises:
+        DataError: the rows keep their contract, but nothing can be learned from them.
+    """
+    recipe = Recipe(
+        stage="featurize",
+        version=VERSION,
+        config={"layout": layout, "target": target, "split": split},
+        inputs={"snapshot": snapshot.key, "accepted": accepted.key},
+    )
+
+    def build(folder: Path) -> Facts:
+        try:
+            return build_features(folder, local_dir(store, snapshot), layout, target, split)
+        except UnlearnableError as error:
+            raise DataError.of(str(error)) from error
+
+    return Features(produce(store, recipe, build))
+
+
+@task(
+    name="featurize",
+    task_run_name="featurize {layout.input.kind}",
+    timeout_seconds=6 * HOUR,
+    **STAGE,
+)
+def featurize(
+    snapshot: Snapshot,
+    accepted: Accepted,
+    *,
+    layout: Layout,
+    target: TargetConfig,
+    split: SplitConfig,
+    store: StoreConfig,
+) -> Features:
+    """Turn the accepted rows into sequences."""
+    features = make_features(
+        snapshot, accepted, open_store(store), layout=layout, target=target, split=split
+    )
+    facts = features.facts
+    logger().info(
+        "%s training, %s validation, %s test sequences of %s channels",
+        facts["training"],
+        facts["validation"],
+        facts["test"],
+        facts["channels"],
+    )
+    if facts["unreadable"] and not layout.window:
+        logger().warning(
+            "%s rows cannot be read and are left out; the first: %s",
+            facts["unreadable"],
+            facts["first_unreadable"],
+        )
+    return features

@@ -1,0 +1,142 @@
+"""What the store holds, what of it is still needed, and the deletion of the rest.
+
+Live is what an alias, one of the newest versions of a registered model, or the newest artifact of
+a stage refers to, and all that these were made from. Nothing goes by age alone, and nothing at
+all goes while the registry cannot be asked.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from tasks import tracking
+from tasks.publish import MANIFEST
+from tasks.store import Store, read_bytes, refusals_named
+
+STAGES = ("ingest", "validate", "featurize", "train", "evaluate")
+
+KEY_TAGS = {
+    "ingest": "snapshot_key",
+    "featurize": "features_key",
+    "train": "model_key",
+    "evaluate": "report_key",
+}
+
+LEFTOVER_SECONDS = 86_400.0
+"""Age after which a folder without a manifest is the leftover of a kill, not a work in progress."""
+
+
+def manifests(store: Store) -> Iterator[dict[str, Any]]:
+    """Read every manifest, stage by stage."""
+    store.fs.invalidate_cache()
+    for stage in STAGES:
+        for path in sorted(store.fs.glob(f"{store.root}/{stage}/*/{MANIFEST}")):
+            data = read_bytes(store, f"{stage}/{path.rsplit('/', 2)[-2]}/{MANIFEST}")
+            if data is not None:
+                yield json.loads(data)
+
+
+def list_artifacts(store: Store) -> list[dict[str, Any]]:
+    """Tell each artifact's stage, key, time, size and inputs, oldest first."""
+    rows = [
+        {
+            "stage": manifest["stage"],
+            "key": manifest["key"],
+            "created_at": manifest["created_at"],
+            "bytes": sum(entry["bytes"] for entry in manifest["files"].values()),
+            "made_from": " ".join(manifest["recipe"]["inputs"].values())
+            if manifest["stage"] != "ingest"
+            else f"{len(manifest['recipe']['inputs'])} file(s)",
+        }
+        for manifest in manifests(store)
+    ]
+    return sorted(rows, key=lambda row: (row["created_at"], STAGES.index(row["stage"])))
+
+
+def find_dead(store: Store, *, keep: int) -> list[dict[str, Any]]:
+    """List the artifacts and leftovers that nothing live refers to.
+
+    Args:
+        store: to look through.
+        keep: newest versions of each registered model that count as live beside its aliases.
+
+    Raises:
+        RegistryError: the registry cannot be asked, so nothing is known to be dead.
+    """
+    listed = {manifest["key"]: manifest for manifest in manifests(store)}
+    live = set(registered_keys(keep)) | newest_keys(listed.values())
+    queue = list(live)
+    while queue:
+        manifest = listed.get(queue.pop())
+        inputs = set(manifest["recipe"]["inputs"].values()) - live if manifest else set()
+        live |= inputs
+        queue += inputs
+    dead = [
+        {
+            "stage": manifest["stage"],
+            "key": manifest["key"],
+            "bytes": sum(entry["bytes"] for entry in manifest["files"].values()),
+        }
+        for manifest in listed.values()
+        if manifest["key"] not in live
+    ]
+    return dead + leftovers(store, set(listed))
+
+
+def registered_keys(keep: int) -> Iterator[str]:
+    """Give the keys of every version that has an alias or is among the newest."""
+    for name in tracking.model_names():
+        versions = sorted(tracking.versions_of(name), key=lambda v: -int(v.version))
+        aliased = tracking.aliased_versions(name)
+        for place, version in enumerate(versions):
+            if place < keep or str(version.version) in aliased:
+                for tag in KEY_TAGS.values():
+                    if key := version.tags.get(f"{tracking.TAG}{tag}"):
+                        yield key
+
+
+def newest_keys(listed: Any) -> set[str]:  # noqa: ANN401 - a view of manifests
+    """Give the key of the newest artifact of each stage, and every proof of a contract."""
+    newest: dict[str, dict[str, Any]] = {}
+    for manifest in listed:
+        known = newest.get(manifest["stage"])
+        if known is None or manifest["created_at"] > known["created_at"]:
+            newest[manifest["stage"]] = manifest
+    return {manifest["key"] for manifest in newest.values()}
+
+
+def leftovers(store: Store, published: set[str]) -> list[dict[str, Any]]:
+    """List folders that were never published and are old, and checkpoints of finished models."""
+    found = []
+    for stage in (*STAGES, "checkpoints"):
+        for path in store.fs.glob(f"{store.root}/{stage}/*"):
+            key = path.rpartition("/")[2]
+            sizes = store.fs.find(path, detail=True)
+            finished = stage == "checkpoints" and key in published
+            unpublished = key not in published and age(sizes) > LEFTOVER_SECONDS
+            if finished or unpublished:
+                size = sum(entry["size"] for entry in sizes.values())
+                found.append({"stage": stage, "key": key, "bytes": size})
+    return found
+
+
+def age(entries: dict[str, dict[str, Any]]) -> float:
+    """Seconds since the newest of these files was written; none counts as just now."""
+    times = [
+        entry.get("mtime") or entry.get("LastModified") or entry.get("created")
+        for entry in entries.values()
+    ]
+    stamps = [t.timestamp() if isinstance(t, datetime) else t for t in times if t is not None]
+    return time.time() - max(stamps, default=datetime.now(UTC).timestamp())
+
+
+def delete(store: Store, dead: list[dict[str, Any]]) -> None:
+    """Delete what was found dead: the manifest first, so that no reader sees half of one."""
+    with refusals_named(store):
+        for row in dead:
+            home = f"{store.root}/{row['stage']}/{row['key']}"
+            if store.fs.exists(f"{home}/{MANIFEST}"):
+                store.fs.rm_file(f"{home}/{MANIFEST}")
+            store.fs.rm(home, recursive=True)

@@ -1,0 +1,69 @@
+"""Pictures of a report, drawn without a screen."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+MAX_NAMED = 30
+"""Classes up to which a confusion matrix has their names and counts."""
+
+INK = "#1f4e79"
+ACCENT = "#c8553d"
+
+
+def learning_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw training and validation loss by epoch, and mark the epoch that was kept."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    epochs = [entry["epoch"] + 1 for entry in history]
+    validation = [entry["validation_loss"] for entry in history]
+    axes.plot(epochs, [entry["training_loss"] for entry in history], color=INK, label="training")
+    axes.plot(epochs, validation, color=ACCENT, label="validation")
+    best = int(np.argmin(validation))
+    axes.axvline(epochs[best], color="grey", linestyle=":", label=f"kept: epoch {epochs[best]}")
+    axes.set(xlabel="epoch", ylabel="loss", title="Learning curve")
+    axes.legend(frameon=False)
+    write(figure, path)
+
+
+def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str], path: Path) -> None:
+    """Draw how often each class (a row) was answered as each class (a column), by share."""
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(14.0, 3.5 + 0.45 * min(len(classes), MAX_NAMED))
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="answered", ylabel="true", title="Confusion on the test rows")
+    if len(classes) <= MAX_NAMED:
+        places = range(len(classes))
+        axes.set_xticks(places, [str(name)[:16] for name in classes], rotation=90)
+        axes.set_yticks(places, [str(name)[:16] for name in classes])
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            shade = "white" if shares[row, column] > 0.5 else "black"
+            label = str(counts[row, column])
+            axes.text(column, row, label, ha="center", va="center", color=shade, fontsize=8)
+    write(figure, path)
+
+
+def answers_against_truth(
+    truth: NDArray[np.float64], answers: NDArray[np.float64], name: str, path: Path
+) -> None:
+    """Draw each answer over its truth; a perfect model lies on the line."""
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axes = figure.subplots()
+    axes.scatter(truth, answers, s=8, alpha=0.5, color=INK, linewidths=0)
+    ends = [float(np.nanmin(truth)), float(np.nanmax(truth))]
+    axes.plot(ends, ends, color=ACCENT, linewidth=1)
+    axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", title="Answers on the test rows")
+    write(figure, path)
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Render to PNG, without the date that would make equal pictures differ."""
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -1,0 +1,49 @@
+"""What every stage's task shares: when Prefect retries it, and where it says what it does."""
+
+import logging
+from typing import Any, TypedDict
+
+from prefect import get_run_logger
+from prefect.exceptions import MissingContextError
+from prefect.tasks import exponential_backoff
+
+from tasks.errors import is_transient
+
+AnyLogger = logging.Logger | logging.LoggerAdapter[Any]
+
+
+async def worth_a_retry(_task: Any, _run: Any, state: Any) -> bool:  # noqa: ANN401 - Prefect's types
+    """Let Prefect retry what may vanish by itself, and nothing else."""
+    result = await state.aresult(raise_on_failure=False)
+    return isinstance(result, BaseException) and is_transient(result)
+
+
+class StageOptions(TypedDict):
+    """Options that every stage's task has in common."""
+
+    retries: int
+    retry_delay_seconds: Any
+    retry_jitter_factor: float
+    retry_condition_fn: Any
+    persist_result: bool
+
+
+STAGE = StageOptions(
+    retries=3,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=worth_a_retry,
+    # The store is the cache: results are small records that are read back by key.
+    persist_result=False,
+)
+
+HOUR = 3600
+"""Seconds; the timeouts of stages are told in hours."""
+
+
+def logger() -> AnyLogger:
+    """Prefect's logger inside a run, the ordinary one outside."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger("ostinato")

@@ -1,0 +1,201 @@
+"""Train a candidate on the features, resumable after a kill at any moment."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import torch
+from prefect import task
+
+from models.bundle import Bundle, save
+from models.errors import DivergedError
+from models.features.split import TRAINING, VALIDATION
+from models.learning import TrainingConfig
+from models.learning.batches import SequenceSet, epoch_order, padding_share, to_device
+from models.learning.loop import Checkpoints, Epoch, Goal, fit, probe
+from models.networks import ModelConfig
+from models.networks.network import build, parameter_count
+from tasks.artifacts import Candidate, Facts, Features
+from tasks.errors import JobError, TrainingError
+from tasks.features_files import load_featurizer, map_steps
+from tasks.lease import lease
+from tasks.progress import shown
+from tasks.publish import Recipe, find, local_dir, produce
+from tasks.stage import HOUR, STAGE, logger
+from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
+
+VERSION = 1
+
+PROBE_SECONDS = 2.0
+"""Time that `check` gives to measuring the speed of training."""
+
+
+def pick_device(config: TrainingConfig) -> torch.device:
+    """Choose where to train.
+
+    Raises:
+        JobError: the job asks for a GPU that is not there.
+    """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise JobError.of(
+            "training.device: 'cuda', but torch finds no GPU here",
+            mend="set training.device: auto, or run where there is one",
+        )
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(config.device)
+
+
+def load_split(folder: Path, split: int, device: torch.device) -> SequenceSet:
+    """Load one split's sequences; those with a class that training never showed are left out."""
+    table = pl.read_parquet(folder / "sequences.parquet").filter(
+        (pl.col("split") == split) & (pl.col("target").is_finite())
+    )
+    if load_featurizer(folder).target.classes:
+        table = table.filter(pl.col("target") >= 0)
+    return to_device(
+        map_steps(folder),
+        starts_S=table["start"].to_numpy(),
+        stops_S=table["stop"].to_numpy(),
+        targets_S=table["target"].to_numpy(),
+        device=device,
+    )
+
+
+def learn(
+    features_dir: Path,
+    folder: Path,
+    *,
+    model: ModelConfig,
+    training: TrainingConfig,
+    checkpoints: Checkpoints,
+    on_epoch: Callable[[Epoch], None],
+) -> Facts:
+    """Train on the features and write the bundle and its history into `folder`.
+
+    Raises:
+        DivergedError: the loss stopped being finite.
+    """
+    device = pick_device(training)
+    featurizer = load_featurizer(features_dir)
+    network = build(
+        model,
+        channels=featurizer.channels,
+        outputs=featurizer.target.outputs,
+        seed=training.seed,
+    ).to(device)
+    learned = load_split(features_dir, TRAINING, device)
+    goal: Goal = "category" if featurizer.target.classes else "number"
+    began = time.perf_counter()
+    history = fit(
+        network,
+        learned,
+        load_split(features_dir, VALIDATION, device),
+        goal=goal,
+        config=training,
+        checkpoints=checkpoints,
+        on_epoch=on_epoch,
+    )
+    seconds = time.perf_counter() - began
+    save(Bundle(featurizer, network, model), folder / "bundle")
+    epochs = [epoch._asdict() for epoch in history]
+    (folder / "history.json").write_text(json.dumps(epochs, indent=2), encoding="utf-8")
+    lengths = learned.lengths_S.cpu().numpy()
+    order = epoch_order(lengths, batch=training.batch, seed=training.seed, epoch=0)
+    best = min(history, key=lambda epoch: epoch.validation_loss)
+    return {
+        "epochs": len(history),
+        "best_epoch": best.epoch + 1,
+        "validation_loss": best.validation_loss,
+        "parameters": parameter_count(network),
+        "padding_share": round(padding_share(lengths, order), 4),
+        "device": str(device),
+        "seconds": round(seconds, 3),
+    }
+
+
+def make_candidate(
+    features: Features,
+    store: Store,
+    *,
+    model: ModelConfig,
+    training: TrainingConfig,
+    on_epoch: Callable[[Epoch], None],
+) -> Candidate:
+    """Return the model of these features and settings, trained unless the store has it.
+
+    Raises:
+        TrainingError: the loss stopped being finite.
+        LeaseHeldError: another trainer is at work on the same model.
+    """
+    recipe = candidate_recipe(features, model, training)
+    if found := find(store, recipe):
+        return Candidate(found)
+    folder = f"checkpoints/{recipe.key}"
+    checkpoints = Checkpoints(
+        load=lambda: read_bytes(store, f"{folder}/state.pt"),
+        save=lambda data: write_bytes(store, f"{folder}/state.pt", data),
+    )
+
+    def build_candidate(target: Path) -> Facts:
+        try:
+            return learn(
+                local_dir(store, features),
+                target,
+                model=model,
+                training=training,
+                checkpoints=checkpoints,
+                on_epoch=on_epoch,
+            )
+        except DivergedError as error:
+            raise TrainingError.of(
+                str(error), mend="lower training.learning_rate or training.clip_norm"
+            ) from error
+
+    with lease(store, folder):
+        candidate = Candidate(produce(store, recipe, build_candidate))
+    store.fs.rm(f"{store.root}/{folder}", recursive=True)
+    return candidate
+
+
+def candidate_recipe(features: Features, model: ModelConfig, training: TrainingConfig) -> Recipe:
+    """Name what a candidate is made from; how often it is saved changes nothing in it."""
+    config = {"model": model, "training": replace(training, checkpoint_every=0.0)}
+    return Recipe(stage="train", version=VERSION, config=config, inputs={"features": features.key})
+
+
+def time_epoch(
+    features: Features, store: Store, *, model: ModelConfig, training: TrainingConfig
+) -> float:
+    """Estimate the seconds of one epoch from a few steps of a network that is thrown away."""
+    folder, device = local_dir(store, features), pick_device(training)
+    featurizer = load_featurizer(folder)
+    network = build(
+        model, channels=featurizer.channels, outputs=featurizer.target.outputs, seed=training.seed
+    ).to(device)
+    goal: Goal = "category" if featurizer.target.classes else "number"
+    learned = load_split(folder, TRAINING, device)
+    return probe(network, learned, goal=goal, config=training, seconds=PROBE_SECONDS)
+
+
+@task(name="train", task_run_name="train {model.cell}", timeout_seconds=72 * HOUR, **STAGE)
+def train(
+    features: Features, *, model: ModelConfig, training: TrainingConfig, store: StoreConfig
+) -> Candidate:
+    """Train a candidate, or take up where a killed run left it."""
+    with shown(training.epochs) as on_epoch:
+        candidate = make_candidate(
+            features, open_store(store), model=model, training=training, on_epoch=on_epoch
+        )
+    facts = candidate.facts
+    logger().info(
+        "%s parameters, best epoch %s of %s, validation loss %.4f",
+        facts["parameters"],
+        facts["best_epoch"],
+        facts["epochs"],
+        facts["validation_loss"],
+    )
+    return candidate
