@@ -2,11 +2,12 @@
 
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -22,6 +23,10 @@ from tasks.rows import scan_rows
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
 from tasks.tracking import TAG, RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.models import ModelSignature
 
 GOLDEN_ROWS = 5
 """Rows whose answers are stored with a version and compared after it is loaded back."""
@@ -88,7 +93,6 @@ def golden_frame(bundle: Bundle, rows_dir: Path, features_dir: Path) -> pl.DataF
 def save_served(bundle_dir: Path, folder: Path, golden: pl.DataFrame) -> None:
     """Save the model as MLflow serves it: code and data, no pickle."""
     import mlflow.pyfunc
-    from mlflow.models import infer_signature
 
     answers = load(bundle_dir).predict(golden)
     inputs, outputs = golden.to_pandas(), answers.to_pandas()
@@ -98,12 +102,35 @@ def save_served(bundle_dir: Path, folder: Path, golden: pl.DataFrame) -> None:
         python_model=str(packages / "tasks" / "serving.py"),
         artifacts={"bundle": str(bundle_dir)},
         code_paths=[str(packages / "models")],
-        signature=infer_signature(inputs, outputs),
+        signature=open_signature(inputs, outputs),
         input_example=None if pl.Binary in golden.schema.values() else inputs,
         pip_requirements=[f"{name}=={public_version(name)}" for name in REQUIREMENTS],
     )
     golden.write_parquet(folder / "golden_inputs.parquet")
     answers.write_parquet(folder / "golden_answers.parquet")
+
+
+def open_signature(inputs: "pd.DataFrame", outputs: "pd.DataFrame") -> "ModelSignature":
+    """Describe the columns, every input optional and whole numbers of any type.
+
+    Otherwise MLflow refuses the whole table for one gap in one row (which also turns whole numbers
+    into floats); the model itself answers that row with its status.
+    """
+    from mlflow.models import ModelSignature, infer_signature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import AnyType
+
+    whole = (DataType.integer, DataType.long)
+
+    with warnings.catch_warnings():
+        # MLflow's hint that whole numbers cannot be missing: here they can.
+        warnings.filterwarnings("ignore", message=".*integer column", category=UserWarning)
+        inferred = infer_signature(inputs, outputs)
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(AnyType() if spec.type in whole else spec.type, spec.name, required=False)
+        for spec in inferred.inputs
+    ]
+    return ModelSignature(inputs=Schema(columns), outputs=inferred.outputs)
 
 
 def public_version(name: str) -> str:

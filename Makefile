@@ -1,0 +1,54 @@
+# Two commands matter: `make demo` and `make test`. Both need Python 3.11 and the package registry.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: demo install install-dev test test-all check lock clean
+
+demo: install  ## train the demonstration's model and say what came of it
+	@$(BIN)/ostinato demo
+	@$(BIN)/ostinato run deployments/jobs/digits.yaml
+	@echo
+	@echo "Look at it: $(BIN)/ostinato ui   (Prefect and MLflow on 127.0.0.1, until Ctrl-C)"
+	@echo "Next:       $(BIN)/ostinato run deployments/jobs/volume.yaml"
+
+install: $(VENV)/.installed  ## make the virtual environment from the lock
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --requirement requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	@$(PIP) install --requirement requirements-dev.lock
+	@touch $@
+
+test: install-dev  ## everything but what takes minutes
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: install-dev  ## the slow tests too
+	$(BIN)/python -m pytest
+
+check: install-dev  ## format, lint, types, import arrows, schema, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/ostinato schema --check
+	$(BIN)/python -m pytest
+
+lock: install-dev  ## solve the dependencies anew, with pip's own resolver
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \
+	  --no-emit-options --allow-unsafe --no-header --no-annotate --output-file requirements.lock pyproject.toml
+	sed -i 's/+cpu$$//' requirements.lock
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \
+	  --no-emit-options --allow-unsafe --no-header --no-annotate --extra dev --constraint requirements.lock \
+	  --output-file requirements-dev.lock pyproject.toml
+	sed -i 's/+cpu$$//' requirements-dev.lock
+
+clean:  ## everything that was made here
+	rm -rf .ostinato $(VENV)

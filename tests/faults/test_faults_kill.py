@@ -1,0 +1,149 @@
+"""Whatever moment a process dies in, the next run goes on, and the model is the same."""
+
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+import yaml
+
+TRAIN = """
+import sys
+from pathlib import Path
+from flows.home import settle
+settle()
+from flows.job import load_job
+from tasks.featurize import make_features
+from tasks.ingest import take_snapshot
+from tasks.store import open_store
+from tasks.train import make_candidate
+from tasks.validate import draft, hold, open_contract
+
+job = load_job(Path(sys.argv[1]))
+store = open_store(job.store)
+snapshot = take_snapshot(job.source, store)
+path = Path(job.contract_path)
+contract = open_contract(path, job.name) or draft(
+    snapshot, store, path=path, name=job.name, needed=job.needed, target=job.target.column
+)
+accepted = hold(snapshot, contract, store)
+features = make_features(
+    snapshot, accepted, store, layout=job.layout, target=job.target, split=job.split
+)
+candidate = make_candidate(
+    features,
+    store,
+    model=job.model,
+    training=job.training,
+    on_epoch=lambda epoch: print("epoch", epoch.epoch),
+)
+print("trained", candidate.key)
+"""
+
+
+def write_job(folder: Path) -> None:
+    draw = np.random.default_rng(3)
+    cells = [draw.normal(size=(draw.integers(10, 30), 1))[:, 0].tolist() for _ in range(600)]
+    label = ["up" if cell[-1] > cell[0] else "down" for cell in cells]
+    pl.DataFrame({"path": cells, "label": label}).write_parquet(folder / "paths.parquet")
+    job = {
+        "name": "paths",
+        "source": {"uri": "paths.parquet"},
+        "inputs": [{"column": "path", "kind": "series"}],
+        "target": {"column": "label", "kind": "category"},
+        "model": {"cell": "lstm", "hidden": 24, "layers": 2, "bidirectional": True, "dropout": 0.3},
+        "training": {"epochs": 12, "patience": 12, "batch": 16, "checkpoint_every": "0s"},
+    }
+    (folder / "paths.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
+
+
+def start(folder: Path) -> "subprocess.Popen[str]":
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "PREFECT"))}
+    return subprocess.Popen(
+        [sys.executable, "-c", TRAIN, "paths.yaml"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(folder: Path) -> list[int]:
+    """Run to the end and return the epochs that this process closed."""
+    process = start(folder)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert "trained" in out
+    return [int(line.split()[1]) for line in out.splitlines() if line.startswith("epoch")]
+
+
+def kill_after_checkpoints(folder: Path, count: int) -> None:
+    """Kill -9 once `count` different checkpoints were seen in the middle of training."""
+    process = start(folder)
+    seen: set[tuple[int, int]] = set()
+    while len(seen) < count:
+        assert process.poll() is None, process.communicate()
+        for path in folder.glob(".ostinato/store/checkpoints/*/state.pt"):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            seen.add((status.st_ino, status.st_mtime_ns))
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def model_hashes(folder: Path) -> dict[str, str]:
+    [bundle] = folder.glob(".ostinato/store/train/*/*/bundle")
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(bundle.iterdir())
+    }
+
+
+@pytest.fixture
+def unbroken(tmp_path: Path) -> Path:
+    folder = tmp_path / "unbroken"
+    folder.mkdir()
+    write_job(folder)
+    finish(folder)
+    return folder
+
+
+def test_a_model_trained_through_two_kills_is_byte_for_byte_that_of_an_unbroken_run(
+    unbroken: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    write_job(broken)
+
+    kill_after_checkpoints(broken, 40)
+    assert not list(broken.glob(".ostinato/store/train/*/manifest.json"))
+    kill_after_checkpoints(broken, 60)
+    finish(broken)
+
+    assert model_hashes(broken) == model_hashes(unbroken)
+    assert not list(broken.glob(".ostinato/store/checkpoints/*"))
+
+
+def test_a_resumed_run_does_only_the_epochs_that_were_not_done(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    kill_after_checkpoints(tmp_path, 120)
+    [state] = tmp_path.glob(".ostinato/store/checkpoints/*/state.pt")
+    reached = torch.load(io.BytesIO(state.read_bytes()), weights_only=True)["epoch"]
+
+    closed = finish(tmp_path)
+
+    assert reached >= 2
+    assert closed == list(range(reached, 12))

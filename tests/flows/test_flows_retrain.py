@@ -1,0 +1,213 @@
+"""The whole loop on a real Prefect server and a real MLflow database."""
+
+import json
+import os
+from pathlib import Path
+
+import mlflow
+import polars as pl
+import pytest
+from mlflow import MlflowClient
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+import flows.retrain as retrain_module
+from flows.retrain import retrain
+from tasks.errors import ContractError, RegistryDownError, SourceError
+from tasks.evaluate import evaluate
+
+STAGES = ["ingest", "validate", "featurize", "train", "evaluate", "register"]
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def aliases(name: str) -> dict[str, str]:
+    return {k: str(v) for k, v in MlflowClient().get_registered_model(name).aliases.items()}
+
+
+def test_a_first_run_takes_raw_rows_to_a_registered_champion(waves_job: Path) -> None:
+    outcome = retrain(str(waves_job))
+
+    assert outcome.decision == "promote", outcome.reason
+    assert outcome.recomputed == STAGES
+    assert outcome.metrics["macro_f1"] > outcome.baseline["macro_f1"]
+    assert aliases("waves") == {"challenger": "1", "champion": "1"}
+
+
+def test_a_second_run_on_unchanged_data_does_nothing_and_says_the_same(waves_job: Path) -> None:
+    first = retrain(str(waves_job))
+
+    second = retrain(str(waves_job))
+
+    assert second.recomputed == []
+    assert (second.version, second.decision, second.metrics) == (
+        first.version,
+        first.decision,
+        first.metrics,
+    )
+    assert len(MlflowClient().search_model_versions("name = 'waves'")) == 1
+
+
+def test_an_equal_challenger_never_replaces_the_champion(waves_job: Path) -> None:
+    retrain(str(waves_job))
+
+    outcome = retrain(str(waves_job), {"training.seed": 8})
+
+    assert outcome.decision == "keep"
+    assert "champion" in outcome.reason
+    assert outcome.recomputed == ["train", "evaluate", "register"]
+    assert aliases("waves") == {"challenger": "2", "champion": "1"}
+
+
+def test_a_clearly_better_challenger_replaces_the_champion(waves_job: Path) -> None:
+    # One epoch at a tiny rate beats the majority by luck or not at all: hand it the alias.
+    weak = {"training.epochs": 1, "training.learning_rate": 1e-5}
+    retrain(str(waves_job), weak)
+    MlflowClient().set_registered_model_alias("waves", "champion", "1")
+
+    outcome = retrain(str(waves_job))
+
+    assert outcome.decision == "promote", outcome.reason
+    assert "champion waves v1" in outcome.reason
+    assert aliases("waves") == {"challenger": "2", "champion": "2", "previous": "1"}
+
+
+def test_the_champion_answers_raw_rows_in_stock_mlflow_without_pickle(waves_job: Path) -> None:
+    retrain(str(waves_job))
+    rows = pl.read_parquet("waves.parquet").select("wave").head(4)
+    broken = rows.with_columns(
+        wave=pl.when(pl.int_range(pl.len()) == 2).then(None).otherwise(pl.col("wave"))
+    )
+
+    served = mlflow.pyfunc.load_model("models:/waves@champion")
+    whole = served.predict(rows.to_pandas())
+    partial = served.predict(broken.to_pandas())
+
+    assert list(whole["status"]) == ["ok"] * 4
+    assert set(whole["prediction"]) <= {"kind 0", "kind 1"}
+    assert partial["status"][2] == "column 'wave' is empty"
+    assert list(partial["prediction"][[0, 1, 3]]) == list(whole["prediction"][[0, 1, 3]])
+    files = MlflowClient().list_artifacts(MlflowClient().search_runs(["1"])[0].info.run_id)
+    assert not [file.path for file in files if file.path.endswith((".pkl", ".pt"))]
+
+
+def test_a_run_in_mlflow_tells_all_that_is_needed_to_make_the_version_again(
+    waves_job: Path,
+) -> None:
+    outcome = retrain(str(waves_job))
+    version = MlflowClient().get_model_version("waves", outcome.version)
+
+    run = MlflowClient().get_run(version.run_id)
+
+    assert run.info.status == "FINISHED"
+    assert run.data.params["training.seed"] == "7"
+    assert run.data.metrics["test_accuracy"] == outcome.metrics["accuracy"]
+    assert len(MlflowClient().get_metric_history(version.run_id, "validation_loss")) == 8
+    assert run.inputs.dataset_inputs[0].dataset.name == "waves"
+    job = json.loads(version.tags["ostinato.job"])
+    assert job["source"]["uri"] == "waves.parquet"
+    for tag in ("snapshot_hash", "features_key", "model_key", "report_key", "code_version"):
+        assert version.tags[f"ostinato.{tag}"]
+    pictures = {file.path for file in MlflowClient().list_artifacts(version.run_id)}
+    assert {"report.json", "learning_curve.png", "confusion.png"} <= pictures
+
+
+def test_prefect_shows_the_result_with_names_that_a_person_can_read(waves_job: Path) -> None:
+    retrain(str(waves_job))
+
+    with get_client(sync_client=True) as client:
+        [artifact, *_] = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["waves-result"]))
+        )
+        [run, *_] = client.read_flow_runs(limit=1)
+        task_runs = client.read_task_runs(limit=6)
+
+    assert "waves: promote" in artifact.data
+    assert "logistic regression" in artifact.data
+    assert run.name.startswith("waves-")
+    assert {task.name for task in task_runs} >= {"ingest waves.parquet", "train gru"}
+
+
+def test_a_forecast_is_compared_with_the_seasonal_naive(sales_job: Path) -> None:
+    outcome = retrain(str(sales_job))
+
+    report = next(Path(".ostinato/store/evaluate").glob("*/*/report.json"))
+    baselines = json.loads(report.read_text(encoding="utf-8"))["baselines"]
+    assert set(baselines) == {"mean", "ridge regression", "last value", "seasonal naive"}
+    assert baselines["seasonal naive"]["mae"] < baselines["last value"]["mae"]
+    assert outcome.metrics["mae"] > 0
+
+
+def test_growing_data_keeps_every_row_in_its_split(waves_job: Path) -> None:
+    retrain(str(waves_job))
+    before = splits()
+    grown = pl.concat([pl.read_parquet("waves.parquet"), waves_more()])
+    grown.sample(fraction=1.0, shuffle=True, seed=5).write_parquet("waves.parquet")
+
+    retrain(str(waves_job))
+
+    after = splits()
+    assert len(after) > len(before)
+    assert {name: after[name] for name in before} == before
+
+
+def waves_more() -> pl.DataFrame:
+    frame = pl.read_parquet("waves.parquet").head(60)
+    return frame.with_columns(
+        pl.col("id") + 10_000, pl.col("wave").list.eval(pl.element() * 1.01).alias("wave")
+    )
+
+
+def splits() -> dict[int, int]:
+    """Read the newest features: split by the row's own id."""
+    newest = max(
+        Path(".ostinato/store/featurize").glob("*/*/sequences.parquet"),
+        key=lambda path: path.stat().st_mtime_ns,
+    )
+    snapshot = json.loads((newest.parents[1] / "manifest.json").read_text(encoding="utf-8"))
+    key = snapshot["recipe"]["inputs"]["snapshot"]
+    [rows] = Path(f".ostinato/store/ingest/{key}").glob("*/rows.parquet")
+    ids = pl.read_parquet(rows)["id"]
+    table = pl.read_parquet(newest)
+    return dict(zip(ids.gather(table["row"]), table["split"], strict=True))
+
+
+def test_bad_data_stops_at_its_stage_and_loses_nothing(waves_job: Path) -> None:
+    good = retrain(str(waves_job))
+    frame = pl.read_parquet("waves.parquet")
+    frame.with_columns(
+        label=pl.when(pl.col("id") == 7).then(None).otherwise(pl.col("label"))
+    ).write_parquet("waves.parquet")
+
+    with pytest.raises(ContractError, match="label"):
+        retrain(str(waves_job))
+
+    frame.write_parquet("waves.parquet")
+    again = retrain(str(waves_job))
+    assert again.recomputed == []
+    assert again.version == good.version
+
+
+def test_an_unreachable_mlflow_promotes_nothing_and_the_next_run_goes_on_from_there(
+    waves_job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    working = os.environ["MLFLOW_TRACKING_URI"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+
+    # No retries here: waiting for an outage to end has a test of its own.
+    monkeypatch.setattr(retrain_module, "evaluate", evaluate.with_options(retries=0))
+
+    with pytest.raises(RegistryDownError, match="cannot be reached"):
+        retrain(str(waves_job))
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", working)
+    outcome = retrain(str(waves_job))
+    assert outcome.recomputed == ["evaluate", "register"]
+    assert outcome.decision == "promote"
+
+
+def test_a_missing_source_says_where_it_looked(waves_job: Path) -> None:
+    Path("waves.parquet").unlink()
+
+    with pytest.raises(SourceError, match="names no file"):
+        retrain(str(waves_job))
