@@ -66,7 +66,7 @@ def links(version: Version) -> dict[str, str]:
         return {}
     return {
         "model version": f"{base}/#/models/{quote(version.name)}/versions/{version.version}",
-        "run": f"{base}/#/experiments/0/runs/{version.run_id}",
+        "run": f"{base}/#/experiments/{version.experiment_id}/runs/{version.run_id}",
     }
 
 

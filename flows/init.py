@@ -8,8 +8,8 @@ import polars as pl
 
 from data_contracts.contract import to_yaml
 from data_contracts.draft import draft_contract
-from tasks.errors import DataError, JobError, SourceError
-from tasks.ingest import SourceConfig, scan_source
+from tasks.errors import DataError, JobError
+from tasks.ingest import SourceConfig, damage_named, scan_source
 
 TARGET_NAMES = ("target", "label", "class", "y", "category", "answer")
 
@@ -182,20 +182,19 @@ def draft_files(
         DataError: no job can be guessed from it.
         JobError: a file is there already.
     """
-    scan = scan_source(SourceConfig(uri=data))
-    try:
+    source = SourceConfig(uri=data)
+    scan = scan_source(source)
+    with damage_named(source):
         found = guess(scan.head(SAMPLE_ROWS).collect(), target)
-    except pl.exceptions.PolarsError as error:
-        raise SourceError.of(f"{data} cannot be read: {error}", mend="check the file") from error
     name = name or name_of(data)
     job_path, contract_path = folder / f"{name}.yaml", folder / "contracts" / f"{name}.yaml"
     for path in (job_path, contract_path):
         if path.exists() and not force:
             raise JobError.of(f"{path} is there already", mend="--force writes over it")
     needed = [*found.columns, found.time, found.entity, found.target]
-    contract = draft_contract(
-        scan, name=name, needed=tuple(n for n in dict.fromkeys(needed) if n), target=found.target
-    )
+    columns = tuple(n for n in dict.fromkeys(needed) if n)
+    with damage_named(source):
+        contract = draft_contract(scan, name=name, needed=columns, target=found.target)
     contract_path.parent.mkdir(parents=True, exist_ok=True)
     contract_path.write_text(to_yaml(contract), encoding="utf-8")
     text = job_yaml(found, name=name, uri=data, contract=contract_path.as_posix())

@@ -19,7 +19,7 @@ from pathlib import Path
 from flows.home import HOME, local_tracking_uri, settle
 
 START_SECONDS = 90.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 10.0
 
 Say = Callable[[str], object]
 
@@ -30,7 +30,8 @@ def serve_pages(jobs: Sequence[Path], *, prefect_port: int, mlflow_port: int, sa
     home = Path(HOME)
     (home / "logs").mkdir(parents=True, exist_ok=True)
     children: dict[str, subprocess.Popen[bytes]] = {}
-    signal.signal(signal.SIGTERM, interrupt)
+    for polite in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(polite, interrupt)
     try:
         prefect = os.environ.get("PREFECT_API_URL")
         if prefect is None:
@@ -146,14 +147,15 @@ def interrupt(*_: object) -> None:
 
 
 def stop_all(children: dict[str, "subprocess.Popen[bytes]"]) -> None:
-    """End every process and its children: politely, then by force."""
+    """End every process and its children, the last one first: politely, then by force.
+
+    The jobs go before the servers, for they take their leave from them.
+    """
     for child in reversed(children.values()):
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    for child in children.values():
         with suppress(subprocess.TimeoutExpired):
-            child.wait(max(0.1, deadline - time.monotonic()))
+            child.wait(STOP_SECONDS)
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()

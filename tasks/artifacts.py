@@ -63,6 +63,7 @@ class Version:
     decision: Decision
     reason: str
     run_id: str
+    experiment_id: str
     recomputed: bool
 
 

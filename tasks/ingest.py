@@ -2,7 +2,8 @@
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -158,7 +159,6 @@ def copy_rows(
     """
     with staging_dir(store) as folder:
         paths = [localize(fs, file.path, folder) for file in files]
-        names = dict(zip(map(str, paths), (file.path for file in files), strict=True))
         scans = [open_file(path, file) for path, file in zip(paths, files, strict=True)]
         refuse_mixed(scans, files)
         try:
@@ -167,7 +167,7 @@ def copy_rows(
                 target, compression="zstd", row_group_size=group_rows(rows), maintain_order=True
             )
         except pl.exceptions.PolarsError as error:
-            raise blame(paths, files, names, error) from error
+            raise blame(paths, files, error) from error
     schema = pl.read_parquet_schema(target)
     count = int(pl.scan_parquet(target).select(pl.len()).collect().item())
     if count == 0:
@@ -224,20 +224,18 @@ def group_rows(rows: pl.LazyFrame) -> int:
     return max(16, min(MAX_GROUP_ROWS, int(GROUP_BYTES / size)))
 
 
-def blame(
-    paths: list[Path], files: list[SourceFile], names: dict[str, str], error: Exception
-) -> SourceError | StoreError:
+def blame(paths: list[Path], files: list[SourceFile], error: Exception) -> SourceError | StoreError:
     """Find out which file broke the copy, by reading each alone."""
     if "os error 28" in str(error):
         return StoreError.from_os(OSError(28, "No space left on device"), where="the snapshot")
     for path, file in zip(paths, files, strict=True):
         try:
-            SCANNERS[file.format](path).select(pl.all().count()).collect(engine="streaming")
             for _ in SCANNERS[file.format](path).collect_batches():
                 pass
         except pl.exceptions.PolarsError as cause:
             return unreadable(file, cause)
-    return SourceError.of(f"{', '.join(names.values())}: {error}", mend="check these files")
+    names = ", ".join(file.path for file in files)
+    return SourceError.of(f"{names}: {error}", mend="check these files")
 
 
 def unreadable(file: SourceFile, error: Exception) -> SourceError:
@@ -262,6 +260,20 @@ def scan_source(source: SourceConfig) -> pl.LazyFrame:
         scans = [SCANNERS[file.format](io.BytesIO(fs.cat_file(file.path))) for file in files]
     refuse_mixed(scans, files)
     return pl.concat(scans, how="vertical")
+
+
+@contextmanager
+def damage_named(source: SourceConfig) -> Iterator[None]:
+    """Turn a failure to read the source where it lies into the name of the damaged file.
+
+    Raises:
+        SourceError: names the file and the mend.
+    """
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        _, files = list_files(source.uri)
+        raise blame([Path(file.path) for file in files], files, error) from error
 
 
 def take_snapshot(source: SourceConfig, store: Store) -> Snapshot:

@@ -103,7 +103,7 @@ def save_served(bundle_dir: Path, folder: Path, golden: pl.DataFrame) -> None:
         artifacts={"bundle": str(bundle_dir)},
         code_paths=[str(packages / "models")],
         signature=open_signature(inputs, outputs),
-        input_example=None if pl.Binary in golden.schema.values() else inputs,
+        input_example=inputs,
         pip_requirements=[f"{name}=={public_version(name)}" for name in REQUIREMENTS],
     )
     golden.write_parquet(folder / "golden_inputs.parquet")
@@ -264,6 +264,7 @@ def version_of(found: Any, facts: Mapping[str, Any], *, recomputed: bool) -> Ver
         decision=facts["decision"],
         reason=facts["reason"],
         run_id=found.run_id,
+        experiment_id=tracking.experiment_of(found.run_id),
         recomputed=recomputed,
     )
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 TAG = "ostinato."
 """Beginning of every tag of ours."""
 
+EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
+"""Lets MLflow show the pages for training rather than those for prompts."""
+
 ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
 
@@ -154,7 +157,9 @@ def open_experiment(name: str, artifact_root: Path | None) -> str:
             return str(found.experiment_id)
         location = artifact_root.absolute().joinpath(name).as_uri() if artifact_root else None
         try:
-            return str(client().create_experiment(name, artifact_location=location))
+            return str(
+                client().create_experiment(name, artifact_location=location, tags=EXPERIMENT)
+            )
         except MlflowException as error:
             found = client().get_experiment_by_name(name)
             if found is None:
@@ -214,10 +219,17 @@ def close_run(run_id: str) -> None:
         client().set_terminated(run_id, status="FINISHED")
 
 
+def experiment_of(run_id: str) -> str:
+    """Return the id of the experiment that a run belongs to."""
+    with answers_named():
+        return str(client().get_run(run_id).info.experiment_id)
+
+
 def create_version(
     name: str, *, experiment: str, run_id: str, folder: Path, tags: Mapping[str, str]
 ) -> "ModelVersion":
     """Register a saved model as the next version under this name."""
+    from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
 
     with answers_named():
@@ -229,6 +241,7 @@ def create_version(
         logged = client().create_logged_model(experiment, name=name, source_run_id=run_id)
         client().log_model_artifacts(logged.model_id, str(folder))
         client().finalize_logged_model(logged.model_id, "READY")
+        client().log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
         return client().create_model_version(
             name,
             source=f"models:/{logged.model_id}",

@@ -1,21 +1,18 @@
-"""Jobs over small data with a signal in it, and Prefect's harness once for all flow tests."""
+"""Small data with a signal in it, jobs over it, and the command line as a user runs it."""
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
-import pytest
 import yaml
-from prefect.testing.utilities import prefect_test_harness
 
-
-@pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """One real server for the whole session: each start costs seconds."""
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+from flows.home import QUIET
 
 
 def waves(rows: int, seed: int = 0) -> pl.DataFrame:
@@ -61,22 +58,55 @@ SALES = {
 }
 
 
-@pytest.fixture
-def waves_job(home: Path) -> Path:
-    """A job file over 300 waves."""
-    waves(300).write_parquet(home / "waves.parquet")
-    return write_job(home, WAVES)
-
-
-@pytest.fixture
-def sales_job(home: Path) -> Path:
-    """A job file over 400 days of sales."""
-    sales(400).write_parquet(home / "sales.parquet")
-    return write_job(home, SALES)
-
-
-def write_job(folder: Path, job: dict) -> Path:
+def write_job(folder: Path, job: dict[str, Any]) -> Path:
     """Write a job file into the folder."""
     path = folder / f"{job['name']}.yaml"
     path.write_text(yaml.safe_dump(job), encoding="utf-8")
     return path
+
+
+def environment() -> dict[str, str]:
+    """The environment of a user who has set nothing."""
+    ours = ("PREFECT", "MLFLOW", "PYTEST")
+    return {k: v for k, v in os.environ.items() if not k.startswith(ours)} | QUIET
+
+
+def ostinato(folder: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command line in a folder, as a user would."""
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *words],
+        cwd=folder,
+        env=environment() | variables,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@dataclass(frozen=True)
+class Pages:
+    """A running `ostinato ui`."""
+
+    folder: Path
+    process: "subprocess.Popen[str]"
+    prefect: str
+    mlflow: str
+
+
+def open_pages(folder: Path, *words: str) -> Pages:
+    """Start `ostinato ui` on free ports and wait until it names its pages."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "ui", *words],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said = []
+    while not said or not said[-1].startswith("Logs"):
+        said.append(process.stdout.readline())
+        assert process.poll() is None, "".join(said) + process.stdout.read()
+    names = dict(line.split(maxsplit=1) for line in said if line.startswith(("Prefect", "MLflow")))
+    return Pages(folder, process, names["Prefect"].strip(), names["MLflow"].strip())

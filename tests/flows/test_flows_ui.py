@@ -1,0 +1,127 @@
+"""`ostinato ui`: both servers and the jobs, started together and stopped together."""
+
+import json
+import signal
+import socket
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from samples import WAVES, Pages, open_pages, ostinato, waves, write_job
+
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+def post(url: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return answer.read()
+
+
+def wait_until(found: Any, seconds: float = 120.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := found():
+            return value
+        time.sleep(0.5)
+    pytest.fail("nothing came of it in time")
+
+
+def deployment(pages: Pages) -> dict[str, Any]:
+    return wait_until(
+        lambda: post(f"{pages.prefect}/api/deployments/filter", {}),
+    )[0]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """A zombie is dead: it waits for its parent to ask."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_both_servers_answer_on_this_machine_only(pages: Pages) -> None:
+    listening = {
+        connection.laddr.ip
+        for child in psutil.Process(pages.process.pid).children(recursive=True)
+        for connection in child.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+    assert b"true" in get(f"{pages.prefect}/api/health")
+    assert b"OK" in get(f"{pages.mlflow}/health")
+    assert b"<title>" in get(pages.mlflow)
+    assert listening == {"127.0.0.1"}
+
+
+def test_a_job_with_a_schedule_has_its_next_runs_waiting(pages: Pages) -> None:
+    found = deployment(pages)
+    body = {
+        "limit": 3,
+        "flow_runs": {
+            "deployment_id": {"any_": [found["id"]]},
+            "state": {"type": {"any_": ["SCHEDULED"]}},
+        },
+    }
+
+    waiting = wait_until(lambda: post(f"{pages.prefect}/api/flow_runs/filter", body))
+
+    assert found["name"] == "waves"
+    assert {run["expected_start_time"][11:16] for run in waiting} == {"03:00"}
+
+
+def test_a_run_that_is_started_on_the_page_is_done_by_the_served_job(pages: Pages) -> None:
+    parameters = {"job_file": "waves.yaml", "overrides": {"training.seed": 21}}
+    url = f"{pages.prefect}/api/deployments/{deployment(pages)['id']}/create_flow_run"
+    run = post(url, {"parameters": parameters})
+
+    def ended() -> dict[str, Any] | None:
+        found = json.loads(get(f"{pages.prefect}/api/flow_runs/{run['id']}"))
+        return found if found["state_type"] in FINAL else None
+
+    done = wait_until(ended)
+
+    assert done["state_type"] == "COMPLETED", done["state"]
+    body = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+    texts = {a["key"]: a["data"] for a in post(f"{pages.prefect}/api/artifacts/filter", body)}
+    assert pages.mlflow in texts["waves-result"]
+    assert texts["training"] == 100.0
+
+
+def test_a_run_in_the_same_folder_uses_the_pages_servers(pages: Pages) -> None:
+    done = ostinato(pages.folder, "run", "waves.yaml", "--json")
+
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout.splitlines()[-1])
+    assert set(outcome) >= {
+        "job", "version", "decision", "metrics", "baseline", "recomputed", "seconds",
+    }  # fmt: skip
+    assert outcome["links"]["model version"].startswith(pages.mlflow)
+    assert b"waves" in get(f"{pages.mlflow}/api/2.0/mlflow/registered-models/get?name=waves")
+
+
+def test_a_taken_port_is_left_alone_and_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
+    waves(60).write_parquet(tmp_path / "waves.parquet")
+    write_job(tmp_path, WAVES)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+
+        opened = open_pages(tmp_path, "waves.yaml", "--prefect-port", port, "--mlflow-port", "0")
+    family = psutil.Process(opened.process.pid).children(recursive=True)
+    opened.process.send_signal(signal.SIGINT)
+    opened.process.communicate(timeout=60)
+
+    assert not opened.prefect.endswith(port)
+    assert opened.process.returncode == 130
+    assert len(family) >= 3
+    assert not [child for child in family if is_alive(child)]
+    assert not (tmp_path / ".ostinato" / "pages.json").exists()
