@@ -91,7 +91,7 @@ def check(job: Path, as_json: bool) -> None:
 @click.option("--name", help="Of the job; the data's own name when left out.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path(), help="Folder.")
 @click.option("--force", is_flag=True, help="Write over files that are there.")
-def init(data: str, target: str | None, name: str | None, output: Path, force: bool) -> None:
+def init(data: str, *, target: str | None, name: str | None, output: Path, force: bool) -> None:
     """Draft a job file and a contract from DATA (a file, glob, folder or s3:// URI)."""
     from flows.init import draft_files
 

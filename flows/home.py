@@ -34,6 +34,7 @@ def settle(folder: Path = Path(HOME), *, use_pages: bool = True) -> None:
         **QUIET,
         **(open_pages(folder) if use_pages else {}),
         "PREFECT_HOME": str(absolute / "prefect"),
+        "TMPDIR": str(absolute / "tmp"),
         "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -46,6 +47,7 @@ def settle(folder: Path = Path(HOME), *, use_pages: bool = True) -> None:
     defaults.setdefault("MLFLOW_TRACKING_URI", local_tracking_uri(folder))
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    Path(os.environ["TMPDIR"]).mkdir(parents=True, exist_ok=True)
     if os.environ["MLFLOW_TRACKING_URI"] == local_tracking_uri(folder):
         (absolute / "mlflow").mkdir(parents=True, exist_ok=True)
 

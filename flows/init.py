@@ -9,7 +9,7 @@ import polars as pl
 from data_contracts.contract import to_yaml
 from data_contracts.draft import draft_contract
 from tasks.errors import DataError, JobError
-from tasks.ingest import SourceConfig, damage_named, scan_source
+from tasks.sources import SourceConfig, damage_named, scan_source
 
 TARGET_NAMES = ("target", "label", "class", "y", "category", "answer")
 

@@ -21,7 +21,7 @@ from models.learning import TrainingConfig
 from models.networks import ModelConfig
 from tasks.errors import JobError
 from tasks.gate import GateConfig
-from tasks.ingest import SourceConfig
+from tasks.sources import SourceConfig
 from tasks.store import StoreConfig
 
 SETTINGS: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True}
@@ -189,15 +189,17 @@ def explain(fault: dict[str, Any]) -> str:
             word = str(location[-1])
             return f"  {key}: {found!r} is not a {word}{suggestion(str(found), choices)}"
         case "value_error":
-            prefix = (
-                f"{key}." if key and not re.match(r"^\S+ is not a", str(context["error"])) else ""
-            )
-            text = str(context["error"])
-            return (
-                f"  {prefix}{text}" if re.match(r"^\w+( and \w+)?: ", text) else f"  {key}: {text}"
-            )
+            return f"  {join_key(key, str(context['error']))}"
         case _:
             return f"  {key}: {found!r} is not valid: {fault['msg'].lower()}"
+
+
+def join_key(key: str, text: str) -> str:
+    """Put the section's key before a text that may begin with a key of its own."""
+    if not key:
+        return text
+    own_key = re.match(r"[a-z_]+( and [a-z_]+)?: ", text)
+    return f"{key}.{text}" if own_key else f"{key}: {text}"
 
 
 def suggestion(word: str, choices: list[str]) -> str:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -36,19 +36,26 @@ from tasks.store import Store, StoreConfig, open_store
 VERSION = 1
 
 
+class Outing(NamedTuple):
+    """Where the compared models and the rows lie."""
+
+    rows_dir: Path
+    features_dir: Path
+    candidate_dir: Path
+    champion: Champion | None
+    champion_dir: Path | None
+
+
 def against_champion(
-    challenger: Answers,
-    champion: Champion,
-    champion_dir: Path,
-    *,
-    rows_dir: Path,
-    test: TestRows,
-    featurizer: Featurizer,
-) -> Rival | Verdict:
+    challenger: Answers, outing: Outing, *, test: TestRows, featurizer: Featurizer
+) -> Rival | Verdict | None:
     """Score the champion now on the rows that it never learned from, or say why it cannot be."""
+    champion, rows_dir = outing.champion, outing.rows_dir
+    if champion is None or outing.champion_dir is None:
+        return None
     name = f"champion {champion.name} v{champion.version}"
     try:
-        bundle = load(champion_dir)
+        bundle = load(outing.champion_dir)
     except BundleError as error:
         return Verdict("not-comparable", f"{name} cannot be loaded: {error}")
     theirs = bundle.featurizer.target
@@ -68,76 +75,72 @@ def against_champion(
     )
 
 
-def write_report(
-    folder: Path,
+class Comparison(NamedTuple):
+    """What the gate was shown, and what it said."""
+
+    verdict: Verdict
+    best_baseline: str
+    champion: dict[str, float] | None
+    """The champion's scores on the rows that neither has learned from."""
+    gains: list[dict[str, Any]]
+
+
+def compare(
+    challenger: Answers,
+    baselines: Mapping[str, Answers],
+    rival: Rival | Verdict | None,
     *,
-    rows_dir: Path,
-    features_dir: Path,
-    candidate_dir: Path,
-    champion: Champion | None,
-    champion_dir: Path | None,
     gate: GateConfig,
-) -> Facts:
+    by_time: bool,
+) -> Comparison:
+    """Measure the gain over the best baseline and over the champion, and let the gate judge."""
+    metric = metric_name(gate, challenger.classes)
+    best = best_of({name: score(answers) for name, answers in baselines.items()}, metric)
+    pair = Rival(best, is_champion=False, challenger=challenger, answers=baselines[best])
+    over_best = gain_over(pair, gate, metric=metric, by_time=by_time)
+    if isinstance(rival, Verdict):
+        return Comparison(rival, best, None, [over_best])
+    behind = best if over_best["gain"] <= 0 else None
+    if rival is None:
+        verdict = judge(over_best, gate=gate, metric=metric, behind_baseline=behind)
+        return Comparison(verdict, best, None, [over_best])
+    over_champion = gain_over(rival, gate, metric=metric, by_time=by_time)
+    verdict = judge(over_champion, gate=gate, metric=metric, behind_baseline=behind)
+    return Comparison(verdict, best, score(rival.answers), [over_best, over_champion])
+
+
+def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
     """Score everything, decide, draw, and write it all into `folder`."""
+    rows_dir, features_dir = outing.rows_dir, outing.features_dir
     featurizer = load_featurizer(features_dir)
-    classes = len(featurizer.target.classes)
-    metric = metric_name(gate, classes)
+    metric = metric_name(gate, len(featurizer.target.classes))
     by_time = featurizer.split.by == "time"
     test = load_test(rows_dir, features_dir, featurizer)
-    challenger = answers_by(load(candidate_dir / "bundle"), rows_dir, test)
+    challenger = answers_by(load(outing.candidate_dir / "bundle"), rows_dir, test)
     baselines = baseline_answers(rows_dir, features_dir, featurizer, season=gate.season)
-    scores = {name: score(answers) for name, answers in baselines.items()}
-    best = best_of(scores, metric)
-    over_best = gain_over(
-        Rival(best, is_champion=False, challenger=challenger, answers=baselines[best]),
-        gate,
-        metric=metric,
-        by_time=by_time,
-    )
-    rival: Rival | Verdict | None = None
-    if champion and champion_dir:
-        rival = against_champion(
-            challenger,
-            champion,
-            champion_dir,
-            rows_dir=rows_dir,
-            test=test,
-            featurizer=featurizer,
-        )
-    over_champion = (
-        gain_over(rival, gate, metric=metric, by_time=by_time) if isinstance(rival, Rival) else None
-    )
-    verdict = (
-        rival
-        if isinstance(rival, Verdict)
-        else judge(
-            over_champion or over_best,
-            gate=gate,
-            metric=metric,
-            behind_baseline=best if over_best["gain"] <= 0 else None,
-        )
-    )
-    report = {
-        "decision": verdict.decision,
-        "reason": verdict.reason,
+    rival = against_champion(challenger, outing, test=test, featurizer=featurizer)
+    found = compare(challenger, baselines, rival, gate=gate, by_time=by_time)
+    history = (outing.candidate_dir / "history.json").read_text(encoding="utf-8")
+    facts = {
+        "decision": found.verdict.decision,
+        "reason": found.verdict.reason,
         "metric": metric,
         "rows": len(test.rows_R),
-        "challenger": score_card(challenger, gate, by_time=by_time),
-        "baselines": scores,
-        "best_baseline": best,
-        "champion": score(rival.answers) if isinstance(rival, Rival) else None,
-        "gains": [gain for gain in (over_best, over_champion) if gain],
-        "history": json.loads((candidate_dir / "history.json").read_text(encoding="utf-8")),
+        "metrics": score(challenger),
+        "baselines": {name: score(answers) for name, answers in baselines.items()},
+        "best_baseline": found.best_baseline,
+        "champion": found.champion,
+    }
+    report = {
+        **facts,
+        "intervals": score_card(challenger, gate, by_time=by_time),
+        "gains": found.gains,
+        "history": json.loads(history),
     }
     draw(folder, report, challenger, featurizer)
     text = json.dumps(report, indent=2, ensure_ascii=False)
     (folder / "report.json").write_text(text, encoding="utf-8")
-    return {
-        **{key: report[key] for key in ("decision", "reason", "metric", "rows", "best_baseline")},
-        "metrics": score(challenger),
-        "baselines": scores,
-        "champion": report["champion"],
-    }
+    return facts
 
 
 def draw(
@@ -183,15 +186,14 @@ def make_report(
     )
 
     def build(folder: Path) -> Facts:
-        return write_report(
-            folder,
+        outing = Outing(
             rows_dir=local_dir(store, snapshot),
             features_dir=local_dir(store, features),
             candidate_dir=local_dir(store, candidate),
             champion=champion,
             champion_dir=champion_dir,
-            gate=gate,
         )
+        return write_report(folder, outing, gate)
 
     return Report(produce(store, recipe, build))
 

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from prefect import task
 
@@ -33,15 +31,13 @@ from models.features.steps import Steps
 from models.features.target import check_target, fit_target
 from tasks.artifacts import Accepted, Facts, Features, Snapshot
 from tasks.errors import DataError
+from tasks.features_files import CHUNK_STEPS, write_steps
 from tasks.publish import Recipe, local_dir, produce
 from tasks.rows import row_frames, scan_rows
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
 
 VERSION = 1
-
-CHUNK_STEPS = 262_144
-"""Steps that are scaled and written at once."""
 
 
 def frames_of(folder: Path, layout: Layout) -> Iterator[pl.DataFrame]:
@@ -98,7 +94,7 @@ def readable(steps: Steps) -> NDArray[np.bool_]:
 
 
 def fit(
-    folder: Path, layout: Layout, target: TargetConfig, plan: Plan, raw: Path
+    folder: Path, plan: Plan, *, layout: Layout, target: TargetConfig, raw: Path
 ) -> tuple[Featurizer, Steps, pl.Series]:
     """Read the rows and fit all state on the training split."""
     answers = scan_rows(folder).select(target.column).collect().to_series()
@@ -173,35 +169,8 @@ def known_target(featurizer: Featurizer) -> pl.Expr:
     return pl.col("target") >= 0 if featurizer.target.classes else pl.lit(value=True)
 
 
-def write_steps(folder: Path, steps: Steps, featurizer: Featurizer) -> None:
-    """Scale chunk by chunk into Parquet and, as one batch that can be mapped, into Arrow IPC."""
-    channels = featurizer.channels
-    schema = pa.schema([("step", pa.list_(pa.float32(), channels))])
-    flat = folder / "scaled.bin"
-    with (
-        flat.open("wb") as file,
-        pq.ParquetWriter(folder / "steps.parquet", schema, compression="zstd") as parquet,
-    ):
-        for start in range(0, len(steps.values_NC), CHUNK_STEPS):
-            scaled = featurizer.scaler.transform(steps.values_NC[start : start + CHUNK_STEPS])
-            scaled.tofile(file)
-            parquet.write_batch(as_batch(scaled.reshape(-1), schema, channels))
-    with (
-        pa.OSFile(str(folder / "steps.arrow"), "wb") as file,
-        pa.ipc.new_file(file, schema) as arrow,
-    ):
-        arrow.write_batch(as_batch(np.memmap(flat, np.float32, "r"), schema, channels))
-    flat.unlink()
-
-
-def as_batch(values: NDArray[np.float32], schema: pa.Schema, channels: int) -> pa.RecordBatch:
-    """See an array as a list of channels a step, without a copy."""
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(values), channels)
-    return pa.record_batch([lists], schema=schema)
-
-
 def build_features(
-    folder: Path, rows_dir: Path, layout: Layout, target: TargetConfig, split: SplitConfig
+    folder: Path, rows_dir: Path, *, layout: Layout, target: TargetConfig, split: SplitConfig
 ) -> Facts:
     """Fill `folder` with the features of the rows in `rows_dir`.
 
@@ -213,7 +182,7 @@ def build_features(
     require(rows.collect_schema(), [target.column, *([split.group] if split.group else [])])
     plan = make_plan(rows, layout, split)
     raw = folder / "raw.bin"
-    featurizer, steps, answers = fit(rows_dir, layout, target, plan, raw)
+    featurizer, steps, answers = fit(rows_dir, plan, layout=layout, target=target, raw=raw)
     table = sequence_table(plan, steps, featurizer, answers)
     write_steps(folder, steps, featurizer)
     raw.unlink()
@@ -270,7 +239,9 @@ def make_features(
 
     def build(folder: Path) -> Facts:
         try:
-            return build_features(folder, local_dir(store, snapshot), layout, target, split)
+            return build_features(
+                folder, local_dir(store, snapshot), layout=layout, target=target, split=split
+            )
         except UnlearnableError as error:
             raise DataError.of(str(error)) from error
 

@@ -88,13 +88,12 @@ def find_dead(store: Store, *, keep: int) -> list[dict[str, Any]]:
 def registered_keys(keep: int) -> Iterator[str]:
     """Give the keys of every version that has an alias or is among the newest."""
     for name in tracking.model_names():
-        versions = sorted(tracking.versions_of(name), key=lambda v: -int(v.version))
+        newest = sorted(tracking.versions_of(name), key=lambda version: -int(version.version))
         aliased = tracking.aliased_versions(name)
-        for place, version in enumerate(versions):
-            if place < keep or str(version.version) in aliased:
-                for tag in KEY_TAGS.values():
-                    if key := version.tags.get(f"{tracking.TAG}{tag}"):
-                        yield key
+        aliases = [version for version in newest[keep:] if str(version.version) in aliased]
+        for version in newest[:keep] + aliases:
+            tags = (version.tags.get(f"{tracking.TAG}{tag}") for tag in KEY_TAGS.values())
+            yield from (key for key in tags if key)
 
 
 def newest_keys(listed: Any) -> set[str]:  # noqa: ANN401 - a view of manifests

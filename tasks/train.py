@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,19 +81,17 @@ def learn(
     """
     device = pick_device(training)
     featurizer = load_featurizer(features_dir)
-    network = build(
-        model,
-        channels=featurizer.channels,
-        outputs=featurizer.target.outputs,
-        seed=training.seed,
-    ).to(device)
+    outputs = featurizer.target.outputs
+    network = build(model, channels=featurizer.channels, outputs=outputs, seed=training.seed)
+    network.to(device)
     learned = load_split(features_dir, TRAINING, device)
     goal: Goal = "category" if featurizer.target.classes else "number"
+    validation = load_split(features_dir, VALIDATION, device)
     began = time.perf_counter()
     history = fit(
         network,
         learned,
-        load_split(features_dir, VALIDATION, device),
+        validation,
         goal=goal,
         config=training,
         checkpoints=checkpoints,
@@ -103,6 +101,18 @@ def learn(
     save(Bundle(featurizer, network, model), folder / "bundle")
     epochs = [epoch._asdict() for epoch in history]
     (folder / "history.json").write_text(json.dumps(epochs, indent=2), encoding="utf-8")
+    return {
+        **course(history, learned, training),
+        "parameters": parameter_count(network),
+        "device": str(device),
+        "seconds": round(seconds, 3),
+    }
+
+
+def course(
+    history: Sequence[Epoch], learned: SequenceSet, training: TrainingConfig
+) -> dict[str, float]:
+    """Tell how training went."""
     lengths = learned.lengths_S.cpu().numpy()
     order = epoch_order(lengths, batch=training.batch, seed=training.seed, epoch=0)
     best = min(history, key=lambda epoch: epoch.validation_loss)
@@ -110,10 +120,7 @@ def learn(
         "epochs": len(history),
         "best_epoch": best.epoch + 1,
         "validation_loss": best.validation_loss,
-        "parameters": parameter_count(network),
         "padding_share": round(padding_share(lengths, order), 4),
-        "device": str(device),
-        "seconds": round(seconds, 3),
     }
 
 
@@ -135,10 +142,7 @@ def make_candidate(
     if found := find(store, recipe):
         return Candidate(found)
     folder = f"checkpoints/{recipe.key}"
-    checkpoints = Checkpoints(
-        load=lambda: read_bytes(store, f"{folder}/state.pt"),
-        save=lambda data: write_bytes(store, f"{folder}/state.pt", data),
-    )
+    checkpoints = checkpoints_in(store, f"{folder}/state.pt")
 
     def build_candidate(target: Path) -> Facts:
         try:
@@ -159,6 +163,13 @@ def make_candidate(
         candidate = Candidate(produce(store, recipe, build_candidate))
     store.fs.rm(f"{store.root}/{folder}", recursive=True)
     return candidate
+
+
+def checkpoints_in(store: Store, path: str) -> Checkpoints:
+    """Keep the loop's state in one file of the store, always whole."""
+    return Checkpoints(
+        load=lambda: read_bytes(store, path), save=lambda data: write_bytes(store, path, data)
+    )
 
 
 def candidate_recipe(features: Features, model: ModelConfig, training: TrainingConfig) -> Recipe:

@@ -33,7 +33,6 @@ class Epoch(NamedTuple):
     epoch: int
     training_loss: float
     validation_loss: float
-    learning_rate: float
 
 
 class Checkpoints(NamedTuple):
@@ -83,35 +82,48 @@ def fit(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
     lengths_S = training.lengths_S.cpu().numpy()
-    steps_per_epoch = math.ceil(len(training) / config.batch)
     progress = Progress(loss=torch.zeros((), dtype=torch.float64, device=device))
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         if state := checkpoints.load():
             progress = restore(state, network, optimizer)
-        saved_at = time.monotonic()
+        save = saver(network, optimizer, config, checkpoints)
         while not progress.is_over(config):
             order = epoch_order(
                 lengths_S, batch=config.batch, seed=config.seed, epoch=progress.epoch
             )
-            for rows in order[progress.batch :]:
-                done = progress.epoch * steps_per_epoch + progress.batch
-                rate = learning_rate(done, config, total=config.epochs * steps_per_epoch)
+            first, total = progress.epoch * len(order), config.epochs * len(order)
+            for place in range(progress.batch, len(order)):
+                rows, rate = order[place], learning_rate(first + place, config, total=total)
                 loss = step(
                     network, optimizer, training, rows=rows, goal=goal, rate=rate, config=config
                 )
                 progress.loss += loss * len(rows)
                 progress.batch += 1
-                if time.monotonic() - saved_at >= config.checkpoint_every:
-                    refuse_divergence(float(progress.loss), progress, len(training))
-                    checkpoints.save(snapshot(progress, network, optimizer))
-                    saved_at = time.monotonic()
-            close_epoch(
-                progress, network, training, validation, goal=goal, rate=rate, config=config
-            )
+                save(progress)
+            close_epoch(progress, network, training, validation, goal=goal, config=config)
             on_epoch(progress.history[-1])
     network.load_state_dict(progress.best_state)
     return progress.history
+
+
+def saver(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: TrainingConfig,
+    checkpoints: Checkpoints,
+) -> Callable[[Progress], None]:
+    """Make the function that leaves a checkpoint when it is time for one."""
+    saved_at = time.monotonic()
+
+    def save(progress: Progress) -> None:
+        nonlocal saved_at
+        if time.monotonic() - saved_at >= config.checkpoint_every:
+            refuse_divergence(float(progress.loss), progress)
+            checkpoints.save(snapshot(progress, network, optimizer))
+            saved_at = time.monotonic()
+
+    return save
 
 
 def step(
@@ -147,16 +159,15 @@ def close_epoch(
     validation: SequenceSet,
     *,
     goal: Goal,
-    rate: float,
     config: TrainingConfig,
 ) -> None:
     """Score the epoch, keep the best weights, and move on to the next."""
     training_loss = float(progress.loss) / len(training)
-    refuse_divergence(training_loss, progress, len(training))
+    refuse_divergence(training_loss, progress)
     outputs_SO = predict(network, validation, config)
     validation_loss = float(loss_of(outputs_SO, validation.targets_S, goal))
-    refuse_divergence(validation_loss, progress, len(training))
-    progress.history.append(Epoch(progress.epoch, training_loss, validation_loss, rate))
+    refuse_divergence(validation_loss, progress)
+    progress.history.append(Epoch(progress.epoch, training_loss, validation_loss))
     if validation_loss < progress.best_loss:
         progress.best_loss, progress.best_epoch = validation_loss, progress.epoch
         progress.best_state = copy.deepcopy(network.state_dict())
@@ -165,16 +176,16 @@ def close_epoch(
     progress.loss = torch.zeros((), dtype=torch.float64, device=training.values_NC.device)
 
 
-def refuse_divergence(loss: float, progress: Progress, sequences: int) -> None:
+def refuse_divergence(loss: float, progress: Progress) -> None:
     """Stop as soon as a loss that is not finite is seen.
 
     Raises:
-        DivergedError: says after how many sequences.
+        DivergedError: says in which epoch, and after how many batches of it.
     """
     if not math.isfinite(loss):
         raise DivergedError(
-            f"the loss became {loss} in epoch {progress.epoch + 1}, "
-            f"before {(progress.epoch + 1) * sequences} sequences were seen"
+            f"the loss became {loss} in epoch {progress.epoch + 1}, within its first "
+            f"{progress.batch} batches"
         )
 
 

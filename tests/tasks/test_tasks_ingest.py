@@ -1,0 +1,213 @@
+"""Ingest: what the source holds becomes a snapshot, unchanged, or the damage is named."""
+
+import datetime as dt
+import os
+from pathlib import Path
+
+import fsspec
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tasks.errors import SourceError
+from tasks.ingest import take_snapshot
+from tasks.publish import local_dir
+from tasks.sources import SourceConfig
+from tasks.store import Store
+
+pytestmark = [
+    # aiobotocore's and moto's connections are closed by the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+FRAME = pl.DataFrame(
+    {
+        "day": [dt.date(2024, 1, day) for day in (1, 2, 3)],
+        "sales": [1.5, None, 3.5],
+        "shop": ["a", "\u00fc", None],
+    }
+)
+
+
+def snapshot_rows(uri: str, store: Store) -> pl.DataFrame:
+    snapshot = take_snapshot(SourceConfig(uri=uri), store)
+    return pl.read_parquet(local_dir(store, snapshot) / "rows.parquet")
+
+
+def write(frame: pl.DataFrame, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writers = {
+        ".parquet": frame.write_parquet,
+        ".csv": frame.write_csv,
+        ".jsonl": frame.write_ndjson,
+    }
+    writers[path.suffix](path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_a_file_is_copied_with_its_types(suffix: str, tmp_path: Path, local_store: Store) -> None:
+    path = write(FRAME, tmp_path / f"data{suffix}")
+
+    assert snapshot_rows(str(path), local_store).equals(FRAME)
+
+
+def test_json_lines_are_read(tmp_path: Path, local_store: Store) -> None:
+    path = write(FRAME.drop("day"), tmp_path / "data.jsonl")
+
+    assert snapshot_rows(str(path), local_store).equals(FRAME.drop("day"))
+
+
+@pytest.mark.parametrize("pattern", ["many/*.parquet", "many", "many/part-?.parquet"])
+def test_many_files_are_read_in_the_order_of_their_names(
+    pattern: str, tmp_path: Path, local_store: Store
+) -> None:
+    for place in (2, 0, 1):
+        part = FRAME.with_columns(part=pl.lit(place))
+        write(part, tmp_path / "many" / f"part-{place}.parquet")
+    (tmp_path / "many" / "_notes.txt").write_text("no data", encoding="utf-8")
+
+    rows = snapshot_rows(str(tmp_path / pattern), local_store)
+
+    assert rows["part"].to_list() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("pattern", ["data/one.parquet", "data/*.parquet", "data"])
+def test_object_storage_is_read_like_a_folder(
+    pattern: str, s3_bucket: str, tmp_path: Path, local_store: Store
+) -> None:
+    path = write(FRAME, tmp_path / "one.parquet")
+    fsspec.filesystem("s3").put_file(str(path), f"{s3_bucket}/data/one.parquet")
+
+    first = take_snapshot(SourceConfig(uri=f"s3://{s3_bucket}/{pattern}"), local_store)
+    second = take_snapshot(SourceConfig(uri=f"s3://{s3_bucket}/{pattern}"), local_store)
+
+    rows = pl.read_parquet(local_dir(local_store, first) / "rows.parquet")
+    assert rows.equals(FRAME)
+    assert not second.recomputed
+
+
+def test_the_same_content_is_one_snapshot_however_old_and_wherever_it_is(
+    tmp_path: Path, local_store: Store
+) -> None:
+    path = write(FRAME, tmp_path / "data.parquet")
+    first = take_snapshot(SourceConfig(uri=str(path)), local_store)
+    os.utime(path, (1, 1))
+    moved = path.rename(tmp_path / "elsewhere.parquet")
+
+    second = take_snapshot(SourceConfig(uri=str(moved)), local_store)
+
+    assert not second.recomputed
+    assert second.key == first.key
+
+
+def test_changed_content_is_another_snapshot(tmp_path: Path, local_store: Store) -> None:
+    first = take_snapshot(
+        SourceConfig(uri=str(write(FRAME, tmp_path / "data.parquet"))), local_store
+    )
+    changed = write(FRAME.with_columns(sales=pl.lit(2.0)), tmp_path / "data.parquet")
+
+    second = take_snapshot(SourceConfig(uri=str(changed)), local_store)
+
+    assert second.recomputed
+    assert second.key != first.key
+
+
+def broken_parquet(path: Path) -> None:
+    write(FRAME, path)
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+FAULTS = {
+    "truncated.parquet": (broken_parquet, "truncated.parquet cannot be read as parquet"),
+    "empty.parquet": (lambda path: path.write_bytes(b""), "empty.parquet: the file is empty"),
+    "header.csv": (lambda path: path.write_text("a,b\n"), "columns but no rows"),
+    "latin.csv": (lambda path: path.write_bytes(b"a,b\n1,sch\xf6n\n"), "(?s)latin.csv.*iconv"),
+    "cut.jsonl": (lambda path: path.write_text('{"a": 1}\n{"a":'), "cut.jsonl cannot be read"),
+    "data.xlsx": (lambda path: path.write_bytes(b"PK"), "files of kind '.xlsx' cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_damage_names_the_file_and_publishes_nothing(
+    name: str, tmp_path: Path, local_store: Store
+) -> None:
+    damage, message = FAULTS[name]
+    damage(tmp_path / name)
+
+    with pytest.raises(SourceError, match=message):
+        take_snapshot(SourceConfig(uri=str(tmp_path / name)), local_store)
+
+    assert not [path for path in Path(local_store.root).rglob("*") if path.is_file()]
+
+
+def test_one_damaged_file_among_many_is_the_one_that_is_named(
+    tmp_path: Path, local_store: Store
+) -> None:
+    text = "".join(f"{number},x\n" for number in range(5000))
+    for place in range(4):
+        (tmp_path / f"part-{place}.csv").write_text("a,b\n" + text, encoding="utf-8")
+    with (tmp_path / "part-2.csv").open("ab") as file:
+        file.write(b"1,\xff\n")
+
+    with pytest.raises(SourceError, match=r"part-2\.csv cannot be read"):
+        take_snapshot(SourceConfig(uri=str(tmp_path / "*.csv")), local_store)
+
+
+def test_files_with_different_columns_are_told_apart(tmp_path: Path, local_store: Store) -> None:
+    write(FRAME, tmp_path / "a.parquet")
+    write(FRAME.rename({"shop": "store"}), tmp_path / "b.parquet")
+
+    with pytest.raises(SourceError, match=r"(?s)b\.parquet does not fit .*a\.parquet.*shop.*store"):
+        take_snapshot(SourceConfig(uri=str(tmp_path / "*.parquet")), local_store)
+
+
+def test_a_missing_source_says_where_it_looked(tmp_path: Path, local_store: Store) -> None:
+    with pytest.raises(SourceError, match=r"(?s)names no file.*relative one starts in the folder"):
+        take_snapshot(SourceConfig(uri=str(tmp_path / "nothing.parquet")), local_store)
+
+
+def test_large_cells_make_small_row_groups(tmp_path: Path, local_store: Store) -> None:
+    frame = pl.DataFrame({"blob": [os.urandom(400_000) for _ in range(400)]})
+    path = write(frame, tmp_path / "blobs.parquet")
+
+    snapshot = take_snapshot(SourceConfig(uri=str(path)), local_store)
+
+    metadata = pq.read_metadata(local_dir(local_store, snapshot) / "rows.parquet")
+    sizes = [metadata.row_group(g).total_byte_size for g in range(metadata.num_row_groups)]
+    assert max(sizes) < 80 * 2**20
+    assert metadata.num_rows == 400
+
+
+rows = st.fixed_dictionaries(
+    {
+        "number": st.one_of(st.none(), st.floats(allow_nan=False)),
+        "whole": st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)),
+        "text": st.one_of(st.none(), st.text(max_size=4)),
+        "truth": st.booleans(),
+        "blob": st.binary(max_size=4),
+        "list": st.lists(st.integers(0, 9), max_size=3),
+    }
+)
+SCHEMA = {
+    "number": pl.Float64,
+    "whole": pl.Int64,
+    "text": pl.String,
+    "truth": pl.Boolean,
+    "blob": pl.Binary,
+    "list": pl.List(pl.Int64),
+}
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(rows, min_size=1, max_size=10))
+def test_a_snapshot_holds_exactly_the_rows_of_its_source(
+    values: list[dict], tmp_path: Path, local_store: Store
+) -> None:
+    frame = pl.DataFrame(values, schema=SCHEMA)
+    path = write(frame, tmp_path / "any.parquet")
+
+    assert snapshot_rows(str(path), local_store).equals(frame)
