@@ -29,6 +29,8 @@ PER_VALUE = {
 }
 """Expectations whose counts over batches add up to the count over all rows."""
 
+PRESENCE = {"expect_column_values_to_not_be_null", "expect_column_values_to_be_null"}
+
 COLUMN_KWARGS = ("column", "column_A", "column_B", "column_list")
 
 
@@ -90,16 +92,47 @@ def check_values(
     validate = open_validator()
     tallies = [Tally() for _ in per_value]
     needed = sorted({name for e in per_value for name in columns_of(e)})
+    opaque = only_presence(schema, per_value)
     for frame in batches(needed) if per_value else ():
-        for tally, result in zip(tallies, validate(frame, per_value), strict=True):
+        light = frame.with_columns(presence(name) for name in opaque)
+        for tally, result in zip(tallies, validate(light, per_value), strict=True):
             tally.add(result)
     findings = [tally.finding(e) for tally, e in zip(tallies, per_value, strict=True)]
     for expectation in whole:
-        names = columns_of(expectation) or schema.names()[:1]
-        frame = scan.select(names).collect(engine="streaming")
+        frame = whole_frame(scan, expectation).collect(engine="streaming")
         result = validate(frame, [expectation])[0]
         findings.append(whole_finding(expectation, result))
     return findings
+
+
+def whole_frame(scan: pl.LazyFrame, expectation: Expectation) -> pl.LazyFrame:
+    """Give an expectation just what it needs to see at once.
+
+    Its own columns; for the row count a light column; for the table's columns a single row.
+    """
+    if names := columns_of(expectation):
+        return scan.select(names)
+    if "row_count" in expectation.type:
+        return scan.select(presence(scan.collect_schema().names()[0]))
+    return scan.head(1)
+
+
+def only_presence(schema: pl.Schema, expectations: list[Expectation]) -> list[str]:
+    """Name the columns of bytes and lists of which nothing but their presence is asked."""
+    others = {
+        name
+        for expectation in expectations
+        if expectation.type not in PRESENCE
+        for name in columns_of(expectation)
+    }
+    asked = {name for expectation in expectations for name in columns_of(expectation)}
+    heavy = {name for name in asked if schema[name].is_nested() or schema[name] == pl.Binary}
+    return sorted(heavy - others)
+
+
+def presence(name: str) -> pl.Expr:
+    """Stand in for a column: true where it has a value. As pandas objects it would be large."""
+    return pl.when(pl.col(name).is_not_null()).then(pl.lit(value=True)).alias(name)
 
 
 def columns_of(expectation: Expectation) -> list[str]:

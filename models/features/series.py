@@ -10,7 +10,7 @@ import polars as pl
 
 from models.errors import UnlearnableError
 from models.features import Layout, WindowConfig
-from models.features.steps import Floats, Integers, Steps, jagged
+from models.features.steps import Floats, Integers, Steps
 
 
 class Line(NamedTuple):
@@ -25,23 +25,37 @@ class Line(NamedTuple):
 
 
 def list_steps(frame: pl.DataFrame, columns: tuple[str, ...]) -> Steps:
-    """Read each row's lists side by side as channels; lists of unequal lengths are an error."""
-    cells = [frame[name].to_list() for name in columns]
-    rows = [list_row(row, columns) for row in zip(*cells, strict=True)]
-    return jagged(rows, len(columns))
+    """Read each row's lists side by side as channels; lists that do not fit are an error."""
+    lists = frame.select(as_list(frame[name]) for name in columns)
+    lengths_RC = lists.select(pl.all().list.len().fill_null(0)).to_numpy().astype(np.int64)
+    fits_R = (lengths_RC == lengths_RC[:, :1]).all(axis=1) & (lengths_RC[:, 0] > 0)
+    lengths_R = np.where(fits_R, lengths_RC[:, 0], 0)
+    fitting = lists.filter(fits_R)
+    stops_R = np.cumsum(lengths_R)
+    errors_R: list[str | None] = [None] * len(frame)
+    for row in np.flatnonzero(~fits_R):
+        errors_R[row] = misfit(lengths_RC[row], columns)
+    values = [fitting[name].explode(empty_as_null=False, keep_nulls=False) for name in columns]
+    flat = [to_floats(column) for column in values]
+    return Steps(np.stack(flat, axis=1), stops_R - lengths_R, stops_R, errors_R)
 
 
-def list_row(
-    lists: tuple[list[float | None] | None, ...], columns: tuple[str, ...]
-) -> Floats | str:
-    """Read one row's channels, or say why they cannot be read."""
-    for name, values in zip(columns, lists, strict=True):
-        if not values:
+def as_list(column: pl.Series) -> pl.Series:
+    """See arrays of a fixed length as lists."""
+    return column.arr.to_list() if isinstance(column.dtype, pl.Array) else column
+
+
+def to_floats(column: pl.Series) -> Floats:
+    """Read numbers as float32, NaN where one is missing."""
+    return np.array(column.cast(pl.Float32).fill_null(float("nan")).to_numpy(), np.float32)
+
+
+def misfit(lengths_C: Integers, columns: tuple[str, ...]) -> str:
+    """Say why one row's lists cannot be read."""
+    for name, length in zip(columns, lengths_C, strict=True):
+        if length == 0:
             return f"column '{name}' is empty"
-    lengths = {len(values) for values in lists if values}
-    if len(lengths) > 1:
-        return f"the channels differ in length: {sorted(lengths)}"
-    return np.array(lists, np.float32).T
+    return f"the channels differ in length: {sorted({int(length) for length in lengths_C})}"
 
 
 def line_up(frame: pl.DataFrame, layout: Layout) -> Line:

@@ -160,6 +160,8 @@ def test_mostly_is_a_share_of_all_rows_and_not_of_a_batch(mostly: float, kept: b
     [
         ("expect_table_row_count_to_be_between", {"min_value": 100, "max_value": 100}, True),
         ("expect_table_row_count_to_be_between", {"min_value": 101}, False),
+        ("expect_table_columns_to_match_set", {"column_set": ["label", "x"]}, True),
+        ("expect_table_columns_to_match_set", {"column_set": ["label"]}, False),
         ("expect_column_values_to_be_unique", {"column": "x"}, False),
         ("expect_column_mean_to_be_between", {"column": "x", "min_value": 2.4}, True),
     ],

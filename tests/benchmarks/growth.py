@@ -1,0 +1,97 @@
+"""Memory as the data grows: `python tests/benchmarks/growth.py [ROWS]`.
+
+Prints each stage's peak resident memory and rows a second at ROWS and at ten times as many, each
+stage in a process of its own, less what the imports take.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from samples import environment
+
+STAGE = """
+import json, resource, sys, time
+from pathlib import Path
+from flows.job import load_job
+from tasks.featurize import make_features
+from tasks.ingest import take_snapshot
+from tasks.store import open_store
+from tasks.validate import draft, hold, open_contract
+import great_expectations, torch
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+job = load_job(Path("lists.yaml"))
+store = open_store(job.store)
+before, began = peak(), time.perf_counter()
+snapshot = take_snapshot(job.source, store)
+if sys.argv[1] != "ingest":
+    contract = open_contract(Path(job.contract_path), job.name) or draft(
+        snapshot, store, path=Path(job.contract_path), name=job.name, needed=job.needed,
+        target=job.target.column,
+    )
+    accepted = hold(snapshot, contract, store)
+if sys.argv[1] == "featurize":
+    make_features(
+        snapshot, accepted, store, layout=job.layout, target=job.target, split=job.split
+    )
+seconds = time.perf_counter() - began
+print(json.dumps({"MiB": peak() - before, "imports": before, "seconds": seconds}))
+"""
+
+JOB = {
+    "name": "lists",
+    "source": {"uri": "lists.parquet"},
+    "inputs": [{"column": "steps", "kind": "series"}],
+    "target": {"column": "label", "kind": "category"},
+}
+
+
+def measure(rows: int) -> dict[str, dict[str, float]]:
+    """Run the stages one after the other over so many rows of 40 steps."""
+    found = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        draw = np.random.default_rng(0)
+        steps = pl.Series(draw.normal(size=(rows, 40))).cast(pl.List(pl.Float64))
+        frame = pl.DataFrame({"steps": steps, "label": draw.integers(0, 3, rows)})
+        frame.write_parquet(folder / "lists.parquet")
+        (folder / "lists.yaml").write_text(yaml.safe_dump(JOB), encoding="utf-8")
+        for stage in ("ingest", "validate", "featurize"):
+            done = subprocess.run(
+                [sys.executable, "-c", STAGE, stage],
+                cwd=folder,
+                env=environment(),
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            found[stage] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main(rows: int) -> None:
+    """Measure and print."""
+    once, tenfold = measure(rows), measure(10 * rows)
+    for stage in once:
+        small, large = once[stage], tenfold[stage]
+        whole = [found["imports"] + found["MiB"] for found in (small, large)]
+        print(
+            f"{stage:10}",
+            f"{rows} rows: {small['MiB']:6.0f} MiB, {rows / small['seconds']:9.0f} rows/s  ",
+            f"tenfold: {large['MiB']:6.0f} MiB, {10 * rows / large['seconds']:9.0f} rows/s  ",
+            f"memory x {whole[1] / whole[0]:.2f}",
+        )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000)
