@@ -4,7 +4,6 @@ import errno
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,8 +118,8 @@ def staging_dir(store: Store) -> Iterator[Path]:
     """Give an empty folder beside the store (or in the cache), deleted at the end."""
     parent = Path(store.root) / ".staging" if store.is_local else store.cache_dir / ".staging"
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=parent))
+        folder = parent / secrets.token_hex(8)
+        folder.mkdir(parents=True)
     except OSError as error:
         raise StoreError.from_os(error, where=str(parent)) from error
     try:

@@ -5,8 +5,11 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
+import fsspec
 import hypothesis
 import pytest
+from moto.server import ThreadedMotoServer
 from samples import SALES, WAVES, Pages, open_pages, sales, waves, write_job
 
 from flows.home import QUIET
@@ -63,3 +66,25 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     yield opened
     opened.process.send_signal(signal.SIGINT)
     opened.process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch, request) -> str:
+    """A bucket of its own, and an environment in which s3:// means moto."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    name = f"bucket-{abs(hash(request.node.nodeid))}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return name

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
@@ -13,8 +15,11 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 import flows.retrain as retrain_module
 from flows.retrain import retrain
-from tasks.errors import ContractError, RegistryDownError, SourceError
+from tasks.errors import ContractError, RegistryDownError, RegistryError, SourceError
 from tasks.evaluate import evaluate
+from tasks.publish import find_key
+from tasks.register import Origin, refuse_stale
+from tasks.store import StoreConfig, open_store
 
 STAGES = ["ingest", "validate", "featurize", "train", "evaluate", "register"]
 
@@ -89,6 +94,60 @@ def test_the_champion_answers_raw_rows_in_stock_mlflow_without_pickle(waves_job:
     assert list(partial["prediction"][[0, 1, 3]]) == list(whole["prediction"][[0, 1, 3]])
     files = MlflowClient().list_artifacts(MlflowClient().search_runs(["1"])[0].info.run_id)
     assert not [file.path for file in files if file.path.endswith((".pkl", ".pt"))]
+
+
+STOCK = """
+import sys
+sys.meta_path = [f for f in sys.meta_path if not f.__module__.startswith("__editable__")]
+try:
+    import tasks
+except ImportError:
+    pass
+else:
+    raise SystemExit("ostinato can still be imported")
+import mlflow, pandas
+model = mlflow.pyfunc.load_model("models:/waves@champion")
+print(model.predict(pandas.read_parquet("waves.parquet")[["wave"]]).status.value_counts().ok)
+"""
+
+
+def test_a_version_serves_where_ostinato_is_not_installed(waves_job: Path, tmp_path: Path) -> None:
+    retrain(str(waves_job))
+
+    served = subprocess.run(
+        [sys.executable, "-c", STOCK], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert served.stdout.split() == ["300"], served.stderr
+
+
+def test_the_store_can_be_in_object_storage(waves_job: Path, s3_bucket: str) -> None:
+    overrides = {"store.uri": f"s3://{s3_bucket}/store"}
+
+    first = retrain(str(waves_job), overrides)
+    second = retrain(str(waves_job), overrides)
+
+    assert first.recomputed == STAGES
+    assert second.recomputed == []
+    assert not Path(".ostinato/store").exists()
+
+
+def test_a_promotion_is_refused_when_the_champion_changed_while_it_was_judged(
+    waves_job: Path,
+) -> None:
+    retrain(str(waves_job))
+    retrain(str(waves_job), {"training.seed": 8})
+    store, tags = open_store(StoreConfig()), MlflowClient().get_model_version("waves", "1").tags
+    stages = {"snapshot": "ingest", "features": "featurize", "model": "train", "report": "evaluate"}
+    origin = Origin(
+        *(find_key(store, stage, tags[f"ostinato.{name}_key"]) for name, stage in stages.items())
+    )
+    refuse_stale("waves", origin, store)
+
+    MlflowClient().set_registered_model_alias("waves", "champion", "2")
+
+    with pytest.raises(RegistryError, match="changed while its challenger was judged"):
+        refuse_stale("waves", origin, store)
 
 
 def test_a_run_in_mlflow_tells_all_that_is_needed_to_make_the_version_again(
