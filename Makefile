@@ -43,7 +43,7 @@ check: install-dev  ## format, lint, types, import arrows, schema, tests
 
 lock: install-dev  ## solve the dependencies anew, with pip's own resolver
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \
-	  --no-emit-options --allow-unsafe --no-header --no-annotate --output-file requirements.lock pyproject.toml
+	  --no-emit-options --allow-unsafe --no-header --no-annotate --extra s3 --output-file requirements.lock pyproject.toml
 	sed -i -e 's/+cpu$$//' -e '/^# /d' requirements.lock
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \
 	  --no-emit-options --allow-unsafe --no-header --no-annotate --extra dev --constraint requirements.lock \

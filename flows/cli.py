@@ -54,13 +54,17 @@ def run(job: Path, settings: tuple[str, ...], as_json: bool) -> None:
     overrides = parse_settings(settings)
     from flows.job import load_job
 
-    load_job(job, overrides)
+    name = load_job(job, overrides).name
+    from dataclasses import asdict
+
+    from prefect import tags
+
     from flows.quiet import hush
     from flows.retrain import retrain
 
     hush()
-    outcome = retrain(str(job), overrides)
-    from dataclasses import asdict
+    with tags("ostinato", name):
+        outcome = retrain(str(job), overrides)
 
     if as_json:
         click.echo(json.dumps(asdict(outcome)))

@@ -27,6 +27,10 @@ Say = Callable[[str], object]
 def serve_pages(jobs: Sequence[Path], *, prefect_port: int, mlflow_port: int, say: Say) -> int:
     """Start all three, wait for an end, stop all three; the exit code comes back."""
     settle(use_pages=False)
+    from flows.job import load_job
+
+    for path in jobs:
+        load_job(path)
     home = Path(HOME)
     (home / "logs").mkdir(parents=True, exist_ok=True)
     children: dict[str, subprocess.Popen[bytes]] = {}
@@ -48,7 +52,8 @@ def serve_pages(jobs: Sequence[Path], *, prefect_port: int, mlflow_port: int, sa
         wait_for(f"{prefect}/health", children)
         wait_for(f"{mlflow}/health", children)
         paths = [str(path) for path in jobs]
-        children["jobs"] = start("jobs", ["flows.serve", *paths], servers)
+        if paths:
+            children["jobs"] = start("jobs", ["flows.serve", *paths], servers)
         note_pages(home, servers)
         say(f"Prefect  {prefect.removesuffix('/api')}")
         say(f"MLflow   {mlflow}")

@@ -1,14 +1,14 @@
 """What the store holds, what of it is still needed, and the deletion of the rest.
 
 Live is what an alias, one of the newest versions of a registered model, or the newest artifact of
-a stage refers to, and all that these were made from. Nothing goes by age alone, and nothing at
-all goes while the registry cannot be asked.
+a stage refers to, what a run may be working on, and all that these were made from. Nothing goes by
+age alone, and nothing at all goes while the registry cannot be asked.
 """
 
 import json
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tasks import tracking
@@ -24,8 +24,8 @@ KEY_TAGS = {
     "evaluate": "report_key",
 }
 
-LEFTOVER_SECONDS = 86_400.0
-"""Age after which a folder without a manifest is the leftover of a kill, not a work in progress."""
+WORK_SECONDS = 86_400.0
+"""Age up to which an artifact, or a folder without a manifest, may belong to a run at work."""
 
 
 def manifests(store: Store) -> Iterator[dict[str, Any]]:
@@ -96,14 +96,18 @@ def registered_keys(keep: int) -> Iterator[str]:
             yield from (key for key in tags if key)
 
 
-def newest_keys(listed: Any) -> set[str]:  # noqa: ANN401 - a view of manifests
-    """Give the key of the newest artifact of each stage, and every proof of a contract."""
+def newest_keys(listed: Iterable[dict[str, Any]]) -> set[str]:
+    """Give the keys of each stage's newest artifact, and of all that a run may be working on."""
+    fresh = datetime.now(UTC) - timedelta(seconds=WORK_SECONDS)
     newest: dict[str, dict[str, Any]] = {}
+    keys = set()
     for manifest in listed:
         known = newest.get(manifest["stage"])
         if known is None or manifest["created_at"] > known["created_at"]:
             newest[manifest["stage"]] = manifest
-    return {manifest["key"] for manifest in newest.values()}
+        if datetime.fromisoformat(manifest["created_at"]) > fresh:
+            keys.add(manifest["key"])
+    return keys | {manifest["key"] for manifest in newest.values()}
 
 
 def leftovers(store: Store, published: set[str]) -> list[dict[str, Any]]:
@@ -114,7 +118,7 @@ def leftovers(store: Store, published: set[str]) -> list[dict[str, Any]]:
             key = path.rpartition("/")[2]
             sizes = store.fs.find(path, detail=True)
             finished = stage == "checkpoints" and key in published
-            unpublished = key not in published and age(sizes) > LEFTOVER_SECONDS
+            unpublished = key not in published and age(sizes) > WORK_SECONDS
             if finished or unpublished:
                 size = sum(entry["size"] for entry in sizes.values())
                 found.append({"stage": stage, "key": key, "bytes": size})

@@ -73,7 +73,7 @@ def list_files(uri: str) -> tuple[fsspec.AbstractFileSystem, list[SourceFile]]:
     except (ImportError, ValueError) as error:
         raise SourceError.of(
             f"source.uri: '{uri}' cannot be opened: {error}",
-            mend="install the filesystem's package (for s3://: pip install ostinato[s3])",
+            mend="install the package of that filesystem (s3fs for s3://)",
         ) from error
     except PermissionError as error:
         raise SourceError.of(

@@ -26,6 +26,7 @@ class StageOptions(TypedDict):
     retry_jitter_factor: float
     retry_condition_fn: Any
     persist_result: bool
+    tags: list[str]
 
 
 STAGE = StageOptions(
@@ -35,6 +36,7 @@ STAGE = StageOptions(
     retry_condition_fn=worth_a_retry,
     # The store is the cache: results are small records that are read back by key.
     persist_result=False,
+    tags=["ostinato"],
 )
 
 HOUR = 3600

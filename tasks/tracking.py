@@ -60,6 +60,7 @@ def answers_named() -> Iterator[None]:
         RegistryError: it refused.
     """
     from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
 
     where = os.environ.get("MLFLOW_TRACKING_URI", "MLflow")
     try:
@@ -73,9 +74,14 @@ def answers_named() -> Iterator[None]:
                 "finished stages are not done twice",
             ) from error
         raise RegistryError.of(f"MLflow at {where} refused: {error}", mend="see above") from error
-    except OSError as error:
+    except (ConnectionError, TimeoutError, RequestException) as error:
         raise RegistryDownError.of(
             f"MLflow at {where} broke off: {error}", mend="run again once it is up"
+        ) from error
+    except OSError as error:
+        raise RegistryError.of(
+            f"files of MLflow at {where} cannot be read or written: {error}",
+            mend="restore them; or, for a version whose files are gone, move its alias",
         ) from error
 
 

@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.errors import RegistryDownError
-from tasks.housekeeping import LEFTOVER_SECONDS, delete, find_dead, list_artifacts
+from tasks.housekeeping import WORK_SECONDS, delete, find_dead, list_artifacts
 from tasks.publish import Recipe, find_key, produce
 from tasks.store import Store, write_bytes
 
@@ -126,7 +126,7 @@ def test_nothing_is_dead_while_the_registry_cannot_be_asked(
 def test_leftovers_of_a_kill_go_when_they_are_old_and_never_before(local_store: Store) -> None:
     write_bytes(local_store, "train/fresh/attempt/file", b"1")
     write_bytes(local_store, "train/old/attempt/file", b"123")
-    past = time.time() - LEFTOVER_SECONDS - 60
+    past = time.time() - WORK_SECONDS - 60
     os.utime(Path(local_store.root) / "train" / "old" / "attempt" / "file", (past, past))
 
     dead = find_dead(local_store, keep=1)
