@@ -40,8 +40,8 @@ def check_job(job: Job) -> dict[str, Any]:
         "test": features.facts["test"],
         "unreadable": features.facts["unreadable"],
         "prepared_seconds": round(prepared, 2),
-        "epoch_seconds": round(epoch_seconds, 3),
-        "training_seconds_at_most": round(epoch_seconds * job.training.epochs, 1),
+        "epoch_seconds": round(epoch_seconds, 4),
+        "training_seconds_at_most": round(epoch_seconds * job.training.epochs, 3),
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from models.errors import BundleError
@@ -119,7 +120,7 @@ def load(folder: Path) -> Bundle:
     """Read a bundle.
 
     Raises:
-        BundleError: the folder holds none, or one of a newer format.
+        BundleError: the folder holds none, a damaged one, or one of a newer format.
     """
     try:
         spec = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
@@ -133,6 +134,9 @@ def load(folder: Path) -> Bundle:
     featurizer = from_json(spec["featurizer"])
     model = ModelConfig(**spec["model"])
     network = Network(model, channels=featurizer.channels, outputs=featurizer.target.outputs)
-    network.load_state_dict(load_file(folder / "network.safetensors"))
+    try:
+        network.load_state_dict(load_file(folder / "network.safetensors"))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise BundleError(f"{folder} holds a damaged model: {error}") from error
     network.eval()
     return Bundle(featurizer, network, model)

@@ -57,6 +57,7 @@ def stamp() -> bytes:
 
 def latest(store: Store, folder: str) -> int:
     """Find the highest lease number; 0 when there was none yet."""
+    store.fs.invalidate_cache()
     paths = store.fs.glob(f"{store.root}/{folder}/lease-*.json")
     return max((int(path.rpartition("-")[2].removesuffix(".json")) for path in paths), default=0)
 

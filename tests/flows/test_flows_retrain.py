@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.sorting import FlowRunSort
 
 import flows.retrain as retrain_module
 from flows.retrain import retrain
@@ -132,6 +133,30 @@ def test_the_store_can_be_in_object_storage(waves_job: Path, s3_bucket: str) -> 
     assert not Path(".ostinato/store").exists()
 
 
+def test_a_champion_of_other_classes_is_neither_beaten_nor_replaced(waves_job: Path) -> None:
+    retrain(str(waves_job))
+    frame = pl.read_parquet("waves.parquet")
+    frame.with_columns(pl.col("label").str.replace("kind", "type")).write_parquet("waves.parquet")
+
+    outcome = retrain(str(waves_job))
+
+    assert outcome.decision == "not-comparable"
+    assert "other classes" in outcome.reason
+    assert aliases("waves") == {"challenger": "2", "champion": "1"}
+
+
+def test_a_champion_whose_files_are_gone_is_not_replaced(waves_job: Path) -> None:
+    retrain(str(waves_job))
+    for path in Path().rglob("*.safetensors"):
+        if "mlflow" in path.parts or "mlruns" in path.parts:
+            path.unlink()
+
+    outcome = retrain(str(waves_job), {"training.seed": 8})
+
+    assert outcome.decision == "not-comparable"
+    assert aliases("waves")["champion"] == "1"
+
+
 def test_a_promotion_is_refused_when_the_champion_changed_while_it_was_judged(
     waves_job: Path,
 ) -> None:
@@ -175,11 +200,11 @@ def test_prefect_shows_the_result_with_names_that_a_person_can_read(waves_job: P
     retrain(str(waves_job))
 
     with get_client(sync_client=True) as client:
-        [artifact, *_] = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["waves-result"]))
-        )
-        [run, *_] = client.read_flow_runs(limit=1)
-        task_runs = client.read_task_runs(limit=6)
+        [run] = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
+        mine = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+        artifacts = client.read_artifacts(flow_run_filter=mine)
+        task_runs = client.read_task_runs(flow_run_filter=mine)
+    [artifact] = [found for found in artifacts if found.key == "waves-result"]
 
     assert "waves: promote" in artifact.data
     assert "logistic regression" in artifact.data

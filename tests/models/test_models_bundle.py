@@ -116,6 +116,18 @@ def test_a_bundle_of_the_future_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "nothing")
 
 
+def test_a_damaged_bundle_is_refused(tmp_path: Path) -> None:
+    save(bundle(), tmp_path)
+    weights = tmp_path / "network.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+
+    with pytest.raises(BundleError, match="holds a damaged model"):
+        load(tmp_path)
+    weights.unlink()
+    with pytest.raises(BundleError, match="holds a damaged model"):
+        load(tmp_path)
+
+
 def test_predicting_does_not_touch_the_random_state() -> None:
     made = bundle()
     torch.manual_seed(4)
