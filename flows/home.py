@@ -22,6 +22,11 @@ QUIET = {
 """Nothing that we start reports to anybody."""
 
 
+PATIENT = {"OMP_WAIT_POLICY": "passive"}
+"""Threads of torch sleep while they wait for each other. Spinning, they starve each other as soon
+as another program takes a core, and a small network then trains many times slower."""
+
+
 def settle(folder: Path = Path(HOME), *, use_pages: bool = True) -> None:
     """Set what the user has not set, before Prefect and MLflow are imported.
 
@@ -32,6 +37,7 @@ def settle(folder: Path = Path(HOME), *, use_pages: bool = True) -> None:
     absolute = folder.absolute()
     defaults = {
         **QUIET,
+        **PATIENT,
         **(open_pages(folder) if use_pages else {}),
         "PREFECT_HOME": str(absolute / "prefect"),
         "TMPDIR": str(absolute / "tmp"),
