@@ -58,9 +58,12 @@ def read_contract(path: Path) -> Contract:
     columns = raw.get("columns") or {}
     if not isinstance(columns, dict):
         raise ContractFileError(f"{path}: columns: expected a name and a type each")
+    listed = raw.get("expectations") or []
+    if not isinstance(listed, list):
+        raise ContractFileError(f"{path}: expectations: expected a list")
     expectations = [
         read_expectation(entry, where=f"{path}: expectations[{index}]")
-        for index, entry in enumerate(raw.get("expectations") or [])
+        for index, entry in enumerate(listed)
     ]
     return Contract(
         name=str(raw.get("name", path.stem)),
@@ -75,12 +78,14 @@ def read_expectation(entry: object, *, where: str) -> Expectation:
         raise ContractFileError(f"{where}: expected type, kwargs and severity")
     if unknown := entry.keys() - {"type", "kwargs", "severity"}:
         raise ContractFileError(f"{where}: unknown keys: {', '.join(sorted(map(str, unknown)))}")
-    severity = entry.get("severity", "critical")
-    if severity not in {"critical", "warning"}:
+    severity, kwargs = entry.get("severity", "critical"), entry.get("kwargs") or {}
+    if not isinstance(kwargs, dict):
+        raise ContractFileError(f"{where}.kwargs: expected names and values")
+    if severity not in ("critical", "warning"):
         raise ContractFileError(f"{where}.severity: '{severity}' is neither critical nor warning")
     return Expectation(
         type=entry["type"],
-        kwargs=entry.get("kwargs") or {},
+        kwargs=kwargs,
         severity=cast("Severity", severity),
     )
 

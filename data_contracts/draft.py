@@ -72,7 +72,7 @@ def draft_range(column: str, facts: dict[tuple[str, str], Any]) -> list[Expectat
     if low is None or high is None:
         return []
     width = (high - low) or abs(high) or 1.0
-    bounds = {"min_value": float(f"{low - width:.4g}"), "max_value": float(f"{high + width:.4g}")}
+    bounds = {"min_value": low - width, "max_value": high + width}
     return [
         Expectation(
             type="expect_column_values_to_be_between",

@@ -87,7 +87,12 @@ class Bundle:
         target = self.featurizer.target
         if not target.classes:
             predictions = target.decode(outputs_SO[:, 0])
-            return pl.DataFrame({"prediction": predictions.gather(index), "status": status})
+            return pl.DataFrame(
+                {
+                    "prediction": predictions.gather(index),
+                    "status": pl.Series(status, dtype=pl.String),
+                }
+            )
         probabilities = torch.from_numpy(outputs_SO).double().softmax(dim=1).numpy()
         best = probabilities.argmax(axis=1) if len(probabilities) else np.empty(0, np.int64)
         columns: Mapping[str, pl.Series] = {
@@ -96,7 +101,8 @@ class Bundle:
             "probabilities": pl.Series(probabilities).cast(pl.List(pl.Float64)),
         }
         return pl.DataFrame(
-            {name: column.gather(index) for name, column in columns.items()} | {"status": status}
+            {name: column.gather(index) for name, column in columns.items()}
+            | {"status": pl.Series(status, dtype=pl.String)}
         )
 
 
@@ -126,9 +132,10 @@ def load(folder: Path) -> Bundle:
         spec = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError) as error:
         raise BundleError(f"{folder} holds no model: {error}") from error
-    if spec["format"] != FORMAT:
+    found = spec.get("format") if isinstance(spec, dict) else None
+    if found != FORMAT:
         raise BundleError(
-            f"{folder} has format {spec['format']}, this version reads {FORMAT}; "
+            f"{folder} has format {found}, this version reads {FORMAT}; "
             "install the version of ostinato that wrote it"
         )
     featurizer = from_json(spec["featurizer"])

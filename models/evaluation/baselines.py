@@ -18,7 +18,7 @@ MAX_FLAT = 2_000
 """Features up to which steps are laid side by side."""
 
 MAX_ROWS = 50_000
-"""Training rows that a regression sees at most; the newest ones."""
+"""Training rows that a regression sees at most."""
 
 
 class Rows(NamedTuple):
@@ -30,11 +30,11 @@ class Rows(NamedTuple):
     target_S: NDArray[np.float64]
     """Codes of classes, or numbers in the target's unit."""
 
-    def newest(self, count: int) -> "Rows":
-        """Take the last rows."""
-        return Rows(
-            self.values_NC, self.starts_S[-count:], self.stops_S[-count:], self.target_S[-count:]
-        )
+    def thinned(self, count: int) -> "Rows":
+        """Take so many rows at most, spread evenly, so that every part of the data is there."""
+        total = len(self.starts_S)
+        rows = np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
+        return Rows(self.values_NC, self.starts_S[rows], self.stops_S[rows], self.target_S[rows])
 
 
 def describe(rows: Rows, *, flat_steps: int) -> NDArray[np.float64]:
@@ -81,9 +81,9 @@ def logistic(training: Rows, test: Rows, classes: int) -> Answers:
     from sklearn.preprocessing import StandardScaler
 
     steps = flat_length(training)
-    newest = training.newest(MAX_ROWS)
+    some = training.thinned(MAX_ROWS)
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    model.fit(describe(newest, flat_steps=steps), newest.target_S)
+    model.fit(describe(some, flat_steps=steps), some.target_S)
     probabilities = model.predict_proba(describe(test, flat_steps=steps))
     return classified(probabilities, model.classes_.astype(np.int64), test, classes)
 
@@ -123,9 +123,9 @@ def ridge(training: Rows, test: Rows) -> Answers:
     from sklearn.preprocessing import StandardScaler
 
     steps = flat_length(training)
-    newest = training.newest(MAX_ROWS)
+    some = training.thinned(MAX_ROWS)
     model = make_pipeline(StandardScaler(), RidgeCV(alphas=(0.1, 1.0, 10.0, 100.0, 1000.0)))
-    model.fit(describe(newest, flat_steps=steps), newest.target_S)
+    model.fit(describe(some, flat_steps=steps), some.target_S)
     return numbered(model.predict(describe(test, flat_steps=steps)), test)
 
 

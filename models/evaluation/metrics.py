@@ -84,7 +84,7 @@ def rmse(answers: Answers) -> float:
 def r2(answers: Answers) -> float:
     """Share of the variance that is explained; 0 for their mean, or where there is no variance."""
     spread = ((answers.truth_R - answers.truth_R.mean()) ** 2).sum()
-    if spread < np.finfo(np.float64).tiny:
+    if np.ptp(answers.truth_R) == 0.0 or spread < np.finfo(np.float64).tiny:
         return 0.0
     return float(1.0 - (residuals(answers) ** 2).sum() / spread)
 

@@ -29,8 +29,10 @@ class Split:
     """`hash` or `time`."""
     columns: tuple[str, ...] = ()
     """Columns that were hashed."""
-    test_from: str | None = None
-    """The first point in time that was kept for the test."""
+    test_from: float | None = None
+    """The first point in time that was kept for the test, as the number behind its type."""
+    time_type: str | None = None
+    """The type of the time column; another type's numbers mean other times."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,20 +66,22 @@ class Featurizer:
         Args:
             frame: the table.
             times: the point in time of each row's answer, where the split is by time.
+
+        Raises:
+            UnlearnableError: time is written in another type than it was.
         """
         if self.split.by == "hash":
             hashes = identities(frame, list(self.split.columns))
             return np.asarray(split_by_hash(hashes, self.split.config) == TEST)
         if times is None or self.split.test_from is None:
             return np.zeros(len(frame), bool)
-        cut = pl.Series([self.split.test_from])
-        typed = cut.cast(times.dtype) if times.dtype.is_numeric() else read_time(cut, times.dtype)
-        return np.asarray((times >= typed[0]).fill_null(value=False).to_numpy())
-
-
-def read_time(texts: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Read points in time from their text."""
-    return texts.str.strptime(pl.Datetime("us"), strict=True).cast(dtype)
+        if str(times.dtype) != self.split.time_type:
+            raise UnlearnableError(
+                f"time was of type {self.split.time_type} and is {times.dtype} now, so nobody can "
+                "tell which rows were learned from"
+            )
+        later = times.to_physical() >= self.split.test_from
+        return np.asarray(later.fill_null(value=False).to_numpy())
 
 
 def raw_steps(frame: pl.DataFrame, layout: Layout, shape: ImageShape | None) -> Steps:
@@ -131,15 +135,18 @@ def check_columns(frame: pl.DataFrame | pl.LazyFrame, layout: Layout) -> None:
 def check_series_column(name: str, dtype: pl.DataType, layout: Layout) -> None:
     """Refuse a channel that holds no numbers, or lists where a window is asked for."""
     nested = isinstance(dtype, (pl.List, pl.Array))
-    inner = dtype.inner if isinstance(dtype, (pl.List, pl.Array)) else dtype
-    if not pl.select(pl.lit(None, dtype=inner)).schema["literal"].is_numeric():
+    inner = pl.Series(
+        [], dtype=dtype.inner if isinstance(dtype, (pl.List, pl.Array)) else dtype
+    ).dtype
+    # A table of nothing but gaps has no type; its rows say so one by one.
+    if not (inner.is_numeric() or inner == pl.Null):
         raise UnlearnableError(f"column '{name}' holds {dtype}, expected numbers or lists of them")
     if nested and layout.window:
         raise UnlearnableError(
             f"column '{name}' holds a whole series in each row, so there is nothing to cut: "
             "remove `window` from the job"
         )
-    if not nested and not layout.window:
+    if not nested and not layout.window and dtype != pl.Null:
         raise UnlearnableError(
             f"column '{name}' holds one step a row: give the job a window, such as "
             "window: {length: 28, horizon: 1}"

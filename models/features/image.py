@@ -5,6 +5,8 @@ Shapes: H rows, W columns, D colours (1 or 3), C = W * D channels.
 """
 
 import io
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +20,22 @@ from models.features.steps import Floats, Steps, jagged
 MAX_PIXELS = 50_000_000
 """Larger images are taken for decompression bombs."""
 
-GREY_MODES = {"1", "L", "LA", "I", "I;16", "F"}
+GREY_MODES = {"1", "L", "LA"}
+
+DEEP_MODES = {"I", "I;16", "I;16B", "F"}
+"""Greys of more than eight bits; converted to eight they would be cut off."""
+
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    IndexError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for files that are damaged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,13 +102,19 @@ def read_file(data: bytes) -> Floats | str:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
             if image.width * image.height > MAX_PIXELS:
                 return f"the image has {image.width} x {image.height} pixels, more than allowed"
-            mode = "L" if image.mode in GREY_MODES else "RGB"
-            pixels = np.asarray(image.convert(mode), np.float32)
+            pixels = np.asarray(plain_mode(image), np.float32)
     except UnidentifiedImageError:
         return "the image is neither PNG nor JPEG"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except DAMAGE as error:
         return f"the image is damaged: {error}"
     return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def plain_mode(image: Image.Image) -> Image.Image:
+    """Bring an image to one grey or three colours."""
+    if image.mode in DEEP_MODES:
+        return image
+    return image.convert("L" if image.mode in GREY_MODES else "RGB")
 
 
 def read_numbers(cell: object) -> Floats | str:

@@ -13,7 +13,14 @@ from models.errors import UnlearnableError
 from models.features import Layout, WindowConfig
 from models.features.featurizer import Split
 from models.features.series import line_up, row_ahead
-from models.features.split import UNUSED, SplitConfig, identities, split_by_hash, split_by_time
+from models.features.split import (
+    UNUSED,
+    SplitConfig,
+    TimeCuts,
+    identities,
+    split_by_hash,
+    split_by_time,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +45,9 @@ def make_plan(rows: pl.LazyFrame, layout: Layout, config: SplitConfig) -> Plan:
     count = int(rows.select(pl.len()).collect().item())
     if by == "time":
         time = time_column(layout)
-        splits, cuts = split_by_time(rows.select(time).collect().to_series(), config)
-        return Plan(splits, np.arange(count), Split(config=config, by=by, test_from=cuts.test))
+        times = rows.select(time).collect().to_series()
+        splits, cuts = split_by_time(times, config)
+        return Plan(splits, np.arange(count), timed(config, cuts, times))
     columns = [config.group] if config.group else list(layout.input.columns)
     hashes = np.concatenate(
         [identities(frame, columns) for frame in rows.select(columns).collect_batches()]
@@ -58,7 +66,7 @@ def plan_windows(
     if by == "time":
         times = frame[time_column(layout)]
         splits, cuts = split_by_time(times, config)
-        split = Split(config=config, by=by, test_from=cuts.test)
+        split = timed(config, cuts, times)
     else:
         group = config.group or layout.entity
         if group is None:
@@ -66,10 +74,26 @@ def plan_windows(
                 "split.by: 'hash' would let overlapping windows stand on both sides; "
                 "set split.by: time, or source.entity for a table of several series"
             )
+        refuse_cut_series(frame, layout, group)
         splits = split_by_hash(identities(frame, [group]), config)
         split = Split(config=config, by=by, columns=(group,))
     of_answer = np.where(answer_R >= 0, splits[np.maximum(answer_R, 0)], UNUSED).astype(np.int8)
     return Plan(of_answer, answer_R, split)
+
+
+def timed(config: SplitConfig, cuts: TimeCuts, times: pl.Series) -> Split:
+    """Describe a split by time."""
+    return Split(config=config, by="time", test_from=cuts.test, time_type=str(times.dtype))
+
+
+def refuse_cut_series(frame: pl.DataFrame, layout: Layout, group: str) -> None:
+    """Refuse a group that changes within a series, for windows would stand on both sides."""
+    groups = frame.select(list(dict.fromkeys([layout.entity or group, group]))).unique()
+    if len(groups) > (frame[layout.entity].n_unique() if layout.entity else 1):
+        raise UnlearnableError(
+            f"split.group: column '{group}' changes within a series, so that windows would stand "
+            "on both sides; choose a column that keeps whole series together"
+        )
 
 
 def time_column(layout: Layout) -> str:

@@ -1,6 +1,6 @@
 """Standard scaling, fitted on the training steps alone, in one pass over chunks.
 
-Sums are kept in float64 around each channel's mean in the first chunk, so that data far from
+Sums are kept in float64 around each channel's mean in its first chunk, so that data far from
 zero keeps its digits.
 Shapes: N steps, C channels.
 """
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
 from models.features.steps import Floats
+
+FARTHEST = 1e6
+"""Spreads from the mean that an absurd value is taken to lie off, so that it stays a number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,10 +36,9 @@ class Scaler:
     def transform(self, values_NC: Floats) -> Floats:
         """Centre, scale, and put the training mean where a value is missing or not finite."""
         missing_NC = ~np.isfinite(values_NC)
-        scaled_NC = (values_NC - np.array(self.mean, np.float32)) / np.array(
-            self.spread, np.float32
-        )
+        scaled_NC = (values_NC.astype(np.float64) - np.array(self.mean)) / np.array(self.spread)
         scaled_NC[missing_NC] = 0.0
+        scaled_NC = np.clip(scaled_NC, -FARTHEST, FARTHEST)
         flags = missing_NC[:, list(self.gaps)].astype(np.float32)
         return np.ascontiguousarray(np.concatenate([scaled_NC, flags], axis=1), np.float32)
 
@@ -75,7 +77,7 @@ def fit_scaler(chunks: Iterable[Floats], *, columns: list[str], shared: bool) ->
     shift = moments.total / moments.count
     mean = moments.origin + shift
     spread = np.sqrt(np.maximum(moments.squares / moments.count - shift**2, 0.0))
-    spread[spread < 1e-12 * np.maximum(np.abs(mean), 1.0)] = 1.0
+    spread[spread <= 1e-12 * np.abs(mean)] = 1.0
     copies = channels if shared else 1
     return Scaler(
         mean=tuple(np.repeat(mean, copies).tolist()),
@@ -91,13 +93,14 @@ def add_chunk(moments: Moments | None, chunk_NC: NDArray[np.float64]) -> Moments
     if moments is None:
         zeros = np.zeros(chunk_NC.shape[1])
         whole = zeros.astype(np.int64)
-        origin = np.where(finite_NC, chunk_NC, 0.0).sum(axis=0) / np.maximum(count, 1)
-        moments = Moments(whole, zeros, zeros, whole, origin)
-    centred_NC = np.where(finite_NC, chunk_NC - moments.origin, 0.0)
+        moments = Moments(whole, zeros, zeros, whole, zeros)
+    here = np.where(finite_NC, chunk_NC, 0.0).sum(axis=0) / np.maximum(count, 1)
+    origin = np.where(moments.count == 0, here, moments.origin)
+    centred_NC = np.where(finite_NC, chunk_NC - origin, 0.0)
     return Moments(
         count=moments.count + count,
         total=moments.total + centred_NC.sum(axis=0),
         squares=moments.squares + (centred_NC**2).sum(axis=0),
         missing=moments.missing + (~finite_NC).sum(axis=0),
-        origin=moments.origin,
+        origin=origin,
     )

@@ -41,7 +41,9 @@ def list_steps(frame: pl.DataFrame, columns: tuple[str, ...]) -> Steps:
 
 
 def as_list(column: pl.Series) -> pl.Series:
-    """See arrays of a fixed length as lists."""
+    """See arrays of a fixed length, and a column of nothing but gaps, as lists."""
+    if column.dtype == pl.Null:
+        return column.cast(pl.List(pl.Float32))
     return column.arr.to_list() if isinstance(column.dtype, pl.Array) else column
 
 

@@ -55,10 +55,10 @@ class SplitConfig:
 
 
 class TimeCuts(NamedTuple):
-    """The points in time where validation and test begin."""
+    """The points in time where validation and test begin, as the numbers behind their type."""
 
-    validation: str
-    test: str
+    validation: float
+    test: float
 
 
 def identities(frame: pl.DataFrame, columns: list[str]) -> NDArray[np.uint64]:
@@ -95,8 +95,13 @@ def split_by_time(times: pl.Series, config: SplitConfig) -> tuple[NDArray[np.int
     """Cut the distinct points in time by share; the gap after each cut is unused.
 
     Raises:
-        UnlearnableError: too few points in time for three parts.
+        UnlearnableError: too few points in time for three parts, or rows without one.
     """
+    if missing := times.null_count():
+        raise UnlearnableError(
+            f"column '{times.name}' is missing in {missing} of {len(times)} rows, so they can "
+            "stand on neither side; drop them upstream, or set split.by: hash"
+        )
     points = times.unique().sort()
     count = len(points)
     first_test = count - max(1, round(count * config.test))
@@ -111,5 +116,6 @@ def split_by_time(times: pl.Series, config: SplitConfig) -> tuple[NDArray[np.int
     splits[rank >= first_validation] = UNUSED
     splits[(rank >= first_validation + config.gap) & (rank < first_test)] = VALIDATION
     splits[rank >= first_test + config.gap] = TEST
-    cuts = TimeCuts(str(points[first_validation]), str(points[first_test]))
+    numbers = points.to_physical()
+    cuts = TimeCuts(numbers[first_validation], numbers[first_test])
     return splits, cuts

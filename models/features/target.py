@@ -81,7 +81,7 @@ def check_target(column: pl.Series, config: TargetConfig) -> None:
             "set target.kind: category, or turn it into a number upstream"
         )
     if config.kind == "category" and not (
-        kinds.is_integer() or kinds in {pl.String, pl.Boolean, pl.Categorical, pl.Enum}
+        kinds.is_integer() or kinds.base_type() in {pl.String, pl.Boolean, pl.Categorical, pl.Enum}
     ):
         raise UnlearnableError(
             f"target.kind is 'category', but column '{config.column}' holds {kinds}; "
@@ -104,14 +104,13 @@ def fit_target(answers: pl.Series, config: TargetConfig) -> Target:
     """
     if config.kind == "number":
         numbers = to_numbers(answers)
-        spread = float(numbers.std())
-        if spread == 0.0:
+        if np.ptp(numbers) == 0.0:
             raise UnlearnableError(
                 f"target '{config.column}' is {numbers[0]} in every training row: "
                 "there is nothing to predict; choose another target or more data"
             )
-        return Target(column=config.column, mean=float(numbers.mean()), spread=spread)
-    if answers.dtype in {pl.Categorical, pl.Enum}:
+        return Target(column=config.column, mean=float(numbers.mean()), spread=float(numbers.std()))
+    if answers.dtype.base_type() in {pl.Categorical, pl.Enum}:
         answers = answers.cast(pl.String)
     classes = answers.unique().sort().to_list()
     if len(classes) < 2:

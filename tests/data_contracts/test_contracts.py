@@ -200,3 +200,17 @@ def test_a_missing_column_and_a_wrong_type_are_found() -> None:
     assert (found["x"].kept, found["x"].found) == (False, "Float64")
     assert (found["y"].kept, found["y"].found) == (False, "missing")
     assert found["label"].kept
+
+
+def test_a_range_far_from_zero_holds_what_it_was_drafted_from() -> None:
+    frame = pl.DataFrame({"pressure": [101325.1, 101325.2, 101325.4], "label": ["a", "b", "a"]})
+    contract = draft_contract(frame.lazy(), name="c", needed=("pressure", "label"), target="label")
+
+    assert all(finding.kept for finding in findings(frame, contract).values())
+
+
+def test_a_promise_made_twice_has_two_findings() -> None:
+    rule = Expectation(type=NOT_NULL, kwargs={"column": "x"})
+    contract = Contract(name="c", columns={}, expectations=(rule, rule))
+
+    assert findings(FRAME, contract)[NOT_NULL, "x"].kept

@@ -137,3 +137,15 @@ def test_predicting_does_not_touch_the_random_state() -> None:
     made.predict(WAVES)
 
     assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("cells", [[None], [None, None], [[]]])
+def test_a_table_of_nothing_but_gaps_is_answered_row_by_row(cells: list) -> None:
+    answers = bundle().predict(pl.DataFrame({"wave": cells}))
+
+    assert answers["status"].to_list() == ["column 'wave' is empty"] * len(cells)
+    assert answers.schema == bundle().predict(WAVES).schema
+
+
+def test_a_table_without_rows_has_the_columns_of_any_other() -> None:
+    assert bundle().predict(WAVES.clear()).schema == bundle().predict(WAVES).schema

@@ -146,3 +146,14 @@ def test_long_sequences_are_described_by_their_summary() -> None:
     answers = answer_all(long, long, classes=2, past={})
 
     assert accuracy(answers["logistic regression"]) == 1.0
+
+
+def test_more_rows_than_a_regression_sees_may_come_class_by_class() -> None:
+    many = rows(300, 0)
+    order = np.argsort(many.target_S, kind="stable")
+    sorted_rows = Rows(many.values_NC, *(column[order] for column in many[1:]))
+
+    thin = sorted_rows.thinned(50)
+
+    assert len(thin.target_S) == 50
+    assert set(thin.target_S) == {0.0, 1.0}

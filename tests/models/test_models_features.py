@@ -261,7 +261,7 @@ def test_the_fitted_state_survives_json() -> None:
         layout=layout(7, "e"),
         scaler=Scaler(mean=(0.1, 2e9), spread=(1.0, 1 / 3), gaps=(1,)),
         target=fit_target(pl.Series("label", ["x", "\u00fc"]), CATEGORY),
-        split=Split(config=SplitConfig(test=0.3), by="time", test_from="2024-01-01"),
+        split=Split(config=SplitConfig(test=0.3), by="time", test_from=19723, time_type="Date"),
         shape=ImageShape(height=2, width=3, colours=1),
     )
 
@@ -293,7 +293,8 @@ def featurizer_with(split: Split) -> Featurizer:
 
 def test_a_model_split_by_time_never_learned_from_its_test_period() -> None:
     times = pl.Series([date(2024, 1, 1) + timedelta(days=place) for place in range(100)])
-    split = Split(config=SplitConfig(), by="time", test_from="2024-02-01")
+    first = (date(2024, 2, 1) - date(1970, 1, 1)).days
+    split = Split(config=SplitConfig(), by="time", test_from=first, time_type="Date")
 
     never = featurizer_with(split).never_learned(table(100), times)
 
@@ -309,3 +310,25 @@ def test_a_model_split_by_hash_knows_its_test_rows_again_among_new_ones() -> Non
 
     assert 0 < then.sum() < 100
     assert now[50:].tolist() == then.tolist()
+
+
+def test_the_greys_of_a_sixteen_bit_image_stay_apart() -> None:
+    deep = np.array([[0, 300, 65535]], np.uint16)
+
+    steps = image_steps(pl.Series([png(deep)]), ImageShape(height=1, width=3, colours=1))
+
+    assert steps.values_NC.tolist() == [[0.0, 300.0, 65535.0]]
+
+
+def test_an_absurd_value_stays_a_number_and_large_offsets_keep_their_digits() -> None:
+    scaler = Scaler(mean=(1e9,), spread=(1.0,), gaps=())
+
+    scaled = scaler.transform(np.array([[1e9 + 64], [3e38], [-3e38]], np.float32))
+
+    assert scaled[:, 0].tolist() == [64.0, 1e6, -1e6]
+
+
+@pytest.mark.parametrize("value", [0.1, 1e9 + 0.3])
+def test_a_number_that_never_changes_is_refused_however_it_rounds(value: float) -> None:
+    with pytest.raises(UnlearnableError, match="in every training row"):
+        fit_target(pl.Series("label", [value] * 7), NUMBER)

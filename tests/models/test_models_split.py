@@ -96,7 +96,7 @@ def test_a_split_by_time_keeps_the_order_and_the_gap(
     for earlier, later in ((TRAINING, VALIDATION), (VALIDATION, TEST)):
         if earlier in ends and later in ends:
             assert ends[later][0] - ends[earlier][1] == gap + 1
-    assert (times.filter(splits == TEST) >= date.fromisoformat(cuts.test)).all()
+    assert (times.filter(splits == TEST).to_physical() >= cuts.test).all()
 
 
 def test_too_few_points_in_time_are_refused_with_the_mend() -> None:
@@ -170,3 +170,18 @@ def test_whole_series_stay_on_one_side_by_hash() -> None:
 def test_a_split_that_leaves_nothing_is_refused(settings, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SplitConfig(**settings)
+
+
+def test_a_group_that_cuts_a_series_in_two_is_refused() -> None:
+    table = long_table(3, 12).with_columns(half=pl.col("day") > date(2024, 1, 6))
+    config = SplitConfig(by="hash", group="half")
+
+    with pytest.raises(UnlearnableError, match="changes within a series"):
+        make_plan(table.lazy(), layout(), config)
+
+
+def test_rows_without_a_time_are_refused_by_a_split_in_time() -> None:
+    times = pl.Series("day", [*days(20), None])
+
+    with pytest.raises(UnlearnableError, match="'day' is missing in 1 of 21 rows"):
+        split_by_time(times, SplitConfig(by="time"))
