@@ -130,7 +130,7 @@ def load(folder: Path) -> Bundle:
     """
     try:
         spec = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError) as error:
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{folder} holds no model: {error}") from error
     found = spec.get("format") if isinstance(spec, dict) else None
     if found != FORMAT:

@@ -56,6 +56,12 @@ class Featurizer:
         Raises:
             UnlearnableError: a column is missing or of the wrong type.
         """
+        # What holds nothing but gaps has whatever type its writer guessed.
+        frame = frame.with_columns(
+            pl.Series(name, [None] * len(frame), dtype=pl.Null)
+            for name in self.layout.input.columns
+            if name in frame.columns and frame[name].null_count() == len(frame)
+        )
         check_columns(frame, self.layout)
         steps = raw_steps(frame, self.layout, self.shape)
         return steps._replace(values_NC=self.scaler.transform(steps.values_NC))

@@ -142,8 +142,10 @@ def test_predicting_does_not_touch_the_random_state() -> None:
 @pytest.mark.parametrize("cells", [[None], [None, None], [[]]])
 def test_a_table_of_nothing_but_gaps_is_answered_row_by_row(cells: list) -> None:
     answers = bundle().predict(pl.DataFrame({"wave": cells}))
+    as_text = bundle().predict(pl.DataFrame({"wave": [None]}, schema={"wave": pl.String}))
 
     assert answers["status"].to_list() == ["column 'wave' is empty"] * len(cells)
+    assert as_text["status"].to_list() == ["column 'wave' is empty"]
     assert answers.schema == bundle().predict(WAVES).schema
 
 
