@@ -3,6 +3,7 @@
     OstinatoError           exit
       JobError               2    the job file: its owner edits it
       SourceError            3    the source: missing, empty, damaged or not what it was said to be
+        SourceDownError      3    the source's server could not be reached, or went away (transient)
       ContractError          4    the data breaks its contract
       DataError              5    the data keeps its contract, but no model can be learned from it
       TrainingError          6    learning failed: a loss that is not finite
@@ -47,6 +48,12 @@ class SourceError(OstinatoError):
     """The source cannot be read."""
 
     exit_code = 3
+
+
+class SourceDownError(SourceError):
+    """The source's server could not be reached, or went away in the middle of a read."""
+
+    transient = True
 
 
 class ContractError(OstinatoError):

@@ -9,6 +9,7 @@ import boto3
 import fsspec
 import hypothesis
 import pytest
+from databases import Postgres, running_postgres
 from moto.server import ThreadedMotoServer
 from samples import SALES, WAVES, Pages, open_pages, sales, waves, write_job
 
@@ -66,6 +67,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     yield opened
     opened.process.send_signal(signal.SIGINT)
     opened.process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL for the whole session."""
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,156 @@
+"""Tables that are not plain files: databases, and the table formats of data lakes.
+
+Whatever the table's size, a read holds a few batches of it; see `databases` and `lakes` for how.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+import fsspec
+import polars as pl
+import pyarrow as pa
+
+from tasks import databases, lakes
+from tasks.errors import SourceError
+from tasks.spans import Bound, Kind, Span, Table
+
+__all__ = [
+    "Span",
+    "Table",
+    "count_rows",
+    "newest",
+    "read_batches",
+    "table_kind",
+    "table_schema",
+    "table_version",
+]
+
+SCHEMES: dict[str, Kind] = {
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "sqlite": "sqlite",
+}
+
+
+class Reader(Protocol):
+    """What `databases` and `lakes` both have."""
+
+    def version(self, table: Table, kind: Kind) -> str | None:
+        """Tell the version that a read would find."""
+
+    def schema(self, table: Table, kind: Kind) -> pl.Schema:
+        """Tell the columns and their types."""
+
+    def count(self, table: Table, kind: Kind, span: Span | None) -> int:
+        """Count the rows of a span."""
+
+    def newest(self, table: Table, kind: Kind, column: str) -> Bound | None:
+        """Find the largest value of a column."""
+
+    def read(
+        self, table: Table, kind: Kind, span: Span | None, order_by: str | None
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream the rows of a span."""
+
+
+def table_kind(uri: str) -> Kind | None:
+    """Tell what kind of table lies at a URI; None for plain files.
+
+    Raises:
+        SourceError: the URI holds a password, or its filesystem is unknown here.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme in SCHEMES:
+        refuse_password(uri)
+        return SCHEMES[scheme]
+    # A glob, or a name with a file's suffix, is no folder: no need to look.
+    if any(sign in uri for sign in "*?[") or "." in uri.rstrip("/").rpartition("/")[2].strip("."):
+        return None
+    try:
+        fs, path = fsspec.core.url_to_fs(uri)
+        if fs.isdir(f"{path}/_delta_log"):
+            return "delta"
+        return "iceberg" if fs.glob(f"{path}/metadata/*.metadata.json") else None
+    except (ImportError, ValueError) as error:
+        raise SourceError.of(
+            f"source.uri: '{uri}' cannot be opened: {error}",
+            mend="install the package of that filesystem (s3fs for s3://)",
+        ) from error
+    except PermissionError as error:
+        raise SourceError.of(
+            f"source.uri: '{uri}' may not be read: {error}", mend="give this user the right to"
+        ) from error
+
+
+def refuse_password(uri: str) -> None:
+    """Refuse a secret where logs and MLflow would show it to everyone.
+
+    Raises:
+        SourceError: the URI holds one.
+    """
+    parts = urlsplit(uri)
+    words = [name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    if parts.password is not None or any("password" in word for word in words):
+        raise SourceError.of(
+            f"source.uri: the URI of {parts.hostname or 'the database'} holds a password",
+            mend="take it out, and put it into PGPASSWORD or ~/.pgpass, where libpq finds it",
+        )
+
+
+def reader_of(table: Table) -> tuple[Reader, Kind]:
+    """Choose how a table is read.
+
+    Raises:
+        SourceError: it is no table, or is asked what it cannot answer.
+    """
+    kind = table_kind(table.uri)
+    if kind is None:
+        raise SourceError.of(
+            f"source.uri: '{table.uri}' is no table",
+            mend="name a database, or the folder of a Delta or Iceberg table",
+        )
+    if kind in SCHEMES.values():
+        return databases, kind
+    if table.query is not None:
+        raise SourceError.of(
+            f"source.query: {table.uri} is a {kind} table, which answers no query",
+            mend="take source.query out",
+        )
+    return lakes, kind
+
+
+def table_version(table: Table) -> str | None:
+    """Tell which version of the table a read would find; None for databases, which keep none."""
+    reader, kind = reader_of(table)
+    return reader.version(table, kind)
+
+
+def table_schema(table: Table) -> pl.Schema:
+    """Tell the columns and their types, with no row read."""
+    reader, kind = reader_of(table)
+    return reader.schema(table, kind)
+
+
+def count_rows(table: Table, span: Span | None) -> int:
+    """Count the rows of a span where they lie."""
+    reader, kind = reader_of(table)
+    return reader.count(table, kind, span)
+
+
+def newest(table: Table, column: str) -> Bound | None:
+    """Find the largest value of a column; None where it has none. NaN does not count."""
+    reader, kind = reader_of(table)
+    return reader.newest(table, kind, column)
+
+
+def read_batches(
+    table: Table, span: Span | None, *, order_by: str | None
+) -> Iterator[pa.RecordBatch]:
+    """Stream the rows of a span, in the order of a column where one is named, gaps first.
+
+    Raises:
+        SourceError: the table cannot be read; a SourceDownError where that may pass.
+    """
+    reader, kind = reader_of(table)
+    return reader.read(table, kind, span, order_by)
