@@ -138,8 +138,10 @@ def load(folder: Path) -> Bundle:
             f"{folder} has format {found}, this version reads {FORMAT}; "
             "install the version of ostinato that wrote it"
         )
-    featurizer = from_json(spec["featurizer"])
-    model = ModelConfig(**spec["model"])
+    try:
+        featurizer, model = from_json(spec["featurizer"]), ModelConfig(**spec["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{folder} has a damaged bundle.json: {error!r}") from error
     network = Network(model, channels=featurizer.channels, outputs=featurizer.target.outputs)
     try:
         network.load_state_dict(load_file(folder / "network.safetensors"))
