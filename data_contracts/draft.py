@@ -58,6 +58,7 @@ def collect_facts(
         if dtype.is_float():
             finite = values.filter(values.is_finite())
             wanted[column, "low"], wanted[column, "high"] = finite.min(), finite.max()
+            wanted[column, "infinite"] = values.is_infinite().sum()
         if dtype in {pl.String, pl.Boolean} or dtype.is_integer():
             wanted[column, "distinct"] = values.n_unique()
     row = frame.select(
@@ -69,7 +70,7 @@ def collect_facts(
 def draft_range(column: str, facts: dict[tuple[str, str], Any]) -> list[Expectation]:
     """Warn when a number leaves the range seen so far by more than the range's own width."""
     low, high = facts.get((column, "low")), facts.get((column, "high"))
-    if low is None or high is None:
+    if low is None or high is None or facts[column, "infinite"]:
         return []
     width = (high - low) or abs(high) or 1.0
     bounds = {"min_value": low - width, "max_value": high + width}

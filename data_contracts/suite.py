@@ -1,41 +1,26 @@
-"""Hold data to a contract's expectations with Great Expectations, in bounded memory.
+"""Hold data to a contract: every expectation judged by Great Expectations, in bounded memory.
 
-GX has no engine for Polars or Arrow, so it sees pandas frames: expectations about single values
-are counted batch by batch and added up, and those that need a whole column at once (uniqueness,
-distribution, row count) get a frame of just the columns that they name.
+The engine is `polars_engine`: one streaming pass for the whole suite. An expectation that has no
+equal in Polars is asked of GX's pandas engine, and its finding says so.
 """
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from data_contracts.contract import Contract, ContractFileError, Expectation, Severity
-
-PER_VALUE = {
-    "expect_column_values_to_not_be_null",
-    "expect_column_values_to_be_null",
-    "expect_column_values_to_be_in_set",
-    "expect_column_values_to_not_be_in_set",
-    "expect_column_values_to_be_between",
-    "expect_column_value_lengths_to_be_between",
-    "expect_column_value_lengths_to_equal",
-    "expect_column_values_to_match_regex",
-    "expect_column_values_to_not_match_regex",
-    "expect_column_pair_values_a_to_be_greater_than_b",
-    "expect_column_pair_values_to_be_equal",
-}
-"""Expectations whose counts over batches add up to the count over all rows."""
-
-PRESENCE = {"expect_column_values_to_not_be_null", "expect_column_values_to_be_null"}
-
-COLUMN_KWARGS = ("column", "column_A", "column_B", "column_list")
-
-
-class ValidatorBrokenError(RuntimeError):
-    """An expectation could not be computed: this says nothing about the data."""
+from data_contracts.gx import (
+    GxExpectation,
+    GxResult,
+    ValidatorBrokenError,
+    ask,
+    build,
+    columns_of,
+    failure_of,
+    open_gx,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +33,40 @@ class Finding:
     kept: bool
     found: str
     """What was found, in words; with examples where values broke it."""
+    by_rows: bool = False
+    """Whether single rows keep or break it, so that those that break it can be set aside."""
+    engine: str = "polars"
+    """Who computed it: polars, or pandas where Polars has no equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A row-level promise that single rows break."""
+
+    finding: Finding
+    built: GxExpectation
+    count: int
+    """How many rows break it."""
+    rows: tuple[int, ...] = ()
+    """The numbers of those rows, where pandas told them; Polars finds them by the rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """All that came of a suite."""
+
+    findings: tuple[Finding, ...]
+    results: tuple[GxResult, ...] = ()
+    """GX's own results, for its pages."""
+    broken: tuple[Broken, ...] = ()
+    """The critical promises that rows break."""
+
+    @property
+    def stops(self) -> list[Finding]:
+        """The critical promises that no setting aside of rows can mend."""
+        return [
+            f for f in self.findings if f.severity == "critical" and not f.kept and not f.by_rows
+        ]
 
 
 def check_columns(schema: pl.Schema, contract: Contract) -> list[Finding]:
@@ -67,86 +86,62 @@ def check_columns(schema: pl.Schema, contract: Contract) -> list[Finding]:
     return findings
 
 
-def check_values(
-    scan: pl.LazyFrame,
-    contract: Contract,
-    *,
-    batches: Callable[[list[str]], Iterator[pl.DataFrame]],
-) -> list[Finding]:
-    """Check every expectation.
-
-    Args:
-        scan: all rows.
-        contract: what to check.
-        batches: gives all rows of the named columns, in frames that fit in memory.
+def check(scan: pl.LazyFrame, contract: Contract) -> Checked:
+    """Check the columns and, if they are right, every expectation.
 
     Raises:
         ContractFileError: an expectation that GX does not know or whose arguments it refuses.
         ValidatorBrokenError: an expectation could not be computed.
     """
-    per_value = [e for e in contract.expectations if e.type in PER_VALUE]
-    whole = [e for e in contract.expectations if e.type not in PER_VALUE]
     schema = scan.collect_schema()
+    columns = check_columns(schema, contract)
+    if not all(finding.kept for finding in columns):
+        return Checked(tuple(columns))
     for expectation in contract.expectations:
         refuse_unknown_columns(expectation, schema)
-    validate = open_validator()
-    tallies = [Tally() for _ in per_value]
-    needed = sorted({name for e in per_value for name in columns_of(e)})
-    opaque = only_presence(schema, per_value)
-    for frame in batches(needed) if per_value else ():
-        light = frame.with_columns(presence(name) for name in opaque)
-        for tally, result in zip(tallies, validate(light, per_value), strict=True):
-            tally.add(result)
-    findings = [tally.finding(e) for tally, e in zip(tallies, per_value, strict=True)]
-    for expectation in whole:
-        frame = whole_frame(scan, expectation).collect(engine="streaming")
-        result = validate(frame, [expectation])[0]
-        findings.append(whole_finding(expectation, result))
-    return findings
+    if not contract.expectations:
+        return Checked(tuple(columns))
+    built = [build(e, place=place) for place, e in enumerate(contract.expectations)]
+    return check_values(scan, contract.expectations, built, columns)
 
 
-def whole_frame(scan: pl.LazyFrame, expectation: Expectation) -> pl.LazyFrame:
-    """Give an expectation just what it needs to see at once.
+def check_values(
+    scan: pl.LazyFrame,
+    expectations: Sequence[Expectation],
+    built: Sequence[GxExpectation],
+    columns: Sequence[Finding],
+) -> Checked:
+    """Ask the Polars engine about everything, and pandas about what is left."""
+    from data_contracts.fallback import Fallback, check_by_pandas
+    from data_contracts.polars_engine import UNSUPPORTED, PolarsValidator
 
-    Its own columns; for the row count a light column; for the table's columns a single row.
-    """
-    if names := columns_of(expectation):
-        return scan.select(names)
-    if "row_count" in expectation.type:
-        return scan.select(presence(scan.collect_schema().names()[0]))
-    return scan.head(1)
-
-
-def only_presence(schema: pl.Schema, expectations: list[Expectation]) -> list[str]:
-    """Name the columns of bytes and lists of which nothing but their presence is asked."""
-    others = {
-        name
-        for expectation in expectations
-        if expectation.type not in PRESENCE
-        for name in columns_of(expectation)
-    }
-    asked = {name for expectation in expectations for name in columns_of(expectation)}
-    heavy = {name for name in asked if schema[name].is_nested() or schema[name] == pl.Binary}
-    return sorted(heavy - others)
-
-
-def presence(name: str) -> pl.Expr:
-    """Stand in for a column: true where it has a value. As pandas objects it would be large."""
-    return pl.when(pl.col(name).is_not_null()).then(pl.lit(value=True)).alias(name)
-
-
-def columns_of(expectation: Expectation) -> list[str]:
-    """Name the columns that an expectation is about."""
-    names: list[str] = []
-    for key in COLUMN_KWARGS:
-        value = expectation.kwargs.get(key, [])
-        names += value if isinstance(value, list) else [value]
-    return names
+    findings, results, broken = list(columns), [], []
+    context = open_gx()
+    answers = ask(PolarsValidator(scan, context), built)
+    for expectation, asked, result in zip(expectations, built, answers, strict=True):
+        engine, answer = "polars", Fallback(result)
+        if why := failure_of(result):
+            if not why.startswith(UNSUPPORTED):
+                raise ValidatorBrokenError(f"{expectation.type} could not be computed: {why}")
+            engine, answer = "pandas", check_by_pandas(scan, expectation, asked, context=context)
+        finding = finding_of(expectation, answer.result, engine=engine)
+        findings.append(finding)
+        results.append(answer.result)
+        if finding.by_rows and not finding.kept and finding.severity == "critical":
+            count = int(answer.result.result["unexpected_count"])
+            broken.append(Broken(finding, asked, count, tuple(answer.rows)))
+    return Checked(tuple(findings), tuple(results), tuple(broken))
 
 
 def refuse_unknown_columns(expectation: Expectation, schema: pl.Schema) -> None:
-    """Refuse an expectation about a column that is not there."""
-    for name in columns_of(expectation):
+    """Refuse an expectation about a column that is not there.
+
+    Raises:
+        ContractFileError: names the expectation and the column.
+    """
+    if expectation.type == "expect_column_to_exist":
+        return
+    for name in columns_of(expectation) if "table" not in expectation.type else []:
         if name not in schema:
             raise ContractFileError(
                 f"{expectation.type} is about column '{name}', which the data does not have; "
@@ -154,121 +149,38 @@ def refuse_unknown_columns(expectation: Expectation, schema: pl.Schema) -> None:
             )
 
 
-@dataclass(slots=True)
-class Tally:
-    """Running counts of one expectation over batches."""
-
-    rows: int = 0
-    missing: int = 0
-    unexpected: int = 0
-    examples: tuple[str, ...] = ()
-
-    def add(self, result: dict[str, Any]) -> None:
-        """Add one batch's counts."""
-        self.rows += result.get("element_count", 0)
-        self.missing += result.get("missing_count", 0) or 0
-        self.unexpected += result.get("unexpected_count", 0)
-        fresh = tuple(repr(value)[:60] for value in result.get("partial_unexpected_list", []))
-        self.examples = tuple(dict.fromkeys(self.examples + fresh))[:3]
-
-    def finding(self, expectation: Expectation) -> Finding:
-        """Judge the sum, with GX's own rule for `mostly`."""
-        judged = self.rows - self.missing
-        good = (judged - self.unexpected) / judged if judged else 1.0
-        found = f"{self.unexpected} of {judged} values break it"
-        if self.examples and self.unexpected:
-            found += f", such as {', '.join(self.examples)}"
-        return Finding(
-            rule=expectation.type,
-            column=", ".join(columns_of(expectation)),
-            severity=expectation.severity,
-            kept=good >= float(expectation.kwargs.get("mostly", 1.0)),
-            found=found,
-        )
-
-
-def whole_finding(expectation: Expectation, result: dict[str, Any]) -> Finding:
-    """Turn GX's own verdict about all rows into a finding."""
-    observed = result.get("observed_value", result.get("unexpected_count"))
+def finding_of(expectation: Expectation, result: GxResult, *, engine: str) -> Finding:
+    """Put GX's verdict into words."""
+    counts = result.result
+    by_rows = "element_count" in counts
     return Finding(
         rule=expectation.type,
         column=", ".join(columns_of(expectation)),
         severity=expectation.severity,
-        kept=bool(result["success"]),
-        found=f"observed {observed}"[:200],
+        kept=bool(result.success),
+        found=broken_words(counts) if by_rows else observed_words(counts),
+        by_rows=by_rows,
+        engine=engine,
     )
 
 
-Validate = Callable[[pl.DataFrame, list[Expectation]], list[dict[str, Any]]]
+def broken_words(counts: dict[str, Any]) -> str:
+    """Tell how many values break a rule, with examples."""
+    judged = counts["element_count"] - (counts.get("missing_count") or 0)
+    broken = counts.get("unexpected_count") or 0
+    listed = (repr(value)[:60] for value in counts.get("partial_unexpected_list") or [])
+    examples = list(dict.fromkeys(listed))[:3]
+    found = f"{broken} of {judged} values break it"
+    return found + (f", such as {', '.join(examples)}" if broken and examples else "")
 
 
-def open_validator() -> Validate:
-    """Open GX once; the function that comes back validates one frame after another."""
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
-
-    for noisy in ("great_expectations", "great_expectations.data_context.types.base"):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    asset = context.data_sources.add_pandas("frames").add_dataframe_asset("frame")
-    definition = asset.add_batch_definition_whole_dataframe("whole")
-
-    def validate(frame: pl.DataFrame, expectations: list[Expectation]) -> list[dict[str, Any]]:
-        # GX takes equal expectations for one, so each is asked once.
-        asked = {repr((e.type, sorted(e.kwargs.items()))): e for e in expectations}
-        suite = build_suite(list(asked.values()))
-        batch = definition.get_batch({"dataframe": frame.to_pandas()})
-        results = batch.validate(suite, result_format="SUMMARY").results
-        by_place = {int(result.expectation_config.meta["place"]): result for result in results}
-        answers = {key: by_place[place] for place, key in enumerate(asked)}
-        return [
-            read_result(answers[repr((e.type, sorted(e.kwargs.items())))]) for e in expectations
-        ]
-
-    return validate
-
-
-def build_suite(expectations: list[Expectation]) -> Any:  # noqa: ANN401 - GX ships no types
-    """Build GX's suite; each expectation carries its place, for GX returns them in any order.
-
-    Raises:
-        ContractFileError: GX does not know it, or refuses its arguments.
-    """
-    from great_expectations.core import ExpectationSuite
-    from great_expectations.exceptions import GreatExpectationsError
-
-    suite = ExpectationSuite(name="contract")
-    for place, expectation in enumerate(expectations):
-        configuration = {
-            "type": expectation.type,
-            "kwargs": dict(expectation.kwargs),
-            "meta": {"place": place},
+def observed_words(counts: dict[str, Any]) -> str:
+    """Tell what was observed of a whole column or table."""
+    observed = counts.get("observed_value")
+    if observed is None:
+        parts = {
+            key: counts[key] for key in ("unexpected_count", "missing_count") if counts.get(key)
         }
-        try:
-            built = ExpectationSuite(name="one", expectations=[configuration]).expectations
-        except (ValueError, GreatExpectationsError) as error:
-            raise ContractFileError(f"{expectation.type}: {error}") from error
-        if not built:
-            raise ContractFileError(
-                f"'{expectation.type}' is not an expectation of Great Expectations"
-            )
-        suite.add_expectation(built[0])
-    return suite
-
-
-def read_result(result: Any) -> dict[str, Any]:  # noqa: ANN401 - GX ships no types
-    """Read GX's result.
-
-    Raises:
-        ValidatorBrokenError: GX could not compute it.
-    """
-    info = result.exception_info or {}
-    entries = [info] if "raised_exception" in info else list(info.values())
-    for entry in entries:
-        if entry.get("raised_exception"):
-            kind = result.expectation_config.type
-            raise ValidatorBrokenError(
-                f"{kind} could not be computed: {entry['exception_message']}"
-            )
-    return {**result.result, "success": result.success}
+        listed = counts.get("partial_unexpected_list")
+        observed = f"{parts or 'nothing'}" + (f", such as {listed[:3]}" if listed else "")
+    return f"observed {observed}"[:200]

@@ -1,6 +1,7 @@
 """Everything but training: is the job valid, the data good, and how long will it take."""
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,9 @@ def check_job(job: Job) -> dict[str, Any]:
     """
     began = time.perf_counter()
     store = open_store(job.store)
-    snapshot = take_snapshot(job.source, store)
+    snapshot = take_snapshot(job.source, store, as_of=datetime.now(UTC))
     accepted = hold(snapshot, contract_of(job, snapshot, store), store)
-    features = make_features(
-        snapshot, accepted, store, layout=job.layout, target=job.target, split=job.split
-    )
+    features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
     prepared = time.perf_counter() - began
     epoch_seconds = time_epoch(features, store, model=job.model, training=job.training)
     return {

@@ -3,19 +3,19 @@
 import json
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+
+from flows.cli_contracts import JOB, JSON, contract
 
 EPILOG = """\
 Exit codes: 0 done (whatever the gate decided); 1 unexpected error; 2 job file or arguments;
 3 source; 4 contract; 5 nothing to learn from; 6 training failed; 7 store; 8 MLflow;
 9 a server of `ui` did not start; 130 interrupted.
 """
-
-JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on the last line.")
-JOB = click.argument("job", type=click.Path(path_type=Path))
 
 
 class Ostinato(click.Group):
@@ -87,6 +87,49 @@ def check(job: Path, as_json: bool) -> None:
 
     found = check_job(load_job(job))
     click.echo(json.dumps(found) if as_json else lines(found))
+
+
+@main.command()
+@JOB
+@click.option("--from", "start", type=click.DateTime(), required=True, help="First time, in UTC.")
+@click.option("--to", "stop", type=click.DateTime(), required=True, help="Last time, in UTC.")
+@click.option("--every", metavar="SPAN", help="Such as 7d or 12h; the job's schedule, else 1d.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a setting.")
+@JSON
+def backfill(
+    job: Path,
+    *,
+    start: datetime,
+    stop: datetime,
+    every: str | None,
+    settings: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Retrain JOB as of each scheduled time between two dates, oldest first."""
+    from flows.home import settle
+
+    settle()
+    from dataclasses import asdict
+
+    from flows.backfill import backfill as runs
+    from flows.quiet import hush
+    from models.units import parse_duration
+
+    hush()
+    try:
+        seconds = float(str(parse_duration(every))) if every else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--every") from error
+    span = (start.replace(tzinfo=UTC), stop.replace(tzinfo=UTC))
+    for moment, outcome in runs(job, *span, every=seconds, overrides=parse_settings(settings)):
+        if as_json:
+            click.echo(json.dumps({"as_of": moment.isoformat(), **asdict(outcome)}))
+        else:
+            done = ", ".join(outcome.recomputed) or "nothing"
+            click.echo(
+                f"{moment:%Y-%m-%d %H:%M}  version {outcome.version}  {outcome.decision}  "
+                f"done: {done}"
+            )
 
 
 @main.command()
@@ -185,6 +228,9 @@ def demo(folder: Path) -> None:
 
     for path in write_demo_data(folder):
         click.echo(f"data: {path}")
+
+
+main.add_command(contract)
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:

@@ -9,7 +9,10 @@ import polars as pl
 from data_contracts.contract import to_yaml
 from data_contracts.draft import draft_contract
 from tasks.errors import DataError, JobError
-from tasks.sources import SourceConfig, damage_named, scan_source
+from tasks.ingest import take_snapshot
+from tasks.rows import open_snapshot
+from tasks.sources import SourceConfig
+from tasks.store import StoreConfig, open_store
 
 TARGET_NAMES = ("target", "label", "class", "y", "category", "answer")
 
@@ -182,10 +185,9 @@ def draft_files(
         DataError: no job can be guessed from it.
         JobError: a file is there already.
     """
-    source = SourceConfig(uri=data)
-    scan = scan_source(source)
-    with damage_named(source):
-        found = guess(scan.head(SAMPLE_ROWS).collect(), target)
+    store = open_store(StoreConfig())
+    scan = open_snapshot(store, take_snapshot(SourceConfig(uri=data), store)).scan()
+    found = guess(scan.head(SAMPLE_ROWS).collect(), target)
     name = name or name_of(data)
     job_path, contract_path = folder / f"{name}.yaml", folder / "contracts" / f"{name}.yaml"
     for path in (job_path, contract_path):
@@ -193,8 +195,7 @@ def draft_files(
             raise JobError.of(f"{path} is there already", mend="--force writes over it")
     needed = [*found.columns, found.time, found.entity, found.target]
     columns = tuple(n for n in dict.fromkeys(needed) if n)
-    with damage_named(source):
-        contract = draft_contract(scan, name=name, needed=columns, target=found.target)
+    contract = draft_contract(scan, name=name, needed=columns, target=found.target)
     contract_path.parent.mkdir(parents=True, exist_ok=True)
     contract_path.write_text(to_yaml(contract), encoding="utf-8")
     text = job_yaml(found, name=name, uri=data, contract=contract_path.as_posix())

@@ -1,6 +1,7 @@
 """Retrain: from the newest data to a challenger that replaces the champion if it is better."""
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +27,31 @@ def run_name() -> str:
 
 
 @flow(name="retrain", flow_run_name=run_name, persist_result=False)
-def retrain(job_file: str, overrides: dict[str, Any] | None = None) -> Outcome:
+def retrain(
+    job_file: str, overrides: dict[str, Any] | None = None, as_of: datetime | None = None
+) -> Outcome:
     """Train a challenger on the newest data, and let it replace the champion if it is better.
 
     Args:
         job_file: Path of the job file, from the folder where the worker runs.
         overrides: Settings that replace the file's in this run, by dotted key, such as
             {"training.epochs": 3}.
+        as_of: See the data as it was at this time: rows that are later are left out. When left
+            out, the time for which the run was scheduled.
     """
-    return retrain_job(load_job(Path(job_file), overrides))
+    asked = as_of or flow_run.scheduled_start_time or datetime.now(UTC)
+    return retrain_job(load_job(Path(job_file), overrides), aware(asked))
 
 
-def retrain_job(job: Job) -> Outcome:
+def aware(time_asked: datetime) -> datetime:
+    """Take a time without a zone for UTC."""
+    return time_asked if time_asked.tzinfo else time_asked.replace(tzinfo=UTC)
+
+
+def retrain_job(job: Job, as_of: datetime) -> Outcome:
     """Take the six steps for a job that is read."""
     began = time.perf_counter()
-    snapshot = ingest(job.source, job.store)
+    snapshot = ingest(job.source, job.store, as_of=as_of)
     accepted = validate(
         snapshot,
         name=job.name,
@@ -50,20 +61,21 @@ def retrain_job(job: Job) -> Outcome:
         store=job.store,
     )
     features = featurize(
-        snapshot, accepted, layout=job.layout, target=job.target, split=job.split, store=job.store
+        accepted, layout=job.layout, target=job.target, split=job.split, store=job.store
     )
     candidate = train(features, model=job.model, training=job.training, store=job.store)
     report = evaluate(
         candidate,
         name=job.name,
         features=features,
-        snapshot=snapshot,
+        accepted=accepted,
         gate=job.gate,
         store=job.store,
     )
     version = register(
         report,
         snapshot=snapshot,
+        accepted=accepted,
         features=features,
         candidate=candidate,
         name=job.name,

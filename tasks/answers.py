@@ -18,7 +18,7 @@ from models.features.series import line_up, row_ahead
 from models.features.split import TEST, TRAINING
 from models.features.target import to_numbers
 from tasks.features_files import map_steps
-from tasks.rows import row_frames, scan_rows
+from tasks.rows import RowSet
 
 
 class TestRows(NamedTuple):
@@ -32,12 +32,12 @@ class TestRows(NamedTuple):
     """The time of each answer, where the source has one."""
 
 
-def load_test(rows_dir: Path, features_dir: Path, featurizer: Featurizer) -> TestRows:
+def load_test(rows: RowSet, features_dir: Path, featurizer: Featurizer) -> TestRows:
     """Load the test rows and their answers."""
     table = pl.read_parquet(features_dir / "sequences.parquet").filter(pl.col("split") == TEST)
     time = featurizer.layout.time
     columns = [featurizer.target.column, *([time] if time else [])]
-    answers = scan_rows(rows_dir).select(list(dict.fromkeys(columns))).collect()
+    answers = rows.scan().select(list(dict.fromkeys(columns))).collect()
     return TestRows(
         rows_R=table["row"].to_numpy(),
         truth_R=truth_of(table, answers[featurizer.target.column], featurizer),
@@ -54,15 +54,15 @@ def truth_of(
     return to_numbers(answers.gather(table["answer_row"]))
 
 
-def answers_by(bundle: Bundle, rows_dir: Path, test: TestRows) -> Answers:
+def answers_by(bundle: Bundle, rows: RowSet, test: TestRows) -> Answers:
     """Let a model answer the raw test rows, the way it serves."""
     layout = bundle.featurizer.layout
     if layout.window:
-        frame = scan_rows(rows_dir).select(layout.raw_columns).collect(engine="streaming")
+        frame = rows.scan().select(layout.raw_columns).collect(engine="streaming")
         answered = bundle.predict(frame, test.rows_R)
     else:
         parts, seen = [], 0
-        for frame in row_frames(rows_dir, layout.raw_columns):
+        for frame in rows.frames(layout.raw_columns):
             here = test.rows_R[(test.rows_R >= seen) & (test.rows_R < seen + len(frame))] - seen
             if len(here):
                 parts.append(bundle.predict(frame[here]))
@@ -86,11 +86,11 @@ def as_answers(answered: pl.DataFrame, test: TestRows, featurizer: Featurizer) -
 
 
 def baseline_answers(
-    rows_dir: Path, features_dir: Path, featurizer: Featurizer, *, season: int
+    rows: RowSet, features_dir: Path, featurizer: Featurizer, *, season: int
 ) -> dict[str, Answers]:
     """Let the baselines learn from the training sequences and answer the test rows."""
     table = pl.read_parquet(features_dir / "sequences.parquet")
-    answers = scan_rows(rows_dir).select(featurizer.target.column).collect().to_series()
+    answers = rows.scan().select(featurizer.target.column).collect().to_series()
     values = map_steps(features_dir)
 
     def rows_of(split: int) -> Rows:
@@ -105,12 +105,12 @@ def baseline_answers(
         rows_of(TRAINING),
         rows_of(TEST),
         classes=len(featurizer.target.classes),
-        past=past_answers(rows_dir, test, answers, featurizer, season=season),
+        past=past_answers(rows, test, answers, featurizer, season=season),
     )
 
 
 def past_answers(
-    rows_dir: Path,
+    rows: RowSet,
     test: pl.DataFrame,
     answers: pl.Series,
     featurizer: Featurizer,
@@ -122,7 +122,7 @@ def past_answers(
     if layout.window is None or layout.window.horizon == 0:
         return {}
     keys = [name for name in (layout.entity, layout.time) if name]
-    frame = scan_rows(rows_dir).select(keys or [featurizer.target.column]).collect()
+    frame = rows.scan().select(keys or [featurizer.target.column]).collect()
     line = line_up(frame, layout)
     naive = {"last value": 0}
     if season > 1:

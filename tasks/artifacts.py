@@ -25,10 +25,10 @@ class Artifact:
 
 
 Snapshot = NewType("Snapshot", Artifact)
-"""An immutable copy of the source: `rows.parquet`."""
+"""An immutable copy of the source: a list of parts, each `rows.parquet`, and a time to cut at."""
 
 Accepted = NewType("Accepted", Artifact)
-"""The proof that a snapshot keeps its contract: `validation.json`."""
+"""The rows that keep their contract: `validation.json`, `quarantine.parquet`, `data_docs.html`."""
 
 Features = NewType("Features", Artifact)
 """Jagged sequences and their splits: `steps.arrow`, `steps.parquet`, `sequences.parquet`."""

@@ -5,6 +5,7 @@
       SourceError            3    the source: missing, empty, damaged or not what it was said to be
         SourceDownError      3    the source's server could not be reached, or went away (transient)
       ContractError          4    the data breaks its contract
+        ValidatorError       4    the check itself broke: says nothing about the data (transient)
       DataError              5    the data keeps its contract, but no model can be learned from it
       TrainingError          6    learning failed: a loss that is not finite
       StoreError             7    the store: full, forbidden or damaged
@@ -60,6 +61,12 @@ class ContractError(OstinatoError):
     """The data breaks its contract."""
 
     exit_code = 4
+
+
+class ValidatorError(ContractError):
+    """An expectation could not be computed: this says nothing about the data."""
+
+    transient = True
 
 
 class DataError(OstinatoError):

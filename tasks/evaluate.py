@@ -15,7 +15,7 @@ from models.evaluation.metrics import Answers, confusion, score
 from models.features.featurizer import Featurizer
 from tasks import tracking
 from tasks.answers import TestRows, answers_by, baseline_answers, load_test
-from tasks.artifacts import Candidate, Champion, Facts, Features, Report, Snapshot
+from tasks.artifacts import Accepted, Candidate, Champion, Facts, Features, Report
 from tasks.features_files import load_featurizer
 from tasks.gate import (
     GateConfig,
@@ -29,7 +29,7 @@ from tasks.gate import (
 )
 from tasks.pictures import answers_against_truth, confusion_matrix, learning_curve
 from tasks.publish import Recipe, find_key, local_dir, produce
-from tasks.rows import scan_rows
+from tasks.rows import RowSet, open_rows
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
 
@@ -39,7 +39,7 @@ VERSION = 1
 class Outing(NamedTuple):
     """Where the compared models and the rows lie."""
 
-    rows_dir: Path
+    rows: RowSet
     features_dir: Path
     candidate_dir: Path
     champion: Champion | None
@@ -50,7 +50,7 @@ def against_champion(
     challenger: Answers, outing: Outing, *, test: TestRows, featurizer: Featurizer
 ) -> Rival | Verdict | None:
     """Score the champion now on the rows that it never learned from, or say why it cannot be."""
-    champion, rows_dir = outing.champion, outing.rows_dir
+    champion, rows = outing.champion, outing.rows
     if champion is None or outing.champion_dir is None:
         return None
     name = f"champion {champion.name} v{champion.version}"
@@ -62,9 +62,9 @@ def against_champion(
     if (theirs.column, theirs.classes) != (featurizer.target.column, featurizer.target.classes):
         return Verdict("not-comparable", f"{name} predicts another target or other classes")
     try:
-        answers = answers_by(bundle, rows_dir, test)
+        answers = answers_by(bundle, rows, test)
         needed = {*bundle.featurizer.split.columns, *bundle.featurizer.layout.raw_columns}
-        frame = scan_rows(rows_dir).select(sorted(needed)).collect()[test.rows_R]
+        frame = rows.scan().select(sorted(needed)).collect()[test.rows_R]
         fair = np.flatnonzero(bundle.featurizer.never_learned(frame, test.times))
     except (UnlearnableError, pl.exceptions.PolarsError) as error:
         return Verdict("not-comparable", f"{name} cannot read today's rows: {error}")
@@ -111,13 +111,13 @@ def compare(
 
 def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
     """Score everything, decide, draw, and write it all into `folder`."""
-    rows_dir, features_dir = outing.rows_dir, outing.features_dir
+    rows, features_dir = outing.rows, outing.features_dir
     featurizer = load_featurizer(features_dir)
     metric = metric_name(gate, len(featurizer.target.classes))
     by_time = featurizer.split.by == "time"
-    test = load_test(rows_dir, features_dir, featurizer)
-    challenger = answers_by(load(outing.candidate_dir / "bundle"), rows_dir, test)
-    baselines = baseline_answers(rows_dir, features_dir, featurizer, season=gate.season)
+    test = load_test(rows, features_dir, featurizer)
+    challenger = answers_by(load(outing.candidate_dir / "bundle"), rows, test)
+    baselines = baseline_answers(rows, features_dir, featurizer, season=gate.season)
     rival = against_champion(challenger, outing, test=test, featurizer=featurizer)
     found = compare(challenger, baselines, rival, gate=gate, by_time=by_time)
     history = (outing.candidate_dir / "history.json").read_text(encoding="utf-8")
@@ -166,7 +166,7 @@ def make_report(
     candidate: Candidate,
     *,
     features: Features,
-    snapshot: Snapshot,
+    accepted: Accepted,
     champion: Champion | None,
     champion_dir: Path | None,
     gate: GateConfig,
@@ -180,14 +180,14 @@ def make_report(
         inputs={
             "candidate": candidate.key,
             "features": features.key,
-            "snapshot": snapshot.key,
+            "rows": accepted.facts["rows_key"],
             "champion": champion.model_key if champion else "none",
         },
     )
 
     def build(folder: Path) -> Facts:
         outing = Outing(
-            rows_dir=local_dir(store, snapshot),
+            rows=open_rows(store, accepted),
             features_dir=local_dir(store, features),
             candidate_dir=local_dir(store, candidate),
             champion=champion,
@@ -204,7 +204,7 @@ def evaluate(
     *,
     name: str,
     features: Features,
-    snapshot: Snapshot,
+    accepted: Accepted,
     gate: GateConfig,
     store: StoreConfig,
 ) -> Report:
@@ -219,7 +219,7 @@ def evaluate(
     report = make_report(
         candidate,
         features=features,
-        snapshot=snapshot,
+        accepted=accepted,
         champion=champion,
         champion_dir=tracking.fetch_bundle(champion) if champion else None,
         gate=gate,

@@ -29,31 +29,31 @@ from models.features.scaler import fit_scaler
 from models.features.split import NAMES, TEST, TRAINING, UNUSED, VALIDATION, SplitConfig
 from models.features.steps import Steps
 from models.features.target import check_target, fit_target
-from tasks.artifacts import Accepted, Facts, Features, Snapshot
+from tasks.artifacts import Accepted, Facts, Features
 from tasks.errors import DataError
 from tasks.features_files import CHUNK_STEPS, write_steps
-from tasks.publish import Recipe, local_dir, produce
-from tasks.rows import row_frames, scan_rows
+from tasks.publish import Recipe, produce
+from tasks.rows import RowSet, open_rows
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
 
 VERSION = 1
 
 
-def frames_of(folder: Path, layout: Layout) -> Iterator[pl.DataFrame]:
+def frames_of(rows: RowSet, layout: Layout) -> Iterator[pl.DataFrame]:
     """Give the rows in frames that fit in memory; a long series comes whole."""
     if layout.window:
-        yield scan_rows(folder).select(layout.raw_columns).collect(engine="streaming")
+        yield rows.scan().select(layout.raw_columns).collect(engine="streaming")
     else:
-        yield from row_frames(folder, layout.raw_columns)
+        yield from rows.frames(layout.raw_columns)
 
 
-def read_all(folder: Path, layout: Layout, shape: ImageShape | None, raw: Path) -> Steps:
+def read_all(rows: RowSet, layout: Layout, shape: ImageShape | None, raw: Path) -> Steps:
     """Read every row's steps once; their values go to a file and come back memory-mapped."""
     starts, stops, errors = [], [], []
     offset, channels = 0, 1
     with raw.open("wb") as file:
-        for frame in frames_of(folder, layout):
+        for frame in frames_of(rows, layout):
             steps = raw_steps(frame, layout, shape)
             steps.values_NC.tofile(file)
             starts.append(steps.starts_R + offset)
@@ -94,15 +94,15 @@ def readable(steps: Steps) -> NDArray[np.bool_]:
 
 
 def fit(
-    folder: Path, plan: Plan, *, layout: Layout, target: TargetConfig, raw: Path
+    rows: RowSet, plan: Plan, *, layout: Layout, target: TargetConfig, raw: Path
 ) -> tuple[Featurizer, Steps, pl.Series]:
     """Read the rows and fit all state on the training split."""
-    answers = scan_rows(folder).select(target.column).collect().to_series()
+    answers = rows.scan().select(target.column).collect().to_series()
     used = np.flatnonzero(plan.splits_R != UNUSED)
     check_target(answers.gather(plan.answer_R[used]), target)
     training_rows = np.flatnonzero(plan.splits_R == TRAINING)
-    shape = first_shape(folder, layout, training_rows) if layout.input.kind == "image" else None
-    steps = read_all(folder, layout, shape, raw)
+    shape = first_shape(rows, layout, training_rows) if layout.input.kind == "image" else None
+    steps = read_all(rows, layout, shape, raw)
     kept = np.flatnonzero((plan.splits_R == TRAINING) & readable(steps))
     if len(kept) == 0:
         raise UnlearnableError(nothing_left(steps, "training", layout))
@@ -118,12 +118,12 @@ def fit(
     return featurizer, steps, answers
 
 
-def first_shape(folder: Path, layout: Layout, rows: NDArray[np.int64]) -> ImageShape:
+def first_shape(rows: RowSet, layout: Layout, chosen_R: NDArray[np.int64]) -> ImageShape:
     """Take the image shape from the first training row that can be read."""
     column = layout.input.columns[0]
     seen = 0
-    for frame in row_frames(folder, [column]):
-        here = rows[(rows >= seen) & (rows < seen + len(frame))] - seen
+    for frame in rows.frames([column]):
+        here = chosen_R[(chosen_R >= seen) & (chosen_R < seen + len(frame))] - seen
         if len(here):
             return fit_shape(frame[column].gather(here))
         seen += len(frame)
@@ -170,19 +170,19 @@ def known_target(featurizer: Featurizer) -> pl.Expr:
 
 
 def build_features(
-    folder: Path, rows_dir: Path, *, layout: Layout, target: TargetConfig, split: SplitConfig
+    folder: Path, rows: RowSet, *, layout: Layout, target: TargetConfig, split: SplitConfig
 ) -> Facts:
-    """Fill `folder` with the features of the rows in `rows_dir`.
+    """Fill `folder` with the features of these rows.
 
     Raises:
         UnlearnableError: these rows do not make a training set.
     """
-    rows = scan_rows(rows_dir)
-    check_columns(rows, layout)
-    require(rows.collect_schema(), [target.column, *([split.group] if split.group else [])])
-    plan = make_plan(rows, layout, split)
+    scan = rows.scan()
+    check_columns(scan, layout)
+    require(rows.schema, [target.column, *([split.group] if split.group else [])])
+    plan = make_plan(scan, layout, split)
     raw = folder / "raw.bin"
-    featurizer, steps, answers = fit(rows_dir, plan, layout=layout, target=target, raw=raw)
+    featurizer, steps, answers = fit(rows, plan, layout=layout, target=target, raw=raw)
     table = sequence_table(plan, steps, featurizer, answers)
     write_steps(folder, steps, featurizer)
     raw.unlink()
@@ -217,7 +217,6 @@ def summary(table: pl.DataFrame, steps: Steps, featurizer: Featurizer) -> dict[s
 
 
 def make_features(
-    snapshot: Snapshot,
     accepted: Accepted,
     store: Store,
     *,
@@ -234,13 +233,14 @@ def make_features(
         stage="featurize",
         version=VERSION,
         config={"layout": layout, "target": target, "split": split},
-        inputs={"snapshot": snapshot.key, "accepted": accepted.key},
+        # The contract as such is no part of it: only which rows it left.
+        inputs={"rows": accepted.facts["rows_key"]},
     )
 
     def build(folder: Path) -> Facts:
         try:
             return build_features(
-                folder, local_dir(store, snapshot), layout=layout, target=target, split=split
+                folder, open_rows(store, accepted), layout=layout, target=target, split=split
             )
         except UnlearnableError as error:
             raise DataError.of(str(error)) from error
@@ -255,7 +255,6 @@ def make_features(
     **STAGE,
 )
 def featurize(
-    snapshot: Snapshot,
     accepted: Accepted,
     *,
     layout: Layout,
@@ -264,9 +263,7 @@ def featurize(
     store: StoreConfig,
 ) -> Features:
     """Turn the accepted rows into sequences."""
-    features = make_features(
-        snapshot, accepted, open_store(store), layout=layout, target=target, split=split
-    )
+    features = make_features(accepted, open_store(store), layout=layout, target=target, split=split)
     facts = features.facts
     logger().info(
         "%s training, %s validation, %s test sequences of %s channels",

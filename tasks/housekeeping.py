@@ -15,10 +15,11 @@ from tasks import tracking
 from tasks.publish import MANIFEST
 from tasks.store import Store, read_bytes, refusals_named
 
-STAGES = ("ingest", "validate", "featurize", "train", "evaluate")
+STAGES = ("part", "ingest", "refused", "validate", "featurize", "train", "evaluate")
 
 KEY_TAGS = {
     "ingest": "snapshot_key",
+    "validate": "accepted_key",
     "featurize": "features_key",
     "train": "model_key",
     "evaluate": "report_key",
@@ -48,7 +49,7 @@ def list_artifacts(store: Store) -> list[dict[str, Any]]:
             "bytes": sum(entry["bytes"] for entry in manifest["files"].values()),
             "made_from": " ".join(manifest["recipe"]["inputs"].values())
             if manifest["stage"] != "ingest"
-            else f"{len(manifest['recipe']['inputs'])} file(s)",
+            else f"{len(manifest['recipe']['inputs'])} part(s)",
         }
         for manifest in manifests(store)
     ]

@@ -138,15 +138,19 @@ def publish(store: Store, recipe: Recipe, folder: Path, facts: Facts) -> None:
         store.fs.rm(f"{home}/{attempt}", recursive=True)
 
 
+def digest_of(path: Path) -> str:
+    """Hash a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def file_table(folder: Path) -> dict[str, dict[str, Any]]:
     """Name every file under `folder`, with its bytes and its hash."""
     table = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         table[path.relative_to(folder).as_posix()] = {
             "bytes": path.stat().st_size,
-            "sha256": digest,
+            "sha256": digest_of(path),
         }
     return table
 

@@ -12,9 +12,10 @@ from prefect import task
 
 from models.bundle import load
 from tasks import tracking
-from tasks.artifacts import Candidate, Features, Report, Snapshot, Version
+from tasks.artifacts import Accepted, Candidate, Features, Report, Snapshot, Version
 from tasks.errors import RegistryError
 from tasks.publish import local_dir, read_manifest
+from tasks.rows import open_rows
 from tasks.served import check_golden, golden_frame, save_served
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
@@ -26,6 +27,7 @@ class Origin:
     """The artifacts that a version comes from."""
 
     snapshot: Snapshot
+    accepted: Accepted
     features: Features
     candidate: Candidate
     report: Report
@@ -35,6 +37,7 @@ class Origin:
         return {
             f"{TAG}snapshot_key": self.snapshot.key,
             f"{TAG}snapshot_hash": self.snapshot.content_hash,
+            f"{TAG}accepted_key": self.accepted.key,
             f"{TAG}features_key": self.features.key,
             f"{TAG}model_key": self.candidate.key,
             f"{TAG}model_hash": self.candidate.content_hash,
@@ -121,8 +124,8 @@ def create_version(
 ) -> Any:  # noqa: ANN401 - MLflow's entity
     """Save the candidate as MLflow serves it, and register that."""
     bundle_dir = local_dir(store, origin.candidate) / "bundle"
-    rows_dir, features_dir = local_dir(store, origin.snapshot), local_dir(store, origin.features)
-    golden = golden_frame(load(bundle_dir), rows_dir, features_dir)
+    rows, features_dir = open_rows(store, origin.accepted), local_dir(store, origin.features)
+    golden = golden_frame(load(bundle_dir), rows, features_dir)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         save_served(bundle_dir, folder, golden)
@@ -177,6 +180,7 @@ def register(
     report: Report,
     *,
     snapshot: Snapshot,
+    accepted: Accepted,
     features: Features,
     candidate: Candidate,
     name: str,
@@ -187,7 +191,7 @@ def register(
 ) -> Version:
     """Register the candidate, and let it serve if the gate said so."""
     version = register_candidate(
-        Origin(snapshot, features, candidate, report),
+        Origin(snapshot, accepted, features, candidate, report),
         open_store(store),
         name=name,
         params=params,

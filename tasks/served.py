@@ -12,7 +12,7 @@ from models.bundle import Bundle, load
 from models.features.split import TEST
 from tasks import tracking
 from tasks.errors import RegistryError
-from tasks.rows import scan_rows
+from tasks.rows import RowSet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,21 +34,21 @@ REQUIREMENTS = (
 """What a served model imports."""
 
 
-def golden_frame(bundle: Bundle, rows_dir: Path, features_dir: Path) -> pl.DataFrame:
+def golden_frame(bundle: Bundle, rows: RowSet, features_dir: Path) -> pl.DataFrame:
     """Take raw rows that the model can answer: single rows, or the end of one series."""
     layout = bundle.featurizer.layout
     sequences = pl.read_parquet(features_dir / "sequences.parquet")
-    rows = sequences.filter(pl.col("split") == TEST)["row"].head(GOLDEN_ROWS)
-    frame = scan_rows(rows_dir).select(layout.raw_columns)
+    chosen = sequences.filter(pl.col("split") == TEST)["row"].head(GOLDEN_ROWS)
+    frame = rows.scan().select(layout.raw_columns)
     if layout.window is None:
         return (
             frame.with_row_index("row")
-            .filter(pl.col("row").is_in(rows.implode()))
+            .filter(pl.col("row").is_in(chosen.implode()))
             .drop("row")
             .collect(engine="streaming")
         )
     if layout.entity:
-        entity = frame.select(layout.entity).slice(int(rows[0]), 1).collect().item()
+        entity = frame.select(layout.entity).slice(int(chosen[0]), 1).collect().item()
         frame = frame.filter(pl.col(layout.entity) == entity)
     if layout.time:
         frame = frame.sort(layout.time, maintain_order=True)

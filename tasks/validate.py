@@ -1,24 +1,36 @@
-"""Hold a snapshot to its contract; draft the contract where there is none yet."""
+"""Hold a snapshot to its contract: rows that break it go to quarantine, a broken table stops."""
 
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import polars as pl
 from prefect import task
 
-from data_contracts.contract import Contract, ContractFileError, read_contract, to_yaml
+from data_contracts.contract import (
+    Contract,
+    ContractFileError,
+    Expectation,
+    read_contract,
+    to_yaml,
+)
+from data_contracts.docs import to_html
 from data_contracts.draft import draft_contract
-from data_contracts.suite import Finding, ValidatorBrokenError, check_columns, check_values
+from data_contracts.gx import ValidatorBrokenError
+from data_contracts.suite import Checked, Finding, check
 from tasks.artifacts import Accepted, Facts, Snapshot
-from tasks.errors import ContractError, JobError, StoreError
-from tasks.publish import Recipe, local_dir, produce
-from tasks.rows import row_frames, scan_rows
+from tasks.errors import ContractError, JobError, StoreError, ValidatorError
+from tasks.publish import Recipe, digest_of, local_dir, produce, read_manifest
+from tasks.quarantine import SHOWN_ROWS, keep_for_inspection, set_aside
+from tasks.rows import open_snapshot
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
 
-VERSION = 1
+VERSION = 2
+
+MEND = "mend the source, or change the contract if the promise is out of date"
 
 
 def open_contract(path: Path, name: str) -> Contract | None:
@@ -35,11 +47,31 @@ def open_contract(path: Path, name: str) -> Contract | None:
         raise JobError.of(f"contract of job '{name}': {error}", mend="correct the file") from error
 
 
+def contract_at(path: Path) -> Contract:
+    """Read the contract at `path`.
+
+    Raises:
+        JobError: there is none, or it cannot be read.
+    """
+    try:
+        return read_contract(path)
+    except ContractFileError as error:
+        raise JobError.of(str(error), mend="correct the path or the file") from error
+
+
+def contract_of(store: Store, accepted: Accepted) -> Contract:
+    """Give the contract that these rows kept."""
+    manifest = read_manifest(store, "validate", accepted.key) or {}
+    config = dict(manifest["recipe"]["config"])
+    expectations = tuple(Expectation(**entry) for entry in config.pop("expectations"))
+    return Contract(**config, expectations=expectations)
+
+
 def draft(
     snapshot: Snapshot, store: Store, *, path: Path, name: str, needed: Sequence[str], target: str
 ) -> Contract:
     """Draft the contract from today's rows and keep it at `path` for all later runs."""
-    rows = scan_rows(local_dir(store, snapshot))
+    rows = open_snapshot(store, snapshot).scan()
     contract = draft_contract(rows, name=name, needed=tuple(needed), target=target)
     absent = [column for column in needed if column not in contract.columns]
     if absent:
@@ -48,6 +80,16 @@ def draft(
             found=f"It has: {', '.join(rows.collect_schema().names())}",
             mend="correct the names in the job, or the source",
         )
+    write_contract(contract, path)
+    return contract
+
+
+def write_contract(contract: Contract, path: Path) -> None:
+    """Write a contract's file, whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{secrets.token_hex(4)}")
@@ -55,31 +97,25 @@ def draft(
         partial.replace(path)
     except OSError as error:
         raise StoreError.from_os(error, where=str(path)) from error
-    return contract
 
 
-def findings_of(folder: Path, contract: Contract) -> list[Finding]:
-    """Check a snapshot's columns, and their values if the columns are right.
+def check_rows(rows: pl.LazyFrame, contract: Contract) -> Checked:
+    """Check all rows, and tell bad data from a validator that broke.
 
     Raises:
         JobError: the contract asks for something that cannot be checked.
-        ContractError: an expectation could not be computed.
+        ValidatorError: an expectation could not be computed.
     """
-    rows = scan_rows(folder)
-    columns = check_columns(rows.collect_schema(), contract)
-    if not all(finding.kept for finding in columns):
-        return columns
     try:
-        values = check_values(rows, contract, batches=lambda names: row_frames(folder, names))
+        return check(rows, contract)
     except ContractFileError as error:
         raise JobError.of(f"contract '{contract.name}': {error}", mend="correct it") from error
     except ValidatorBrokenError as error:
-        raise ContractError.of(
+        raise ValidatorError.of(
             f"contract '{contract.name}': {error}",
             found="This says nothing about the data: the check itself failed.",
             mend="correct the expectation's arguments for this column's type",
         ) from error
-    return columns + values
 
 
 def broken_table(findings: Sequence[Finding]) -> str:
@@ -95,30 +131,85 @@ def broken_table(findings: Sequence[Finding]) -> str:
 
 
 def hold(snapshot: Snapshot, contract: Contract, store: Store) -> Accepted:
-    """Return the proof that the snapshot keeps its contract.
+    """Return the rows that keep their contract; the others are set aside.
 
     Raises:
-        ContractError: a critical promise is broken; the message has the table.
+        ContractError: a promise about the table is broken, or by too many rows.
     """
     recipe = Recipe(
         stage="validate", version=VERSION, config=contract, inputs={"snapshot": snapshot.key}
     )
 
     def build(folder: Path) -> Facts:
-        findings = findings_of(local_dir(store, snapshot), contract)
-        broken = [finding for finding in findings if not finding.kept]
-        if any(finding.severity == "critical" for finding in broken):
+        judged = judge(snapshot, contract, store, folder)
+        if judged.refused:
+            broken = broken_table([f for f in judged.checked.findings if not f.kept])
+            where = f"\nThe rows: {keep_for_inspection(store, folder)}" if judged.bad_rows else ""
             raise ContractError.of(
-                f"the data breaks contract '{contract.name}'",
-                found=broken_table(broken),
-                mend="mend the source, or change the contract if the promise is out of date",
+                f"{judged.refused} contract '{contract.name}'", found=broken + where, mend=MEND
             )
-        text = json.dumps([asdict(finding) for finding in findings], indent=2)
-        (folder / "validation.json").write_text(text, encoding="utf-8")
-        warnings = broken_table(broken) if broken else ""
-        return {"promises": len(findings), "broken": len(broken), "warnings": warnings}
+        write_findings(folder, judged.checked, contract, run=snapshot.key)
+        return accepted_facts(snapshot, judged, folder)
 
     return Accepted(produce(store, recipe, build))
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What came of holding a snapshot to a contract."""
+
+    checked: Checked
+    bad_rows: int
+    """Rows that break a critical promise."""
+    refused: str
+    """Why the snapshot is refused, as the begin of a sentence; empty when it is not."""
+
+
+def judge(snapshot: Snapshot, contract: Contract, store: Store, folder: Path) -> Judged:
+    """Check a snapshot, and write the rows that break a critical promise into the folder.
+
+    Raises:
+        JobError: the contract asks for something that cannot be checked.
+        ValidatorError: an expectation could not be computed.
+    """
+    rows, total = open_snapshot(store, snapshot), snapshot.facts["rows"]
+    checked = check_rows(rows.scan(), contract)
+    if checked.stops:
+        return Judged(checked, 0, "the data breaks")
+    allowed = int(contract.quarantine_max * total)
+    least = max((each.count for each in checked.broken), default=0)
+    limit = SHOWN_ROWS if least > allowed else None
+    written = set_aside(store, snapshot, checked, folder, limit=limit)
+    bad = max(least, written)
+    if bad <= allowed:
+        return Judged(checked, bad, "")
+    share = f"quarantine_max is {contract.quarantine_max:.2%}, which is {allowed} rows"
+    return Judged(checked, bad, f"{bad} of {total} rows break ({share}) the promises of")
+
+
+def write_findings(folder: Path, checked: Checked, contract: Contract, *, run: str) -> None:
+    """Write what was found, as data and as GX's page."""
+    text = json.dumps([asdict(finding) for finding in checked.findings], indent=2)
+    (folder / "validation.json").write_text(text, encoding="utf-8")
+    page = to_html(checked.results, name=contract.name, run=run)
+    (folder / "data_docs.html").write_text(page, encoding="utf-8")
+
+
+def accepted_facts(snapshot: Snapshot, judged: Judged, folder: Path) -> dict[str, object]:
+    """Tell what was kept and broken, and which rows are left."""
+    checked, quarantined = judged.checked, judged.bad_rows
+    broken = [finding for finding in checked.findings if not finding.kept]
+    aside = digest_of(folder / "quarantine.parquet") if quarantined else ""
+    by_pandas = sorted({f.rule for f in checked.findings if f.engine == "pandas"})
+    return {
+        "rows": snapshot.facts["rows"] - quarantined,
+        "quarantined": quarantined,
+        "promises": len(checked.findings),
+        "broken": len(broken),
+        "warnings": broken_table(broken) if broken else "",
+        "by_pandas": by_pandas,
+        "rows_key": f"{snapshot.key}-{aside[:16]}" if quarantined else snapshot.key,
+    }
 
 
 @task(name="validate", task_run_name="validate {name}", timeout_seconds=2 * HOUR, **STAGE)
@@ -131,18 +222,21 @@ def validate(
     target: str,
     store: StoreConfig,
 ) -> Accepted:
-    """Hold the snapshot to its contract, or refuse it."""
+    """Set aside the rows that break the contract, or refuse the snapshot."""
     opened, path = open_store(store), Path(contract_path)
     contract = open_contract(path, name)
     if contract is None:
         contract = draft(snapshot, opened, path=path, name=name, needed=needed, target=target)
         logger().warning("no contract yet: drafted %s from this data; review it", path)
     accepted = hold(snapshot, contract, opened)
-    logger().info(
-        "%s promises kept, %s broken",
-        accepted.facts["promises"] - accepted.facts["broken"],
-        accepted.facts["broken"],
-    )
-    if accepted.facts["warnings"]:
-        logger().warning("warnings of contract '%s'\n%s", contract.name, accepted.facts["warnings"])
+    facts = accepted.facts
+    kept = facts["promises"] - facts["broken"]
+    logger().info("%s promises kept, %s broken", kept, facts["broken"])
+    if facts["quarantined"]:
+        place = local_dir(opened, accepted) / "quarantine.parquet"
+        logger().warning("%s rows are in quarantine: %s", facts["quarantined"], place)
+    if facts["by_pandas"]:
+        logger().info("checked by pandas, slower: %s", ", ".join(facts["by_pandas"]))
+    if facts["warnings"]:
+        logger().warning("contract '%s'\n%s", contract.name, facts["warnings"])
     return accepted

@@ -42,7 +42,7 @@ if sys.argv[1] != "ingest":
     accepted = hold(snapshot, contract, store)
 if sys.argv[1] == "featurize":
     make_features(
-        snapshot, accepted, store, layout=job.layout, target=job.target, split=job.split
+        accepted, store, layout=job.layout, target=job.target, split=job.split
     )
 seconds = time.perf_counter() - began
 print(json.dumps({"MiB": peak() - before, "imports": before, "seconds": seconds}))

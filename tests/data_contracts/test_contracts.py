@@ -1,6 +1,6 @@
 """Contracts: drafted from data that keeps them, and broken with the rule and column named."""
 
-from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -17,18 +17,16 @@ from data_contracts.contract import (
     to_yaml,
 )
 from data_contracts.draft import draft_contract
-from data_contracts.suite import ValidatorBrokenError, check_columns, check_values
+from data_contracts.gx import ValidatorBrokenError
+from data_contracts.suite import check, check_columns
 
 NOT_NULL = "expect_column_values_to_not_be_null"
 IN_SET = "expect_column_values_to_be_in_set"
 BETWEEN = "expect_column_values_to_be_between"
 
 
-def findings(frame: pl.DataFrame, contract: Contract, size: int = 1000) -> dict:
-    def batches(names: list[str]) -> Iterator[pl.DataFrame]:
-        yield from frame.select(names).iter_slices(size)
-
-    found = check_values(frame.lazy(), contract, batches=batches)
+def findings(frame: pl.DataFrame, contract: Contract) -> dict:
+    found = check(frame.lazy(), replace(contract, columns={})).findings
     return {(finding.rule, finding.column): finding for finding in found}
 
 
@@ -137,20 +135,13 @@ def test_breaking_one_promise_names_that_promise(
     assert found[broken].found.startswith("1 of ")
 
 
-def test_counts_over_batches_add_up() -> None:
-    frame = FRAME.with_columns(x=pl.when(pl.col("x") == 2.0).then(None).otherwise(pl.col("x")))
-    contract = promise(NOT_NULL, column="x")
-
-    assert findings(frame, contract, size=7) == findings(frame, contract, size=1000)
-
-
 @pytest.mark.parametrize(("mostly", "kept"), [(0.74, True), (0.76, False)])
-def test_mostly_is_a_share_of_all_rows_and_not_of_a_batch(mostly: float, kept: bool) -> None:
+def test_mostly_is_a_share_of_all_rows(mostly: float, kept: bool) -> None:
     frame = FRAME.sort("x").with_columns(
         x=pl.when(pl.col("x") == 2.0).then(None).otherwise(pl.col("x"))
     )
 
-    found = findings(frame, promise(NOT_NULL, column="x", mostly=mostly), size=10)
+    found = findings(frame, promise(NOT_NULL, column="x", mostly=mostly))
 
     assert found[NOT_NULL, "x"].kept is kept
 
@@ -167,7 +158,7 @@ def test_mostly_is_a_share_of_all_rows_and_not_of_a_batch(mostly: float, kept: b
     ],
 )
 def test_promises_about_whole_columns_see_all_rows(kind: str, kwargs: dict, kept: bool) -> None:
-    [found] = findings(FRAME, promise(kind, **kwargs), size=10).values()
+    [found] = findings(FRAME, promise(kind, **kwargs)).values()
 
     assert found.kept is kept
 

@@ -36,7 +36,7 @@ contract = open_contract(path, job.name) or draft(
 )
 accepted = hold(snapshot, contract, store)
 features = make_features(
-    snapshot, accepted, store, layout=job.layout, target=job.target, split=job.split
+    accepted, store, layout=job.layout, target=job.target, split=job.split
 )
 candidate = make_candidate(
     features,

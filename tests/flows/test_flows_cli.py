@@ -27,7 +27,7 @@ def test_check_tells_what_a_run_would_take_and_trains_nothing(tmp_path: Path) ->
     dry = ostinato(tmp_path, "prune")
 
     assert [row["stage"] for row in json.loads(listed.stdout)] == [
-        "ingest", "validate", "featurize",
+        "part", "ingest", "validate", "featurize",
     ]  # fmt: skip
     assert "nothing to delete" in dry.stdout
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import uuid
 from pathlib import Path
 
 import fsspec
@@ -11,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tasks.artifacts import Snapshot
 from tasks.errors import SourceError
 from tasks.ingest import take_snapshot
-from tasks.publish import local_dir
+from tasks.rows import open_snapshot
 from tasks.sources import SourceConfig
 from tasks.store import Store
 
@@ -33,8 +35,11 @@ FRAME = pl.DataFrame(
 
 
 def snapshot_rows(uri: str, store: Store) -> pl.DataFrame:
-    snapshot = take_snapshot(SourceConfig(uri=uri), store)
-    return pl.read_parquet(local_dir(store, snapshot) / "rows.parquet")
+    return rows_of(take_snapshot(SourceConfig(uri=uri), store), store)
+
+
+def rows_of(snapshot: Snapshot, store: Store) -> pl.DataFrame:
+    return open_snapshot(store, snapshot).scan().collect()
 
 
 def write(frame: pl.DataFrame, path: Path) -> Path:
@@ -85,8 +90,7 @@ def test_object_storage_is_read_like_a_folder(
     first = take_snapshot(SourceConfig(uri=f"s3://{s3_bucket}/{pattern}"), local_store)
     second = take_snapshot(SourceConfig(uri=f"s3://{s3_bucket}/{pattern}"), local_store)
 
-    rows = pl.read_parquet(local_dir(local_store, first) / "rows.parquet")
-    assert rows.equals(FRAME)
+    assert rows_of(first, local_store).equals(FRAME)
     assert not second.recomputed
 
 
@@ -141,7 +145,8 @@ def test_damage_names_the_file_and_publishes_nothing(
     with pytest.raises(SourceError, match=message):
         take_snapshot(SourceConfig(uri=str(tmp_path / name)), local_store)
 
-    assert not [path for path in Path(local_store.root).rglob("*") if path.is_file()]
+    assert not list(Path(local_store.root).glob("ingest/*"))
+    assert not list(Path(local_store.root).glob(".staging/*"))
 
 
 def test_one_damaged_file_among_many_is_the_one_that_is_named(
@@ -157,11 +162,13 @@ def test_one_damaged_file_among_many_is_the_one_that_is_named(
         take_snapshot(SourceConfig(uri=str(tmp_path / "*.csv")), local_store)
 
 
-def test_files_with_different_columns_are_told_apart(tmp_path: Path, local_store: Store) -> None:
+def test_files_whose_types_have_nothing_in_common_are_refused(
+    tmp_path: Path, local_store: Store
+) -> None:
     write(FRAME, tmp_path / "a.parquet")
-    write(FRAME.rename({"shop": "store"}), tmp_path / "b.parquet")
+    write(FRAME.with_columns(sales=pl.lit([1, 2])), tmp_path / "b.parquet")
 
-    with pytest.raises(SourceError, match=r"(?s)b\.parquet does not fit .*a\.parquet.*shop.*store"):
+    with pytest.raises(SourceError, match=r"(?s)b\.parquet does not fit .*a\.parquet.*sales"):
         take_snapshot(SourceConfig(uri=str(tmp_path / "*.parquet")), local_store)
 
 
@@ -176,7 +183,8 @@ def test_large_cells_make_small_row_groups(tmp_path: Path, local_store: Store) -
 
     snapshot = take_snapshot(SourceConfig(uri=str(path)), local_store)
 
-    metadata = pq.read_metadata(local_dir(local_store, snapshot) / "rows.parquet")
+    [path] = open_snapshot(local_store, snapshot).paths
+    metadata = pq.read_metadata(path)
     sizes = [metadata.row_group(g).total_byte_size for g in range(metadata.num_row_groups)]
     assert max(sizes) < 80 * 2**20
     assert metadata.num_rows == 400
@@ -208,6 +216,6 @@ def test_a_snapshot_holds_exactly_the_rows_of_its_source(
     values: list[dict], tmp_path: Path, local_store: Store
 ) -> None:
     frame = pl.DataFrame(values, schema=SCHEMA)
-    path = write(frame, tmp_path / "any.parquet")
+    path = write(frame, tmp_path / f"any-{uuid.uuid4()}.parquet")
 
     assert snapshot_rows(str(path), local_store).equals(frame)

@@ -1,0 +1,250 @@
+"""The files of a source: which they are, what they hold, and which of them is damaged."""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote
+
+import fsspec
+import polars as pl
+from fsspec.implementations.local import LocalFileSystem
+
+from tasks.errors import SourceDownError, SourceError, StoreError
+
+Format = Literal["parquet", "csv", "tsv", "jsonl", "arrow"]
+
+SUFFIXES: dict[str, Format] = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".arrow": "arrow",
+    ".ipc": "arrow",
+    ".feather": "arrow",
+}
+
+COMPRESSED = (".gz", ".zst", ".zlib")
+"""Endings of compressed text files; Parquet and Arrow compress inside."""
+
+TEXT: tuple[Format, ...] = ("csv", "tsv", "jsonl")
+
+Scan = Callable[[Path | io.BytesIO], pl.LazyFrame]
+
+SCANNERS: dict[Format, Scan] = {
+    "parquet": lambda path: pl.scan_parquet(path, hive_partitioning=False),
+    # Every row takes part in the guess of a type: a late surprise would fail the run.
+    "csv": lambda path: pl.scan_csv(path, try_parse_dates=True, infer_schema_length=None),
+    "tsv": lambda path: pl.scan_csv(
+        path, separator="\t", try_parse_dates=True, infer_schema_length=None
+    ),
+    "jsonl": lambda path: pl.scan_ndjson(path, infer_schema_length=None),
+    "arrow": lambda path: pl.scan_ipc(path, hive_partitioning=False),
+}
+
+PARTITION = re.compile(r"([^=/]+)=([^/]*)")
+
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceFile:
+    """One file of the source."""
+
+    path: str
+    size: int
+    stamp: str
+    """What changes when the file is written: its time here, its tag in remote storage."""
+    format: Format
+    partition: Mapping[str, str]
+    """Columns and values that the names of its folders give (hive partitions)."""
+
+
+def list_files(uri: str) -> tuple[fsspec.AbstractFileSystem, list[SourceFile]]:
+    """Find the source's files, sorted by path.
+
+    Raises:
+        SourceError: there are none, or one is of an unknown kind.
+    """
+    try:
+        fs, path = fsspec.core.url_to_fs(uri)
+        entries = find_files(fs, path)
+    except (ImportError, ValueError) as error:
+        raise SourceError.of(
+            f"source.uri: '{uri}' cannot be opened: {error}",
+            mend="install the package of that filesystem: pip install 'ostinato[s3]' for s3://, "
+            "[gcs] for gs://, [azure] for az://",
+        ) from error
+    except PermissionError as error:
+        raise SourceError.of(
+            f"source.uri: '{uri}' may not be read: {error}", mend="give this user the right to"
+        ) from error
+    if not entries:
+        raise SourceError.of(
+            f"source.uri: '{uri}' names no file",
+            found=f"Looked for {', '.join(SUFFIXES)} from {Path.cwd()}.",
+            mend="correct the path; a relative one starts in the folder where the run starts",
+        )
+    return fs, [describe(entries[found], found, root=path) for found in sorted(entries)]
+
+
+def find_files(fs: fsspec.AbstractFileSystem, path: str) -> dict[str, dict[str, Any]]:
+    """Expand a glob or a folder; hidden files and other kinds in a folder are left out."""
+    fs.invalidate_cache()
+    if "http" in fs.protocol:
+        return {path: fs.info(path)} if fs.exists(path) else {}
+    if any(sign in path for sign in "*?["):
+        found = fs.glob(path, detail=True)
+        return {name: info for name, info in found.items() if info["type"] == "file"}
+    if fs.isdir(path):
+        return {
+            name: info
+            for name, info in fs.find(path, detail=True).items()
+            if not Path(name).name.startswith((".", "_")) and kind_of(name)
+        }
+    return {path: fs.info(path)} if fs.exists(path) else {}
+
+
+def kind_of(path: str) -> Format | None:
+    """Tell a file's format by its endings, or None."""
+    bare = re.sub(r"[?#].*$", "", path).lower()
+    inner, dot, last = bare.rpartition(".")
+    if f"{dot}{last}" in COMPRESSED:
+        found = SUFFIXES.get(Path(inner).suffix)
+        return found if found in TEXT else None
+    return SUFFIXES.get(f"{dot}{last}")
+
+
+def describe(info: Mapping[str, Any], path: str, *, root: str) -> SourceFile:
+    """Describe a file that was found under `root`.
+
+    Raises:
+        SourceError: its kind is unknown.
+    """
+    kind = kind_of(path)
+    if kind is None:
+        raise SourceError.of(
+            f"{path}: files of kind '{Path(path).suffix}' cannot be read",
+            mend=f"convert it to one of {', '.join(SUFFIXES)} "
+            f"(text may be compressed: {', '.join(COMPRESSED)})",
+        )
+    below = path.removeprefix(re.split(r"[*?\[]", root)[0].rstrip("/"))
+    folders = below.split("/")[:-1]
+    pairs = [match.groups() for part in folders if (match := PARTITION.fullmatch(part))]
+    times = (info.get(key) for key in ("ETag", "etag", "md5Hash", "content_md5", "mtime"))
+    stamp = next((str(time) for time in times if time is not None), "")
+    partition = {unquote(name): unquote(value) for name, value in pairs}
+    size = int(info.get("size") or 0)
+    return SourceFile(path=path, size=size, stamp=stamp, format=kind, partition=partition)
+
+
+def hash_file(fs: fsspec.AbstractFileSystem, path: str) -> str:
+    """Hash a file's content, read in blocks."""
+    digest = hashlib.sha256()
+    with reachable(path), fs.open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def localize(fs: fsspec.AbstractFileSystem, file: SourceFile, folder: Path) -> Path:
+    """Return the file's path on this machine, fetched where it lies elsewhere."""
+    if isinstance(fs, LocalFileSystem):
+        return Path(file.path)
+    name = hashlib.sha256(file.path.encode()).hexdigest()[:16]
+    target = folder / f"{name}{''.join(Path(re.sub(r'[?#].*$', '', file.path)).suffixes[-2:])}"
+    with reachable(file.path):
+        fs.get_file(file.path, str(target))
+    return target
+
+
+@contextmanager
+def reachable(path: str) -> Iterator[None]:
+    """Tell a storage that does not answer, which is worth a retry, from a file that is gone.
+
+    Raises:
+        SourceDownError: the storage cannot be reached.
+        SourceError: the file is gone or may not be read.
+    """
+    try:
+        yield
+    except (FileNotFoundError, PermissionError) as error:
+        raise SourceError.of(
+            f"{path} cannot be read: {error}", mend="check that it is there and may be read"
+        ) from error
+    except (TimeoutError, ConnectionError) as error:
+        raise SourceDownError.of(
+            f"{path} cannot be reached: {error}", mend="the run tries again by itself"
+        ) from error
+
+
+def open_file(path: Path, file: SourceFile) -> pl.LazyFrame:
+    """Scan one file and read its schema, with the columns of its partition.
+
+    Raises:
+        SourceError: it is damaged or empty.
+    """
+    if path.stat().st_size == 0:
+        raise SourceError.of(f"{file.path}: the file is empty", mend="check what writes it")
+    try:
+        scan = SCANNERS[file.format](path)
+        names = scan.collect_schema().names()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise unreadable(file, error) from error
+    if not names:
+        raise SourceError.of(f"{file.path}: the file has no columns", mend="check what writes it")
+    own = {name: value for name, value in file.partition.items() if name not in names}
+    return scan.with_columns(
+        pl.lit(None if value == NO_VALUE else value, pl.String).alias(name)
+        for name, value in own.items()
+    )
+
+
+def partition_types(files: Sequence[SourceFile]) -> dict[str, pl.DataType]:
+    """Choose a type for each partition column that all of its values fit: number, day or text."""
+    values: dict[str, set[str]] = {}
+    for file in files:
+        for name, value in file.partition.items():
+            values.setdefault(name, set()).add(value)
+    types: dict[str, pl.DataType] = {}
+    for name, found in values.items():
+        known = found - {NO_VALUE}
+        whole = all(re.fullmatch(r"-?(0|[1-9]\d{0,17})", value) for value in known)
+        day = all(re.fullmatch(r"\d{4}-\d{2}-\d{2}", value) for value in known)
+        types[name] = pl.Int64() if whole else pl.Date() if day else pl.String()
+    return types
+
+
+def blame(paths: list[Path], files: list[SourceFile], error: Exception) -> SourceError | StoreError:
+    """Find out which file broke the copy, by reading each alone."""
+    if "os error 28" in str(error):
+        return StoreError.from_os(OSError(28, "No space left on device"), where="the snapshot")
+    for path, file in zip(paths, files, strict=True):
+        try:
+            for _ in SCANNERS[file.format](path).collect_batches():
+                pass
+        except (pl.exceptions.PolarsError, OSError) as cause:
+            return unreadable(file, cause)
+    names = ", ".join(file.path for file in files)
+    return SourceError.of(f"{names}: {error}", mend="check these files")
+
+
+def unreadable(file: SourceFile, error: Exception) -> SourceError:
+    """Say what is wrong with a file."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    mend = "write it anew; the source was not changed and no snapshot was made"
+    if "utf-8" in text.lower() or "utf8" in text.lower():
+        mend = "convert it to UTF-8, for example: iconv -f LATIN1 -t UTF-8"
+    return SourceError.of(f"{file.path} cannot be read as {file.format}: {text}", mend=mend)
+
+
+def told(values: Mapping[str, Any]) -> str:
+    """Write a mapping in one way only."""
+    return json.dumps(dict(values), sort_keys=True)

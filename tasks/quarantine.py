@@ -1,0 +1,92 @@
+"""The rows that are set aside: whole, with their reasons and their place in the source."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from data_contracts.duplicates import ROW
+from data_contracts.quarantine import REASONS, bad_rows
+from data_contracts.suite import Checked
+from tasks.artifacts import Facts, Snapshot
+from tasks.publish import Recipe, digest_of, find_key, local_dir, produce
+from tasks.rows import ORIGIN_PART, ORIGIN_ROW, RowSet, open_snapshot
+from tasks.store import Store
+
+SHOWN_ROWS = 10_000
+"""Bad rows of a promise that are kept for inspection when there are too many to go on."""
+
+Origin = tuple[str, int]
+"""A file of the source, and how many rows of a part are from it."""
+
+
+def set_aside(
+    store: Store, snapshot: Snapshot, checked: Checked, folder: Path, *, limit: int | None
+) -> int:
+    """Write the rows that break a critical promise, and count them.
+
+    Args:
+        store: where the snapshot is.
+        snapshot: whose rows they are.
+        checked: what they break.
+        folder: for `quarantine.parquet`.
+        limit: rows of each promise at most; None for all.
+    """
+    if not checked.broken:
+        return 0
+    rows, origins = open_snapshot(store, snapshot), origins_of(store, snapshot)
+    bad = bad_rows(rows.scan(), checked.broken, limit=limit)
+    with_origin(rows, bad, origins).write_parquet(folder / "quarantine.parquet")
+    return len(bad)
+
+
+def keep_for_inspection(store: Store, folder: Path) -> str:
+    """Keep the bad rows of a run that stops, and say where."""
+    frame = pl.read_parquet(folder / "quarantine.parquet").head(SHOWN_ROWS)
+    digest = digest_of(folder / "quarantine.parquet")[:32]
+
+    def build(home: Path) -> Facts:
+        frame.write_parquet(home / "quarantine.parquet")
+        return {"rows": len(frame)}
+
+    recipe = Recipe(stage="refused", version=1, config={}, inputs={"content": digest})
+    return str(local_dir(store, produce(store, recipe, build)) / "quarantine.parquet")
+
+
+def with_origin(
+    rows: RowSet, bad: pl.DataFrame, origins: Sequence[Sequence[Origin]]
+) -> pl.DataFrame:
+    """Give the bad rows whole, with their reasons and where in the source they are.
+
+    Args:
+        rows: all of them.
+        bad: numbers and reasons.
+        origins: for each part, its files and how many rows each gave.
+    """
+    numbers = bad[ROW].implode()
+    found = rows.scan(origin=True).with_row_index(ROW).filter(pl.col(ROW).is_in(numbers))
+    frame = found.collect(engine="streaming").join(bad, on=ROW, how="left", maintain_order="left")
+    numbered = frame.select(ORIGIN_PART, ORIGIN_ROW).iter_rows()
+    places = [place_in(origins[part], int(row)) for part, row in numbered]
+    source = pl.DataFrame(places, schema=["__source__", "__source_row__"], orient="row")
+    kept = frame.select(rows.schema.names())
+    return pl.concat(
+        [frame.select(ROW), source, frame.select(pl.col(REASONS).alias("__reasons__")), kept],
+        how="horizontal",
+    )
+
+
+def place_in(origins: Sequence[Origin], number: int) -> tuple[str, int]:
+    """Turn a row's number in a part into its file and its number there, from 0."""
+    path = ""
+    for path, count in origins:  # noqa: B007 - the last one looked at
+        if number < count:
+            break
+        number -= count
+    return path, number
+
+
+def origins_of(store: Store, snapshot: Snapshot) -> list[list[Origin]]:
+    """Tell for each part of a snapshot which files its rows are from."""
+    parts = [find_key(store, "part", key) for key in snapshot.facts["parts"]]
+    return [[(p, int(n)) for p, n in part.facts["origins"]] if part else [] for part in parts]

@@ -1,0 +1,142 @@
+"""What is read of a table: only the rows above the last watermark, as a part of their own.
+
+That the rows already read are still the same is checked by their count. Where the count differs
+(late rows, a rewritten past), the newest readings are given up until it fits, and read again.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+import polars as pl
+
+from tasks.artifacts import Artifact
+from tasks.errors import SourceError
+from tasks.parts import part_of_batches
+from tasks.publish import find_key
+from tasks.rows import bound
+from tasks.sources import SourceConfig
+from tasks.stage import logger
+from tasks.store import Store
+from tasks.tables import Span, Table, count_rows, newest, read_batches, table_schema, table_version
+from tasks.trail import Reading, Trail, decode, encode
+
+
+def table_parts(
+    source: SourceConfig, store: Store, trail: Trail, *, as_of: datetime | None
+) -> list[Artifact]:
+    """Return the parts that hold a table's rows, and note in the trail what was read.
+
+    Raises:
+        SourceError: the table cannot be read, or lacks the column of the watermark.
+    """
+    version = table_version(source.table())
+    table = source.table(version)
+    known = kept_readings(store, trail)
+    if version is not None and version == trail.version and known:
+        return parts_of(store, known, as_of)
+    order = source.order
+    if order is None:
+        part = read_part(store, table, None)
+        trail.readings = [Reading(until=encode(""), rows=part.facts["rows"], key=part.key)]
+    else:
+        refuse_missing(table, order)
+        trail.readings = read_new(table, store, known, order=order, as_of=as_of)
+    trail.version = version
+    return parts_of(store, trail.readings, as_of)
+
+
+def refuse_missing(table: Table, order: str) -> None:
+    """Refuse a watermark that the table does not have.
+
+    Raises:
+        SourceError: names the table's columns.
+    """
+    schema = table_schema(table)
+    if order not in schema:
+        raise SourceError.of(
+            f"source.watermark or source.time: {table.uri} has no column '{order}'",
+            found=f"Columns: {', '.join(schema.names())}",
+            mend="correct the name",
+        )
+
+
+def kept_readings(store: Store, trail: Trail) -> list[Reading]:
+    """Give the readings up to the first whose part is gone from the store."""
+    kept = []
+    for reading in trail.readings:
+        if find_key(store, "part", reading.key) is None:
+            break
+        kept.append(reading)
+    return kept
+
+
+def parts_of(store: Store, readings: Sequence[Reading], as_of: datetime | None) -> list[Artifact]:
+    """Find the parts of readings, without those that begin after the time asked for."""
+    chosen = []
+    for place, reading in enumerate(readings):
+        if place and as_of is not None and begins_after(readings[place - 1], as_of):
+            break
+        chosen.append(reading)
+    parts = [find_key(store, "part", reading.key) for reading in chosen]
+    return [part for part in parts if part is not None]
+
+
+def begins_after(previous: Reading, as_of: datetime) -> bool:
+    """Tell whether the reading before ended at this time or later."""
+    until = decode(previous.until)
+    if not isinstance(until, date):
+        return False
+    dtype = pl.Datetime(time_zone="UTC" if getattr(until, "tzinfo", None) else None)
+    limit = bound(as_of, dtype if isinstance(until, datetime) else pl.Date())
+    return bool(until >= limit)
+
+
+def read_new(
+    table: Table, store: Store, known: list[Reading], *, order: str, as_of: datetime | None
+) -> list[Reading]:
+    """Read the rows above the last watermark, and anew what no longer has the rows it had."""
+    limit = highest(table, order, as_of)
+    if limit is None:
+        return known
+    readings = still_true(table, known, order)
+    after = decode(readings[-1].until) if readings else None
+    if after is not None and after >= limit:
+        return readings
+    span = Span(column=order, after=after, until=limit)
+    part = read_part(store, table, span)
+    if part.facts["rows"] == 0:
+        return readings
+    return [*readings, Reading(until=encode(limit), rows=part.facts["rows"], key=part.key)]
+
+
+def highest(table: Table, order: str, as_of: datetime | None) -> Any:  # noqa: ANN401 - its type
+    """Give the watermark up to which is read: the newest, and not above the time asked for."""
+    top = newest(table, order)
+    if as_of is None or not isinstance(top, date):
+        return top
+    dtype = table_schema(table)[order]
+    return min(top, bound(as_of, dtype))
+
+
+def still_true(table: Table, known: list[Reading], order: str) -> list[Reading]:
+    """Give up the newest readings until the table has as many rows up to there as were read."""
+    readings = list(known)
+    while readings:
+        until = decode(readings[-1].until)
+        now = count_rows(table, Span(column=order, until=until))
+        if now == sum(reading.rows for reading in readings):
+            return readings
+        logger().warning(
+            "%s has %s rows up to %s = %s, %s were read before: the last of them are read again",
+            table.query or table.uri, now, order, until, sum(r.rows for r in readings),
+        )  # fmt: skip
+        readings.pop()
+    return readings
+
+
+def read_part(store: Store, table: Table, span: Span | None) -> Artifact:
+    """Read rows into a part."""
+    schema = pl.DataFrame(schema=table_schema(table)).to_arrow().schema
+    batches = read_batches(table, span, order_by=span.column if span else None)
+    return part_of_batches(store, batches, name=table.query or table.uri, schema=schema)

@@ -1,0 +1,194 @@
+"""Drafted contracts: what held for today's data is promised, and nothing that did not."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from data_contracts.contract import Contract
+from data_contracts.draft import MAX_VALUES, draft_contract
+from data_contracts.suite import Finding, check
+
+NOT_NULL = "expect_column_values_to_not_be_null"
+IN_SET = "expect_column_values_to_be_in_set"
+BETWEEN = "expect_column_values_to_be_between"
+
+
+def drafted(frame: pl.DataFrame, target: str | None = None) -> Contract:
+    needed = tuple(frame.columns)
+    return draft_contract(frame.lazy(), name="c", needed=needed, target=target)
+
+
+def broken(frame: pl.DataFrame, contract: Contract) -> list[Finding]:
+    findings = check(frame.lazy(), contract).findings
+    return [finding for finding in findings if not finding.kept]
+
+
+def promised(contract: Contract) -> list[tuple[str, str | None]]:
+    return [(e.type, e.kwargs.get("column")) for e in contract.expectations]
+
+
+def range_of(contract: Contract, column: str) -> tuple[float, float]:
+    [kwargs] = [
+        e.kwargs
+        for e in contract.expectations
+        if (e.type, e.kwargs.get("column")) == (BETWEEN, column)
+    ]
+    return kwargs["min_value"], kwargs["max_value"]
+
+
+EVERY_TYPE = pl.DataFrame(
+    {
+        "float": [0.5, float("nan")],
+        "short": pl.Series([0.1, None], dtype=pl.Float32),
+        "whole": pl.Series([2**62 + 1, -1], dtype=pl.Int64),
+        "byte": pl.Series([0, 255], dtype=pl.UInt8),
+        "text": ["\u00e9", None],
+        "truth": [True, None],
+        "day": [date(2024, 2, 29), None],
+        "moment": [datetime(2024, 1, 1, tzinfo=UTC), None],
+        "span": [timedelta(days=1), None],
+        "clock": [time(1), None],
+        "money": [Decimal("1.25"), None],
+        "bytes": [b"\xff\x00", b""],
+        "list": [[1.0, None], []],
+        "array": pl.Series([[1.0, 2.0], None], dtype=pl.Array(pl.Float64, 2)),
+        "struct": [{"a": 1}, {"a": None}],
+        "category": pl.Series(["a", "b"], dtype=pl.Categorical),
+        "choice": pl.Series(["a", "b"], dtype=pl.Enum(["b", "a"])),
+        "nothing": [None, None],
+    }
+)
+
+
+def test_data_of_every_type_keeps_the_contract_that_was_drafted_from_it() -> None:
+    contract = drafted(EVERY_TYPE)
+
+    assert broken(EVERY_TYPE, contract) == []
+    kept = {column for rule, column in promised(contract) if rule == NOT_NULL}
+    missing = {name for name in EVERY_TYPE.columns if EVERY_TYPE[name].null_count()} | {"float"}
+    assert kept == set(EVERY_TYPE.columns) - missing
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(finite, min_size=1, max_size=6), st.floats(-1e12, 1e12), st.integers(-12, 0))
+@example([0.2, 0.9], 101_325.0, 0)
+def test_the_range_that_is_drafted_holds_all_values_that_were_seen(
+    numbers: list[float], offset: float, exponent: int
+) -> None:
+    values = offset + np.clip(numbers, -1e3, 1e3) * 10.0**exponent
+    frame = pl.DataFrame({"x": values})
+
+    low, high = range_of(drafted(frame), "x")
+
+    assert low <= values.min()
+    assert values.max() <= high
+
+
+@pytest.mark.parametrize("offset", [0.0, 101_325.0, 1_000_000.0, -1e9])
+def test_a_range_far_from_zero_is_as_wide_as_one_at_zero(offset: float) -> None:
+    low, high = range_of(drafted(pl.DataFrame({"x": [offset, offset + 0.5]})), "x")
+
+    assert high - low == pytest.approx(1.5, rel=0.05)
+
+
+def test_pressure_in_pascal_keeps_its_own_contract() -> None:
+    frame = pl.DataFrame({"pressure": [101_325.2, 101_325.9, 101_326.4]})
+
+    assert broken(frame, drafted(frame)) == []
+
+
+def test_what_was_missing_once_is_not_promised_but_an_answer_always_is() -> None:
+    frame = pl.DataFrame({"x": [1.0, None], "y": [1.0, float("nan")], "label": ["a", None]})
+
+    rules = promised(drafted(frame, "label"))
+
+    assert (NOT_NULL, "label") in rules
+    assert {(NOT_NULL, "x"), (NOT_NULL, "y")}.isdisjoint(rules)
+
+
+@pytest.mark.parametrize("count", [MAX_VALUES, MAX_VALUES + 1])
+@pytest.mark.parametrize("kind", [str, int])
+def test_the_classes_of_a_target_are_promised_while_they_are_few(kind: type, count: int) -> None:
+    values = [kind(number) for number in range(count)]
+    frame = pl.DataFrame({"other": values, "label": values})
+
+    contract = drafted(frame, "label")
+
+    sets = [e for e in contract.expectations if e.type == IN_SET]
+    assert [(e.kwargs["column"], e.severity) for e in sets] == (
+        [("label", "warning")] if count <= MAX_VALUES else []
+    )
+    assert all(e.kwargs["value_set"] == sorted(values) for e in sets)
+
+
+def test_no_range_is_promised_of_what_has_been_infinite() -> None:
+    frame = pl.DataFrame({"x": [1.0, 2.0, float("inf"), float("nan"), None]})
+    contract = drafted(frame)
+
+    assert (BETWEEN, "x") not in promised(contract)
+    assert broken(frame, contract) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "news"),
+    [([True, True], [False]), ([1, 2], [3]), (["a", "b"], ["B"])],
+    ids=["truth", "numbers", "texts"],
+)
+def test_a_new_class_is_a_warning_that_shows_it(target: list, news: list) -> None:
+    contract = drafted(pl.DataFrame({"label": target}), "label")
+
+    [finding] = broken(pl.DataFrame({"label": target + news}), contract)
+
+    assert (finding.rule, finding.column, finding.severity) == (IN_SET, "label", "warning")
+    assert finding.found == f"1 of 3 values break it, such as {news[0]!r}"
+
+
+def test_a_table_without_rows_breaks_the_promise_of_rows() -> None:
+    full = pl.DataFrame({"x": [1.0], "label": ["a"]})
+
+    [finding] = broken(full[:0], drafted(full, "label"))
+
+    assert finding.rule == "expect_table_row_count_to_be_between"
+    assert finding.severity == "critical"
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda frame: frame.drop("day"), "missing"),
+        (lambda frame: frame.rename({"day": "Day"}), "missing"),
+        (lambda frame: frame.with_columns(pl.col("day").cast(pl.String)), "String"),
+        (lambda frame: frame.with_columns(pl.col("day").cast(pl.Datetime("us"))), "Datetime"),
+    ],
+    ids=["dropped", "renamed", "as text", "as a moment"],
+)
+def test_a_column_that_changed_is_named_with_what_was_found(change, found: str) -> None:
+    frame = pl.DataFrame({"day": [date(2024, 1, 1)], "x": [1.0]})
+
+    findings = check(change(frame).lazy(), drafted(frame)).findings
+
+    [finding] = [finding for finding in findings if not finding.kept]
+    assert (finding.column, finding.severity) == ("day", "critical")
+    assert finding.found.startswith(found)
+
+
+def test_a_new_column_breaks_nothing() -> None:
+    frame = pl.DataFrame({"x": [1.0]})
+
+    assert broken(frame.with_columns(new=pl.lit("y")), drafted(frame)) == []
+
+
+def test_only_columns_that_are_there_and_needed_are_promised() -> None:
+    frame = pl.DataFrame({"x": [1.0], "secret": ["y"]})
+
+    contract = draft_contract(frame.lazy(), name="c", needed=("x", "gone", "x"), target=None)
+
+    assert contract.columns == {"x": "Float64"}
+    assert {column for _, column in promised(contract)} == {None, "x"}
