@@ -1,0 +1,183 @@
+"""Validation and ingest beside pandas, and Great Expectations on pandas, doing the same work.
+
+Every figure comes from a process of its own, the contenders take turns, and the table gives the
+medians and their ratios: `python tests/benchmarks/validation.py [--rows 5000000] [--rounds 3]`.
+Memory is the peak resident set beyond what the imports alone take.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+PRELUDE = """
+import json, resource, sys, time
+from pathlib import Path
+
+path, folder = Path(sys.argv[1]), Path(sys.argv[2])
+
+SUITE = [
+    ("expect_table_row_count_to_be_between", {"min_value": 1}),
+    *[("expect_column_values_to_not_be_null", {"column": c}) for c in ("id", "x", "s", "code")],
+    ("expect_column_values_to_be_unique", {"column": "id"}),
+    ("expect_column_values_to_be_between", {"column": "x", "min_value": -10, "max_value": 10}),
+    ("expect_column_values_to_be_in_set",
+     {"column": "s", "value_set": ["red", "green", "blue", "black"]}),
+    ("expect_column_values_to_match_regex", {"column": "code", "regex": r"^[A-Z]\\d+$"}),
+    ("expect_column_value_lengths_to_be_between",
+     {"column": "code", "min_value": 2, "max_value": 8}),
+    ("expect_column_mean_to_be_between", {"column": "x", "min_value": -1, "max_value": 1}),
+    ("expect_column_stdev_to_be_between", {"column": "x", "min_value": 0, "max_value": 2}),
+]
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+def report():
+    print(json.dumps({"seconds": time.perf_counter() - began, "MiB": peak() - before}))
+"""
+
+CONTENDERS = {
+    "validate: ours": """
+import polars as pl
+import data_contracts.fallback, data_contracts.polars_engine
+from data_contracts.contract import Contract, Expectation
+from data_contracts.suite import check
+before, began = peak(), time.perf_counter()
+promises = tuple(Expectation(type=t, kwargs=k) for t, k in SUITE)
+found = check(pl.scan_parquet(path), Contract(name="c", columns={}, expectations=promises))
+assert all(finding.kept and finding.engine == "polars" for finding in found.findings)
+report()
+""",
+    "validate: GX on pandas": """
+import pandas as pd
+import data_contracts.fallback
+from data_contracts.contract import Expectation
+from data_contracts.gx import ask, build, open_gx
+from great_expectations.core.batch import Batch
+from great_expectations.execution_engine import PandasExecutionEngine
+from great_expectations.validator.validator import Validator
+before, began = peak(), time.perf_counter()
+context = open_gx()
+batch = Batch(data=pd.read_parquet(path))
+validator = Validator(PandasExecutionEngine(), batches=[batch], data_context=context)
+built = [build(Expectation(type=t, kwargs=k), place=n) for n, (t, k) in enumerate(SUITE)]
+assert all(result.success for result in ask(validator, built))
+report()
+""",
+    "validate: the bare Polars pass": """
+import polars as pl
+before, began = peak(), time.perf_counter()
+x, code = pl.col("x"), pl.col("code")
+pl.scan_parquet(path).select(
+    pl.len(), *[pl.col(c).is_null().sum().name.suffix("_null") for c in ("id", "x", "s", "code")],
+    pl.col("id").n_unique(), (~x.is_between(-10, 10)).sum().alias("between"),
+    (~pl.col("s").is_in(["red", "green", "blue", "black"])).sum(),
+    (~code.str.contains(r"^[A-Z]\\d+$")).sum(),
+    (~code.str.len_chars().is_between(2, 8)).sum().alias("length"),
+    x.mean().alias("mean"), x.std().alias("std"),
+).collect(engine="streaming")
+report()
+""",
+    "ingest Parquet: ours": """
+from tasks.ingest import take_snapshot
+from tasks.sources import SourceConfig
+from tasks.store import StoreConfig, open_store
+store = open_store(StoreConfig(uri=str(folder / "store"), cache=str(folder / "cache")))
+before, began = peak(), time.perf_counter()
+take_snapshot(SourceConfig(uri=str(path)), store)
+report()
+""",
+    "ingest Parquet: pandas": """
+import pandas as pd
+before, began = peak(), time.perf_counter()
+pd.read_parquet(path).to_parquet(folder / "copy.parquet", compression="zstd")
+report()
+""",
+    "ingest CSV: ours": """
+from tasks.ingest import take_snapshot
+from tasks.sources import SourceConfig
+from tasks.store import StoreConfig, open_store
+store = open_store(StoreConfig(uri=str(folder / "store"), cache=str(folder / "cache")))
+before, began = peak(), time.perf_counter()
+take_snapshot(SourceConfig(uri=str(path.with_suffix(".csv"))), store)
+report()
+""",
+    "ingest CSV: pandas": """
+import pandas as pd
+before, began = peak(), time.perf_counter()
+pd.read_csv(path.with_suffix(".csv")).to_parquet(folder / "copy.parquet", compression="zstd")
+report()
+""",
+}
+
+
+def write_table(path: Path, rows: int) -> None:
+    """A shuffled id, a number, a colour and a code."""
+    draw = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {
+            "id": draw.permutation(rows),
+            "x": draw.normal(size=rows),
+            "s": draw.choice(["red", "green", "blue", "black"], rows),
+            "code": np.char.add("A", draw.integers(1000, 9999, rows).astype(str)),
+        }
+    )
+    frame.write_parquet(path, row_group_size=65_536)
+    frame.write_csv(path.with_suffix(".csv"))
+
+
+def measure(rows: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Let the contenders take turns; medians over the rounds."""
+    seen: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "table.parquet"
+        write_table(path, rows)
+        for _ in range(rounds):
+            for name, code in CONTENDERS.items():
+                with tempfile.TemporaryDirectory(dir=temporary) as folder:
+                    done = subprocess.run(
+                        [sys.executable, "-W", "ignore", "-c", PRELUDE + code, path, folder],
+                        capture_output=True, text=True, check=True,
+                    )  # fmt: skip
+                seen[name].append(json.loads(done.stdout.splitlines()[-1]))
+    return {
+        name: {key: statistics.median(run[key] for run in runs) for key in ("seconds", "MiB")}
+        for name, runs in seen.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=5_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    wanted = parser.parse_args()
+    small, large = (measure(rows, wanted.rounds) for rows in (wanted.rows // 10, wanted.rows))
+    print(f"{'':32}{'s':>8}{'M rows/s':>10}{'MiB':>8}{'MiB, 1/10 of the rows':>24}")
+    for name, figures in large.items():
+        speed = wanted.rows / figures["seconds"] / 1e6
+        print(
+            f"{name:32}{figures['seconds']:8.2f}{speed:10.2f}{figures['MiB']:8.0f}"
+            f"{small[name]['MiB']:24.0f}"
+        )
+    for ours, peer in (
+        ("validate: ours", "validate: GX on pandas"),
+        ("validate: ours", "validate: the bare Polars pass"),
+        ("ingest Parquet: ours", "ingest Parquet: pandas"),
+        ("ingest CSV: ours", "ingest CSV: pandas"),
+    ):
+        faster = large[peer]["seconds"] / large[ours]["seconds"]
+        lighter = large[ours]["MiB"] / large[peer]["MiB"]
+        print(
+            f"{ours} / {peer.partition(': ')[2]}: {faster:.2f} x the speed, {lighter:.2f} of memory"
+        )
+
+
+if __name__ == "__main__":
+    main()
