@@ -1,6 +1,6 @@
 """Which kind of column is read how: as numbers, steps or values; planned first, then counted."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -68,13 +68,12 @@ def comparable(column: Column, dtype: pl.DataType) -> bool:
 
 def lighten(name: str, dtype: pl.DataType) -> pl.Expr:
     """Read a column as floats, texts, lists of floats, or the bare presence of its values."""
-    values, kind = pl.col(name), kind_of(dtype)
-    if kind == "number":
-        return values.cast(pl.Float64)
+    kind = kind_of(dtype)
+    values = pl.col(name)
+    if kind in {"number", "bytes"}:
+        return (values.bin.size() if kind == "bytes" else values).cast(pl.Float64)
     if kind in {"moment", "duration"}:
         return seconds(values, dtype)
-    if kind == "bytes":
-        return values.bin.size().cast(pl.Float64)
     if kind == "series":
         lists = values.arr.to_list() if isinstance(dtype, pl.Array) else values
         return lists.cast(pl.List(pl.Float64))
@@ -92,28 +91,18 @@ def seconds(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return ticks / TICKS[unit]
 
 
-def floats(series: pl.Series) -> Floats:
-    """Give numbers to numpy, NaN for null."""
+def numbers_of(series: pl.Series) -> Floats:
+    """Give numbers, lengths of texts or of lists to numpy, NaN for null."""
+    if series.dtype == pl.String:
+        series = series.str.len_chars()
+    if series.dtype == pl.List:
+        series = series.list.len()
     return series.cast(pl.Float64).to_numpy()
 
 
-def sizes(series: pl.Series) -> Floats:
-    """Measure texts in characters, lists in steps."""
-    return floats(series.str.len_chars() if series.dtype == pl.String else series.list.len())
-
-
-def steps(series: pl.Series) -> Floats:
+def steps_of(series: pl.Series) -> Floats:
     """Lay the elements of all lists in one row."""
-    return floats(series.explode(empty_as_null=False, keep_nulls=False))
-
-
-NUMBERS: Mapping[str, Callable[[pl.Series], Floats]] = {"text": sizes, "series": sizes}
-"""How the numbers of these kinds are taken; the others' are there as they are."""
-
-VALUES: Mapping[str, Callable[[pl.Series], pl.DataFrame]] = {
-    "category": count_values,
-    "text": count_words,
-}
+    return series.explode(empty_as_null=False, keep_nulls=False).to_numpy()
 
 
 @dataclass(slots=True)
@@ -134,10 +123,11 @@ class ColumnPlan:
         numbers, some_steps, values = PARTS[kind]
         self.filled += len(series) - series.null_count()
         if numbers:
-            self.numbers.add(finite_of(NUMBERS.get(kind, floats)(series)))
+            self.numbers.add(finite_of(numbers_of(series)))
         if some_steps:
-            self.steps.add(finite_of(steps(series)))
-        if values:
+            self.steps.add(finite_of(steps_of(series)))
+        # Once there are too many for categories, it is their words alone that matter.
+        if values and not (kind == "text" and self.values.distinct > MAX_CATEGORIES):
             self.values.add(count_values(series))
         if kind == "text":
             self.words.add(count_words(series))
@@ -188,16 +178,17 @@ class ColumnCounter:
 
     def add(self, series: pl.Series) -> None:
         """Take in a batch as `lighten` reads it."""
-        kind = self.reference.kind
         self.rows += len(series)
         gaps = series.null_count()
         self.missing += gaps + (int(series.is_nan().sum()) if series.dtype == pl.Float64 else 0)
         if self.numbers:
-            self.numbers.add(NUMBERS.get(kind, floats)(series))
+            self.numbers.add(numbers_of(series))
         if self.steps:
-            self.steps.add(steps(series))
+            self.steps.add(steps_of(series))
         if self.values:
-            self.values.add(VALUES[kind](series))
+            self.values.add(
+                (count_words if self.reference.kind == "text" else count_values)(series)
+            )
 
     def column(self, dtype: str) -> Column:
         """Close the counts."""

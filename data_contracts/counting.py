@@ -9,12 +9,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data_contracts.distribution import Numbers, Values
-from data_contracts.sketches import COUNTED, Floats, Frequent, sum_counts
+from data_contracts.sketches import Floats, Frequent, sum_counts
 
 MAX_CHARACTERS = 100
 """Longer values and words are known by their beginning."""
 
 EXAMPLES = 5
+
+SLICE_BYTES = 8 * 2**20
+"""Texts that are cut into words at a time: a list of words takes several times the text's size."""
 
 
 @dataclass(slots=True)
@@ -41,12 +44,14 @@ class Moments:
         scaled = numbers / scale
         # Rounding may carry the mean of equal numbers past them.
         mean = min(max(float(scaled.mean()) * scale, low), high)
-        std = float(scaled.std()) * scale if low < high else 0.0
+        std = min(float(scaled.std()), 1.0) * scale if low < high else 0.0
         total = self.count + len(numbers)
         old, new = self.count / total, len(numbers) / total
         apart = (mean / 2 - self.mean / 2) * 2 * math.sqrt(old * new)
-        self.std = math.hypot(math.sqrt(old) * self.std, math.sqrt(new) * std, apart)
         self.low, self.high = min(self.low, low), max(self.high, high)
+        spread = math.hypot(math.sqrt(old) * self.std, math.sqrt(new) * std, apart)
+        # No spread is wider than half the range (Popoviciu), but rounding may take it there.
+        self.std = min(spread, self.high / 2 - self.low / 2)
         self.mean = min(max(self.mean * old + mean * new, self.low), self.high)
         self.count = total
 
@@ -142,19 +147,17 @@ def finite_of(numbers: Floats) -> Floats:
 
 def count_values(texts: pl.Series) -> pl.DataFrame:
     """Count each different text, clipped; nulls are left out."""
-    column = texts.drop_nulls().alias("value").to_frame()
-    counted = column.group_by("value").agg(pl.len().cast(pl.Int64).alias("count"))
-    return sum_counts(counted.with_columns(clip("value")))
+    counted = texts.drop_nulls().alias("value").value_counts(name="count")
+    clipped = pl.col("value").str.head(MAX_CHARACTERS)
+    return sum_counts(counted.select(clipped, pl.col("count").cast(pl.Int64)))
 
 
 def count_words(texts: pl.Series) -> pl.DataFrame:
     """Count the lower-cased words of texts: runs of letters, digits and underscores."""
-    words = texts.drop_nulls().str.to_lowercase().str.extract_all(r"\w+")
-    if not len(words):
-        return pl.DataFrame(schema=COUNTED)
-    return count_values(words.explode(empty_as_null=False, keep_nulls=False))
-
-
-def clip(column: str) -> pl.Expr:
-    """Keep the beginning of long texts."""
-    return pl.col(column).str.head(MAX_CHARACTERS)
+    slices = 1 + int(texts.estimated_size()) // SLICE_BYTES
+    rows = 1 + len(texts) // slices
+    parts = []
+    for start in range(0, max(1, len(texts)), rows):
+        words = texts.slice(start, rows).str.to_lowercase().str.extract_all(r"\w+")
+        parts.append(count_values(words.explode(empty_as_null=False, keep_nulls=False)))
+    return sum_counts(pl.concat(parts)) if len(parts) > 1 else parts[0]

@@ -15,8 +15,8 @@ Counts = Sequence[int]
 GROUPS = 10
 """Groups of bins that PSI compares; its customary limits are made for about so many."""
 
-MIN_EXPECTED = 5
-"""Values that today should occur less often than this are compared together."""
+MIN_EXPECTED = 10
+"""Values that either side should hold less often than this are compared together."""
 
 
 def psi(reference: Counts, today: Counts) -> float:
@@ -114,7 +114,8 @@ def share_by_chance(counts: tuple[float, float], totals: tuple[int, int], alarm:
 def chi_square(freedom: int, above: float) -> float:
     """Chi-square that is exceeded with this probability.
 
-    By Wilson and Hilferty, "The distribution of chi-square" (1931): within 2% here.
+    By Wilson and Hilferty, "The distribution of chi-square" (1931): within 1% from 5 degrees of
+    freedom on, up to a tenth too large with one.
     """
     if freedom < 1:
         return 0.0
@@ -143,11 +144,14 @@ def merge_bins(reference: Counts, today: Counts) -> tuple[list[int], list[int]]:
 
 
 def merge_rare(reference: Counts, today: Counts) -> tuple[list[int], list[int]]:
-    """Compare together the values of which today's rows hold too few to tell."""
-    ratio = sum(today) / max(1, sum(reference))
+    """Compare together the values of which either side's rows should hold too few to tell.
+
+    The last count is that of all values that are not listed, and goes with the rare ones.
+    """
+    needed = MIN_EXPECTED * max(1.0, sum(reference) / max(1, sum(today)))
     pairs = list(zip(reference, today, strict=True))
-    rare = [pair for pair in pairs if pair[0] * ratio < MIN_EXPECTED]
-    kept = [pair for pair in pairs if pair[0] * ratio >= MIN_EXPECTED]
+    rare = [pairs[-1], *(pair for pair in pairs[:-1] if pair[0] < needed)]
+    kept = [pair for pair in pairs[:-1] if pair[0] >= needed]
     kept.append((sum(old for old, _ in rare), sum(new for _, new in rare)))
     return [old for old, _ in kept], [new for _, new in kept]
 

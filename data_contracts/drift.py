@@ -58,8 +58,9 @@ class DriftConfig:
     """Jensen-Shannon distance of the vocabularies, from which on a shift is called small."""
     words_large: float = 0.25
     """And large."""
-    alarm_share: float = 0.001
-    """Share of comparisons without any shift in which chance may still be taken for one."""
+    alarm_share: float = 0.0001
+    """Share of figures without any shift behind them that may still be taken for one: there are a
+    few for each column, every day."""
 
     def __post_init__(self) -> None:
         """Refuse limits out of range.
@@ -155,14 +156,14 @@ def conclude(found: ColumnDrift, told: list[Sign]) -> ColumnDrift:
 def incomparable(before: Column, today: Column | None) -> Sign:
     """Say why there is nothing to compare."""
     if not before.rows or before.kind == "absent":
-        return Sign("none", "the reference has no rows of it to compare with")
+        return Sign("none", "the reference has no rows to compare with")
     if today is None:
         return Sign("large", "the column was not measured today")
     if not today.rows:
         return Sign("none", "there are no rows today to compare")
     if not today.dtype:
         return Sign("large", "the column is absent today")
-    return Sign("large", f"the column has come as {today.dtype}, it was {before.dtype}")
+    return Sign("large", f"the column has come as {today.dtype}, was {before.dtype}")
 
 
 def refuse_other_bins(before: Column, today: Column) -> None:

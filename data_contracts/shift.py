@@ -15,9 +15,6 @@ from data_contracts.distance import (
 )
 from data_contracts.distribution import Numbers, Values
 
-VANISHED_EXPECTED = 10
-"""A value has vanished if so many rows should have it and none does (by chance: 1 in 20 000)."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shift:
@@ -50,7 +47,7 @@ class Newcomers:
     new: tuple[str, ...]
     """The most frequent that the reference did not have; empty where it lists but a part."""
     vanished: tuple[str, ...]
-    """Listed values of which today should have had several and has none."""
+    """Listed values of which today has none, and not by chance."""
     vanished_share: float
     """Of the reference's values or words."""
 
@@ -111,10 +108,12 @@ def newcomers(
         return None
     unseen = before.others + sum(count == 1 for count in before.counts)
     totals = (before.total, today.total)
+    # All of k occurrences fall on the reference's side with this probability each; for so many.
+    before_share, rarely = totals[0] / sum(totals), alarm_share / max(1, len(before.values))
     gone = [
         (value, old)
         for value, old, new in zip(before.values, before.counts, today.counts, strict=True)
-        if not new and old * today.total >= VANISHED_EXPECTED * before.total
+        if not new and before_share**old < rarely
     ]
     return Newcomers(
         share=today.others / today.total,

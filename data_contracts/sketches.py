@@ -14,6 +14,10 @@ MAX_SAMPLE = 100_000
 MAX_POINTS = 50
 """With no more distinct numbers than this, each gets a bin of its own."""
 
+MIN_REPEATS = 5
+"""Times that a number occurs (of few distinct ones, the middle one) before what lies close to it
+counts as another number."""
+
 BINS = 100
 
 MAX_FREQUENT = 50_000
@@ -66,19 +70,33 @@ class Sample:
     def edges(self) -> tuple[float, ...]:
         """Choose edges between which about equally many numbers lie.
 
-        A number that fills a bin alone, and each of few distinct numbers, gets a bin of its own:
-        from itself to the next float.
+        Few distinct numbers are edges, each of them. A number that fills a bin alone gets a bin
+        that holds nothing else, from itself to the next float, so that what lies between is told
+        from it; but only if it repeats, for between a handful of measurements there is room.
         """
         if not self.seen:
             return ()
-        if len(self.points) <= MAX_POINTS:
-            return own_bins(self.points)
         self.shrink()
-        shares = np.arange(1, BINS) / BINS
-        inner = np.quantile(self.numbers, shares, method="inverted_cdf")
-        found, times = np.unique(inner, return_counts=True)
-        ends = np.append(found[times > 1], self.high)
-        return ascending(np.concatenate([[self.low], found, after(ends)]))
+        if len(self.points) <= MAX_POINTS:
+            inner = self.points
+            repeats = np.unique(self.numbers, return_counts=True)[1]
+            alone = inner if np.median(repeats) >= MIN_REPEATS else inner[:0]
+        else:
+            inner, alone = quantiles(np.sort(self.numbers))
+        ends = np.append(alone, self.high)
+        return ascending(np.concatenate([[self.low], inner, after(ends)]))
+
+
+def quantiles(ordered: Floats) -> tuple[Floats, Floats]:
+    """Cut sorted numbers into equal parts; and name those that fill a part and are not alone."""
+    cuts = np.quantile(ordered, np.arange(1, BINS) / BINS, method="inverted_cdf")
+    inner, times = np.unique(cuts, return_counts=True)
+    ends = np.searchsorted(ordered, inner, side="right")
+    repeats = ends - np.searchsorted(ordered, inner, side="left")
+    following = ordered[np.minimum(ends, len(ordered) - 1)]
+    # A bin up to the next cut that holds nothing would make news of whatever falls between.
+    alone = (times > 1) & (repeats >= MIN_REPEATS) & ~np.isin(following, inner)
+    return inner, inner[alone]
 
 
 def mix(places: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -87,11 +105,6 @@ def mix(places: NDArray[np.uint64]) -> NDArray[np.uint64]:
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))
-
-
-def own_bins(points: Floats) -> tuple[float, ...]:
-    """Give each number a bin that holds nothing else."""
-    return ascending(np.concatenate([points, after(points)]))
 
 
 def after(numbers: Floats) -> Floats:
