@@ -1,11 +1,12 @@
 """Drift: how today's columns differ from those that a champion was trained on.
 
 A shift is called only if it is both large enough to matter (the limits) and larger than so few rows
-show by chance. Chance is judged as if rows were independent, and steps of a list as if they were
-one: a handful of rows is never called drift, however odd.
+show by chance: of numbers by either of two tests, PSI's, which sees changes of any shape, or
+Kolmogorov and Smirnov's, which sees a common direction in a few rows. Rows count as independent,
+the steps of one list as a single row.
 
 PSI compares tenths of the reference, so what moves within a tenth is left to the Jensen-Shannon
-distance and to Kolmogorov and Smirnov's statistic, which are told but not judged.
+distance over all bins, which is told but not judged.
 """
 
 from collections.abc import Iterator

@@ -6,7 +6,7 @@ table never differs from itself.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
@@ -18,7 +18,13 @@ from data_contracts.distribution import Column, ProfileError, brief, read_record
 FORMAT = 1
 """Of the JSON; another number is another layout."""
 
+READ_ROWS = 2048
+"""Rows that Polars hands over at a time."""
+
 BATCH_ROWS = 16_384
+"""Rows that are counted at a time, unless they are more than BATCH_BYTES."""
+
+BATCH_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,12 +105,32 @@ def count(scan: pl.LazyFrame, counters: Mapping[str, ColumnPlan | ColumnCounter]
     if not counters:
         return
     schema = scan.collect_schema()
-    light = scan.select(lighten(name, schema[name]) for name in counters)
+    light = {name: lighten(name, schema[name]) for name in counters}
+
+    def feed(name: str, batch: pl.DataFrame) -> None:
+        counters[name].add(batch.select(light[name]).to_series())
+
     with ThreadPoolExecutor(min(len(counters), pl.thread_pool_size())) as threads:
-        for batch in light.collect_batches(chunk_size=BATCH_ROWS, engine="streaming"):
-            adding = [threads.submit(one.add, batch[name]) for name, one in counters.items()]
-            for done in adding:
+        for batch in batches(scan.select(counters.keys())):
+            for done in [threads.submit(feed, name, batch) for name in counters]:
                 done.result()
+
+
+def batches(scan: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """Read frames that fit in memory: of many rows, or of few when these are large.
+
+    Columns are read as they are: Polars 2.1 runs far ahead of its reader when they are not.
+    """
+    held: list[pl.DataFrame] = []
+    rows = size = 0.0
+    for frame in scan.collect_batches(chunk_size=READ_ROWS, engine="streaming"):
+        held.append(frame)
+        rows, size = rows + frame.height, size + frame.estimated_size()
+        if rows >= BATCH_ROWS or size >= BATCH_BYTES:
+            yield pl.concat(held)
+            held, rows, size = [], 0.0, 0.0
+    if held:
+        yield pl.concat(held)
 
 
 def count_rows(scan: pl.LazyFrame, counters: Mapping[str, ColumnCounter]) -> int:

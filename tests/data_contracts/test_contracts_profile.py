@@ -95,7 +95,8 @@ def test_neither_the_order_nor_the_cut_of_the_rows_matters(values, cut) -> None:
     frame = floats(values)
     pieces = pl.concat([frame[start : start + cut] for start in range(0, len(values), cut)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profile_module, "BATCH_ROWS", cut)
+        patch.setattr(profile_module, "READ_ROWS", cut)
+        patch.setattr(profile_module, "BATCH_ROWS", 2 * cut)
         other = only(pieces.reverse())
 
     assert rounded(other) == rounded(only(frame))
