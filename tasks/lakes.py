@@ -14,8 +14,11 @@ import polars as pl
 import pyarrow as pa
 
 from tasks.errors import SourceDownError, SourceError
-from tasks.sorting import in_order, to_batches
+from tasks.sorting import batch_rows, in_order, row_bytes, to_batches
 from tasks.spans import Bound, Kind, Span, Table, fit_bound, refuse_unknown, refuse_unordered
+
+# Its S3 heeds the same environment as all else here, down to an endpoint of one's own.
+FILE_IO = {"py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO"}
 
 DOWN_SIGNS = ("error sending request", "timed out", "connection refused", "could not connect")
 
@@ -47,7 +50,7 @@ def trouble_named(table: Table, kind: Kind) -> Iterator[None]:
                 f"{table.uri} could not be reached: {text}", mend="run again once it is back"
             ) from error
         raise SourceError.of(
-            f"{table.uri} cannot be read as a {kind} table: {text}",
+            f"{table.uri} cannot be read as {kind}: {text}",
             mend="see that its files are all there and may be read",
         ) from error
 
@@ -101,7 +104,7 @@ def open_iceberg(uri: str, number: int | None) -> tuple[pl.LazyFrame, str]:
     from pyiceberg.table import StaticTable
 
     table = max(
-        (StaticTable.from_metadata(path) for path in newest_metadata(uri)),
+        (StaticTable.from_metadata(path, FILE_IO) for path in newest_metadata(uri)),
         key=lambda found: found.metadata.last_updated_ms,
     )
     current = table.metadata.current_snapshot_id
@@ -185,5 +188,5 @@ def read(
             refuse_unordered(order_by, columns[order_by], table.uri)
             yield from in_order(rows, order_by)
             return
-        for frame in rows.collect_batches(chunk_size=65_536):
+        for frame in rows.collect_batches(chunk_size=batch_rows(row_bytes(rows))):
             yield from to_batches(frame)

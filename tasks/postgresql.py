@@ -49,6 +49,8 @@ SORTED = {*PLAIN, "numeric", "interval", "oid", "uuid", "bpchar", "name"}
 DOWN_STATES = ("08", "57P", "53300", "40001", "40P01")
 DOWN_WORDS = ("starting up", "shutting down", "too many", "recovery", "connection slots")
 
+GONE_SIGNS = ("FATAL:", "PQgetCopyData() failed", "server closed", "conflict with recovery")
+
 MENDS = {
     "42703": 'correct the column\'s name; PostgreSQL folds names to lower case unless "quoted"',
     "42501": "grant this user SELECT on it",
@@ -225,8 +227,9 @@ def explain(
     """Say in our words what the server said."""
     text = words(error)
     state = getattr(error, "sqlstate", None) or ""
-    gone = "PQgetCopyData() failed" in text or "conflict with recovery" in text
-    if gone or state.startswith(DOWN_STATES) or "server closed" in text or "no connection" in text:
+    # What ends the session is called fatal; what ends the statement alone, an error.
+    gone = any(sign in str(error) for sign in GONE_SIGNS)
+    if gone or state.startswith(DOWN_STATES):
         return SourceDownError.of(
             f"PostgreSQL went away during the read: {text}", mend="run again once it is back"
         )
@@ -239,5 +242,5 @@ def explain(
 def words(error: Exception) -> str:
     """Take the sentence out of the driver's message."""
     text = str(error).partition("\nLINE ")[0].partition("\n\nQuery was")[0]
-    text = re.sub(r"^.*?(?:ERROR|failed):\s+", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r"^.*?(?:ERROR|FATAL|failed):\s+", "", text, count=1, flags=re.DOTALL)
     return " ".join(text.split()) or type(error).__name__

@@ -44,7 +44,7 @@ DECLARED = (
 
 MAX_BATCH_ROWS = 8192
 
-BUSY_SECONDS = 30
+BUSY_SECONDS = 30.0
 
 
 def connect(uri: str) -> dbapi.Connection:
@@ -70,7 +70,7 @@ def connect(uri: str) -> dbapi.Connection:
 
 def begin(cursor: dbapi.Cursor) -> None:
     """Wait for a writer to finish; the transaction that the driver began is one snapshot."""
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
     cursor.fetchall()
 
 
@@ -231,7 +231,7 @@ def explain(
     text = words(error)
     if "database is locked" in text or "database is busy" in text:
         return SourceDownError.of(
-            f"another program has been writing for {BUSY_SECONDS} seconds: {text}",
+            f"another program has been writing for {BUSY_SECONDS:.0f} seconds: {text}",
             mend="run again once it is done, or use WAL, where readers and writers do not wait",
         )
     if "Type mismatch" in text:

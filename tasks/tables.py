@@ -3,6 +3,7 @@
 Whatever the table's size, a read holds a few batches of it; see `databases` and `lakes` for how.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -31,6 +32,10 @@ SCHEMES: dict[str, Kind] = {
     "postgres": "postgresql",
     "sqlite": "sqlite",
 }
+
+
+# A glob or a file by its name: no need to look whether it is a table's folder.
+PLAIN = re.compile(r"[*?\[]|\.(parquet|pq|csv|jsonl|ndjson)$", re.IGNORECASE)
 
 
 class Reader(Protocol):
@@ -64,8 +69,7 @@ def table_kind(uri: str) -> Kind | None:
     if scheme in SCHEMES:
         refuse_password(uri)
         return SCHEMES[scheme]
-    # A glob, or a name with a file's suffix, is no folder: no need to look.
-    if any(sign in uri for sign in "*?[") or "." in uri.rstrip("/").rpartition("/")[2].strip("."):
+    if PLAIN.search(uri):
         return None
     try:
         fs, path = fsspec.core.url_to_fs(uri)

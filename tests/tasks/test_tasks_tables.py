@@ -1,8 +1,16 @@
 """Tables: databases and lakes are read as they are, in bounded memory, or say what is wrong."""
 
+import base64
 import datetime as dt
+import json
 import shutil
 import sqlite3
+import string
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,12 +19,14 @@ import pyarrow as pa
 import pytest
 from databases import Postgres, free_port
 from deltalake import DeltaTable
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import StaticTable
 
-from tasks import sorting
+from tasks import sorting, sqlite
 from tasks.errors import SourceDownError, SourceError
-from tasks.lakes import newest_metadata
+from tasks.lakes import FILE_IO, newest_metadata
 from tasks.tables import (
     Span,
     Table,
@@ -97,8 +107,13 @@ def values(write) -> str:
     return ", ".join(f"({', '.join(map(literal, row))})" for row in SALES.iter_rows())
 
 
-def make_iceberg(folder: Path, *frames: pl.DataFrame):
-    catalog = SqlCatalog("c", uri=f"sqlite:///{folder}/catalog.db", warehouse=folder.as_uri())
+def make_iceberg(folder: Path, *frames: pl.DataFrame, warehouse: str | None = None) -> str:
+    catalog = SqlCatalog(
+        "c",
+        uri=f"sqlite:///{folder}/catalog.db",
+        warehouse=warehouse or folder.as_uri(),
+        **FILE_IO,
+    )
     catalog.create_namespace("n")
     table = catalog.create_table("n.sales", schema=frames[0].to_arrow().schema)
     for frame in frames:
@@ -581,6 +596,139 @@ def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
         rows_of(Table(uri=f"sqlite:///{tmp_path}/b.db", query="t"))
 
 
+MIXTURES = st.lists(
+    st.one_of(
+        st.none(),
+        st.integers(-(2**63), 2**63 - 1),
+        st.floats(allow_nan=False),
+        st.text(st.characters(codec="utf-8", exclude_characters="\0")),
+        st.binary(),
+    )
+)
+
+
+@given(values=MIXTURES)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_sqlite_gives_back_every_column_or_refuses_it(tmp_path: Path, values: list) -> None:
+    path = tmp_path / "mixed.db"
+    path.unlink(missing_ok=True)
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE t (id INTEGER, x)")
+        connection.executemany("INSERT INTO t VALUES (?, ?)", enumerate(values))
+    connection.close()
+    kinds = {type(value) for value in values if value is not None}
+
+    if kinds <= {int, float} or len(kinds) == 1:
+        kind = float if len(kinds) == 2 else None
+        expected = [v if v is None or kind is None else kind(v) for v in values]
+        found = rows_of(Table(uri=f"sqlite:///{path}", query="t"), order_by="id")
+        assert (found["x"].to_list() if values else []) == expected
+    else:
+        with pytest.raises(SourceError, match="column 'x' mixes types"):
+            rows_of(Table(uri=f"sqlite:///{path}", query="t"))
+
+
+WRITER = """
+import sqlite3, sys
+writer = sqlite3.connect(sys.argv[1], isolation_level=None)
+writer.execute(sys.argv[2])
+print("done", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def another_writer(path: Path, statement: str) -> Iterator[None]:
+    """Write from a process of its own: SQLite's locks do not hold within one."""
+    command = [sys.executable, "-c", WRITER, str(path), statement]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout.readline() == "done\n"
+        yield
+        writer.communicate("\n")
+
+
+def test_sqlite_waits_for_a_writer_and_then_says_so(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)
+    uri = make_sqlite(tmp_path / "a.db", "CREATE TABLE t (id INTEGER)")
+
+    with (
+        another_writer(tmp_path / "a.db", "BEGIN EXCLUSIVE"),
+        pytest.raises(SourceDownError, match="another program has been writing"),
+    ):
+        count_rows(Table(uri=uri, query="t"), None)
+
+    assert count_rows(Table(uri=uri, query="t"), None) == 0
+
+
+def test_sqlite_is_read_as_it_was_when_the_read_began(tmp_path: Path) -> None:
+    uri = make_sqlite(
+        tmp_path / "a.db",
+        "PRAGMA journal_mode = WAL",
+        "CREATE TABLE t (id INTEGER)",
+        "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 20000)"
+        " INSERT INTO t SELECT n FROM s",
+    )
+    batches = read_batches(Table(uri=uri, query="t"), None, order_by="id")
+
+    first = next(batches)
+    with another_writer(tmp_path / "a.db", "DELETE FROM t WHERE id > 100"):
+        rest = list(batches)
+
+    assert first.num_rows + sum(batch.num_rows for batch in rest) == 20000
+    assert count_rows(Table(uri=uri, query="t"), None) == 100
+
+
+def test_sqlite_text_that_is_not_utf8_is_said(tmp_path: Path) -> None:
+    uri = make_sqlite(
+        tmp_path / "a.db", "CREATE TABLE t (x TEXT)", "INSERT INTO t VALUES (CAST(x'ff' AS TEXT))"
+    )
+
+    with pytest.raises(SourceError, match="column 'x' cannot be read as string"):
+        rows_of(Table(uri=uri, query="t"))
+
+
+def test_large_cells_come_a_few_a_batch(tmp_path: Path) -> None:
+    uri = make_sqlite(
+        tmp_path / "a.db",
+        "CREATE TABLE t (x BLOB)",
+        "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100)"
+        " INSERT INTO t SELECT zeroblob(400000) FROM s",
+    )
+
+    batches = list(read_batches(Table(uri=uri, query="t"), None, order_by=None))
+
+    assert sum(batch.num_rows for batch in batches) == 100
+    assert max(batch.nbytes for batch in batches) < 10 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [
+        ("adbc_driver_postgresql", "postgresql"),
+        ("adbc_driver_sqlite", "sqlite"),
+        ("deltalake", "delta"),
+        ("pyiceberg.table", "iceberg"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch, module: str, extra: str
+) -> None:
+    places = {"postgresql": "postgresql://127.0.0.1:1/db", "sqlite": "sqlite:///a.db"}
+    marks = {"delta": "_delta_log", "iceberg": "metadata"}
+    if extra in marks:
+        (tmp_path / marks[extra]).mkdir()
+        (tmp_path / marks[extra] / "v1.metadata.json").touch()
+    uri = places.get(extra, str(tmp_path))
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, f"tasks.{extra}", raising=False)
+    monkeypatch.delattr(f"tasks.{extra}", raising=False)
+
+    with pytest.raises(SourceError, match=rf"pip install 'ostinato\[{extra}\]'"):
+        table_schema(Table(uri=uri, query="t" if extra in places else None))
+
+
 # Lakes
 
 
@@ -622,6 +770,88 @@ def test_delta_partitions_and_deleted_rows(tmp_path: Path) -> None:
     assert found.select("shop").rows() == [("a",), ("it's",)]
 
 
+def inline_bitmap(*rows: int) -> str:
+    """Write a deletion vector as Delta's log holds it: a portable Roaring bitmap in Z85."""
+    bitmap = struct.pack("<iqi", 1681511377, 1, 0)
+    bitmap += struct.pack("<iiHHI", 12346, 1, 0, len(rows) - 1, 16)
+    bitmap += struct.pack(f"<{len(rows)}H", *rows)
+    bitmap += b"\0" * (-len(bitmap) % 4)
+    usual = string.digits + string.ascii_uppercase + string.ascii_lowercase
+    z85 = string.digits + string.ascii_lowercase + string.ascii_uppercase
+    return (
+        base64.b85encode(bitmap)
+        .decode()
+        .translate(
+            str.maketrans(usual + "!#$%&()*+-;<=>?@^_`{|}~", z85 + ".-:+=^!/*?&<>()[]{}@%$#")
+        )
+    )
+
+
+def test_delta_rows_that_a_deletion_vector_hides_stay_hidden(tmp_path: Path) -> None:
+    SALES.write_delta(
+        str(tmp_path / "t"),
+        delta_write_options={"configuration": {"delta.enableDeletionVectors": "true"}},
+    )
+    table = Table(uri=str(tmp_path / "t"))
+    log = tmp_path / "t" / "_delta_log" / f"{0:020}.json"
+    first = [json.loads(line) for line in log.read_text().splitlines()]
+    add = next(action["add"] for action in first if "add" in action)
+    bitmap = inline_bitmap(1, 3)
+    vector = {
+        "storageType": "i",
+        "pathOrInlineDv": bitmap,
+        "sizeInBytes": len(bitmap) * 4 // 5,
+        "cardinality": 2,
+    }
+    remove = {"path": add["path"], "dataChange": True, "deletionTimestamp": 1}
+    actions = [{"remove": remove}, {"add": add | {"deletionVector": vector}}]
+    log.with_name(f"{1:020}.json").write_text("\n".join(map(json.dumps, actions)))
+
+    assert rows_of(table, order_by="id")["id"].to_list() == [1, 3, 5, 6]
+    assert count_rows(table, Span(column="id", after=1)) == 3
+    assert count_rows(table, None) == 4
+
+
+@pytest.mark.parametrize("kind", ["delta", "iceberg"])
+def test_lakes_are_read_from_s3(kind: str, s3_bucket: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    monkeypatch.setenv("AWS_S3_ALLOW_UNSAFE_RENAME", "true")
+    uri = f"s3://{s3_bucket}/n/sales"
+    if kind == "delta":
+        SALES.write_delta(uri)
+    else:
+        make_iceberg(tmp_path, SALES, warehouse=f"s3://{s3_bucket}")
+    table = Table(uri=uri)
+    span = Span(column="id", after=1, until=5)
+
+    assert table_kind(uri) == kind
+    assert rows_of(table, span, "id").equals(SALES.slice(1, 4))
+    pinned = Table(uri=uri, version=table_version(table))
+    assert count_rows(pinned, None) == 6
+
+
+def test_iceberg_columns_keep_their_rows_under_a_new_name(tmp_path: Path) -> None:
+    table = Table(uri=make_iceberg(tmp_path, SALES))
+    catalog = SqlCatalog("c", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=tmp_path.as_uri())
+    stored = catalog.load_table("n.sales")
+    before = table_version(table)
+
+    with stored.update_schema() as update:
+        update.rename_column("kwh", "energy")
+    with stored.update_spec() as spec:
+        spec.add_identity("shop")
+    assert table_version(table) == before
+    assert "kwh" in table_schema(table)
+    stored.append(LATER.select("id", "at", "shop", energy="kwh").to_arrow())
+    stored.delete("id = 11")
+    catalog.close()
+
+    found = rows_of(table, order_by="id")
+    assert found["id"].to_list() == [1, 2, 3, 4, 5, 6, 12, 13, 14, 15, 16]
+    assert found["energy"].to_list() == [*SALES["kwh"], *SALES["kwh"][1:]]
+    assert rows_of(Table(uri=table.uri, version=before), order_by="id").equals(SALES)
+
+
 def test_a_lake_made_anew_is_another_table(tmp_path: Path) -> None:
     table = Table(uri=str(tmp_path / "t"))
     SALES.write_delta(table.uri)
@@ -640,7 +870,7 @@ def test_a_version_that_is_gone_is_said(tmp_path: Path) -> None:
 
     for table in (delta, iceberg):
         identity = table_version(table).partition("@")[0]
-        with pytest.raises(SourceError, match="cannot be read as a"):
+        with pytest.raises(SourceError, match="cannot be read as"):
             rows_of(Table(uri=table.uri, version=f"{identity}@77"))
         with pytest.raises(SourceError, match="is no version"):
             rows_of(Table(uri=table.uri, version="newest"))
@@ -654,7 +884,7 @@ def test_a_lake_with_a_missing_file_is_said(tmp_path: Path) -> None:
     for table in (delta, iceberg):
         for file in Path(table.uri).rglob("*.parquet"):
             file.unlink()
-        with pytest.raises(SourceError, match="cannot be read as a"):
+        with pytest.raises(SourceError, match="cannot be read as"):
             rows_of(table, order_by="id")
 
 
