@@ -7,79 +7,22 @@ the same place in the order come in the order of their other columns, so the ord
 same as far as rows can be told apart.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
 
+from tasks.dialects import Column, Dialect, Parameters
 from tasks.errors import SourceError
-from tasks.queries import quote
+from tasks.queries import quote, shortened
 from tasks.spans import Bound, Kind, Span, Table, fit_bound, refuse_unknown, refuse_unordered
 
 if TYPE_CHECKING:
     # The drivers come with an extra of the package.
-    from adbc_driver_manager.dbapi import Connection, Cursor
-
-Parameters: TypeAlias = tuple[Bound, ...] | None
-
-BATCH_BYTES = 8 * 2**20
-"""About the size of one batch; what a read holds in memory is a small multiple of it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Column:
-    """One column of what is read."""
-
-    name: str
-    expression: str
-    """SQL that gives the column as `type`; the table's alias is t."""
-    type: pa.DataType
-    database_type: str
-    order: str
-    """SQL to order by."""
-
-
-class Dialect(Protocol):
-    """What differs from one database to the next: a module has these functions."""
-
-    def connect(self, uri: str) -> "Connection":
-        """Open a connection that only reads."""
-
-    def begin(self, cursor: "Cursor") -> None:
-        """Begin one snapshot for all that follows."""
-
-    def source(self, query: str | None) -> str:
-        """Write a name or a SELECT as it stands after FROM."""
-
-    def columns(self, cursor: "Cursor", source: str, query: str | None) -> list[Column]:
-        """Describe what is read."""
-
-    def bind(
-        self, cursor: "Cursor", column: Column, bounds: Sequence[Bound]
-    ) -> tuple[list[str], Parameters]:
-        """Return SQL for each bound, and the values to execute with."""
-
-    def stream(
-        self,
-        cursor: "Cursor",
-        source: str,
-        sql: str,
-        *,
-        parameters: Parameters,
-        columns: list[Column],
-    ) -> Iterator[pa.RecordBatch]:
-        """Execute, and return the batches."""
-
-    def explain(
-        self, cursor: "Cursor", error: Exception, source: str, columns: list[Column]
-    ) -> SourceError:
-        """Say in our words what the database said."""
-
-    def names(self, cursor: "Cursor") -> list[str]:
-        """List the tables there are."""
+    from adbc_driver_manager.dbapi import Cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +98,7 @@ def session(table: Table, kind: Kind) -> Iterator[Session]:
     from adbc_driver_manager import Error
 
     source = dialect.source(table.query)
-    where = f"{table.uri} {table.query}"
+    where = f"{table.uri}: {shortened(table.query)}"
     columns: list[Column] = []
     connection = dialect.connect(table.uri)
     cursor = connection.cursor()
@@ -206,8 +149,7 @@ def filtered(opened: Session, span: Span | None) -> tuple[str, Parameters]:
     ]
     bounds, parameters = opened.dialect.bind(opened.cursor, column, [bound for _, bound in pairs])
     rules = [
-        f"t.{quote(column.name)} {sign} {bound}"
-        for (sign, _), bound in zip(pairs, bounds, strict=True)
+        f"{column.order} {sign} {bound}" for (sign, _), bound in zip(pairs, bounds, strict=True)
     ]
     return f"{text} WHERE {' AND '.join(rules)}", parameters
 
@@ -240,15 +182,27 @@ def newest(table: Table, kind: Kind, column: str) -> Bound | None:
         number = f" AND {ref} <> 'NaN'" if pa.types.is_floating(found.type) else ""
         largest = (
             f"SELECT {ref} AS {alias} FROM {opened.source} AS t"  # noqa: S608
-            f" WHERE {ref} IS NOT NULL{number} ORDER BY {ref} DESC LIMIT 1"
+            f" WHERE {ref} IS NOT NULL{number} ORDER BY {found.order} DESC LIMIT 1"
         )
         sql = f"SELECT {found.expression} AS {alias} FROM ({largest}) AS t"  # noqa: S608
-        values = [
-            value
-            for batch in opened.rows(sql, None, [found])
-            for value in batch.column(0).to_pylist()
-        ]
-        return next(iter(values), None)
+        batches = list(opened.rows(sql, None, [found]))
+        return plain_value(batches[0].column(0)[0], opened.where) if batches else None
+
+
+def plain_value(value: pa.Scalar, where: str) -> Bound:
+    """Give a value as Python has it.
+
+    Raises:
+        SourceError: it is a time before the year 1 or after 9999.
+    """
+    try:
+        found: Bound = value.as_py()
+    except (OverflowError, ValueError) as error:
+        raise SourceError.of(
+            f"{where}: the newest value lies outside of the years 1 to 9999: {error}",
+            mend="mend it, or leave it out in a SELECT",
+        ) from error
+    return found
 
 
 def read(

@@ -34,6 +34,7 @@ def trouble_named(table: Table, kind: Kind) -> Iterator[None]:
         pl.exceptions.PolarsError,
         OSError,
         ValueError,
+        OverflowError,
         *refusals(kind),
     )
     try:

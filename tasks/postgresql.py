@@ -12,7 +12,7 @@ from datetime import date
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
-from tasks.databases import BATCH_BYTES, Column, Parameters
+from tasks.dialects import BATCH_BYTES, Column, Parameters
 from tasks.errors import SourceDownError, SourceError
 from tasks.queries import quote, relation
 from tasks.spans import Bound, likely
@@ -37,8 +37,8 @@ PLAIN: dict[str, pa.DataType] = {
 # Values that Arrow has no place for; the driver would turn them into wrong ones.
 ODD = {
     "date": "NOT isfinite({ref})",
-    "timestamp": "NOT isfinite({ref})",
-    "timestamptz": "NOT isfinite({ref})",
+    "timestamp": "(NOT isfinite({ref}) OR {ref} > '200000-01-01')",
+    "timestamptz": "(NOT isfinite({ref}) OR {ref} > '200000-01-01')",
     "time": "{ref} = '24:00'",
     "numeric": "{ref} = 'NaN'",
 }
@@ -172,13 +172,15 @@ def bind(
     cursor: dbapi.Cursor, column: Column, bounds: Sequence[Bound]
 ) -> tuple[list[str], Parameters]:
     """Bind each bound to a setting of this transaction."""
-    texts = []
+    texts, kind = [], column.database_type
     for index, bound in enumerate(bounds):
         setting = f"ostinato.bound_{index}"
         text = bound.isoformat() if isinstance(bound, date) else str(bound)
         cursor.execute(f"SELECT set_config('{setting}', $1, true)", parameters=(text,))
         cursor.fetchall()
-        texts.append(f"CAST(current_setting('{setting}') AS {quote(column.database_type)})")
+        texts.append(
+            f"CAST(current_setting('{setting}') AS {quote(kind if kind in SORTED else 'text')})"
+        )
     return texts, None
 
 

@@ -69,5 +69,10 @@ def balanced(text: str) -> bool:
 
 def refusal(query: str, why: str) -> SourceError:
     """Say what is wrong with a query."""
-    short = " ".join(query.split())
-    return SourceError.of(f"source.query {why}: {short[:200]}", mend=MEND)
+    return SourceError.of(f"source.query {why}: {shortened(query)}", mend=MEND)
+
+
+def shortened(query: str | None) -> str:
+    """Write a query as it fits into a message."""
+    words = " ".join((query or "").split())
+    return words if len(words) <= 100 else words[:97] + "..."

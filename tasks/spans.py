@@ -1,6 +1,7 @@
 """A table, and the rows of it that are read: what the readers of tables share."""
 
 import difflib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -76,7 +77,7 @@ def fit_bound(value: Bound, dtype: pl.DataType, where: str) -> Bound:
         return moment if dtype.time_zone else moment.replace(tzinfo=None)
     fitting = (
         (dtype.is_integer() and type(value) is int)
-        or (dtype.is_float() and type(value) in {int, float})
+        or (dtype.is_float() and isinstance(value, int | float) and math.isfinite(value))
         or (dtype.is_decimal() and type(value) in {int, Decimal})
         or (dtype == pl.String and isinstance(value, str))
         or (dtype == pl.Date and type(value) is date)

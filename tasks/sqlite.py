@@ -15,7 +15,7 @@ from urllib.parse import quote as percent
 import pyarrow as pa
 from adbc_driver_sqlite import dbapi
 
-from tasks.databases import BATCH_BYTES, Column, Parameters
+from tasks.dialects import BATCH_BYTES, Column, Parameters
 from tasks.errors import SourceDownError, SourceError
 from tasks.queries import name_parts, quote, relation
 from tasks.spans import Bound, likely
