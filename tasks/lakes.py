@@ -5,6 +5,7 @@ name is another one. Filters are pushed down to the files' statistics. An Iceber
 its metadata files, so that no catalog is needed; its newest metadata file says what it holds.
 """
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +14,29 @@ import fsspec
 import polars as pl
 import pyarrow as pa
 
-from tasks.errors import SourceDownError, SourceError
+from tasks.errors import SourceDownError, SourceError, StoreError
 from tasks.sorting import batch_rows, in_order, row_bytes, to_batches
 from tasks.spans import Bound, Kind, Span, Table, fit_bound, refuse_unknown, refuse_unordered
 
 # Its S3 heeds the same environment as all else here, down to an endpoint of one's own.
 FILE_IO = {"py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO"}
 
-DOWN_SIGNS = ("error sending request", "timed out", "connection refused", "could not connect")
+TROUBLE: tuple[type[Exception], ...] = (
+    pl.exceptions.PolarsError,
+    OSError,
+    ValueError,
+    OverflowError,
+    # What a table's format allows and its reader has not learned.
+    NotImplementedError,
+)
+
+DOWN_SIGNS = (
+    "error sending request",
+    "timed out",
+    "timeout on",
+    "connection refused",
+    "could not connect",
+)
 
 
 @contextmanager
@@ -29,14 +45,8 @@ def trouble_named(table: Table, kind: Kind) -> Iterator[None]:
 
     Raises:
         SourceError: the table cannot be read; a SourceDownError where that may pass.
+        StoreError: there is no room to sort it.
     """
-    expected: tuple[type[Exception], ...] = (
-        pl.exceptions.PolarsError,
-        OSError,
-        ValueError,
-        OverflowError,
-        *refusals(kind),
-    )
     try:
         yield
     except ImportError as error:
@@ -44,16 +54,53 @@ def trouble_named(table: Table, kind: Kind) -> Iterator[None]:
             f"{kind} tables cannot be read here: {error}",
             mend=f"pip install 'ostinato[{kind}]'",
         ) from error
-    except expected as error:
-        text = str(error).partition("\n\nThis error occurred")[0].strip()
-        if any(sign in text.lower() for sign in DOWN_SIGNS):
-            raise SourceDownError.of(
-                f"{table.uri} could not be reached: {text}", mend="run again once it is back"
-            ) from error
+    except (*TROUBLE, *storage_refusals(), *refusals(kind)) as error:
+        raise named(error, table.uri, f"cannot be read as {kind}") from error
+
+
+def named(error: Exception, uri: str, what: str) -> SourceError | StoreError:
+    """Tell a storage that is away from a table that is damaged, and both from a full disk."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return StoreError.from_os(error, where="the temporary folder (TMPDIR)")
+    text = str(error).partition("\n\nThis error occurred")[0]
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m|\u21b3", "", text).split())
+    if any(sign in text.lower() for sign in DOWN_SIGNS):
+        return SourceDownError.of(
+            f"{uri} could not be reached: {text}", mend="run again once it is back"
+        )
+    return SourceError.of(
+        f"{uri} {what}: {text}", mend="see that its files are all there and may be read"
+    )
+
+
+def storage_refusals() -> tuple[type[Exception], ...]:
+    """Return S3's own errors, which are of no common kind, where its package is installed."""
+    try:
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError:
+        return ()
+    return (BotoCoreError, ClientError)
+
+
+def lake_at(uri: str) -> Kind | None:
+    """Look for a table's folder.
+
+    Raises:
+        SourceError: one cannot look there; a SourceDownError where that may pass.
+    """
+    expected: tuple[type[Exception], ...] = (OSError, ValueError, *storage_refusals())
+    try:
+        fs, path = fsspec.core.url_to_fs(uri)
+        if fs.isdir(f"{path}/_delta_log"):
+            return "delta"
+        return "iceberg" if fs.glob(f"{path}/metadata/*.metadata.json") else None
+    except ImportError as error:
         raise SourceError.of(
-            f"{table.uri} cannot be read as {kind}: {text}",
-            mend="see that its files are all there and may be read",
+            f"source.uri: '{uri}' cannot be opened: {error}",
+            mend="install the package of that filesystem (s3fs for s3://)",
         ) from error
+    except expected as error:
+        raise named(error, f"source.uri: '{uri}'", "cannot be opened") from error
 
 
 def refusals(kind: Kind) -> tuple[type[Exception], ...]:

@@ -235,7 +235,9 @@ def explain(
         return SourceDownError.of(
             f"PostgreSQL went away during the read: {text}", mend="run again once it is back"
         )
+    hint = re.search(r"HINT:\s+(.*)", str(error))
     mend = MENDS.get(state, "correct source.query, or what it names")
+    mend = hint[1] if hint else mend
     if "holds" in text and "invalid input syntax" in text:
         mend = "leave such values out in a SELECT, for example with NULLIF(column, 'infinity')"
     return SourceError.of(f"PostgreSQL refused the read: {text}", mend=mend)

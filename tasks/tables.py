@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from typing import Protocol
 
-import fsspec
 import polars as pl
 import pyarrow as pa
 
@@ -65,7 +64,7 @@ def table_kind(uri: str) -> Kind | None:
     """Tell what kind of table lies at a URI; None for plain files.
 
     Raises:
-        SourceError: the URI holds a password, or its filesystem is unknown here.
+        SourceError: the URI holds a password, or one cannot look there.
     """
     refuse_password(uri)
     scheme = uri.partition("://")[0]
@@ -73,20 +72,7 @@ def table_kind(uri: str) -> Kind | None:
         return SCHEMES[scheme]
     if PLAIN.search(uri):
         return None
-    try:
-        fs, path = fsspec.core.url_to_fs(uri)
-        if fs.isdir(f"{path}/_delta_log"):
-            return "delta"
-        return "iceberg" if fs.glob(f"{path}/metadata/*.metadata.json") else None
-    except (ImportError, ValueError) as error:
-        raise SourceError.of(
-            f"source.uri: '{uri}' cannot be opened: {error}",
-            mend="install the package of that filesystem (s3fs for s3://)",
-        ) from error
-    except PermissionError as error:
-        raise SourceError.of(
-            f"source.uri: '{uri}' may not be read: {error}", mend="give this user the right to"
-        ) from error
+    return lakes.lake_at(uri)
 
 
 def refuse_password(uri: str) -> None:
@@ -115,6 +101,11 @@ def reader_of(table: Table) -> tuple[Reader, Kind]:
             mend="name a database, or the folder of a Delta or Iceberg table",
         )
     if kind in SCHEMES.values():
+        if table.version is not None:
+            raise SourceError.of(
+                f"{table.uri}: a database keeps no version '{table.version}' to go back to",
+                mend="read it without a version",
+            )
         return databases, kind
     if table.query is not None:
         raise SourceError.of(

@@ -2,6 +2,7 @@
 
 import base64
 import datetime as dt
+import errno
 import json
 import shutil
 import sqlite3
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
+import fsspec
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -25,7 +27,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import StaticTable
 
 from tasks import sorting, sqlite
-from tasks.errors import SourceDownError, SourceError
+from tasks.errors import SourceDownError, SourceError, StoreError
 from tasks.lakes import FILE_IO, newest_metadata
 from tasks.tables import (
     Span,
@@ -427,6 +429,7 @@ def test_semicolons_in_texts_and_comments_are_no_statements(postgres: Postgres) 
         ("SELECT 1 AS a, 2 AS a", "two columns are named 'a'"),
         ("SELECT FROM generate_series(1, 2)", "no column"),
         ("SELECT nope FROM pg_class", 'column "nope" does not exist'),
+        ("SELECT idd FROM kept", "(.|\n)*Perhaps you meant.*id"),
         ("SELECT 1 / 0 AS x", "division by zero"),
         ("SELECT nextval('kept_id_seq') AS x", "read-only"),
         ("WITH gone AS (DELETE FROM kept RETURNING id) SELECT * FROM gone", "data-modifying"),
@@ -452,6 +455,8 @@ def test_an_empty_table_has_a_schema_and_no_batch(postgres: Postgres) -> None:
     assert list(read_batches(table, None, order_by="id")) == []
     assert newest(table, "id") is None
     assert table_version(table) is None
+    with pytest.raises(SourceError, match="keeps no version"):
+        table_schema(Table(uri=postgres.uri, query="kept", version="a@1"))
 
 
 def test_all_of_one_read_is_one_snapshot(postgres: Postgres) -> None:
@@ -920,7 +925,45 @@ def test_a_lake_answers_no_query(tmp_path: Path) -> None:
         rows_of(Table(uri=str(tmp_path)))
 
 
-@pytest.mark.parametrize("column", ["number", "ratio", "word", "at", "common"])
+def test_a_storage_that_is_away_is_transient(monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+    with pytest.raises(SourceDownError, match="could not be reached"):
+        table_kind("s3://bucket/table")
+    with pytest.raises(SourceError, match="unknown"):
+        table_kind("unknown://bucket/table")
+
+
+def test_a_full_disk_is_not_blamed_on_the_table(tmp_path: Path, monkeypatch) -> None:
+    def no_room(*_) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    SALES.write_delta(str(tmp_path / "t"))
+    monkeypatch.setattr(sorting, "RANGE_BYTES", 64)
+    monkeypatch.setattr(sorting, "deal", no_room)
+
+    with pytest.raises(StoreError, match=r"temporary folder.*No space left"):
+        rows_of(Table(uri=str(tmp_path / "t")), order_by="id")
+
+
+def test_delta_features_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    SALES.write_delta(str(tmp_path / "t"))
+    log = tmp_path / "t" / "_delta_log" / f"{0:020}.json"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    for action in lines:
+        if "protocol" in action:
+            action["protocol"] = {"minReaderVersion": 2, "minWriterVersion": 5}
+    log.write_text("\n".join(map(json.dumps, lines)))
+
+    with pytest.raises(SourceError, match="cannot be read as delta"):
+        rows_of(Table(uri=str(tmp_path / "t")))
+
+
+@pytest.mark.parametrize("column", ["number", "ratio", "word", "at", "day", "price", "common"])
 def test_sorting_on_disk_agrees_with_sorting_in_memory(tmp_path: Path, monkeypatch, column) -> None:
     count = 5000
     rows = pl.select(number=pl.int_range(count)).select(
@@ -931,7 +974,10 @@ def test_sorting_on_disk_agrees_with_sorting_in_memory(tmp_path: Path, monkeypat
         word=pl.when(pl.int_range(count) % 5 > 0).then(
             pl.int_range(count).shuffle(seed=3).cast(pl.String)
         ),
-        at=pl.lit(NOON) + pl.duration(hours=pl.int_range(count).shuffle(seed=4) // 50),
+        at=pl.lit(NOON.replace(tzinfo=dt.UTC))
+        + pl.duration(hours=pl.int_range(count).shuffle(seed=4) // 50),
+        day=pl.lit(NOON.date()) + pl.duration(days=pl.int_range(count).shuffle(seed=5) // 9),
+        price=(pl.int_range(count).shuffle(seed=6) / 4).cast(pl.Decimal(12, 2)),
         common=pl.when(pl.int_range(count) % 10 > 0).then(1),
     )  # fmt: skip
     rows.write_parquet(tmp_path / "rows.parquet", row_group_size=512)
