@@ -1,14 +1,12 @@
 """The files of a source: which they are, what they hold, and which of them is damaged."""
 
 import hashlib
-import io
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import unquote
 
 import fsspec
@@ -16,8 +14,7 @@ import polars as pl
 from fsspec.implementations.local import LocalFileSystem
 
 from tasks.errors import SourceDownError, SourceError, StoreError
-
-Format = Literal["parquet", "csv", "tsv", "jsonl", "arrow"]
+from tasks.scanners import SCANNERS, Format
 
 SUFFIXES: dict[str, Format] = {
     ".parquet": "parquet",
@@ -35,19 +32,6 @@ COMPRESSED = (".gz", ".zst", ".zlib")
 """Endings of compressed text files; Parquet and Arrow compress inside."""
 
 TEXT: tuple[Format, ...] = ("csv", "tsv", "jsonl")
-
-Scan = Callable[[Path | io.BytesIO], pl.LazyFrame]
-
-SCANNERS: dict[Format, Scan] = {
-    "parquet": lambda path: pl.scan_parquet(path, hive_partitioning=False),
-    # Every row takes part in the guess of a type: a late surprise would fail the run.
-    "csv": lambda path: pl.scan_csv(path, try_parse_dates=True, infer_schema_length=None),
-    "tsv": lambda path: pl.scan_csv(
-        path, separator="\t", try_parse_dates=True, infer_schema_length=None
-    ),
-    "jsonl": lambda path: pl.scan_ndjson(path, infer_schema_length=None),
-    "arrow": lambda path: pl.scan_ipc(path, hive_partitioning=False),
-}
 
 PARTITION = re.compile(r"([^=/]+)=([^/]*)")
 
@@ -243,8 +227,3 @@ def unreadable(file: SourceFile, error: Exception) -> SourceError:
     if "utf-8" in text.lower() or "utf8" in text.lower():
         mend = "convert it to UTF-8, for example: iconv -f LATIN1 -t UTF-8"
     return SourceError.of(f"{file.path} cannot be read as {file.format}: {text}", mend=mend)
-
-
-def told(values: Mapping[str, Any]) -> str:
-    """Write a mapping in one way only."""
-    return json.dumps(dict(values), sort_keys=True)
