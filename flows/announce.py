@@ -4,11 +4,9 @@ import os
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from prefect.artifacts import create_markdown_artifact
-from prefect.context import FlowRunContext
-
 from flows.job import Job
 from tasks.artifacts import Artifact, Outcome, Version
+from tasks.stage import show
 
 
 def announce(
@@ -29,10 +27,8 @@ def announce(
         seconds=round(seconds, 3),
         links=links(version),
     )
-    if FlowRunContext.get() is not None:
-        create_markdown_artifact(
-            markdown(outcome, facts["baselines"], facts["champion"]), key=f"{slug(job.name)}-result"
-        )
+    page = markdown(outcome, facts["baselines"], facts["champion"]) + data_words(artifacts)
+    show(f"{job.name}-result", page)
     return outcome
 
 
@@ -54,20 +50,41 @@ def summary(outcome: Outcome) -> str:
     )
 
 
-def slug(name: str) -> str:
-    """Write a job's name as Prefect wants an artifact's key."""
-    return name.lower().replace("_", "-")
-
-
 def links(version: Version) -> dict[str, str]:
     """Where the version is shown, when MLflow is a server with pages."""
     base = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not base.startswith("http"):
         return {}
+    run = f"{base}/#/experiments/{version.experiment_id}/runs/{version.run_id}"
     return {
         "model version": f"{base}/#/models/{quote(version.name)}/versions/{version.version}",
-        "run": f"{base}/#/experiments/{version.experiment_id}/runs/{version.run_id}",
+        "run": run,
+        "data docs": f"{run}/artifacts/data_docs.html",
     }
+
+
+def data_words(artifacts: Sequence[Artifact]) -> str:
+    """Tell about the data: rows, quarantine, drift."""
+    facts = {artifact.stage: artifact.facts for artifact in artifacts}
+    held, drifted = facts["validate"], facts["evaluate"]["drift"]
+    lines = [
+        "",
+        "## Data",
+        "",
+        f"- rows: {held['rows']} accepted, {held['quarantined']} in quarantine",
+        f"- promises: {held['promises'] - held['broken']} kept, {held['broken']} broken",
+        "",
+    ]
+    if held["warnings"]:
+        lines += ["```", held["warnings"], "```", ""]
+    if drifted is None:
+        lines.append("Drift: there is no champion's data to compare with.")
+    elif not drifted:
+        lines.append("Drift: none against the champion's data.")
+    else:
+        lines += ["| drifted column | how far | what |", "|---|---|---|"]
+        lines += [f"| {row['column']} | {row['verdict']} | {row['reason']} |" for row in drifted]
+    return "\n".join(lines)
 
 
 def markdown(

@@ -50,6 +50,8 @@ class Champion:
     """Key of the artifact that it was trained as."""
     report_key: str
     """Key of the report that it was registered with."""
+    accepted_key: str
+    """Key of the rows that it was trained on."""
     source_uri: str
     """Where MLflow keeps the model's files."""
 

@@ -68,22 +68,13 @@ def arrow_to_polars(columns: list[Column]) -> pl.Schema:
 
 
 def dialect_of(kind: Kind) -> Dialect:
-    """Choose how to speak to a database.
+    """Choose how to speak to a database."""
+    if kind == "postgresql":
+        from tasks import postgresql
 
-    Raises:
-        SourceError: its driver is not installed.
-    """
-    try:
-        if kind == "postgresql":
-            from tasks import postgresql
+        return postgresql
+    from tasks import sqlite
 
-            return postgresql
-        from tasks import sqlite
-    except ImportError as error:
-        raise SourceError.of(
-            f"{kind} databases cannot be read here: {error}",
-            mend=f"pip install 'ostinato[{kind}]'",
-        ) from error
     return sqlite
 
 

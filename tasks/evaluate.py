@@ -16,6 +16,7 @@ from models.features.featurizer import Featurizer
 from tasks import tracking
 from tasks.answers import TestRows, answers_by, baseline_answers, load_test
 from tasks.artifacts import Accepted, Candidate, Champion, Facts, Features, Report
+from tasks.drift import drift_since, write_drift
 from tasks.features_files import load_featurizer
 from tasks.gate import (
     GateConfig,
@@ -44,6 +45,7 @@ class Outing(NamedTuple):
     candidate_dir: Path
     champion: Champion | None
     champion_dir: Path | None
+    store: Store
 
 
 def against_champion(
@@ -130,6 +132,7 @@ def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
         "baselines": {name: score(answers) for name, answers in baselines.items()},
         "best_baseline": found.best_baseline,
         "champion": found.champion,
+        "drift": drift_of(folder, outing, featurizer),
     }
     report = {
         **facts,
@@ -141,6 +144,17 @@ def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
     text = json.dumps(report, indent=2, ensure_ascii=False)
     (folder / "report.json").write_text(text, encoding="utf-8")
     return facts
+
+
+def drift_of(folder: Path, outing: Outing, featurizer: Featurizer) -> list[dict[str, str]] | None:
+    """Write how the rows differ from the champion's; None where there are none to compare with."""
+    if outing.champion is None:
+        return None
+    layout, target = featurizer.layout, featurizer.target
+    # Time only ever grows, so it would always drift.
+    columns = [c for c in {*layout.raw_columns, target.column} if c != layout.time]
+    found = drift_since(outing.champion, outing.rows, outing.store, columns=columns)
+    return None if found is None else write_drift(folder, found)
 
 
 def draw(
@@ -192,6 +206,7 @@ def make_report(
             candidate_dir=local_dir(store, candidate),
             champion=champion,
             champion_dir=champion_dir,
+            store=store,
         )
         return write_report(folder, outing, gate)
 

@@ -72,8 +72,15 @@ def run_record(
         dataset_name=job_name,
         dataset_hash=origin.snapshot.content_hash,
         dataset_facts=json.dumps(origin.snapshot.facts),
-        files=tuple(sorted(path for path in report_dir.iterdir() if path.is_file())),
+        files=tuple(sorted(path for path in report_dir.iterdir() if path.is_file()))
+        + findings_files(origin, store),
     )
+
+
+def findings_files(origin: Origin, store: Store) -> tuple[Path, ...]:
+    """Name what validation found: Great Expectations' page, and the same as data."""
+    folder = local_dir(store, origin.accepted)
+    return folder / "data_docs.html", folder / "validation.json"
 
 
 def register_candidate(

@@ -4,6 +4,8 @@ import logging
 from typing import Any, TypedDict
 
 from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
 from prefect.tasks import exponential_backoff
 
@@ -38,6 +40,13 @@ STAGE = StageOptions(
     persist_result=False,
     tags=["ostinato"],
 )
+
+
+def show(key: str, markdown: str) -> None:
+    """Leave a page in Prefect's UI, where the stage runs under Prefect."""
+    if FlowRunContext.get() is not None or TaskRunContext.get() is not None:
+        create_markdown_artifact(markdown, key=key.lower().replace("_", "-"))
+
 
 HOUR = 3600
 """Seconds; the timeouts of stages are told in hours."""

@@ -108,6 +108,7 @@ def find_champion(name: str) -> Champion | None:
         version=str(version.version),
         model_key=version.tags.get(f"{TAG}model_key", ""),
         report_key=version.tags.get(f"{TAG}report_key", ""),
+        accepted_key=version.tags.get(f"{TAG}accepted_key", ""),
         source_uri=version.source or "",
     )
 

@@ -25,7 +25,7 @@ from tasks.errors import ContractError, JobError, StoreError, ValidatorError
 from tasks.publish import Recipe, digest_of, local_dir, produce, read_manifest
 from tasks.quarantine import SHOWN_ROWS, keep_for_inspection, set_aside
 from tasks.rows import open_snapshot
-from tasks.stage import HOUR, STAGE, logger
+from tasks.stage import HOUR, STAGE, logger, show
 from tasks.store import Store, StoreConfig, open_store
 
 VERSION = 2
@@ -228,7 +228,11 @@ def validate(
     if contract is None:
         contract = draft(snapshot, opened, path=path, name=name, needed=needed, target=target)
         logger().warning("no contract yet: drafted %s from this data; review it", path)
-    accepted = hold(snapshot, contract, opened)
+    try:
+        accepted = hold(snapshot, contract, opened)
+    except ContractError as error:
+        show(f"{name}-contract", f"# {name}: refused\n\n```\n{error}\n```")
+        raise
     facts = accepted.facts
     kept = facts["promises"] - facts["broken"]
     logger().info("%s promises kept, %s broken", kept, facts["broken"])
