@@ -1,4 +1,4 @@
-"""Memory as the data grows: `python tests/benchmarks/growth.py [ROWS]`.
+"""Memory as the data grows: `python tests/benchmarks/growth.py [ROWS [STAGE ...]]`.
 
 Prints each stage's peak resident memory and rows a second at ROWS and at ten times as many, each
 stage in a process of its own, less what the imports take.
@@ -58,7 +58,7 @@ JOB = {
 }
 
 
-def measure(rows: int) -> dict[str, dict[str, float]]:
+def measure(rows: int, stages: list[str]) -> dict[str, dict[str, float]]:
     """Run the stages one after the other over so many rows of 40 steps."""
     found = {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -68,7 +68,7 @@ def measure(rows: int) -> dict[str, dict[str, float]]:
         frame = pl.DataFrame({"steps": steps, "label": draw.integers(0, 3, rows)})
         frame.write_parquet(folder / "lists.parquet")
         (folder / "lists.yaml").write_text(yaml.safe_dump(JOB), encoding="utf-8")
-        for stage in ("ingest", "validate", "featurize"):
+        for stage in stages:
             done = subprocess.run(
                 [sys.executable, "-c", STAGE, stage],
                 cwd=folder,
@@ -81,9 +81,9 @@ def measure(rows: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def main(rows: int) -> None:
+def main(rows: int, stages: list[str]) -> None:
     """Measure and print."""
-    once, tenfold = measure(rows), measure(10 * rows)
+    once, tenfold = measure(rows, stages), measure(10 * rows, stages)
     for stage in once:
         small, large = once[stage], tenfold[stage]
         whole = [found["imports"] + found["MiB"] for found in (small, large)]
@@ -96,4 +96,5 @@ def main(rows: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000)
+    wanted = sys.argv[2:] or ["ingest", "validate", "featurize"]
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000, wanted)
