@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from tasks.artifacts import Artifact, Facts
 from tasks.errors import SourceError
 from tasks.files import SourceFile, blame, localize, open_file
+from tasks.groups import copy_parquet, write_groups
 from tasks.linked import read_linked
 from tasks.publish import Recipe, digest_of, produce
 from tasks.rows import common_schema, frame_rows
@@ -29,9 +30,6 @@ PART_BYTES = 8 * 2**20
 
 PART_FILES = 256
 """Files from which on small ones share a part, and the most that share one."""
-
-GROUP_ROWS = 65_536
-"""Rows of a row group at most."""
 
 
 def pack(files: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:
@@ -104,22 +102,31 @@ def copy_files(
         schemas = [scan.collect_schema() for scan in scans]
         refuse_unfitting(schemas, files)
         rows = pl.concat(scans, how="diagonal_relaxed")
+        alone = paths[0] if [file.format for file in files] == ["parquet"] and not types else None
+        root = PurePosixPath(files[0].path).parent
         absent = 0
         try:
             if embed:
-                root = PurePosixPath(files[0].path).parent
                 absent = embed_files(rows, target, fs=fs, root=root, columns=embed)
             else:
-                size = min(GROUP_ROWS, frame_rows(rows))
-                rows.sink_parquet(target, row_group_size=size, maintain_order=True)
+                write_rows(rows, target, alone=alone)
             counts = [int(s.select(pl.len()).collect(engine="streaming").item()) for s in scans]
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
             raise blame(paths, files, error) from error
     return part_facts(target) | {
         "origins": [[file.path, count] for file, count in zip(files, counts, strict=True)],
         "schemas": varieties(schemas, files),
         "absent": absent,
     }
+
+
+def write_rows(rows: pl.LazyFrame, target: Path, *, alone: Path | None) -> None:
+    """Write rows into a Parquet file; `alone` is the file that they all come from as they are."""
+    fixed = any("Array(" in str(dtype) for dtype in rows.collect_schema().values())
+    if alone is not None and not fixed:
+        copy_parquet(alone, target, rows=frame_rows(rows))
+    else:
+        rows.sink_parquet(target, row_group_size=frame_rows(rows), maintain_order=True)
 
 
 def typed(scan: pl.LazyFrame, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
@@ -239,42 +246,3 @@ def part_of_batches(
 
         recipe = Recipe(stage="part", version=VERSION, config={}, inputs={"content": digest})
         return produce(store, recipe, build)
-
-
-def write_groups(
-    tables: Iterable[pa.Table], target: Path, *, rows: int, schema: pa.Schema | None = None
-) -> None:
-    """Write tables as row groups of one size, whatever size they come in.
-
-    Args:
-        tables: of one schema.
-        target: the Parquet file.
-        rows: of a row group; 0 chooses by the size of the first rows.
-        schema: of the tables, where there may be none.
-    """
-    writer: pq.ParquetWriter | None = None
-    held: list[pa.Table] = []
-    try:
-        for table in tables:
-            if writer is None:
-                writer = pq.ParquetWriter(target, table.schema, compression="zstd")
-                rows = rows or group_rows(table)
-            held.append(table)
-            while sum(piece.num_rows for piece in held) >= rows:
-                whole = pa.concat_tables(held)
-                writer.write_table(whole.slice(0, rows), row_group_size=rows)
-                held = [whole.slice(rows)]
-        if writer is None and schema is not None:
-            writer = pq.ParquetWriter(target, schema, compression="zstd")
-        if writer is not None and (left := [piece for piece in held if piece.num_rows]):
-            writer.write_table(pa.concat_tables(left), row_group_size=max(1, rows))
-    finally:
-        if writer is not None:
-            writer.close()
-
-
-def group_rows(table: pa.Table) -> int:
-    """Choose the rows of a row group by the first rows' size, large cells or small."""
-    frame = pl.from_arrow(table.slice(0, 256))
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table
-    return min(GROUP_ROWS, frame_rows(frame.lazy()))

@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 import uuid
+from decimal import Decimal
 from pathlib import Path
 
 import fsspec
@@ -175,6 +176,31 @@ def test_files_whose_types_have_nothing_in_common_are_refused(
 def test_a_missing_source_says_where_it_looked(tmp_path: Path, local_store: Store) -> None:
     with pytest.raises(SourceError, match=r"(?s)names no file.*relative one starts in the folder"):
         take_snapshot(SourceConfig(uri=str(tmp_path / "nothing.parquet")), local_store)
+
+
+def test_a_file_of_every_type_is_copied_as_it_is(tmp_path: Path, local_store: Store) -> None:
+    frame = pl.DataFrame(
+        {
+            "short": pl.Series([0.1, None], dtype=pl.Float32),
+            "byte": pl.Series([0, 255], dtype=pl.UInt8),
+            "large": pl.Series([2**64 - 1, None], dtype=pl.UInt64),
+            "moment": [dt.datetime(2024, 1, 1, tzinfo=dt.UTC), None],
+            "nanosecond": pl.Series([1, None]).cast(pl.Datetime("ns")),
+            "span": [dt.timedelta(days=1), None],
+            "clock": [dt.time(1), None],
+            "money": [Decimal("1.25"), None],
+            "bytes": [b"\xff\x00", b""],
+            "array": pl.Series([[1.0, 2.0], None], dtype=pl.Array(pl.Float64, 2)),
+            "struct": [{"a": 1, "b": [1, None]}, {"a": None, "b": []}],
+            "category": pl.Series(["a", None], dtype=pl.Categorical),
+            "choice": pl.Series(["a", "b"], dtype=pl.Enum(["b", "a"])),
+            "nothing": [None, None],
+        }
+    )
+    path = write(frame, tmp_path / "data.parquet")
+
+    assert snapshot_rows(str(path), local_store).equals(frame)
+    assert snapshot_rows(str(path), local_store).schema == frame.schema
 
 
 def test_large_cells_make_small_row_groups(tmp_path: Path, local_store: Store) -> None:
