@@ -6,6 +6,7 @@ short style sheet takes their place, and a policy in the page forbids the browse
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from data_contracts.gx import GxResult
 
@@ -25,7 +26,7 @@ h1, h2, h3, h4 { line-height: 1.2; margin: 1.5rem 0 .5rem; }
 .fa-check-circle::before { content: "kept"; color: #1a7f37; font-weight: 600; }
 .fa-times::before, .fa-times-circle::before { content: "broken"; color: #cf222e; font-weight: 600; }
 .fa-exclamation-triangle::before { content: "failed"; color: #9a6700; font-weight: 600; }
-nav, button, .modal, .navbar, footer, .ge-navigation-sidebar-container { display: none; }
+nav, button, footer, .modal, .col-lg-2, a[data-toggle] { display: none; }
 ul { padding-left: 1.2rem; }
 </style>"""
 
@@ -59,7 +60,10 @@ def to_html(results: Sequence[GxResult], *, name: str, run: str) -> str:
             "success_percent": 100 * kept / len(results) if results else 100.0,
         },
         meta={
-            "run_id": {"run_name": run, "run_time": "1970-01-01T00:00:00+00:00"},
+            "run_id": {
+                "run_name": run,
+                "run_time": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
             "great_expectations_version": __version__,
         },
     )

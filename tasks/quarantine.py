@@ -1,15 +1,17 @@
 """The rows that are set aside: whole, with their reasons and their place in the source."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
+from data_contracts.contract import Contract
 from data_contracts.duplicates import ROW
 from data_contracts.quarantine import REASONS, bad_rows
 from data_contracts.suite import Checked
 from tasks.artifacts import Facts, Snapshot
-from tasks.publish import Recipe, digest_of, find_key, local_dir, produce
+from tasks.publish import Recipe, find_key, local_dir, produce
 from tasks.rows import ORIGIN_PART, ORIGIN_ROW, RowSet, open_snapshot
 from tasks.store import Store
 
@@ -40,17 +42,15 @@ def set_aside(
     return len(bad)
 
 
-def keep_for_inspection(store: Store, folder: Path) -> str:
-    """Keep the bad rows of a run that stops, and say where."""
-    frame = pl.read_parquet(folder / "quarantine.parquet").head(SHOWN_ROWS)
-    digest = digest_of(folder / "quarantine.parquet")[:32]
+def keep_for_inspection(store: Store, snapshot: Snapshot, contract: Contract, folder: Path) -> Path:
+    """Keep what was found of a snapshot that is refused, for its owner to look at."""
 
     def build(home: Path) -> Facts:
-        frame.write_parquet(home / "quarantine.parquet")
-        return {"rows": len(frame)}
+        shutil.copytree(folder, home, dirs_exist_ok=True)
+        return {"contract": contract.name}
 
-    recipe = Recipe(stage="refused", version=1, config={}, inputs={"content": digest})
-    return str(local_dir(store, produce(store, recipe, build)) / "quarantine.parquet")
+    recipe = Recipe(stage="refused", version=1, config=contract, inputs={"snapshot": snapshot.key})
+    return local_dir(store, produce(store, recipe, build))
 
 
 def with_origin(

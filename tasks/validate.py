@@ -142,13 +142,15 @@ def hold(snapshot: Snapshot, contract: Contract, store: Store) -> Accepted:
 
     def build(folder: Path) -> Facts:
         judged = judge(snapshot, contract, store, folder)
+        write_findings(folder, judged.checked, contract, run=snapshot.key)
         if judged.refused:
             broken = broken_table([f for f in judged.checked.findings if not f.kept])
-            where = f"\nThe rows: {keep_for_inspection(store, folder)}" if judged.bad_rows else ""
+            where = keep_for_inspection(store, snapshot, contract, folder)
             raise ContractError.of(
-                f"{judged.refused} contract '{contract.name}'", found=broken + where, mend=MEND
+                f"{judged.refused} contract '{contract.name}'",
+                found=f"{broken}\nDetails: {where}",
+                mend=MEND,
             )
-        write_findings(folder, judged.checked, contract, run=snapshot.key)
         return accepted_facts(snapshot, judged, folder)
 
     return Accepted(produce(store, recipe, build))

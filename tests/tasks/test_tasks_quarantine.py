@@ -110,8 +110,10 @@ def test_more_bad_rows_than_the_contract_allows_stop_the_run(
     with pytest.raises(ContractError, match=r"11 of 1000 rows break .*1\.00%") as caught:
         hold(snapshot, contract, local_store)
     assert not is_transient(caught.value)
-    [place] = [line for line in str(caught.value).splitlines() if line.startswith("The rows: ")]
-    assert len(pl.read_parquet(place.removeprefix("The rows: "))) == 11
+    [place] = [line for line in str(caught.value).splitlines() if line.startswith("Details: ")]
+    folder = Path(place.removeprefix("Details: "))
+    assert len(pl.read_parquet(folder / "quarantine.parquet")) == 11
+    assert (folder / "data_docs.html").exists()
     assert not list(Path(local_store.root).glob("validate/*"))
 
 
