@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from data_contracts import ranks
@@ -66,6 +67,13 @@ def refuse_texts(dtype: pl.DataType, what: str) -> None:
         raise UnsupportedError(f"the {what} of {dtype}")
 
 
+def refuse_coded(dtype: pl.DataType, what: str) -> None:
+    """Refuse what pandas counts in its own way: by categories, or by moments of a time zone."""
+    refuse_nested(dtype, what)
+    if isinstance(dtype, pl.Categorical | pl.Enum) or getattr(dtype, "time_zone", None):
+        raise UnsupportedError(f"{what} of {dtype}")
+
+
 SIMPLE: dict[str, Callable[[pl.Expr], pl.Expr]] = {
     "column.min": lambda values: values.min(),
     "column.max": lambda values: values.max(),
@@ -79,25 +87,22 @@ SIMPLE: dict[str, Callable[[pl.Expr], pl.Expr]] = {
 def simple(metric: str, column: str, dtype: pl.DataType) -> Plan:
     """Compile an aggregate that Polars has by name; of no values it is NaN, as in pandas."""
     values = present(column, dtype)
-    ordered = dtype.is_integer() or dtype.is_float() or dtype == pl.String or is_moment(dtype)
-    if metric in {"column.min", "column.max"} and not ordered:
+    numbers = dtype.is_integer() or dtype.is_float()
+    if metric in {"column.min", "column.max"} and not (
+        numbers or dtype == pl.String or is_moment(dtype)
+    ):
         raise UnsupportedError(f"the extremes of {dtype}")
     if metric in {"column.mean", "column.sum", "column.standard_deviation"}:
         refuse_texts(dtype, metric.removeprefix("column."))
-        values = values.cast(widest(dtype))
+    if metric == "column.sum" and dtype.is_integer():
+        # Many large whole numbers would wrap around in 64 bits.
+        values = values.cast(pl.Int128)
     name = f"{metric}:{column}"
 
     def finish(facts: Mapping[str, Any]) -> object:
         return math.nan if facts[name] is None else facts[name]
 
     return Plan({name: SIMPLE[metric](values)}, finish)
-
-
-def widest(dtype: pl.DataType) -> pl.DataType:
-    """Give the type in which numbers of this type are added up."""
-    if dtype.is_float():
-        return pl.Float64()
-    return pl.UInt64() if dtype == pl.UInt64 else pl.Int64()
 
 
 def is_moment(dtype: pl.DataType) -> bool:
@@ -143,7 +148,8 @@ def between_count(column: str, dtype: pl.DataType, kwargs: Kwargs) -> Plan:
     low, high = kwargs.get("min_value"), kwargs.get("max_value")
     kept = within(present(column, dtype), low, high, kwargs)
     name = f"within:{column}:{low}:{high}:{kwargs.get('strict_min')}:{kwargs.get('strict_max')}"
-    return Plan({name: kept.sum()}, lambda facts: int(facts[name]))
+    # GX divides it by a count that may be 0, which only NumPy's numbers bear.
+    return Plan({name: kept.sum()}, lambda facts: np.int64(facts[name]))
 
 
 def distinct_count(column: str, dtype: pl.DataType, kwargs: Kwargs) -> Query:
@@ -196,7 +202,7 @@ def distinct(scan: pl.LazyFrame, column: str, dtype: pl.DataType) -> list[Any]:
 
 def value_counts(column: str, dtype: pl.DataType, kwargs: Kwargs) -> Query:
     """Compile `column.value_counts`, which GX wants as a pandas series by value."""
-    refuse_nested(dtype, "distinct values")
+    refuse_coded(dtype, "value counts")
     if (kwargs.get("sort") or "value") != "value" or kwargs.get("collate") is not None:
         raise UnsupportedError("value counts in another order")
 
@@ -220,7 +226,7 @@ def distinct_values(column: str, dtype: pl.DataType, kwargs: Kwargs) -> Query:
 def most_common(column: str, dtype: pl.DataType, kwargs: Kwargs) -> Query:
     """Compile `column.most_common_value`: all of the most frequent ones, sorted."""
     del kwargs
-    refuse_nested(dtype, "the most common value")
+    refuse_coded(dtype, "the most common value")
 
     def ask(scan: pl.LazyFrame) -> list[Any]:
         frame = counted(scan, column, dtype)

@@ -6,7 +6,7 @@ gives. What has no equal here (a column type, a pattern, a bound of another type
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import polars as pl
@@ -73,7 +73,23 @@ def integer_range(dtype: pl.DataType) -> tuple[int, int]:
 def between(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
     """Tell the values inside the bounds, of which one may be open."""
     low, high = bound(kwargs.get("min_value"), dtype), bound(kwargs.get("max_value"), dtype)
+    if isinstance(dtype, pl.Datetime):
+        values, (low, high) = ticks(values, dtype), (tick(each, dtype) for each in (low, high))
     return within(values, low, high, kwargs)
+
+
+def ticks(values: pl.Expr, dtype: pl.Datetime) -> pl.Expr:
+    """Count microseconds, or nanoseconds where the column has them; Polars would round those."""
+    return (values.cast(pl.Datetime("us")) if dtype.time_unit == "ms" else values).to_physical()
+
+
+def tick(at: datetime | None, dtype: pl.Datetime) -> int | None:
+    """Count the same for a bound, as near as 64 bits come to it."""
+    if at is None:
+        return None
+    count = (at - datetime(1970, 1, 1)) // timedelta(microseconds=1)  # noqa: DTZ001 - as the column
+    largest = 2**63 - 1
+    return max(-largest, min(largest, count * (1000 if dtype.time_unit == "ns" else 1)))
 
 
 def within(values: pl.Expr, low: Any, high: Any, kwargs: Kwargs) -> pl.Expr:  # noqa: ANN401
@@ -126,6 +142,8 @@ def moment(value: str | date, dtype: pl.Date | pl.Datetime) -> date:
     zone = getattr(dtype, "time_zone", None) or getattr(parsed, "tzinfo", None)
     if zone is not None:
         raise UnsupportedError("bounds in time zones")
+    if isinstance(dtype, pl.Datetime) and not isinstance(parsed, datetime):
+        return datetime.combine(parsed, time.min)
     return parsed
 
 

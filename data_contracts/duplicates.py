@@ -63,13 +63,13 @@ def count_duplicated(
 
 
 def only_grows(rows: pl.LazyFrame, name: str) -> bool:
-    """Tell whether each key is above the one before it: then no two are equal."""
+    """Tell whether each key is there, and above the one before it: then no two are equal."""
     dtype = rows.collect_schema()[name]
     if not (dtype.is_integer() or dtype.is_temporal()):
         return False
     key = pl.col(name)
-    falls = rows.select((key <= key.shift(1)).any()).collect(engine="streaming").item()
-    return not falls
+    stays = (key <= key.shift(1)) | key.is_null()
+    return not rows.select(stays.any()).collect(engine="streaming").item()
 
 
 def duplicated_rows(

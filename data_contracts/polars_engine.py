@@ -15,6 +15,7 @@ frame) is left to the pandas providers.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -26,7 +27,6 @@ from great_expectations.validator.metric_configuration import MetricConfiguratio
 from great_expectations.validator.validator import Validator
 
 from data_contracts.aggregates import Plan, Query, aggregate_of
-from data_contracts.checks import UnsupportedError
 from data_contracts.gx import GxContext, GxExpectation
 from data_contracts.row_metrics import row_metric_of
 
@@ -41,6 +41,11 @@ OF_OTHERS = {
     "column_values.nonnull.count",
 }
 """Metrics that pandas' providers compute from other metrics, or from a frame without rows."""
+
+EXTREMES = ("expect_column_min_to_be_between", "expect_column_max_to_be_between")
+
+UNANSWERABLE = (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError)
+"""What arguments that do not fit the data raise; no expectation may fail for those of another."""
 
 MetricId = tuple[str, str, str]
 
@@ -72,7 +77,7 @@ class PolarsExecutionEngine(PandasExecutionEngine):  # type: ignore[misc] # GX s
         for graph in graphs:
             try:
                 plans = [self.compile(edge.left) for edge in graph.edges]
-            except UnsupportedError as error:
+            except UNANSWERABLE as error:
                 refused.append(str(error))
                 continue
             refused.append(None)
@@ -126,7 +131,7 @@ class PolarsExecutionEngine(PandasExecutionEngine):  # type: ignore[misc] # GX s
             return self.answers[metric.id]
         try:
             found = self.value(self.compiled[metric.id])
-        except pl.exceptions.PolarsError as error:
+        except UNANSWERABLE as error:
             raise MetricResolutionError(message=str(error), failed_metrics=[metric]) from error
         self.answers[metric.id] = found
         return found
@@ -176,7 +181,13 @@ class PolarsValidator(Validator):  # type: ignore[misc] # GX ships no types
         **rest: Any,  # noqa: ANN401 - GX ships no types
     ) -> Any:  # noqa: ANN401 - GX ships no types
         asked = expectation_validation_graphs
-        refused = self.execution_engine.prepare([each.graph for each in asked])
+        engine = self.execution_engine
+        refused = [
+            unlike_bound(each.configuration, engine.schema) or reason
+            for each, reason in zip(
+                asked, engine.prepare(each.graph for each in asked), strict=True
+            )
+        ]
         for each, reason in zip(asked, refused, strict=True):
             if reason is not None:
                 evrs.append(without_equal(each.configuration, reason))
@@ -190,6 +201,15 @@ class PolarsValidator(Validator):  # type: ignore[misc] # GX ships no types
             processed_configurations=processed_configurations,
             **rest,
         )
+
+
+def unlike_bound(configuration: GxExpectation, schema: pl.Schema) -> str | None:
+    """Tell a time as the bound of the first or the last date: the two do not compare in Python."""
+    kwargs = configuration.kwargs
+    bounds = [kwargs.get("min_value"), kwargs.get("max_value")]
+    if schema.get(str(kwargs.get("column"))) == pl.Date and configuration.type in EXTREMES:
+        return next((f"the bound {b} for Date" for b in bounds if isinstance(b, datetime)), None)
+    return None
 
 
 def without_equal(configuration: GxExpectation, reason: str) -> ExpectationValidationResult:

@@ -74,4 +74,4 @@ def median(scan: pl.LazyFrame, values: pl.Expr, *, short: int = SHORT) -> float:
         return math.nan
     middle = [(total - 1) // 2, total // 2]
     low, high = order_statistics(scan, values, middle, short=short)
-    return float(low) if low == high else float(low + (high - low) / 2)
+    return float(low) if low == high else float(low / 2 + high / 2)

@@ -99,16 +99,15 @@ def charset(members: Any) -> str:  # noqa: ANN401 - the parser ships no types
 
 
 def member(code: Any, value: Any) -> str:  # noqa: ANN401 - the parser ships no types
-    """Translate one member of a set."""
-    match code:
-        case sre.LITERAL:
-            return character(value)
-        case sre.RANGE:
-            return f"{character(value[0])}-{character(value[1])}"
-        case sre.CATEGORY if value in CLASSES:
-            return f"[{CLASSES[value]}]"
-        case sre.CATEGORY if value in NEGATED:
-            return f"[^{CLASSES[NEGATED[value]]}]"
+    """Translate what belongs to a set: a character, a range of them, or a class."""
+    if code == sre.LITERAL:
+        return character(value)
+    if code == sre.RANGE:
+        return f"{character(value[0])}-{character(value[1])}"
+    if value in CLASSES:
+        return f"[{CLASSES[value]}]"
+    if value in NEGATED:
+        return f"[^{CLASSES[NEGATED[value]]}]"
     raise UntranslatableError(f"{str(code).lower()} has no equal in Polars")
 
 

@@ -88,10 +88,12 @@ def examples(
         chosen = scan.with_row_index(ROW).filter(pl.col(ROW).is_in(rows.implode()))
     else:
         chosen = broken_rows(scan, rule).head(limit)
-    frame = chosen.select(ROW, *rule.columns).collect(engine="streaming").sort(ROW)
+    # A pair may be a column and itself.
+    names = list(dict.fromkeys(rule.columns))
+    frame = chosen.select(ROW, *names).collect(engine="streaming").sort(ROW)
     numbers = frame[ROW].to_list()
-    if len(rule.columns) == 1:
-        return frame[rule.columns[0]].to_list(), numbers
     if rule.pair:
-        return frame.select(rule.columns).rows(), numbers
-    return frame.select(rule.columns).rows(named=True), numbers
+        return list(zip(*(frame[name] for name in rule.columns), strict=True)), numbers
+    if len(rule.columns) == 1:
+        return frame[names[0]].to_list(), numbers
+    return frame.select(names).rows(named=True), numbers

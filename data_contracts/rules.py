@@ -50,7 +50,8 @@ def everywhere(column: str) -> pl.Expr:
 def present(column: str, dtype: pl.DataType) -> pl.Expr:
     """Give the values, with null for what pandas takes for missing."""
     values = pl.col(column)
-    return values.fill_nan(None) if dtype.is_float() else values
+    # Short floats are compared as long ones, as in pandas.
+    return values.cast(pl.Float64).fill_nan(None) if dtype.is_float() else values
 
 
 def rule_of(metric: str, domain: Kwargs, kwargs: Kwargs, schema: pl.Schema) -> Rule:
@@ -87,7 +88,8 @@ def column_rule(metric: str, column: str, kwargs: Kwargs, schema: pl.Schema) -> 
     if metric == UNIQUE:
         refuse_nested(dtype, "uniqueness")
         return Rule(~gone, pl.lit(value=False), (column,), unique=True)
-    kept = CHECKS[metric](present(column, dtype), dtype, kwargs)
+    compared = pl.Float64() if dtype.is_float() else dtype
+    kept = CHECKS[metric](present(column, dtype), compared, kwargs)
     return Rule(~gone, ~gone & ~kept.fill_null(value=False), (column,))
 
 
@@ -123,9 +125,9 @@ def record_rule(metric: str, domain: Kwargs, kwargs: Kwargs, schema: pl.Schema) 
         return Rule(judged, pl.lit(value=False), columns, unique=True)
     if not all(schema[column].is_integer() for column in columns):
         raise UnsupportedError("a sum of anything but whole numbers")
-    total = pl.lit(0, dtype=pl.Int64)
+    total = pl.lit(0, dtype=pl.Int128)
     for column in columns:
-        total += pl.col(column).cast(pl.Int64)
+        total += pl.col(column).cast(pl.Int128)
     kept = total == pl.lit(kwargs["sum_total"])
     return Rule(judged, judged & ~kept.fill_null(value=False), columns)
 
