@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-HELD = 2_000_000
+HELD = 1_500_000
 """Keys that are held at once."""
 
 ROW = "__row__"
@@ -17,13 +17,13 @@ ROW = "__row__"
 
 def keyed(scan: pl.LazyFrame, keys: dict[str, pl.Expr], judged: pl.Expr) -> pl.LazyFrame:
     """Keep the judged rows: their number and their key."""
+    return judged_keys(scan.with_row_index(ROW), keys | {ROW: pl.col(ROW)}, judged)
+
+
+def judged_keys(scan: pl.LazyFrame, keys: dict[str, pl.Expr], judged: pl.Expr) -> pl.LazyFrame:
+    """Keep the keys of the judged rows."""
     named = [expression.alias(name) for name, expression in keys.items()]
-    return (
-        scan.with_row_index(ROW)
-        .with_columns(judged.alias("__judged__"))
-        .filter("__judged__")
-        .select(ROW, *named)
-    )
+    return scan.select(*named, judged.alias("__judged__")).filter("__judged__").select(list(keys))
 
 
 def slices_of(rows: pl.LazyFrame, names: list[str], held: int) -> Iterator[pl.LazyFrame]:
@@ -46,20 +46,22 @@ def count_duplicated(
         judged: true for the rows that take part.
         held: keys that are held at once.
     """
-    rows, names = keyed(scan, keys, judged), list(keys)
+    names = list(keys)
+    rows = judged_keys(scan, keys, judged)
     if len(names) == 1 and only_grows(rows, names[0]):
         return 0
-    return sum(
-        int(
-            cut.group_by(names)
-            .len()
-            .filter(pl.col("len") > 1)
-            .select(pl.col("len").sum())
-            .collect(engine="streaming")
-            .item()
-        )
-        for cut in slices_of(rows, names, held)
-    )
+    return sum(repeats_in(cut, names) for cut in slices_of(rows, names, held))
+
+
+def repeats_in(rows: pl.LazyFrame, names: list[str]) -> int:
+    """Count the rows whose key is not the only one of its kind."""
+    key = pl.col(names[0]) if len(names) == 1 else pl.struct(names)
+    counts = rows.select(pl.len(), key.n_unique().alias("distinct"))
+    total, distinct = counts.collect(engine="streaming").row(0)
+    if total == distinct:
+        return 0
+    sizes = rows.group_by(names).len().filter(pl.col("len") > 1)
+    return int(sizes.select(pl.col("len").sum()).collect(engine="streaming").item())
 
 
 def only_grows(rows: pl.LazyFrame, name: str) -> bool:
