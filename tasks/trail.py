@@ -13,6 +13,7 @@ from typing import Any
 
 from tasks.publish import canonical
 from tasks.sources import SourceConfig
+from tasks.stage import logger
 from tasks.store import Store, read_bytes, write_bytes
 
 KEPT = 200
@@ -76,17 +77,21 @@ def place_of(source: SourceConfig) -> str:
 
 
 def read_trail(store: Store, source: SourceConfig) -> Trail:
-    """Read what is remembered; nothing of a source that is new."""
+    """Read what is remembered; nothing of a source that is new, or where it cannot be read."""
     data = read_bytes(store, place_of(source))
     if data is None:
         return Trail()
-    raw = json.loads(data)
-    return Trail(
-        files=raw["files"],
-        readings=[Reading(**entry) for entry in raw["readings"]],
-        version=raw["version"],
-        snapshots=[Seen(**entry) for entry in raw["snapshots"]],
-    )
+    try:
+        raw = json.loads(data)
+        return Trail(
+            files=raw["files"],
+            readings=[Reading(**entry) for entry in raw["readings"]],
+            version=raw["version"],
+            snapshots=[Seen(**entry) for entry in raw["snapshots"]],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        logger().warning("%s is damaged and left aside: %s", place_of(source), error)
+        return Trail()
 
 
 def write_trail(store: Store, source: SourceConfig, trail: Trail) -> None:

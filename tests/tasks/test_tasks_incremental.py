@@ -83,12 +83,15 @@ def test_nothing_new_is_the_same_snapshot(
     assert files_read == ["a.parquet"]
 
 
-def test_what_is_remembered_of_a_source_may_be_lost(tmp_path: Path, local_store: Store) -> None:
+@pytest.mark.parametrize("damage", ["gone", "{", "{}", "[]", '{"files": 1}'])
+def test_what_is_remembered_of_a_source_may_be_lost(
+    damage: str, tmp_path: Path, local_store: Store
+) -> None:
     source = SourceConfig(uri=str(tmp_path / "a.parquet"))
     days(1, 3).write_parquet(tmp_path / "a.parquet")
     first = take_snapshot(source, local_store)
-    for path in Path(local_store.root).glob("trails/*"):
-        path.unlink()
+    [path] = Path(local_store.root).glob("trails/*")
+    path.write_text(damage, encoding="utf-8") if damage != "gone" else path.unlink()
 
     assert take_snapshot(source, local_store).key == first.key
 
