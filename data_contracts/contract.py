@@ -117,9 +117,7 @@ def compare_contracts(before: Contract, after: Contract) -> list[str]:
         for name, dtype in before.columns.items()
         if after.columns.get(name, dtype) != dtype
     ]
-    old, new = (
-        {(e.type, *about(e)): e for e in contract.expectations} for contract in (before, after)
-    )
+    old, new = by_place(before), by_place(after)
     lines += [f"+ {told(new[key])}" for key in new if key not in old]
     lines += [f"- {told(old[key])}" for key in old if key not in new]
     lines += [
@@ -130,6 +128,16 @@ def compare_contracts(before: Contract, after: Contract) -> list[str]:
     if before.quarantine_max != after.quarantine_max:
         lines.append(f"~ quarantine_max: {before.quarantine_max:g} -> {after.quarantine_max:g}")
     return lines
+
+
+def by_place(contract: Contract) -> dict[tuple[str, ...], Expectation]:
+    """Tell expectations apart by type, column, and how many of that kind come before."""
+    found: dict[tuple[str, ...], Expectation] = {}
+    for expectation in contract.expectations:
+        kind = (expectation.type, *about(expectation))
+        number = sum(key[:-1] == kind for key in found)
+        found[*kind, str(number)] = expectation
+    return found
 
 
 def about(expectation: Expectation) -> tuple[str, ...]:

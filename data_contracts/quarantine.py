@@ -12,6 +12,9 @@ from data_contracts.suite import Broken
 
 REASONS = "reasons"
 
+REASON_LENGTH = 120
+"""Characters of a promise's arguments that a reason shows."""
+
 
 def rule_behind(built: GxExpectation, schema: pl.Schema) -> Rule:
     """Compile the rule of a row-level expectation."""
@@ -22,7 +25,10 @@ def rule_behind(built: GxExpectation, schema: pl.Schema) -> Rule:
 
 def reason_of(broken: Broken) -> str:
     """Name the promise that a row breaks."""
-    return f"{broken.finding.column}: {broken.finding.rule}"
+    kwargs = broken.built.configuration.kwargs
+    about = [f"{k}={v!r}" for k, v in kwargs.items() if "column" not in k and v is not None]
+    shown = f"({', '.join(about)[:REASON_LENGTH]})" if about else ""
+    return f"{broken.finding.column}: {broken.finding.rule}{shown}"
 
 
 def bad_rows(
@@ -39,13 +45,13 @@ def bad_rows(
         A row for each of them: its number (`__row__`) and its `reasons`, sorted by number.
     """
     schema = scan.collect_schema()
-    by_rule = {
-        reason_of(each): rule_behind(each.built, schema)
+    by_rule = [
+        (reason_of(each), rule_behind(each.built, schema))
         for each in broken
         if each.finding.engine == "polars"
-    }
-    found = [alone(scan, {r: rule for r, rule in by_rule.items() if not rule.unique}, limit)]
-    for reason, rule in by_rule.items():
+    ]
+    found = [alone(scan, [pair for pair in by_rule if not pair[1].unique], limit)]
+    for reason, rule in by_rule:
         if rule.unique:
             keys = keys_of(rule, schema)
             numbers = (
@@ -67,15 +73,15 @@ def listed(rows: pl.Series, reason: str) -> pl.DataFrame:
     )
 
 
-def alone(scan: pl.LazyFrame, rules: dict[str, Rule], limit: int | None) -> pl.DataFrame:
+def alone(scan: pl.LazyFrame, rules: Sequence[tuple[str, Rule]], limit: int | None) -> pl.DataFrame:
     """Find the rows that break a rule by themselves."""
     if not rules:
         return pl.DataFrame(schema={ROW: pl.UInt32, REASONS: pl.List(pl.String)})
-    flags = [rule.broken.alias(f"__rule_{place}__") for place, rule in enumerate(rules.values())]
+    flags = [rule.broken.alias(f"__rule_{place}__") for place, (_, rule) in enumerate(rules)]
     names = [f"__rule_{place}__" for place in range(len(flags))]
     told = [
         pl.when(pl.col(name)).then(pl.lit(reason))
-        for name, reason in zip(names, rules, strict=True)
+        for name, (reason, _) in zip(names, rules, strict=True)
     ]
     flagged = scan.with_row_index(ROW).with_columns(flags).filter(pl.any_horizontal(names))
     chosen = flagged if limit is None else flagged.head(limit)

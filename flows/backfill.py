@@ -10,6 +10,8 @@ from flows.job import Job, load_job
 from flows.retrain import retrain
 from tasks.artifacts import Outcome
 from tasks.errors import JobError
+from tasks.ingest import take_snapshot
+from tasks.store import open_store
 
 
 def moments(job: Job, start: datetime, stop: datetime, *, every: float | None) -> list[datetime]:
@@ -55,6 +57,24 @@ def scheduled(job: Job, start: datetime, stop: datetime) -> Iterator[datetime]:
         yield moment.astimezone(UTC)
 
 
+def refuse_timeless(job: Job) -> None:
+    """Refuse a source of which no run could see the past.
+
+    Raises:
+        JobError: its column of time holds no dates.
+    """
+    snapshot = take_snapshot(job.source, open_store(job.store), remember=False)
+    schema = snapshot.facts["schema"]
+    names = [name for name in (job.source.watermark, job.source.time) if name]
+    if not any(str(schema.get(name, "")).startswith("Date") for name in names):
+        told = ", ".join(f"{name} ({schema.get(name, 'missing')})" for name in names)
+        raise JobError.of(
+            f"job '{job.name}' cannot be run as of a time: no column of it holds dates",
+            found=told,
+            mend="set source.time to a column of dates or times",
+        )
+
+
 def backfill(
     path: Path,
     start: datetime,
@@ -68,5 +88,8 @@ def backfill(
     Raises:
         OstinatoError: the first run that fails; run again to go on from there.
     """
-    for moment in moments(load_job(path, overrides), start, stop, every=every):
+    job = load_job(path, overrides)
+    found = moments(job, start, stop, every=every)
+    refuse_timeless(job)
+    for moment in found:
         yield moment, retrain(str(path), overrides, moment)

@@ -23,7 +23,7 @@ def check_job(job: Job) -> dict[str, Any]:
     """
     began = time.perf_counter()
     store = open_store(job.store)
-    snapshot = take_snapshot(job.source, store, as_of=datetime.now(UTC))
+    snapshot = take_snapshot(job.source, store, as_of=datetime.now(UTC), remember=False)
     accepted = hold(snapshot, contract_of(job, snapshot, store), store)
     features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
     prepared = time.perf_counter() - began

@@ -17,7 +17,7 @@ from tasks.housekeeping import manifests
 from tasks.ingest import take_snapshot
 from tasks.publish import find_key
 from tasks.rows import open_snapshot
-from tasks.sources import SourceConfig
+from tasks.sources import ChangesConfig, SourceConfig
 from tasks.store import Store, StoreConfig, open_store
 from tasks.validate import (
     broken_table,
@@ -27,6 +27,19 @@ from tasks.validate import (
     open_contract,
     write_contract,
 )
+
+
+def source_at(data: str, query: str | None = None) -> SourceConfig:
+    """Describe data named on the command line; whatever changed in it is no matter there.
+
+    Raises:
+        JobError: it cannot be a source.
+    """
+    try:
+        changes = ChangesConfig(missing="accept", shrunken="accept", schema="accept")
+        return SourceConfig(uri=data, query=query, changes=changes)
+    except ValueError as error:
+        raise JobError.of(f"'{data}' cannot be read: {error}") from error
 
 
 def draft_file(
@@ -41,7 +54,7 @@ def draft_file(
     if output.exists() and not force:
         raise JobError.of(f"{output} is there already", mend="--force writes over it")
     store = open_store(StoreConfig())
-    snapshot = take_snapshot(SourceConfig(uri=data, query=query), store)
+    snapshot = take_snapshot(source_at(data, query), store, remember=False)
     rows = open_snapshot(store, snapshot)
     columns = tuple(rows.schema.names())
     if target and target not in columns:
@@ -70,11 +83,12 @@ def check_data(
         ValidatorError: the check itself broke.
     """
     contract, store = contract_at(contract_path), open_store(StoreConfig())
-    snapshot = take_snapshot(SourceConfig(uri=data, query=query), store)
+    snapshot = take_snapshot(source_at(data, query), store, remember=False)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         judged = judge(snapshot, contract, store, folder)
         if quarantine and judged.bad_rows:
+            quarantine.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(folder / "quarantine.parquet", quarantine)
     total = snapshot.facts["rows"]
     broken = [finding for finding in judged.checked.findings if not finding.kept]
@@ -116,7 +130,7 @@ def diff_job(job: Job) -> dict[str, Any]:
         )
     accepted, before = last_run(store, contract.name)
     kept = contract_of(store, accepted)
-    now = take_snapshot(job.source, store)
+    now = take_snapshot(job.source, store, remember=False)
     fresh = draft_contract(
         open_snapshot(store, now).scan(),
         name=contract.name,

@@ -8,10 +8,10 @@ import polars as pl
 
 from data_contracts.contract import to_yaml
 from data_contracts.draft import draft_contract
+from flows.contracts import source_at
 from tasks.errors import DataError, JobError
 from tasks.ingest import take_snapshot
 from tasks.rows import open_snapshot
-from tasks.sources import SourceConfig
 from tasks.store import StoreConfig, open_store
 
 TARGET_NAMES = ("target", "label", "class", "y", "category", "answer")
@@ -186,7 +186,7 @@ def draft_files(
         JobError: a file is there already.
     """
     store = open_store(StoreConfig())
-    scan = open_snapshot(store, take_snapshot(SourceConfig(uri=data), store)).scan()
+    scan = open_snapshot(store, take_snapshot(source_at(data), store, remember=False)).scan()
     found = guess(scan.head(SAMPLE_ROWS).collect(), target)
     name = name or name_of(data)
     job_path, contract_path = folder / f"{name}.yaml", folder / "contracts" / f"{name}.yaml"

@@ -44,8 +44,8 @@ def retrain(
 
 
 def aware(time_asked: datetime) -> datetime:
-    """Take a time without a zone for UTC."""
-    return time_asked if time_asked.tzinfo else time_asked.replace(tzinfo=UTC)
+    """Give a time in UTC; one without a zone is taken for that."""
+    return time_asked.astimezone(UTC) if time_asked.tzinfo else time_asked.replace(tzinfo=UTC)
 
 
 def retrain_job(job: Job, as_of: datetime) -> Outcome:

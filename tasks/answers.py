@@ -34,7 +34,9 @@ class TestRows(NamedTuple):
 
 def load_test(rows: RowSet, features_dir: Path, featurizer: Featurizer) -> TestRows:
     """Load the test rows and their answers."""
-    table = pl.read_parquet(features_dir / "sequences.parquet").filter(pl.col("split") == TEST)
+    table = pl.read_parquet(features_dir / "sequences.parquet", glob=False).filter(
+        pl.col("split") == TEST
+    )
     time = featurizer.layout.time
     columns = [featurizer.target.column, *([time] if time else [])]
     answers = rows.scan().select(list(dict.fromkeys(columns))).collect()
@@ -89,7 +91,7 @@ def baseline_answers(
     rows: RowSet, features_dir: Path, featurizer: Featurizer, *, season: int
 ) -> dict[str, Answers]:
     """Let the baselines learn from the training sequences and answer the test rows."""
-    table = pl.read_parquet(features_dir / "sequences.parquet")
+    table = pl.read_parquet(features_dir / "sequences.parquet", glob=False)
     answers = rows.scan().select(featurizer.target.column).collect().to_series()
     values = map_steps(features_dir)
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -84,21 +85,33 @@ def find_files(fs: fsspec.AbstractFileSystem, path: str) -> dict[str, dict[str, 
     fs.invalidate_cache()
     if "http" in fs.protocol:
         return {path: fs.info(path)} if fs.exists(path) else {}
-    if any(sign in path for sign in "*?["):
+    if any(sign in path for sign in "*?[") and not fs.exists(path):
         found = fs.glob(path, detail=True)
-        return {name: info for name, info in found.items() if info["type"] == "file"}
+        return {name: info for name, info in found.items() if not fs.isdir(name)}
     if fs.isdir(path):
         return {
             name: info
             for name, info in fs.find(path, detail=True).items()
-            if not Path(name).name.startswith((".", "_")) and kind_of(name)
+            if not is_hidden(name.removeprefix(path)) and kind_of(name)
         }
     return {path: fs.info(path)} if fs.exists(path) else {}
 
 
+def is_hidden(below: str) -> bool:
+    """Tell a file that is not meant as data, by its own name or a folder's on the way to it."""
+    return any(
+        part.startswith((".", "_")) and not PARTITION.fullmatch(part) for part in below.split("/")
+    )
+
+
+def without_query(path: str) -> str:
+    """Take the query off an address of the web; in other names these signs are letters."""
+    return re.sub(r"[?#].*$", "", path) if path.startswith(("http://", "https://")) else path
+
+
 def kind_of(path: str) -> Format | None:
     """Tell a file's format by its endings, or None."""
-    bare = re.sub(r"[?#].*$", "", path).lower()
+    bare = without_query(path).lower()
     inner, dot, last = bare.rpartition(".")
     if f"{dot}{last}" in COMPRESSED:
         found = SUFFIXES.get(Path(inner).suffix)
@@ -119,14 +132,38 @@ def describe(info: Mapping[str, Any], path: str, *, root: str) -> SourceFile:
             mend=f"convert it to one of {', '.join(SUFFIXES)} "
             f"(text may be compressed: {', '.join(COMPRESSED)})",
         )
-    below = path.removeprefix(re.split(r"[*?\[]", root)[0].rstrip("/"))
+    fixed, *wild = re.split(r"[*?\[]", root, maxsplit=1)
+    below = path.removeprefix(fixed.rpartition("/")[0] if wild and path != root else root)
     folders = below.split("/")[:-1]
     pairs = [match.groups() for part in folders if (match := PARTITION.fullmatch(part))]
-    times = (info.get(key) for key in ("ETag", "etag", "md5Hash", "content_md5", "mtime"))
-    stamp = next((str(time) for time in times if time is not None), "")
     partition = {unquote(name): unquote(value) for name, value in pairs}
-    size = int(info.get("size") or 0)
+    size, stamp = state_of(info, path)
     return SourceFile(path=path, size=size, stamp=stamp, format=kind, partition=partition)
+
+
+def state_of(info: Mapping[str, Any], path: str) -> tuple[int, str]:
+    """Give a file's size, and what changes when it is written: times here, a tag elsewhere."""
+    if "ino" in info and "mtime" in info:
+        # Behind a link lies another file; a copy may bring an old time along, but not this one.
+        found = Path(path).stat()
+        return found.st_size, f"{found.st_mtime_ns}:{found.st_ctime_ns}:{found.st_ino}"
+    times = (info.get(key) for key in ("ETag", "etag", "md5Hash", "content_md5", "mtime"))
+    return int(info.get("size") or 0), next((str(t) for t in times if t is not None), "")
+
+
+def refuse_changed(fs: fsspec.AbstractFileSystem, file: SourceFile) -> None:
+    """Refuse a file that was written while it was read.
+
+    Raises:
+        SourceDownError: it was; the next try reads it as it is then.
+    """
+    with reachable(file.path):
+        fs.invalidate_cache()
+        now = state_of(fs.info(file.path), file.path)
+    if now != (file.size, file.stamp):
+        raise SourceDownError.of(
+            f"{file.path} was written while it was read", mend="the run tries again by itself"
+        )
 
 
 def hash_file(fs: fsspec.AbstractFileSystem, path: str) -> str:
@@ -143,7 +180,7 @@ def localize(fs: fsspec.AbstractFileSystem, file: SourceFile, folder: Path) -> P
     if isinstance(fs, LocalFileSystem):
         return Path(file.path)
     name = hashlib.sha256(file.path.encode()).hexdigest()[:16]
-    target = folder / f"{name}{''.join(Path(re.sub(r'[?#].*$', '', file.path)).suffixes[-2:])}"
+    target = folder / f"{name}{''.join(Path(without_query(file.path)).suffixes[-2:])}"
     with reachable(file.path):
         fs.get_file(file.path, str(target))
     return target
@@ -175,7 +212,9 @@ def open_file(path: Path, file: SourceFile) -> pl.LazyFrame:
     Raises:
         SourceError: it is damaged or empty.
     """
-    if path.stat().st_size == 0:
+    with reachable(file.path):
+        size = path.stat().st_size
+    if size == 0:
         raise SourceError.of(f"{file.path}: the file is empty", mend="check what writes it")
     try:
         scan = SCANNERS[file.format](path)
@@ -201,9 +240,17 @@ def partition_types(files: Sequence[SourceFile]) -> dict[str, pl.DataType]:
     for name, found in values.items():
         known = found - {NO_VALUE}
         whole = all(re.fullmatch(r"-?(0|[1-9]\d{0,17})", value) for value in known)
-        day = all(re.fullmatch(r"\d{4}-\d{2}-\d{2}", value) for value in known)
+        day = all(is_day(value) for value in known)
         types[name] = pl.Int64() if whole else pl.Date() if day else pl.String()
     return types
+
+
+def is_day(text: str) -> bool:
+    """Tell a date as ISO 8601 writes it."""
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def blame(paths: list[Path], files: list[SourceFile], error: Exception) -> SourceError | StoreError:

@@ -114,7 +114,7 @@ def newest_keys(listed: Iterable[dict[str, Any]]) -> set[str]:
 def leftovers(store: Store, published: set[str]) -> list[dict[str, Any]]:
     """List folders that were never published and are old, and checkpoints of finished models."""
     found = []
-    for stage in (*STAGES, "checkpoints"):
+    for stage in (*STAGES, "checkpoints", ".staging"):
         for path in store.fs.glob(f"{store.root}/{stage}/*"):
             key = path.rpartition("/")[2]
             sizes = store.fs.find(path, detail=True)

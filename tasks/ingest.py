@@ -3,17 +3,17 @@
 import json
 import time
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import fsspec
 import polars as pl
-import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from prefect import task
 
 from tasks.artifacts import Artifact, Facts, Snapshot
+from tasks.as_of import kept_rows, last_kept, time_column
 from tasks.changes import (
     absent_files,
     difference,
@@ -29,7 +29,7 @@ from tasks.linked import fingerprint_linked
 from tasks.parts import pack, part_of_files
 from tasks.publish import Recipe, local_dir, produce
 from tasks.readings import table_parts
-from tasks.rows import Cut, RowSet, bound, common_schema
+from tasks.rows import RESERVED, Cut, RowSet, common_schema, instant
 from tasks.sources import SourceConfig
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
@@ -55,7 +55,14 @@ def fingerprint(
     return hash_file(fs, file.path)
 
 
-def file_parts(source: SourceConfig, store: Store, trail: Trail) -> list[Artifact]:
+class Taken(NamedTuple):
+    """A part, and where its rows are from: each file, and how many rows it gave."""
+
+    part: Artifact
+    origins: list[list[Any]]
+
+
+def file_parts(source: SourceConfig, store: Store, trail: Trail) -> list[Taken]:
     """Return the parts that hold the files' rows, and note the files in the trail.
 
     Raises:
@@ -65,6 +72,8 @@ def file_parts(source: SourceConfig, store: Store, trail: Trail) -> list[Artifac
     prints = {file.path: fingerprint(fs, file, trail.files.get(file.path)) for file in files}
     types = partition_types(files)
     linked = fingerprint_linked(store, fs, files, columns=source.files)
+    # Paths that rows name start in the folder of their own file.
+    groups = [[file] for file in files] if source.files else list(pack(files))
     parts = [
         part_of_files(
             store,
@@ -74,47 +83,47 @@ def file_parts(source: SourceConfig, store: Store, trail: Trail) -> list[Artifac
             types=types,
             embed=source.files,
         )
-        for group in pack(files)
+        for group in groups
+    ]
+    taken = [
+        Taken(
+            part,
+            [
+                [file.path, rows]
+                for file, (_, rows) in zip(group, part.facts["origins"], strict=True)
+            ],
+        )
+        for part, group in zip(parts, groups, strict=True)
     ]
     trail.files = {f.path: [f.size, settled(fs, f), prints[f.path]] for f in files}
-    return parts
+    return taken
+
+
+def read_parts(
+    source: SourceConfig, store: Store, trail: Trail, *, as_of: datetime | None
+) -> list[Taken]:
+    """Return the parts of a source of any kind.
+
+    Raises:
+        SourceError: it cannot be read, or there is nothing.
+    """
+    if not source.is_table:
+        return file_parts(source, store, trail)
+    parts = table_parts(source, store, trail, as_of=as_of)
+    if not parts:
+        late = f" up to {as_of:%Y-%m-%d %H:%M}" if as_of and source.order else ""
+        raise SourceError.of(
+            f"{source.uri}: the table has no rows{late}", mend="check what fills it"
+        )
+    return [Taken(part, part.facts["origins"]) for part in parts]
 
 
 def settled(fs: fsspec.AbstractFileSystem, file: SourceFile) -> str:
     """Give the file's stamp, or none while another write could still leave it the same."""
-    if isinstance(fs, LocalFileSystem) and time.time() - float(file.stamp) < SETTLED_SECONDS:
-        return ""
-    return file.stamp
-
-
-def cut_of(source: SourceConfig, rows: RowSet, as_of: datetime | None) -> Cut | None:
-    """Give the time at which to cut the rows, or None where no row is later than that."""
-    column = source.order
-    if as_of is None or column is None or column not in rows.schema:
-        return None
-    dtype = rows.schema[column]
-    if not isinstance(dtype, pl.Date | pl.Datetime):
-        return None
-    latest = [latest_in(path, column) for path in rows.paths]
-    known = [value for value in latest if value is not None]
-    if not known or max(known) <= bound(as_of, dtype):
-        return None
-    return Cut(column, as_of)
-
-
-def latest_in(path: Path, column: str) -> date | datetime | None:
-    """Give the largest value of a part's column, by the file's own statistics where it has them."""
-    with pq.ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        if column not in names or not file.metadata.num_rows:
-            return None
-        place = file.metadata.schema.names.index(column)
-        groups = range(file.metadata.num_row_groups)
-        found = [file.metadata.row_group(group).column(place).statistics for group in groups]
-        if all(each is not None and each.has_min_max for each in found):
-            return cast("date | datetime", max(each.max for each in found))
-    top = pl.scan_parquet(path).select(pl.col(column).max()).collect(engine="streaming").item()
-    return top if isinstance(top, date) else None
+    if not isinstance(fs, LocalFileSystem):
+        return file.stamp
+    written = max(int(time) for time in file.stamp.split(":")[:2]) / 1e9
+    return file.stamp if time.time() - written > SETTLED_SECONDS else ""
 
 
 def open_parts(store: Store, parts: Sequence[Artifact]) -> RowSet:
@@ -126,7 +135,8 @@ def open_parts(store: Store, parts: Sequence[Artifact]) -> RowSet:
     paths = tuple(local_dir(store, part) / "rows.parquet" for part in parts)
     schemas = [pl.read_parquet_schema(path) for path in paths]
     try:
-        return RowSet(paths, common_schema(schemas))
+        rows = RowSet(paths, common_schema(schemas))
+        rows.scan().head(0).collect()
     except pl.exceptions.PolarsError as error:
         first, *others = [variety for part in parts for variety in part.facts["schemas"]]
         unlike = next(other for other in others if other["schema"] != first["schema"])
@@ -135,32 +145,56 @@ def open_parts(store: Store, parts: Sequence[Artifact]) -> RowSet:
             found=difference(first["schema"], unlike["schema"]),
             mend="bring the files to the same types, or narrow source.uri",
         ) from error
+    if taken := [name for name in rows.schema if name in RESERVED or name.startswith("__rule_")]:
+        raise SourceError.of(
+            f"columns have names that are used here: {', '.join(taken)}",
+            mend="rename or drop them (rows from a quarantine carry some of them)",
+        )
+    return rows
 
 
-def assemble(
-    store: Store, source: SourceConfig, parts: Sequence[Artifact], as_of: datetime | None
-) -> Snapshot:
-    """Return the snapshot that these parts make, up to the time asked for.
+class View(NamedTuple):
+    """The parts of which a run sees rows, the time up to which, and how many rows that are."""
+
+    taken: list[Taken]
+    cut: Cut | None
+    rows: int
+
+
+def view_of(store: Store, source: SourceConfig, taken: list[Taken], as_of: datetime | None) -> View:
+    """Leave out what is later than the time asked for: whole parts, and rows of others.
 
     Raises:
         SourceError: no rows are left.
     """
-    rows = open_parts(store, parts)
-    cut = cut_of(source, rows, as_of)
-    total = sum(part.facts["rows"] for part in parts)
-    kept = total
-    if cut is not None:
-        rows = RowSet(rows.paths, rows.schema, cut)
-        kept = int(rows.scan().select(pl.len()).collect(engine="streaming").item())
-    if kept == 0:
+    rows = open_parts(store, [each.part for each in taken])
+    totals = [int(each.part.facts["rows"]) for each in taken]
+    column = time_column(source, rows.schema) if as_of else None
+    cut = Cut(column, as_of) if as_of and column else None
+    counts = kept_rows(rows, cut, totals) if cut else totals
+    if not sum(counts):
         raise SourceError.of(
             f"{source.uri}: the source has columns but no rows"
             + (f" up to {cut.until:%Y-%m-%d %H:%M}" if cut else ""),
             found=f"Columns: {', '.join(rows.schema.names())}",
-            mend="run it as of a later time" if total else "check the export that writes it",
+            mend="run it as of a later time" if sum(totals) else "check the export that writes it",
         )
+    if later := sum(totals) - sum(counts):
+        logger().info("%s rows later than %s are left out", later, as_of)
+    empty = cut is None
+    left = [each for each, kept in zip(taken, counts, strict=True) if kept or empty]
+    parts = open_parts(store, [each.part for each in left])
+    whole = all(kept in {0, total} for kept, total in zip(counts, totals, strict=True))
+    if cut is None or whole:
+        return View(left, None, sum(counts))
+    return View(left, last_kept(RowSet(parts.paths, parts.schema, cut), cut), sum(counts))
+
+
+def assemble(store: Store, view: View) -> Snapshot:
+    """Return the snapshot that these parts make."""
+    parts = [each.part for each in view.taken]
+    cut, keys = view.cut, [part.key for part in parts]
     until = {"column": cut.column, "until": cut.until.isoformat()} if cut else None
-    keys = [part.key for part in parts]
     recipe = Recipe(
         stage="ingest",
         version=VERSION,
@@ -172,39 +206,40 @@ def assemble(
         contents = [part.content_hash for part in parts]
         text = json.dumps({"parts": contents, "cut": until}, indent=1)
         (folder / "snapshot.json").write_text(text, encoding="utf-8")
+        schema = open_parts(store, parts).schema
         return {
-            "rows": kept,
-            "files": sum(len(part.facts["origins"]) for part in parts),
-            "schema": {name: str(dtype) for name, dtype in rows.schema.items()},
+            "rows": view.rows,
+            "files": sum(len(each.origins) for each in view.taken),
+            "schema": {name: str(dtype) for name, dtype in schema.items()},
             "parts": keys,
             "cut": until,
-            "later": total - kept,
+            "origins": [each.origins for each in view.taken],
         }
 
     return Snapshot(produce(store, recipe, build))
 
 
-def take_snapshot(source: SourceConfig, store: Store, *, as_of: datetime | None = None) -> Snapshot:
+def take_snapshot(
+    source: SourceConfig, store: Store, *, as_of: datetime | None = None, remember: bool = True
+) -> Snapshot:
     """Return the snapshot of the source, of which only what the store lacks is read.
 
     Args:
         source: what to read.
         store: where snapshots and their parts are kept.
         as_of: leave out rows later than this; None takes all that is there.
+        remember: compare the next snapshot of the source with this one.
 
     Raises:
         SourceError: the source is missing, empty or damaged, or has changed in a way that its
             owner wants to stop at.
     """
+    as_of = instant(as_of) if as_of else None
     trail = read_trail(store, source)
     before, files_before = trail.before(as_of), dict(trail.files)
-    if source.is_table:
-        parts = table_parts(source, store, trail, as_of=as_of)
-    else:
-        parts = file_parts(source, store, trail)
-    if not parts:
-        raise SourceError.of(f"{source.uri}: the table has no rows", mend="check what fills it")
-    snapshot = assemble(store, source, parts, as_of)
+    taken = read_parts(source, store, trail, as_of=as_of)
+    parts = [each.part for each in taken]
+    snapshot = assemble(store, view_of(store, source, taken, as_of))
     facts, wanted = snapshot.facts, source.changes
     changes = [
         *missing_files(files_before, list(trail.files), wanted.missing),
@@ -215,14 +250,13 @@ def take_snapshot(source: SourceConfig, store: Store, *, as_of: datetime | None 
     ]
     for told in settle_changes(changes):
         logger().warning("%s", told)
-    if facts["later"]:
-        logger().info("%s rows later than %s are left out", facts["later"], facts["cut"]["until"])
-    remember(trail, snapshot, as_of)
-    write_trail(store, source, trail)
+    if remember:
+        note(trail, snapshot, as_of)
+        write_trail(store, source, trail)
     return snapshot
 
 
-def remember(trail: Trail, snapshot: Snapshot, as_of: datetime | None) -> None:
+def note(trail: Trail, snapshot: Snapshot, as_of: datetime | None) -> None:
     """Note a snapshot in the trail, in place of one as of the same time."""
     time_asked = (as_of or datetime.now(UTC)).isoformat()
     seen = Seen(

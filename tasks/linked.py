@@ -51,7 +51,7 @@ def stamp_of(fs: fsspec.AbstractFileSystem, root: PurePosixPath, path: str) -> s
     """Give what changes when a file is written: its size, and its time or tag."""
     try:
         info = fs.info(full_path(root, path))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return "absent"
     times = (info.get(key) for key in ("ETag", "etag", "mtime", "LastModified"))
     return f"{info.get('size')}:{next((str(time) for time in times if time is not None), '')}"
@@ -65,5 +65,5 @@ def read_linked(
         return None
     try:
         return bytes(fs.cat_file(full_path(root, path)))
-    except (FileNotFoundError, IsADirectoryError):
+    except (FileNotFoundError, IsADirectoryError, ValueError):
         return None

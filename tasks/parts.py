@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from tasks.artifacts import Artifact, Facts
 from tasks.errors import SourceError
-from tasks.files import SourceFile, blame, localize, open_file
+from tasks.files import SourceFile, blame, localize, open_file, refuse_changed
 from tasks.groups import copy_parquet, write_groups
 from tasks.linked import read_linked
 from tasks.publish import Recipe, digest_of, produce
@@ -113,6 +113,8 @@ def copy_files(
             counts = [int(s.select(pl.len()).collect(engine="streaming").item()) for s in scans]
         except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
             raise blame(paths, files, error) from error
+        for file in files:
+            refuse_changed(fs, file)
     return part_facts(target) | {
         "origins": [[file.path, count] for file, count in zip(files, counts, strict=True)],
         "schemas": varieties(schemas, files),
@@ -131,10 +133,12 @@ def write_rows(rows: pl.LazyFrame, target: Path, *, alone: Path | None) -> None:
 
 def typed(scan: pl.LazyFrame, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
     """Give the columns of a partition their type."""
+    texts = [name for name in types if scan.collect_schema().get(name) == pl.String]
     return scan.with_columns(
-        pl.col(name).cast(dtype)
-        for name, dtype in types.items()
-        if scan.collect_schema().get(name) == pl.String
+        pl.col(name).str.to_date("%Y-%m-%d")
+        if types[name] == pl.Date
+        else pl.col(name).cast(types[name])
+        for name in texts
     )
 
 

@@ -80,7 +80,15 @@ def find_key(store: Store, stage: str, key: str) -> Artifact | None:
 def read_manifest(store: Store, stage: str, key: str) -> dict[str, Any] | None:
     """Read an artifact's manifest, or None when there is no such artifact."""
     data = read_bytes(store, f"{stage}/{key}/{MANIFEST}")
-    return None if data is None else json.loads(data)
+    if data is None:
+        return None
+    try:
+        return dict(json.loads(data))
+    except ValueError as error:
+        raise StoreError.of(
+            f"{store.root}/{stage}/{key}/{MANIFEST} is damaged: {error}",
+            mend="delete that folder and run the job again; what is missing is made anew",
+        ) from error
 
 
 def produce(store: Store, recipe: Recipe, build: Callable[[Path], Facts]) -> Artifact:

@@ -1,5 +1,6 @@
 """The rows that are set aside: whole, with their reasons and their place in the source."""
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from data_contracts.duplicates import ROW
 from data_contracts.quarantine import REASONS, bad_rows
 from data_contracts.suite import Checked
 from tasks.artifacts import Facts, Snapshot
-from tasks.publish import Recipe, find_key, local_dir, produce
+from tasks.publish import Recipe, local_dir, produce
 from tasks.rows import ORIGIN_PART, ORIGIN_ROW, RowSet, open_snapshot
 from tasks.store import Store
 
@@ -36,10 +37,16 @@ def set_aside(
     """
     if not checked.broken:
         return 0
-    rows, origins = open_snapshot(store, snapshot), origins_of(store, snapshot)
+    rows, origins = open_snapshot(store, snapshot), origins_of(snapshot)
     bad = bad_rows(rows.scan(), checked.broken, limit=limit)
     with_origin(rows, bad, origins).write_parquet(folder / "quarantine.parquet")
     return len(bad)
+
+
+def digest_rows(folder: Path) -> str:
+    """Hash which rows are set aside; the reasons are no part of it."""
+    numbers = pl.read_parquet(folder / "quarantine.parquet", columns=[ROW], glob=False).to_series()
+    return hashlib.sha256(numbers.to_numpy().tobytes()).hexdigest()
 
 
 def keep_for_inspection(store: Store, snapshot: Snapshot, contract: Contract, folder: Path) -> Path:
@@ -86,7 +93,6 @@ def place_in(origins: Sequence[Origin], number: int) -> tuple[str, int]:
     return path, number
 
 
-def origins_of(store: Store, snapshot: Snapshot) -> list[list[Origin]]:
+def origins_of(snapshot: Snapshot) -> list[list[Origin]]:
     """Tell for each part of a snapshot which files its rows are from."""
-    parts = [find_key(store, "part", key) for key in snapshot.facts["parts"]]
-    return [[(p, int(n)) for p, n in part.facts["origins"]] if part else [] for part in parts]
+    return [[(path, int(rows)) for path, rows in part] for part in snapshot.facts["origins"]]

@@ -32,18 +32,36 @@ def table_parts(
     """
     version = table_version(source.table())
     table = source.table(version)
-    known = kept_readings(store, trail)
-    if version is not None and version == trail.version and known:
+    known = kept_readings(store, trail, table)
+    whole = len(known) == len(trail.readings)
+    if version is not None and version == trail.version and known and whole:
         return parts_of(store, known, as_of)
-    order = source.order
+    order, trail.version = source.order, None
     if order is None:
         part = read_part(store, table, None)
         trail.readings = [Reading(until=encode(""), rows=part.facts["rows"], key=part.key)]
-    else:
-        refuse_missing(table, order)
-        trail.readings = read_new(table, store, known, order=order, as_of=as_of)
-    trail.version = version
+        trail.version = version
+        return parts_of(store, trail.readings, None)
+    refuse_missing(table, order)
+    top = newest(table, order)
+    limit = lowered(top, table_schema(table)[order], as_of)
+    tell_without(table, order, top)
+    trail.readings = read_new(table, store, known, order=order, limit=limit)
+    if limit == top:
+        trail.version = version
     return parts_of(store, trail.readings, as_of)
+
+
+def tell_without(table: Table, order: str, top: Any) -> None:  # noqa: ANN401 - its type
+    """Warn of rows without a watermark: nobody can tell when they came, so they are not read."""
+    if top is None:
+        return
+    without = count_rows(table, None) - count_rows(table, Span(column=order, until=top))
+    if without:
+        logger().warning(
+            "%s row(s) of %s have no '%s' and are left out; give them one, or set source.watermark",
+            without, table.query or table.uri, order,
+        )  # fmt: skip
 
 
 def refuse_missing(table: Table, order: str) -> None:
@@ -61,10 +79,12 @@ def refuse_missing(table: Table, order: str) -> None:
         )
 
 
-def kept_readings(store: Store, trail: Trail) -> list[Reading]:
-    """Give the readings up to the first whose part is gone from the store."""
-    kept = []
-    for reading in trail.readings:
+def kept_readings(store: Store, trail: Trail, table: Table) -> list[Reading]:
+    """Give the readings up to the first whose part is gone, or has other columns than the table."""
+    columns = {name: str(dtype) for name, dtype in table_schema(table).items()}
+    same, trail.columns = trail.columns == columns, columns
+    kept: list[Reading] = []
+    for reading in trail.readings if same else []:
         if find_key(store, "part", reading.key) is None:
             break
         kept.append(reading)
@@ -93,13 +113,17 @@ def begins_after(previous: Reading, as_of: datetime) -> bool:
 
 
 def read_new(
-    table: Table, store: Store, known: list[Reading], *, order: str, as_of: datetime | None
+    table: Table,
+    store: Store,
+    known: list[Reading],
+    *,
+    order: str,
+    limit: Any,  # noqa: ANN401 - of the column's own type
 ) -> list[Reading]:
     """Read the rows above the last watermark, and anew what no longer has the rows it had."""
-    limit = highest(table, order, as_of)
-    if limit is None:
-        return known
     readings = still_true(table, known, order)
+    if limit is None:
+        return readings
     after = decode(readings[-1].until) if readings else None
     if after is not None and after >= limit:
         return readings
@@ -110,12 +134,10 @@ def read_new(
     return [*readings, Reading(until=encode(limit), rows=part.facts["rows"], key=part.key)]
 
 
-def highest(table: Table, order: str, as_of: datetime | None) -> Any:  # noqa: ANN401 - its type
+def lowered(top: Any, dtype: pl.DataType, as_of: datetime | None) -> Any:  # noqa: ANN401
     """Give the watermark up to which is read: the newest, and not above the time asked for."""
-    top = newest(table, order)
     if as_of is None or not isinstance(top, date):
         return top
-    dtype = table_schema(table)[order]
     return min(top, bound(as_of, dtype))
 
 

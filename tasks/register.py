@@ -53,7 +53,7 @@ def run_record(
     origin: Origin, store: Store, *, params: Mapping[str, str], job_text: str, job_name: str
 ) -> RunRecord:
     """Collect what the run tells."""
-    facts = origin.report.facts
+    facts, snapshot = origin.report.facts, origin.snapshot.facts
     report_dir = local_dir(store, origin.report)
     report = json.loads((report_dir / "report.json").read_text(encoding="utf-8"))
     metrics = {f"test_{name}": value for name, value in facts["metrics"].items()}
@@ -71,7 +71,8 @@ def run_record(
         tags=origin.tags(job_text),
         dataset_name=job_name,
         dataset_hash=origin.snapshot.content_hash,
-        dataset_facts=json.dumps(origin.snapshot.facts),
+        # Which file each row came from would be long, and is told where rows are in quarantine.
+        dataset_facts=json.dumps({k: v for k, v in snapshot.items() if k != "origins"}),
         files=tuple(sorted(path for path in report_dir.iterdir() if path.is_file()))
         + findings_files(origin, store),
     )

@@ -7,7 +7,7 @@ wider, rows later than the snapshot's time are left out, and so are the rows in 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,13 @@ ORIGIN_PART, ORIGIN_ROW = "__part__", "__part_row__"
 """Columns that say from which part a row is, and its number there."""
 
 
+RESERVED = {
+    "__row__", "__judged__", "__broken__", "__source__", "__source_row__", "__reasons__",
+    ORIGIN_PART, ORIGIN_ROW,
+}  # fmt: skip
+"""Names that a source's columns must not have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
     """The time up to which rows count."""
@@ -41,15 +48,23 @@ class Cut:
     def keeps(self, dtype: pl.DataType) -> pl.Expr:
         """Tell the rows up to then; a row without a time is the contract's matter."""
         time = pl.col(self.column)
-        return time.is_null() | (time <= pl.lit(bound(self.until, dtype)))
+        return time.is_null() | (time <= pl.lit(bound(self.until, dtype)).cast(dtype))
 
 
 def bound(until: datetime, dtype: pl.DataType) -> date | datetime:
     """Write a time in the words of the column: a day, a naive time in UTC, or an aware one."""
+    until = until.astimezone(UTC)
     if isinstance(dtype, pl.Date):
         return until.date()
     aware = isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
     return until if aware else until.replace(tzinfo=None)
+
+
+def instant(value: date | datetime) -> datetime:
+    """Take a day for its first moment, and a time without a zone for UTC."""
+    if not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +80,10 @@ class RowSet:
     def scan(self, *, origin: bool = False) -> pl.LazyFrame:
         """Scan the rows; with their origin where it is asked for."""
         if self.plain and not origin:
-            return pl.scan_parquet(list(self.paths))
+            return pl.scan_parquet(list(self.paths), glob=False)
         parts = [
             self.fitted(
-                pl.scan_parquet(path, row_index_name=ORIGIN_ROW if origin else None),
+                pl.scan_parquet(path, row_index_name=ORIGIN_ROW if origin else None, glob=False),
                 *(origin_columns(place) if origin else ()),
             )
             for place, path in enumerate(self.paths)
@@ -179,5 +194,7 @@ def open_rows(store: Store, accepted: Accepted) -> RowSet:
     rows = open_snapshot(store, Snapshot(snapshot))
     if not accepted.facts["quarantined"]:
         return rows
-    aside = pl.read_parquet(local_dir(store, accepted) / "quarantine.parquet", columns=["__row__"])
+    aside = pl.read_parquet(
+        local_dir(store, accepted) / "quarantine.parquet", columns=["__row__"], glob=False
+    )
     return RowSet(rows.paths, rows.schema, rows.cut, aside["__row__"].to_numpy())

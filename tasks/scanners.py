@@ -22,14 +22,16 @@ GUESS_ROWS = 10_000
 WIDER: dict[pl.DataType, pl.DataType] = {pl.Int64(): pl.Float64()}
 """The type that a column gets when a value does not fit; any other becomes text."""
 
-MISFIT = re.compile(r"could not parse `.*` as dtype `.*` at column '(.*)' \(column number")
+MISFIT = re.compile(
+    r"could not parse `.*` as dtype `.*` at column '(.*)' \(column number", re.DOTALL
+)
 
-ISO = r"^\d{4}[-/]\d{2}[-/]\d{2}|^\d{2}:\d{2}"
-"""What a date or time in a text file begins with. Others, such as 01/02/2024, could be two days."""
+ISO = r"^\d{4}[-/]\d{2}[-/]\d{2}"
+"""What a date in a text file begins with. Others, such as 01/02/2024, could be two days."""
 
 
 def scan_text(path: Place, *, separator: str) -> pl.LazyFrame:
-    """Scan a CSV file; a column is of dates or times if all of its texts can be read so.
+    """Scan a CSV file; a column is of dates if all of its texts can be read so.
 
     Types are guessed from the first rows and tried on all: where a later value does not fit, its
     column gets the next wider type, at last text. To guess from all rows at once would hold them
@@ -37,56 +39,74 @@ def scan_text(path: Place, *, separator: str) -> pl.LazyFrame:
     """
     schema = dict(first_schema(path, separator, dates=False))
     dated = first_schema(path, separator, dates=True)
-    head = pl.scan_csv(path, separator=separator, infer_schema=False, n_rows=SAMPLE_ROWS)
+    head = pl.scan_csv(
+        path, separator=separator, infer_schema=False, n_rows=SAMPLE_ROWS, glob=False
+    )
     for name, dtype in dated.items():
-        if dtype.is_temporal() and schema[name] == pl.String and looks_dated(head, name):
+        day = isinstance(dtype, pl.Date | pl.Datetime) and schema[name] == pl.String
+        if day and looks_dated(head, name):
             schema[name] = dtype
-    while misfit := first_misfit(path, separator, schema):
-        schema[misfit] = WIDER.get(schema[misfit], pl.String())
-    return pl.scan_csv(path, separator=separator, schema=schema)
+        elif schema[name] == pl.Int128:
+            # More digits than a whole number has room for: kept as they are written.
+            schema[name] = pl.String()
+    while isinstance(found := try_types(path, separator, schema), str):
+        schema[found] = WIDER.get(schema[found], pl.String())
+    scan = pl.scan_csv(path, separator=separator, schema=schema, glob=False)
+    # Of a column without a value nobody knows the type; another file may tell it.
+    return scan.with_columns(pl.col(name).cast(pl.Null) for name in schema if not found[name])
 
 
 def first_schema(path: Place, separator: str, *, dates: bool) -> pl.Schema:
     """Guess types from the first rows."""
     rows = SAMPLE_ROWS if dates else GUESS_ROWS
     return pl.scan_csv(
-        path, separator=separator, infer_schema_length=rows, n_rows=rows, try_parse_dates=dates
+        path,
+        separator=separator,
+        infer_schema_length=rows,
+        n_rows=rows,
+        try_parse_dates=dates,
+        glob=False,
     ).collect_schema()
 
 
-def first_misfit(path: Place, separator: str, schema: dict[str, pl.DataType]) -> str | None:
-    """Read the whole file in these types, and name the column of the first value that is of none.
+def try_types(path: Place, separator: str, schema: dict[str, pl.DataType]) -> str | dict[str, int]:
+    """Read the whole file in these types.
+
+    Returns:
+        How many values each column has; or the column of the first value that does not fit.
 
     Raises:
         ComputeError: the file is damaged.
     """
-    scan = pl.scan_csv(path, separator=separator, schema=schema)
+    scan = pl.scan_csv(path, separator=separator, schema=schema, glob=False)
     try:
-        scan.select(pl.all().count()).collect(engine="streaming")
+        return scan.select(pl.all().count()).collect(engine="streaming").row(0, named=True)
     except pl.exceptions.ComputeError as error:
         found = MISFIT.search(str(error))
         if found and schema.get(found[1], pl.String()) != pl.String:
             return found[1]
         raise
-    return None
 
 
 def looks_dated(head: pl.LazyFrame, name: str) -> bool:
-    """Tell whether all of a column's first texts begin as ISO 8601 writes dates and times."""
+    """Tell whether all of a column's first texts begin as ISO 8601 writes dates."""
     texts = head.select(pl.col(name).drop_nulls().str.contains(ISO).all())
     return bool(texts.collect().item())
 
 
 def scan_lines(path: Place) -> pl.LazyFrame:
     """Scan JSON Lines."""
-    schema = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
-    return pl.scan_ndjson(path, schema=schema)
+    literal = Path(re.sub(r"([*?\[])", r"[\1]", str(path))) if isinstance(path, Path) else path
+    found = pl.scan_ndjson(literal, infer_schema_length=None).collect_schema()
+    # More digits than a whole number has room for: kept as they are written.
+    schema = {name: pl.String() if t == pl.Int128 else t for name, t in found.items()}
+    return pl.scan_ndjson(literal, schema=schema)
 
 
 SCANNERS: dict[Format, Callable[[Place], pl.LazyFrame]] = {
-    "parquet": lambda path: pl.scan_parquet(path, hive_partitioning=False),
+    "parquet": lambda path: pl.scan_parquet(path, hive_partitioning=False, glob=False),
     "csv": partial(scan_text, separator=","),
     "tsv": partial(scan_text, separator="\t"),
     "jsonl": scan_lines,
-    "arrow": lambda path: pl.scan_ipc(path, hive_partitioning=False),
+    "arrow": lambda path: pl.scan_ipc(path, hive_partitioning=False, glob=False),
 }

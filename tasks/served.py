@@ -37,7 +37,7 @@ REQUIREMENTS = (
 def golden_frame(bundle: Bundle, rows: RowSet, features_dir: Path) -> pl.DataFrame:
     """Take raw rows that the model can answer: single rows, or the end of one series."""
     layout = bundle.featurizer.layout
-    sequences = pl.read_parquet(features_dir / "sequences.parquet")
+    sequences = pl.read_parquet(features_dir / "sequences.parquet", glob=False)
     chosen = sequences.filter(pl.col("split") == TEST)["row"].head(GOLDEN_ROWS)
     frame = rows.scan().select(layout.raw_columns)
     if layout.window is None:
@@ -116,8 +116,10 @@ def check_golden(name: str, version: str) -> None:
     with tracking.answers_named():
         folder = Path(download_artifacts(artifact_uri=uri))
         served = mlflow.pyfunc.load_model(str(folder))
-    answers = served.predict(pl.read_parquet(folder / "golden_inputs.parquet").to_pandas())
-    stored = pl.read_parquet(folder / "golden_answers.parquet")
+    answers = served.predict(
+        pl.read_parquet(folder / "golden_inputs.parquet", glob=False).to_pandas()
+    )
+    stored = pl.read_parquet(folder / "golden_answers.parquet", glob=False)
     if not same_answers(pl.from_pandas(answers), stored):
         raise RegistryError.of(
             f"{name} version {version} does not answer as it did before it was registered",

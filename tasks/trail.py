@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from tasks.publish import canonical
@@ -59,7 +60,9 @@ class Trail:
     readings: list[Reading] = field(default_factory=list)
     """What was read of a table, oldest first."""
     version: str | None = None
-    """The table's version when it was last read, where it has one."""
+    """The table's version when it was last read to its end, where it has one."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """The table's columns and types when it was last read."""
     snapshots: list[Seen] = field(default_factory=list)
     """Oldest first."""
 
@@ -70,9 +73,23 @@ class Trail:
         return earlier[-1] if earlier else None
 
 
+def absolute(uri: str) -> list[str | int]:
+    """Tell one place from another that is written the same way in another folder.
+
+    A database's file also by its number on the disk: another file in its place is another source.
+    """
+    scheme, mark, path = uri.partition(":///")
+    local = path if mark and scheme == "sqlite" else uri
+    if "://" in local:
+        return [uri]
+    place = Path(local).absolute()
+    number = place.stat().st_ino if mark and place.is_file() else 0
+    return [str(place), number]
+
+
 def place_of(source: SourceConfig) -> str:
     """Name the file of a source's trail."""
-    identity = [source.uri, source.query, source.order, source.files]
+    identity = [*absolute(source.uri), source.query, source.order, source.files]
     return f"trails/{hashlib.sha256(canonical(identity).encode()).hexdigest()[:32]}.json"
 
 
@@ -87,6 +104,7 @@ def read_trail(store: Store, source: SourceConfig) -> Trail:
             files=raw["files"],
             readings=[Reading(**entry) for entry in raw["readings"]],
             version=raw["version"],
+            columns=dict(raw["columns"]),
             snapshots=[Seen(**entry) for entry in raw["snapshots"]],
         )
     except (ValueError, KeyError, TypeError) as error:

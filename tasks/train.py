@@ -51,7 +51,7 @@ def pick_device(config: TrainingConfig) -> torch.device:
 
 def load_split(folder: Path, split: int, device: torch.device) -> SequenceSet:
     """Load one split's sequences; those with a class that training never showed are left out."""
-    table = pl.read_parquet(folder / "sequences.parquet").filter(
+    table = pl.read_parquet(folder / "sequences.parquet", glob=False).filter(
         (pl.col("split") == split) & (pl.col("target").is_finite())
     )
     if load_featurizer(folder).target.classes:

@@ -22,13 +22,16 @@ from data_contracts.gx import ValidatorBrokenError
 from data_contracts.suite import Checked, Finding, check
 from tasks.artifacts import Accepted, Facts, Snapshot
 from tasks.errors import ContractError, JobError, StoreError, ValidatorError
-from tasks.publish import Recipe, digest_of, local_dir, produce, read_manifest
-from tasks.quarantine import SHOWN_ROWS, keep_for_inspection, set_aside
+from tasks.publish import Recipe, local_dir, produce, read_manifest
+from tasks.quarantine import SHOWN_ROWS, digest_rows, keep_for_inspection, set_aside
 from tasks.rows import open_snapshot
 from tasks.stage import HOUR, STAGE, logger, show
 from tasks.store import Store, StoreConfig, open_store
 
 VERSION = 2
+
+ROUNDING = 1e-6
+"""Of rows; 29 % of 100 rows are 29, not 28.999."""
 
 MEND = "mend the source, or change the contract if the promise is out of date"
 
@@ -178,7 +181,7 @@ def judge(snapshot: Snapshot, contract: Contract, store: Store, folder: Path) ->
     checked = check_rows(rows.scan(), contract)
     if checked.stops:
         return Judged(checked, 0, "the data breaks")
-    allowed = int(contract.quarantine_max * total)
+    allowed = int(contract.quarantine_max * total + ROUNDING)
     least = max((each.count for each in checked.broken), default=0)
     limit = SHOWN_ROWS if least > allowed else None
     written = set_aside(store, snapshot, checked, folder, limit=limit)
@@ -201,7 +204,7 @@ def accepted_facts(snapshot: Snapshot, judged: Judged, folder: Path) -> dict[str
     """Tell what was kept and broken, and which rows are left."""
     checked, quarantined = judged.checked, judged.bad_rows
     broken = [finding for finding in checked.findings if not finding.kept]
-    aside = digest_of(folder / "quarantine.parquet") if quarantined else ""
+    aside = digest_rows(folder) if quarantined else ""
     by_pandas = sorted({f.rule for f in checked.findings if f.engine == "pandas"})
     return {
         "rows": snapshot.facts["rows"] - quarantined,

@@ -178,6 +178,7 @@ def test_bad_rows_are_those_that_plain_python_finds(drawn, monkeypatch) -> None:
     )
     if checked.broken:
         found = bad_rows(scan, checked.broken)
-        assert dict(zip(found[ROW], found[REASONS].to_list(), strict=True)) == expected
+        told = [sorted(r.partition("(")[0] for r in reasons) for reasons in found[REASONS]]
+        assert dict(zip(found[ROW], told, strict=True)) == expected
     else:
         assert expected == {}

@@ -3,6 +3,7 @@
 import datetime as dt
 import http.server
 import logging
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 import tasks.parts
 import tasks.readings
 from tasks.artifacts import Snapshot
-from tasks.errors import SourceError
+from tasks.errors import SourceDownError, SourceError
 from tasks.ingest import take_snapshot
 from tasks.rows import open_snapshot
 from tasks.sources import ChangesConfig, SourceConfig
@@ -110,8 +111,7 @@ def test_a_time_cuts_the_data_so_that_a_late_run_sees_what_an_early_one_saw(
     late = take_snapshot(source, local_store, as_of=noon(5))
 
     assert rows_of(early, local_store).equals(days(1, 5).with_columns(typed))
-    assert rows_of(late, local_store).equals(rows_of(early, local_store))
-    assert late.facts["later"] == 4
+    assert (late.key, late.recomputed) == (early.key, False)
 
 
 def test_a_cut_that_cuts_nothing_is_no_change(tmp_path: Path, local_store: Store) -> None:
@@ -460,3 +460,281 @@ def test_a_column_that_holds_no_paths_is_told(tmp_path: Path, local_store: Store
 def test_a_source_that_cannot_be_is_refused_at_once(settings_of: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SourceConfig(**settings_of)
+
+
+def test_a_row_in_the_future_changes_nothing_from_one_run_to_the_next(
+    tmp_path: Path, local_store: Store
+) -> None:
+    pl.concat([days(1, 3), days(30, 30)]).write_parquet(tmp_path / "a.parquet")
+    source = SourceConfig(uri=str(tmp_path / "a.parquet"), time="at")
+
+    keys = {take_snapshot(source, local_store, as_of=noon(day)).key for day in (5, 6, 20)}
+
+    assert len(keys) == 1
+
+
+def test_one_moment_is_one_cut_whatever_its_zone(tmp_path: Path, local_store: Store) -> None:
+    hours = pl.datetime_range(START, START + 2 * DAY, "1h", eager=True).alias("at")
+    pl.DataFrame([hours]).write_parquet(tmp_path / "a.parquet")
+    source = SourceConfig(uri=str(tmp_path / "a.parquet"), time="at")
+    tokyo = noon(1).astimezone(dt.timezone(dt.timedelta(hours=9)))
+
+    here, there = (take_snapshot(source, local_store, as_of=moment) for moment in (noon(1), tokyo))
+
+    assert here.key == there.key
+    assert here.facts["rows"] == 13
+
+
+def test_times_in_any_zone_are_cut(tmp_path: Path, local_store: Store) -> None:
+    zoned = days(1, 9).with_columns(pl.col("at").dt.replace_time_zone("Europe/Berlin"))
+    zoned.write_parquet(tmp_path / "a.parquet")
+    source = SourceConfig(uri=str(tmp_path / "a.parquet"), time="at")
+
+    snapshot = take_snapshot(source, local_store, as_of=noon(4))
+
+    assert rows_of(snapshot, local_store).equals(zoned[:4])
+
+
+def test_days_in_one_file_and_times_in_another_are_cut(tmp_path: Path, local_store: Store) -> None:
+    (tmp_path / "a.csv").write_text("at,x\n2024-01-01,1\n2024-01-09,2\n")
+    (tmp_path / "b.csv").write_text("at,x\n2024-01-02 10:00:00,3\n2024-01-08 10:00:00,4\n")
+    source = SourceConfig(uri=str(tmp_path / "*.csv"), time="at")
+
+    snapshot = take_snapshot(source, local_store, as_of=noon(5))
+
+    assert rows_of(snapshot, local_store)["x"].to_list() == [1, 3]
+
+
+def test_a_field_of_the_same_name_is_no_time(tmp_path: Path, local_store: Store) -> None:
+    frame = days(1, 3).with_columns(m=pl.struct(at=pl.lit(5)))
+    frame.select("m", "at").write_parquet(tmp_path / "a.parquet")
+    source = SourceConfig(uri=str(tmp_path / "a.parquet"), time="at")
+
+    assert take_snapshot(source, local_store, as_of=noon(2)).facts["rows"] == 2
+
+
+def test_a_watermark_that_is_no_time_leaves_the_time_to_cut_by(
+    tmp_path: Path, local_store: Store
+) -> None:
+    days(1, 5).with_row_index("id").write_parquet(tmp_path / "a.parquet")
+    source = SourceConfig(uri=str(tmp_path / "a.parquet"), time="at", watermark="id")
+
+    assert take_snapshot(source, local_store, as_of=noon(2)).facts["rows"] == 2
+
+
+def test_times_written_as_text_are_told_not_to_cut(
+    tmp_path: Path, local_store: Store, caplog
+) -> None:
+    days(1, 3).with_columns(pl.col("at").cast(pl.String)).write_parquet(tmp_path / "a.parquet")
+    source = SourceConfig(uri=str(tmp_path / "a.parquet"), time="at")
+
+    take_snapshot(source, local_store, as_of=noon(1))
+
+    assert "'at' holds text, no dates" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name", ["x[1].csv", "x*.csv", "x?.csv", "x#2.csv", "x y.csv", "\u00fc.csv"]
+)
+def test_any_name_of_a_file_is_its_name(name: str, tmp_path: Path, local_store: Store) -> None:
+    (tmp_path / "x1.csv").write_text("a\n1\n")
+    (tmp_path / name).write_text("a\n2\n")
+
+    folder = take_snapshot(SourceConfig(uri=str(tmp_path)), local_store)
+    alone = take_snapshot(SourceConfig(uri=str(tmp_path / name)), local_store)
+
+    assert sorted(rows_of(folder, local_store)["a"]) == [1, 2]
+    assert rows_of(alone, local_store)["a"].to_list() == [2]
+
+
+def test_hidden_folders_are_no_data(tmp_path: Path, local_store: Store) -> None:
+    for place in (".ipynb_checkpoints", "_temporary/0", ".ostinato/store"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "a.csv").write_text("a\n9\n")
+    (tmp_path / "a.csv").write_text("a\n1\n")
+
+    snapshot = take_snapshot(SourceConfig(uri=str(tmp_path)), local_store)
+
+    assert rows_of(snapshot, local_store)["a"].to_list() == [1]
+
+
+def test_behind_a_link_the_file_counts(tmp_path: Path, local_store: Store) -> None:
+    real = tmp_path / "real.txt"
+    real.write_text("a\n1\n")
+    (tmp_path / "link.csv").symlink_to(real)
+    source = SourceConfig(uri=str(tmp_path / "*.csv"))
+    first = take_snapshot(source, local_store)
+    real.write_text("a\n2\n")
+
+    second = take_snapshot(source, local_store)
+
+    assert rows_of(first, local_store)["a"].to_list() == [1]
+    assert rows_of(second, local_store)["a"].to_list() == [2]
+
+
+def test_a_file_that_is_written_while_it_is_read_is_read_again(
+    tmp_path: Path, local_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a\n1\n")
+    original = tasks.parts.open_file
+
+    def replaced(place, file):
+        path.write_text("a\n99\n")
+        return original(place, file)
+
+    monkeypatch.setattr(tasks.parts, "open_file", replaced)
+    with pytest.raises(SourceDownError, match="was written while it was read"):
+        take_snapshot(SourceConfig(uri=str(path)), local_store)
+    monkeypatch.undo()
+    path.write_text("a\n1\n")
+
+    assert rows_of(take_snapshot(SourceConfig(uri=str(path)), local_store), local_store)[
+        "a"
+    ].to_list() == [1]
+
+
+def test_a_file_without_values_does_not_make_the_others_text(
+    tmp_path: Path, local_store: Store
+) -> None:
+    (tmp_path / "a.csv").write_text("a,t\n1,2024-01-01\n")
+    (tmp_path / "b.csv").write_text("a,t\n")
+    (tmp_path / "c.csv").write_text("a,t\n,\n")
+
+    rows = rows_of(take_snapshot(SourceConfig(uri=str(tmp_path)), local_store), local_store)
+
+    assert rows.schema == {"a": pl.Int64, "t": pl.Date}
+    assert rows["a"].to_list() == [1, None]
+
+
+@pytest.mark.parametrize("pattern", ["", "/day=2024*/*.csv", "/*/*.csv"])
+def test_partitions_by_day_are_days(pattern: str, tmp_path: Path, local_store: Store) -> None:
+    for day in ("2024-01-01", "2024-01-02"):
+        (tmp_path / f"day={day}").mkdir()
+        (tmp_path / f"day={day}" / "a.csv").write_text("a\n1\n")
+
+    rows = rows_of(
+        take_snapshot(SourceConfig(uri=str(tmp_path) + pattern), local_store), local_store
+    )
+
+    assert rows["day"].to_list() == [dt.date(2024, 1, 1), dt.date(2024, 1, 2)]
+
+
+def test_each_row_s_pictures_lie_beside_its_own_file(tmp_path: Path, local_store: Store) -> None:
+    for place in range(300):
+        folder = tmp_path / f"f{place:03}"
+        folder.mkdir()
+        (folder / "a.bin").write_bytes(b"%d" % place)
+        (folder / "l.csv").write_text("p\na.bin\n")
+    source = SourceConfig(uri=str(tmp_path / "*" / "l.csv"), files=("p",))
+
+    rows = rows_of(take_snapshot(source, local_store), local_store)
+
+    assert rows["p"].to_list() == [b"%d" % place for place in range(300)]
+
+
+def test_numbers_with_more_digits_than_fit_are_kept_as_text(
+    tmp_path: Path, local_store: Store
+) -> None:
+    (tmp_path / "a.csv").write_text("a\n12345678901234567890123\n")
+
+    rows = rows_of(take_snapshot(SourceConfig(uri=str(tmp_path)), local_store), local_store)
+
+    assert rows["a"].to_list() == ["12345678901234567890123"]
+
+
+def test_names_that_are_used_here_are_refused(tmp_path: Path, local_store: Store) -> None:
+    pl.DataFrame({"__row__": [1]}).write_parquet(tmp_path / "a.parquet")
+
+    with pytest.raises(SourceError, match="names that are used here: __row__"):
+        take_snapshot(SourceConfig(uri=str(tmp_path)), local_store)
+
+
+def test_records_of_different_fields_have_all_of_them(tmp_path: Path, local_store: Store) -> None:
+    pl.DataFrame({"s": [{"a": 1}]}).write_parquet(tmp_path / "a.parquet")
+    pl.DataFrame({"s": [{"b": 1}]}).write_parquet(tmp_path / "b.parquet")
+
+    rows = rows_of(take_snapshot(SourceConfig(uri=str(tmp_path)), local_store), local_store)
+
+    assert rows["s"].to_list() == [{"a": 1, "b": None}, {"a": None, "b": 1}]
+
+
+def test_a_table_that_was_emptied_has_no_rows(
+    database: sqlite3.Connection, tmp_path: Path, local_store: Store
+) -> None:
+    sell(database, 1, 2)
+    take_snapshot(shop(tmp_path), local_store)
+    database.execute("DELETE FROM sales")
+    database.commit()
+
+    with pytest.raises(SourceError, match="the table has no rows"):
+        take_snapshot(shop(tmp_path), local_store)
+
+
+def test_rows_without_a_watermark_are_told(
+    database: sqlite3.Connection, tmp_path: Path, local_store: Store, caplog
+) -> None:
+    sell(database, 1, 2)
+    database.execute("INSERT INTO sales VALUES (NULL, 7)")
+    database.commit()
+
+    take_snapshot(shop(tmp_path), local_store)
+
+    assert "1 row(s) of sales have no 'id' and are left out" in caplog.text
+
+
+def test_the_same_name_in_another_folder_is_another_database(
+    tmp_path: Path, local_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for number, place in enumerate(("p", "q")):
+        (tmp_path / place).mkdir()
+        monkeypatch.chdir(tmp_path / place)
+        with sqlite3.connect("shop.db") as connection:
+            connection.execute("CREATE TABLE sales (id INTEGER, amount REAL)")
+            connection.execute("INSERT INTO sales VALUES (1, ?)", (number,))
+            connection.commit()
+        connection.close()
+        source = SourceConfig(uri="sqlite:///shop.db", query="sales", watermark="id")
+        found.append(rows_of(take_snapshot(source, local_store), local_store)["amount"][0])
+
+    assert found == [0, 1]
+
+
+def test_columns_that_a_table_got_later_are_read_for_all_rows(
+    database: sqlite3.Connection, tmp_path: Path, local_store: Store
+) -> None:
+    sell(database, 1, 2)
+    take_snapshot(shop(tmp_path), local_store)
+    database.execute("ALTER TABLE sales ADD COLUMN b INTEGER")
+    database.execute("UPDATE sales SET b = id")
+    database.commit()
+
+    rows = rows_of(take_snapshot(shop(tmp_path), local_store), local_store)
+
+    assert rows["b"].to_list() == [1, 2]
+
+
+@pytest.mark.parametrize("order", [(3, 8, None), (8, 3, None), (None, 3, 8)])
+def test_a_lake_table_is_seen_as_of_any_time_in_any_order(
+    order: tuple[int | None, ...], tmp_path: Path, local_store: Store
+) -> None:
+    days(1, 10).write_delta(tmp_path / "lake")
+    source = SourceConfig(uri=str(tmp_path / "lake"), time="at")
+
+    for day in order:
+        snapshot = take_snapshot(source, local_store, as_of=noon(day) if day else None)
+
+        assert rows_of(snapshot, local_store)["x"].to_list() == [
+            float(x) for x in range(1, (day or 10) + 1)
+        ]
+
+
+def test_parts_that_were_deleted_are_read_again(tmp_path: Path, local_store: Store) -> None:
+    days(1, 10).write_delta(tmp_path / "lake")
+    source = SourceConfig(uri=str(tmp_path / "lake"), time="at")
+    take_snapshot(source, local_store, as_of=noon(5))
+    snapshot = take_snapshot(source, local_store)
+    shutil.rmtree(Path(local_store.root) / "part" / snapshot.facts["parts"][1])
+
+    assert take_snapshot(source, local_store).facts["rows"] == 10

@@ -69,11 +69,57 @@ def test_bad_rows_are_set_aside_and_the_others_go_on(tmp_path: Path, local_store
         ["x: expect_column_values_to_not_be_null"],
         ["id: expect_column_values_to_be_unique"],
         ["id: expect_column_values_to_be_unique"],
-        ["x: expect_column_values_to_be_between"],
+        ["x: expect_column_values_to_be_between(min_value=0.0)"],
     ]
     assert aside.select(bad.columns).equals(bad[[3, 5, 9, 700]])
     assert rest.equals(bad.with_row_index("n").filter(~pl.col("n").is_in([3, 5, 9, 700])).drop("n"))
     assert (accepted.facts["rows"], accepted.facts["quarantined"]) == (996, 4)
+
+
+def test_two_promises_of_one_kind_about_one_column_are_both_kept(
+    tmp_path: Path, local_store: Store
+) -> None:
+    below = Expectation(type=POSITIVE.type, kwargs={"column": "x", "max_value": 100})
+    contract = dataclasses.replace(CONTRACT, expectations=(POSITIVE, below))
+    bad = spoil(table(), x={1: -1.0, 2: 200.0})
+
+    accepted = hold(frozen(tmp_path, local_store, bad), contract, local_store)
+
+    assert quarantine(accepted, local_store)["__row__"].to_list() == [1, 2]
+    assert open_rows(local_store, accepted).scan().collect()["x"].is_between(0, 100).all()
+
+
+def test_all_that_a_contract_allows_is_allowed(tmp_path: Path, local_store: Store) -> None:
+    contract = dataclasses.replace(CONTRACT, quarantine_max=0.29)
+    bad = spoil(table(100), x=dict.fromkeys(range(29)))
+
+    accepted = hold(frozen(tmp_path, local_store, bad), contract, local_store)
+
+    assert accepted.facts["quarantined"] == 29
+
+
+def test_files_of_equal_content_are_told_apart(tmp_path: Path, local_store: Store) -> None:
+    contract = dataclasses.replace(CONTRACT, expectations=(NOT_NULL,))
+    bad = spoil(table(), x={4: None})
+
+    accepted = hold(frozen(tmp_path, local_store, bad, bad), contract, local_store)
+
+    assert quarantine(accepted, local_store).select("__source__", "__source_row__").rows() == [
+        (str(tmp_path / "0.parquet"), 4),
+        (str(tmp_path / "1.parquet"), 4),
+    ]
+
+
+def test_rows_are_set_aside_for_more_reasons_without_being_others(
+    tmp_path: Path, local_store: Store
+) -> None:
+    snapshot = frozen(tmp_path, local_store, spoil(table(), x={3: -1.0}))
+    twice = Expectation(type=POSITIVE.type, kwargs={"column": "x", "min_value": -0.5})
+    more = dataclasses.replace(CONTRACT, expectations=(POSITIVE, twice))
+
+    keys = {hold(snapshot, c, local_store).facts["rows_key"] for c in (CONTRACT, more)}
+
+    assert len(keys) == 1
 
 
 def test_a_bad_row_knows_its_file_and_its_place_there(tmp_path: Path, local_store: Store) -> None:
