@@ -47,13 +47,17 @@ def list_artifacts(store: Store) -> list[dict[str, Any]]:
             "key": manifest["key"],
             "created_at": manifest["created_at"],
             "bytes": sum(entry["bytes"] for entry in manifest["files"].values()),
-            "made_from": " ".join(manifest["recipe"]["inputs"].values())
-            if manifest["stage"] != "ingest"
-            else f"{len(manifest['recipe']['inputs'])} part(s)",
+            "made_from": origin_of(manifest["stage"], manifest["recipe"]["inputs"]),
         }
         for manifest in manifests(store)
     ]
     return sorted(rows, key=lambda row: (row["created_at"], STAGES.index(row["stage"])))
+
+
+def origin_of(stage: str, inputs: dict[str, str]) -> str:
+    """Tell what an artifact is made from: other artifacts' keys, or how many files or parts."""
+    many = {"ingest": "part(s)", "part": "file(s)"}
+    return f"{len(inputs)} {many[stage]}" if stage in many else " ".join(inputs.values())
 
 
 def find_dead(store: Store, *, keep: int) -> list[dict[str, Any]]:
