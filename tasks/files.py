@@ -1,5 +1,6 @@
 """The files of a source: which they are, what they hold, and which of them is damaged."""
 
+import errno
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -255,8 +256,9 @@ def is_day(text: str) -> bool:
 
 def blame(paths: list[Path], files: list[SourceFile], error: Exception) -> SourceError | StoreError:
     """Find out which file broke the copy, by reading each alone."""
-    if "os error 28" in str(error):
-        return StoreError.from_os(OSError(28, "No space left on device"), where="the snapshot")
+    if "os error 28" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        return StoreError.from_os(full, where="the snapshot")
     for path, file in zip(paths, files, strict=True):
         try:
             for _ in SCANNERS[file.format](path).collect_batches():

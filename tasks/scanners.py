@@ -22,6 +22,9 @@ GUESS_ROWS = 10_000
 WIDER: dict[pl.DataType, pl.DataType] = {pl.Int64(): pl.Float64()}
 """The type that a column gets when a value does not fit; any other becomes text."""
 
+LARGEST_WHOLE = 2**53
+"""Up to here every whole number is a float of its own."""
+
 MISFIT = re.compile(
     r"could not parse `.*` as dtype `.*` at column '(.*)' \(column number", re.DOTALL
 )
@@ -49,11 +52,22 @@ def scan_text(path: Place, *, separator: str) -> pl.LazyFrame:
         elif schema[name] == pl.Int128:
             # More digits than a whole number has room for: kept as they are written.
             schema[name] = pl.String()
+    widened = []
     while isinstance(found := try_types(path, separator, schema), str):
         schema[found] = WIDER.get(schema[found], pl.String())
+        widened.append(found)
     scan = pl.scan_csv(path, separator=separator, schema=schema, glob=False)
+    if inexact := [n for n in widened if schema[n] == pl.Float64 and loses_digits(scan, n)]:
+        schema |= dict.fromkeys(inexact, pl.String())
+        scan = pl.scan_csv(path, separator=separator, schema=schema, glob=False)
     # Of a column without a value nobody knows the type; another file may tell it.
     return scan.with_columns(pl.col(name).cast(pl.Null) for name in schema if not found[name])
+
+
+def loses_digits(scan: pl.LazyFrame, name: str) -> bool:
+    """Tell whether whole numbers among a column's fractions are too large to be told apart."""
+    largest = scan.select(pl.col(name).abs().max()).collect(engine="streaming").item()
+    return largest is not None and largest >= LARGEST_WHOLE
 
 
 def first_schema(path: Place, separator: str, *, dates: bool) -> pl.Schema:

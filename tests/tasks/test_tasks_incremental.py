@@ -643,6 +643,15 @@ def test_numbers_with_more_digits_than_fit_are_kept_as_text(
     assert rows["a"].to_list() == ["12345678901234567890123"]
 
 
+def test_ids_beside_fractions_keep_their_digits(tmp_path: Path, local_store: Store) -> None:
+    ids = [str(2**53 + 1)] * 20_000
+    (tmp_path / "a.csv").write_text("\n".join(["a", *ids, "1.5"]) + "\n")
+
+    rows = rows_of(take_snapshot(SourceConfig(uri=str(tmp_path)), local_store), local_store)
+
+    assert rows["a"].to_list() == [*ids, "1.5"]
+
+
 def test_names_that_are_used_here_are_refused(tmp_path: Path, local_store: Store) -> None:
     pl.DataFrame({"__row__": [1]}).write_parquet(tmp_path / "a.parquet")
 
