@@ -15,12 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.artifacts import Artifact, Facts
+from tasks.blocks import is_plain, read_blocks
 from tasks.errors import SourceError
 from tasks.files import SourceFile, blame, localize, open_file, refuse_changed
 from tasks.groups import copy_parquet, write_groups
 from tasks.linked import read_linked
 from tasks.publish import Recipe, digest_of, produce
 from tasks.rows import common_schema, frame_rows
+from tasks.scanners import SEPARATORS, Format
 from tasks.store import Store, staging_dir
 
 VERSION = 1
@@ -102,7 +104,7 @@ def copy_files(
         schemas = [scan.collect_schema() for scan in scans]
         refuse_unfitting(schemas, files)
         rows = pl.concat(scans, how="diagonal_relaxed")
-        alone = paths[0] if [file.format for file in files] == ["parquet"] and not types else None
+        alone = (paths[0], files[0].format) if len(files) == 1 and not types else None
         root = PurePosixPath(files[0].path).parent
         absent = 0
         try:
@@ -110,7 +112,7 @@ def copy_files(
                 absent = embed_files(rows, target, fs=fs, root=root, columns=embed)
             else:
                 write_rows(rows, target, alone=alone)
-            counts = [int(s.select(pl.len()).collect(engine="streaming").item()) for s in scans]
+            counts = count_rows(scans, target)
         except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
             raise blame(paths, files, error) from error
         for file in files:
@@ -122,13 +124,31 @@ def copy_files(
     }
 
 
-def write_rows(rows: pl.LazyFrame, target: Path, *, alone: Path | None) -> None:
+def count_rows(scans: Sequence[pl.LazyFrame], target: Path) -> list[int]:
+    """Count the rows that each file gave to what was written."""
+    if len(scans) == 1:
+        return [pq.read_metadata(target).num_rows]
+    return [int(s.select(pl.len()).collect(engine="streaming").item()) for s in scans]
+
+
+def write_rows(rows: pl.LazyFrame, target: Path, *, alone: tuple[Path, Format] | None) -> None:
     """Write rows into a Parquet file; `alone` is the file that they all come from as they are."""
+    path, kind = alone or (None, None)
     fixed = any("Array(" in str(dtype) for dtype in rows.collect_schema().values())
-    if alone is not None and not fixed:
-        copy_parquet(alone, target, rows=frame_rows(rows))
+    if path is not None and kind == "parquet" and not fixed:
+        copy_parquet(path, target, rows=frame_rows(rows))
+    elif path is not None and kind in SEPARATORS and is_plain(path):
+        copy_text(path, target, schema=rows.collect_schema(), separator=SEPARATORS[kind])
     else:
         rows.sink_parquet(target, row_group_size=frame_rows(rows), maintain_order=True)
+
+
+def copy_text(path: Path, target: Path, *, schema: pl.Schema, separator: str) -> None:
+    """Copy a text table block by block; a column without a value is of no type."""
+    read = {name: pl.String() if t == pl.Null else t for name, t in schema.items()}
+    frames = read_blocks(path, separator=separator, schema=read)
+    tables = (frame.cast(schema).to_arrow() for frame in frames)
+    write_groups(tables, target, rows=0)
 
 
 def typed(scan: pl.LazyFrame, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:

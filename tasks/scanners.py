@@ -9,6 +9,8 @@ from typing import Literal
 
 import polars as pl
 
+from tasks.blocks import is_plain, read_blocks
+
 Format = Literal["parquet", "csv", "tsv", "jsonl", "arrow"]
 
 Place = Path | io.BytesIO
@@ -92,8 +94,12 @@ def try_types(path: Place, separator: str, schema: dict[str, pl.DataType]) -> st
     Raises:
         ComputeError: the file is damaged.
     """
-    scan = pl.scan_csv(path, separator=separator, schema=schema, glob=False)
     try:
+        if isinstance(path, Path) and is_plain(path):
+            frames = read_blocks(path, separator=separator, schema=schema)
+            counts = [frame.select(pl.all().count()) for frame in frames]
+            return pl.concat(counts).sum().row(0, named=True)
+        scan = pl.scan_csv(path, separator=separator, schema=schema, glob=False)
         return scan.select(pl.all().count()).collect(engine="streaming").row(0, named=True)
     except pl.exceptions.ComputeError as error:
         found = MISFIT.search(str(error))
@@ -116,6 +122,8 @@ def scan_lines(path: Place) -> pl.LazyFrame:
     schema = {name: pl.String() if t == pl.Int128 else t for name, t in found.items()}
     return pl.scan_ndjson(literal, schema=schema)
 
+
+SEPARATORS: dict[Format, str] = {"csv": ",", "tsv": "\t"}
 
 SCANNERS: dict[Format, Callable[[Place], pl.LazyFrame]] = {
     "parquet": lambda path: pl.scan_parquet(path, hive_partitioning=False, glob=False),

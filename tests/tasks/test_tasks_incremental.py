@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import tasks.parts
 import tasks.readings
 from tasks.artifacts import Snapshot
+from tasks.blocks import is_plain, read_blocks
 from tasks.errors import SourceDownError, SourceError
 from tasks.ingest import take_snapshot
 from tasks.rows import open_snapshot
@@ -650,6 +651,40 @@ def test_ids_beside_fractions_keep_their_digits(tmp_path: Path, local_store: Sto
     rows = rows_of(take_snapshot(SourceConfig(uri=str(tmp_path)), local_store), local_store)
 
     assert rows["a"].to_list() == [*ids, "1.5"]
+
+
+lines = st.lists(
+    st.tuples(
+        st.one_of(st.none(), st.integers(-(10**6), 10**6)),
+        st.text(st.sampled_from("ab \u00fc'"), max_size=4),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=lines, size=st.integers(1, 60), ending=st.sampled_from(["\n", "\r\n"]))
+def test_blocks_of_a_text_file_are_the_file(
+    values: list[tuple], size: int, ending: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    cells = [f"{'' if a is None else a},{b}" for a, b in values]
+    path.write_bytes(ending.join(["a,b", *cells, ""]).encode())
+    schema = {"a": pl.Int64(), "b": pl.String()}
+
+    frames = list(read_blocks(path, separator=",", schema=schema, size=size))
+
+    assert is_plain(path)
+    assert pl.concat(frames).equals(pl.read_csv(path, schema=schema))
+
+
+def test_a_quoted_line_feed_is_no_end_of_a_row(tmp_path: Path, local_store: Store) -> None:
+    (tmp_path / "a.csv").write_text('a,b\n1,"x\ny"\n2,z\n')
+
+    rows = rows_of(take_snapshot(SourceConfig(uri=str(tmp_path)), local_store), local_store)
+
+    assert rows.rows() == [(1, "x\ny"), (2, "z")]
 
 
 def test_names_that_are_used_here_are_refused(tmp_path: Path, local_store: Store) -> None:
