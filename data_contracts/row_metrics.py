@@ -9,8 +9,6 @@ from data_contracts.checks import Kwargs, UnsupportedError
 from data_contracts.duplicates import ROW, count_duplicated, first_duplicated
 from data_contracts.rules import Rule, present, rule_of
 
-UNEXPECTED = ("unexpected_count", "unexpected_values", "unexpected_index_list")
-
 DEFAULT_EXAMPLES = 20
 
 

@@ -55,7 +55,8 @@ def scan_text(path: Place, *, separator: str) -> pl.LazyFrame:
             # More digits than a whole number has room for: kept as they are written.
             schema[name] = pl.String()
     widened = []
-    while isinstance(found := try_types(path, separator, schema), str):
+    plain = is_plain(path)
+    while isinstance(found := try_types(path, separator, schema, plain=plain), str):
         schema[found] = WIDER.get(schema[found], pl.String())
         widened.append(found)
     scan = pl.scan_csv(path, separator=separator, schema=schema, glob=False)
@@ -85,8 +86,10 @@ def first_schema(path: Place, separator: str, *, dates: bool) -> pl.Schema:
     ).collect_schema()
 
 
-def try_types(path: Place, separator: str, schema: dict[str, pl.DataType]) -> str | dict[str, int]:
-    """Read the whole file in these types.
+def try_types(
+    path: Place, separator: str, schema: dict[str, pl.DataType], *, plain: bool
+) -> str | dict[str, int]:
+    """Read the whole file in these types, block by block where it is plain.
 
     Returns:
         How many values each column has; or the column of the first value that does not fit.
@@ -95,7 +98,7 @@ def try_types(path: Place, separator: str, schema: dict[str, pl.DataType]) -> st
         ComputeError: the file is damaged.
     """
     try:
-        if isinstance(path, Path) and is_plain(path):
+        if plain and isinstance(path, Path):
             frames = read_blocks(path, separator=separator, schema=schema)
             counts = [frame.select(pl.all().count()) for frame in frames]
             return pl.concat(counts).sum().row(0, named=True)
