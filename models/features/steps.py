@@ -3,7 +3,7 @@
 Shapes: N steps of all rows together, C channels, R rows of the table.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,8 @@ Integers = NDArray[np.int64]
 class Steps(NamedTuple):
     """The steps of a table's rows. Rows may share steps: a window is a view, not a copy."""
 
-    values_NC: Floats
-    """NaN where the value is missing."""
+    values_NC: NDArray[Any]
+    """What `models.features.signal` says of the kind: numbers, ids or pixels."""
     starts_R: Integers
     stops_R: Integers
     """Row r has the steps from its start up to its stop; none when its error says why."""
