@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from flows.job import Job
-from tasks.artifacts import Artifact, Outcome, Version
+from tasks.artifacts import Artifact, Facts, Outcome, Version
 from tasks.stage import show
 
 
@@ -67,12 +67,17 @@ def data_words(artifacts: Sequence[Artifact]) -> str:
     """Tell about the data: rows, quarantine, drift."""
     facts = {artifact.stage: artifact.facts for artifact in artifacts}
     held, drifted = facts["validate"], facts["evaluate"]["drift"]
+    read = facts["featurize"]
+    counts = f"{read['training']} training, {read['validation']} validation, {read['test']}"
     lines = [
         "",
         "## Data",
         "",
         f"- rows: {held['rows']} accepted, {held['quarantined']} in quarantine",
         f"- promises: {held['promises'] - held['broken']} kept, {held['broken']} broken",
+        f"- sequences: {counts} test",
+        *unreadable_words(read),
+        *(f"- {words}, taken out: {count}" for words, count in read["duplicates"].items()),
         "",
     ]
     if held["warnings"]:
@@ -85,6 +90,14 @@ def data_words(artifacts: Sequence[Artifact]) -> str:
         lines += ["| drifted column | how far | what |", "|---|---|---|"]
         lines += [f"| {row['column']} | {row['verdict']} | {row['reason']} |" for row in drifted]
     return "\n".join(lines)
+
+
+def unreadable_words(read: Facts) -> list[str]:
+    """Tell about rows that no sequence could be made of."""
+    if not read["unreadable"]:
+        return []
+    first = f"the first: {read['first_unreadable']}"
+    return [f"- rows that cannot be read: {read['unreadable']} (in quarantine), {first}"]
 
 
 def markdown(

@@ -9,6 +9,7 @@ import polars as pl
 from data_contracts.contract import to_yaml
 from data_contracts.draft import draft_contract
 from flows.contracts import source_at
+from models.features.named_split import MEANINGS
 from tasks.errors import DataError, JobError
 from tasks.ingest import take_snapshot
 from tasks.rows import open_snapshot
@@ -17,6 +18,10 @@ from tasks.store import StoreConfig, open_store
 TARGET_NAMES = ("target", "label", "class", "y", "category", "answer")
 
 IMAGE_SIGNS = (b"\x89PNG", b"\xff\xd8\xff")
+
+AUDIO_SIGNS = (b"RIFF", b"fLaC", b"OggS")
+
+SPLIT_NAMES = ("split", "fold", "subset")
 
 MAX_CLASSES = 50
 """Distinct values up to which a whole number is taken for a class."""
@@ -35,6 +40,7 @@ class Guess:
     time: str | None = None
     entity: str | None = None
     windowed: bool = False
+    split: str | None = None
 
 
 def guess(frame: pl.DataFrame, target: str | None) -> Guess:
@@ -47,15 +53,36 @@ def guess(frame: pl.DataFrame, target: str | None) -> Guess:
         raise DataError.of(
             f"--target: column '{target}' is missing", found=f"Columns: {', '.join(frame.columns)}"
         )
-    images = [name for name in frame.columns if is_image(frame[name])]
-    lists = [name for name in frame.columns if is_list(frame[name])]
-    if images or lists:
-        own = images[:1] or lists
-        chosen = target or guess_target(frame, [n for n in frame.columns if n not in own])
-        columns = [name for name in own if name != chosen]
-        kind = "image" if images else "series"
-        return Guess(kind=kind, columns=columns, target=chosen, target_kind=kind_of(frame[chosen]))
+    rest = [name for name in frame.columns if name != target]
+    for kind, is_one in (("image", is_image), ("audio", is_audio), ("series", is_list)):
+        found = [name for name in rest if is_one(frame[name])]
+        if found:
+            own = found if kind == "series" else found[:1]
+            return guess_of(frame, target, kind=kind, own=own)
+    times = [name for name, dtype in frame.schema.items() if dtype.is_temporal()]
+    for kind, is_one in (("tree", is_tree), ("text", is_text)):
+        found = [name for name in rest if is_one(frame[name])]
+        if found and not times:
+            return guess_of(frame, target, kind=kind, own=found[:1])
     return guess_long(frame, target)
+
+
+def guess_of(frame: pl.DataFrame, target: str | None, *, kind: str, own: list[str]) -> Guess:
+    """Guess the rest of a table whose rows are sequences of their own.
+
+    A column that is named like a split, and holds nothing but such names, says it.
+    """
+    split = next((n for n in frame.columns if n not in own and is_split(frame[n])), None)
+    free = [name for name in frame.columns if name not in {*own, split}]
+    chosen = target or guess_target(frame, free)
+    columns = [name for name in own if name != chosen]
+    return Guess(
+        kind=kind,
+        columns=columns,
+        target=chosen,
+        target_kind=kind_of(frame[chosen]),
+        split=split,
+    )
 
 
 def guess_long(frame: pl.DataFrame, target: str | None) -> Guess:
@@ -67,8 +94,9 @@ def guess_long(frame: pl.DataFrame, target: str | None) -> Guess:
             "no column can be read as a sequence",
             found="Columns: "
             + ", ".join(f"{name} ({dtype})" for name, dtype in frame.schema.items()),
-            mend="a sequence is an image (PNG or JPEG bytes), a list of numbers, or a long table "
-            "with a date or time column; convert the data, or write the job file by hand",
+            mend="a sequence is a text, an image (PNG, JPEG or WebP bytes), a sound (WAV, FLAC or "
+            "OGG bytes), a bracketed tree, a list of numbers, or a long table with a date or time "
+            "column; convert the data, or write the job file by hand",
         )
     time = times[0]
     entity = guess_entity(frame, time, target)
@@ -122,6 +150,37 @@ def is_image(column: pl.Series) -> bool:
     return isinstance(inner, pl.List | pl.Array)
 
 
+def is_audio(column: pl.Series) -> bool:
+    """Tell whether a column holds sound files."""
+    first = column.drop_nulls().head(1)
+    return column.dtype == pl.Binary and bool(len(first)) and first[0].startswith(AUDIO_SIGNS)
+
+
+def is_tree(column: pl.Series) -> bool:
+    """Tell whether a column holds bracketed trees."""
+    if column.dtype != pl.String:
+        return False
+    texts = column.drop_nulls().head(100).str.strip_chars()
+    closed = texts.str.starts_with("(") & texts.str.ends_with(")")
+    return bool(len(texts)) and bool(closed.all())
+
+
+def is_text(column: pl.Series) -> bool:
+    """Tell whether a column holds texts rather than the names of classes."""
+    if column.dtype != pl.String:
+        return False
+    texts = column.drop_nulls()
+    return len(texts) > 0 and texts.n_unique() > max(MAX_CLASSES, len(texts) // 5)
+
+
+def is_split(column: pl.Series) -> bool:
+    """Tell whether a column says each row's split."""
+    if column.dtype != pl.String or column.name.lower() not in SPLIT_NAMES:
+        return False
+    names = column.drop_nulls().str.to_lowercase().unique()
+    return {"test", "train"} <= {name[:5] for name in names} and names.is_in(list(MEANINGS)).all()
+
+
 def is_list(column: pl.Series) -> bool:
     """Tell whether a column holds lists of numbers."""
     dtype = column.dtype
@@ -141,6 +200,7 @@ def kind_of(column: pl.Series) -> str:
 
 def job_yaml(found: Guess, *, name: str, uri: str, contract: str) -> str:
     """Write the job as a person would."""
+    cell, pooling = ("tree-lstm", "last") if found.kind == "tree" else ("gru", "mean")
     place = [f"uri: {quoted(uri)}"]
     place += [f"time: {quoted(found.time)}"] if found.time else []
     place += [f"entity: {quoted(found.entity)}"] if found.entity else []
@@ -153,11 +213,13 @@ def job_yaml(found: Guess, *, name: str, uri: str, contract: str) -> str:
         f"  - {{column: {column}, kind: {found.kind}}}",
         f"target: {{column: {quoted(found.target)}, kind: {found.target_kind}}}",
     ]
+    if found.split:
+        lines.append(f"split: {{by: column, column: {quoted(found.split)}}}")
     if found.windowed:
         lines.append("window: {length: 28, horizon: 1}  # steps seen, steps ahead")
     lines += [
         f"contract: {quoted(contract)}",
-        "model: {cell: gru, hidden: 128, layers: 1, pooling: mean}",
+        f"model: {{cell: {cell}, hidden: 128, layers: 1, pooling: {pooling}}}",
         "training: {epochs: 50, patience: 8, seed: 7}",
         '# schedule: {cron: "0 3 * * *", timezone: UTC}',
     ]
@@ -193,7 +255,7 @@ def draft_files(
     for path in (job_path, contract_path):
         if path.exists() and not force:
             raise JobError.of(f"{path} is there already", mend="--force writes over it")
-    needed = [*found.columns, found.time, found.entity, found.target]
+    needed = [*found.columns, found.time, found.entity, found.target, found.split]
     columns = tuple(n for n in dict.fromkeys(needed) if n)
     contract = draft_contract(scan, name=name, needed=columns, target=found.target)
     contract_path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,6 @@ It only composes: each section is defined beside what it configures. Reading a j
 every fault into one sentence with the key, the value and the mend.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -15,8 +14,11 @@ from typing import Any, ClassVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from models.features import InputConfig, Layout, TargetConfig, WindowConfig
-from models.features.split import SplitConfig
+from flows.faults import explain
+from models.features import Layout, TargetConfig, WindowConfig
+from models.features.kinds import InputConfig
+from models.features.split import SplitConfig, split_columns
+from models.features.statics import CategoryInput, NumberInput
 from models.learning import TrainingConfig
 from models.networks import ModelConfig
 from tasks.errors import JobError
@@ -63,7 +65,7 @@ class Job:
     source: SourceConfig
     """Where the data is."""
     inputs: tuple[InputConfig, ...]
-    """What is read from it: one input."""
+    """What is read from it: one sequence, and any number of categories and numbers beside it."""
     target: TargetConfig
     """What is predicted."""
     window: WindowConfig | None = None
@@ -89,42 +91,61 @@ class Job:
             raise ValueError(
                 f"name: '{self.name}' is not a name; use letters, digits, - and _ (at most 63)"
             )
-        if len(self.inputs) != 1:
+        sides = CategoryInput | NumberInput
+        sequences = [read for read in self.inputs if not isinstance(read, sides)]
+        if len(sequences) != 1:
             raise ValueError(
-                f"inputs: found {len(self.inputs)} inputs, expected one; "
-                "list several channels of a series under one `column`"
+                f"inputs: found {len(sequences)} sequences, expected one; list several channels "
+                "of a series under one `column`; a category or a number stands beside a sequence"
             )
-        if self.window and self.inputs[0].kind != "series":
+        if self.window and sequences[0].kind != "series":
             raise ValueError("window: only a series is cut into windows; remove it")
         if self.window and self.source.time is None:
             raise ValueError("window: a series needs source.time, the column that orders it")
-        if not self.window and self.target.column in self.inputs[0].columns:
+        if (sequences[0].kind == "tree") != (self.model.cell == "tree-lstm"):
             raise ValueError(
-                f"target.column: '{self.target.column}' is also an input, so it would answer itself"
+                f"model.cell: '{self.model.cell}' cannot read a {sequences[0].kind}; "
+                "trees are read by tree-lstm, everything else by the other cells"
             )
+        refuse_own_answer(self.layout, self.target.column)
 
     @property
     def layout(self) -> Layout:
         """The columns that make the sequences."""
+        sides = CategoryInput | NumberInput
         return Layout(
-            input=self.inputs[0],
+            input=next(read for read in self.inputs if not isinstance(read, sides)),
             window=self.window,
             time=self.source.time,
             entity=self.source.entity,
+            statics=tuple(read for read in self.inputs if isinstance(read, sides)),
         )
 
     @property
     def needed(self) -> list[str]:
         """The columns that the job reads."""
-        group = [self.split.group] if self.split.group else []
         time = [self.source.time] if self.source.time else []
-        names = [*self.layout.raw_columns, *time, self.target.column, *group]
+        names = [*self.layout.raw_columns, *time, self.target.column, *split_columns(self.split)]
         return list(dict.fromkeys(names))
 
     @property
     def contract_path(self) -> str:
         """Where the contract is, or will be drafted."""
         return self.contract or f".ostinato/contracts/{self.name}.yaml"
+
+
+def refuse_own_answer(layout: Layout, target: str) -> None:
+    """Refuse a target that is read as an input of the same row.
+
+    Raises:
+        ValueError: names the column.
+    """
+    windowed = layout.window is not None and layout.window.horizon > 0
+    known = getattr(layout.input, "known", ())
+    beside = [side.column for side in layout.statics]
+    own = [*known, *([] if windowed else [*layout.input.columns, *beside])]
+    if target in own:
+        raise ValueError(f"target.column: '{target}' is also an input, so it would answer itself")
 
 
 ADAPTER: TypeAdapter[Job] = TypeAdapter(Job)
@@ -159,7 +180,8 @@ def load_job(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
     try:
         return ADAPTER.validate_python(raw)
     except ValidationError as error:
-        faults = [explain(dict(fault)) for fault in error.errors()]
+        schema = ADAPTER.json_schema()
+        faults = [explain(dict(fault), schema) for fault in error.errors()]
         raise JobError("\n".join([f"job file {path} is not valid:", *faults])) from error
 
 
@@ -171,64 +193,6 @@ def override(raw: dict[str, Any], key: str, value: object) -> None:
         if not isinstance(raw, dict):
             raise JobError.of(f"{key}: '{parent}' is not a section", mend="see the job's schema")
     raw[last] = value
-
-
-def explain(fault: dict[str, Any]) -> str:
-    """Turn one fault of pydantic's into key, value and mend."""
-    location = [part for part in fault["loc"] if part not in {"str", "tuple[str, ...]"}]
-    key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
-    found, context = fault["input"], fault.get("ctx", {})
-    match fault["type"]:
-        case "missing":
-            return f"  {key} is missing; give it a value"
-        case "unexpected_keyword_argument" | "extra_forbidden":
-            known = known_keys(location[:-1])
-            return f"  {key} is not a key{suggestion(str(location[-1]), known)}"
-        case "literal_error":
-            choices = re.findall(r"'([^']*)'", context["expected"])
-            word = str(location[-1])
-            return f"  {key}: {found!r} is not a {word}{suggestion(str(found), choices)}"
-        case "value_error":
-            return f"  {join_key(key, str(context['error']))}"
-        case _:
-            return f"  {key}: {found!r} is not valid: {fault['msg'].lower()}"
-
-
-def join_key(key: str, text: str) -> str:
-    """Put the section's key before a text that may begin with a key of its own."""
-    if not key:
-        return text
-    own_key = re.match(r"[a-z_]+( and [a-z_]+)?: ", text)
-    return f"{key}.{text}" if own_key else f"{key}: {text}"
-
-
-def suggestion(word: str, choices: list[str]) -> str:
-    """Say which choices there are, the likeliest alone when one is near."""
-    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean '{near[0]}'?"
-    return f"; choose one of {', '.join(choices)}" if choices else ""
-
-
-def known_keys(location: list[Any]) -> list[str]:
-    """Name the keys of the section at this place."""
-    schema = ADAPTER.json_schema()
-    node: dict[str, Any] = schema
-    for part in location:
-        node = resolve(node, schema)
-        node = node["items"] if isinstance(part, int) else node.get("properties", {}).get(part, {})
-    return list(resolve(node, schema).get("properties", {}))
-
-
-def resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Follow references and optional sections of a JSON schema."""
-    for option in node.get("anyOf", []):
-        if option.get("type") != "null":
-            node = option
-            break
-    while "$ref" in node:
-        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-    return node
 
 
 def schema_text() -> str:

@@ -21,7 +21,7 @@ def deployment_of(path: Path) -> RunnerDeployment:
         name=job.name,
         parameters={"job_file": str(path), "overrides": {}},
         schedule=schedule,
-        tags=["ostinato", job.inputs[0].kind, job.target.kind],
+        tags=["ostinato", job.layout.input.kind, job.target.kind],
         description=f"Retrain {job.name} from {job.source.uri}.",
         entrypoint_type=EntrypointType.MODULE_PATH,
         concurrency_limit=1,

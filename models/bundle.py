@@ -18,15 +18,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from models.errors import BundleError
-from models.features.featurizer import Featurizer, from_json, to_json
-from models.features.steps import Floats, Steps
+from models.features.featurizer import Featurizer, Sample, load_featurizer, save_featurizer
+from models.features.steps import Floats
 from models.learning import TrainingConfig
 from models.learning.batches import to_device
 from models.learning.loop import predict
 from models.networks import ModelConfig
-from models.networks.network import Network
+from models.networks.network import Face, Network
 
-FORMAT = 1
+FORMAT = 2
 """Raised when an older program could not read what this one writes."""
 
 READABLE = "ok"
@@ -56,37 +56,45 @@ class Bundle:
         Raises:
             UnlearnableError: a column is missing or of the wrong type.
         """
-        steps = self.featurizer.transform(frame)
+        sample = self.featurizer.transform(frame)
         chosen = np.arange(len(frame)) if rows is None else rows
-        errors = [steps.errors_R[row] for row in chosen]
+        errors = [sample.steps.errors_R[row] for row in chosen]
         readable = np.array([error is None for error in errors], bool)
-        outputs_SO = self.outputs(steps, chosen[readable])
+        outputs_SO = self.outputs(sample, chosen[readable])
         status = [error or READABLE for error in errors]
-        return self.answers(outputs_SO, readable, status)
+        entities = self.featurizer.entities(frame, chosen[readable])
+        return self.answers(outputs_SO, readable, status, entities=entities)
 
-    def outputs(self, steps: Steps, rows_S: np.ndarray[Any, Any]) -> Floats:
+    def outputs(self, sample: Sample, rows_S: np.ndarray[Any, Any]) -> Floats:
         """Run the network over these rows."""
         if not len(rows_S):
             return np.empty((0, self.featurizer.target.outputs), np.float32)
+        steps = sample.steps
         sequences = to_device(
             steps.values_NC,
             starts_S=steps.starts_R[rows_S],
             stops_S=steps.stops_R[rows_S],
             targets_S=np.zeros(len(rows_S), np.float32),
+            statics=sample.statics.pick(rows_S),
             device=next(self.network.parameters()).device,
         )
         config = TrainingConfig(precision="fp32")
         return np.asarray(predict(self.network, sequences, config).cpu().numpy())
 
     def answers(
-        self, outputs_SO: Floats, readable: np.ndarray[Any, Any], status: list[str]
+        self,
+        outputs_SO: Floats,
+        readable: np.ndarray[Any, Any],
+        status: list[str],
+        *,
+        entities: pl.Series | None,
     ) -> pl.DataFrame:
         """Lay the outputs out as a table with a row for every row, readable or not."""
         place = np.cumsum(readable) - 1
         index = pl.Series(np.where(readable, place, -1)).replace(-1, None)
         target = self.featurizer.target
         if not target.classes:
-            predictions = target.decode(outputs_SO[:, 0])
+            predictions = target.decode(outputs_SO[:, 0], entities)
             return pl.DataFrame(
                 {
                     "prediction": predictions.gather(index),
@@ -111,9 +119,9 @@ def save(bundle: Bundle, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     spec = {
         "format": FORMAT,
-        "featurizer": to_json(bundle.featurizer),
         "model": asdict(bundle.model),
     }
+    save_featurizer(bundle.featurizer, folder)
     text = json.dumps(spec, indent=2, ensure_ascii=False)
     (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
     tensors = {
@@ -139,13 +147,23 @@ def load(folder: Path) -> Bundle:
             "install the version of ostinato that wrote it"
         )
     try:
-        featurizer, model = from_json(spec["featurizer"]), ModelConfig(**spec["model"])
+        featurizer, model = load_featurizer(folder), ModelConfig(**spec["model"])
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder} has a damaged bundle.json: {error!r}") from error
-    network = Network(model, channels=featurizer.channels, outputs=featurizer.target.outputs)
+    network = Network(model, face_of(featurizer))
     try:
         network.load_state_dict(load_file(folder / "network.safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise BundleError(f"{folder} holds a damaged model: {error}") from error
     network.eval()
     return Bundle(featurizer, network, model)
+
+
+def face_of(featurizer: Featurizer) -> Face:
+    """Say what a network behind this featurizer has to fit."""
+    return Face(
+        signal=featurizer.signal,
+        input=featurizer.layout.input,
+        statics=featurizer.statics,
+        outputs=featurizer.target.outputs,
+    )

@@ -14,11 +14,15 @@ from models.bundle import Bundle
 from models.evaluation.baselines import Rows, answer_all
 from models.evaluation.metrics import Answers
 from models.features.featurizer import Featurizer
-from models.features.series import line_up, row_ahead
+from models.features.series import ROW, line_up, resample, resampled, row_ahead
+from models.features.signal import Tokens, Trees
 from models.features.split import TEST, TRAINING
 from models.features.target import to_numbers
-from tasks.features_files import map_steps
+from tasks.features_files import map_steps, read_sequences, side_values
 from tasks.rows import RowSet
+
+MOST_COLUMNS = 200
+"""Values of a category up to which a baseline has a column for each."""
 
 
 class TestRows(NamedTuple):
@@ -34,26 +38,21 @@ class TestRows(NamedTuple):
 
 def load_test(rows: RowSet, features_dir: Path, featurizer: Featurizer) -> TestRows:
     """Load the test rows and their answers."""
-    table = pl.read_parquet(features_dir / "sequences.parquet", glob=False).filter(
-        pl.col("split") == TEST
-    )
+    table = read_sequences(features_dir, TEST)
     time = featurizer.layout.time
-    columns = [featurizer.target.column, *([time] if time else [])]
-    answers = rows.scan().select(list(dict.fromkeys(columns))).collect()
+    times = rows.scan().select(time).collect().to_series() if time else None
     return TestRows(
         rows_R=table["row"].to_numpy(),
-        truth_R=truth_of(table, answers[featurizer.target.column], featurizer),
-        times=answers[time].gather(table["answer_row"]) if time else None,
+        truth_R=truth_of(table, featurizer),
+        times=None if times is None else times.gather(table["answer_row"]),
     )
 
 
-def truth_of(
-    table: pl.DataFrame, answers: pl.Series, featurizer: Featurizer
-) -> NDArray[np.float64]:
+def truth_of(table: pl.DataFrame, featurizer: Featurizer) -> NDArray[np.float64]:
     """Answers of these sequences: codes of classes, or numbers in the target's unit."""
     if featurizer.target.classes:
         return table["target"].cast(pl.Float64).to_numpy()
-    return to_numbers(answers.gather(table["answer_row"]))
+    return to_numbers(table["answer"])
 
 
 def answers_by(bundle: Bundle, rows: RowSet, test: TestRows) -> Answers:
@@ -91,41 +90,58 @@ def baseline_answers(
     rows: RowSet, features_dir: Path, featurizer: Featurizer, *, season: int
 ) -> dict[str, Answers]:
     """Let the baselines learn from the training sequences and answer the test rows."""
-    table = pl.read_parquet(features_dir / "sequences.parquet", glob=False)
-    answers = rows.scan().select(featurizer.target.column).collect().to_series()
-    values = map_steps(features_dir)
+    values, signal = map_steps(features_dir), featurizer.signal
 
-    def rows_of(split: int) -> Rows:
-        part = table.filter((pl.col("split") == split) & pl.col("target").is_finite())
-        if split == TRAINING and featurizer.target.classes:
-            part = part.filter(pl.col("target") >= 0)
-        truth = truth_of(part, answers, featurizer)
-        return Rows(values, part["start"].to_numpy(), part["stop"].to_numpy(), truth)
+    def rows_of(table: pl.DataFrame) -> Rows:
+        return Rows(
+            values,
+            table["start"].to_numpy(),
+            table["stop"].to_numpy(),
+            truth_of(table, featurizer),
+            beside(table, featurizer),
+            signal.size if isinstance(signal, (Tokens, Trees)) else 0,
+        )
 
-    test = table.filter(pl.col("split") == TEST)
+    test = read_sequences(features_dir, TEST)
     return answer_all(
-        rows_of(TRAINING),
-        rows_of(TEST),
+        rows_of(read_sequences(features_dir, TRAINING, learned=True)),
+        rows_of(test),
         classes=len(featurizer.target.classes),
-        past=past_answers(rows, test, answers, featurizer, season=season),
+        past=past_answers(rows, test, featurizer, season=season),
     )
+
+
+def beside(table: pl.DataFrame, featurizer: Featurizer) -> NDArray[np.float64]:
+    """Lay the side inputs out as numbers, a category as one column a value."""
+    codes_RK, numbers_RF = side_values(table)
+    parts = [numbers_RF.astype(np.float64)]
+    for place, size in enumerate(featurizer.statics.sizes):
+        if size <= MOST_COLUMNS:
+            parts.append(np.eye(size)[codes_RK[:, place]])
+    return np.concatenate(parts, axis=1)
 
 
 def past_answers(
     rows: RowSet,
     test: pl.DataFrame,
-    answers: pl.Series,
     featurizer: Featurizer,
     *,
     season: int,
 ) -> dict[str, NDArray[np.float64]]:
     """Answer each forecast with the target's last known value, and with last season's."""
-    layout = featurizer.layout
+    layout, target = featurizer.layout, featurizer.target.column
     if layout.window is None or layout.window.horizon == 0:
         return {}
-    keys = [name for name in (layout.entity, layout.time) if name]
-    frame = rows.scan().select(keys or [featurizer.target.column]).collect()
-    line = line_up(frame, layout)
+    columns = [name for name in (*layout.raw_columns, target) if name]
+    frame = rows.scan().select(list(dict.fromkeys(columns))).collect()
+    chosen_R = test["row"].to_numpy()
+    if resampled(layout):
+        averaged = None if featurizer.target.classes else target
+        frame = resample(frame.with_row_index(ROW), layout, target=averaged)
+        places = frame.select(row=pl.col(ROW).cast(pl.Int64)).with_row_index("place")
+        found = test.select("row").join(places, on="row", how="left", maintain_order="left")
+        chosen_R = found["place"].to_numpy().astype(np.int64)
+    line, answers = line_up(frame, layout), frame[target]
     naive = {"last value": 0}
     if season > 1:
         seasons = -(-layout.window.horizon // season)
@@ -137,7 +153,7 @@ def past_answers(
     )
     past = {}
     for name, offset in naive.items():
-        source = row_ahead(line, offset)[test["row"].to_numpy()]
+        source = row_ahead(line, offset)[chosen_R]
         past[name] = np.where(source >= 0, known[np.maximum(source, 0)], np.nan)
     if featurizer.target.classes:
         return {name: np.nan_to_num(values, nan=-1.0) for name, values in past.items()}

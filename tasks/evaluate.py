@@ -12,12 +12,11 @@ from prefect import task
 from models.bundle import load
 from models.errors import BundleError, UnlearnableError
 from models.evaluation.metrics import Answers, confusion, score
-from models.features.featurizer import Featurizer
+from models.features.featurizer import Featurizer, load_featurizer
 from tasks import tracking
 from tasks.answers import TestRows, answers_by, baseline_answers, load_test
 from tasks.artifacts import Accepted, Candidate, Champion, Facts, Features, Report
 from tasks.drift import drift_since, write_drift
-from tasks.features_files import load_featurizer
 from tasks.gate import (
     GateConfig,
     Rival,

@@ -1,57 +1,132 @@
 """Reading and writing the files of a features artifact.
 
-Shapes: N steps, C channels.
+`steps.parquet` is the record of the steps, `steps.arrow` the same to be mapped into memory;
+`sequences.parquet` lists the sequences with their split, place, answer and side inputs;
+`featurizer.json` (and `.safetensors`) is what was fitted.
+Shapes: N steps, C channels, S sequences.
 """
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from models.features.featurizer import Featurizer, from_json
-from models.features.steps import Steps
+from models.features.split import TEST, TRAINING, VALIDATION
+from models.features.statics import Statics
 
 CHUNK_STEPS = 262_144
-"""Steps that are scaled and written at once."""
+"""Steps that are written at once."""
+
+TYPES = {"float32": pa.float32(), "int32": pa.int32(), "uint8": pa.uint8()}
+
+SPLITS = (TRAINING, VALIDATION, TEST)
 
 
-def load_featurizer(folder: Path) -> Featurizer:
-    """Read the state that was fitted with these features."""
-    return from_json(json.loads((folder / "featurizer.json").read_text(encoding="utf-8")))
-
-
-def map_steps(folder: Path) -> NDArray[np.float32]:
+def map_steps(folder: Path) -> NDArray[Any]:
     """Map the steps from disk as [steps, channels], without a copy."""
     with pa.memory_map(str(folder / "steps.arrow")) as source:
         steps = pa.ipc.open_file(source).get_batch(0).column(0)
     return np.asarray(steps.values.to_numpy().reshape(-1, steps.type.list_size))
 
 
-def write_steps(folder: Path, steps: Steps, featurizer: Featurizer) -> None:
-    """Scale chunk by chunk into Parquet and, as one batch that can be mapped, into Arrow IPC."""
-    channels = featurizer.channels
-    schema = pa.schema([("step", pa.list_(pa.float32(), channels))])
-    flat = folder / "scaled.bin"
+def write_steps(folder: Path, chunks: Iterable[NDArray[Any]]) -> tuple[int, int]:
+    """Write chunks of steps into Parquet and, as one batch that can be mapped, into Arrow IPC.
+
+    Returns:
+        Steps and channels; (0, 0) where there is not one chunk.
+    """
+    flat, count, schema = folder / "steps.raw", 0, None
+    parquet: pq.ParquetWriter | None = None
+    with flat.open("wb") as file:
+        for chunk_NC in chunks:
+            if schema is None:
+                schema = step_schema(chunk_NC)
+                parquet = open_parquet(folder / "steps.parquet", schema)
+            assert parquet is not None  # noqa: S101 - opened with the schema
+            chunk_NC.tofile(file)
+            for start in range(0, len(chunk_NC), CHUNK_STEPS):
+                part = np.ascontiguousarray(chunk_NC[start : start + CHUNK_STEPS])
+                parquet.write_batch(as_batch(part.reshape(-1), schema))
+            count += len(chunk_NC)
+    if schema is None or parquet is None:
+        flat.unlink()
+        return 0, 0
+    parquet.close()
     with (
-        flat.open("wb") as file,
-        pq.ParquetWriter(folder / "steps.parquet", schema, compression="zstd") as parquet,
+        pa.OSFile(str(folder / "steps.arrow"), "wb") as target,
+        pa.ipc.new_file(target, schema) as arrow,
     ):
-        for start in range(0, len(steps.values_NC), CHUNK_STEPS):
-            scaled = featurizer.scaler.transform(steps.values_NC[start : start + CHUNK_STEPS])
-            scaled.tofile(file)
-            parquet.write_batch(as_batch(scaled.reshape(-1), schema, channels))
-    with (
-        pa.OSFile(str(folder / "steps.arrow"), "wb") as file,
-        pa.ipc.new_file(file, schema) as arrow,
-    ):
-        arrow.write_batch(as_batch(np.memmap(flat, np.float32, "r"), schema, channels))
+        arrow.write_batch(as_batch(mapped(flat, chunk_NC.dtype), schema))
     flat.unlink()
+    return count, schema.field(0).type.list_size
 
 
-def as_batch(values: NDArray[np.float32], schema: pa.Schema, channels: int) -> pa.RecordBatch:
+def mapped(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Map a file of plain numbers; an empty one cannot be mapped."""
+    if path.stat().st_size == 0:
+        return np.empty(0, dtype)
+    return np.memmap(path, dtype, "r")
+
+
+def step_schema(chunk_NC: NDArray[Any]) -> pa.Schema:
+    """Describe steps as lists of a fixed number of channels."""
+    return pa.schema([("step", pa.list_(TYPES[chunk_NC.dtype.name], chunk_NC.shape[1]))])
+
+
+def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open the record of the steps: numbers compress by their bytes, ids as words."""
+    floats = pa.types.is_floating(schema.field(0).type.value_type)
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=False,
+        use_byte_stream_split=floats,
+    )
+
+
+def as_batch(values: NDArray[Any], schema: pa.Schema) -> pa.RecordBatch:
     """See an array as a list of channels a step, without a copy."""
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(values), channels)
+    size = schema.field(0).type.list_size
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(values), size)
     return pa.record_batch([lists], schema=schema)
+
+
+def side_columns(statics: Statics) -> dict[str, pl.Series]:
+    """Write side inputs as columns of the sequences' table."""
+    codes, numbers = statics
+    return {f"code_{place}": pl.Series(codes[:, place]) for place in range(codes.shape[1])} | {
+        f"number_{place}": pl.Series(numbers[:, place]) for place in range(numbers.shape[1])
+    }
+
+
+def side_values(table: pl.DataFrame) -> Statics:
+    """Read the side inputs of these sequences."""
+    codes = [name for name in table.columns if name.startswith("code_")]
+    numbers = [name for name in table.columns if name.startswith("number_")]
+    rows = len(table)
+    return Statics(
+        table.select(codes).to_numpy() if codes else np.empty((rows, 0), np.int32),
+        table.select(numbers).to_numpy() if numbers else np.empty((rows, 0), np.float32),
+    )
+
+
+def read_sequences(folder: Path, split: int, *, learned: bool = False) -> pl.DataFrame:
+    """Read the sequences of a split.
+
+    Args:
+        folder: of the artifact.
+        split: its code.
+        learned: leave out those whose class training never showed.
+    """
+    rows = pl.scan_parquet(folder / "sequences.parquet", glob=False)
+    chosen = rows.filter(pl.col("split") == split)
+    if learned:
+        chosen = chosen.filter(pl.col("known"))
+    return chosen.collect()

@@ -186,12 +186,17 @@ def open_snapshot(store: Store, snapshot: Snapshot) -> RowSet:
     )
 
 
-def open_rows(store: Store, accepted: Accepted) -> RowSet:
-    """Open the rows that keep their contract."""
+def snapshot_of(store: Store, accepted: Accepted) -> Snapshot:
+    """Find the snapshot that was judged."""
     manifest: dict[str, Any] = read_manifest(store, "validate", accepted.key) or {}
     snapshot = find_key(store, "ingest", manifest["recipe"]["inputs"]["snapshot"])
     assert snapshot is not None  # noqa: S101 - what an artifact was made from is kept with it
-    rows = open_snapshot(store, Snapshot(snapshot))
+    return Snapshot(snapshot)
+
+
+def open_rows(store: Store, accepted: Accepted) -> RowSet:
+    """Open the rows that keep their contract."""
+    rows = open_snapshot(store, snapshot_of(store, accepted))
     if not accepted.facts["quarantined"]:
         return rows
     aside = pl.read_parquet(

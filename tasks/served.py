@@ -9,9 +9,12 @@ import numpy as np
 import polars as pl
 
 from models.bundle import Bundle, load
+from models.features.kinds import KINDS
+from models.features.series import ROW, context, resample, resampled
 from models.features.split import TEST
 from tasks import tracking
 from tasks.errors import RegistryError
+from tasks.features_files import read_sequences
 from tasks.rows import RowSet
 
 if TYPE_CHECKING:
@@ -37,8 +40,7 @@ REQUIREMENTS = (
 def golden_frame(bundle: Bundle, rows: RowSet, features_dir: Path) -> pl.DataFrame:
     """Take raw rows that the model can answer: single rows, or the end of one series."""
     layout = bundle.featurizer.layout
-    sequences = pl.read_parquet(features_dir / "sequences.parquet", glob=False)
-    chosen = sequences.filter(pl.col("split") == TEST)["row"].head(GOLDEN_ROWS)
+    chosen = read_sequences(features_dir, TEST)["row"].head(GOLDEN_ROWS)
     frame = rows.scan().select(layout.raw_columns)
     if layout.window is None:
         return (
@@ -52,14 +54,21 @@ def golden_frame(bundle: Bundle, rows: RowSet, features_dir: Path) -> pl.DataFra
         frame = frame.filter(pl.col(layout.entity) == entity)
     if layout.time:
         frame = frame.sort(layout.time, maintain_order=True)
-    return frame.tail(layout.window.length + GOLDEN_ROWS - 1).collect(engine="streaming")
+    around = context(layout)
+    steps = around.past_steps + around.future_steps + GOLDEN_ROWS
+    if not resampled(layout):
+        return frame.tail(steps).collect(engine="streaming")
+    bins = resample(frame.collect().with_row_index(ROW), layout, target=None)
+    since = bins[layout.time or ROW].tail(steps).head(1).item()
+    return frame.filter(pl.col(layout.time or ROW) >= since).collect(engine="streaming")
 
 
 def save_served(bundle_dir: Path, folder: Path, golden: pl.DataFrame) -> None:
     """Save the model as MLflow serves it: code and data, no pickle."""
     import mlflow.pyfunc
 
-    answers = load(bundle_dir).predict(golden)
+    bundle = load(bundle_dir)
+    answers = bundle.predict(golden)
     inputs, outputs = golden.to_pandas(), answers.to_pandas()
     packages = Path(__file__).parent.parent
     mlflow.pyfunc.save_model(
@@ -69,10 +78,16 @@ def save_served(bundle_dir: Path, folder: Path, golden: pl.DataFrame) -> None:
         code_paths=[str(packages / "models")],
         signature=open_signature(inputs, outputs),
         input_example=inputs,
-        pip_requirements=[f"{name}=={public_version(name)}" for name in REQUIREMENTS],
+        pip_requirements=[f"{name}=={public_version(name)}" for name in requirements(bundle)],
     )
     golden.write_parquet(folder / "golden_inputs.parquet")
     answers.write_parquet(folder / "golden_answers.parquet")
+
+
+def requirements(bundle: Bundle) -> tuple[str, ...]:
+    """Name the packages that a served model of this kind imports."""
+    read = bundle.featurizer.layout.input
+    return (*REQUIREMENTS, *KINDS[read.kind].packages(read))
 
 
 def open_signature(inputs: "pd.DataFrame", outputs: "pd.DataFrame") -> "ModelSignature":

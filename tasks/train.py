@@ -6,28 +6,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import polars as pl
 import torch
 from prefect import task
+from torch import Tensor
 
-from models.bundle import Bundle, save
+from models.bundle import Bundle, face_of, save
 from models.errors import DivergedError
+from models.features.featurizer import Featurizer, load_featurizer
+from models.features.image import AugmentConfig, ImageInput
+from models.features.signal import Pixels
 from models.features.split import TRAINING, VALIDATION
 from models.learning import TrainingConfig
 from models.learning.batches import SequenceSet, epoch_order, padding_share, to_device
 from models.learning.loop import Checkpoints, Epoch, Goal, fit, probe
 from models.networks import ModelConfig
+from models.networks.augment import augment
 from models.networks.network import build, parameter_count
 from tasks.artifacts import Candidate, Facts, Features
 from tasks.errors import JobError, TrainingError
-from tasks.features_files import load_featurizer, map_steps
+from tasks.features_files import map_steps, read_sequences, side_values
 from tasks.lease import lease
 from tasks.progress import shown
 from tasks.publish import Recipe, find, local_dir, produce
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 
-VERSION = 1
+VERSION = 2
 
 PROBE_SECONDS = 2.0
 """Time that `check` gives to measuring the speed of training."""
@@ -51,18 +55,35 @@ def pick_device(config: TrainingConfig) -> torch.device:
 
 def load_split(folder: Path, split: int, device: torch.device) -> SequenceSet:
     """Load one split's sequences; those with a class that training never showed are left out."""
-    table = pl.read_parquet(folder / "sequences.parquet", glob=False).filter(
-        (pl.col("split") == split) & (pl.col("target").is_finite())
-    )
-    if load_featurizer(folder).target.classes:
-        table = table.filter(pl.col("target") >= 0)
-    return to_device(
+    table = read_sequences(folder, split, learned=True)
+    sequences = to_device(
         map_steps(folder),
         starts_S=table["start"].to_numpy(),
         stops_S=table["stop"].to_numpy(),
         targets_S=table["target"].to_numpy(),
+        statics=side_values(table),
         device=device,
     )
+    change = augmenter(load_featurizer(folder)) if split == TRAINING else None
+    return replace(sequences, change=change)
+
+
+def augmenter(featurizer: Featurizer) -> Callable[[Tensor], Tensor] | None:
+    """Make the function that alters training images, where the job asks for it.
+
+    It draws from torch's own stream, which a checkpoint holds.
+    """
+    signal, read = featurizer.signal, featurizer.layout.input
+    if not (isinstance(signal, Pixels) and isinstance(read, ImageInput)):
+        return None
+    if read.augment == AugmentConfig():
+        return None
+
+    def change(values_BTC: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        return augment(values_BTC, signal, read.augment, generator=generator)
+
+    return change
 
 
 def learn(
@@ -81,8 +102,7 @@ def learn(
     """
     device = pick_device(training)
     featurizer = load_featurizer(features_dir)
-    outputs = featurizer.target.outputs
-    network = build(model, channels=featurizer.channels, outputs=outputs, seed=training.seed)
+    network = build(model, face_of(featurizer), seed=training.seed)
     network.to(device)
     learned = load_split(features_dir, TRAINING, device)
     goal: Goal = "category" if featurizer.target.classes else "number"
@@ -184,9 +204,7 @@ def time_epoch(
     """Estimate the seconds of one epoch from a few steps of a network that is thrown away."""
     folder, device = local_dir(store, features), pick_device(training)
     featurizer = load_featurizer(folder)
-    network = build(
-        model, channels=featurizer.channels, outputs=featurizer.target.outputs, seed=training.seed
-    ).to(device)
+    network = build(model, face_of(featurizer), seed=training.seed).to(device)
     goal: Goal = "category" if featurizer.target.classes else "number"
     learned = load_split(folder, TRAINING, device)
     return probe(network, learned, goal=goal, config=training, seconds=PROBE_SECONDS)

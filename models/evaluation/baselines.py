@@ -2,12 +2,13 @@
 
 For classes: the most frequent one, and logistic regression. For numbers: the training mean, the
 last value seen, the value one season ago, and ridge regression. Regressions see the last steps as
-they are where sequences are short, else each channel's mean, spread, extremes and last value.
-Shapes: S sequences, C channels, F features.
+they are where sequences are short, else each channel's mean, spread, extremes and last value; of
+texts and trees, how often each id occurs, weighted by TF-IDF. Side inputs stand beside.
+Shapes: S sequences, C channels, F features, V ids.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from models.evaluation.metrics import Answers
 MAX_FLAT = 2_000
 """Features up to which steps are laid side by side."""
 
+ID_STRENGTH = 10.0
+"""Inverse strength of the penalty on weighted counts, which are small numbers."""
+
 MAX_ROWS = 50_000
 """Training rows that a regression sees at most."""
 
@@ -24,21 +28,52 @@ MAX_ROWS = 50_000
 class Rows(NamedTuple):
     """The sequences of one split and their answers."""
 
-    values_NC: NDArray[np.float32]
+    values_NC: NDArray[Any]
     starts_S: NDArray[np.int64]
     stops_S: NDArray[np.int64]
     target_S: NDArray[np.float64]
     """Codes of classes, or numbers in the target's unit."""
+    beside_SF: NDArray[np.float64]
+    """Side inputs."""
+    ids: int = 0
+    """V, where steps are ids; 0 where they are numbers."""
 
     def thinned(self, count: int) -> "Rows":
         """Take so many rows at most, spread evenly, so that every part of the data is there."""
         total = len(self.starts_S)
         rows = np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
-        return Rows(self.values_NC, self.starts_S[rows], self.stops_S[rows], self.target_S[rows])
+        return self._replace(
+            starts_S=self.starts_S[rows],
+            stops_S=self.stops_S[rows],
+            target_S=self.target_S[rows],
+            beside_SF=self.beside_SF[rows],
+        )
 
 
-def describe(rows: Rows, *, flat_steps: int) -> NDArray[np.float64]:
+def describe(rows: Rows, *, flat_steps: int) -> Any:  # noqa: ANN401 - an array, or a sparse matrix
     """Turn each sequence into a fixed number of features, [S, F]."""
+    from scipy.sparse import csr_matrix, hstack
+
+    if rows.ids:
+        return hstack([count_ids(rows), csr_matrix(rows.beside_SF)], format="csr")
+    return np.concatenate([describe_steps(rows, flat_steps=flat_steps), rows.beside_SF], axis=1)
+
+
+def count_ids(rows: Rows) -> Any:  # noqa: ANN401 - a sparse matrix
+    """Count the ids of each sequence, [S, V], sparse."""
+    from scipy.sparse import csr_matrix
+
+    lengths = rows.stops_S - rows.starts_S
+    edges = np.concatenate([[0], np.cumsum(lengths)])
+    places = np.repeat(rows.starts_S - edges[:-1], lengths) + np.arange(edges[-1])
+    ids = rows.values_NC[places, 0]
+    counts = csr_matrix((np.ones(len(ids)), ids, edges), shape=(len(lengths), rows.ids))
+    counts.sum_duplicates()
+    return counts
+
+
+def describe_steps(rows: Rows, *, flat_steps: int) -> NDArray[np.float64]:
+    """Turn each sequence of numbers into a fixed number of features, [S, F]."""
     channels = rows.values_NC.shape[1]
     if 0 < flat_steps * channels <= MAX_FLAT:
         index = rows.stops_S[:, None] - flat_steps + np.arange(flat_steps)
@@ -61,6 +96,21 @@ def summary(steps_NC: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.concatenate(parts).astype(np.float64)
 
 
+def scaling(rows: Rows) -> Any:  # noqa: ANN401 - scikit-learn's
+    """Bring features to one scale: TF-IDF for counts of ids, standard scores for numbers."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.feature_extraction.text import TfidfTransformer
+    from sklearn.preprocessing import StandardScaler
+
+    if not rows.ids:
+        return StandardScaler()
+    parts = [("ids", TfidfTransformer(sublinear_tf=True), slice(0, rows.ids))]
+    if rows.beside_SF.shape[1]:
+        beside = StandardScaler(with_mean=False)
+        parts.append(("beside", beside, slice(rows.ids, None)))
+    return ColumnTransformer(parts)
+
+
 def flat_length(rows: Rows) -> int:
     """Count the steps to lay side by side: those of the longest sequence."""
     return int((rows.stops_S - rows.starts_S).max())
@@ -78,11 +128,11 @@ def logistic(training: Rows, test: Rows, classes: int) -> Answers:
     """Logistic regression on standardised features, scikit-learn's defaults."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     steps = flat_length(training)
     some = training.thinned(MAX_ROWS)
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    strength = ID_STRENGTH if training.ids else 1.0
+    model = make_pipeline(scaling(training), LogisticRegression(C=strength, max_iter=1000))
     model.fit(describe(some, flat_steps=steps), some.target_S)
     probabilities = model.predict_proba(describe(test, flat_steps=steps))
     return classified(probabilities, model.classes_.astype(np.int64), test, classes)
@@ -118,13 +168,13 @@ def mean(training: Rows, test: Rows) -> Answers:
 
 def ridge(training: Rows, test: Rows) -> Answers:
     """Ridge regression, its strength chosen by leave-one-out."""
-    from sklearn.linear_model import RidgeCV
+    from sklearn.linear_model import Ridge, RidgeCV
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     steps = flat_length(training)
     some = training.thinned(MAX_ROWS)
-    model = make_pipeline(StandardScaler(), RidgeCV(alphas=(0.1, 1.0, 10.0, 100.0, 1000.0)))
+    chosen = Ridge() if training.ids else RidgeCV(alphas=(0.1, 1.0, 10.0, 100.0, 1000.0))
+    model = make_pipeline(scaling(training), chosen)
     model.fit(describe(some, flat_steps=steps), some.target_S)
     return numbered(model.predict(describe(test, flat_steps=steps)), test)
 

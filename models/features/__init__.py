@@ -1,34 +1,21 @@
 """From raw columns to jagged sequences of numbers, with all that is fitted on the way."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
-Kind = Literal["series", "image"]
+from models.features.statics import StaticInput
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InputConfig:
-    """What is read from the source, and how."""
+class SequenceInput(Protocol):
+    """What every kind of sequence says of itself; the kinds are listed in `kinds`."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
-
-    column: str | tuple[str, ...]
-    """The column that holds the input; for a series, one column a channel."""
-    kind: Kind
-    """`series`: numbers over time, as one row a step (give `window`) or one list a row.
-    `image`: PNG or JPEG bytes, or rows of numbers, read as a sequence of rows."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be read."""
-        if not self.columns:
-            raise ValueError("column: name at least one column")
-        if self.kind == "image" and len(self.columns) > 1:
-            raise ValueError("column: an image is read from one column")
+    @property
+    def kind(self) -> str:
+        """Its name in the job file."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns, one or many."""
-        return (self.column,) if isinstance(self.column, str) else tuple(self.column)
+        """The columns that it is read from."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,15 +53,17 @@ class TargetConfig:
 class Layout:
     """Which columns of a table make its sequences; what every kind of input is read by."""
 
-    input: InputConfig
+    input: SequenceInput
     window: WindowConfig | None
     time: str | None
     entity: str | None
+    statics: tuple[StaticInput, ...] = ()
+    """Side inputs that are one value a sequence."""
 
     @property
     def raw_columns(self) -> list[str]:
         """The columns that a prediction needs, in a fixed order and each once."""
-        names = [*self.input.columns]
+        names = [*self.input.columns, *(side.column for side in self.statics)]
         if self.window:
             names += [name for name in (self.time, self.entity) if name]
         return list(dict.fromkeys(names))

@@ -3,36 +3,37 @@
 Shapes: N steps, C channels, R rows of the table.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
-from models.features import InputConfig, Layout, WindowConfig
-from models.features.image import ImageShape, fit_shape, image_steps
-from models.features.scaler import Scaler
-from models.features.series import list_steps, window_steps
-from models.features.split import TEST, SplitConfig, identities, split_by_hash
+from models.features import Layout, WindowConfig
+from models.features.kept import Split, kept_for_test
+from models.features.kinds import KINDS, InputConfig
+from models.features.saved import as_record, read_state, write_state
+from models.features.series import ROW, bins_of_rows, resample, resampled
+from models.features.signal import Signal
+from models.features.statics import (
+    StaticInput,
+    Statics,
+    StaticState,
+    check_statics,
+    transform_statics,
+)
 from models.features.steps import Steps
 from models.features.target import Target
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Split:
-    """How the rows that this model learned from were set apart."""
+class Sample(NamedTuple):
+    """A table's rows as a network reads them."""
 
-    config: SplitConfig
-    by: str
-    """`hash` or `time`."""
-    columns: tuple[str, ...] = ()
-    """Columns that were hashed."""
-    test_from: float | None = None
-    """The first point in time that was kept for the test, as the number behind its type."""
-    time_type: str | None = None
-    """The type of the time column; another type's numbers mean other times."""
+    steps: Steps
+    statics: Statics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,18 +41,24 @@ class Featurizer:
     """All that training fitted about the data."""
 
     layout: Layout
-    scaler: Scaler
+    state: Any
+    """Of the sequence's kind."""
+    statics: StaticState
     target: Target
     split: Split
-    shape: ImageShape | None = None
 
     @property
-    def channels(self) -> int:
-        """Numbers in one step of the network's input."""
-        return self.scaler.channels
+    def signal(self) -> Signal:
+        """What a network is told about the steps."""
+        return KINDS[self.layout.input.kind].signal(self.layout, self.state)
 
-    def transform(self, frame: pl.DataFrame) -> Steps:
-        """Turn rows into scaled sequences, one for each row or an error in its place.
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows fit in memory, transformed."""
+        return KINDS[self.layout.input.kind].rows_at_once(self.state)
+
+    def transform(self, frame: pl.DataFrame) -> Sample:
+        """Turn raw rows into sequences, one for each row or an error in its place.
 
         Raises:
             UnlearnableError: a column is missing or of the wrong type.
@@ -62,11 +69,25 @@ class Featurizer:
             for name in self.layout.input.columns
             if name in frame.columns and frame[name].null_count() == len(frame)
         )
-        check_columns(frame, self.layout)
-        steps = raw_steps(frame, self.layout, self.shape)
-        return steps._replace(values_NC=self.scaler.transform(steps.values_NC))
+        check_columns(frame.schema, self.layout)
+        if not resampled(self.layout):
+            return self.transform_line(frame)
+        table = resample(frame.with_row_index(ROW), self.layout, target=None)
+        sample = self.transform_line(table)
+        return picked(sample, bins_of_rows(frame, table, self.layout).to_numpy())
 
-    def never_learned(self, frame: pl.DataFrame, times: pl.Series | None) -> np.ndarray[Any, Any]:
+    def transform_line(self, frame: pl.DataFrame) -> Sample:
+        """Turn rows into sequences that stand on their grid already, where there is one."""
+        steps = KINDS[self.layout.input.kind].transform(frame, self.layout, self.state)
+        return Sample(steps, transform_statics(frame, self.layout.statics, self.statics))
+
+    def entities(self, frame: pl.DataFrame, rows: NDArray[np.int64]) -> pl.Series | None:
+        """Name the entities of these rows, where answers are scaled by them."""
+        if not self.target.entities or self.layout.entity is None:
+            return None
+        return frame[self.layout.entity].gather(rows)
+
+    def never_learned(self, frame: pl.DataFrame, times: pl.Series | None) -> NDArray[np.bool_]:
         """Tell for each row whether this model's own split kept it for the test.
 
         Args:
@@ -74,119 +95,54 @@ class Featurizer:
             times: the point in time of each row's answer, where the split is by time.
 
         Raises:
-            UnlearnableError: time is written in another type than it was.
+            UnlearnableError: nobody can tell any more.
         """
-        if self.split.by == "hash":
-            hashes = identities(frame, list(self.split.columns))
-            return np.asarray(split_by_hash(hashes, self.split.config) == TEST)
-        if times is None or self.split.test_from is None:
-            return np.zeros(len(frame), bool)
-        if str(times.dtype) != self.split.time_type:
-            raise UnlearnableError(
-                f"time was of type {self.split.time_type} and is {times.dtype} now, so nobody can "
-                "tell which rows were learned from"
-            )
-        later = times.to_physical() >= self.split.test_from
-        return np.asarray(later.fill_null(value=False).to_numpy())
+        return kept_for_test(frame, self.split, times)
 
 
-def raw_steps(frame: pl.DataFrame, layout: Layout, shape: ImageShape | None) -> Steps:
-    """Read the rows' steps, unscaled."""
-    return READERS[layout.input.kind](frame, layout, shape)
+def picked(sample: Sample, places: NDArray[np.int64]) -> Sample:
+    """Give each raw row the sequence of its bin."""
+    steps = sample.steps
+    errors = [steps.errors_R[place] for place in places]
+    chosen = Steps(steps.values_NC, steps.starts_R[places], steps.stops_R[places], errors)
+    return Sample(chosen, sample.statics.pick(places))
 
 
-def read_series(frame: pl.DataFrame, layout: Layout, _: ImageShape | None) -> Steps:
-    """Read windows of a long table, or each row's lists."""
-    if layout.window:
-        return window_steps(frame, layout, layout.window)
-    return list_steps(frame, layout.input.columns)
-
-
-def read_image(frame: pl.DataFrame, layout: Layout, shape: ImageShape | None) -> Steps:
-    """Read each row's image."""
-    column = frame[layout.input.columns[0]]
-    return image_steps(column, shape or fit_shape(column))
-
-
-READERS: dict[str, Callable[[pl.DataFrame, Layout, ImageShape | None], Steps]] = {
-    "series": read_series,
-    "image": read_image,
-}
-
-
-def check_columns(frame: pl.DataFrame | pl.LazyFrame, layout: Layout) -> None:
+def check_columns(schema: pl.Schema, layout: Layout) -> None:
     """Refuse a table whose columns cannot be read as this layout says.
 
     Raises:
         UnlearnableError: names the column and the mend.
     """
-    schema = frame.collect_schema()
     for name in layout.raw_columns:
         if name not in schema:
             raise UnlearnableError(
                 f"column '{name}' is missing; the table has: {', '.join(schema.names())}"
             )
-    if layout.input.kind == "image":
-        return
-    for name in layout.input.columns:
-        check_series_column(name, schema[name], layout)
-    time = schema[layout.time] if layout.window and layout.time else None
-    if time is not None and not (time.is_temporal() or time.is_numeric()):
-        raise UnlearnableError(
-            f"source.time: column '{layout.time}' holds {time}, expected dates, times or numbers; "
-            "convert it upstream"
-        )
+    KINDS[layout.input.kind].check(schema, layout)
+    check_statics(schema, layout.statics)
 
 
-def check_series_column(name: str, dtype: pl.DataType, layout: Layout) -> None:
-    """Refuse a channel that holds no numbers, or lists where a window is asked for."""
-    nested = isinstance(dtype, (pl.List, pl.Array))
-    inner = pl.Series(
-        [], dtype=dtype.inner if isinstance(dtype, (pl.List, pl.Array)) else dtype
-    ).dtype
-    # A table of nothing but gaps has no type; its rows say so one by one.
-    if not (inner.is_numeric() or inner == pl.Null):
-        raise UnlearnableError(f"column '{name}' holds {dtype}, expected numbers or lists of them")
-    if nested and layout.window:
-        raise UnlearnableError(
-            f"column '{name}' holds a whole series in each row, so there is nothing to cut: "
-            "remove `window` from the job"
-        )
-    if not nested and not layout.window and dtype != pl.Null:
-        raise UnlearnableError(
-            f"column '{name}' holds one step a row: give the job a window, such as "
-            "window: {length: 28, horizon: 1}"
-        )
+def save_featurizer(featurizer: Featurizer, folder: Path) -> None:
+    """Write `featurizer.json`, and `featurizer.safetensors` where there are arrays."""
+    write_state(featurizer, folder / "featurizer")
 
 
-def to_json(featurizer: Featurizer) -> dict[str, Any]:
-    """Write the fitted state as plain JSON."""
-    return asdict(featurizer)
-
-
-def from_json(state: dict[str, Any]) -> Featurizer:
-    """Read what `to_json` wrote."""
-    layout, split, target = state["layout"], state["split"], state["target"]
-    column = layout["input"]["column"]
-    window, shape = layout["window"], state["shape"]
+def load_featurizer(folder: Path) -> Featurizer:
+    """Read what `save_featurizer` wrote."""
+    held = read_state(folder / "featurizer")
+    layout, window = held["layout"], held["layout"]["window"]
+    read: Any = as_record(InputConfig, layout["input"])
     return Featurizer(
         layout=Layout(
-            input=InputConfig(
-                column=column if isinstance(column, str) else tuple(column),
-                kind=layout["input"]["kind"],
-            ),
+            input=read,
             window=WindowConfig(**window) if window else None,
             time=layout["time"],
             entity=layout["entity"],
+            statics=as_record(tuple[StaticInput, ...], layout["statics"]),
         ),
-        scaler=Scaler(**{name: tuple(values) for name, values in state["scaler"].items()}),
-        target=Target(**{**target, "classes": tuple(target["classes"])}),
-        split=Split(
-            **{
-                **split,
-                "config": SplitConfig(**split["config"]),
-                "columns": tuple(split["columns"]),
-            }
-        ),
-        shape=ImageShape(**shape) if shape else None,
+        state=as_record(KINDS[read.kind].state, held["state"]),
+        statics=as_record(StaticState, held["statics"]),
+        target=as_record(Target, held["target"]),
+        split=as_record(Split, held["split"]),
     )

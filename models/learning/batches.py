@@ -6,13 +6,17 @@ Shapes: N steps, C channels, S sequences, B sequences of a batch, T steps of the
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from models.features.statics import Statics as SideValues
+from models.networks.front import Statics
 
 POOL = 50
 """Batches whose rows are sorted by length together: large pools pad less, small ones mix more."""
@@ -26,6 +30,10 @@ class SequenceSet:
     starts_S: Tensor
     stops_S: Tensor
     targets_S: Tensor
+    statics: Statics
+    """What stands beside each sequence."""
+    change: Callable[[Tensor], Tensor] | None = None
+    """Alters the steps of a batch at random; given for training alone."""
 
     def __len__(self) -> int:
         """Count the sequences."""
@@ -43,22 +51,30 @@ class Batch(NamedTuple):
     values_BTC: Tensor
     lengths_B: Tensor
     targets_B: Tensor
+    statics: Statics
 
 
 def to_device(
-    values_NC: NDArray[np.float32],
+    values_NC: NDArray[Any],
     *,
     starts_S: NDArray[np.int64],
     stops_S: NDArray[np.int64],
     targets_S: NDArray[np.float32],
+    statics: SideValues | None = None,
     device: torch.device,
 ) -> SequenceSet:
     """Hand arrays to torch without a copy on the CPU; memory-mapped steps stay on disk."""
+    rows = len(starts_S)
+    codes, numbers = statics or (np.empty((rows, 0), np.int32), np.empty((rows, 0), np.float32))
     with warnings.catch_warnings():
         # The steps are mapped read-only and nothing writes to them.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        arrays = [torch.from_numpy(a) for a in (values_NC, starts_S, stops_S, targets_S)]
-    return SequenceSet(*(array.to(device) for array in arrays))
+        arrays = [
+            torch.from_numpy(array).to(device)
+            for array in (values_NC, starts_S, stops_S, targets_S, codes, numbers)
+        ]
+    values, starts, stops, targets, *beside = arrays
+    return SequenceSet(values, starts, stops, targets, Statics(*beside))
 
 
 def gather(sequences: SequenceSet, rows_B: Tensor) -> Batch:
@@ -68,10 +84,12 @@ def gather(sequences: SequenceSet, rows_B: Tensor) -> Batch:
     steps_T = torch.arange(int(lengths_B.max()), device=rows_B.device)
     index_BT = torch.minimum(starts_B[:, None] + steps_T, stops_B[:, None] - 1)
     flat = sequences.values_NC.index_select(0, index_BT.flatten())
+    values_BTC = flat.view(*index_BT.shape, flat.shape[1])
     return Batch(
-        values_BTC=flat.view(*index_BT.shape, -1),
+        values_BTC=sequences.change(values_BTC) if sequences.change else values_BTC,
         lengths_B=lengths_B,
         targets_B=sequences.targets_S[rows_B],
+        statics=Statics(*(values[rows_B] for values in sequences.statics)),
     )
 
 

@@ -143,7 +143,7 @@ def step(
     device = training.values_NC.device
     batch = gather(training, torch.from_numpy(rows).to(device))
     with autocast(device, config):
-        outputs_BO = network(batch.values_BTC, batch.lengths_B)
+        outputs_BO = network(batch.values_BTC, batch.lengths_B, batch.statics)
     loss = loss_of(outputs_BO, batch.targets_B, goal)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -241,7 +241,7 @@ def predict(network: nn.Module, sequences: SequenceSet, config: TrainingConfig) 
         rows_B = torch.from_numpy(rows).to(device)
         batch = gather(sequences, rows_B)
         with autocast(device, config):
-            outputs_BO = network(batch.values_BTC, batch.lengths_B).float()
+            outputs_BO = network(batch.values_BTC, batch.lengths_B, batch.statics).float()
         if outputs_SO is None:
             outputs_SO = outputs_BO.new_empty(len(sequences), outputs_BO.shape[1])
         outputs_SO[rows_B] = outputs_BO

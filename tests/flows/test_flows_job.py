@@ -90,7 +90,7 @@ def with_input(**changes: object) -> dict:
             LEAST | {"schedule": {"cron": "0 3 * * *", "timezone": "Mars"}},
             "schedule.timezone: 'Mars' is not known",
         ),
-        (LEAST | {"inputs": LEAST["inputs"] * 2}, "inputs: found 2 inputs, expected one"),
+        (LEAST | {"inputs": LEAST["inputs"] * 2}, "inputs: found 2 sequences, expected one"),
         (LEAST | {"window": {"length": 3}}, "window: a series needs source.time"),
         (SERIES | {"window": {"length": 0}}, "window.length: 0 is not a length"),
         (LEAST | {"name": "my job"}, "name: 'my job' is not a name"),

@@ -7,36 +7,24 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from parts import bundle_of, featurizer_of, scale, series_layout, target_of
 
-from models.bundle import Bundle, load, save
+from models.bundle import FORMAT, Bundle, load, save
 from models.errors import BundleError, UnlearnableError
-from models.features import InputConfig, Layout, TargetConfig, WindowConfig
-from models.features.featurizer import Featurizer, Split
-from models.features.scaler import Scaler
-from models.features.split import SplitConfig
-from models.features.target import fit_target
 from models.networks import ModelConfig
-from models.networks.network import build
 
 
 def bundle(*, window: int = 0, kind: str = "category") -> Bundle:
     answers = ["no", "yes"] if kind == "category" else [10.0, 20.0]
-    featurizer = Featurizer(
-        layout=Layout(
-            input=InputConfig(column="wave", kind="series"),
-            window=WindowConfig(length=window) if window else None,
-            time="t" if window else None,
-            entity=None,
-        ),
-        scaler=Scaler(mean=(0.5,), spread=(2.0,), gaps=()),
-        target=fit_target(pl.Series("label", answers), TargetConfig(column="label", kind=kind)),
-        split=Split(config=SplitConfig(), by="hash", columns=("wave",)),
+    featurizer = featurizer_of(
+        series_layout("wave", window=window, time="t"),
+        scale([0.5], [2.0]),
+        target_of(answers, kind),
     )
-    model = ModelConfig(hidden=6, bidirectional=True, pooling="attention")
-    outputs = featurizer.target.outputs
-    network = build(model, channels=1, outputs=outputs, seed=2).eval()
-    return Bundle(featurizer, network, model)
+    return bundle_of(featurizer, ModelConfig(hidden=6, bidirectional=True, pooling="attention"))
 
+
+FILES = {"bundle.json", "network.safetensors", "featurizer.json", "featurizer.safetensors"}
 
 WAVES = pl.DataFrame({"wave": [[1.0, 2.0], [3.0], [0.5, 0.1, -4.0], [9.0, 8.0]]})
 
@@ -47,15 +35,15 @@ def test_a_bundle_answers_the_same_after_it_was_saved(tmp_path: Path) -> None:
     save(load(tmp_path / "one"), tmp_path / "two")
 
     assert load(tmp_path / "two").predict(WAVES).equals(made.predict(WAVES))
-    for name in ("bundle.json", "network.safetensors"):
+    for name in FILES:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
 def test_nothing_in_a_bundle_is_a_pickle(tmp_path: Path) -> None:
     save(bundle(), tmp_path)
 
-    assert {path.name for path in tmp_path.iterdir()} == {"bundle.json", "network.safetensors"}
-    assert json.loads((tmp_path / "bundle.json").read_text(encoding="utf-8"))["format"] == 1
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+    assert json.loads((tmp_path / "bundle.json").read_text(encoding="utf-8"))["format"] == FORMAT
 
 
 def test_one_bad_row_is_one_rows_status() -> None:
@@ -108,9 +96,11 @@ def test_a_missing_column_is_named() -> None:
 def test_a_bundle_of_the_future_is_refused(tmp_path: Path) -> None:
     save(bundle(), tmp_path)
     spec = json.loads((tmp_path / "bundle.json").read_text(encoding="utf-8"))
-    (tmp_path / "bundle.json").write_text(json.dumps(spec | {"format": 2}), encoding="utf-8")
+    (tmp_path / "bundle.json").write_text(
+        json.dumps(spec | {"format": FORMAT + 1}), encoding="utf-8"
+    )
 
-    with pytest.raises(BundleError, match="has format 2, this version reads 1"):
+    with pytest.raises(BundleError, match=f"has format {FORMAT + 1}, this version reads {FORMAT}"):
         load(tmp_path)
     with pytest.raises(BundleError, match="holds no model"):
         load(tmp_path / "nothing")

@@ -1,19 +1,22 @@
 """Splits: equal rows stay together, a model knows its own test rows again, no step leaks."""
 
-import json
+import hashlib
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from parts import featurizer_of, scale
+from planned import make_plan
 
 from models.errors import UnlearnableError
-from models.features import InputConfig, Layout, WindowConfig
-from models.features.featurizer import Featurizer, from_json, to_json
-from models.features.plan import make_plan
-from models.features.scaler import Scaler
+from models.features import Layout, WindowConfig, identity
+from models.features.featurizer import Featurizer, load_featurizer, save_featurizer
+from models.features.series import SeriesInput
 from models.features.split import (
     NAMES,
     TEST,
@@ -83,20 +86,82 @@ def test_rows_that_only_look_alike_have_identities_of_their_own() -> None:
     assert len(set(identities(frame, frame.columns).tolist())) == len(frame)
 
 
-def test_rows_are_planned_in_their_order_however_many_there_are(tmp_path) -> None:
+ZEROS = {
+    "numbers": pl.Series([-0.0, 0.0]),
+    "short numbers": pl.Series([-0.0, 0.0], dtype=pl.Float32),
+    "lists": pl.Series([[-0.0, 1.5], [0.0, 1.5]]),
+    "lists of lists": pl.Series([[[-0.0], []], [[0.0], []]]),
+    "arrays": pl.Series([[-0.0, None], [0.0, None]], dtype=pl.Array(pl.Float64, 2)),
+    "records": pl.Series([{"a": {"b": -0.0}, "c": "x"}, {"a": {"b": 0.0}, "c": "x"}]),
+    "lists of records": pl.Series([[{"a": -0.0}, None], [{"a": 0.0}, None]]),
+}
+
+
+@pytest.mark.parametrize("values", ZEROS.values(), ids=ZEROS.keys())
+def test_the_two_zeros_are_one_number(values: pl.Series) -> None:
+    negative, positive = identities(pl.DataFrame({"x": values}), ["x"])
+
+    assert negative == positive
+
+
+def written(frame: pl.DataFrame, columns: list[str]) -> list[int]:
+    """The definition: each row as JSON, hashed by itself."""
+    texts = frame.select(
+        pl.struct(
+            pl.col(name).bin.encode("hex") if frame.schema[name] == pl.Binary else pl.col(name)
+            for name in columns
+        ).struct.json_encode()
+    ).to_series()
+    digests = [hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts]
+    return [int.from_bytes(digest, "big") for digest in digests]
+
+
+@given(rows, st.integers(1, 4))
+def test_pieces_and_repetition_change_no_identity(content: list[tuple], piece: int) -> None:
+    frame = frame_of(content * 2)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "PIECE_ROWS", piece)
+        for columns in (frame.columns, ["bytes"], ["list"], ["text", "number"]):
+            assert identities(frame, columns).tolist() == written(frame, columns)
+
+
+@pytest.mark.parametrize("name", ["blob", "", 'a"b', "\u007f\n\u00e9", "\U0001f422", "a\\"])
+def test_bytes_under_any_name_are_hashed_as_they_were(name: str) -> None:
+    frame = pl.DataFrame({name: [b"", None, b"\xff\x00" * 3000]})
+
+    assert identities(frame, [name]).tolist() == written(frame, [name])
+
+
+def test_bytes_within_lists_and_records_tell_rows_apart() -> None:
+    lists = pl.Series([[b"a"], [b"b"], [], None, [None], [b"a", b"b"], [b"ab"]])
+    records = pl.Series([{"a": b"x"}, {"a": b"y"}, {"a": None}, None])
+
+    for values in (lists, lists.cast(pl.List(pl.Binary)), records):
+        frame = pl.DataFrame({"x": values})
+        assert len(set(identities(frame, ["x"]).tolist())) == len(frame)
+
+
+def test_objects_are_refused_with_the_mend() -> None:
+    frame = pl.DataFrame({"x": pl.Series([object()], dtype=pl.Object)})
+
+    with pytest.raises(UnlearnableError, match=r"column 'x' holds Python objects.*set split\.id"):
+        identities(frame, ["x"])
+
+
+def test_rows_are_planned_in_their_order_however_many_there_are() -> None:
     frame = pl.DataFrame({"wave": [[float(number)] for number in range(150_000)]})
-    frame.write_parquet(tmp_path / "rows.parquet", row_group_size=7_000)
     whole = Layout(input=lists(), window=None, time=None, entity=None)
 
-    plan = make_plan(pl.scan_parquet(tmp_path / "rows.parquet"), whole, SplitConfig())
+    plan = make_plan(frame, whole, SplitConfig())
 
     expected = split_by_hash(identities(frame, ["wave"]), SplitConfig())
     np.testing.assert_array_equal(plan.splits_R, expected)
     np.testing.assert_array_equal(plan.answer_R, np.arange(150_000))
 
 
-def lists() -> InputConfig:
-    return InputConfig(column="wave", kind="series")
+def lists() -> SeriesInput:
+    return SeriesInput(column="wave")
 
 
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=40))
@@ -105,7 +170,7 @@ def test_rows_of_one_group_are_all_in_one_split(groups: list[str]) -> None:
     table = pl.DataFrame({"wave": waves, "patient": groups})
     whole = Layout(input=lists(), window=None, time=None, entity=None)
 
-    plan = make_plan(table.lazy(), whole, SplitConfig(group="patient"))
+    plan = make_plan(table, whole, SplitConfig(group="patient"))
 
     splits = table.with_columns(split=plan.splits_R).group_by("patient").agg(pl.col("split"))
     assert all(len(set(found)) == 1 for found in splits["split"])
@@ -119,7 +184,7 @@ def test_growth_never_moves_a_group_to_another_split() -> None:
     old = pl.DataFrame({"wave": [[0.0]] * 200, "patient": names})
     grown = pl.DataFrame({"wave": [[1.0]] * 400, "patient": [f"new {n}" for n in names] + names})
 
-    before, after = (make_plan(table.lazy(), whole, config).splits_R for table in (old, grown))
+    before, after = (make_plan(table, whole, config).splits_R for table in (old, grown))
 
     assert after[200:].tolist() == before.tolist()
     assert set(before.tolist()) == {TRAINING, VALIDATION, TEST}
@@ -149,7 +214,7 @@ def test_a_row_whose_time_is_unknown_is_never_learned_from_in_silence() -> None:
     table = pl.DataFrame({"t": [None, *range(19)], "wave": [[0.0]] * 20})
 
     with pytest.raises(UnlearnableError, match="column 't' is missing in 1 of 20 rows"):
-        make_plan(table.lazy(), whole, SplitConfig(by="time"))
+        make_plan(table, whole, SplitConfig(by="time"))
 
 
 def test_a_split_by_time_without_a_time_column_says_what_to_set() -> None:
@@ -157,7 +222,7 @@ def test_a_split_by_time_without_a_time_column_says_what_to_set() -> None:
     table = pl.DataFrame({"wave": [[0.0]] * 20})
 
     with pytest.raises(UnlearnableError, match=r"set source\.time, or split\.by: hash"):
-        make_plan(table.lazy(), whole, SplitConfig(by="time"))
+        make_plan(table, whole, SplitConfig(by="time"))
 
 
 HOURS = [datetime(2024, 3, 30, tzinfo=UTC) + timedelta(hours=place) for place in range(40)]
@@ -182,14 +247,11 @@ def planned(times: pl.Series) -> tuple[pl.DataFrame, Featurizer, np.ndarray]:
     """Plan rows with these times; the featurizer has been to disk and back."""
     table = pl.DataFrame({"t": times, "wave": [[0.0]] * len(times)})
     whole = Layout(input=lists(), window=None, time="t", entity=None)
-    plan = make_plan(table.lazy(), whole, SplitConfig(by="time", gap=0))
-    featurizer = Featurizer(
-        layout=whole,
-        scaler=Scaler(mean=(0.0,), spread=(1.0,), gaps=()),
-        target=Target(column="y", classes=("a", "b")),
-        split=plan.split,
-    )
-    return table, from_json(json.loads(json.dumps(to_json(featurizer)))), plan.splits_R
+    plan = make_plan(table, whole, SplitConfig(by="time", gap=0))
+    target = Target(column="y", classes=("a", "b"))
+    with TemporaryDirectory() as folder:
+        save_featurizer(featurizer_of(whole, scale([0.0], [1.0]), target, plan.split), Path(folder))
+        return table, load_featurizer(Path(folder)), plan.splits_R
 
 
 @pytest.mark.parametrize("times", TIMES.values(), ids=TIMES.keys())
@@ -212,7 +274,7 @@ def test_days_to_come_were_never_learned_from_and_a_change_of_their_type_is_noti
 
 def windows(length: int = 3, *, horizon: int = 1, entity: str | None = "shop") -> Layout:
     return Layout(
-        input=InputConfig(column="sales", kind="series"),
+        input=SeriesInput(column="sales"),
         window=WindowConfig(length=length, horizon=horizon),
         time="day",
         entity=entity,
@@ -242,7 +304,7 @@ def test_no_training_answer_is_from_a_day_that_validation_or_test_is_judged_on(
     table = shops(days).sample(fraction=1, shuffle=True, seed=horizon)
     config = SplitConfig(gap=gap)
 
-    plan = make_plan(table.lazy(), windows(horizon=horizon), config)
+    plan = make_plan(table, windows(horizon=horizon), config)
 
     cut = plan.split.test_from
     for row in np.flatnonzero(plan.splits_R != UNUSED):
@@ -258,7 +320,7 @@ def test_series_of_one_group_are_all_in_one_split(count: int, horizon: int) -> N
         town=pl.col("shop").str.slice(-1)
     )
 
-    plan = make_plan(table.lazy(), windows(horizon=horizon), SplitConfig(by="hash", group="town"))
+    plan = make_plan(table, windows(horizon=horizon), SplitConfig(by="hash", group="town"))
 
     used = table.with_columns(split=plan.splits_R).filter(pl.col("split") != UNUSED)
     assert used.group_by("town").agg(pl.col("split").n_unique())["split"].max() == 1
@@ -269,4 +331,4 @@ def test_a_group_that_cuts_a_series_in_two_is_refused() -> None:
     table = shops({"a": 40, "b": 40}).with_columns(week=pl.col("day") // 7)
 
     with pytest.raises(UnlearnableError, match="week"):
-        make_plan(table.lazy(), windows(), SplitConfig(by="hash", group="week"))
+        make_plan(table, windows(), SplitConfig(by="hash", group="week"))

@@ -3,22 +3,35 @@
 import io
 import struct
 import zlib
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
-from models.features.image import ImageShape, fit_shape, image_steps
+from models.errors import UnlearnableError
+from models.features.image import ImageInput, ImageState, fit, rows_at_once, signal, transform
+from models.features.image.files import Shape, read_file
+from models.features.steps import Steps
 
 DRAW = np.random.default_rng(0)
 GREY = DRAW.integers(0, 256, (6, 5)).astype(np.uint8)
 COLOUR = DRAW.integers(0, 256, (6, 5, 3)).astype(np.uint8)
 
-GREY_SHAPE = ImageShape(height=6, width=5, colours=1)
-COLOUR_SHAPE = ImageShape(height=6, width=5, colours=3)
+CONFIG = ImageInput(column="image")
+
+
+def state(height: int = 6, width: int = 5, colours: int = 1, element: str = "uint8") -> ImageState:
+    plain = {"mean": (0.0,) * colours, "spread": (1.0,) * colours}
+    return ImageState(height=height, width=width, colours=colours, element=element, **plain)
+
+
+GREY_STATE = state()
+COLOUR_STATE = state(colours=3)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -40,10 +53,32 @@ def tiny_file(width: int, height: int, *, extra: bytes = b"") -> bytes:
     return b"\x89PNG\r\n\x1a\n" + parts
 
 
-def rows_of(cell: object, shape: ImageShape) -> np.ndarray:
-    steps = image_steps(pl.Series("image", [cell]), shape)
+def webp_bombs() -> list[bytes]:
+    """Write WebP headers, one of each format, that claim 16000 x 16000 pixels."""
+    side = 16_000
+    three = (side - 1).to_bytes(3, "little")
+    lossless = (side - 1 | (side - 1) << 14).to_bytes(4, "little")
+    bodies = [
+        b"VP8X\x0a\0\0\0" + bytes(4) + three * 2,
+        b"VP8L\x0a\0\0\0" + b"\x2f" + lossless + bytes(5),
+        b"VP8 \x0a\0\0\0" + bytes(3) + b"\x9d\x01\x2a" + struct.pack("<HH", side, side),
+    ]
+    return [b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body for body in bodies]
+
+
+def read(cells: object, fitted: ImageState = GREY_STATE) -> Steps:
+    column = cells if isinstance(cells, pl.Series) else pl.Series("image", cells)
+    return transform(column.alias("image").to_frame(), CONFIG, fitted)
+
+
+def rows_of(cell: object, fitted: ImageState) -> np.ndarray:
+    steps = read([cell], fitted)
     assert steps.errors_R == [None]
     return steps.values_NC
+
+
+def fitted_on(cells: object, **options: object) -> ImageState:
+    return fit([pl.Series("image", cells).to_frame()], replace(CONFIG, **options))
 
 
 FILES = [
@@ -51,6 +86,8 @@ FILES = [
     encoded(Image.fromarray(COLOUR)),
     encoded(Image.fromarray(GREY), "JPEG"),
     encoded(Image.fromarray(COLOUR), "JPEG", progressive=True),
+    encoded(Image.fromarray(COLOUR), "WEBP"),
+    encoded(Image.fromarray(COLOUR), "WEBP", lossless=True, exif=b"Exif\0\0II*\0\x08\0\0\0\0\0"),
 ]
 
 
@@ -59,9 +96,8 @@ def test_a_file_that_is_damaged_anywhere_never_stops_the_others(whole: bytes, da
     place = data.draw(st.integers(0, len(whole) - 1))
     end = data.draw(st.integers(place, min(place + 8, len(whole))))
     damaged = whole[:place] + data.draw(st.binary(max_size=4)) + whole[end:]
-    column = pl.Series("image", [FILES[0], damaged, FILES[1]])
 
-    steps = image_steps(column, GREY_SHAPE)
+    steps = read([FILES[0], damaged, FILES[1]])
 
     assert [steps.errors_R[0], steps.errors_R[2]] == [None, None]
     np.testing.assert_array_equal(steps.values_NC[:6], GREY)
@@ -70,61 +106,149 @@ def test_a_file_that_is_damaged_anywhere_never_stops_the_others(whole: bytes, da
     )
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("whole", FILES, ids=range(len(FILES)))
+def test_a_file_that_was_cut_off_is_never_half_a_picture(whole: bytes) -> None:
+    picture = read_file(whole)
+
+    for length in range(1, len(whole)):
+        found = read_file(whole[:length])
+        assert isinstance(found, str) or np.array_equal(found, picture), length
+
+
 def test_a_file_with_a_broken_colour_profile_is_its_own_rows_error() -> None:
     broken = tiny_file(3, 3, extra=chunk(b"iCCP", b"profile\x00"))
 
-    steps = image_steps(pl.Series("image", [FILES[0], broken]), GREY_SHAPE)
+    steps = read([FILES[0], broken])
 
     assert steps.errors_R[0] is None
-    assert steps.errors_R[1].startswith("the image is damaged")
+    assert steps.errors_R[1].startswith("the image is damaged: ")
 
 
-def test_a_small_file_that_claims_to_be_huge_is_refused_unread() -> None:
-    steps = image_steps(pl.Series("image", [tiny_file(8000, 8000)]), GREY_SHAPE)
+@pytest.mark.parametrize("side", [8_000, 10_000, 60_000])
+def test_a_small_file_that_claims_to_be_huge_is_refused_unread(side: int) -> None:
+    steps = read([tiny_file(side, side)])
 
-    assert steps.errors_R == ["the image has 8000 x 8000 pixels, more than allowed"]
+    assert steps.errors_R == [f"the image has {side} x {side} pixels, more than allowed"]
+
+
+@pytest.mark.parametrize("bomb", webp_bombs(), ids=["extended", "lossless", "lossy"])
+def test_a_webp_that_claims_to_be_huge_is_refused_by_its_header(bomb: bytes) -> None:
+    assert read_file(bomb) == "the image has 16000 x 16000 pixels, more than allowed"
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        (b"", "the image is an empty file"),
+        (b"GIF89a", "the image is neither PNG, JPEG nor WebP"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "the image is damaged: "),
+        (FILES[0][:20], "the image is damaged: "),
+    ],
+)
+def test_what_is_no_image_file_says_so(cell: bytes, reason: str) -> None:
+    assert read([cell]).errors_R[0].startswith(reason)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
-@pytest.mark.parametrize("shape", [GREY_SHAPE, COLOUR_SHAPE], ids=["grey", "colour"])
-def test_a_file_of_any_mode_is_read_to_the_fitted_shape(mode: str, shape: ImageShape) -> None:
-    black_and_white = Image.fromarray(np.where(GREY > 127, 255, 0).astype(np.uint8))
+@pytest.mark.parametrize("fitted", [GREY_STATE, COLOUR_STATE], ids=["grey", "colour"])
+def test_a_file_of_any_mode_is_read_to_the_fitted_shape(mode: str, fitted: ImageState) -> None:
+    black_and_white = np.where(GREY > 127, 255, 0).astype(np.uint8)
 
-    rows = rows_of(encoded(black_and_white.convert(mode)), shape)
+    rows = rows_of(encoded(Image.fromarray(black_and_white).convert(mode)), fitted)
 
-    expected = np.repeat(np.where(GREY > 127, 255.0, 0.0), shape.colours, axis=1)
-    np.testing.assert_allclose(rows, expected, atol=1e-3)
+    assert rows.dtype == np.uint8
+    np.testing.assert_array_equal(rows, np.repeat(black_and_white, fitted.colours, axis=1))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P"])
+def test_what_is_clear_lies_on_white(kind: str, mode: str) -> None:
+    clear = Image.new(mode, (5, 6), 0 if mode == "P" else None)
+    if mode == "P":
+        clear.info["transparency"] = 0
+
+    rows = rows_of(encoded(clear, kind), COLOUR_STATE)
+
+    np.testing.assert_array_equal(rows, np.full((6, 15), 255))
+
+
+def test_a_palette_keeps_its_colours() -> None:
+    palette = Image.fromarray(COLOUR).quantize(30)
+
+    rows = rows_of(encoded(palette), COLOUR_STATE)
+
+    np.testing.assert_array_equal(rows, np.asarray(palette.convert("RGB")).reshape(6, 15))
 
 
 def test_a_print_file_in_four_inks_is_read_in_colour() -> None:
     white = encoded(Image.new("CMYK", (5, 6)), "JPEG")
 
-    np.testing.assert_array_equal(rows_of(white, COLOUR_SHAPE), np.full((6, 15), 255.0))
+    np.testing.assert_array_equal(rows_of(white, COLOUR_STATE), np.full((6, 15), 255))
 
 
-def test_the_greys_of_a_sixteen_bit_image_stay_apart() -> None:
-    greys = np.linspace(0, 65535, 30).astype(np.uint16).reshape(6, 5)
+def test_greys_of_sixteen_bits_and_of_eight_share_one_scale() -> None:
+    deep = encoded(Image.fromarray(GREY.astype(np.uint16) * 257))
 
-    rows = rows_of(encoded(Image.fromarray(greys)), GREY_SHAPE)
+    steps = read([deep, FILES[0]])
 
-    assert (np.diff(rows.reshape(-1)) > 0).all()
+    np.testing.assert_array_equal(steps.values_NC, np.concatenate([GREY, GREY]))
 
 
-def test_colour_becomes_grey_by_its_mean_and_grey_becomes_colour_by_repetition() -> None:
-    grey = rows_of(encoded(Image.fromarray(COLOUR)), GREY_SHAPE)
-    colour = rows_of(encoded(Image.fromarray(GREY)), COLOUR_SHAPE)
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_an_image_is_turned_as_its_camera_was_held(turn: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    block = np.kron(np.array([[0, 90, 180], [250, 40, 130]], np.uint8), np.ones((16, 16), np.uint8))
+    options = {"quality": 95} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(Image.fromarray(block), kind, exif=exif, **options)
 
-    np.testing.assert_allclose(grey, COLOUR.mean(axis=2), rtol=1e-6)
+    upright = read_file(data)
+    small = read_file(data, Shape(upright.shape[0] // 8, upright.shape[1] // 8, 1))
+
+    with Image.open(io.BytesIO(data)) as image:
+        expected = ImageOps.exif_transpose(image)
+    shape = Shape(*small.shape)
+    np.testing.assert_array_equal(np.squeeze(upright), np.asarray(expected))
+    again = read_file(encoded(expected, kind, **options), shape)
+    np.testing.assert_allclose(small.astype(int), again.astype(int), atol=3)
+
+
+def test_broken_notes_beside_the_pixels_do_not_cost_the_image() -> None:
+    broken = encoded(Image.fromarray(GREY), exif=b"Exif\0\0nothing of the kind")
+
+    np.testing.assert_array_equal(rows_of(broken, GREY_STATE), GREY)
+
+
+def test_colour_becomes_grey_by_its_brightness_and_grey_becomes_colour_by_repetition() -> None:
+    grey = rows_of(FILES[1], GREY_STATE)
+    colour = rows_of(FILES[0], COLOUR_STATE)
+    listed = rows_of(COLOUR.tolist(), GREY_STATE)
+
+    np.testing.assert_array_equal(grey, np.asarray(Image.fromarray(COLOUR).convert("L")))
     np.testing.assert_array_equal(colour, np.repeat(GREY, 3, axis=1))
+    np.testing.assert_allclose(listed.astype(int), grey.astype(int), atol=1)
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.floats(0, 255, width=32))
 def test_a_plain_image_stays_plain_at_any_size(height: int, width: int, level: float) -> None:
-    shape = ImageShape(height=4, width=3, colours=1)
-
-    rows = rows_of([[level] * width] * height, shape)
+    rows = rows_of([[level] * width] * height, state(4, 3, element="float32"))
 
     np.testing.assert_allclose(rows, np.full((4, 3), level), rtol=1e-6, atol=1e-6)
+
+
+@given(st.integers(40, 200), st.integers(40, 200), st.sampled_from(["PNG", "JPEG", "WEBP"]))
+@settings(max_examples=20)
+def test_a_large_picture_is_made_small_like_by_averaging(
+    height: int, width: int, kind: str
+) -> None:
+    ramp = np.linspace(0, 255, height)[:, None] * np.ones(width)
+    data = encoded(Image.fromarray(ramp.astype(np.uint8)), kind)
+
+    rows = rows_of(data, state(8, 4))
+
+    np.testing.assert_allclose(rows[:, 0], (np.arange(8) + 0.5) * 255 / 8, atol=6)
 
 
 @pytest.mark.parametrize(
@@ -135,46 +259,185 @@ def test_a_plain_image_stays_plain_at_any_size(height: int, width: int, level: f
         ([[float("inf"), 1.0]], "pixels that are not finite"),
         ([[]], "expected rows of pixels"),
         ([], "expected rows of pixels"),
+        ([None, [1.0]], "rows differ in length"),
+        (None, "the image is missing"),
     ],
 )
 def test_rows_of_numbers_that_are_no_image_are_their_own_rows_error(cell, reason: str) -> None:
     good = [[5.0, 6.0]]
     column = pl.Series("image", [good, cell, good], dtype=pl.List(pl.List(pl.Float64)))
 
-    steps = image_steps(column, ImageShape(height=1, width=2, colours=1))
+    steps = read(column, state(1, 2, element="float32"))
 
     assert steps.errors_R[::2] == [None, None]
     assert reason in steps.errors_R[1]
     assert steps.values_NC.tolist() == [[5.0, 6.0], [5.0, 6.0]]
 
 
-def test_arrays_of_a_fixed_size_are_images_too() -> None:
-    column = pl.Series("image", [GREY.tolist()], dtype=pl.Array(pl.UInt8, (6, 5)))
+@pytest.mark.parametrize("dtype", [pl.UInt8, pl.Int64, pl.Float64])
+def test_arrays_of_a_fixed_size_are_images_too(dtype) -> None:
+    grey = pl.Series("image", [GREY.tolist(), None], dtype=pl.Array(dtype, (6, 5)))
+    colour = pl.Series("image", [COLOUR.tolist()], dtype=pl.Array(dtype, (6, 5, 3)))
 
-    np.testing.assert_array_equal(image_steps(column, GREY_SHAPE).values_NC, GREY)
+    np.testing.assert_array_equal(read(grey).values_NC, GREY)
+    np.testing.assert_array_equal(read(colour, COLOUR_STATE).values_NC, COLOUR.reshape(6, 15))
+    assert fit([grey.to_frame()], CONFIG).element == ("uint8" if dtype == pl.UInt8 else "float32")
 
 
-def test_a_text_in_place_of_an_image_says_what_was_expected() -> None:
-    steps = image_steps(pl.Series("image", ["cat.png"]), GREY_SHAPE)
+def test_numbers_of_every_size_and_type_meet_the_scale_of_training() -> None:
+    beyond = [[-3.0, 300.0], [1.4, 1.6]]
 
-    assert steps.errors_R == ["the image is of type str, expected PNG or JPEG bytes"]
+    assert rows_of(beyond, state(2, 2)).tolist() == [[0, 255], [1, 2]]
+    assert rows_of(FILES[0], state(element="float32")).dtype == np.float32
+
+
+def test_more_colours_than_eyes_see_are_read_as_they_are() -> None:
+    cell = DRAW.normal(size=(3, 2, 7))
+    fitted = fitted_on([cell.tolist()])
+
+    steps = read([cell.tolist(), np.zeros((3, 2, 4)).tolist()], fitted)
+
+    np.testing.assert_array_equal(steps.values_NC, cell.reshape(3, 14).astype(np.float32))
+    assert steps.errors_R == [None, "the image has 4 numbers a pixel, expected 7"]
+
+
+def test_structs_that_hold_the_bytes_are_files() -> None:
+    cells = [{"bytes": FILES[0], "path": "a.png"}, {"bytes": None, "path": "b.png"}, None]
+
+    steps = read(cells)
+
+    np.testing.assert_array_equal(steps.values_NC, GREY)
+    assert steps.errors_R == [None, "the image is missing", "the image is missing"]
+
+
+@pytest.mark.parametrize("cells", [["cat.png"], [3], [[1, 2]], [[["a"]]]])
+def test_a_column_of_something_else_says_what_was_expected(cells: list[object]) -> None:
+    assert "expected the bytes of a PNG, JPEG or WebP file" in read(cells).errors_R[0]
 
 
 def test_the_shape_is_that_of_the_first_image_that_can_be_read() -> None:
-    column = pl.Series("image", [None, b"not an image", FILES[1], FILES[0]])
+    fitted = fitted_on([None, b"not an image", FILES[1], FILES[0]])
 
-    assert fit_shape(column) == COLOUR_SHAPE
+    assert fitted.shape == (6, 5, 3)
+
+
+def test_size_and_colour_of_the_config_come_first() -> None:
+    fitted = fitted_on([FILES[1]], size=(3, 4), colour="grey")
+
+    assert fitted.shape == (3, 4, 1)
+
+
+def test_training_without_one_image_is_refused_with_the_last_reason() -> None:
+    with pytest.raises(UnlearnableError, match=r"'image' holds no image.*neither PNG"):
+        fitted_on([None, b"x"])
+    with pytest.raises(UnlearnableError, match=r"holds no image.*no rows"):
+        fit([], CONFIG)
+
+
+def test_images_too_large_for_a_sequence_are_refused_with_the_mend() -> None:
+    with pytest.raises(UnlearnableError, match=r"2100 x 2100 .*size: \[64, 64\]"):
+        fitted_on([encoded(Image.new("1", (2100, 2100)))])
+
+
+def test_a_frame_that_would_not_fit_into_memory_says_how_many_rows_do() -> None:
+    large = state(2048, 2048, 3)
+
+    with pytest.raises(UnlearnableError, match="hand over at most 341 rows"):
+        read(pl.Series("image", [None] * 400, dtype=pl.Binary), large)
+    assert rows_at_once(large) == 21
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"size": (0, 4)}, "size: 0 x 4"),
+        ({"size": (9999, 9999)}, "too large"),
+        ({"patch": 0}, "patch: 0"),
+        ({"order": "hilbert"}, "set read: patches"),
+        ({"read": "backbone"}, "name a timm model"),
+        ({"backbone": "resnet18"}, "set read: backbone"),
+        ({"fine_tune": True}, "set read: backbone"),
+    ],
+)
+def test_a_config_that_cannot_be_meant_is_refused(options: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        ImageInput(column="image", **options)
+
+
+def test_mean_and_spread_are_those_of_each_colour() -> None:
+    images = DRAW.integers(0, 256, (9, 6, 5, 3)).astype(np.uint8)
+
+    fitted = fitted_on([*(encoded(Image.fromarray(i)) for i in images), b"junk", None])
+
+    np.testing.assert_allclose(fitted.mean, images.mean(axis=(0, 1, 2)))
+    np.testing.assert_allclose(fitted.spread, images.std(axis=(0, 1, 2)))
+    assert signal(CONFIG, fitted).mean == fitted.mean
+
+
+def test_a_colour_that_never_changes_has_a_spread_of_one() -> None:
+    assert fitted_on([[[7, 7]], [[7, 7]]]).spread == (1.0,)
+
+
+@given(st.lists(st.integers(0, 40), max_size=4))
+@settings(max_examples=20)
+def test_what_training_learns_does_not_depend_on_how_rows_are_cut(cuts: list[int]) -> None:
+    cells = [*(encoded(Image.fromarray(GREY // (n + 1))) for n in range(38)), b"junk", None]
+    frame = pl.Series("image", [cells[-1], cells[-2], *cells]).to_frame()
+    edges = [0, *sorted(cuts), len(frame)]
+
+    parts = [frame[a:b] for a, b in pairwise(edges)]
+
+    assert fit(parts, CONFIG) == fit([frame], CONFIG)
+    whole = transform(frame, CONFIG, GREY_STATE)
+    split = [transform(part, CONFIG, GREY_STATE) for part in parts]
+    np.testing.assert_array_equal(whole.values_NC, np.concatenate([s.values_NC for s in split]))
+    assert whole.errors_R == [error for s in split for error in s.errors_R]
+
+
+def test_the_sample_is_bounded_spread_evenly_and_independent_of_the_cut() -> None:
+    levels = np.arange(20_000, dtype=np.float32) % 200
+    frame = pl.Series("image", levels.reshape(-1, 1, 1).tolist()).to_frame()
+
+    whole = fit([frame], CONFIG)
+
+    assert fit([frame[:7_001], frame[7_001:7_002], frame[7_002:]], CONFIG) == whole
+    np.testing.assert_allclose(whole.mean, 99.5, atol=1)
+    np.testing.assert_allclose(whole.spread, levels.std(), rtol=0.01)
+
+
+def test_threads_keep_the_order_of_the_rows() -> None:
+    noise = [DRAW.integers(0, 256, (96, 96)).astype(np.uint8) for _ in range(5)]
+    files = [encoded(Image.fromarray(image)) for image in noise]
+    order = DRAW.integers(0, 5, 200)
+
+    steps = read([files[n] for n in order], state(96, 96))
+
+    np.testing.assert_array_equal(steps.values_NC, np.concatenate([noise[n] for n in order]))
 
 
 @given(st.lists(st.sampled_from([*FILES, b"junk", None]), min_size=1, max_size=5))
 def test_what_an_image_becomes_does_not_depend_on_the_others(cells: list[bytes | None]) -> None:
-    together = image_steps(pl.Series("image", cells, dtype=pl.Binary), COLOUR_SHAPE)
+    together = read(pl.Series("image", cells, dtype=pl.Binary), COLOUR_STATE)
 
-    alone = [
-        image_steps(pl.Series("image", [cell], dtype=pl.Binary), COLOUR_SHAPE) for cell in cells
-    ]
+    alone = [read(pl.Series("image", [c], dtype=pl.Binary), COLOUR_STATE) for c in cells]
 
     assert together.errors_R == [steps.errors_R[0] for steps in alone]
     np.testing.assert_array_equal(
         together.values_NC, np.concatenate([steps.values_NC for steps in alone])
     )
+
+
+@given(st.lists(st.lists(st.lists(st.integers(0, 9), max_size=3), max_size=3), max_size=5))
+def test_ragged_numbers_are_read_alone_as_together(cells: list[list[list[int]]]) -> None:
+    column = pl.Series("image", cells, dtype=pl.List(pl.List(pl.Int64)))
+    fitted = state(2, 2, element="float32")
+
+    together = read(column, fitted)
+
+    alone = [read(column[row : row + 1], fitted) for row in range(len(cells))]
+    assert together.errors_R == [steps.errors_R[0] for steps in alone]
+    for row, cell in enumerate(cells):
+        fits = bool(cell) and bool(cell[0]) and len({len(line) for line in cell}) == 1
+        assert (together.errors_R[row] is None) == fits
+    values = [steps.values_NC for steps in alone]
+    np.testing.assert_array_equal(together.values_NC, np.concatenate([np.empty((0, 2)), *values]))

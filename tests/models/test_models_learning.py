@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parts import face
 
 from models.errors import DivergedError
 from models.learning import TrainingConfig
@@ -78,7 +79,7 @@ def test_a_batch_holds_the_rows_own_steps(rows: list[int]) -> None:
 
 def new_network(dropout: float = 0.3):
     config = ModelConfig(cell="gru", hidden=8, bidirectional=True, pooling="mean", dropout=dropout)
-    return build(config, channels=2, outputs=2, seed=3)
+    return build(config, face(2, 2), seed=3)
 
 
 CONFIG = TrainingConfig(epochs=3, patience=3, batch=8, learning_rate=0.02, checkpoint_every=0.0)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parts import face
 
 from models.networks import ModelConfig
 from models.networks.network import build, parameter_count
@@ -16,7 +17,7 @@ POOLINGS = ("last", "mean", "max", "attention")
 
 
 def network(**settings):
-    built = build(ModelConfig(hidden=5, **settings), channels=2, outputs=3, seed=1)
+    built = build(ModelConfig(hidden=5, **settings), face(2, 3), seed=1)
     return built.double().eval()
 
 
@@ -68,16 +69,16 @@ def test_a_bidirectional_layer_is_the_library_s_own_on_full_sequences(cell: str)
 def test_the_seed_alone_makes_the_weights() -> None:
     config = ModelConfig(hidden=4)
     torch.manual_seed(123)
-    first = build(config, channels=2, outputs=2, seed=5).state_dict()
+    first = build(config, face(2, 2), seed=5).state_dict()
     torch.manual_seed(321)
-    second = build(config, channels=2, outputs=2, seed=5).state_dict()
-    other = build(config, channels=2, outputs=2, seed=6).state_dict()
+    second = build(config, face(2, 2), seed=5).state_dict()
+    other = build(config, face(2, 2), seed=6).state_dict()
 
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
 def test_parameters_are_counted_as_the_equations_say() -> None:
-    net = build(ModelConfig(cell="gru", hidden=4), channels=3, outputs=2, seed=0)
+    net = build(ModelConfig(cell="gru", hidden=4), face(3, 2), seed=0)
 
     assert parameter_count(net) == 3 * (4 * 3 + 4 * 4 + 2 * 4) + (4 * 2 + 2)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parts import face
 from torch import Tensor
 
 from models.networks import ModelConfig
@@ -24,7 +25,7 @@ def network(cell: str, pooling: str, bidirectional: bool, layers: int = 1) -> Ne
     config = ModelConfig(
         cell=cell, pooling=pooling, bidirectional=bidirectional, layers=layers, hidden=5
     )
-    return build(config, channels=2, outputs=3, seed=1).eval()
+    return build(config, face(2, 3), seed=1).eval()
 
 
 def sequences(lengths: list[int], dtype: torch.dtype) -> list[Tensor]:
@@ -131,7 +132,7 @@ def test_a_network_is_built_without_touching_the_callers_random_state() -> None:
 
 def test_dropout_is_silent_once_the_network_serves() -> None:
     config = ModelConfig(hidden=8, layers=3, dropout=0.6)
-    net = build(config, channels=2, outputs=2, seed=0)
+    net = build(config, face(2, 2), seed=0)
     [part] = sequences([5], torch.float32)
     batch, counts = part[None], torch.tensor([5])
 

@@ -9,12 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parts import face
 
 from models.errors import DivergedError
 from models.learning import TrainingConfig
 from models.learning.batches import SequenceSet, epoch_order, plain_order, to_device
 from models.learning.loop import Checkpoints, Epoch, Goal, fit, learning_rate, predict
 from models.networks import ModelConfig
+from models.networks.front import Statics
 from models.networks.network import Network, build
 
 NOWHERE = Checkpoints(load=lambda: None, save=lambda _: None)
@@ -63,7 +65,7 @@ def sequences(count: int, goal: Goal, seed: int = 0) -> SequenceSet:
 
 def new_network(cell: str = "gru", goal: Goal = "category") -> Network:
     config = ModelConfig(cell=cell, hidden=6, layers=2, pooling="attention", dropout=0.3)
-    return build(config, channels=2, outputs=2 if goal == "category" else 1, seed=3)
+    return build(config, face(2, 2 if goal == "category" else 1), seed=3)
 
 
 def train(
@@ -220,7 +222,7 @@ def test_a_validation_loss_that_is_not_finite_stops_the_training() -> None:
 
 
 def test_a_number_that_can_be_learned_is_learned() -> None:
-    network = build(ModelConfig(hidden=12, pooling="last"), channels=2, outputs=1, seed=0)
+    network = build(ModelConfig(hidden=12, pooling="last"), face(2, 1), seed=0)
     config = TrainingConfig(epochs=25, patience=25, batch=8, learning_rate=0.02)
 
     history = train(network, goal="number", config=config)
@@ -253,8 +255,13 @@ def test_every_sequence_gets_its_own_answer_whatever_its_length(count: int) -> N
 
 def test_nothing_to_predict_is_refused() -> None:
     nothing = sequences(3, "category")
+    statics = Statics(*(beside[:0] for beside in nothing.statics))
     empty = SequenceSet(
-        nothing.values_NC, nothing.starts_S[:0], nothing.stops_S[:0], nothing.targets_S[:0]
+        nothing.values_NC,
+        nothing.starts_S[:0],
+        nothing.stops_S[:0],
+        nothing.targets_S[:0],
+        statics,
     )
 
     with pytest.raises(ValueError, match="no sequences to predict"):

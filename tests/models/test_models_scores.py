@@ -202,7 +202,8 @@ def separable(count: int, seed: int = 0) -> Rows:
     stops = np.cumsum(lengths)
     values = draw.normal(size=(stops[-1], 1)).astype(np.float32)
     values += np.where(values > 0, 0.5, -0.5).astype(np.float32)
-    return Rows(values, stops - lengths, stops, (values[stops - 1, 0] > 0).astype(float))
+    truth = (values[stops - 1, 0] > 0).astype(float)
+    return Rows(values, stops - lengths, stops, truth, np.empty((len(stops), 0)))
 
 
 def test_logistic_regression_beats_the_majority_where_a_line_tells_classes_apart() -> None:
@@ -231,6 +232,7 @@ def test_rows_that_come_class_by_class_do_not_stop_the_regression(monkeypatch) -
         training.starts_S[order],
         training.stops_S[order],
         training.target_S[order],
+        training.beside_SF[order],
     )
 
     answers = answer_all(by_class, separable(200, seed=1), classes=2, past={})
@@ -250,7 +252,7 @@ def test_a_class_that_training_never_showed_is_wrong_in_every_baseline() -> None
 def test_a_test_sequence_may_be_longer_than_any_in_training() -> None:
     test = separable(200, seed=1)
     ends = np.array([200])
-    long = Rows(test.values_NC, ends - 200, ends, test.target_S[:1])
+    long = Rows(test.values_NC, ends - 200, ends, test.target_S[:1], test.beside_SF[:1])
 
     for classes in (2, 0):
         answers = answer_all(separable(300), long, classes=classes, past={})
@@ -264,7 +266,11 @@ def test_a_baseline_sees_a_sequence_and_not_its_neighbours_in_memory() -> None:
     stops = np.cumsum([len(copies[row]) for row in order])
     starts = stops - [len(copies[row]) for row in order]
     moved = Rows(
-        np.concatenate([copies[row] for row in order]), starts, stops, test.target_S[order]
+        np.concatenate([copies[row] for row in order]),
+        starts,
+        stops,
+        test.target_S[order],
+        test.beside_SF[order],
     )
 
     for classes, name in ((2, "logistic regression"), (0, "ridge regression")):

@@ -1,5 +1,9 @@
 """Series: fast reading agrees with a slow reading by hand, for lists and for windows."""
 
+import math
+from datetime import date, datetime, timedelta
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,12 +11,48 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import UnlearnableError
-from models.features import InputConfig, Layout, WindowConfig
-from models.features.series import line_up, list_steps, row_ahead, window_steps
+from models.features import Layout, WindowConfig
+from models.features.series import (
+    SeriesInput,
+    SeriesState,
+    check,
+    context,
+    fit,
+    fit_windows,
+    line_up,
+    row_ahead,
+    signal,
+    transform,
+)
+from models.features.series.channels import raw_steps
+from models.features.series.scaling import FARTHEST
 from models.features.steps import Steps
 
 numbers = st.one_of(st.none(), st.floats(-99, 99, width=32))
 lists = st.one_of(st.none(), st.lists(numbers, max_size=3))
+
+BEGIN = datetime(2024, 2, 27, 22)  # noqa: DTZ001 - a wall clock
+
+PERIODS = {"hour": 24, "weekday": 7, "month": 12, "day_of_year": 366}
+
+
+def list_layout(*columns: str, **more: object) -> Layout:
+    read = SeriesInput(column=columns, **more)
+    return Layout(input=read, window=None, time=None, entity="shop" if more else None)
+
+
+def layout(length: int, *, entity: str | None = "shop", horizon: int = 1, **more: object) -> Layout:
+    return Layout(
+        input=SeriesInput(column="sales", **more),
+        window=WindowConfig(length=length, horizon=horizon),
+        time="day",
+        entity=entity,
+    )
+
+
+def raw_of(frame: pl.DataFrame, made: Layout) -> Steps:
+    raw = raw_steps(frame, made)
+    return Steps(raw.values_CN.T, raw.starts_R, raw.stops_R, raw.errors_R)
 
 
 def steps_of_row(steps: Steps, row: int) -> list[list[float]]:
@@ -35,7 +75,7 @@ def test_lists_are_read_side_by_side_each_row_for_itself(rows: list[tuple], skip
     schema = {"a": pl.List(pl.Float32), "b": pl.List(pl.Float32)}
     frame = pl.DataFrame(rows, schema=schema, orient="row")[skipped:]
 
-    steps = list_steps(frame, ("a", "b"))
+    steps = raw_of(frame, list_layout("a", "b"))
 
     expected = [read_by_hand(a, b) for a, b in rows[skipped:]]
     assert [
@@ -49,18 +89,19 @@ def test_lists_are_read_side_by_side_each_row_for_itself(rows: list[tuple], skip
 def test_numbers_of_any_type_are_read_the_same(dtype: pl.DataType) -> None:
     frame = pl.DataFrame({"a": pl.Series([[1, 2], [3, 4]], dtype=dtype)})
 
-    steps = list_steps(frame, ("a",))
+    steps = raw_of(frame, list_layout("a"))
 
     assert [steps_of_row(steps, row) for row in range(2)] == [[[1.0], [2.0]], [[3.0], [4.0]]]
 
 
-def layout(length: int, *, entity: str | None = "shop") -> Layout:
-    return Layout(
-        input=InputConfig(column="sales", kind="series"),
-        window=WindowConfig(length=length),
-        time="day",
-        entity=entity,
-    )
+@pytest.mark.parametrize("size", [0, 2])
+def test_a_column_of_nothing_but_gaps_is_read_as_empty_lists(size: int) -> None:
+    frame = pl.DataFrame({"a": pl.Series([None] * size, dtype=pl.Null)})
+
+    steps = raw_of(frame, list_layout("a"))
+
+    assert steps.errors_R == ["column 'a' is empty"] * size
+    assert steps.values_NC.shape == (0, 1)
 
 
 @st.composite
@@ -91,7 +132,7 @@ def past_by_hand(table: pl.DataFrame, row: int) -> list[list[float]]:
 def test_a_window_holds_the_last_steps_of_its_own_series_in_any_order_of_the_table(
     table: pl.DataFrame, length: int
 ) -> None:
-    steps = window_steps(table, layout(length), WindowConfig(length=length))
+    steps = raw_of(table, layout(length))
 
     for row in range(len(table)):
         past = past_by_hand(table, row)
@@ -102,20 +143,34 @@ def test_a_window_holds_the_last_steps_of_its_own_series_in_any_order_of_the_tab
             assert (steps.errors_R[row], steps_of_row(steps, row)) == (None, past[-length:])
 
 
-@given(tables(), st.integers(1, 4), st.integers(0, 15))
-def test_rows_of_the_future_never_change_a_window_of_the_past(
-    table: pl.DataFrame, length: int, today: int
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.UInt64, pl.Float64, pl.Date, pl.Datetime("ns")])
+@pytest.mark.parametrize("owner", [pl.String, pl.Int8, pl.Boolean])
+def test_rows_are_ordered_whatever_the_types_of_time_and_entity(
+    dtype: pl.DataType, owner: pl.DataType
 ) -> None:
-    known = table.filter(pl.col("day") <= today)
-    places = np.flatnonzero(table["day"].to_numpy() <= today)
-    window = WindowConfig(length=length)
+    times, owners = [5, 1, 3, 2, 4], [1, 0, 1, 1, 0]
+    table = pl.DataFrame(
+        {
+            "shop": pl.Series(owners).cast(owner if owner != pl.String else pl.Int8).cast(owner),
+            "day": pl.Series(times, dtype=pl.Int32).cast(dtype),
+        }
+    )
 
-    then = window_steps(known, layout(length), window)
-    now = window_steps(table, layout(length), window)
+    line = line_up(table, layout(1))
 
-    for row, place in enumerate(places):
-        assert then.errors_R[row] == now.errors_R[place]
-        assert steps_of_row(then, row) == steps_of_row(now, int(place))
+    assert line.order_N.tolist() == [1, 4, 3, 2, 0]
+    assert line.first_N.tolist() == [0, 0, 2, 2, 2]
+    assert line.end_N.tolist() == [2, 2, 5, 5, 5]
+
+
+def test_rows_without_a_time_stay_in_their_order() -> None:
+    made = Layout(
+        input=SeriesInput(column="sales"), window=WindowConfig(length=1), time=None, entity="shop"
+    )
+
+    line = line_up(pl.DataFrame({"shop": ["b", "a", "b", "a"]}), made)
+
+    assert line.order_N.tolist() == [1, 3, 0, 2]
 
 
 @given(tables(), st.integers(-3, 3))
@@ -134,7 +189,7 @@ def test_the_row_ahead_never_leaves_its_series(table: pl.DataFrame, steps: int) 
 def test_windows_share_their_steps_rather_than_copy_them() -> None:
     table = pl.DataFrame({"shop": ["a"] * 1000, "day": range(1000), "sales": [0.0] * 1000})
 
-    steps = window_steps(table, layout(400), WindowConfig(length=400))
+    steps = raw_of(table, layout(400))
 
     assert steps.values_NC.shape == (1000, 1)
 
@@ -143,6 +198,7 @@ def test_windows_share_their_steps_rather_than_copy_them() -> None:
     ("column", "values", "message"),
     [
         ("day", [1, None, 3], "column 'day' is missing in 1 of 3 rows"),
+        ("day", [1.0, math.nan, None], "column 'day' is missing in 2 of 3 rows"),
         ("shop", [None, None, "a"], "column 'shop' is missing in 2 of 3 rows"),
         ("day", [1, 2, 2], "'a' has two rows at day 2; a series has one row a time"),
     ],
@@ -157,10 +213,11 @@ def test_a_row_without_a_place_of_its_own_in_the_series_is_refused(
         line_up(broken, layout(2))
 
 
-def test_series_may_have_rows_at_the_same_time_as_each_other() -> None:
+@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Enum(["b", "a"]), pl.Binary])
+def test_series_may_have_rows_at_the_same_time_as_each_other(dtype: pl.DataType) -> None:
     table = pl.DataFrame({"shop": ["b", "a", "b", "a"], "day": [1, 1, 2, 2], "sales": range(4)})
 
-    steps = window_steps(table, layout(2), WindowConfig(length=2))
+    steps = raw_of(table.with_columns(pl.col("shop").cast(dtype)), layout(2))
 
     assert [steps_of_row(steps, row) for row in (2, 3)] == [[[0.0], [2.0]], [[1.0], [3.0]]]
 
@@ -168,14 +225,390 @@ def test_series_may_have_rows_at_the_same_time_as_each_other() -> None:
 def test_a_missing_value_keeps_its_place_in_the_window() -> None:
     table = pl.DataFrame({"day": [1, 2, 3], "sales": [1.0, None, 3.0]})
 
-    steps = window_steps(table, layout(3, entity=None), WindowConfig(length=3))
+    steps = raw_of(table, layout(3, entity=None))
 
     assert steps_of_row(steps, 2) == [[1.0], [None], [3.0]]
 
 
-def test_a_table_without_rows_has_no_windows() -> None:
-    table = pl.DataFrame(schema={"shop": pl.String, "day": pl.Int64, "sales": pl.Float64})
+@pytest.mark.parametrize("every_option", [False, True])
+def test_a_table_without_rows_has_no_windows(every_option: bool) -> None:
+    schema = {"shop": pl.String, "day": pl.Date, "sales": pl.Float64, "price": pl.Float64}
+    more = {"known": ("price",), "calendar": ("month",), "deltas": True, "scale_by": "entity"}
 
-    steps = window_steps(table, layout(2), WindowConfig(length=2))
+    steps = raw_of(pl.DataFrame(schema=schema), layout(2, **(more if every_option else {})))
 
     assert (len(steps.starts_R), len(steps.stops_R), steps.errors_R) == (0, 0, [])
+
+
+# What follows reads whole tables with every option, and by hand.
+
+
+@st.composite
+def full_tables(draw) -> pl.DataFrame:
+    """Shops with irregular hours, gaps and prices, sorted by nothing."""
+    chance = np.random.default_rng(draw(st.integers(0, 9999)))
+    size = draw(st.integers(20, 60))
+    hours = chance.choice(400, size, replace=False)
+    level = draw(st.sampled_from([0.0, 1e9]))
+    return pl.DataFrame(
+        {
+            "shop": chance.choice(["a", "b", "\u00e9"], size, p=[0.5, 0.4, 0.1]),
+            "day": [BEGIN + timedelta(hours=int(hour)) for hour in hours],
+            "sales": [None if v < 0.25 else level + v for v in chance.random(size)],
+            "price": [None if v < 0.1 else v * 50 for v in chance.random(size)],
+        }
+    )
+
+
+layouts = st.builds(
+    lambda length, missing, reach, **more: layout(
+        length, missing=missing, missing_reach=reach if missing == "last" else None, **more
+    ),
+    st.integers(1, 5),
+    st.sampled_from(["mean", "last", "zero"]),
+    st.sampled_from([None, 1, 9]),
+    horizon=st.integers(0, 3),
+    known=st.sampled_from([(), ("price",)]),
+    calendar=st.lists(st.sampled_from(sorted(PERIODS)), unique=True, max_size=2).map(tuple),
+    deltas=st.booleans(),
+    scale=st.sampled_from(["standard", "robust", "minmax", "arcsinh", "none"]),
+    scale_by=st.sampled_from(["all", "entity"]),
+    mask=st.sampled_from(["auto", "always", "never"]),
+)
+
+
+def channels_by_hand(own: list[dict], made: Layout) -> list[list[float | None]]:
+    """Give the unscaled channels of one series: sales, the price ahead, the log of the gap."""
+    found = []
+    for place, row in enumerate(own):
+        step = [row["sales"]]
+        if made.input.known:
+            ahead = place + made.window.horizon
+            step.append(own[ahead]["price"] if ahead < len(own) else None)
+        if made.input.deltas:
+            gone = (row["day"] - own[place - 1]["day"]).total_seconds() if place else None
+            step.append(math.log(gone) if gone else None)
+        found.append(step)
+    return found
+
+
+def filled_by_hand(
+    steps: list[list[float | None]], made: Layout, typical: list[float]
+) -> list[list[float]]:
+    """Fill gaps as the job says, looking back as far as it says, or as a window is long."""
+    filled, reach = [], made.input.missing_reach or made.window.length
+    for place, step in enumerate(steps):
+        row = []
+        for channel, value in enumerate(step):
+            back = range(place, max(-1, place - 1 - reach), -1)
+            last = next((steps[p][channel] for p in back if steps[p][channel] is not None), None)
+            seen = last if made.input.missing == "last" else value
+            row.append(typical[channel] if seen is None else seen)
+        filled.append(row)
+    return filled
+
+
+def steps_by_hand(table: pl.DataFrame, made: Layout, state: SeriesState) -> dict:
+    """Scale every step of a table, by its shop and time."""
+    scaler, found = state.scaler, {}
+    for shop in table["shop"].unique():
+        own = table.filter(pl.col("shop") == shop).sort("day").to_dicts()
+        row = scaler.entities.index(shop) + 1 if shop in scaler.entities else 0
+        raw = channels_by_hand(own, made)
+        filled = filled_by_hand(raw, made, scaler.typical_EC[row].tolist())
+        for before, after, at in zip(raw, filled, own, strict=True):
+            scaled = [
+                (value - scaler.centre_EC[row, c]) / scaler.spread_EC[row, c]
+                for c, value in enumerate(after)
+            ]
+            if made.input.scale == "arcsinh":
+                scaled = [math.asinh(value) for value in scaled]
+            if made.input.scale != "none":
+                scaled = np.clip(scaled, -FARTHEST, FARTHEST).tolist()
+            waves = [wave for part in made.input.calendar for wave in on_circle(at["day"], part)]
+            flags = [float(before[channel] is None) for channel in scaler.gaps]
+            found[shop, at["day"]] = [*scaled, *waves, *flags]
+    return found
+
+
+def on_circle(at: datetime, part: str) -> tuple[float, float]:
+    """Place one part of a time on its circle."""
+    values = {
+        "hour": at.hour,
+        "weekday": at.isoweekday(),
+        "month": at.month,
+        "day_of_year": at.timetuple().tm_yday,
+    }
+    angle = 2 * math.pi * values[part] / PERIODS[part]
+    return math.sin(angle), math.cos(angle)
+
+
+def fit_first(table: pl.DataFrame, made: Layout, share: float = 0.7) -> SeriesState:
+    """Fit on the first rows of the line, at least one with a value in each channel."""
+    ordered = table.sort("shop", "day")
+    rows = np.arange(max(1, int(share * len(ordered))))
+    return fit_windows([(ordered, rows)], made)
+
+
+@given(full_tables(), layouts)
+def test_every_step_is_what_a_reading_by_hand_gives(table: pl.DataFrame, made: Layout) -> None:
+    state = fit_first(table, made)
+
+    steps = transform(table, made, state)
+
+    by_hand = steps_by_hand(table, made, state)
+    assert steps.values_NC.dtype == np.float32
+    assert steps.values_NC.shape[1] == signal(made, state).channels
+    for row, (shop, day) in enumerate(table.select("shop", "day").iter_rows()):
+        own = sorted(at for name, at in by_hand if name == shop and at <= day)
+        expected = [by_hand[shop, at] for at in own[-made.window.length :]]
+        found = steps.values_NC[steps.starts_R[row] : steps.stops_R[row]]
+        if len(expected) < made.window.length:
+            assert steps.errors_R[row] is not None
+        else:
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@given(full_tables(), layouts, st.integers(0, 59), st.integers(1, 20))
+def test_a_slice_with_its_context_gives_what_the_whole_table_gives(
+    table: pl.DataFrame, made: Layout, first: int, size: int
+) -> None:
+    ordered, around = table.sort("shop", "day"), context(made)
+    state = fit_first(table, made)
+    first = min(first, len(table) - 1)
+    stop = min(first + size, len(table))
+    begin = max(0, first - around.past_steps)
+
+    part = transform(ordered[begin : stop + around.future_steps], made, state)
+
+    whole = transform(ordered, made, state)
+    for row in range(first, stop):
+        held = part.values_NC[part.starts_R[row - begin] : part.stops_R[row - begin]]
+        expected = whole.values_NC[whole.starts_R[row] : whole.stops_R[row]]
+        np.testing.assert_array_equal(held, expected)
+        assert part.errors_R[row - begin] == whole.errors_R[row]
+
+
+@given(full_tables(), layouts, st.integers(0, 99))
+def test_the_order_of_the_rows_changes_nothing(
+    table: pl.DataFrame, made: Layout, seed: int
+) -> None:
+    state = fit_first(table, made)
+    order = np.random.default_rng(seed).permutation(len(table))
+
+    steps, shuffled = (transform(rows, made, state) for rows in (table, table[order.tolist()]))
+
+    np.testing.assert_array_equal(shuffled.values_NC, steps.values_NC)
+    np.testing.assert_array_equal(shuffled.starts_R, steps.starts_R[order])
+    np.testing.assert_array_equal(shuffled.stops_R, steps.stops_R[order])
+    assert shuffled.errors_R == [steps.errors_R[row] for row in order]
+
+
+@given(full_tables(), layouts, st.integers(0, 400))
+def test_moving_the_future_moves_nothing_of_the_past_but_what_is_known_ahead(
+    table: pl.DataFrame, made: Layout, today: int
+) -> None:
+    state = fit_first(table, made)
+    later = pl.col("day") > BEGIN + timedelta(hours=today)
+    moved = table.with_columns(
+        pl.when(later).then(7.0).otherwise(pl.col("sales")).alias("sales"),
+        pl.when(later).then(pl.col("day").dt.offset_by("1mo")).otherwise(pl.col("day")),
+    )
+
+    then, now = (transform(rows, made, state) for rows in (table, moved))
+
+    for row in np.flatnonzero(~table.select(later).to_series().to_numpy()):
+        np.testing.assert_array_equal(
+            now.values_NC[now.starts_R[row] : now.stops_R[row]],
+            then.values_NC[then.starts_R[row] : then.stops_R[row]],
+        )
+
+
+@given(full_tables(), layouts)
+def test_other_shops_never_change_a_shops_steps(table: pl.DataFrame, made: Layout) -> None:
+    state = fit_first(table, made)
+    alone = table.filter(pl.col("shop") == table["shop"][0])
+
+    mine = transform(alone, made, state)
+
+    together = transform(table, made, state)
+    rows = np.flatnonzero((table["shop"] == table["shop"][0]).to_numpy())
+    for own, row in enumerate(rows):
+        np.testing.assert_array_equal(
+            mine.values_NC[mine.starts_R[own] : mine.stops_R[own]],
+            together.values_NC[together.starts_R[row] : together.stops_R[row]],
+        )
+
+
+@given(full_tables(), layouts, st.lists(st.integers(0, 60), max_size=4))
+def test_the_scale_depends_on_training_rows_alone_however_they_are_cut(
+    table: pl.DataFrame, made: Layout, places: list[int]
+) -> None:
+    ordered, around = table.sort("shop", "day"), context(made)
+    training = np.arange(len(ordered)) < 0.7 * len(ordered)
+    spoiled = ordered.with_columns(
+        pl.when(pl.Series(training)).then(pl.col("sales")).otherwise(1e30).alias("sales")
+    )
+    edges = [0, *sorted(min(place, len(ordered)) for place in places), len(ordered)]
+    parts = []
+    for first, stop in pairwise(edges):
+        begin = max(0, first - around.past_steps)
+        rows = np.flatnonzero(training[first:stop]) + first - begin
+        parts.append((spoiled[begin : stop + around.future_steps], rows))
+
+    state = fit_windows(parts, made)
+
+    whole = fit_windows([(ordered, np.flatnonzero(training))], made).scaler
+    for name in ("centre_EC", "spread_EC", "typical_EC"):
+        np.testing.assert_allclose(getattr(state.scaler, name), getattr(whole, name), rtol=1e-9)
+    assert (state.scaler.entities, state.scaler.gaps) == (whole.entities, whole.gaps)
+
+
+def test_a_shop_that_training_never_showed_takes_the_scale_of_all() -> None:
+    days = [BEGIN + timedelta(days=day) for day in range(20)]
+    table = pl.DataFrame({"shop": ["a"] * 20, "day": days, "sales": np.arange(20.0)})
+    made = layout(2, scale_by="entity")
+    state = fit_windows([(table, np.arange(20))], made)
+
+    steps = transform(table.with_columns(shop=pl.lit("new")), made, state)
+
+    expected = (np.arange(20.0) - 9.5) / np.arange(20.0).std()
+    np.testing.assert_allclose(steps.values_NC[:, 0], expected, rtol=1e-6)
+
+
+def test_digits_far_from_zero_are_kept() -> None:
+    sales = 1e9 + np.arange(20.0) / 1000
+    table = pl.DataFrame({"shop": ["a"] * 20, "day": range(20), "sales": sales})
+    made = layout(1)
+
+    steps = transform(table, made, fit_windows([(table, np.arange(20))], made))
+
+    expected = (np.arange(20.0) - 9.5) / np.arange(20.0).std()
+    np.testing.assert_allclose(steps.values_NC[:, 0], expected, atol=1e-3)
+
+
+def test_the_last_value_is_found_within_reach_alone() -> None:
+    sales = [5.0, None, None, None, 7.0]
+    table = pl.DataFrame({"shop": ["a"] * 5, "day": range(5), "sales": sales})
+    made = layout(1, scale="none", missing="last", missing_reach=2, mask="never")
+
+    steps = transform(table, made, fit_windows([(table, np.arange(5))], made))
+
+    assert steps.values_NC[:, 0].tolist() == [5.0, 5.0, 5.0, 6.0, 7.0]
+
+
+def test_the_time_since_the_step_before_has_no_unit() -> None:
+    gaps = np.cumsum([0, 1, 2, 4, 8, 16])
+    parts = []
+    for dtype in (pl.Datetime("ms"), pl.Datetime("ns"), pl.Int64, pl.Float64):
+        unit = 86_400_000 if dtype == pl.Datetime("ms") else 1
+        table = pl.DataFrame({"day": pl.Series(gaps * unit).cast(dtype), "sales": [0.0] * 6})
+        made = layout(1, entity=None, deltas=True)
+
+        steps = transform(table, made, fit_windows([(table, np.arange(6))], made))
+
+        parts.append(steps.values_NC[:, 1])
+        np.testing.assert_allclose(parts[0], parts[-1], rtol=1e-5)
+
+
+def test_lists_are_scaled_by_their_entity_and_filled_within_themselves() -> None:
+    first, second = np.arange(10.0), np.arange(100.0, 110)
+    table = pl.DataFrame(
+        {
+            "shop": ["a", "b", None],
+            "a": [[None, *first], [100.0, None, *second[1:]], [None, 4.5]],
+        }
+    )
+    made = list_layout("a", scale_by="entity", missing="last", mask="never")
+
+    state = fit([table[:1], table[1:2]], made)
+    steps = transform(table, made, state)
+
+    mean, spread = first.mean(), first.std()
+    np.testing.assert_allclose(steps.values_NC[0], 0, atol=1e-6)
+    np.testing.assert_allclose(steps.values_NC[1:11, 0], (first - mean) / spread, rtol=1e-6)
+    filled = np.append([100.0, 100.0], second[1:])
+    np.testing.assert_allclose(
+        steps.values_NC[11:22, 0], (filled - second.mean()) / second.std(), rtol=1e-6
+    )
+    both = np.append(first, second)
+    np.testing.assert_allclose(
+        steps.values_NC[22:, 0], [0, (4.5 - both.mean()) / both.std()], rtol=1e-6
+    )
+
+
+def test_the_hour_is_that_of_the_time_zone() -> None:
+    moments = pl.Series([BEGIN]).dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo")
+    table = pl.DataFrame({"day": moments, "sales": [1.0]})
+
+    raw = raw_steps(table, layout(1, entity=None, calendar=("hour",)))
+
+    angle = 2 * math.pi * 7 / 24
+    np.testing.assert_allclose(raw.calendar_KN[:, 0], [math.sin(angle), math.cos(angle)], rtol=1e-6)
+
+
+SCHEMA = {"shop": pl.String, "day": pl.Datetime(), "sales": pl.Float64, "price": pl.Float64}
+
+
+@pytest.mark.parametrize(
+    ("made", "types", "message"),
+    [
+        (layout(2), {"sales": pl.String}, "column 'sales' holds String, expected numbers"),
+        (layout(2), {"sales": pl.List(pl.Int8)}, "holds a whole series in each row"),
+        (layout(2), {"day": pl.String}, "source.time: column 'day' holds String"),
+        (layout(2), {"day": pl.Time}, "source.time: column 'day' holds Time"),
+        (layout(2, known=("price",)), {"price": pl.String}, "column 'price' holds String"),
+        (layout(2, calendar=("month", "hour")), {"day": pl.Date}, "Date, which has no hour"),
+        (layout(2, calendar=("month",)), {"day": pl.Int64}, "Int64, which has no month"),
+        (layout(2, entity=None, scale_by="entity"), {}, "name it under source.entity"),
+        (list_layout("sales"), {}, "holds one step a row: give the job a window"),
+        (
+            list_layout("sales", known=("price",)),
+            {"sales": pl.List(pl.Int8), "price": pl.List(pl.Int8)},
+            "known needs a table with one row a step",
+        ),
+        (
+            list_layout("sales", deltas=True),
+            {"sales": pl.List(pl.Int8)},
+            "deltas needs a table with one row a step",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_read_as_asked_is_refused_with_the_mend(
+    made: Layout, types: dict, message: str
+) -> None:
+    with pytest.raises(UnlearnableError, match=message):
+        check(pl.Schema({**SCHEMA, **types}), made)
+
+
+def test_what_needs_the_time_is_refused_without_one() -> None:
+    read = SeriesInput(column="sales", calendar=("hour",))
+    made = Layout(input=read, window=WindowConfig(length=2), time=None, entity=None)
+
+    with pytest.raises(UnlearnableError, match="calendar needs the column that holds the time"):
+        check(pl.Schema(SCHEMA), made)
+
+
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.Boolean, pl.Null, pl.Decimal(9, 2), pl.Float32])
+def test_numbers_of_any_type_and_gaps_are_channels(dtype: pl.DataType) -> None:
+    check(pl.Schema({**SCHEMA, "sales": dtype}), layout(2, calendar=("minute",), deltas=True))
+
+    frame = pl.DataFrame({"day": [date(2024, 1, 1)], "sales": pl.Series([None], dtype=dtype)})
+    assert np.isnan(raw_steps(frame, layout(1, entity=None)).values_CN).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"column": ()}, "column: name at least one column"),
+        ({"column": ("a", "a")}, "column: 'a' is named twice"),
+        ({"column": "a", "known": ("a",)}, "known: 'a' is named twice"),
+        ({"column": "a", "calendar": ("hour", "hour")}, "calendar: a part is named twice"),
+        ({"column": "a", "missing_reach": 2}, "missing_reach: nothing looks back"),
+        ({"column": "a", "missing": "last", "missing_reach": 0}, "missing_reach: 0 is no reach"),
+        ({"column": "a", "deltas": True, "every": "1h"}, "deltas: with `every`"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SeriesInput(**settings)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from models.features import InputConfig, Layout, WindowConfig
+from models.features import Layout, WindowConfig
+from models.features.series import SeriesInput
 from models.learning import TrainingConfig
 from models.networks import ModelConfig
 from models.units import Duration, Share
@@ -72,8 +73,7 @@ def test_the_schema_allows_just_the_texts_that_can_be_read(adapter: TypeAdapter,
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: InputConfig(column=(), kind="series"), "column: name at least one"),
-        (lambda: InputConfig(column=("a", "b"), kind="image"), "image is read from one column"),
+        (lambda: SeriesInput(column=()), "column: name at least one"),
         (lambda: WindowConfig(length=0), "length: 0 is not a length; give at least 1"),
         (lambda: WindowConfig(length=5, horizon=-1), "horizon: -1 lies in the past"),
         (lambda: ModelConfig(hidden=0), "hidden: 0 is too small; give at least 1"),
@@ -95,7 +95,7 @@ def test_a_setting_that_cannot_work_is_refused_by_its_key(
 
 
 def test_a_prediction_needs_the_key_columns_of_a_window_and_each_column_once() -> None:
-    channels = InputConfig(column=("kw", "day"), kind="series")
+    channels = SeriesInput(column=("kw", "day"))
 
     windowed = Layout(input=channels, window=WindowConfig(length=2), time="day", entity="shop")
     whole = Layout(input=channels, window=None, time="day", entity="shop")

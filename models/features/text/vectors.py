@@ -1,0 +1,42 @@
+"""Where learning of the words' vectors begins: those of a spaCy pipeline.
+
+Shapes: V ids, D numbers of a vector.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import UnlearnableError
+from models.features.text.words import EXTRA
+
+
+def word_vectors(name: str, tokens: tuple[str, ...]) -> NDArray[np.float32]:
+    """Look up every token as it is written; zeros where the pipeline has nothing.
+
+    Args:
+        name: a pipeline's name, or its folder.
+        tokens: those of ids 1 to V - 1.
+
+    Raises:
+        UnlearnableError: there is no such pipeline, or it knows none of the tokens.
+    """
+    try:
+        import spacy
+    except ImportError as error:
+        raise UnlearnableError(f"vectors need spaCy, which is missing; {EXTRA}") from error
+    try:
+        vocabulary = spacy.load(name).vocab
+    except OSError as error:
+        raise UnlearnableError(
+            f"vectors: '{name}' is neither a folder nor an installed pipeline of spaCy ({error}); "
+            "name one that is, such as en_core_web_md (python -m spacy download en_core_web_md)"
+        ) from error
+    known = [place for place, token in enumerate(tokens, 1) if vocabulary.has_vector(token)]
+    if not known:
+        raise UnlearnableError(
+            f"vectors: '{name}' has no vector for any of the {len(tokens)} words of training; "
+            "name a pipeline of their language, or remove vectors"
+        )
+    vectors_VD = np.zeros((len(tokens) + 1, vocabulary.vectors_length), np.float32)
+    vectors_VD[known] = [vocabulary.get_vector(tokens[place - 1]) for place in known]
+    return vectors_VD

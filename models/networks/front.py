@@ -1,0 +1,74 @@
+"""The front of a network: from the steps as they are stored to steps that a cell can read.
+
+Shapes: B sequences, T steps, C channels, V ids, D numbers of a vector, K categories, F numbers.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.features.signal import Tokens, Trees
+from models.features.statics import StaticState
+
+
+class Statics(NamedTuple):
+    """What stands beside each sequence of a batch."""
+
+    codes_BK: Tensor
+    numbers_BF: Tensor
+
+
+class PlainFront(nn.Module):
+    """Channels are read as they are."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, values_BTC: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same steps."""
+        return values_BTC, lengths_B
+
+
+class TokenFront(nn.Module):
+    """Each id has a vector, learned, or taken from elsewhere."""
+
+    def __init__(self, signal: Tokens | Trees, size: int) -> None:
+        super().__init__()
+        vectors = signal.vectors_VD
+        self.channels = size if vectors is None else vectors.shape[1]
+        self.embedding = nn.Embedding(signal.size, self.channels)
+        if vectors is not None:
+            known = torch.from_numpy(vectors)
+            with torch.no_grad():
+                # Ids without a vector begin as small noise, as the others would.
+                blank = ~known.any(dim=1, keepdim=True)
+                start = torch.where(blank, 0.1 * self.embedding.weight, known)
+                self.embedding.weight.copy_(start)
+        self.embedding.weight.requires_grad_(not signal.frozen)
+
+    def forward(self, values_BTC: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the vectors of the ids, which stand in the first channel."""
+        vectors_BTD: Tensor = self.embedding(values_BTC[:, :, 0])
+        return vectors_BTD, lengths_B
+
+
+class SideFront(nn.Module):
+    """The static inputs as one vector: categories embedded, numbers as they are."""
+
+    def __init__(self, state: StaticState) -> None:
+        super().__init__()
+        sizes, numbers = state.sizes, state.channels
+        widths = [min(50, (size + 1) // 2) for size in sizes]
+        self.channels = sum(widths) + numbers
+        self.embeddings = nn.ModuleList(
+            nn.Embedding(size, width) for size, width in zip(sizes, widths, strict=True)
+        )
+
+    def forward(self, statics: Statics) -> Tensor:
+        """Return [B, channels]."""
+        parts = [
+            embedding(statics.codes_BK[:, place]) for place, embedding in enumerate(self.embeddings)
+        ]
+        return torch.cat([*parts, statics.numbers_BF], dim=1)

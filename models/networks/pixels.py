@@ -1,0 +1,103 @@
+"""From rows of pixels to the steps that a network reads: rows, columns, patches, or features.
+
+Features keep the pixels as they are in the files (uint8); scaling and reading order come here, on
+the device, so that one set of features serves every way of reading.
+
+Shapes: B images, T steps, C channels of a step, H rows of pixels, W columns, D colours, G patches
+in height, V in width, P side of a patch.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.features.image.config import ImageInput
+from models.features.signal import Pixels
+from models.networks.reading import hilbert, raster
+
+FARTHEST = 1e6
+"""Spreads from the mean that an absurd pixel is taken to lie off, so that it stays a number."""
+
+
+class PixelFront(nn.Module):
+    """Pixels of any type in, float steps in reading order out."""
+
+    order: Tensor
+
+    def __init__(self, signal: Pixels, config: ImageInput, *, pretrained: bool) -> None:
+        """Lay out the reading.
+
+        Args:
+            signal: what the features say of the pixels.
+            config: how they are read.
+            pretrained: fetch the backbone's weights; false where a state dict follows.
+
+        Raises:
+            UnlearnableError: the backbone cannot be made or its weights cannot be had.
+        """
+        super().__init__()
+        self.signal, self.config = signal, config
+        self.scale = Scale(signal.mean, signal.spread)
+        self.backbone: nn.Module | None = None
+        height, width, colours = signal.height, signal.width, signal.colours
+        if config.read == "backbone":
+            from models.networks.backbone import Backbone
+
+            self.backbone = Backbone(signal, config, pretrained=pretrained)
+            self.steps, self.channels = self.backbone.steps, self.backbone.channels
+        elif config.read == "patches":
+            self.grid = -(-height // config.patch), -(-width // config.patch)
+            order = (hilbert if config.order == "hilbert" else raster)(*self.grid)
+            self.register_buffer("order", torch.tensor(order), persistent=False)
+            self.steps, self.channels = len(order), config.patch**2 * colours
+        else:
+            across = config.read == "columns"
+            self.steps = width if across else height
+            self.channels = (height if across else width) * colours
+
+    def forward(self, values_BTC: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the steps, [B, T, C], and their lengths; padding below an image is cut off."""
+        height, width, colours = self.signal.height, self.signal.width, self.signal.colours
+        pixels_BHWD = values_BTC[:, :height].reshape(-1, height, width, colours)
+        if self.backbone is not None:
+            steps_BTC: Tensor = self.backbone(pixels_BHWD)
+        else:
+            steps_BTC = self.read(self.scale(pixels_BHWD))
+        return steps_BTC, torch.full_like(lengths_B, self.steps)
+
+    def read(self, pixels_BHWD: Tensor) -> Tensor:
+        """Cut scaled images into steps."""
+        if self.config.read == "rows":
+            return pixels_BHWD.flatten(2)
+        if self.config.read == "columns":
+            return pixels_BHWD.transpose(1, 2).flatten(2)
+        patches_BTC = patches(pixels_BHWD, self.config.patch)
+        return patches_BTC if self.config.order == "raster" else patches_BTC[:, self.order]
+
+
+class Scale(nn.Module):
+    """Centre and scale each colour."""
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, mean: tuple[float, ...], spread: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
+        self.register_buffer("spread", torch.tensor(spread, dtype=torch.float32), persistent=False)
+
+    def forward(self, pixels_BHWD: Tensor) -> Tensor:
+        """Return float32 of the same shape."""
+        scaled_BHWD = (pixels_BHWD.float() - self.mean) / self.spread
+        return scaled_BHWD.clamp(-FARTHEST, FARTHEST)
+
+
+def patches(pixels_BHWD: Tensor, side: int) -> Tensor:
+    """Cut into squares, line by line, [B, T, P * P * D]; beyond the edge lies the mean, zero."""
+    height, width, colours = pixels_BHWD.shape[1:]
+    below, beside = -height % side, -width % side
+    padded_BHWD = functional.pad(pixels_BHWD, (0, 0, 0, beside, 0, below))
+    grid_BGPVPD = padded_BHWD.reshape(
+        -1, (height + below) // side, side, (width + beside) // side, side, colours
+    )
+    return grid_BGPVPD.transpose(2, 3).flatten(3).flatten(1, 2)

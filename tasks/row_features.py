@@ -1,0 +1,158 @@
+"""Features of tables whose rows are sequences of their own: texts, images, sounds, trees, lists.
+
+Two passes over the rows, one to fit on those of the training split, one to transform all of
+them; beside the frame at hand, some twenty bytes a row are held.
+Shapes: R rows, S sequences.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.errors import UnlearnableError
+from models.features import Layout, TargetConfig
+from models.features.featurizer import Featurizer
+from models.features.kinds import KINDS
+from models.features.split import TRAINING, UNUSED, SplitConfig
+from models.features.statics import Statics, fit_statics
+from models.features.target import Target, check_answers, fit_target
+from tasks.features_files import side_columns, write_steps
+from tasks.row_plan import RowPlan, plan_rows
+from tasks.rows import RowSet
+from tasks.sequences import Made, nothing_left, require_splits, tally, with_target
+
+
+class Rows(NamedTuple):
+    """What transforming left of each row."""
+
+    lengths_R: NDArray[np.int64]
+    """0 where the row could not be read."""
+    statics: Statics
+    reasons: dict[int, str]
+    """Why a row could not be read."""
+    steps: int
+    channels: int
+
+
+def training_frames(
+    rows: RowSet, columns: list[str], splits_R: NDArray[Any]
+) -> Iterator[pl.DataFrame]:
+    """Read the rows of the training split, in order."""
+    seen = 0
+    for frame in rows.frames(columns):
+        chosen = splits_R[seen : seen + len(frame)] == TRAINING
+        seen += len(frame)
+        if chosen.any():
+            yield frame.filter(pl.Series(chosen))
+
+
+def fit_rows(rows: RowSet, plan: RowPlan, layout: Layout, target: TargetConfig) -> Featurizer:
+    """Fit all but the target, which depends on the rows that can be read."""
+    kind = KINDS[layout.input.kind]
+    state = kind.fit(training_frames(rows, [*layout.input.columns], plan.splits_R), layout)
+    sides = list(dict.fromkeys(side.column for side in layout.statics))
+    statics = fit_statics(training_frames(rows, sides, plan.splits_R), layout.statics)
+    return Featurizer(
+        layout=layout,
+        state=state,
+        statics=statics,
+        target=Target(column=target.column),
+        split=plan.split,
+    )
+
+
+def small(frames: Iterable[pl.DataFrame], most: int) -> Iterator[pl.DataFrame]:
+    """Cut frames whose rows take much more memory once they are read."""
+    for frame in frames:
+        yield from frame.iter_slices(most)
+
+
+def transform_rows(rows: RowSet, featurizer: Featurizer, folder: Path) -> Rows:
+    """Write the steps of every row."""
+    lengths: list[NDArray[np.int64]] = []
+    statics: list[Statics] = []
+    reasons: dict[int, str] = {}
+
+    def chunks() -> Iterator[NDArray[Any]]:
+        seen = 0
+        for frame in small(rows.frames(featurizer.layout.raw_columns), featurizer.rows_at_once):
+            sample = featurizer.transform(frame)
+            lengths.append(sample.steps.stops_R - sample.steps.starts_R)
+            statics.append(sample.statics)
+            bad = ((row, error) for row, error in enumerate(sample.steps.errors_R) if error)
+            reasons.update((seen + row, error) for row, error in bad)
+            seen += len(frame)
+            yield sample.steps.values_NC
+
+    steps, channels = write_steps(folder, chunks())
+    return Rows(
+        np.concatenate(lengths) if lengths else np.empty(0, np.int64),
+        Statics(*(np.concatenate(parts) for parts in zip(*statics, strict=True))),
+        reasons,
+        steps,
+        channels,
+    )
+
+
+def list_rows(rows: RowSet, found: Rows, plan: RowPlan, *, target: TargetConfig) -> pl.DataFrame:
+    """List the sequences that can be used, with their answers.
+
+    Raises:
+        UnlearnableError: an answer is missing.
+    """
+    answers = rows.scan().select(target.column).collect().to_series()
+    used = np.flatnonzero(plan.splits_R != UNUSED)
+    check_answers(answers.gather(used), used, name=target.column)
+    kept = np.flatnonzero((plan.splits_R != UNUSED) & (found.lengths_R > 0))
+    stops_R = np.cumsum(found.lengths_R)
+    return pl.DataFrame(
+        {
+            "row": kept,
+            "split": plan.splits_R[kept],
+            "start": stops_R[kept] - found.lengths_R[kept],
+            "stop": stops_R[kept],
+            "answer_row": kept,
+            "answer": answers.gather(kept),
+            **side_columns(found.statics.pick(kept)),
+        }
+    )
+
+
+def row_features(
+    folder: Path, rows: RowSet, *, layout: Layout, target: TargetConfig, split: SplitConfig
+) -> Made:
+    """Write steps and sequences of rows that are sequences of their own.
+
+    Raises:
+        UnlearnableError: these rows do not make a training set.
+    """
+    plan = plan_rows(rows, layout, split, target=target)
+    unfitted = fit_rows(rows, plan, layout, target)
+    found = transform_rows(rows, unfitted, folder)
+    table = list_rows(rows, found, plan, target=target)
+    training = table.filter(pl.col("split") == TRAINING)
+    if training.is_empty():
+        first = next(iter(found.reasons.values()), None)
+        raise UnlearnableError(nothing_left("training", first, windowed=False))
+    fitted = fit_target([(training["answer"], None)], target)
+    featurizer = replace(unfitted, target=fitted)
+    table = with_target(table, featurizer, None)
+    counts: dict[int, int] = {}
+    known: dict[int, int] = {}
+    tally(table, counts, known)
+    require_splits(known, reason=next(iter(found.reasons.values()), None), windowed=False)
+    table.write_parquet(folder / "sequences.parquet", compression="zstd")
+    return Made(
+        featurizer=featurizer,
+        steps=found.steps,
+        channels=found.channels,
+        counts=counts,
+        unseen=sum(counts.values()) - sum(known.values()),
+        reasons=found.reasons,
+        duplicates=plan.duplicates,
+    )

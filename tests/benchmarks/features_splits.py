@@ -1,0 +1,208 @@
+"""Identities, splits and duplicates beside pandas, scikit-learn and datasketch on the same rows.
+
+Every figure comes from a process of its own, the contenders take turns, and the table gives the
+medians: `python tests/benchmarks/features_splits.py [--rows 500000] [--texts 10000] [--rounds 3]`.
+Memory is the peak resident set beyond what the imports and the rows take. A contender whose library
+is not installed is left out.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+PRELUDE = """
+import json, sys, time
+from pathlib import Path
+import numpy as np
+
+path = Path(sys.argv[1])
+
+def peak():
+    # Not getrusage: its maximum starts with what the parent had when it forked.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+def rows(name):
+    return np.load(path / (name + ".npy"))
+
+def report():
+    print(json.dumps({"seconds": time.perf_counter() - began, "MiB": peak() - before}))
+"""
+
+PANDAS = """
+import pandas as pd
+frame = pd.read_parquet(path / "table.parquet")
+"""
+
+OURS = """
+import polars as pl
+from models.features.identity import identities
+from models.features.split import *
+from models.features.duplicates import remove_duplicates
+from models.features.strata import split_stratified, strata_of
+frame = pl.read_parquet(path / "table.parquet")
+"""
+
+TEXTS = """
+import polars as pl
+texts = pl.read_parquet(path / "texts.parquet")["text"]
+splits = rows("text_splits")
+"""
+
+CONTENDERS = {
+    "identities, 3 columns: ours": f"""{OURS}
+before, began = peak(), time.perf_counter()
+identities(frame, ["text", "number", "code"])
+""",
+    "identities, 3 columns: pandas": f"""{PANDAS}
+before, began = peak(), time.perf_counter()
+pd.util.hash_pandas_object(frame[["text", "number", "code"]], index=False)
+""",
+    "identities, a group: ours": f"""{OURS}
+before, began = peak(), time.perf_counter()
+identities(frame, ["code"])
+""",
+    "identities, a group: pandas": f"""{PANDAS}
+before, began = peak(), time.perf_counter()
+pd.util.hash_pandas_object(frame[["code"]], index=False)
+""",
+    "stratified: ours": f"""{OURS}
+hashes = rows("hashes")
+before, began = peak(), time.perf_counter()
+split_stratified(hashes, strata_of(frame["code"], number=False), SplitConfig(by="stratified"))
+""",
+    "stratified: scikit-learn": f"""{PANDAS}
+from sklearn.model_selection import train_test_split
+codes, places = frame["code"].to_numpy(), np.arange(len(frame))
+before, began = peak(), time.perf_counter()
+rest, test = train_test_split(places, test_size=0.2, stratify=codes, random_state=0)
+train_test_split(rest, test_size=0.125, stratify=codes[rest], random_state=0)
+""",
+    "duplicates: ours": f"""{OURS}
+hashes, splits = rows("hashes"), rows("splits")
+before, began = peak(), time.perf_counter()
+remove_duplicates(hashes, splits, frame["code"])
+""",
+    "duplicates: pandas": f"""{PANDAS}
+frame["hash"], frame["split"] = rows("hashes"), rows("splits")
+before, began = peak(), time.perf_counter()
+training, validation = (frame["hash"][frame["split"] == split] for split in (0, 1))
+frame["hash"].isin(training), frame["hash"].isin(validation)
+repeated = frame[frame["hash"].duplicated(keep=False)]
+(repeated.groupby("hash")["code"].transform("nunique") > 1).sum()
+""",
+    "near-duplicates: ours": f"""{TEXTS}
+from models.features.minhash import near_rows
+before, began = peak(), time.perf_counter()
+near_rows(lambda: [texts], splits, 0.8)
+""",
+    "near-duplicates: datasketch": f"""{TEXTS}
+from datasketch import MinHash, MinHashLSH
+before, began = peak(), time.perf_counter()
+def shingles(text):
+    return {{text[start : start + 5].encode() for start in range(max(1, len(text) - 4))}}
+lsh = MinHashLSH(threshold=0.8, num_perm=72, params=(12, 6))
+signatures = MinHash.bulk([shingles(text) for text in texts], num_perm=72)
+for row in np.flatnonzero(splits == 0):
+    lsh.insert(int(row), signatures[row])
+near = set()
+for row in np.flatnonzero(splits == 2):
+    mine = shingles(texts[int(row)])
+    for other in lsh.query(signatures[row]):
+        theirs = shingles(texts[other])
+        if len(mine & theirs) / len(mine | theirs) >= 0.8:
+            near.add(row)
+            break
+""",
+}
+
+
+def write_table(folder: Path, rows: int) -> None:
+    """A text, a number and one of a thousand codes; a tenth of the rows are repetitions."""
+    draw = np.random.default_rng(0)
+    origin = np.where(draw.random(rows) < 0.1, draw.integers(0, rows, rows), np.arange(rows))
+    frame = pl.DataFrame(
+        {
+            "text": pl.Series(origin).cast(pl.String) + " is what this row says of itself",
+            "number": draw.normal(size=rows)[origin],
+            "code": draw.integers(0, 1000, rows),
+        }
+    )
+    frame.write_parquet(folder / "table.parquet")
+    np.save(folder / "hashes.npy", draw.integers(0, 2**64, rows, np.uint64)[origin])
+    np.save(folder / "splits.npy", draw.choice(3, rows, p=[0.7, 0.1, 0.2]).astype(np.int8))
+
+
+def write_texts(folder: Path, rows: int) -> None:
+    """Reviews of some eighty words; a tenth of the test is a training text with a few edits."""
+    draw = np.random.default_rng(0)
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+    words = np.array(
+        ["".join(draw.choice(letters, length)) for length in draw.integers(2, 9, 5000)]
+    )
+    texts = [words[(draw.pareto(1.0, 80) * 50).astype(int) % 5000] for _ in range(rows)]
+    splits = draw.choice([0, 2], rows, p=[0.8, 0.2]).astype(np.int8)
+    for row in np.flatnonzero(splits == 2)[::10]:
+        texts[row] = texts[draw.integers(0, rows)].copy()
+        texts[row][draw.integers(0, 80, 3)] = draw.choice(words, 3)
+    pl.DataFrame({"text": [" ".join(text) for text in texts]}).write_parquet(
+        folder / "texts.parquet"
+    )
+    np.save(folder / "text_splits.npy", splits)
+
+
+def measure(rows: int, texts: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Let the contenders take turns; medians over the rounds."""
+    seen: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    with tempfile.TemporaryDirectory() as temporary:
+        write_table(Path(temporary), rows)
+        write_texts(Path(temporary), texts)
+        for name, code in list(CONTENDERS.items()) * rounds:
+            done = subprocess.run(
+                [sys.executable, "-c", PRELUDE + code + "report()", temporary],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            if done.returncode == 0:
+                seen[name].append(json.loads(done.stdout.splitlines()[-1]))
+            elif "ModuleNotFoundError" not in done.stderr:
+                raise RuntimeError(done.stderr)
+    return {
+        name: {key: statistics.median(run[key] for run in runs) for key in ("seconds", "MiB")}
+        for name, runs in seen.items()
+        if runs
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--texts", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    wanted = parser.parse_args()
+    small, large = (
+        measure(wanted.rows // part, wanted.texts // part, wanted.rounds) for part in (10, 1)
+    )
+    print(f"{'':32}{'rows':>9}{'s':>8}{'k rows/s':>10}{'MiB':>8}{'s, 1/10':>10}{'MiB, 1/10':>10}")
+    for name, figures in large.items():
+        rows = wanted.texts if name.startswith("near") else wanted.rows
+        print(
+            f"{name:32}{rows:9}{figures['seconds']:8.3f}{rows / figures['seconds'] / 1e3:10.0f}"
+            f"{figures['MiB']:8.0f}{small[name]['seconds']:10.3f}{small[name]['MiB']:10.0f}"
+        )
+    for ours, peer in zip(list(CONTENDERS)[::2], list(CONTENDERS)[1::2], strict=True):
+        if ours in large and peer in large:
+            faster = large[peer]["seconds"] / large[ours]["seconds"]
+            more = large[ours]["MiB"] / max(1, large[peer]["MiB"])
+            pair = f"{ours} / {peer.partition(': ')[2]}"
+            print(f"{pair}: {faster:.2f} x the speed, {more:.2f} of memory")
+
+
+if __name__ == "__main__":
+    main()

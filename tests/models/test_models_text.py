@@ -1,0 +1,285 @@
+"""Text as ids: whatever the tokenizer, the same however the rows are cut."""
+
+import dataclasses
+import json
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from models.errors import UnlearnableError
+from models.features.text import TextInput, TextState, counting, fit, normalise, signal, transform
+from models.features.text.jagged import Jagged, cut
+
+TOKENIZERS = ("byte", "character", "word", "bpe")
+
+HARD = [
+    "The quick brown fox's 3.5% don't, (really)!",
+    "\U0001f469\u200d\U0001f680 emoji \U0001f1e9\U0001f1ea :-) :)",
+    "e\u0301 and \u00e9 and n\u0303\u0323",
+    "\u0645\u0631\u062d\u0628\u0627 \u0628\u0627\u0644\u0639\u0627\u0644\u0645",
+    "\u6211\u6765\u5230\u5317\u4eac\u6e05\u534e\u5927\u5b66\uff0c\u5c0f\u660e\u3002",
+    "tab\tnew\r\nline\u00a0no\u3000wide\x1cseparator",
+]
+
+words = st.sampled_from(["a", "the", "Cat", "don't", "x.y", "\u00fc", "\U0001f600", "1st", ":)"])
+texts = st.one_of(st.text(max_size=12), st.lists(words, max_size=8).map(" ".join), st.none())
+tables = st.lists(texts, max_size=12)
+cuts = st.lists(st.integers(0, 12), max_size=3)
+
+
+def column(rows) -> pl.DataFrame:
+    return pl.DataFrame({"text": pl.Series(rows, dtype=pl.String)})
+
+
+def chosen(tokenizer: str, **settings) -> TextInput:
+    return TextInput(column="text", tokenizer=tokenizer, **({"minimum_count": 1} | settings))
+
+
+def parts(frame: pl.DataFrame, places) -> list[pl.DataFrame]:
+    edges = [0, *sorted(min(place, len(frame)) for place in places), len(frame)]
+    return [frame[start:stop] for start, stop in pairwise(edges)]
+
+
+def ids_of(steps) -> list[list[int]]:
+    spans = zip(steps.starts_R, steps.stops_R, strict=True)
+    return [steps.values_NC[start:stop, 0].tolist() for start, stop in spans]
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@settings(max_examples=25)
+@given(tables, cuts)
+def test_the_state_is_the_same_however_the_rows_are_cut(tokenizer: str, rows, places) -> None:
+    frame, config = column([*rows, "some words"]), chosen(tokenizer)
+
+    whole = fit([frame], config)
+    chunked = fit(iter(parts(frame, places)), config)
+
+    assert dataclasses.asdict(whole) == dataclasses.asdict(chunked)
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@settings(max_examples=25)
+@given(tables, cuts)
+def test_the_ids_are_the_same_however_the_rows_are_cut(tokenizer: str, rows, places) -> None:
+    frame, config = column(rows), chosen(tokenizer)
+    state = fit([column(["a cat", "the Cat don't", *HARD])], config)
+
+    whole = transform(frame, config, state)
+    chunked = [transform(part, config, state) for part in parts(frame, places)]
+
+    assert ids_of(whole) == [ids for part in chunked for ids in ids_of(part)]
+    assert whole.errors_R == [error for part in chunked for error in part.errors_R]
+    assert whole.values_NC.dtype == np.int32
+    assert whole.values_NC.shape == (sum(map(len, ids_of(whole))), 1)
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@settings(max_examples=25)
+@given(tables)
+def test_text_that_training_never_showed_has_only_ids_that_the_network_knows(tokenizer, rows):
+    config = chosen(tokenizer)
+    state = fit([column(["a cat", "the cat"])], config)
+
+    steps = transform(column(rows), config, state)
+
+    assert all(0 <= id_ < signal(config, state).size for ids in ids_of(steps) for id_ in ids)
+    for row, ids, error in zip(rows, ids_of(steps), steps.errors_R, strict=True):
+        assert (len(ids) == 0) == (row is None) == (error == "the text is missing")
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_the_fitted_state_survives_json(tokenizer: str) -> None:
+    frame, config = column(HARD), chosen(tokenizer)
+    state = fit([frame], config)
+
+    text = json.dumps(dataclasses.asdict(state))
+    read = TypeAdapter(TextState).validate_python(json.loads(text))
+
+    assert dataclasses.asdict(read) == dataclasses.asdict(state)
+    assert ids_of(transform(frame, config, read)) == ids_of(transform(frame, config, state))
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize("options", [(), ("nfc", "collapse_spaces")])
+def test_an_empty_text_is_one_unknown_step_and_a_missing_one_its_rows_error(tokenizer, options):
+    config = chosen(tokenizer, normalise=options)
+    state = fit([column(["some words"])], config)
+
+    steps = transform(column(["", " \t\u3000 ", None, "words"]), config, state)
+
+    assert ids_of(steps)[:3] == [[0], [0], []]
+    assert ids_of(steps)[3] == ids_of(transform(column(["words"]), config, state))[0] != [0]
+    assert steps.errors_R == [None, None, "the text is missing", None]
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_a_very_long_text_stands_beside_short_ones(tokenizer: str) -> None:
+    long, config = "word after word " * 65_536, chosen(tokenizer, max_length=4, keep="end")
+    state = fit([column(["word after", long])], config)
+
+    alone = ids_of(transform(column(["word word after word"]), config, state))
+    steps = ids_of(transform(column(["word", long, "after"]), config, state))
+
+    assert steps[1] == alone[0][-4:]
+    assert [steps[0], steps[2]] == ids_of(transform(column(["word", "after"]), config, state))
+
+
+@given(
+    st.lists(st.integers(0, 9), max_size=8), st.integers(1, 6),
+    st.sampled_from(["start", "end", "both"]),
+)  # fmt: skip
+def test_a_long_text_keeps_the_end_that_was_asked_for(lengths, most: int, keep: str) -> None:
+    stops = np.cumsum(np.array(lengths, np.int64))
+    flat = np.arange(sum(lengths))
+
+    kept = cut(Jagged(flat, stops), TextInput(column="text", max_length=most, keep=keep))
+
+    head = {"start": most, "end": 0, "both": most - most // 2}[keep]
+    expected = []
+    for length, stop in zip(lengths, stops, strict=True):
+        row = flat[stop - length : stop].tolist()
+        expected.append(row if length <= most else row[:head] + row[length - (most - head) :])
+    assert kept.flat_N.tolist() == [place for row in expected for place in row]
+    assert kept.stops_R.tolist() == np.cumsum([len(row) for row in expected]).tolist()
+
+
+@given(st.lists(st.text(min_size=1).filter(lambda text: not text.isspace()), max_size=6))
+def test_bytes_can_be_read_back(rows: list[str]) -> None:
+    config = chosen("byte", normalise=(), max_length=10_000)
+
+    steps = transform(column(rows), config, TextState())
+
+    assert [bytes(place - 1 for place in ids).decode() for ids in ids_of(steps)] == rows
+    assert signal(config, TextState()).size == 257
+
+
+@given(st.lists(st.text(min_size=1).filter(lambda text: not text.isspace()), min_size=1))
+def test_characters_can_be_read_back(rows: list[str]) -> None:
+    config = chosen("character", normalise=(), max_length=10_000)
+    state = fit([column(rows)], config)
+
+    steps = transform(column(rows), config, state)
+
+    read = ["".join(state.tokens[place - 1] for place in ids) for ids in ids_of(steps)]
+    assert read == rows
+
+
+def test_the_most_frequent_tokens_have_the_first_ids_and_equals_stand_in_code_point_order() -> None:
+    frame = column(["b a a", "c a b", "d c"])
+
+    word = fit([frame], chosen("word", vocabulary=4, minimum_count=2))
+    character = fit([frame], chosen("character", minimum_count=2))
+
+    assert word.tokens == ("a", "b", "c")
+    assert character.tokens == (" ", "a", "b", "c")
+
+
+def test_identifiers_in_text_are_counted_in_bounded_memory(monkeypatch) -> None:
+    monkeypatch.setattr(counting, "MOST_TOKENS", 50)
+    monkeypatch.setattr(counting, "STRETCH_BYTES", 1000)
+    frame = column([f"often id{row} {'twice' * (row % 3 == 0)}" for row in range(3000)])
+    sizes = []
+    keep = counting.most_frequent
+    monkeypatch.setattr(
+        counting,
+        "most_frequent",
+        lambda counts, most: sizes.append(len(counts)) or keep(counts, most),
+    )
+
+    state = fit([frame], chosen("word", vocabulary=20))
+    chunked = fit(parts(frame, [7, 1234, 2999]), chosen("word", vocabulary=20))
+
+    assert state.tokens == chunked.tokens
+    assert state.tokens[:2] == ("often", "twice")
+    assert len(sizes) > 20
+    assert max(sizes) < 50 + 1000 / 4
+
+
+@pytest.mark.parametrize(
+    ("step", "before", "after"),
+    [
+        ("nfc", "e\u0301", "\u00e9"),
+        ("nfkc", "\ufb01 \u00b2", "fi 2"),
+        ("lowercase", "\u00c4B", "\u00e4b"),
+        ("strip_accents", "\u00e9a\u0302 \u00df", "ea \u00df"),
+        ("collapse_spaces", "\u00a0a\x1c\t b \n", "a b"),
+    ],
+)
+def test_a_step_of_normalising_changes_the_texts_that_need_it_alone(step, before, after) -> None:
+    config = TextInput(column="text", normalise=(step,))
+
+    found = normalise.normalise(pl.Series(["plain", before, "", before]), config)
+
+    assert found.to_list() == ["plain", after, "", after]
+
+
+@given(st.lists(st.text()))
+def test_collapsed_spaces_are_those_that_python_splits_at(rows: list[str]) -> None:
+    config = TextInput(column="text", normalise=("collapse_spaces",))
+
+    found = normalise.normalise(pl.Series(rows, dtype=pl.String), config)
+
+    assert found.to_list() == [" ".join(row.split()) for row in rows]
+
+
+@pytest.mark.parametrize("dtype", [pl.Categorical, pl.Enum(["a b", "b"])])
+def test_categories_are_read_as_text(dtype) -> None:
+    frame, config = column(["a b", "b", None]), chosen("character")
+
+    steps = transform(frame.cast(dtype), config, fit([frame.cast(dtype)], config))
+
+    assert ids_of(steps) == ids_of(transform(frame, config, fit([frame], config)))
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_a_table_of_gaps_is_an_error_in_every_row(tokenizer: str) -> None:
+    config = chosen(tokenizer)
+    state = fit([column(["a"])], config)
+
+    steps = transform(pl.DataFrame({"text": [None, None]}), config, state)
+
+    assert steps.errors_R == ["the text is missing"] * 2
+    assert steps.values_NC.shape == (0, 1)
+    assert transform(column([]), config, state).values_NC.shape == (0, 1)
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pl.DataFrame({"text": [1]}), "column 'text' holds Int64, expected text"),
+        (pl.DataFrame({"other": ["a"]}), "column 'text' is missing; the table has: other"),
+    ],
+)
+def test_a_column_that_is_no_text_is_refused(tokenizer: str, frame, message: str) -> None:
+    with pytest.raises(UnlearnableError, match=message):
+        fit([frame], chosen(tokenizer))
+    with pytest.raises(UnlearnableError, match=message):
+        transform(frame, chosen(tokenizer), TextState())
+
+
+@pytest.mark.parametrize("tokenizer", ["character", "word", "bpe"])
+def test_training_rows_without_text_are_refused(tokenizer: str) -> None:
+    with pytest.raises(UnlearnableError, match=f"column 'text' has no {tokenizer} that training"):
+        fit([column([None, "", " "])], chosen(tokenizer))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"vocabulary": 256}, r"vocabulary: 256 .* at least 257"),
+        ({"vocabulary": 1, "tokenizer": "word"}, r"vocabulary: 1 .* at least 2"),
+        ({"minimum_count": 0}, "minimum_count: 0"),
+        ({"max_length": 0}, "max_length: 0"),
+        ({"vectors": "en_core_web_md"}, "set tokenizer: word"),
+        ({"frozen_vectors": True}, "no vectors to freeze"),
+    ],
+)
+def test_settings_that_leave_nothing_to_read_are_refused(options, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TextInput(column="text", **options)

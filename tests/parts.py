@@ -1,0 +1,84 @@
+"""Small parts of a model, made by hand: layouts, scales, featurizers, faces."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from models.bundle import Bundle, face_of
+from models.features import Layout, TargetConfig, WindowConfig
+from models.features.featurizer import Featurizer
+from models.features.image import ImageInput, ImageState
+from models.features.kept import Split
+from models.features.series import Scaler, SeriesInput, SeriesState
+from models.features.signal import Numbers
+from models.features.split import SplitConfig
+from models.features.target import Target, fit_target
+from models.networks import ModelConfig
+from models.networks.network import NO_STATICS, Face, build
+
+BY_HASH = Split(config=SplitConfig(), by="hash", columns=("wave",))
+
+
+def face(channels: int, outputs: int) -> Face:
+    """What a network of plain channels has to fit."""
+    return Face(signal=Numbers(channels=channels), outputs=outputs)
+
+
+def scale(
+    mean: Sequence[float], spread: Sequence[float], gaps: tuple[int, ...] = ()
+) -> SeriesState:
+    """A scale of all entities together."""
+    centre = np.array([mean], float)
+    return SeriesState(
+        scaler=Scaler(
+            centre_EC=centre, spread_EC=np.array([spread], float), typical_EC=centre, gaps=gaps
+        )
+    )
+
+
+def target_of(answers: Sequence[object], kind: str) -> Target:
+    """A target fitted on these answers."""
+    config = TargetConfig(column="label", kind=kind)
+    return fit_target([(pl.Series("label", answers), None)], config)
+
+
+def series_layout(
+    column: str | tuple[str, ...],
+    *,
+    window: int = 0,
+    time: str = "day",
+    entity: str | None = None,
+    horizon: int = 1,
+) -> Layout:
+    """A series: in lists, or in windows."""
+    return Layout(
+        input=SeriesInput(column=column),
+        window=WindowConfig(length=window, horizon=horizon) if window else None,
+        time=time if window else None,
+        entity=entity if window else None,
+    )
+
+
+def image_layout(column: str) -> Layout:
+    """Images, row by row."""
+    return Layout(input=ImageInput(column=column), window=None, time=None, entity=None)
+
+
+def grey_images(height: int, width: int) -> ImageState:
+    """Grey images of this size."""
+    return ImageState(
+        height=height, width=width, colours=1, element="uint8", mean=(127.0,), spread=(64.0,)
+    )
+
+
+def featurizer_of(
+    layout: Layout, state: object, target: Target, split: Split = BY_HASH
+) -> Featurizer:
+    """All that training would have fitted."""
+    return Featurizer(layout=layout, state=state, statics=NO_STATICS, target=target, split=split)
+
+
+def bundle_of(featurizer: Featurizer, model: ModelConfig, seed: int = 2) -> Bundle:
+    """A network behind a featurizer, as it begins."""
+    return Bundle(featurizer, build(model, face_of(featurizer), seed=seed).eval(), model)
