@@ -31,7 +31,7 @@ Accepted = NewType("Accepted", Artifact)
 """The rows that keep their contract: `validation.json`, `quarantine.parquet`, `data_docs.html`."""
 
 Features = NewType("Features", Artifact)
-"""Jagged sequences and their splits: `steps.arrow`, `steps.parquet`, `sequences.parquet`."""
+"""Jagged sequences and their splits: `steps.npy`, `steps.parquet`, `sequences.parquet`."""
 
 Candidate = NewType("Candidate", Artifact)
 """A trained model: `bundle/`, `history.json`."""

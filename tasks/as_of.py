@@ -48,7 +48,7 @@ def has_later(path: Path, cut: Cut) -> bool:
     dtype = pl.read_parquet_schema(path).get(cut.column)
     if dtype is None or dtype == pl.Null:
         return False
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         metadata = file.metadata
         places = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
         place = places.index(cut.column)

@@ -1,6 +1,6 @@
 """Reading and writing the files of a features artifact.
 
-`steps.parquet` is the record of the steps, `steps.arrow` the same to be mapped into memory;
+`steps.parquet` is the record of the steps, `steps.npy` the same to be mapped into memory;
 `sequences.parquet` lists the sequences with their split, place, answer and side inputs;
 `featurizer.json` (and `.safetensors`) is what was fitted.
 Shapes: N steps, C channels, S sequences.
@@ -22,6 +22,8 @@ from models.features.statics import Statics
 CHUNK_STEPS = 262_144
 """Steps that are written at once."""
 
+HEADER_BYTES = 128
+
 TYPES = {"float32": pa.float32(), "int32": pa.int32(), "uint8": pa.uint8()}
 
 SPLITS = (TRAINING, VALIDATION, TEST)
@@ -29,48 +31,46 @@ SPLITS = (TRAINING, VALIDATION, TEST)
 
 def map_steps(folder: Path) -> NDArray[Any]:
     """Map the steps from disk as [steps, channels], without a copy."""
-    with pa.memory_map(str(folder / "steps.arrow")) as source:
-        steps = pa.ipc.open_file(source).get_batch(0).column(0)
-    return np.asarray(steps.values.to_numpy().reshape(-1, steps.type.list_size))
+    steps: NDArray[Any] = np.load(folder / "steps.npy", mmap_mode="r", allow_pickle=False)
+    return steps
 
 
 def write_steps(folder: Path, chunks: Iterable[NDArray[Any]]) -> tuple[int, int]:
-    """Write chunks of steps into Parquet and, as one batch that can be mapped, into Arrow IPC.
+    """Write chunks of steps into Parquet, and into a NumPy file that can be mapped.
+
+    Both grow with each chunk, so that nothing is held and nothing written twice; the NumPy file's
+    header, which says how many steps there are, is put in its place at the end.
 
     Returns:
         Steps and channels; (0, 0) where there is not one chunk.
     """
-    flat, count, schema = folder / "steps.raw", 0, None
+    count, channels, kind = 0, 0, np.dtype(np.float32)
     parquet: pq.ParquetWriter | None = None
-    with flat.open("wb") as file:
+    with (folder / "steps.npy").open("wb") as file:
         for chunk_NC in chunks:
-            if schema is None:
+            if parquet is None:
                 schema = step_schema(chunk_NC)
                 parquet = open_parquet(folder / "steps.parquet", schema)
-            assert parquet is not None  # noqa: S101 - opened with the schema
+                channels, kind = chunk_NC.shape[1], chunk_NC.dtype
+                file.write(header_of(kind, 0, channels))
             chunk_NC.tofile(file)
             for start in range(0, len(chunk_NC), CHUNK_STEPS):
                 part = np.ascontiguousarray(chunk_NC[start : start + CHUNK_STEPS])
                 parquet.write_batch(as_batch(part.reshape(-1), schema))
             count += len(chunk_NC)
-    if schema is None or parquet is None:
-        flat.unlink()
-        return 0, 0
-    parquet.close()
-    with (
-        pa.OSFile(str(folder / "steps.arrow"), "wb") as target,
-        pa.ipc.new_file(target, schema) as arrow,
-    ):
-        arrow.write_batch(as_batch(mapped(flat, chunk_NC.dtype), schema))
-    flat.unlink()
-    return count, schema.field(0).type.list_size
+        file.seek(0)
+        file.write(header_of(kind, count, channels))
+    if parquet is not None:
+        parquet.close()
+    return count, channels
 
 
-def mapped(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Map a file of plain numbers; an empty one cannot be mapped."""
-    if path.stat().st_size == 0:
-        return np.empty(0, dtype)
-    return np.memmap(path, dtype, "r")
+def header_of(kind: np.dtype[Any], steps: int, channels: int) -> bytes:
+    """Write the header of a NumPy file (format 1.0), as long for any number of steps."""
+    told = f"{{'descr': '{kind.str}', 'fortran_order': False, 'shape': ({steps}, {channels}), }}"
+    magic = b"\x93NUMPY\x01\x00"
+    text = told.ljust(HEADER_BYTES - len(magic) - 3) + "\n"
+    return magic + len(text).to_bytes(2, "little") + text.encode("latin1")
 
 
 def step_schema(chunk_NC: NDArray[Any]) -> pa.Schema:

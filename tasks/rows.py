@@ -20,7 +20,7 @@ from tasks.artifacts import Accepted, Snapshot
 from tasks.publish import find_key, local_dir, read_manifest
 from tasks.store import Store
 
-FRAME_BYTES = 64 * 2**20
+FRAME_BYTES = 16 * 2**20
 """Decoded bytes that one frame may take, by the size of the first rows."""
 
 MAX_FRAME_ROWS = 65_536
@@ -132,7 +132,7 @@ class RowSet:
         narrow = RowSet((), pl.Schema({n: self.schema[n] for n in needed}), self.cut)
         start = 0
         for path in self.paths:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, pre_buffer=False) as file:
                 here = [name for name in file.schema_arrow.names if name in needed]
                 for batch in file.iter_batches(batch_size=size, columns=here):
                     frame = pl.from_arrow(batch) if here else pl.DataFrame(height=len(batch))

@@ -14,7 +14,13 @@ __all__ = [
     "ImageInput",
     "ImageState",
     "fit",
+    "packages",
     "rows_at_once",
     "signal",
     "transform",
 ]
+
+
+def packages(config: ImageInput) -> tuple[str, ...]:
+    """Name what a served model needs beside the core."""
+    return ("timm", "torchvision") if config.read == "backbone" else ()

@@ -22,6 +22,7 @@ __all__ = [
     "fit",
     "packages",
     "read_trees",
+    "rows_at_once",
     "signal",
     "transform",
 ]
@@ -29,7 +30,7 @@ __all__ = [
 MOST_WORDS = 2**20
 """Distinct words that are counted at once; beyond, those seen once are forgotten."""
 
-ROWS_AT_ONCE = 8_192
+ROWS_AT_ONCE = 4_096
 
 
 def words_of(nodes: Nodes, config: TreeInput) -> pl.Series:
@@ -94,6 +95,11 @@ def transform(frame: pl.DataFrame, config: TreeInput, state: TreeState) -> Steps
     values_NK[:, 2] = nodes.height_N
     stops_R = np.cumsum(nodes.lengths_R)
     return Steps(values_NK, stops_R - nodes.lengths_R, stops_R, nodes.errors_R)
+
+
+def rows_at_once(_: TreeState) -> int:
+    """Tell how many rows fit in memory, as nodes."""
+    return ROWS_AT_ONCE
 
 
 def signal(config: TreeInput, state: TreeState) -> Trees:
