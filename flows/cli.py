@@ -221,12 +221,17 @@ def schema(output: Path, only_check: bool) -> None:
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path), default=Path(".ostinato/data"))
-def demo(folder: Path) -> None:
-    """Write the demonstration's Parquet files: digits and a share's prices."""
+@click.argument("names", nargs=-1)
+@click.option("--folder", type=click.Path(path_type=Path), default=Path(".ostinato/data"))
+def demo(names: tuple[str, ...], folder: Path) -> None:
+    """Write the demonstration's Parquet files.
+
+    NAMES are digits (images), volume (a series), docstrings (texts), chords (sounds) and syntax
+    (trees); digits and volume when left out.
+    """
     from flows.demo import write_demo_data
 
-    for path in write_demo_data(folder):
+    for path in write_demo_data(folder, names):
         click.echo(f"data: {path}")
 
 

@@ -7,12 +7,14 @@ and the syntax of the installed libraries themselves; chords are made.
 import ast
 import io
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+
+from tasks.errors import JobError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,19 +22,27 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("numpy", "pandas", "sklearn", "torch", "matplotlib", "prefect", "mlflow")
 
-MOST_FILES = 30
+MOST_FILES = 100
 """Source files that are read of each library."""
 
 MOST_WORDS = 150
 """Nodes of a syntax tree; longer functions are left out."""
 
 
-def write_demo_data(folder: Path) -> list[Path]:
-    """Write the digits and the share prices unless they are there; return the files."""
+def write_demo_data(folder: Path, names: Sequence[str] = ()) -> list[Path]:
+    """Write the sets of these names unless they are there, digits and prices first of all.
+
+    Raises:
+        JobError: a name is none.
+    """
+    for name in names:
+        if name not in SETS:
+            known = ", ".join(SETS)
+            raise JobError.of(f"'{name}' is no set of the demonstration", mend=f"choose of {known}")
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, make in SETS.items():
-        path = folder / f"{name}.parquet"
+    for name in names or ("digits", "volume"):
+        make, path = SETS[name], folder / f"{name}.parquet"
         if not path.exists():
             partial = path.with_suffix(".partial")
             make().write_parquet(partial, compression="zstd")
