@@ -41,7 +41,7 @@ def fit(frames: Iterable[pl.DataFrame], config: AudioInput) -> AudioState:
     Raises:
         UnlearnableError: no sound can be read.
     """
-    rate, stride, number, error = config.sample_rate, 1, -1, "there are no rows"
+    rate, stride, number, error = config.sample_rate, 1, -1, ""
     moments: dict[int, NDArray[np.float64]] = {}
     for frame in frames:
         for cell in frame[config.column]:
@@ -50,7 +50,7 @@ def fit(frames: Iterable[pl.DataFrame], config: AudioInput) -> AudioState:
                 continue
             sound = read_cell(cell, config, rate)
             if isinstance(sound, str):
-                error = sound
+                error = error or sound
                 continue
             rate = rate or sound.rate
             values = channels([at_rate(sound, rate)], config, rate).astype(np.float64)
@@ -61,7 +61,10 @@ def fit(frames: Iterable[pl.DataFrame], config: AudioInput) -> AudioState:
                 stride *= 2
                 moments = {row: held for row, held in moments.items() if row % stride == 0}
     if rate is None or not moments:
-        raise UnlearnableError(f"column '{config.column}' holds no sound that can be read: {error}")
+        reason = error or "there are no rows"
+        raise UnlearnableError(
+            f"column '{config.column}' holds no sound that can be read: {reason}"
+        )
     count, total, squares = np.sum(list(moments.values()), axis=0)
     mean = total / count
     spread = np.sqrt(np.maximum(squares / count - mean**2, 0.0))

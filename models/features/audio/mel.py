@@ -11,6 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import UnlearnableError
 from models.features.audio.config import AudioInput
 from models.features.steps import Floats, Integers
 
@@ -19,6 +20,8 @@ QUIET = 1e-10
 
 FRAME_SAMPLES = 2**21
 """Samples of frames that are transformed at once."""
+
+LONGEST_TRANSFORM = 2**15
 
 LINEAR_HZ, LOG_FROM_HZ, LOG_FROM_MEL = 200.0 / 3, 1000.0, 15.0
 
@@ -38,17 +41,37 @@ def to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def sizes(config: AudioInput, rate: int) -> tuple[int, int, int]:
-    """Give the samples of a window, of a hop, and of a transform."""
+    """Give the samples of a window, of a hop, and of a transform.
+
+    The transform is as long as the narrowest band needs, so that every band hears something.
+    """
     window = max(2, round(config.window * rate))
-    return window, max(1, round(config.hop * rate)), 1 << (window - 1).bit_length()
+    transform = 1 << (window - 1).bit_length()
+    narrowest = float(np.diff(band_edges(config, rate)).min())
+    while rate / transform > narrowest and transform < LONGEST_TRANSFORM:
+        transform *= 2
+    return window, max(1, round(config.hop * rate)), transform
+
+
+def band_edges(config: AudioInput, rate: int) -> NDArray[np.float64]:
+    """Give the frequencies between the bands, even on the mel scale.
+
+    Raises:
+        UnlearnableError: the lowest frequency is more than the rate can hold.
+    """
+    high = min(config.high_hz or rate / 2, rate / 2)
+    if config.low_hz >= high:
+        raise UnlearnableError(
+            f"inputs: low_hz: {config.low_hz} is not below {high}, the highest frequency at "
+            f"{rate} samples a second; lower low_hz"
+        )
+    ends = to_mel(np.array([config.low_hz, high]))
+    return to_hz(np.linspace(ends[0], ends[1], config.mel_bands + 2))
 
 
 def mel_weights(config: AudioInput, rate: int) -> Floats:
     """Make the triangles, [K, M]."""
-    transform = sizes(config, rate)[2]
-    high = min(config.high_hz or rate / 2, rate / 2)
-    ends = to_mel(np.array([config.low_hz, high]))
-    edges = to_hz(np.linspace(ends[0], ends[1], config.mel_bands + 2))
+    transform, edges = sizes(config, rate)[2], band_edges(config, rate)
     hz_K1 = np.fft.rfftfreq(transform, 1 / rate)[:, None]
     low, centre, top = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (hz_K1 - low) / (centre - low), (top - hz_K1) / (top - centre)
@@ -69,7 +92,7 @@ def log_mel(sounds: list[Floats], config: AudioInput, rate: int) -> Floats:
     weights_KM, hann_W = mel_weights(config, rate), hann(window)
     lengths = np.array([len(sound) for sound in sounds], np.int64)
     counts = frame_counts(lengths, config, rate)
-    half = window // 2
+    half = (window + 1) // 2
     room = lengths + window
     begins = np.cumsum(room) - room
     line = np.zeros(int(room.sum()) + window, np.float32)
