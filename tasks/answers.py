@@ -30,6 +30,8 @@ class TestRows(NamedTuple):
 
     rows_R: NDArray[np.int64]
     """Their places in the snapshot."""
+    answers_R: NDArray[np.int64]
+    """The places of their answers."""
     truth_R: NDArray[np.float64]
     """Codes of their classes, or their numbers."""
     times: pl.Series | None
@@ -43,6 +45,7 @@ def load_test(rows: RowSet, features_dir: Path, featurizer: Featurizer) -> TestR
     times = rows.scan().select(time).collect().to_series() if time else None
     return TestRows(
         rows_R=table["row"].to_numpy(),
+        answers_R=table["answer_row"].to_numpy(),
         truth_R=truth_of(table, featurizer),
         times=None if times is None else times.gather(table["answer_row"]),
     )

@@ -64,8 +64,7 @@ def against_champion(
         return Verdict("not-comparable", f"{name} predicts another target or other classes")
     try:
         answers = answers_by(bundle, rows, test)
-        needed = {*bundle.featurizer.split.columns, *bundle.featurizer.layout.raw_columns}
-        frame = rows.scan().select(sorted(needed)).collect()[test.rows_R]
+        frame = told_apart_by(rows, bundle.featurizer.split.needed, test)
         fair = np.flatnonzero(bundle.featurizer.never_learned(frame, test.times))
     except (UnlearnableError, pl.exceptions.PolarsError) as error:
         return Verdict("not-comparable", f"{name} cannot read today's rows: {error}")
@@ -74,6 +73,13 @@ def against_champion(
     return Rival(
         name, is_champion=True, challenger=challenger.pick(fair), answers=answers.pick(fair)
     )
+
+
+def told_apart_by(rows: RowSet, columns: list[str], test: TestRows) -> pl.DataFrame:
+    """Read of the answers' rows what tells whether a model has learned from them."""
+    if not columns:
+        return pl.DataFrame(height=len(test.answers_R))
+    return rows.scan().select(columns).collect(engine="streaming")[test.answers_R]
 
 
 class Comparison(NamedTuple):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
 from models.features import Layout
+from models.features.duplicates import remember
 from models.features.identity import identities
 from models.features.kept import Split, types_of
 from models.features.named_split import codes_of, split_by_column
@@ -120,6 +121,22 @@ def placed_by(names: pl.Series, splits: NDArray[np.int8]) -> Places:
     return places
 
 
+def told(rows: RowSet, keys: list[str], config: SplitConfig) -> Split:
+    """Write down which times of which series are learned from."""
+    column, learned = config.column or "", []
+    for frame in rows.frames([*keys, column]):
+        codes = codes_of(frame[column])
+        chosen = frame.filter(codes.is_in([TRAINING, VALIDATION]))
+        learned.append(identities(chosen, keys))
+    return Split(
+        config=config,
+        by="column",
+        columns=tuple(keys),
+        types=types_of(rows.schema, keys),
+        learned=remember(np.concatenate(learned)),
+    )
+
+
 def by_column(rows: RowSet, layout: Layout, config: SplitConfig) -> WindowPlan:
     """Place windows as the row of their answer says; without validation, take whole series.
 
@@ -130,7 +147,7 @@ def by_column(rows: RowSet, layout: Layout, config: SplitConfig) -> WindowPlan:
     # Refuses names that say no split, and splits that nothing is said of.
     split_by_column(says, np.full(len(says), 2**64 - 1, np.uint64), config)
     validated = codes_of(says).is_in([VALIDATION]).any()
-    split = Split(config=config, by="column", columns=(column,))
+    split = told(rows, [name for name in (entity, time) if name], config)
     columns = tuple(name for name in (column, entity, time) if name)
     if validated:
         return WindowPlan(split, columns, lambda frame: codes_of(frame[column]).to_numpy())

@@ -35,6 +35,12 @@ class Split:
     learned: NDArray[np.uint8] | None = field(default=None, compare=False)
     """By column: `duplicates.remember` of the rows of training and validation."""
 
+    @property
+    def needed(self) -> list[str]:
+        """The columns by which a row that was kept for the test is known again."""
+        told = [self.config.column] if self.by == "column" and self.config.column else []
+        return list(dict.fromkeys([*self.columns, *told]))
+
 
 def types_of(schema: pl.Schema, columns: list[str]) -> tuple[str, ...]:
     """Name the types of columns; types whose values are written alike have one name."""

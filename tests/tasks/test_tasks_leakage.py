@@ -1,5 +1,6 @@
 """Nothing that is fitted knows of validation or test, and what serves reads as training did."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -216,3 +217,20 @@ def test_what_cannot_be_read_is_set_aside_and_the_rest_is_learned_from(tmp_path)
     assert "damaged" in made.reasons[0]
     assert "missing" in made.reasons[2]
     assert sum(made.counts.values()) == ROWS - 3
+
+
+def test_a_model_knows_the_windows_that_a_column_kept_from_it(tmp_path) -> None:
+    days = pl.col("day")
+    told = pl.when(days < pl.date(2024, 1, 28)).then(pl.lit("train")).otherwise(pl.lit("test"))
+    frame = shops().with_columns(split=told)
+    split = replace(TOLD, validation=0.5)
+    folder = features(tmp_path / "f", frame, by_day(WINDOWS["standard"]), NUMBER, split)
+
+    featurizer = load_featurizer(folder)
+    found = {}
+    for split in (TRAINING, TEST):
+        answers = frame[read_sequences(folder, split)["answer_row"].to_list()]
+        found[split] = featurizer.never_learned(answers.select(featurizer.split.needed), None)
+
+    assert not found[TRAINING].any()
+    assert found[TEST].mean() > 0.8
