@@ -140,7 +140,8 @@ def told(rows: RowSet, keys: list[str], config: SplitConfig) -> Split:
 def by_column(rows: RowSet, layout: Layout, config: SplitConfig) -> WindowPlan:
     """Place windows as the row of their answer says; without validation, take whole series.
 
-    A table of one series gives the newest times of its training instead.
+    A table of one series, or of so few that the hash chooses none, gives the newest times of its
+    training instead.
     """
     column, entity, time = config.column or "", layout.entity, layout.time or ""
     says = distinct(rows, [column])[column]
@@ -151,17 +152,7 @@ def by_column(rows: RowSet, layout: Layout, config: SplitConfig) -> WindowPlan:
     columns = tuple(name for name in (column, entity, time) if name)
     if validated:
         return WindowPlan(split, columns, lambda frame: codes_of(frame[column]).to_numpy())
-    if entity:
-        names = distinct(rows, [entity])
-        chosen = position_of(identities(names, [entity])) < config.validation
-        held_out = placed_by(names[entity], chosen.astype(np.int8))
-    else:
-        training = rows.scan().filter(pl.col(column).is_in(says.filter(codes_of(says) == TRAINING)))
-        times = training.select(pl.col(time).unique().sort()).collect().to_series()
-        since = times[-max(1, round(len(times) * config.validation))]
-
-        def held_out(frame: pl.DataFrame) -> NDArray[np.int8]:
-            return np.asarray((frame[time] >= since).to_numpy(), np.int8)
+    held_out = some_series(rows, entity, config) or newest_times(rows, says, layout, config)
 
     def places(frame: pl.DataFrame) -> NDArray[np.int8]:
         codes = codes_of(frame[column]).to_numpy()
@@ -169,3 +160,23 @@ def by_column(rows: RowSet, layout: Layout, config: SplitConfig) -> WindowPlan:
         return np.asarray(np.where(moved, np.int8(VALIDATION), codes))
 
     return WindowPlan(split, columns, places)
+
+
+def some_series(rows: RowSet, entity: str | None, config: SplitConfig) -> Places | None:
+    """Mark a share of the series, by hash; nothing where that leaves none or takes all."""
+    if entity is None:
+        return None
+    names = distinct(rows, [entity])
+    chosen = position_of(identities(names, [entity])) < config.validation
+    if not chosen.any() or chosen.all():
+        return None
+    return placed_by(names[entity], chosen.astype(np.int8))
+
+
+def newest_times(rows: RowSet, says: pl.Series, layout: Layout, config: SplitConfig) -> Places:
+    """Mark a share of the points in time of training, the newest."""
+    column, time = config.column or "", layout.time or ""
+    training = rows.scan().filter(pl.col(column).is_in(says.filter(codes_of(says) == TRAINING)))
+    times = training.select(pl.col(time).unique().sort()).collect(engine="streaming").to_series()
+    since = times[-max(1, round(len(times) * config.validation))]
+    return lambda frame: np.asarray((frame[time] >= since).to_numpy(), np.int8)

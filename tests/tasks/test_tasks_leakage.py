@@ -219,10 +219,11 @@ def test_what_cannot_be_read_is_set_aside_and_the_rest_is_learned_from(tmp_path)
     assert sum(made.counts.values()) == ROWS - 3
 
 
-def test_a_model_knows_the_windows_that_a_column_kept_from_it(tmp_path) -> None:
+@pytest.mark.parametrize("many", [4, 12])
+def test_a_model_knows_the_windows_that_a_column_kept_from_it(many: int, tmp_path) -> None:
     days = pl.col("day")
     told = pl.when(days < pl.date(2024, 1, 28)).then(pl.lit("train")).otherwise(pl.lit("test"))
-    frame = shops().with_columns(split=told)
+    frame = shops(shops=many).with_columns(split=told)
     split = replace(TOLD, validation=0.5)
     folder = features(tmp_path / "f", frame, by_day(WINDOWS["standard"]), NUMBER, split)
 
