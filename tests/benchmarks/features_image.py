@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).parents[3] / "shared" / "data"
 
 PRELUDE = """
 import json, sys, time
