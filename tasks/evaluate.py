@@ -33,7 +33,7 @@ from tasks.rows import RowSet, open_rows
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
 
-VERSION = 1
+VERSION = 2
 
 
 class Outing(NamedTuple):
