@@ -134,16 +134,13 @@ def load(timm: ModuleType, config: ImageInput, options: dict[str, Any]) -> Any: 
         if not Path(config.weights).is_file():
             raise UnlearnableError(f"weights: there is no file '{config.weights}'; mend its path")
         options = options | {"pretrained_cfg_overlay": {"file": config.weights}}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        first = timm.create_model(config.backbone, **options)
-        torch.manual_seed(0)
-        loaded = timm.create_model(config.backbone, pretrained=True, **options)
-    before = dict(first.named_parameters())
+    loaded, again = (seeded(timm, config, options, seed=seed) for seed in (0, 1))
+    other = dict(again.named_parameters())
+    # What the file gives is the same twice; what it lacks is drawn anew.
     missing = [
         name
         for name, weight in loaded.named_parameters()
-        if weight.ndim > 1 and torch.equal(weight, before[name])
+        if weight.ndim > 1 and not torch.equal(weight, other[name])
     ]
     if missing:
         raise UnlearnableError(
@@ -151,6 +148,13 @@ def load(timm: ModuleType, config: ImageInput, options: dict[str, Any]) -> Any: 
             f"'{config.weights or 'its hub'}', such as {missing[0]}; give a file saved from it"
         )
     return loaded
+
+
+def seeded(timm: ModuleType, config: ImageInput, options: dict[str, Any], *, seed: int) -> Any:  # noqa: ANN401 -- as above
+    """Make the model with its weights, after `seed` where they leave a gap."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return timm.create_model(config.backbone, pretrained=True, **options)
 
 
 def stage_of(strides: list[int], config: ImageInput) -> int:
