@@ -108,6 +108,7 @@ class Job:
                 "trees are read by tree-lstm, everything else by the other cells"
             )
         refuse_own_answer(self.layout, self.target.column)
+        refuse_patterns(self.needed)
 
     @property
     def layout(self) -> Layout:
@@ -146,6 +147,17 @@ def refuse_own_answer(layout: Layout, target: str) -> None:
     own = [*known, *([] if windowed else [*layout.input.columns, *beside])]
     if target in own:
         raise ValueError(f"target.column: '{target}' is also an input, so it would answer itself")
+
+
+def refuse_patterns(columns: list[str]) -> None:
+    """Refuse names that Polars reads as a pattern, and so as other columns.
+
+    Raises:
+        ValueError: names the column.
+    """
+    for name in columns:
+        if name == "*" or (name.startswith("^") and name.endswith("$")):
+            raise ValueError(f"column: '{name}' means several columns; rename it upstream")
 
 
 ADAPTER: TypeAdapter[Job] = TypeAdapter(Job)

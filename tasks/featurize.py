@@ -23,7 +23,7 @@ from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
 from tasks.window_features import window_features
 
-VERSION = 2
+VERSION = 3
 
 
 def build_features(

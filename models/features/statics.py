@@ -90,9 +90,21 @@ class Statics(NamedTuple):
 
 
 def as_text(column: pl.Series) -> pl.Series:
-    """Read a category as text; whole numbers alike whether or not gaps made fractions of them."""
-    if column.dtype.is_float() and (column.drop_nulls() % 1 == 0).all():
-        column = column.fill_nan(None).cast(pl.Int64)
+    """Read a category as text, in the same words whichever library held it.
+
+    Whole numbers read alike whether or not gaps made fractions of them, days like their midnights.
+    """
+    if column.dtype.is_float():
+        # Each number for itself: what a row is called depends on no other row.
+        whole = column.cast(pl.Int64, strict=False)
+        plain = (column % 1 == 0) & whole.is_not_null()
+        texts = whole.cast(pl.String).zip_with(plain.fill_null(value=False), column.cast(pl.String))
+        return pl.select(pl.when(column.is_nan()).then(None).otherwise(texts)).to_series()
+    if column.dtype == pl.Date:
+        # pandas knows no dates, only the midnights at which they begin.
+        column = column.cast(pl.Datetime("us"))
+    elif isinstance(column.dtype, pl.Datetime):
+        column = column.dt.cast_time_unit("us")
     return column.cast(pl.String)
 
 
@@ -104,7 +116,7 @@ def check_statics(schema: pl.Schema, statics: Iterable[StaticInput]) -> None:
     """
     for side in statics:
         dtype = schema[side.column]
-        plain = not dtype.is_nested() and dtype != pl.Binary
+        plain = not dtype.is_nested() and dtype.base_type() not in {pl.Binary, pl.Duration}
         if side.kind == "number" and not (dtype.is_numeric() or dtype in {pl.Boolean, pl.Null}):
             raise UnlearnableError(
                 f"inputs: column '{side.column}' holds {dtype}, expected numbers; "

@@ -98,6 +98,10 @@ def with_input(**changes: object) -> dict:
             LEAST | {"target": {"column": "wave", "kind": "number"}},
             "target.column: 'wave' is also an input",
         ),
+        (
+            LEAST | {"target": {"column": "^w.*$", "kind": "category"}},
+            "column: '^w.*$' means several columns; rename it",
+        ),
     ],
 )
 def test_a_fault_names_its_key_its_value_and_the_mend(job: dict, line: str, tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""Side inputs: a value has one name, whatever library, type or frame it came in."""
+
+from datetime import UTC, date, datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.errors import UnlearnableError
+from models.features.statics import (
+    CategoryInput,
+    NumberInput,
+    check_statics,
+    fit_statics,
+    transform_statics,
+)
+
+DAYS = [date(2020, 1, 1), date(2020, 1, 2)]
+TIMES = [datetime(2020, 1, 1, 3, tzinfo=UTC), datetime(2020, 1, 1, 4, 0, 0, 5, tzinfo=UTC)]
+
+
+def codes(fitted: pl.Series, asked: pl.Series) -> list[int]:
+    sides = (CategoryInput(column="c", minimum_count=1),)
+    state = fit_statics([fitted.alias("c").to_frame()], sides)
+    found = transform_statics(asked.alias("c").to_frame(), sides, state)
+    return found.codes_RK[:, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pl.Series(DAYS),
+        pl.Series(TIMES).dt.replace_time_zone(None),
+        pl.Series(TIMES).dt.replace_time_zone(None).dt.cast_time_unit("ms"),
+        pl.Series([True, False]),
+        pl.Series([3, 4]),
+        pl.Series([0.5, 4.0]),
+        pl.Series(["u", "v"], dtype=pl.Enum(["u", "v"])),
+    ],
+)
+def test_a_category_that_went_through_pandas_keeps_its_place(column: pl.Series) -> None:
+    through = pl.from_pandas(column.alias("c").to_frame().to_pandas())["c"]
+
+    assert codes(column, through) == [1, 2] or codes(column, through) == [2, 1]
+    assert codes(column, through) == codes(column, column)
+
+
+def test_what_a_number_is_called_depends_on_no_other_row() -> None:
+    fitted = pl.Series([0.5, 3.0, None, float("nan"), float("inf"), 1e300])
+
+    places = codes(fitted, fitted)
+
+    assert places == [
+        code for row in fitted for code in codes(fitted, pl.Series([row], dtype=pl.Float64))
+    ]
+    assert places[2:4] == [0, 0]
+    assert codes(fitted, pl.Series([3])) == [places[1]]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind"),
+    [
+        (pl.Binary, CategoryInput),
+        (pl.Duration("us"), CategoryInput),
+        (pl.List(pl.Int64), CategoryInput),
+        (pl.String, NumberInput),
+        (pl.Date, NumberInput),
+    ],
+)
+def test_what_is_no_category_and_no_number_is_refused_by_name(dtype, kind) -> None:
+    with pytest.raises(UnlearnableError, match=r"column 'c' holds .* upstream"):
+        check_statics(pl.Schema({"c": dtype}), [kind(column="c")])
+
+
+def test_gaps_of_numbers_are_flagged_and_stand_at_the_mean() -> None:
+    sides = (NumberInput(column="c"),)
+    state = fit_statics([pl.DataFrame({"c": [1.0, 3.0, None]})], sides)
+
+    found = transform_statics(pl.DataFrame({"c": [None, float("nan"), 3.0, 1e300]}), sides, state)
+
+    np.testing.assert_array_equal(found.numbers_RF, [[0, 1], [0, 1], [1, 0], [1e6, 0]])
