@@ -27,7 +27,9 @@ def check_job(job: Job) -> dict[str, Any]:
     accepted = hold(snapshot, contract_of(job, snapshot, store), store)
     features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
     prepared = time.perf_counter() - began
-    epoch_seconds = time_epoch(features, store, model=job.model, training=job.training)
+    epoch_seconds = time_epoch(
+        features, store, model=job.model, head=job.head, training=job.training
+    )
     return {
         "job": job.name,
         "rows": snapshot.facts["rows"],

@@ -21,6 +21,7 @@ from models.features.split import SplitConfig, split_columns
 from models.features.statics import CategoryInput, NumberInput
 from models.learning import TrainingConfig
 from models.networks import ModelConfig
+from models.networks.heads import HeadConfig
 from tasks.errors import JobError
 from tasks.gate import GateConfig
 from tasks.sources import SourceConfig
@@ -76,6 +77,8 @@ class Job:
     """Which rows train, validate and test."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The network."""
+    head: HeadConfig = field(default_factory=HeadConfig)
+    """How answers are made, and how wrong ones are counted."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """How it learns."""
     gate: GateConfig = field(default_factory=GateConfig)
@@ -109,6 +112,7 @@ class Job:
             )
         refuse_own_answer(self.layout, self.target.column)
         refuse_patterns(self.needed)
+        refuse_losses(self.head, self.target)
 
     @property
     def layout(self) -> Layout:
@@ -158,6 +162,22 @@ def refuse_patterns(columns: list[str]) -> None:
     for name in columns:
         if name == "*" or (name.startswith("^") and name.endswith("$")):
             raise ValueError(f"column: '{name}' means several columns; rename it upstream")
+
+
+def refuse_losses(head: HeadConfig, target: TargetConfig) -> None:
+    """Refuse settings of the head that mean nothing for this kind of answer.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    plain = HeadConfig()
+    strange = {
+        "category": ("error",),
+        "number": ("class_weights", "focal", "label_smoothing"),
+    }[target.kind]
+    for name in strange:
+        if getattr(head, name) != getattr(plain, name):
+            raise ValueError(f"head.{name}: a target of kind {target.kind} has none; remove it")
 
 
 ADAPTER: TypeAdapter[Job] = TypeAdapter(Job)

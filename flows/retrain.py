@@ -63,7 +63,9 @@ def retrain_job(job: Job, as_of: datetime) -> Outcome:
     features = featurize(
         accepted, layout=job.layout, target=job.target, split=job.split, store=job.store
     )
-    candidate = train(features, model=job.model, training=job.training, store=job.store)
+    candidate = train(
+        features, model=job.model, head=job.head, training=job.training, store=job.store
+    )
     report = evaluate(
         candidate,
         name=job.name,

@@ -6,8 +6,7 @@ Shapes: R rows of the table, S of them readable, O outputs.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,10 @@ from models.learning import TrainingConfig
 from models.learning.batches import to_device
 from models.learning.loop import predict
 from models.networks import ModelConfig
+from models.networks.heads import HeadConfig
 from models.networks.network import Face, Network
 
-FORMAT = 2
+FORMAT = 3
 """Raised when an older program could not read what this one writes."""
 
 READABLE = "ok"
@@ -39,6 +39,7 @@ class Bundle:
     featurizer: Featurizer
     network: Network
     model: ModelConfig
+    head: HeadConfig = field(default_factory=HeadConfig)
 
     def predict(
         self, frame: pl.DataFrame, rows: np.ndarray[Any, Any] | None = None
@@ -50,8 +51,9 @@ class Bundle:
             rows: answer for these rows only; for a window, the others are its past.
 
         Returns:
-            `prediction`, `status` ("ok", or why there is no prediction), and for classes
-            `probability` of the prediction and `probabilities` in the order of the classes.
+            `prediction`, `status` ("ok", or why there is no prediction), for classes also
+            `probability` of the prediction and `probabilities` in the order of the classes, and
+            for a number whose error is gaussian its `spread`.
 
         Raises:
             UnlearnableError: a column is missing or of the wrong type.
@@ -68,7 +70,7 @@ class Bundle:
     def outputs(self, sample: Sample, rows_S: np.ndarray[Any, Any]) -> Floats:
         """Run the network over these rows."""
         if not len(rows_S):
-            return np.empty((0, self.featurizer.target.outputs), np.float32)
+            return np.empty((0, self.width), np.float32)
         steps = sample.steps
         sequences = to_device(
             steps.values_NC,
@@ -80,6 +82,12 @@ class Bundle:
         )
         config = TrainingConfig(precision="fp32")
         return np.asarray(predict(self.network, sequences, config).cpu().numpy())
+
+    @property
+    def width(self) -> int:
+        """Numbers that the head puts out for one row."""
+        gaussian = self.head.error == "gaussian"
+        return len(self.featurizer.target.classes) or (2 if gaussian else 1)
 
     def answers(
         self,
@@ -94,16 +102,17 @@ class Bundle:
         index = pl.Series(np.where(readable, place, -1)).replace(-1, None)
         target = self.featurizer.target
         if not target.classes:
-            predictions = target.decode(outputs_SO[:, 0], entities)
+            columns = {"prediction": target.decode(outputs_SO[:, 0], entities)}
+            if outputs_SO.shape[1] > 1:
+                spreads = target.scales(len(outputs_SO), entities)[1]
+                columns["spread"] = pl.Series(outputs_SO[:, 1] * spreads, dtype=pl.Float64)
             return pl.DataFrame(
-                {
-                    "prediction": predictions.gather(index),
-                    "status": pl.Series(status, dtype=pl.String),
-                }
+                {name: column.gather(index) for name, column in columns.items()}
+                | {"status": pl.Series(status, dtype=pl.String)}
             )
         probabilities = torch.from_numpy(outputs_SO).double().softmax(dim=1).numpy()
         best = probabilities.argmax(axis=1) if len(probabilities) else np.empty(0, np.int64)
-        columns: Mapping[str, pl.Series] = {
+        columns = {
             "prediction": target.decode(best),
             "probability": pl.Series(probabilities[np.arange(len(best)), best], dtype=pl.Float64),
             "probabilities": pl.Series(probabilities).cast(pl.List(pl.Float64)),
@@ -120,6 +129,7 @@ def save(bundle: Bundle, folder: Path) -> None:
     spec = {
         "format": FORMAT,
         "model": asdict(bundle.model),
+        "head": asdict(bundle.head),
     }
     save_featurizer(bundle.featurizer, folder)
     text = json.dumps(spec, indent=2, ensure_ascii=False)
@@ -148,22 +158,24 @@ def load(folder: Path) -> Bundle:
         )
     try:
         featurizer, model = load_featurizer(folder), ModelConfig(**spec["model"])
+        head = HeadConfig(**spec["head"])
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder} has a damaged bundle.json: {error!r}") from error
-    network = Network(model, face_of(featurizer))
+    network = Network(model, face_of(featurizer, head))
     try:
         network.load_state_dict(load_file(folder / "network.safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise BundleError(f"{folder} holds a damaged model: {error}") from error
     network.eval()
-    return Bundle(featurizer, network, model)
+    return Bundle(featurizer, network, model, head)
 
 
-def face_of(featurizer: Featurizer) -> Face:
+def face_of(featurizer: Featurizer, head: HeadConfig) -> Face:
     """Say what a network behind this featurizer has to fit."""
     return Face(
         signal=featurizer.signal,
         input=featurizer.layout.input,
         statics=featurizer.statics,
-        outputs=featurizer.target.outputs,
+        classes=len(featurizer.target.classes),
+        head=head,
     )

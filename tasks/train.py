@@ -18,10 +18,12 @@ from models.features.signal import Pixels
 from models.features.split import TRAINING, VALIDATION
 from models.learning import TrainingConfig
 from models.learning.batches import SequenceSet, epoch_order, padding_share, to_device
-from models.learning.loop import Checkpoints, Epoch, Goal, fit, probe
+from models.learning.loop import Checkpoints, Epoch, fit, probe
 from models.networks import ModelConfig
 from models.networks.augment import augment
-from models.networks.network import build, parameter_count
+from models.networks.heads import HeadConfig
+from models.networks.heads.category import CategoryHead
+from models.networks.network import Network, build, parameter_count
 from tasks.artifacts import Candidate, Facts, Features
 from tasks.errors import JobError, TrainingError
 from tasks.features_files import map_steps, read_sequences, side_values
@@ -31,7 +33,7 @@ from tasks.publish import Recipe, find, local_dir, produce
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 
-VERSION = 2
+VERSION = 3
 
 PROBE_SECONDS = 2.0
 """Time that `check` gives to measuring the speed of training."""
@@ -79,9 +81,9 @@ def augmenter(featurizer: Featurizer) -> Callable[[Tensor], Tensor] | None:
     if read.augment == AugmentConfig():
         return None
 
-    def change(values_BTC: Tensor) -> Tensor:
+    def change(values_NC: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-        return augment(values_BTC, signal, read.augment, generator=generator)
+        return augment(values_NC, signal, read.augment, generator=generator)
 
     return change
 
@@ -91,6 +93,7 @@ def learn(
     folder: Path,
     *,
     model: ModelConfig,
+    head: HeadConfig,
     training: TrainingConfig,
     checkpoints: Checkpoints,
     on_epoch: Callable[[Epoch], None],
@@ -102,23 +105,22 @@ def learn(
     """
     device = pick_device(training)
     featurizer = load_featurizer(features_dir)
-    network = build(model, face_of(featurizer), seed=training.seed)
-    network.to(device)
+    network = build(model, face_of(featurizer, head), seed=training.seed)
     learned = load_split(features_dir, TRAINING, device)
-    goal: Goal = "category" if featurizer.target.classes else "number"
+    weigh_classes(network, learned)
+    network.to(device)
     validation = load_split(features_dir, VALIDATION, device)
     began = time.perf_counter()
     history = fit(
         network,
         learned,
         validation,
-        goal=goal,
         config=training,
         checkpoints=checkpoints,
         on_epoch=on_epoch,
     )
     seconds = time.perf_counter() - began
-    save(Bundle(featurizer, network, model), folder / "bundle")
+    save(Bundle(featurizer, network, model, head), folder / "bundle")
     epochs = [epoch._asdict() for epoch in history]
     (folder / "history.json").write_text(json.dumps(epochs, indent=2), encoding="utf-8")
     return {
@@ -129,11 +131,18 @@ def learn(
     }
 
 
+def weigh_classes(network: Network, training: SequenceSet) -> None:
+    """Tell the head how often training shows each class."""
+    if isinstance(network.head, CategoryHead):
+        codes_S = training.targets_S.cpu().long()
+        network.head.weigh(codes_S.bincount(minlength=len(network.head.weight_O)))
+
+
 def course(
     history: Sequence[Epoch], learned: SequenceSet, training: TrainingConfig
 ) -> dict[str, float]:
     """Tell how training went."""
-    lengths = learned.lengths_S.cpu().numpy()
+    lengths = learned.lengths_S
     order = epoch_order(lengths, batch=training.batch, seed=training.seed, epoch=0)
     best = min(history, key=lambda epoch: epoch.validation_loss)
     return {
@@ -149,6 +158,7 @@ def make_candidate(
     store: Store,
     *,
     model: ModelConfig,
+    head: HeadConfig,
     training: TrainingConfig,
     on_epoch: Callable[[Epoch], None],
 ) -> Candidate:
@@ -158,7 +168,7 @@ def make_candidate(
         TrainingError: the loss stopped being finite.
         LeaseHeldError: another trainer is at work on the same model.
     """
-    recipe = candidate_recipe(features, model, training)
+    recipe = candidate_recipe(features, model, head, training)
     if found := find(store, recipe):
         return Candidate(found)
     folder = f"checkpoints/{recipe.key}"
@@ -170,6 +180,7 @@ def make_candidate(
                 local_dir(store, features),
                 target,
                 model=model,
+                head=head,
                 training=training,
                 checkpoints=checkpoints,
                 on_epoch=on_epoch,
@@ -192,32 +203,48 @@ def checkpoints_in(store: Store, path: str) -> Checkpoints:
     )
 
 
-def candidate_recipe(features: Features, model: ModelConfig, training: TrainingConfig) -> Recipe:
+def candidate_recipe(
+    features: Features, model: ModelConfig, head: HeadConfig, training: TrainingConfig
+) -> Recipe:
     """Name what a candidate is made from; how often it is saved changes nothing in it."""
-    config = {"model": model, "training": replace(training, checkpoint_every=0.0)}
+    config = {"model": model, "head": head, "training": replace(training, checkpoint_every=0.0)}
     return Recipe(stage="train", version=VERSION, config=config, inputs={"features": features.key})
 
 
 def time_epoch(
-    features: Features, store: Store, *, model: ModelConfig, training: TrainingConfig
+    features: Features,
+    store: Store,
+    *,
+    model: ModelConfig,
+    head: HeadConfig,
+    training: TrainingConfig,
 ) -> float:
     """Estimate the seconds of one epoch from a few steps of a network that is thrown away."""
     folder, device = local_dir(store, features), pick_device(training)
     featurizer = load_featurizer(folder)
-    network = build(model, face_of(featurizer), seed=training.seed).to(device)
-    goal: Goal = "category" if featurizer.target.classes else "number"
+    network = build(model, face_of(featurizer, head), seed=training.seed).to(device)
     learned = load_split(folder, TRAINING, device)
-    return probe(network, learned, goal=goal, config=training, seconds=PROBE_SECONDS)
+    return probe(network, learned, config=training, seconds=PROBE_SECONDS)
 
 
 @task(name="train", task_run_name="train {model.cell}", timeout_seconds=72 * HOUR, **STAGE)
 def train(
-    features: Features, *, model: ModelConfig, training: TrainingConfig, store: StoreConfig
+    features: Features,
+    *,
+    model: ModelConfig,
+    head: HeadConfig,
+    training: TrainingConfig,
+    store: StoreConfig,
 ) -> Candidate:
     """Train a candidate, or take up where a killed run left it."""
     with shown(training.epochs) as on_epoch:
         candidate = make_candidate(
-            features, open_store(store), model=model, training=training, on_epoch=on_epoch
+            features,
+            open_store(store),
+            model=model,
+            head=head,
+            training=training,
+            on_epoch=on_epoch,
         )
     facts = candidate.facts
     logger().info(

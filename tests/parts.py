@@ -15,14 +15,17 @@ from models.features.signal import Numbers
 from models.features.split import SplitConfig
 from models.features.target import Target, fit_target
 from models.networks import ModelConfig
+from models.networks.heads import HeadConfig
 from models.networks.network import NO_STATICS, Face, build
+
+PLAIN = HeadConfig()
 
 BY_HASH = Split(config=SplitConfig(), by="hash", columns=("wave",))
 
 
 def face(channels: int, outputs: int) -> Face:
     """What a network of plain channels has to fit."""
-    return Face(signal=Numbers(channels=channels), outputs=outputs)
+    return Face(signal=Numbers(channels=channels), classes=outputs if outputs > 1 else 0)
 
 
 def scale(
@@ -79,6 +82,10 @@ def featurizer_of(
     return Featurizer(layout=layout, state=state, statics=NO_STATICS, target=target, split=split)
 
 
-def bundle_of(featurizer: Featurizer, model: ModelConfig, seed: int = 2) -> Bundle:
+def bundle_of(
+    featurizer: Featurizer, model: ModelConfig, seed: int = 2, head: HeadConfig = PLAIN
+) -> Bundle:
     """A network behind a featurizer, as it begins."""
-    return Bundle(featurizer, build(model, face_of(featurizer), seed=seed).eval(), model)
+    return Bundle(
+        featurizer, build(model, face_of(featurizer, head), seed=seed).eval(), model, head
+    )

@@ -2,7 +2,7 @@
 
 Rows of like length go together, so that padding is small. The order depends on the seed and the
 epoch alone, which is what lets a run resume in the middle of an epoch.
-Shapes: N steps, C channels, S sequences, B sequences of a batch, T steps of the longest of them.
+Shapes: N steps, C channels, S sequences, B sequences of a batch, M numbers of its answers.
 """
 
 import warnings
@@ -17,6 +17,8 @@ from torch import Tensor
 
 from models.features.statics import Statics as SideValues
 from models.networks.front import Statics
+from models.networks.heads.face import Answers
+from models.networks.jagged import Offsets
 
 POOL = 50
 """Batches whose rows are sorted by length together: large pools pad less, small ones mix more."""
@@ -27,8 +29,9 @@ class SequenceSet:
     """The sequences of one split, on the device."""
 
     values_NC: Tensor
-    starts_S: Tensor
-    stops_S: Tensor
+    starts_S: NDArray[np.int64]
+    stops_S: NDArray[np.int64]
+    """Where each lies in the steps; these two stay on the host."""
     targets_S: Tensor
     statics: Statics
     """What stands beside each sequence."""
@@ -40,17 +43,17 @@ class SequenceSet:
         return len(self.starts_S)
 
     @property
-    def lengths_S(self) -> Tensor:
+    def lengths_S(self) -> NDArray[np.int64]:
         """Steps of each sequence."""
         return self.stops_S - self.starts_S
 
 
 class Batch(NamedTuple):
-    """Padded sequences and their answers."""
+    """Sequences end to end, and their answers."""
 
-    values_BTC: Tensor
-    lengths_B: Tensor
-    targets_B: Tensor
+    values_NC: Tensor
+    offsets: Offsets
+    answers: Answers
     statics: Statics
 
 
@@ -70,25 +73,26 @@ def to_device(
         # The steps are mapped read-only and nothing writes to them.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         arrays = [
-            torch.from_numpy(array).to(device)
-            for array in (values_NC, starts_S, stops_S, targets_S, codes, numbers)
+            torch.from_numpy(array).to(device) for array in (values_NC, targets_S, codes, numbers)
         ]
-    values, starts, stops, targets, *beside = arrays
-    return SequenceSet(values, starts, stops, targets, Statics(*beside))
+    values, targets, *beside = arrays
+    return SequenceSet(values, starts_S, stops_S, targets, Statics(*beside))
 
 
-def gather(sequences: SequenceSet, rows_B: Tensor) -> Batch:
-    """Assemble one batch; behind a sequence's end its last step is repeated as padding."""
-    starts_B, stops_B = sequences.starts_S[rows_B], sequences.stops_S[rows_B]
-    lengths_B = stops_B - starts_B
-    steps_T = torch.arange(int(lengths_B.max()), device=rows_B.device)
-    index_BT = torch.minimum(starts_B[:, None] + steps_T, stops_B[:, None] - 1)
-    flat = sequences.values_NC.index_select(0, index_BT.flatten())
-    values_BTC = flat.view(*index_BT.shape, flat.shape[1])
+def gather(sequences: SequenceSet, rows: NDArray[np.int64]) -> Batch:
+    """Lay the sequences of one batch end to end."""
+    device = sequences.values_NC.device
+    starts, stops = sequences.starts_S[rows], sequences.stops_S[rows]
+    offsets = Offsets.of(stops - starts, device)
+    index_N = offsets.to_device(starts[offsets.owners] + offsets.steps)
+    values_NC = sequences.values_NC.index_select(0, index_N)
+    rows_B = torch.from_numpy(rows).to(device)
     return Batch(
-        values_BTC=sequences.change(values_BTC) if sequences.change else values_BTC,
-        lengths_B=lengths_B,
-        targets_B=sequences.targets_S[rows_B],
+        values_NC=sequences.change(values_NC) if sequences.change else values_NC,
+        offsets=offsets,
+        answers=Answers(
+            sequences.targets_S[rows_B], Offsets.of(np.ones(len(rows), np.int64), device)
+        ),
         statics=Statics(*(values[rows_B] for values in sequences.statics)),
     )
 

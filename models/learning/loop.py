@@ -10,18 +10,16 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.errors import DivergedError
 from models.learning import TrainingConfig
 from models.learning.batches import SequenceSet, epoch_order, gather, plain_order
-
-Goal = Literal["category", "number"]
+from models.networks.network import Network
 
 WARMUP_SHARE = 0.05
 FINAL_RATE = 0.05
@@ -63,11 +61,10 @@ class Progress:
 
 
 def fit(
-    network: nn.Module,
+    network: Network,
     training: SequenceSet,
     validation: SequenceSet,
     *,
-    goal: Goal,
     config: TrainingConfig,
     checkpoints: Checkpoints,
     on_epoch: Callable[[Epoch], None],
@@ -81,7 +78,7 @@ def fit(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    lengths_S = training.lengths_S.cpu().numpy()
+    lengths_S = training.lengths_S
     progress = Progress(loss=torch.zeros((), dtype=torch.float64, device=device))
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -95,20 +92,18 @@ def fit(
             first, total = progress.epoch * len(order), config.epochs * len(order)
             for place in range(progress.batch, len(order)):
                 rows, rate = order[place], learning_rate(first + place, config, total=total)
-                loss = step(
-                    network, optimizer, training, rows=rows, goal=goal, rate=rate, config=config
-                )
+                loss = step(network, optimizer, training, rows=rows, rate=rate, config=config)
                 progress.loss += loss * len(rows)
                 progress.batch += 1
                 save(progress)
-            close_epoch(progress, network, training, validation, goal=goal, config=config)
+            close_epoch(progress, network, training, validation, config=config)
             on_epoch(progress.history[-1])
     network.load_state_dict(progress.best_state)
     return progress.history
 
 
 def saver(
-    network: nn.Module,
+    network: Network,
     optimizer: torch.optim.Optimizer,
     config: TrainingConfig,
     checkpoints: Checkpoints,
@@ -127,12 +122,11 @@ def saver(
 
 
 def step(
-    network: nn.Module,
+    network: Network,
     optimizer: torch.optim.Optimizer,
     training: SequenceSet,
     *,
     rows: np.ndarray[Any, Any],
-    goal: Goal,
     rate: float,
     config: TrainingConfig,
 ) -> Tensor:
@@ -141,10 +135,10 @@ def step(
         group["lr"] = rate
     network.train()
     device = training.values_NC.device
-    batch = gather(training, torch.from_numpy(rows).to(device))
+    batch = gather(training, rows)
     with autocast(device, config):
-        outputs_BO = network(batch.values_BTC, batch.lengths_B, batch.statics)
-    loss = loss_of(outputs_BO, batch.targets_B, goal)
+        encoded = network.encode(batch.values_NC, batch.offsets, batch.statics)
+        loss = network.loss(encoded, batch.answers)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
@@ -154,18 +148,16 @@ def step(
 
 def close_epoch(
     progress: Progress,
-    network: nn.Module,
+    network: Network,
     training: SequenceSet,
     validation: SequenceSet,
     *,
-    goal: Goal,
     config: TrainingConfig,
 ) -> None:
     """Score the epoch, keep the best weights, and move on to the next."""
     training_loss = float(progress.loss) / len(training)
     refuse_divergence(training_loss, progress)
-    outputs_SO = predict(network, validation, config)
-    validation_loss = float(loss_of(outputs_SO, validation.targets_S, goal))
+    validation_loss = mean_loss(network, validation, config)
     refuse_divergence(validation_loss, progress)
     progress.history.append(Epoch(progress.epoch, training_loss, validation_loss))
     if validation_loss < progress.best_loss:
@@ -190,22 +182,21 @@ def refuse_divergence(loss: float, progress: Progress) -> None:
 
 
 def probe(
-    network: nn.Module,
+    network: Network,
     training: SequenceSet,
     *,
-    goal: Goal,
     config: TrainingConfig,
     seconds: float,
 ) -> float:
     """Train for a moment and return the seconds that a whole epoch would take."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate)
-    lengths_S = training.lengths_S.cpu().numpy()
+    lengths_S = training.lengths_S
     order = epoch_order(lengths_S, batch=config.batch, seed=config.seed, epoch=0)
     rate = config.learning_rate
-    step(network, optimizer, training, rows=order[0], goal=goal, rate=rate, config=config)
+    step(network, optimizer, training, rows=order[0], rate=rate, config=config)
     began, done = time.perf_counter(), 0
     for rows in order:
-        loss = step(network, optimizer, training, rows=rows, goal=goal, rate=rate, config=config)
+        loss = step(network, optimizer, training, rows=rows, rate=rate, config=config)
         done += len(rows)
         # Reading the loss waits for the device.
         if not math.isfinite(float(loss)) or time.perf_counter() - began > seconds:
@@ -223,28 +214,34 @@ def learning_rate(done: int, config: TrainingConfig, *, total: int) -> float:
     return config.learning_rate * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
 
 
-def loss_of(outputs_BO: Tensor, targets_B: Tensor, goal: Goal) -> Tensor:
-    """Cross-entropy for classes, squared error for a scaled number; the mean over the batch."""
-    if goal == "category":
-        return functional.cross_entropy(outputs_BO.float(), targets_B.long())
-    return functional.mse_loss(outputs_BO[:, 0].float(), targets_B)
+@torch.no_grad()
+def mean_loss(network: Network, sequences: SequenceSet, config: TrainingConfig) -> float:
+    """Return the mean loss over the sequences, as they are answered in service."""
+    network.eval()
+    device = sequences.values_NC.device
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    for rows in plain_order(sequences.lengths_S, batch=max(config.batch, 256)):
+        batch = gather(sequences, rows)
+        with autocast(device, config):
+            encoded = network.encode(batch.values_NC, batch.offsets, batch.statics)
+            total += len(rows) * network.loss(encoded, batch.answers).double()
+    return float(total) / len(sequences)
 
 
 @torch.no_grad()
-def predict(network: nn.Module, sequences: SequenceSet, config: TrainingConfig) -> Tensor:
+def predict(network: Network, sequences: SequenceSet, config: TrainingConfig) -> Tensor:
     """Return the outputs for every sequence in its own place, [S, O]."""
     network.eval()
     device = sequences.values_NC.device
-    lengths_S = sequences.lengths_S.cpu().numpy()
+    lengths_S = sequences.lengths_S
     outputs_SO: Tensor | None = None
     for rows in plain_order(lengths_S, batch=max(config.batch, 256)):
-        rows_B = torch.from_numpy(rows).to(device)
-        batch = gather(sequences, rows_B)
+        batch = gather(sequences, rows)
         with autocast(device, config):
-            outputs_BO = network(batch.values_BTC, batch.lengths_B, batch.statics).float()
+            outputs_BO = network(batch.values_NC, batch.offsets, batch.statics).float()
         if outputs_SO is None:
             outputs_SO = outputs_BO.new_empty(len(sequences), outputs_BO.shape[1])
-        outputs_SO[rows_B] = outputs_BO
+        outputs_SO[torch.from_numpy(rows).to(device)] = outputs_BO
     if outputs_SO is None:
         raise ValueError("there are no sequences to predict")
     return outputs_SO
@@ -256,7 +253,7 @@ def autocast(device: torch.device, config: TrainingConfig) -> Any:  # noqa: ANN4
     return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
 
 
-def snapshot(progress: Progress, network: nn.Module, optimizer: torch.optim.Optimizer) -> bytes:
+def snapshot(progress: Progress, network: Network, optimizer: torch.optim.Optimizer) -> bytes:
     """Write all that the loop needs to go on from here, exactly."""
     buffer = io.BytesIO()
     state = {
@@ -276,7 +273,7 @@ def snapshot(progress: Progress, network: nn.Module, optimizer: torch.optim.Opti
     return buffer.getvalue()
 
 
-def restore(data: bytes, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def restore(data: bytes, network: Network, optimizer: torch.optim.Optimizer) -> Progress:
     """Take up what `snapshot` wrote. Only tensors and plain values are read, never code."""
     device = next(network.parameters()).device
     state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

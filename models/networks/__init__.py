@@ -1,7 +1,20 @@
 """From sequences to outputs: cells, poolings, heads, and the network that combines them."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
+
+from models.networks.families import FAMILIES, CellName
+
+PoolingName = Literal["last", "mean", "max", "attention", "multi-head"]
+
+PLAIN = {
+    "zoneout": 0.0,
+    "peephole": False,
+    "layer_norm": False,
+    "children": "n-ary",
+    "width": 2,
+}
+"""What settings that some cells alone take say where nothing is asked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -10,9 +23,8 @@ class ModelConfig:
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    cell: Literal["rnn", "lstm", "gru", "tree-lstm"] = "gru"
-    """`rnn`: Elman's, with tanh. `lstm`: Hochreiter and Schmidhuber's. `gru`: Cho's.
-    `tree-lstm`: Tai's, which reads trees from their leaves up."""
+    cell: CellName = "gru"
+    """Which recurrent network; `ostinato cells` describes them. `tree-lstm` reads trees."""
     hidden: int = 128
     """Units in each layer and direction."""
     layers: int = 1
@@ -21,21 +33,71 @@ class ModelConfig:
     """Numbers in the vector that is learned for each token, where the input is text or trees."""
     bidirectional: bool = False
     """Read each sequence from both ends."""
-    pooling: Literal["last", "mean", "max", "attention"] = "last"
-    """How the steps become one vector: the last step, their mean or maximum, or a learned mean."""
+    residual: bool = False
+    """Add each layer's input to its output, where both are equally wide."""
+    learned_start: bool = False
+    """Learn the state before the first step; it is zero otherwise."""
+    pooling: PoolingName | tuple[PoolingName, ...] = "last"
+    """How the steps become one vector: the last step, their mean or maximum, a learned mean
+    (attention, or several with multi-head); or a list of these, one beside the other."""
     dropout: float = 0.0
     """Share of units that are silenced between layers and before the head, in training."""
+    locked_dropout: bool = False
+    """Silence the same units at all steps of a sequence between layers."""
+    zoneout: float = 0.0
+    """Share of units that keep their last value at a step, in training: rnn, lstm and gru."""
+    peephole: bool = False
+    """Let the gates of an lstm see its memory."""
+    layer_norm: bool = False
+    """Normalise the gates and the memory of an lstm."""
+    width: int = 2
+    """Steps that a gate of a qrnn sees."""
+    heads: int = 4
+    """Parts of multi-head pooling; they have to divide the units."""
+    children: Literal["n-ary", "sum"] = "n-ary"
+    """How a tree-lstm takes the children of a node: the first apart from the others, or as a sum
+    without an order."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes that make no network."""
+        """Refuse sizes and combinations that make no network."""
         for name, size in (
             ("hidden", self.hidden),
             ("layers", self.layers),
             ("embedding", self.embedding),
+            ("width", self.width),
+            ("heads", self.heads),
         ):
             if size < 1:
                 raise ValueError(f"{name}: {size} is too small; give at least 1")
-        if self.cell == "tree-lstm" and self.bidirectional:
-            raise ValueError("bidirectional: a tree-lstm reads upwards only; remove it")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: {self.dropout} is not between 0 and 1")
+        for name, share in (("dropout", self.dropout), ("zoneout", self.zoneout)):
+            if not 0 <= share < 1:
+                raise ValueError(f"{name}: {share} is not between 0 and 1")
+        self.refuse_strangers()
+        width = self.hidden * (2 if self.bidirectional else 1)
+        if "multi-head" in self.poolings and width % self.heads:
+            raise ValueError(f"heads: {self.heads} do not divide {width} units; change one of them")
+
+    def refuse_strangers(self) -> None:
+        """Refuse what this cell does not take."""
+        if self.cell not in FAMILIES:
+            raise ValueError(f"cell: '{self.cell}' is none of {', '.join(FAMILIES)}")
+        family = FAMILIES[self.cell]
+        unknown = [name for name in self.poolings if name not in get_args(PoolingName)]
+        if unknown or not self.poolings:
+            names = ", ".join(get_args(PoolingName))
+            raise ValueError(f"pooling: {self.pooling!r} is none of {names}, nor a list of them")
+        if self.bidirectional and family.reads == "trees":
+            raise ValueError(f"bidirectional: a {self.cell} reads upwards only; remove it")
+        for name, plain in PLAIN.items():
+            if getattr(self, name) != plain and name not in family.options:
+                takers = [cell for cell, other in FAMILIES.items() if name in other.options]
+                raise ValueError(
+                    f"{name}: a {self.cell} has none; remove it, or choose {' or '.join(takers)}"
+                )
+        if self.learned_start and family.reads == "trees":
+            raise ValueError(f"learned_start: a {self.cell} begins at its leaves; remove it")
+
+    @property
+    def poolings(self) -> tuple[PoolingName, ...]:
+        """The poolings, one or several."""
+        return (self.pooling,) if isinstance(self.pooling, str) else tuple(self.pooling)

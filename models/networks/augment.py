@@ -3,7 +3,7 @@
 All images of a batch at once, and every draw from one generator, made of the seed, the epoch and
 the batch: a run that is resumed sees the same images.
 
-Shapes: B images, H rows of pixels, W columns, D colours.
+Shapes: B images, N rows of all of them with C numbers, H rows of pixels, W columns, D colours.
 """
 
 import math
@@ -24,15 +24,15 @@ def batch_generator(*, seed: int, epoch: int, batch: int) -> torch.Generator:
 
 
 def augment(
-    values_BTC: Tensor, signal: Pixels, config: AugmentConfig, *, generator: torch.Generator
+    values_NC: Tensor, signal: Pixels, config: AugmentConfig, *, generator: torch.Generator
 ) -> Tensor:
     """Vary each image on its own; shape and type stay."""
     if config == AugmentConfig():
-        return values_BTC
-    draws = Draws(values_BTC, generator)
-    pixels_BHWD = values_BTC.reshape(-1, signal.height, signal.width, signal.colours)
-    spread_D = torch.tensor(signal.spread, dtype=torch.float32, device=values_BTC.device)
-    mean_D = torch.tensor(signal.mean, dtype=torch.float32, device=values_BTC.device)
+        return values_NC
+    pixels_BHWD = values_NC.reshape(-1, signal.height, signal.width, signal.colours)
+    draws = Draws(pixels_BHWD, generator)
+    spread_D = torch.tensor(signal.spread, dtype=torch.float32, device=values_NC.device)
+    mean_D = torch.tensor(signal.mean, dtype=torch.float32, device=values_NC.device)
     if config.shift or config.flip:
         pixels_BHWD = moved(pixels_BHWD, config, draws)
     if config.rotate or config.brightness or config.contrast or config.noise or config.erase:
@@ -42,15 +42,15 @@ def augment(
         floats_BHWD = lit(floats_BHWD, config, spread_D, draws)
         if config.erase:
             floats_BHWD = erased(floats_BHWD, config.erase, mean_D, draws)
-        pixels_BHWD = as_type(floats_BHWD, values_BTC.dtype)
-    return pixels_BHWD.reshape(values_BTC.shape)
+        pixels_BHWD = as_type(floats_BHWD, values_NC.dtype)
+    return pixels_BHWD.reshape(values_NC.shape)
 
 
 class Draws:
     """Random numbers for each image of a batch."""
 
-    def __init__(self, values_BTC: Tensor, generator: torch.Generator) -> None:
-        self.images, self.device, self.generator = len(values_BTC), values_BTC.device, generator
+    def __init__(self, pixels_BHWD: Tensor, generator: torch.Generator) -> None:
+        self.images, self.device, self.generator = len(pixels_BHWD), pixels_BHWD.device, generator
 
     def even(self) -> Tensor:
         """Draw one number from 0 to 1 an image, [B]."""

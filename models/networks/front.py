@@ -1,6 +1,7 @@
 """The front of a network: from the steps as they are stored to steps that a cell can read.
 
-Shapes: B sequences, T steps, C channels, V ids, D numbers of a vector, K categories, F numbers.
+Shapes: N steps of all sequences, B sequences, C channels, V ids, D numbers of a vector, K
+categories, F numbers.
 """
 
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from models.features.signal import Tokens, Trees
 from models.features.statics import StaticState
+from models.networks.jagged import Offsets
 
 
 class Statics(NamedTuple):
@@ -26,9 +28,9 @@ class PlainFront(nn.Module):
         super().__init__()
         self.channels = channels
 
-    def forward(self, values_BTC: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, values_NC: Tensor, offsets: Offsets) -> tuple[Tensor, Offsets]:
         """Return the same steps."""
-        return values_BTC, lengths_B
+        return values_NC, offsets
 
 
 class TokenFront(nn.Module):
@@ -48,10 +50,10 @@ class TokenFront(nn.Module):
                 self.embedding.weight.copy_(start)
         self.embedding.weight.requires_grad_(not signal.frozen)
 
-    def forward(self, values_BTC: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, values_NC: Tensor, offsets: Offsets) -> tuple[Tensor, Offsets]:
         """Return the vectors of the ids, which stand in the first channel."""
-        vectors_BTD: Tensor = self.embedding(values_BTC[:, :, 0])
-        return vectors_BTD, lengths_B
+        vectors_ND: Tensor = self.embedding(values_NC[:, 0])
+        return vectors_ND, offsets
 
 
 class SideFront(nn.Module):

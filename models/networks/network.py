@@ -1,9 +1,9 @@
-"""The network: a front for its kind of steps, recurrent layers, a pooling, a linear head.
+"""The network: a front for its kind of steps, recurrent layers, poolings, a head.
 
-Shapes: B sequences, T steps, C channels, H units, O outputs.
+Shapes: N steps of all sequences, B sequences, C channels, H units, P numbers of the poolings.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -13,26 +13,34 @@ from models.features.image import ImageInput
 from models.features.signal import Pixels, Signal, Tokens, Trees
 from models.features.statics import StaticState
 from models.networks import ModelConfig
+from models.networks.families import FAMILIES
 from models.networks.front import PlainFront, SideFront, Statics, TokenFront
+from models.networks.heads import HeadConfig
+from models.networks.heads.category import CategoryHead
+from models.networks.heads.face import Answers, Encoded, Head
+from models.networks.heads.number import NumberHead
+from models.networks.jagged import Offsets
+from models.networks.layer import Layer, LockedDropout, PlainDropout, make_cell
 from models.networks.pixels import PixelFront
-from models.networks.pooling import pooling
-from models.networks.rnn import Layer
-from models.networks.tree import TreeLayer
+from models.networks.pooling import Several
 
 NO_STATICS = StaticState(values={}, means={}, spreads={})
 
 
-class Face(NamedTuple):
-    """What a network has to fit: its input's steps, what stands beside them, its outputs."""
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What a network has to fit: its input's steps, what stands beside them, its answers."""
 
     signal: Signal
     input: SequenceInput | None = None
     statics: StaticState = NO_STATICS
-    outputs: int = 1
+    classes: int = 0
+    """0 for a number."""
+    head: HeadConfig = field(default_factory=HeadConfig)
 
 
 class Network(nn.Module):
-    """Padded sequences in, one row of outputs each out."""
+    """Sequences in, answers out."""
 
     def __init__(self, config: ModelConfig, face: Face, *, fresh: bool = False) -> None:
         """Make the parts.
@@ -43,35 +51,52 @@ class Network(nn.Module):
             fresh: begin with pretrained weights where the input asks for them.
         """
         super().__init__()
-        width = config.hidden * (2 if config.bidirectional else 1)
         self.front: Front = make_front(config, face, fresh=fresh)
         self.side = SideFront(face.statics)
-        channels = self.front.channels
-        self.layers = nn.ModuleList(
-            make_layer(config, inputs=channels if depth == 0 else width)
-            for depth in range(config.layers)
-        )
-        self.pooling = pooling(config.pooling, width)
+        self.reads_trees = FAMILIES[config.cell].reads == "trees"
+        self.layers = nn.ModuleList()
+        width = self.front.channels
+        for depth in range(config.layers):
+            if self.reads_trees:
+                self.layers.append(make_cell(config, inputs=width))
+                width = config.hidden
+            else:
+                layer = Layer(config, inputs=width, depth=depth)
+                self.layers.append(layer)
+                width = layer.channels
+        make_dropout = LockedDropout if config.locked_dropout else PlainDropout
+        self.between = make_dropout(config.dropout)
+        self.pooling = Several(config.poolings, width, heads=config.heads)
         self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(width + self.side.channels, face.outputs)
+        self.head = make_head(face, self.pooling.channels + self.side.channels)
+
+    def encode(
+        self, values_NC: Tensor, offsets: Offsets, statics: Statics | None = None
+    ) -> Encoded:
+        """Read whole sequences."""
+        steps_NH, offsets = self.front(values_NC, offsets)
+        for depth, layer in enumerate(self.layers):
+            if depth or self.learns_vectors:
+                steps_NH = self.between(steps_NH, offsets)
+            if self.reads_trees:
+                steps_NH = layer.outputs(steps_NH, values_NC, offsets)  # type: ignore[operator]
+            else:
+                steps_NH = layer.outputs(steps_NH, offsets)  # type: ignore[operator]
+        pooled_BP = self.pooling(steps_NH, offsets)
+        if statics is not None and self.side.channels:
+            pooled_BP = torch.cat([pooled_BP, self.side(statics)], dim=1)
+        return Encoded(steps_NH, self.dropout(pooled_BP), offsets)
 
     def forward(
-        self, values_BTC: Tensor, lengths_B: Tensor, statics: Statics | None = None
+        self, values_NC: Tensor, offsets: Offsets, statics: Statics | None = None
     ) -> Tensor:
-        """Return [B, O]: a logit a class, or one scaled number."""
-        steps_BTC, lengths_B = self.front(values_BTC, lengths_B)
-        hidden_BTH = steps_BTC
-        for depth, layer in enumerate(self.layers):
-            inputs_BTI = self.dropout(hidden_BTH) if depth or self.learns_vectors else hidden_BTH
-            if isinstance(layer, TreeLayer):
-                hidden_BTH = layer(inputs_BTI, values_BTC, lengths_B)
-            else:
-                hidden_BTH = layer(inputs_BTI, lengths_B)
-        pooled_BH = self.pooling(hidden_BTH, lengths_B)
-        if statics is not None and self.side.channels:
-            pooled_BH = torch.cat([pooled_BH, self.side(statics)], dim=1)
-        outputs_BO: Tensor = self.head(self.dropout(pooled_BH))
-        return outputs_BO
+        """Return the head's answers."""
+        answers: Tensor = self.head(self.encode(values_NC, offsets, statics))
+        return answers
+
+    def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
+        """Return the mean loss of a batch."""
+        return self.head.loss(encoded, answers)
 
     @property
     def learns_vectors(self) -> bool:
@@ -92,13 +117,11 @@ def make_front(config: ModelConfig, face: Face, *, fresh: bool) -> Front:
     return PlainFront(face.signal.channels)
 
 
-def make_layer(config: ModelConfig, *, inputs: int) -> nn.Module:
-    """Make one layer of the cell."""
-    if config.cell == "tree-lstm":
-        return TreeLayer(inputs=inputs, hidden=config.hidden)
-    return Layer(
-        config.cell, inputs=inputs, hidden=config.hidden, bidirectional=config.bidirectional
-    )
+def make_head(face: Face, inputs: int) -> Head:
+    """Make the head for these answers."""
+    if face.classes:
+        return CategoryHead(inputs, face.classes, face.head)
+    return NumberHead(inputs, face.head)
 
 
 def build(config: ModelConfig, face: Face, *, seed: int) -> Network:

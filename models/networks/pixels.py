@@ -3,16 +3,18 @@
 Features keep the pixels as they are in the files (uint8); scaling and reading order come here, on
 the device, so that one set of features serves every way of reading.
 
-Shapes: B images, T steps, C channels of a step, H rows of pixels, W columns, D colours, G patches
-in height, V in width, P side of a patch.
+Shapes: B images, N steps of all of them, T steps of each, C channels of a step, H rows of pixels,
+W columns, D colours, G patches in height, V in width, P side of a patch.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.features.image.config import ImageInput
 from models.features.signal import Pixels
+from models.networks.jagged import Offsets
 from models.networks.reading import hilbert, raster
 
 FARTHEST = 1e6
@@ -55,15 +57,16 @@ class PixelFront(nn.Module):
             self.steps = width if across else height
             self.channels = (height if across else width) * colours
 
-    def forward(self, values_BTC: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the steps, [B, T, C], and their lengths; padding below an image is cut off."""
+    def forward(self, values_NC: Tensor, offsets: Offsets) -> tuple[Tensor, Offsets]:
+        """Return the steps of all images, [N, C], and their offsets; N rows of pixels come in."""
         height, width, colours = self.signal.height, self.signal.width, self.signal.colours
-        pixels_BHWD = values_BTC[:, :height].reshape(-1, height, width, colours)
+        pixels_BHWD = values_NC.reshape(-1, height, width, colours)
         if self.backbone is not None:
             steps_BTC: Tensor = self.backbone(pixels_BHWD)
         else:
             steps_BTC = self.read(self.scale(pixels_BHWD))
-        return steps_BTC, torch.full_like(lengths_B, self.steps)
+        lengths = np.full(len(offsets), self.steps)
+        return steps_BTC.flatten(0, 1), Offsets.of(lengths, offsets.device)
 
     def read(self, pixels_BHWD: Tensor) -> Tensor:
         """Cut scaled images into steps."""

@@ -1,43 +1,43 @@
-"""From the outputs at every step to one vector a sequence, blind to padding.
+"""From the outputs at every step to one vector a sequence.
 
-Shapes: B sequences, T steps, H units.
+Shapes: N steps of all sequences, B sequences, T steps of the longest, H units, A attention heads.
 """
 
 import torch
 from torch import Tensor, nn
 
-
-def valid_steps(lengths_B: Tensor, steps: int) -> Tensor:
-    """Mark the steps that belong to each sequence, [B, T]."""
-    return torch.arange(steps, device=lengths_B.device) < lengths_B[:, None]
+from models.networks.jagged import Offsets
 
 
 class Last(nn.Module):
     """The output at each sequence's own last step."""
 
-    def forward(self, outputs_BTH: Tensor, lengths_B: Tensor) -> Tensor:
+    def forward(self, outputs_NH: Tensor, offsets: Offsets) -> Tensor:
         """Return [B, H]."""
-        index_B1H = (lengths_B - 1)[:, None, None].expand(-1, 1, outputs_BTH.shape[2])
-        return outputs_BTH.gather(1, index_B1H)[:, 0]
+        return outputs_NH.index_select(0, offsets.last_B)
 
 
 class Mean(nn.Module):
     """The mean over each sequence's steps."""
 
-    def forward(self, outputs_BTH: Tensor, lengths_B: Tensor) -> Tensor:
+    def forward(self, outputs_NH: Tensor, offsets: Offsets) -> Tensor:
         """Return [B, H]."""
-        valid_BT = valid_steps(lengths_B, outputs_BTH.shape[1])
-        total_BH = outputs_BTH.masked_fill(~valid_BT[:, :, None], 0.0).sum(dim=1)
-        return total_BH / lengths_B[:, None]
+        return offsets.grid(outputs_NH).sum(dim=0) / offsets.lengths_B[:, None]
 
 
 class Max(nn.Module):
     """The maximum over each sequence's steps."""
 
-    def forward(self, outputs_BTH: Tensor, lengths_B: Tensor) -> Tensor:
+    def forward(self, outputs_NH: Tensor, offsets: Offsets) -> Tensor:
         """Return [B, H]."""
-        valid_BT = valid_steps(lengths_B, outputs_BTH.shape[1])
-        return outputs_BTH.masked_fill(~valid_BT[:, :, None], float("-inf")).amax(dim=1)
+        return offsets.grid(outputs_NH, fill=float("-inf")).amax(dim=0)
+
+
+def weighted(outputs_NAH: Tensor, score_NA: Tensor, offsets: Offsets) -> Tensor:
+    """Average over each sequence's steps, weighted by the softmax of their scores, [B, A, H]."""
+    weight_TBA = offsets.grid(score_NA.float(), fill=float("-inf")).softmax(dim=0)
+    weight_NA = offsets.flat(weight_TBA).to(outputs_NAH.dtype)
+    return offsets.grid(weight_NA[:, :, None] * outputs_NAH).sum(dim=0)
 
 
 class Attention(nn.Module):
@@ -48,16 +48,51 @@ class Attention(nn.Module):
         self.project = nn.Linear(hidden, hidden)
         self.score = nn.Linear(hidden, 1, bias=False)
 
-    def forward(self, outputs_BTH: Tensor, lengths_B: Tensor) -> Tensor:
+    def forward(self, outputs_NH: Tensor, offsets: Offsets) -> Tensor:
         """Return [B, H]."""
-        valid_BT = valid_steps(lengths_B, outputs_BTH.shape[1])
-        score_BT = self.score(torch.tanh(self.project(outputs_BTH)))[:, :, 0]
-        weight_BT = score_BT.masked_fill(~valid_BT, float("-inf")).softmax(dim=1)
-        known_BTH = outputs_BTH.masked_fill(~valid_BT[:, :, None], 0.0)
-        return torch.einsum("bt,bth->bh", weight_BT, known_BTH)
+        score_N1 = self.score(torch.tanh(self.project(outputs_NH)))
+        return weighted(outputs_NH[:, None], score_N1, offsets)[:, 0]
 
 
-def pooling(name: str, hidden: int) -> nn.Module:
+class MultiHead(nn.Module):
+    """Several learned questions, each asked of a share of the units (Vaswani et al. 2017)."""
+
+    def __init__(self, hidden: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.keys = nn.Linear(hidden, hidden)
+        self.values = nn.Linear(hidden, hidden)
+        self.question_AD = nn.Parameter(torch.randn(heads, hidden // heads))
+        self.mix = nn.Linear(hidden, hidden)
+
+    def forward(self, outputs_NH: Tensor, offsets: Offsets) -> Tensor:
+        """Return [B, H]."""
+        keys_NAD = self.keys(outputs_NH).unflatten(1, (self.heads, -1))
+        values_NAD = self.values(outputs_NH).unflatten(1, (self.heads, -1))
+        width = self.question_AD.shape[1]
+        score_NA = (keys_NAD * self.question_AD).sum(dim=2) / width**0.5
+        mixed_BH: Tensor = self.mix(weighted(values_NAD, score_NA, offsets).flatten(1))
+        return mixed_BH
+
+
+class Several(nn.Module):
+    """Several poolings, one beside the other."""
+
+    def __init__(self, names: tuple[str, ...], hidden: int, *, heads: int) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(make_pooling(name, hidden, heads=heads) for name in names)
+        self.channels = len(names) * hidden
+
+    def forward(self, outputs_NH: Tensor, offsets: Offsets) -> Tensor:
+        """Return [B, poolings * H]."""
+        return torch.cat([part(outputs_NH, offsets) for part in self.parts], dim=1)
+
+
+def make_pooling(name: str, hidden: int, *, heads: int) -> nn.Module:
     """Make the pooling of that name."""
+    if name == "attention":
+        return Attention(hidden)
+    if name == "multi-head":
+        return MultiHead(hidden, heads)
     plain: dict[str, type[nn.Module]] = {"last": Last, "mean": Mean, "max": Max}
-    return plain[name]() if name in plain else Attention(hidden)
+    return plain[name]()

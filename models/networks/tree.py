@@ -1,125 +1,136 @@
-"""Tree-LSTMs over padded batches of trees, level by level (Tai, Socher and Manning 2015).
+"""Tree-LSTMs, level by level over all trees of a batch at once (Tai, Socher and Manning 2015).
 
-A node is computed once all its children are: first all leaves of all trees of the batch together,
-then all nodes of height 1, and so on, so that a batch costs as many steps as its highest tree.
-`ChildSum` adds the children's states up, whatever their number and order. `Binary` has weights
-of its own for the first child and for the rest, which share the second's (the paper's N-ary form
-at N = 2, where the third child and its followers are added to the second).
-Shapes: B trees, T nodes of the largest, M = B * T places, I inputs, H units, E edges.
+A node is computed once all its children are: first all leaves, then all nodes of height 1, and so
+on, so that a batch costs as many steps as its highest tree. Each state is read by one parent
+alone, so only those that still wait for theirs are carried on. `sum` adds the children's states
+up, whatever their number and order. `n-ary` has weights of its own for the first child and for
+the rest, which share the second's (the paper's N = 2; where a node has more than two, the third
+and its followers are added to the second).
+
+Shapes: N nodes of all trees, I inputs, H units, L nodes of a level, E edges to their children,
+W states that wait, S sides that are told apart.
 """
 
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from models.networks.jagged import Offsets
+
+SIDES = {"n-ary": 2, "sum": 1}
 
 
 class Level(NamedTuple):
-    """The nodes of one height, and the edges to their children."""
+    """The nodes of one height, and where their children wait."""
 
-    nodes_L: Tensor
-    """Places in the flattened batch."""
-    children_E: Tensor
-    """Places of their children."""
-    owner_E: Tensor
+    nodes_L: NDArray[np.int64]
+    child_E: NDArray[np.int64]
+    """Places of the children among those that wait, the children of a node together."""
+    owner_E: NDArray[np.int64]
     """Which of the level's nodes each child belongs to."""
-    second_E: Tensor
-    """Whether it is not its parent's first child."""
+    side_E: NDArray[np.int64]
+    """0 for a node's first child, 1 for the others."""
+    stay_W: NDArray[np.int64]
+    """Places of those that wait for a higher level."""
+    wait_L: NDArray[np.int64]
+    """Which of the level's nodes wait for a parent."""
 
 
-def levels_of(nodes_BT3: Tensor, lengths_B: Tensor) -> list[Level]:
-    """Sort the nodes of a batch by height, lowest first; padding is in no level."""
-    size = nodes_BT3.shape[1]
-    valid_BT = torch.arange(size, device=lengths_B.device) < lengths_B[:, None]
-    places_N = valid_BT.flatten().nonzero()[:, 0]
-    distance_N = nodes_BT3[:, :, 1].flatten()[places_N].long()
-    height_N = nodes_BT3[:, :, 2].flatten()[places_N].long()
-    child_E = places_N[distance_N > 0]
-    parent_E = child_E + distance_N[distance_N > 0]
-    # Children of one parent, in their order.
-    order_E = parent_E.argsort(stable=True)
-    child_E, parent_E = child_E[order_E], parent_E[order_E]
-    second_E = torch.zeros_like(parent_E, dtype=torch.bool)
-    second_E[1:] = parent_E[1:] == parent_E[:-1]
-    by_height = height_N.argsort(stable=True)
-    counts = height_N.bincount().tolist()
-    height_M = nodes_BT3[:, :, 2].flatten().long()
-    by_parent = height_M[parent_E].argsort(stable=True)
-    edges = height_M[parent_E].bincount(minlength=len(counts)).tolist()
-    rank_M = torch.empty_like(height_M)
+def levels_of(nodes_N3: NDArray[np.int64]) -> list[Level]:
+    """Sort nodes by height, lowest first.
+
+    Args:
+        nodes_N3: of each node, what it holds, the distance to its parent (0 for a root), and its
+            height; the children of a node stand before it.
+    """
+    distance_N, height_N = nodes_N3[:, 1], nodes_N3[:, 2]
+    parent_N = np.arange(len(nodes_N3)) + distance_N
+    due_N = np.where(distance_N > 0, height_N[parent_N], -1)
+    order_N = np.argsort(height_N, kind="stable")
+    cuts = np.cumsum(np.bincount(height_N))[:-1]
+    rank_N = np.empty(len(nodes_N3), np.int64)
+    waiting_W = np.empty(0, np.int64)
     levels = []
-    for nodes_L, chosen_E in zip(
-        places_N[by_height].split(counts), by_parent.split(edges), strict=True
-    ):
-        rank_M[nodes_L] = torch.arange(len(nodes_L), device=nodes_L.device)
-        owner_E = rank_M[parent_E[chosen_E]]
-        levels.append(Level(nodes_L, child_E[chosen_E], owner_E, second_E[chosen_E]))
+    for height, nodes_L in enumerate(np.split(order_N, cuts)):
+        rank_N[nodes_L] = np.arange(len(nodes_L))
+        now_W = due_N[waiting_W] == height
+        child_E, stay_W = np.flatnonzero(now_W), np.flatnonzero(~now_W)
+        child_E = child_E[np.lexsort((waiting_W[child_E], parent_N[waiting_W[child_E]]))]
+        parent_E = parent_N[waiting_W[child_E]]
+        side_E = np.zeros(len(parent_E), np.int64)
+        side_E[1:] = parent_E[1:] == parent_E[:-1]
+        wait_L = np.flatnonzero(distance_N[nodes_L] > 0)
+        levels.append(Level(nodes_L, child_E, rank_N[parent_E], side_E, stay_W, wait_L))
+        waiting_W = np.concatenate([waiting_W[stay_W], nodes_L[wait_L]])
     return levels
 
 
-class TreeLayer(nn.Module):
-    """One Tree-LSTM layer: the state of every node, from its input and its children's states."""
+class TreeLstm(nn.Module):
+    """One layer: the state of every node, from its input and its children's states."""
 
     def __init__(
-        self, *, inputs: int, hidden: int, form: Literal["child-sum", "binary"] = "binary"
+        self, inputs: int, hidden: int, *, children: Literal["n-ary", "sum"] = "n-ary"
     ) -> None:
         super().__init__()
-        self.hidden = hidden
-        sides = 2 if form == "binary" else 1
-        self.sides = sides
+        self.hidden, self.sides = hidden, SIDES[children]
         self.input = nn.Linear(inputs, 4 * hidden)
         # From the children's states to input, output and update, and to each child's forget gate.
-        self.gates = nn.ModuleList(nn.Linear(hidden, 3 * hidden, bias=False) for _ in range(sides))
-        self.forgets = nn.ModuleList(
-            nn.Linear(hidden, hidden, bias=False) for _ in range(sides * sides)
-        )
+        self.gates = nn.Linear(self.sides * hidden, 3 * hidden, bias=False)
+        self.forgets = nn.Linear(self.sides * hidden, self.sides * hidden, bias=False)
         with torch.no_grad():
             # A forget gate that begins open lets deep trees learn.
             self.input.bias[3 * hidden :] = 1.0
 
-    def forward(self, inputs_BTI: Tensor, nodes_BT3: Tensor, lengths_B: Tensor) -> Tensor:
-        """Return the hidden state of every node, [B, T, H]; zeros for padding."""
-        trees, size = inputs_BTI.shape[:2]
-        inputs_MG: Tensor = self.input(inputs_BTI).flatten(0, 1)
-        state_MH = inputs_MG.new_zeros(trees * size, self.hidden)
-        cell_MH = torch.zeros_like(state_MH)
-        for level in levels_of(nodes_BT3, lengths_B):
-            state_LH, cell_LH = self.level(inputs_MG[level.nodes_L], level, state_MH, cell_MH)
-            state_MH = state_MH.index_copy(0, level.nodes_L, state_LH)
-            cell_MH = cell_MH.index_copy(0, level.nodes_L, cell_LH)
-        return state_MH.reshape(trees, size, self.hidden)
+    def outputs(self, inputs_NI: Tensor, nodes_NC: Tensor, offsets: Offsets) -> Tensor:
+        """Return the state of every node, [N, H]; a tree's root comes last.
+
+        Args:
+            inputs_NI: of each node.
+            nodes_NC: of each node, what it holds, the distance to its parent, and its height.
+            offsets: of the trees; edges never leave one.
+        """
+        levels = levels_of(nodes_NC[:, :3].cpu().numpy().astype(np.int64))
+        driven_NG = self.input(inputs_NI)
+        waiting_W2H = driven_NG.new_zeros(0, 2 * self.hidden)
+        states = []
+        for level in levels:
+            driven_LG = driven_NG.index_select(0, offsets.to_device(level.nodes_L))
+            state_L2H = self.level(driven_LG, level, waiting_W2H, offsets)
+            states.append(state_L2H[:, : self.hidden])
+            stay_W, wait_L = offsets.to_device(level.stay_W), offsets.to_device(level.wait_L)
+            waiting_W2H = torch.cat(
+                [waiting_W2H.index_select(0, stay_W), state_L2H.index_select(0, wait_L)]
+            )
+        back_N = np.argsort(np.concatenate([level.nodes_L for level in levels]))
+        return torch.cat(states).index_select(0, offsets.to_device(back_N))
 
     def level(
-        self, inputs_LG: Tensor, level: Level, state_MH: Tensor, cell_MH: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Compute the nodes of one level."""
-        gates_L3, forget_LH = inputs_LG.split((3 * self.hidden, self.hidden), dim=1)
-        carried_LH = torch.zeros_like(forget_LH)
-        if len(level.children_E):
-            state_EH, cell_EH = state_MH[level.children_E], cell_MH[level.children_E]
-            sums = self.sums(state_EH, level, len(level.nodes_L))
-            gates_L3 = gates_L3 + sum(g(h) for g, h in zip(self.gates, sums, strict=True))
-            forget_EH = torch.sigmoid(forget_LH[level.owner_E] + self.forget(state_EH, level, sums))
-            carried_LH = carried_LH.index_add(0, level.owner_E, forget_EH * cell_EH)
+        self, driven_LG: Tensor, level: Level, waiting_W2H: Tensor, offsets: Offsets
+    ) -> Tensor:
+        """Compute the outputs and memories of one level, [L, 2 H]."""
+        hidden = self.hidden
+        gates_L3, forget_LH = driven_LG.split((3 * hidden, hidden), dim=1)
+        carried_LH: Tensor | None = None
+        if len(level.child_E):
+            child_E2H = waiting_W2H.index_select(0, offsets.to_device(level.child_E))
+            state_EH, memory_EH = child_E2H.split(hidden, dim=1)
+            owner_E, side_E = offsets.to_device(level.owner_E), offsets.to_device(level.side_E)
+            room_SH = state_EH.new_zeros(len(driven_LG) * self.sides, hidden)
+            place_E = owner_E * self.sides + (side_E if self.sides > 1 else 0)
+            sums_LS = room_SH.index_add(0, place_E, state_EH).view(len(driven_LG), -1)
+            gates_L3 = gates_L3 + self.gates(sums_LS)
+            if self.sides > 1:
+                own_EH = self.forgets(sums_LS).view(-1, hidden).index_select(0, place_E)
+            else:
+                own_EH = self.forgets(state_EH)
+            forget_EH = torch.sigmoid(forget_LH.index_select(0, owner_E) + own_EH)
+            nothing_LH = torch.zeros_like(forget_LH)
+            carried_LH = nothing_LH.index_add(0, owner_E, (forget_EH * memory_EH).to(nothing_LH))
         enter_LH, leave_LH, update_LH = gates_L3.chunk(3, dim=1)
-        cell_LH = torch.sigmoid(enter_LH) * torch.tanh(update_LH) + carried_LH
-        return torch.sigmoid(leave_LH) * torch.tanh(cell_LH), cell_LH
-
-    def sums(self, state_EH: Tensor, level: Level, nodes: int) -> list[Tensor]:
-        """Add up the children's states of each node: all, or the first apart from the rest."""
-        if self.sides == 1:
-            sides = [state_EH]
-        else:
-            later_E1 = level.second_E[:, None]
-            sides = [state_EH.masked_fill(later_E1, 0.0), state_EH.masked_fill(~later_E1, 0.0)]
-        zeros = state_EH.new_zeros(nodes, self.hidden)
-        return [zeros.index_add(0, level.owner_E, side) for side in sides]
-
-    def forget(self, state_EH: Tensor, level: Level, sums: list[Tensor]) -> Tensor:
-        """Weigh how much of each child is let through."""
-        if self.sides == 1:
-            own: Tensor = self.forgets[0](state_EH)
-            return own
-        first_EH = sum(f(h) for f, h in zip(self.forgets[:2], sums, strict=True))[level.owner_E]
-        later_EH = sum(f(h) for f, h in zip(self.forgets[2:], sums, strict=True))[level.owner_E]
-        return torch.where(level.second_E[:, None], later_EH, first_EH)
+        memory_LH = torch.sigmoid(enter_LH) * torch.tanh(update_LH)
+        if carried_LH is not None:
+            memory_LH = memory_LH + carried_LH
+        return torch.cat([torch.sigmoid(leave_LH) * torch.tanh(memory_LH), memory_LH], dim=1)

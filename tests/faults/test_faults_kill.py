@@ -42,6 +42,7 @@ candidate = make_candidate(
     features,
     store,
     model=job.model,
+    head=job.head,
     training=job.training,
     on_epoch=lambda epoch: print("epoch", epoch.epoch),
 )

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.networks.tree import TreeLayer
+from models.networks.jagged import Offsets
+from models.networks.tree import TreeLstm
 
-FORMS = ("child-sum", "binary")
+FORMS = ("sum", "n-ary")
 
 
 def random_tree(draw: torch.Generator, size: int) -> list[int]:
@@ -25,22 +26,20 @@ def random_tree(draw: torch.Generator, size: int) -> list[int]:
     return parents
 
 
-def nodes_of(trees: list[list[int]], padding: int = 0) -> tuple[Tensor, Tensor]:
-    """Lay trees out as the features do, [B, T, 3], with rubbish behind their ends."""
-    longest = max(map(len, trees)) + padding
-    nodes = torch.full((len(trees), longest, 3), 7, dtype=torch.int32)
-    for row, parents in enumerate(trees):
+def nodes_of(trees: list[list[int]]) -> tuple[Tensor, Offsets]:
+    """Lay trees out as the features do, [N, 3], end to end."""
+    rows = []
+    for parents in trees:
         heights = [0] * len(parents)
         for node, parent in enumerate(parents):
             if parent >= 0:
                 heights[parent] = max(heights[parent], heights[node] + 1)
         for node, parent in enumerate(parents):
-            distance = parent - node if parent >= 0 else 0
-            nodes[row, node] = torch.tensor([0, distance, heights[node]])
-    return nodes, torch.tensor([len(parents) for parents in trees])
+            rows.append([0, parent - node if parent >= 0 else 0, heights[node]])
+    return torch.tensor(rows, dtype=torch.int32), Offsets.of([len(parents) for parents in trees])
 
 
-def node_by_node(layer: TreeLayer, inputs_TI: Tensor, parents: list[int]) -> Tensor:
+def node_by_node(layer: TreeLstm, inputs_TI: Tensor, parents: list[int]) -> Tensor:
     """Follow the equations (Tai, Socher and Manning 2015, sections 3.1 and 3.2)."""
     hidden, cells, states = layer.hidden, [], []
     for node in range(len(parents)):
@@ -49,16 +48,14 @@ def node_by_node(layer: TreeLayer, inputs_TI: Tensor, parents: list[int]) -> Ten
         zero = torch.zeros(hidden, dtype=inputs_TI.dtype)
         sides = [below] if layer.sides == 1 else [below[:1], below[1:]]
         sums = [sum((states[c] for c in side), zero) for side in sides]
-        for gates, total in zip(layer.gates, sums, strict=True):
-            more = gates(total).split(hidden)
-            enter, leave, update = enter + more[0], leave + more[1], update + more[2]
+        more = layer.gates(torch.cat(sums)).split(hidden)
+        enter, leave, update = enter + more[0], leave + more[1], update + more[2]
         cell = torch.sigmoid(enter) * torch.tanh(update)
         for place, child in enumerate(below):
             if layer.sides == 1:
-                own = layer.forgets[0](states[child])
+                own = layer.forgets(states[child])
             else:
-                first = 0 if place == 0 else 2
-                own = sum(layer.forgets[first + side](sums[side]) for side in (0, 1))
+                own = layer.forgets(torch.cat(sums)).split(hidden)[min(place, 1)]
             cell = cell + torch.sigmoid(forget + own) * cells[child]
         cells.append(cell)
         states.append(torch.sigmoid(leave) * torch.tanh(cell))
@@ -70,23 +67,23 @@ def node_by_node(layer: TreeLayer, inputs_TI: Tensor, parents: list[int]) -> Ten
 def test_levels_come_to_what_the_equations_say(form: str, sizes: list[int], seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     trees = [random_tree(draw, size) for size in sizes]
-    nodes, lengths = nodes_of(trees)
+    nodes, offsets = nodes_of(trees)
     torch.manual_seed(seed)
-    layer = TreeLayer(inputs=3, hidden=4, form=form).double()
-    inputs = torch.randn(*nodes.shape[:2], 3, dtype=torch.float64, requires_grad=True)
+    layer = TreeLstm(3, 4, children=form).double()
+    inputs = torch.randn(len(nodes), 3, dtype=torch.float64, requires_grad=True)
+    weights = torch.arange(1, len(nodes) + 1)
 
-    found = layer(inputs, nodes, lengths)
-    (found[:, :, 0] * torch.arange(1, found.shape[1] + 1)).sum().backward()
+    found = layer.outputs(inputs, nodes, offsets)
+    (found[:, 0] * weights).sum().backward()
     # What only children reach has no slope where there are none.
     slopes = {n: v.grad.clone() for n, v in layer.named_parameters() if v.grad is not None}
     layer.zero_grad()
     plain = inputs.detach().clone().requires_grad_()
-    expected = [node_by_node(layer, plain[row], tree) for row, tree in enumerate(trees)]
-    sum((states[:, 0] * torch.arange(1, len(states) + 1)).sum() for states in expected).backward()
+    pieces = zip(plain.split(offsets.lengths.tolist()), trees, strict=True)
+    expected = torch.cat([node_by_node(layer, piece, tree) for piece, tree in pieces])
+    (expected[:, 0] * weights).sum().backward()
 
-    for row, states in enumerate(expected):
-        torch.testing.assert_close(found[row, : len(states)], states, rtol=1e-10, atol=1e-12)
-        assert (found[row, len(states) :] == 0).all()
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(inputs.grad, plain.grad, rtol=1e-9, atol=1e-11)
     for name, slope in slopes.items():
         other = layer.get_parameter(name).grad
@@ -95,31 +92,28 @@ def test_levels_come_to_what_the_equations_say(form: str, sizes: list[int], seed
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_neither_padding_nor_company_changes_a_tree(form: str) -> None:
+def test_company_changes_no_tree(form: str) -> None:
     draw = torch.Generator().manual_seed(1)
     trees = [random_tree(draw, size) for size in (5, 9, 1)]
-    layer = TreeLayer(inputs=3, hidden=6, form=form).eval()
-    inputs = torch.randn(3, 9, 3)
-    nodes, lengths = nodes_of(trees)
+    layer = TreeLstm(3, 6, children=form).eval()
+    inputs = torch.randn(15, 3)
 
-    together = layer(inputs, nodes, lengths)
+    together = layer.outputs(inputs, *nodes_of(trees))
 
-    for row, tree in enumerate(trees):
-        alone, length = nodes_of([tree], padding=4)
-        room = torch.randn(1, len(tree) + 4, 3)
-        room[0, : len(tree)] = inputs[row, : len(tree)]
-        states = layer(room, alone, length)[0, : len(tree)]
-        torch.testing.assert_close(states, together[row, : len(tree)], rtol=1e-5, atol=1e-6)
+    for piece, states, tree in zip(
+        inputs.split([5, 9, 1]), together.split([5, 9, 1]), trees, strict=True
+    ):
+        alone = layer.outputs(piece, *nodes_of([tree]))
+        torch.testing.assert_close(alone, states, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_deep_chain_teaches_its_leaf(form: str) -> None:
     chain = [*range(1, 500), -1]
-    nodes, lengths = nodes_of([chain])
-    layer = TreeLayer(inputs=2, hidden=3, form=form).double()
-    inputs = torch.randn(1, 500, 2, dtype=torch.float64, requires_grad=True)
+    layer = TreeLstm(2, 3, children=form).double()
+    inputs = torch.randn(500, 2, dtype=torch.float64, requires_grad=True)
 
-    layer(inputs, nodes, lengths)[0, -1].sum().backward()
+    layer.outputs(inputs, *nodes_of([chain]))[-1].sum().backward()
 
     assert torch.isfinite(inputs.grad).all()
-    assert (inputs.grad[0, 450:].abs().sum(dim=1) > 0).all()
+    assert (inputs.grad[450:].abs().sum(dim=1) > 0).all()

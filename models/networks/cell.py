@@ -1,0 +1,139 @@
+"""What every recurrent cell is: one step as its paper's equations, and a fast way over all steps.
+
+`step` is the definition, and what decodes and streams one step at a time. `forward` reads whole
+sequences and comes to the same. A cell either has a kernel or a scan of its own there, or says how
+its input is projected (all steps at once) and how its state moves on (step by step), and is
+unrolled here: the sequences that still run stay together at the front, so that nothing is
+computed for those that have ended.
+
+Shapes: N steps of all sequences, B sequences, I inputs, P numbers of the projected input, H units.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.networks.jagged import Offsets
+
+State = tuple[Tensor, ...]
+"""What a cell keeps from step to step, each part [B, ...]."""
+
+
+class Cell(nn.Module):
+    """A recurrent cell of one direction."""
+
+    hidden: int
+    """Numbers that come out at every step."""
+
+    def start(self, like_BI: Tensor, rows: int) -> State:
+        """Return the state before the first step: zeros."""
+        return (like_BI.new_zeros(rows, self.hidden),)
+
+    def step(self, inputs_BI: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take one step with every sequence: the definition."""
+        return self.advance(self.project(inputs_BI), state)
+
+    def project(self, inputs_NI: Tensor) -> Tensor:
+        """Return what a step needs of its input alone, [N, P]."""
+        raise NotImplementedError
+
+    def advance(self, driven_BP: Tensor, state: State) -> tuple[Tensor, State]:
+        """Move the state one step on; return the outputs, [B, H], and the state."""
+        raise NotImplementedError
+
+    def forward(
+        self, values_NI: Tensor, offsets: Offsets, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Read whole sequences.
+
+        Returns:
+            the outputs at every step, [N, H], and each sequence's state after its last.
+        """
+        return unroll(self, values_NI, offsets, state)
+
+    def outputs(self, values_NI: Tensor, offsets: Offsets, state: State | None = None) -> Tensor:
+        """Return the outputs alone, which some cells can do in less."""
+        return self(values_NI, offsets, state)[0]  # type: ignore[no-any-return]
+
+
+def plain(
+    cell: Cell, values_NI: Tensor, offsets: Offsets, state: State | None = None
+) -> tuple[Tensor, State]:
+    """Read every sequence by itself, one `step` after the other: the oracle of the tests."""
+    state = state or cell.start(values_NI, len(offsets))
+    outputs, ends = [], []
+    for row, (first, stop) in enumerate(zip(offsets.bounds[:-1], offsets.bounds[1:], strict=True)):
+        own = tuple(part[row : row + 1] for part in state)
+        for place in range(first, stop):
+            output_1H, own = cell.step(values_NI[place : place + 1], own)
+            outputs.append(output_1H)
+        ends.append(own)
+    return torch.cat(outputs), tuple(torch.cat(parts) for parts in zip(*ends, strict=True))
+
+
+def unroll(
+    cell: Cell,
+    values_NI: Tensor,
+    offsets: Offsets,
+    state: State | None = None,
+    *,
+    zoneout: float = 0.0,
+) -> tuple[Tensor, State]:
+    """Read all sequences side by side, one step after the other.
+
+    Args:
+        cell: has `project` and `advance`.
+        values_NI: the steps.
+        offsets: of the sequences.
+        state: before the first step.
+        zoneout: share of units that keep their last value at a step, in training; else the mean
+            of keeping and moving (Krueger et al. 2017).
+    """
+    rank_B = offsets.to_device(offsets.by_length)
+    state = state or cell.start(values_NI, len(offsets))
+    state = tuple(part.index_select(0, rank_B) for part in state)
+    driven_NP = cell.project(values_NI).index_select(0, offsets.by_time_N)
+    outputs, ended = [], []
+    for driven_BP in driven_NP.split(offsets.alive):
+        if len(driven_BP) < len(state[0]):
+            ended.append(tuple(part[len(driven_BP) :] for part in state))
+            state = tuple(part[: len(driven_BP)] for part in state)
+        output_BH, moved = cell.advance(driven_BP, state)
+        if zoneout:
+            moved = kept(state, moved, share=zoneout, training=cell.training)
+            output_BH = moved[0]
+        outputs.append(output_BH)
+        state = moved
+    ended.append(state)
+    # The last to end stand at the front.
+    ends = (torch.cat(parts) for parts in zip(*reversed(ended), strict=True))
+    back_B = offsets.to_device(offsets.ranks)
+    outputs_NH = torch.cat(outputs).index_select(0, offsets.from_time_N)
+    return outputs_NH, tuple(end.index_select(0, back_B) for end in ends)
+
+
+def kept(before: State, after: State, *, share: float, training: bool) -> State:
+    """Let some units keep their last value."""
+    if not training:
+        return tuple(new.lerp(old, share) for old, new in zip(before, after, strict=True))
+    return tuple(
+        torch.where(torch.rand_like(new) < share, old, new)
+        for old, new in zip(before, after, strict=True)
+    )
+
+
+def stretches(offsets: Offsets) -> list[tuple[int, int, int]]:
+    """Cut time where sequences end: from, to, and how many sequences run there."""
+    ends = np.unique(offsets.lengths)
+    begins = np.concatenate([[0], ends[:-1]])
+    return [
+        (int(begin), int(end), offsets.alive[begin])
+        for begin, end in zip(begins, ends, strict=True)
+    ]
+
+
+def uniform_start(module: nn.Module, bound: float) -> None:
+    """Draw all weights evenly from -bound to bound, as torch's own recurrent layers do."""
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.uniform_(-bound, bound)

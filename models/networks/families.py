@@ -1,0 +1,58 @@
+"""The families of cells: a cell is one file beside this one, and one line here.
+
+Nothing heavy is imported: a job file is checked against this table before torch is.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+
+class Family(NamedTuple):
+    """One cell: where it is, and what a job may ask of it."""
+
+    place: str
+    """Module and class."""
+    about: str
+    """Whose it is, in a line."""
+    parallel: bool = False
+    """Whether training computes all steps of a sequence at once."""
+    options: tuple[str, ...] = ()
+    """Sections of the model's settings that this cell takes."""
+    causal: bool = True
+    """Whether an output depends on earlier steps alone, so that reading from both ends adds."""
+    reads: Literal["steps", "trees"] = "steps"
+    extra: str | None = None
+    """Which optional packages it needs."""
+
+    def load(self) -> Any:  # noqa: ANN401 - the class of the cell
+        """Import the cell's class."""
+        module, name = self.place.split(":")
+        return getattr(import_module(f"models.networks.{module}"), name)
+
+
+FAMILIES: dict[str, Family] = {
+    "rnn": Family("rnn:Rnn", "Elman 1990, with tanh", options=("zoneout",)),
+    "lstm": Family(
+        "lstm:make_lstm",
+        "Hochreiter and Schmidhuber 1997",
+        options=("zoneout", "peephole", "layer_norm"),
+    ),
+    "gru": Family("gru:Gru", "Cho et al. 2014", options=("zoneout",)),
+    "mingru": Family("minimal:MinGru", "Feng et al. 2024", parallel=True),
+    "minlstm": Family("minimal:MinLstm", "Feng et al. 2024", parallel=True),
+    "sru": Family("sru:Sru", "Lei et al. 2018", parallel=True),
+    "qrnn": Family("qrnn:Qrnn", "Bradbury et al. 2017", parallel=True, options=("width",)),
+    "lru": Family("lru:Lru", "Orvieto et al. 2023", parallel=True),
+    "tree-lstm": Family(
+        "tree:TreeLstm",
+        "Tai, Socher and Manning 2015, for trees",
+        options=("children",),
+        causal=False,
+        reads="trees",
+    ),
+}
+
+if TYPE_CHECKING:
+    CellName = str
+else:
+    CellName = Literal[tuple(FAMILIES)]

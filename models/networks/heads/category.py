@@ -1,0 +1,92 @@
+"""One class of several, and several labels at once.
+
+Shapes: B sequences, P numbers of the pooling, O classes, M labels of all answers.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.networks.heads import HeadConfig
+from models.networks.heads.face import Answers, Encoded, Head
+
+
+class CategoryHead(Head):
+    """A logit a class."""
+
+    weight_O: Tensor
+
+    def __init__(self, inputs: int, classes: int, config: HeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.scores = nn.Linear(inputs, classes)
+        self.register_buffer("weight_O", torch.ones(classes))
+
+    def weigh(self, counts_O: Tensor) -> None:
+        """Take the classes' counts in training, where every class has to count alike.
+
+        The weights average 1 over the training rows, so that the loss keeps its size.
+        """
+        if self.config.class_weights == "balanced":
+            present_O = counts_O.clamp(min=1).float()
+            self.weight_O.copy_(counts_O.sum() / (len(counts_O) * present_O))
+
+    def forward(self, encoded: Encoded) -> Tensor:
+        """Return [B, O]."""
+        logits_BO: Tensor = self.scores(encoded.pooled_BP)
+        return logits_BO
+
+    def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
+        """Return the cross-entropy, or the focal loss (Lin et al. 2017)."""
+        return self.loss_of(self(encoded).float(), answers.values_M.long())
+
+    def loss_of(self, logits_BO: Tensor, codes_B: Tensor) -> Tensor:
+        """Return the weighted mean over the sequences."""
+        weight_B = self.weight_O.to(logits_BO.dtype)[codes_B]
+        losses_B = functional.cross_entropy(
+            logits_BO,
+            codes_B,
+            reduction="none",
+            label_smoothing=self.config.label_smoothing,
+        )
+        if self.config.focal:
+            losses_B = losses_B * (-torch.expm1(-losses_B)) ** self.config.focal
+        return (weight_B * losses_B).mean()
+
+
+class TagsHead(Head):
+    """A logit a label; an answer is the list of those that hold."""
+
+    weight_O: Tensor
+
+    def __init__(self, inputs: int, labels: int, config: HeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.scores = nn.Linear(inputs, labels)
+        self.register_buffer("weight_O", torch.ones(labels))
+
+    def weigh(self, counts_O: Tensor, rows: int) -> None:
+        """Take the labels' counts in training: where asked, a rare label's presence counts more."""
+        if self.config.class_weights == "balanced":
+            present_O = counts_O.clamp(min=1).float()
+            self.weight_O.copy_((rows - counts_O).clamp(min=1) / present_O)
+
+    def forward(self, encoded: Encoded) -> Tensor:
+        """Return [B, O]."""
+        logits_BO: Tensor = self.scores(encoded.pooled_BP)
+        return logits_BO
+
+    def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
+        """Return the mean binary cross-entropy over sequences and labels."""
+        logits_BO = self(encoded).float()
+        truth_BO = torch.zeros_like(logits_BO)
+        truth_BO[answers.offsets.owner_N, answers.values_M.long()] = 1.0
+        smooth = self.config.label_smoothing
+        aim_BO = truth_BO * (1 - smooth) + smooth / 2
+        losses_BO = functional.binary_cross_entropy_with_logits(
+            logits_BO, aim_BO, pos_weight=self.weight_O.to(logits_BO.dtype), reduction="none"
+        )
+        if self.config.focal:
+            right_BO = torch.sigmoid(torch.where(truth_BO > 0, logits_BO, -logits_BO))
+            losses_BO = losses_BO * (1 - right_BO) ** self.config.focal
+        return losses_BO.mean()

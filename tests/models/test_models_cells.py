@@ -1,0 +1,227 @@
+"""Cells: every fast way comes to what the equations say step by step, forwards and backwards."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from models.networks import PLAIN, ModelConfig
+from models.networks.cell import Cell, plain
+from models.networks.families import FAMILIES
+from models.networks.jagged import Offsets
+from models.networks.layer import Layer, make_cell
+from models.networks.scan import by_doubling, linear_scan, log_space_scan, scanned
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "lstm, peephole": {"cell": "lstm", "peephole": True},
+    "lstm, normalised": {"cell": "lstm", "layer_norm": True},
+    "lstm, both": {"cell": "lstm", "peephole": True, "layer_norm": True},
+    "qrnn, wide": {"cell": "qrnn", "width": 4},
+    "qrnn, narrow": {"cell": "qrnn", "width": 1},
+}
+SETTINGS = {
+    name: {"cell": name} for name, family in FAMILIES.items() if family.reads == "steps"
+} | VARIANTS
+every_cell = pytest.mark.parametrize("name", list(SETTINGS))
+recurrent = pytest.mark.parametrize(
+    "name", [name for name, given in SETTINGS.items() if FAMILIES[given["cell"]].causal]
+)
+
+sizes = st.lists(st.integers(1, 7), min_size=1, max_size=4)
+
+
+def cell_of(name: str, inputs: int = 3, hidden: int = 4, seed: int = 0) -> Cell:
+    torch.manual_seed(seed)
+    cell = make_cell(ModelConfig(hidden=hidden, **SETTINGS[name]), inputs=inputs)
+    for weight in cell.parameters():
+        # What begins at zero would hide its own mistakes.
+        weight.data += 0.1 * torch.randn_like(weight)
+    return cell
+
+
+def slopes(read, cell: Cell, values: Tensor, state: tuple[Tensor, ...]) -> list[Tensor]:
+    """Outputs, last states, and the gradients of all that went in."""
+    outputs, ends = read(values, state)
+    weights = torch.linspace(0.5, 1.5, outputs.numel(), dtype=outputs.dtype).view_as(outputs)
+    total = (outputs * weights).sum() + sum(end.square().sum() for end in ends)
+    learned = [values, *state, *cell.parameters()]
+    return [outputs, *ends, *torch.autograd.grad(total, learned, allow_unused=True)]
+
+
+@every_cell
+@settings(max_examples=15)
+@given(lengths=sizes, seed=st.integers(0, 1000))
+def test_the_fast_way_comes_to_what_the_equations_say(
+    name: str, lengths: list[int], seed: int
+) -> None:
+    cell, offsets = cell_of(name, seed=seed).double(), Offsets.of(lengths)
+    values = torch.randn(sum(lengths), 3, dtype=torch.float64, requires_grad=True)
+    state = tuple(
+        torch.rand_like(part).requires_grad_() for part in cell.start(values, len(lengths))
+    )
+
+    fast = slopes(lambda v, s: cell(v, offsets, s), cell, values, state)
+    slow = slopes(lambda v, s: plain(cell, v, offsets, s), cell, values, state)
+
+    torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(cell.outputs(values, offsets, state), fast[0])
+
+
+@every_cell
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.06)])
+def test_few_digits_stay_within_the_tolerance_of_many(
+    name: str, dtype: torch.dtype, tolerance: float
+) -> None:
+    lengths = [40, 3, 17]
+    cell, offsets = cell_of(name, hidden=16), Offsets.of(lengths)
+    values = torch.randn(60, 3)
+
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16), torch.no_grad():
+        found = cell.outputs(values, offsets).double()
+    expected = cell.double().outputs(values.double(), offsets)
+
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+
+
+@every_cell
+def test_gradients_under_bf16_are_finite_and_point_the_same_way(name: str) -> None:
+    cell, offsets = cell_of(name, hidden=16), Offsets.of([40, 3, 17])
+    values = torch.randn(60, 3)
+    found = []
+    for enabled in (True, False):
+        cell.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            outputs = cell.outputs(values, offsets)
+        (outputs.float() * torch.linspace(-1, 1, outputs.numel()).view_as(outputs)).sum().backward()
+        known = [weight.grad for weight in cell.parameters() if weight.grad is not None]
+        found.append(torch.cat([slope.flatten() for slope in known]))
+
+    assert torch.isfinite(found[0]).all()
+    assert torch.cosine_similarity(*found, dim=0) > 0.98
+
+
+@recurrent
+@given(cut=st.integers(1, 6))
+def test_a_state_that_is_carried_on_is_as_good_as_reading_on(name: str, cut: int) -> None:
+    cell = cell_of(name).double()
+    values = torch.randn(7, 3, dtype=torch.float64)
+
+    whole, end = cell(values, Offsets.of([7]))
+    first, state = cell(values[:cut], Offsets.of([cut]))
+    rest, last = cell(values[cut:], Offsets.of([7 - cut]), state)
+
+    torch.testing.assert_close(torch.cat([first, rest]), whole)
+    torch.testing.assert_close(last, end)
+
+
+@recurrent
+@given(now=st.integers(0, 5))
+def test_later_steps_change_nothing_that_was_said_before(name: str, now: int) -> None:
+    cell = cell_of(name).double()
+    before = torch.randn(7, 3, dtype=torch.float64)
+    after = before.clone()
+    after[now + 1 :] += 1.0
+
+    said, said_after = (cell.outputs(values, Offsets.of([7])) for values in (before, after))
+
+    torch.testing.assert_close(said[: now + 1], said_after[: now + 1], rtol=0, atol=1e-12)
+
+
+@every_cell
+def test_a_long_sequence_stays_finite_and_teaches(name: str) -> None:
+    cell = cell_of(name, hidden=8)
+    values = (3 * torch.randn(3000, 3)).requires_grad_()
+
+    cell.outputs(values, Offsets.of([2000, 1000])).square().mean().backward()
+
+    assert torch.isfinite(values.grad).all()
+    assert values.grad.abs().sum() > 0
+
+
+@settings(max_examples=30)
+@given(steps=st.integers(1, 40), seed=st.integers(0, 100))
+def test_all_scans_come_to_the_same(steps: int, seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    keep, enter = torch.rand(2, steps, 3, 2, generator=draw, dtype=torch.float64)
+    start = torch.rand(3, 2, generator=draw, dtype=torch.float64)
+
+    states = scanned(keep, enter, start)
+
+    torch.testing.assert_close(by_doubling(keep, enter, start), states)
+    torch.testing.assert_close(log_space_scan(keep.log(), enter.log(), start.log()), states)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_the_gradient_of_a_scan_is_right(dtype: torch.dtype) -> None:
+    keep, enter = (torch.randn(5, 2, 3, dtype=dtype, requires_grad=True) for _ in range(2))
+    start = torch.randn(2, 3, dtype=dtype, requires_grad=True)
+
+    assert torch.autograd.gradcheck(linear_scan, (keep, enter, start))
+
+
+@pytest.mark.parametrize("cell", [name for name, f in FAMILIES.items() if "zoneout" in f.options])
+def test_zoneout_keeps_units_in_training_and_averages_in_service(cell: str) -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(cell=cell, hidden=64, zoneout=0.5)
+    noisy = make_cell(config, inputs=3)
+    values, offsets = torch.randn(2, 3), Offsets.of([2])
+
+    first, second = noisy.train()(values, offsets)[0]
+    mean, again = (noisy.eval()(values, offsets)[0] for _ in range(2))
+
+    kept = (first == second) | (first == 0)
+    assert 0.3 < kept.float().mean() < 0.95
+    assert torch.equal(mean, again)
+    noisy.zoneout = 0.0
+    moved, _ = noisy.step(values[:1], noisy.start(values, 1))
+    torch.testing.assert_close(mean[:1], moved / 2)
+
+
+def test_a_layer_adds_its_input_and_learns_its_start_where_asked() -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(cell="lstm", hidden=4, residual=True, learned_start=True)
+    layer, bare = Layer(config, inputs=4), Layer(ModelConfig(cell="lstm", hidden=4), inputs=4)
+    bare.cells.load_state_dict(layer.cells.state_dict())
+    values, offsets = torch.randn(8, 4), Offsets.of([5, 3])
+
+    given = tuple(part.expand(2, 4) for part in layer.starts[0].parts)
+    outputs, ends = layer(values, offsets)
+    expected, bare_ends = bare(values, offsets, given)
+    outputs.sum().backward()
+
+    torch.testing.assert_close(outputs, expected + values)
+    torch.testing.assert_close(ends, bare_ends)
+    assert all(part.grad.abs().sum() > 0 for part in layer.starts[0].parts)
+
+
+def test_locked_dropout_silences_the_same_units_at_all_steps() -> None:
+    from models.networks.layer import LockedDropout
+
+    dropout, offsets = LockedDropout(0.5).train(), Offsets.of([4, 3])
+
+    silenced = dropout(torch.ones(7, 50), offsets)
+
+    assert set(silenced.unique().tolist()) == {0.0, 2.0}
+    assert (silenced[:4] == silenced[0]).all()
+    assert not torch.equal(silenced[0], silenced[4])
+
+
+@pytest.mark.parametrize("cell", FAMILIES)
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("zoneout", 0.1), ("peephole", True), ("layer_norm", True), ("children", "sum"), ("width", 3)],
+)
+def test_an_option_that_a_cell_has_not_is_refused_by_name(cell: str, option: str, value) -> None:
+    if option in FAMILIES[cell].options:
+        assert getattr(ModelConfig(cell=cell, **{option: value}), option) == value
+    else:
+        with pytest.raises(ValueError, match=f"{option}: a {cell} has none; remove it, or choose"):
+            ModelConfig(cell=cell, **{option: value})
+
+
+def test_every_option_of_a_cell_is_in_the_job_s_settings() -> None:
+    options = {option for family in FAMILIES.values() for option in family.options}
+
+    assert options <= {*PLAIN, "heads", "dilation", "dropout"}
+    assert all(getattr(ModelConfig(), name) == plain for name, plain in PLAIN.items())
