@@ -200,6 +200,18 @@ def prune(uri: str, yes: bool, keep: int, as_json: bool) -> None:
 
 
 @main.command()
+@click.option("--hidden", type=click.IntRange(min=4), default=128, show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@JSON
+def cells(hidden: int, device: str, as_json: bool) -> None:
+    """Show the recurrent networks there are, and how fast each learns on this machine."""
+    from flows.cells import as_table, describe
+
+    rows = describe(hidden=hidden, device=device)
+    click.echo(json.dumps(rows) if as_json else as_table(rows))
+
+
+@main.command()
 @click.option("--check", "only_check", is_flag=True, help="Fail when the file is out of date.")
 @click.option(
     "--output",

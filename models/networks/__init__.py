@@ -9,10 +9,11 @@ PoolingName = Literal["last", "mean", "max", "attention", "multi-head"]
 
 PLAIN = {
     "zoneout": 0.0,
+    "learned_start": False,
     "peephole": False,
     "layer_norm": False,
     "children": "n-ary",
-    "width": 2,
+    "width": None,
 }
 """What settings that some cells alone take say where nothing is asked."""
 
@@ -50,10 +51,12 @@ class ModelConfig:
     """Let the gates of an lstm see its memory."""
     layer_norm: bool = False
     """Normalise the gates and the memory of an lstm."""
-    width: int = 2
-    """Steps that a gate of a qrnn sees."""
+    width: int | None = None
+    """Steps that a convolution sees; when left out 2 for a qrnn, 3 for a tcn and 5 for a cnn."""
     heads: int = 4
-    """Parts of multi-head pooling; they have to divide the units."""
+    """Parts of multi-head pooling, of an slstm and of an mlstm; they have to divide the units."""
+    shorten: int = 1
+    """Convolutions and poolings before the first layer leave one step of so many, as in a CRNN."""
     children: Literal["n-ary", "sum"] = "n-ary"
     """How a tree-lstm takes the children of a node: the first apart from the others, or as a sum
     without an order."""
@@ -64,8 +67,9 @@ class ModelConfig:
             ("hidden", self.hidden),
             ("layers", self.layers),
             ("embedding", self.embedding),
-            ("width", self.width),
+            ("width", 1 if self.width is None else self.width),
             ("heads", self.heads),
+            ("shorten", self.shorten),
         ):
             if size < 1:
                 raise ValueError(f"{name}: {size} is too small; give at least 1")
@@ -74,8 +78,16 @@ class ModelConfig:
                 raise ValueError(f"{name}: {share} is not between 0 and 1")
         self.refuse_strangers()
         width = self.hidden * (2 if self.bidirectional else 1)
-        if "multi-head" in self.poolings and width % self.heads:
-            raise ValueError(f"heads: {self.heads} do not divide {width} units; change one of them")
+        divided = [width] if "multi-head" in self.poolings else []
+        if "heads" in FAMILIES[self.cell].options:
+            divided.append(self.hidden)
+            if self.hidden < 2 * self.heads:
+                raise ValueError(f"heads: {self.heads} leave less than 2 units each; take fewer")
+        for units in divided:
+            if units % self.heads:
+                raise ValueError(
+                    f"heads: {self.heads} do not divide {units} units; change one of them"
+                )
 
     def refuse_strangers(self) -> None:
         """Refuse what this cell does not take."""
@@ -86,16 +98,14 @@ class ModelConfig:
         if unknown or not self.poolings:
             names = ", ".join(get_args(PoolingName))
             raise ValueError(f"pooling: {self.pooling!r} is none of {names}, nor a list of them")
-        if self.bidirectional and family.reads == "trees":
-            raise ValueError(f"bidirectional: a {self.cell} reads upwards only; remove it")
+        if self.bidirectional and not family.causal:
+            raise ValueError(f"bidirectional: a {self.cell} reads all ways at once; remove it")
         for name, plain in PLAIN.items():
             if getattr(self, name) != plain and name not in family.options:
-                takers = [cell for cell, other in FAMILIES.items() if name in other.options]
-                raise ValueError(
-                    f"{name}: a {self.cell} has none; remove it, or choose {' or '.join(takers)}"
-                )
-        if self.learned_start and family.reads == "trees":
-            raise ValueError(f"learned_start: a {self.cell} begins at its leaves; remove it")
+                takers = ", ".join(c for c, other in FAMILIES.items() if name in other.options)
+                raise ValueError(f"{name}: a {self.cell} has none; remove it, or choose {takers}")
+        if self.shorten > 1 and family.reads == "trees":
+            raise ValueError(f"shorten: a {self.cell} reads every node; remove it")
 
     @property
     def poolings(self) -> tuple[PoolingName, ...]:

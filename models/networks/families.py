@@ -31,18 +31,33 @@ class Family(NamedTuple):
 
 
 FAMILIES: dict[str, Family] = {
-    "rnn": Family("rnn:Rnn", "Elman 1990, with tanh", options=("zoneout",)),
+    "rnn": Family("rnn:Rnn", "Elman 1990, with tanh", options=("zoneout", "learned_start")),
     "lstm": Family(
         "lstm:make_lstm",
         "Hochreiter and Schmidhuber 1997",
-        options=("zoneout", "peephole", "layer_norm"),
+        options=("zoneout", "learned_start", "peephole", "layer_norm"),
     ),
-    "gru": Family("gru:Gru", "Cho et al. 2014", options=("zoneout",)),
+    "gru": Family("gru:Gru", "Cho et al. 2014", options=("zoneout", "learned_start")),
     "mingru": Family("minimal:MinGru", "Feng et al. 2024", parallel=True),
     "minlstm": Family("minimal:MinLstm", "Feng et al. 2024", parallel=True),
-    "sru": Family("sru:Sru", "Lei et al. 2018", parallel=True),
+    "sru": Family("sru:Sru", "Lei et al. 2018", parallel=True, options=("learned_start",)),
     "qrnn": Family("qrnn:Qrnn", "Bradbury et al. 2017", parallel=True, options=("width",)),
-    "lru": Family("lru:Lru", "Orvieto et al. 2023", parallel=True),
+    "lru": Family("lru:Lru", "Orvieto et al. 2023", parallel=True, options=("learned_start",)),
+    "slstm": Family("slstm:Slstm", "Beck et al. 2024, of xLSTM", options=("heads",)),
+    "mlstm": Family("mlstm:Mlstm", "Beck et al. 2024, of xLSTM", parallel=True, options=("heads",)),
+    "cnn": Family(
+        "convolution:Cnn",
+        "one-dimensional convolution, as wide before a step as behind it",
+        parallel=True,
+        options=("width",),
+        causal=False,
+    ),
+    "tcn": Family(
+        "tcn:Tcn",
+        "Bai, Kolter and Koltun 2018, reaching twice as far a layer",
+        parallel=True,
+        options=("width", "dilation", "dropout"),
+    ),
     "tree-lstm": Family(
         "tree:TreeLstm",
         "Tai, Socher and Manning 2015, for trees",

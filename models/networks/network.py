@@ -13,6 +13,7 @@ from models.features.image import ImageInput
 from models.features.signal import Pixels, Signal, Tokens, Trees
 from models.features.statics import StaticState
 from models.networks import ModelConfig
+from models.networks.convolution import Shorten
 from models.networks.families import FAMILIES
 from models.networks.front import PlainFront, SideFront, Statics, TokenFront
 from models.networks.heads import HeadConfig
@@ -56,6 +57,10 @@ class Network(nn.Module):
         self.reads_trees = FAMILIES[config.cell].reads == "trees"
         self.layers = nn.ModuleList()
         width = self.front.channels
+        self.shorten = None
+        if config.shorten > 1:
+            self.shorten = Shorten(width, config.hidden, stride=config.shorten)
+            width = config.hidden
         for depth in range(config.layers):
             if self.reads_trees:
                 self.layers.append(make_cell(config, inputs=width))
@@ -75,6 +80,8 @@ class Network(nn.Module):
     ) -> Encoded:
         """Read whole sequences."""
         steps_NH, offsets = self.front(values_NC, offsets)
+        if self.shorten is not None:
+            steps_NH, offsets = self.shorten(steps_NH, offsets)
         for depth, layer in enumerate(self.layers):
             if depth or self.learns_vectors:
                 steps_NH = self.between(steps_NH, offsets)

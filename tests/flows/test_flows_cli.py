@@ -6,6 +6,8 @@ from pathlib import Path
 import polars as pl
 from samples import SALES, ostinato, sales, write_job
 
+from models.networks.families import FAMILIES
+
 
 def test_check_tells_what_a_run_would_take_and_trains_nothing(tmp_path: Path) -> None:
     sales(200).write_parquet(tmp_path / "sales.parquet")
@@ -42,6 +44,19 @@ def test_init_drafts_what_check_accepts(tmp_path: Path) -> None:
         "wrote jobs/sales.yaml", "wrote jobs/contracts/sales.yaml",
     ]  # fmt: skip
     assert checked.returncode == 0, checked.stderr
+
+
+def test_every_cell_is_shown_with_its_speed_here(tmp_path: Path) -> None:
+    machine = ostinato(tmp_path, "cells", "--hidden", "8", "--device", "cpu", "--json")
+    person = ostinato(tmp_path, "cells", "--hidden", "8")
+
+    rows = {row["family"]: row for row in json.loads(machine.stdout)}
+    assert list(rows) == list(FAMILIES)
+    assert all(row["steps_per_second"] > 0 for row in rows.values())
+    assert rows["gru"]["parameters"] == 3 * (8 * 32 + 8 * 8 + 2 * 8)
+    assert rows["mingru"]["parallel"]
+    assert not rows["lstm"]["parallel"]
+    assert [line.split()[0] for line in person.stdout.splitlines()[1:-1]] == list(FAMILIES)
 
 
 def test_the_schema_is_written_and_checked(tmp_path: Path) -> None:

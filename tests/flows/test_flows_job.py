@@ -99,6 +99,14 @@ def with_input(**changes: object) -> dict:
             "target.column: 'wave' is also an input",
         ),
         (
+            LEAST | {"head": {"error": "huber"}},
+            "head.error: a target of kind category has none",
+        ),
+        (
+            LEAST | {"model": {"cell": "gur"}},
+            "model.cell",
+        ),
+        (
             LEAST | {"target": {"column": "^w.*$", "kind": "category"}},
             "column: '^w.*$' means several columns; rename it",
         ),

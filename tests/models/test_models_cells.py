@@ -19,14 +19,14 @@ VARIANTS: dict[str, dict[str, object]] = {
     "lstm, both": {"cell": "lstm", "peephole": True, "layer_norm": True},
     "qrnn, wide": {"cell": "qrnn", "width": 4},
     "qrnn, narrow": {"cell": "qrnn", "width": 1},
+    "tcn, wide": {"cell": "tcn", "width": 4},
+    "slstm, one head": {"cell": "slstm", "heads": 1},
+    "mlstm, one head": {"cell": "mlstm", "heads": 1},
 }
 SETTINGS = {
-    name: {"cell": name} for name, family in FAMILIES.items() if family.reads == "steps"
+    name: {"cell": name, "heads": 2} for name, family in FAMILIES.items() if family.causal
 } | VARIANTS
 every_cell = pytest.mark.parametrize("name", list(SETTINGS))
-recurrent = pytest.mark.parametrize(
-    "name", [name for name, given in SETTINGS.items() if FAMILIES[given["cell"]].causal]
-)
 
 sizes = st.lists(st.integers(1, 7), min_size=1, max_size=4)
 
@@ -68,6 +68,20 @@ def test_the_fast_way_comes_to_what_the_equations_say(
     torch.testing.assert_close(cell.outputs(values, offsets, state), fast[0])
 
 
+@pytest.mark.parametrize("lengths", [[150, 1, 64], [65, 128], [130, 130]])
+def test_chunks_of_an_mlstm_come_to_what_the_equations_say(lengths: list[int]) -> None:
+    cell, offsets = cell_of("mlstm").double(), Offsets.of(lengths)
+    values = torch.randn(sum(lengths), 3, dtype=torch.float64, requires_grad=True)
+    state = tuple(
+        torch.rand_like(part).requires_grad_() for part in cell.start(values, len(lengths))
+    )
+
+    fast = slopes(lambda v, s: cell(v, offsets, s), cell, values, state)
+    slow = slopes(lambda v, s: plain(cell, v, offsets, s), cell, values, state)
+
+    torch.testing.assert_close(fast, slow, rtol=1e-8, atol=1e-10)
+
+
 @every_cell
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.06)])
 def test_few_digits_stay_within_the_tolerance_of_many(
@@ -101,7 +115,7 @@ def test_gradients_under_bf16_are_finite_and_point_the_same_way(name: str) -> No
     assert torch.cosine_similarity(*found, dim=0) > 0.98
 
 
-@recurrent
+@every_cell
 @given(cut=st.integers(1, 6))
 def test_a_state_that_is_carried_on_is_as_good_as_reading_on(name: str, cut: int) -> None:
     cell = cell_of(name).double()
@@ -115,7 +129,7 @@ def test_a_state_that_is_carried_on_is_as_good_as_reading_on(name: str, cut: int
     torch.testing.assert_close(last, end)
 
 
-@recurrent
+@every_cell
 @given(now=st.integers(0, 5))
 def test_later_steps_change_nothing_that_was_said_before(name: str, now: int) -> None:
     cell = cell_of(name).double()
@@ -210,7 +224,14 @@ def test_locked_dropout_silences_the_same_units_at_all_steps() -> None:
 @pytest.mark.parametrize("cell", FAMILIES)
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("zoneout", 0.1), ("peephole", True), ("layer_norm", True), ("children", "sum"), ("width", 3)],
+    [
+        ("zoneout", 0.1),
+        ("peephole", True),
+        ("learned_start", True),
+        ("layer_norm", True),
+        ("children", "sum"),
+        ("width", 3),
+    ],
 )
 def test_an_option_that_a_cell_has_not_is_refused_by_name(cell: str, option: str, value) -> None:
     if option in FAMILIES[cell].options:

@@ -1,6 +1,6 @@
-"""One class of several, and several labels at once.
+"""One class of several.
 
-Shapes: B sequences, P numbers of the pooling, O classes, M labels of all answers.
+Shapes: B sequences, P numbers of the pooling, O classes.
 """
 
 import torch
@@ -52,41 +52,3 @@ class CategoryHead(Head):
         if self.config.focal:
             losses_B = losses_B * (-torch.expm1(-losses_B)) ** self.config.focal
         return (weight_B * losses_B).mean()
-
-
-class TagsHead(Head):
-    """A logit a label; an answer is the list of those that hold."""
-
-    weight_O: Tensor
-
-    def __init__(self, inputs: int, labels: int, config: HeadConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.scores = nn.Linear(inputs, labels)
-        self.register_buffer("weight_O", torch.ones(labels))
-
-    def weigh(self, counts_O: Tensor, rows: int) -> None:
-        """Take the labels' counts in training: where asked, a rare label's presence counts more."""
-        if self.config.class_weights == "balanced":
-            present_O = counts_O.clamp(min=1).float()
-            self.weight_O.copy_((rows - counts_O).clamp(min=1) / present_O)
-
-    def forward(self, encoded: Encoded) -> Tensor:
-        """Return [B, O]."""
-        logits_BO: Tensor = self.scores(encoded.pooled_BP)
-        return logits_BO
-
-    def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
-        """Return the mean binary cross-entropy over sequences and labels."""
-        logits_BO = self(encoded).float()
-        truth_BO = torch.zeros_like(logits_BO)
-        truth_BO[answers.offsets.owner_N, answers.values_M.long()] = 1.0
-        smooth = self.config.label_smoothing
-        aim_BO = truth_BO * (1 - smooth) + smooth / 2
-        losses_BO = functional.binary_cross_entropy_with_logits(
-            logits_BO, aim_BO, pos_weight=self.weight_O.to(logits_BO.dtype), reduction="none"
-        )
-        if self.config.focal:
-            right_BO = torch.sigmoid(torch.where(truth_BO > 0, logits_BO, -logits_BO))
-            losses_BO = losses_BO * (1 - right_BO) ** self.config.focal
-        return losses_BO.mean()

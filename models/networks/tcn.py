@@ -1,0 +1,139 @@
+"""The temporal convolutional network's residual block (Bai, Kolter and Koltun 2018).
+
+y = relu(W1 * x + b1)              *: causal convolution, taps `dilation` steps apart
+z = relu(W2 * y + b2)
+o = relu(z + x)                    or z + W3 x, where the widths of x and z differ
+
+Each W of a convolution is a learned length times a direction (weight normalisation, Salimans and
+Kingma 2016), for every unit. After each of the first two lines dropout sets whole channels of a
+sequence to 0. Blocks whose dilation doubles see twice as far each.
+
+The state is what each convolution has read last, (K - 1) * dilation steps, so a sequence may be
+read in pieces, or step by step.
+
+Shapes: N steps of all sequences, B sequences, I inputs, H units, K taps, R steps kept.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.networks.cell import Cell, State
+from models.networks.convolution import convolve
+from models.networks.jagged import Offsets
+
+
+def latest(values_NI: Tensor, offsets: Offsets, before_BRI: Tensor) -> Tensor:
+    """Return the last R steps of each sequence, those before it where it is shorter."""
+    kept = before_BRI.shape[1]
+    step_BR = offsets.lengths_B[:, None] - kept + torch.arange(kept, device=offsets.device)
+    place_BR = (offsets.first_B[:, None] + step_BR).clamp(min=0)
+    last_BRI = values_NI.index_select(0, place_BR.flatten()).view(*place_BR.shape, -1)
+    # A step before the sequence lies as far from the end of what was kept.
+    early_BR = (step_BR + kept).clamp(max=kept - 1) if kept else step_BR
+    early_BRI = before_BRI.gather(1, early_BR[:, :, None].expand_as(before_BRI))
+    return torch.where(step_BR[:, :, None] < 0, early_BRI, last_BRI.to(early_BRI.dtype))
+
+
+class CausalConvolution(nn.Module):
+    """A dilated convolution that sees no later step, its weight normalised."""
+
+    def __init__(self, inputs: int, hidden: int, *, width: int, dilation: int) -> None:
+        super().__init__()
+        self.dilation, self.reach = dilation, (width - 1) * dilation
+        direction_HIK = torch.empty(hidden, inputs, width)
+        nn.init.kaiming_normal_(direction_HIK, nonlinearity="relu")
+        self.direction_HIK = nn.Parameter(direction_HIK)
+        self.length_H = nn.Parameter(direction_HIK.flatten(1).norm(dim=1))
+        self.bias_H = nn.Parameter(torch.zeros(hidden))
+
+    def weight(self) -> Tensor:
+        """Return the taps, [H, I, K]."""
+        unit_HJ = functional.normalize(self.direction_HIK.flatten(1), dim=1)
+        return (self.length_H[:, None] * unit_HJ).view_as(self.direction_HIK)
+
+    def forward(self, values_NI: Tensor, offsets: Offsets, before_BRI: Tensor | None) -> Tensor:
+        """Return [N, H]."""
+        return convolve(
+            values_NI,
+            offsets,
+            self.weight(),
+            bias_H=self.bias_H,
+            dilation=self.dilation,
+            before_BRI=before_BRI,
+        )
+
+    def step(self, inputs_BI: Tensor, before_BRI: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the outputs of one step, [B, H], and the R steps to keep."""
+        seen_BRI = torch.cat([before_BRI, inputs_BI[:, None]], dim=1)
+        taps_BKI = seen_BRI[:, :: self.dilation]
+        output_BH = torch.einsum("bki,hik->bh", taps_BKI, self.weight()) + self.bias_H
+        return output_BH, seen_BRI[:, 1:]
+
+
+class Tcn(Cell):
+    """One residual block."""
+
+    def __init__(
+        self, inputs: int, hidden: int, *, width: int = 3, dilation: int = 1, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if width < 1 or dilation < 1:
+            raise ValueError(f"width and dilation must be at least 1, got {width} and {dilation}")
+        self.hidden, self.inputs, self.dropout = hidden, inputs, dropout
+        self.first = CausalConvolution(inputs, hidden, width=width, dilation=dilation)
+        self.second = CausalConvolution(hidden, hidden, width=width, dilation=dilation)
+        self.beside = nn.Identity() if inputs == hidden else nn.Linear(inputs, hidden)
+
+    def start(self, like_BI: Tensor, rows: int) -> State:
+        """Return the steps before the first: zeros."""
+        reach = self.first.reach
+        return (
+            like_BI.new_zeros(rows, reach, self.inputs),
+            like_BI.new_zeros(rows, reach, self.hidden),
+        )
+
+    def step(self, inputs_BI: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take one step with every sequence: the definition."""
+        middle_BH, first_BRI = self.first.step(inputs_BI, state[0])
+        middle_BH = self.thinned(torch.relu(middle_BH), self.mask(inputs_BI, len(inputs_BI)))
+        upper_BH, second_BRH = self.second.step(middle_BH, state[1])
+        upper_BH = self.thinned(torch.relu(upper_BH), self.mask(inputs_BI, len(inputs_BI)))
+        return torch.relu(upper_BH + self.beside(inputs_BI)), (first_BRI, second_BRH)
+
+    def mask(self, like: Tensor, rows: int) -> Tensor | None:
+        """Draw which channels of each sequence are kept in training, [B, H]."""
+        if not (self.training and self.dropout):
+            return None
+        return functional.dropout(like.new_ones(rows, self.hidden), self.dropout)
+
+    @staticmethod
+    def thinned(values_NH: Tensor, mask_NH: Tensor | None) -> Tensor:
+        """Drop the channels that are not kept."""
+        return values_NH if mask_NH is None else values_NH * mask_NH
+
+    def read(self, values_NI: Tensor, offsets: Offsets, state: State | None) -> tuple[Tensor, ...]:
+        """Return what comes out, and what the second convolution has read."""
+        masks = [self.mask(values_NI, len(offsets)) for _ in range(2)]
+        lower_NH, upper_NH = (None if mask is None else offsets.spread(mask) for mask in masks)
+        before = state or (None, None)
+        middle_NH = torch.relu(self.first(values_NI, offsets, before[0]))
+        middle_NH = self.thinned(middle_NH, lower_NH)
+        outputs_NH = torch.relu(self.second(middle_NH, offsets, before[1]))
+        outputs_NH = self.thinned(outputs_NH, upper_NH)
+        return torch.relu(outputs_NH + self.beside(values_NI)), middle_NH
+
+    def forward(
+        self, values_NI: Tensor, offsets: Offsets, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Read whole sequences; return outputs and what is to be kept of each."""
+        outputs_NH, middle_NH = self.read(values_NI, offsets, state)
+        before = state or self.start(values_NI, len(offsets))
+        return outputs_NH, (
+            latest(values_NI, offsets, before[0]),
+            latest(middle_NH, offsets, before[1]),
+        )
+
+    def outputs(self, values_NI: Tensor, offsets: Offsets, state: State | None = None) -> Tensor:
+        """Return the outputs alone."""
+        return self.read(values_NI, offsets, state)[0]

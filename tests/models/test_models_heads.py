@@ -1,0 +1,131 @@
+"""Heads: each loss is what its definition says, and what a job asks for moves it the right way."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from models.networks.heads import HeadConfig
+from models.networks.heads.category import CategoryHead
+from models.networks.heads.face import Answers, Encoded, Head
+from models.networks.heads.number import LEAST_SPREAD, NumberHead
+from models.networks.jagged import Offsets
+
+
+def encoded(rows: int, width: int = 5) -> Encoded:
+    draw = torch.Generator().manual_seed(0)
+    pooled = torch.randn(rows, width, generator=draw, dtype=torch.float32)
+    return Encoded(pooled, pooled, Offsets.of([1] * rows))
+
+
+def single(values: list[float]) -> Answers:
+    return Answers(torch.tensor(values), Offsets.of([1] * len(values)))
+
+
+def made(head: type[Head], *given: object, seed: int = 1) -> Head:
+    torch.manual_seed(seed)
+    return head(*given)
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=9))
+def test_a_category_s_loss_is_the_cross_entropy(codes: list[int]) -> None:
+    head, read = made(CategoryHead, 5, 3, HeadConfig()), encoded(len(codes))
+
+    loss = head.loss(read, single(codes))
+
+    expected = functional.cross_entropy(head(read), torch.tensor(codes))
+    torch.testing.assert_close(loss, expected)
+
+
+def test_balanced_classes_weigh_alike_together() -> None:
+    head = made(CategoryHead, 5, 3, HeadConfig(class_weights="balanced"))
+    codes = [0] * 6 + [1] * 3 + [2]
+
+    head.weigh(torch.tensor([6, 3, 1]))
+
+    weights = head.weight_O[torch.tensor(codes)]
+    shares = [float(weights[torch.tensor(codes) == code].sum()) for code in range(3)]
+    np.testing.assert_allclose(shares, 10 / 3, rtol=1e-6)
+    expected = functional.cross_entropy(
+        head(encoded(10)), torch.tensor(codes), weight=head.weight_O
+    )
+    torch.testing.assert_close(head.loss(encoded(10), single(codes)), expected)
+
+
+def test_classes_are_not_weighed_unless_the_job_asks() -> None:
+    head = made(CategoryHead, 5, 3, HeadConfig())
+
+    head.weigh(torch.tensor([6, 3, 1]))
+
+    assert head.weight_O.tolist() == [1, 1, 1]
+
+
+def test_a_focal_loss_is_the_paper_s() -> None:
+    codes = torch.tensor([0, 2, 1, 1])
+    head = made(CategoryHead, 5, 3, HeadConfig(focal=2.0))
+    right = head(encoded(4)).softmax(dim=1)[torch.arange(4), codes]
+
+    loss = head.loss(encoded(4), single(codes.tolist()))
+
+    torch.testing.assert_close(loss, -((1 - right) ** 2 * right.log()).mean())
+
+
+def test_smoothed_labels_leave_doubt() -> None:
+    head = made(CategoryHead, 5, 3, HeadConfig(label_smoothing=0.3))
+    chances = head(encoded(1)).log_softmax(dim=1)[0]
+
+    loss = head.loss(encoded(1), single([1]))
+
+    torch.testing.assert_close(loss, -(torch.tensor([0.1, 0.8, 0.1]) * chances).sum())
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("squared", lambda off: off**2),
+        ("absolute", abs),
+        ("huber", lambda off: off**2 / 2 if abs(off) < 1 else abs(off) - 0.5),
+    ],
+)
+def test_a_number_s_error_counts_as_the_job_says(error: str, expected) -> None:
+    head, read = made(NumberHead, 5, HeadConfig(error=error)), encoded(6)
+    truth = [-4.0, -0.5, 0.0, 0.2, 3.0, 9.0]
+
+    loss = head.loss(read, single(truth)).item()
+
+    errors = (head(read)[:, 0] - torch.tensor(truth)).tolist()
+    assert loss == pytest.approx(np.mean([expected(off) for off in errors]), rel=1e-5)
+
+
+def test_a_gaussian_number_learns_where_it_is_unsure() -> None:
+    head = made(NumberHead, 1, HeadConfig(error="gaussian"))
+    draw = torch.Generator().manual_seed(0)
+    loud = (torch.arange(2000) % 2).float()
+    truth = loud + torch.randn(2000, generator=draw) * (0.1 + 0.9 * loud)
+    read = Encoded(loud[:, None], loud[:, None], Offsets.of([1] * 2000))
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        head.loss(read, single(truth.tolist())).backward()
+        optimizer.step()
+
+    quiet, noisy = head(read)[0], head(read)[1]
+
+    np.testing.assert_allclose(quiet.tolist(), [0.0, 0.1], atol=0.05)
+    np.testing.assert_allclose(noisy.tolist(), [1.0, 1.0], atol=0.15)
+    assert (head(encoded(50, width=1))[:, 1] >= LEAST_SPREAD).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"focal": -1.0}, "focal: -1.0 is below 0"),
+        ({"label_smoothing": 1.0}, "label_smoothing: 1.0 is not between"),
+        ({"focal": 2.0, "label_smoothing": 0.1}, "focal: it does not go with label_smoothing"),
+    ],
+)
+def test_losses_that_cannot_be_are_refused(settings: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        HeadConfig(**settings)
