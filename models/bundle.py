@@ -16,9 +16,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from models.errors import BundleError
+from models.errors import BundleError, UnlearnableError
 from models.features.featurizer import Featurizer, Sample, load_featurizer, save_featurizer
 from models.features.steps import Floats
+from models.features.target import str_of
 from models.learning import TrainingConfig
 from models.learning.batches import to_device
 from models.learning.loop import predict
@@ -171,11 +172,29 @@ def load(folder: Path) -> Bundle:
 
 
 def face_of(featurizer: Featurizer, head: HeadConfig) -> Face:
-    """Say what a network behind this featurizer has to fit."""
+    """Say what a network behind this featurizer has to fit.
+
+    Raises:
+        UnlearnableError: nodes of trees are to teach, and none of their labels is a class.
+    """
     return Face(
         signal=featurizer.signal,
         input=featurizer.layout.input,
         statics=featurizer.statics,
         classes=len(featurizer.target.classes),
+        label_codes=label_codes(featurizer),
         head=head,
     )
+
+
+def label_codes(featurizer: Featurizer) -> tuple[int, ...]:
+    """Find the class that each label of a tree's nodes is, -1 for none."""
+    labels = getattr(featurizer.signal, "labels", ())
+    classes = [str_of(name) for name in featurizer.target.classes]
+    codes = tuple(classes.index(label) if label in classes else -1 for label in labels)
+    if labels and max(codes) < 0:
+        raise UnlearnableError(
+            f"teach_nodes: no label of a node, such as '{labels[0]}', is a class of target "
+            f"'{featurizer.target.column}', such as {classes[:1]}; remove it"
+        )
+    return codes

@@ -32,6 +32,9 @@ class Tokens:
 class Trees:
     """Steps are nodes in post-order, int32 [N, 3]: id, distance to the parent, height.
 
+    Where training learns from the labels of nodes, their place among these is a fourth number,
+    -1 without one.
+
     Id 0 is a word that training never showed, 1 a node without a word; a root has distance 0;
     leaves have height 0, any other node one more than its highest child.
     """
@@ -39,6 +42,7 @@ class Trees:
     size: int
     vectors_VD: NDArray[np.float32] | None = None
     frozen: bool = False
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from models.errors import UnlearnableError
 from models.features import SequenceInput
 from models.features.image import ImageInput
 from models.features.signal import Pixels, Signal, Tokens, Trees
@@ -37,11 +38,15 @@ class Face:
     statics: StaticState = NO_STATICS
     classes: int = 0
     """0 for a number."""
+    label_codes: tuple[int, ...] = ()
+    """Which class each label of a tree's nodes is, -1 for none."""
     head: HeadConfig = field(default_factory=HeadConfig)
 
 
 class Network(nn.Module):
     """Sequences in, answers out."""
+
+    label_codes: Tensor
 
     def __init__(self, config: ModelConfig, face: Face, *, fresh: bool = False) -> None:
         """Make the parts.
@@ -73,6 +78,13 @@ class Network(nn.Module):
         self.between = make_dropout(config.dropout)
         self.pooling = Several(config.poolings, width, heads=config.heads)
         self.dropout = nn.Dropout(config.dropout)
+        if face.label_codes and (config.poolings != ("last",) or self.side.channels):
+            raise UnlearnableError(
+                "teach_nodes: nodes are answered as roots are, so it needs pooling: last and "
+                "nothing beside the trees"
+            )
+        codes = torch.tensor([*face.label_codes, -1])
+        self.register_buffer("label_codes", codes, persistent=False)
         self.head = make_head(face, self.pooling.channels + self.side.channels)
 
     def encode(
@@ -92,7 +104,13 @@ class Network(nn.Module):
         pooled_BP = self.pooling(steps_NH, offsets)
         if statics is not None and self.side.channels:
             pooled_BP = torch.cat([pooled_BP, self.side(statics)], dim=1)
-        return Encoded(steps_NH, self.dropout(pooled_BP), offsets)
+        taught_N = None
+        if len(self.label_codes) > 1 and self.training:
+            # Roots are answered as wholes; a node without a label meets the -1 at the end.
+            taught_N = self.label_codes[values_NC[:, 3].long()]
+            taught_N = taught_N.index_fill(0, offsets.last_B, -1)
+            steps_NH = self.dropout(steps_NH)
+        return Encoded(steps_NH, self.dropout(pooled_BP), offsets, taught_N)
 
     def forward(
         self, values_NC: Tensor, offsets: Offsets, statics: Statics | None = None

@@ -1,7 +1,7 @@
 """Trees in brackets to nodes in post-order: a word, the distance to the parent, the height.
 
-A node's label is no part of it, for the root's is what is mostly asked.
-Shapes: N nodes, K = 3 numbers a node.
+A node's label is read only where training learns from it, for the root's is what is mostly asked.
+Shapes: N nodes, K = 3 numbers a node, or 4 with its label.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,11 @@ __all__ = [
 MOST_WORDS = 2**20
 """Distinct words that are counted at once; beyond, those seen once are forgotten."""
 
+MOST_LABELS = 10_000
+
 ROWS_AT_ONCE = 4_096
+
+UNLABELLED = -1
 
 
 def words_of(nodes: Nodes, config: TreeInput) -> pl.Series:
@@ -50,9 +54,13 @@ def fit(frames: Iterable[pl.DataFrame], config: TreeInput) -> TreeState:
         UnlearnableError: there is not one.
     """
     counts = pl.DataFrame(schema={"word": pl.String, "count": pl.Int64})
+    labels: set[str] = set()
     for frame in frames:
         for part in frame.iter_slices(ROWS_AT_ONCE):
             nodes = read_trees(part[config.column], max_nodes=config.max_nodes)
+            if config.teach_nodes:
+                labels |= set(nodes.label_N.drop_nulls().unique().to_list())
+                refuse_names(labels, config)
             here = words_of(nodes, config).drop_nulls().rename("word").value_counts()
             both = pl.concat([counts, here.with_columns(pl.col("count").cast(pl.Int64))])
             counts = both.group_by("word").agg(pl.col("count").sum())
@@ -66,7 +74,22 @@ def fit(frames: Iterable[pl.DataFrame], config: TreeInput) -> TreeState:
             "the training trees; lower minimum_count, or give more data"
         )
     words = tuple(chosen["word"].to_list())
-    return TreeState(words=words, vectors_VD=vectors_of(words, config))
+    return TreeState(
+        words=words, vectors_VD=vectors_of(words, config), labels=tuple(sorted(labels))
+    )
+
+
+def refuse_names(labels: set[str], config: TreeInput) -> None:
+    """Refuse labels that are no classes.
+
+    Raises:
+        UnlearnableError: there are too many of them.
+    """
+    if len(labels) > MOST_LABELS:
+        raise UnlearnableError(
+            f"column '{config.column}' has more than {MOST_LABELS} labels of nodes, which are no "
+            "classes; remove teach_nodes"
+        )
 
 
 def vectors_of(
@@ -89,10 +112,15 @@ def transform(frame: pl.DataFrame, config: TreeInput, state: TreeState) -> Steps
         state.words, range(2, len(state.words) + 2), default=UNKNOWN, return_dtype=pl.Int32
     )
     blank = words_of(nodes, config).is_null().to_numpy()
-    values_NK = np.empty((len(ids), 3), np.int32)
+    values_NK = np.empty((len(ids), 4 if config.teach_nodes else 3), np.int32)
     values_NK[:, 0] = np.where(blank, WORDLESS, ids.fill_null(UNKNOWN).to_numpy())
     values_NK[:, 1] = nodes.parent_N
     values_NK[:, 2] = nodes.height_N
+    if config.teach_nodes:
+        codes = nodes.label_N.replace_strict(
+            state.labels, range(len(state.labels)), default=UNLABELLED, return_dtype=pl.Int32
+        )
+        values_NK[:, 3] = codes.fill_null(UNLABELLED).to_numpy()
     stops_R = np.cumsum(nodes.lengths_R)
     return Steps(values_NK, stops_R - nodes.lengths_R, stops_R, nodes.errors_R)
 
@@ -105,7 +133,10 @@ def rows_at_once(_: TreeState) -> int:
 def signal(config: TreeInput, state: TreeState) -> Trees:
     """Tell the network how many ids there are, and with which vectors they begin."""
     return Trees(
-        size=len(state.words) + 2, vectors_VD=state.vectors_VD, frozen=config.frozen_vectors
+        size=len(state.words) + 2,
+        vectors_VD=state.vectors_VD,
+        frozen=config.frozen_vectors,
+        labels=state.labels,
     )
 
 

@@ -28,6 +28,9 @@ class TreeInput:
     """Whether words are read in small letters."""
     labels: bool = False
     """Whether a node's label is read as a word. Never where the root's label is the answer."""
+    teach_nodes: bool = False
+    """Whether training learns from the labels of all nodes, not of the root alone. For labels that
+    are classes of the target, as in the Stanford Sentiment Treebank; the model never reads them."""
     max_nodes: int = 2_000
     """Trees with more nodes are not read."""
     vectors: str | None = None
@@ -40,6 +43,8 @@ class TreeInput:
         for name in ("vocabulary", "minimum_count", "max_nodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is too small; give at least 1")
+        if self.labels and self.teach_nodes:
+            raise ValueError("teach_nodes: labels that are read cannot be asked; remove labels")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -55,3 +60,5 @@ class TreeState:
 
     words: tuple[str, ...]
     vectors_VD: NDArray[np.float32] | None = None
+    labels: tuple[str, ...] = ()
+    """Labels of the training trees' nodes, where training learns from them."""

@@ -37,8 +37,18 @@ class CategoryHead(Head):
         return logits_BO
 
     def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
-        """Return the cross-entropy, or the focal loss (Lin et al. 2017)."""
-        return self.loss_of(self(encoded).float(), answers.values_M.long())
+        """Return the cross-entropy, or the focal loss (Lin et al. 2017).
+
+        In training every step that has an answer counts as much as a whole sequence.
+        """
+        logits_BO, codes_B = self(encoded).float(), answers.values_M.long()
+        if encoded.taught_N is None or not self.training:
+            return self.loss_of(logits_BO, codes_B)
+        own_N = (encoded.taught_N >= 0).nonzero()[:, 0]
+        steps_NO = self.scores(encoded.steps_NH[own_N]).float()
+        return self.loss_of(
+            torch.cat([logits_BO, steps_NO]), torch.cat([codes_B, encoded.taught_N[own_N]])
+        )
 
     def loss_of(self, logits_BO: Tensor, codes_B: Tensor) -> Tensor:
         """Return the weighted mean over the sequences."""

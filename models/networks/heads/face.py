@@ -18,6 +18,8 @@ class Encoded(NamedTuple):
     pooled_BP: Tensor
     """One vector a sequence, with what stands beside it."""
     offsets: Offsets
+    taught_N: Tensor | None = None
+    """Right answers of single steps, -1 where there is none; None where only wholes are taught."""
 
 
 class Answers(NamedTuple):
