@@ -57,6 +57,9 @@ class ModelConfig:
     """Parts of multi-head pooling, of an slstm and of an mlstm; they have to divide the units."""
     shorten: int = 1
     """Convolutions and poolings before the first layer leave one step of so many, as in a CRNN."""
+    beside: Literal["none", "fcn"] = "none"
+    """What else reads the steps, beside the recurrent layers: `fcn` adds three convolutions and
+    their mean, which makes an lstm an LSTM-FCN."""
     children: Literal["n-ary", "sum"] = "n-ary"
     """How a tree-lstm takes the children of a node: the first apart from the others, or as a sum
     without an order."""
@@ -104,8 +107,9 @@ class ModelConfig:
             if getattr(self, name) != plain and name not in family.options:
                 takers = ", ".join(c for c, other in FAMILIES.items() if name in other.options)
                 raise ValueError(f"{name}: a {self.cell} has none; remove it, or choose {takers}")
-        if self.shorten > 1 and family.reads == "trees":
-            raise ValueError(f"shorten: a {self.cell} reads every node; remove it")
+        if family.reads == "trees" and (self.shorten > 1 or self.beside != "none"):
+            name = "shorten" if self.shorten > 1 else "beside"
+            raise ValueError(f"{name}: the nodes of trees are no line of steps; remove it")
 
     @property
     def poolings(self) -> tuple[PoolingName, ...]:

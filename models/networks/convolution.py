@@ -164,6 +164,30 @@ class Cnn(nn.Module):
         return self.outputs(values_NI, offsets, state), ()
 
 
+class Fcn(nn.Module):
+    """The fully convolutional branch of LSTM-FCN (Karim et al. 2018): one vector a sequence.
+
+    Three convolutions that see 8, 5 and 3 steps, the middle one twice as wide, and their mean
+    over the steps. The paper normalises over the batch; here each step is normalised by itself.
+    """
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [
+                Cnn(inputs, hidden, width=8),
+                Cnn(hidden, 2 * hidden, width=5),
+                Cnn(2 * hidden, hidden, width=3),
+            ]
+        )
+
+    def forward(self, values_NI: Tensor, offsets: Offsets) -> Tensor:
+        """Return [B, H]."""
+        for layer in self.layers:
+            values_NI = layer(values_NI, offsets)[0]
+        return offsets.grid(values_NI).sum(dim=0) / offsets.lengths_B[:, None]
+
+
 def shorter(offsets: Offsets, stride: int) -> Offsets:
     """Return where ceil(length / stride) steps of each sequence lie."""
     return Offsets.of(-(-offsets.lengths // stride), offsets.device)

@@ -14,7 +14,7 @@ from models.features.image import ImageInput
 from models.features.signal import Pixels, Signal, Tokens, Trees
 from models.features.statics import StaticState
 from models.networks import ModelConfig
-from models.networks.convolution import Shorten
+from models.networks.convolution import Fcn, Shorten
 from models.networks.families import FAMILIES
 from models.networks.front import PlainFront, SideFront, Statics, TokenFront
 from models.networks.heads import HeadConfig
@@ -74,6 +74,8 @@ class Network(nn.Module):
                 layer = Layer(config, inputs=width, depth=depth)
                 self.layers.append(layer)
                 width = layer.channels
+        self.beside = Fcn(self.front.channels, config.hidden) if config.beside == "fcn" else None
+        pooled = self.side.channels + (config.hidden if self.beside is not None else 0)
         make_dropout = LockedDropout if config.locked_dropout else PlainDropout
         self.between = make_dropout(config.dropout)
         self.pooling = Several(config.poolings, width, heads=config.heads)
@@ -85,13 +87,14 @@ class Network(nn.Module):
             )
         codes = torch.tensor([*face.label_codes, -1])
         self.register_buffer("label_codes", codes, persistent=False)
-        self.head = make_head(face, self.pooling.channels + self.side.channels)
+        self.head = make_head(face, self.pooling.channels + pooled)
 
     def encode(
         self, values_NC: Tensor, offsets: Offsets, statics: Statics | None = None
     ) -> Encoded:
         """Read whole sequences."""
         steps_NH, offsets = self.front(values_NC, offsets)
+        vectors = [] if self.beside is None else [self.beside(steps_NH, offsets)]
         if self.shorten is not None:
             steps_NH, offsets = self.shorten(steps_NH, offsets)
         for depth, layer in enumerate(self.layers):
@@ -101,9 +104,9 @@ class Network(nn.Module):
                 steps_NH = layer.outputs(steps_NH, values_NC, offsets)  # type: ignore[operator]
             else:
                 steps_NH = layer.outputs(steps_NH, offsets)  # type: ignore[operator]
-        pooled_BP = self.pooling(steps_NH, offsets)
         if statics is not None and self.side.channels:
-            pooled_BP = torch.cat([pooled_BP, self.side(statics)], dim=1)
+            vectors.append(self.side(statics))
+        pooled_BP = torch.cat([self.pooling(steps_NH, offsets), *vectors], dim=1)
         taught_N = None
         if len(self.label_codes) > 1 and self.training:
             # Roots are answered as wholes; a node without a label meets the -1 at the end.

@@ -19,14 +19,22 @@ POOLINGS = ("last", "mean", "max", "attention", "multi-head", ("max", "last"))
 EVERY = [
     *[(cell, "last", ends) for cell in CELLS for ends in (False, FAMILIES[cell].causal)],
     *itertools.product(("gru",), POOLINGS, (False, True)),
+    ("lstm", "last", "fcn"),
 ]
 
 sizes = st.lists(st.integers(1, 7), min_size=1, max_size=4)
 
 
-def network(cell: str, pooling: object, bidirectional: bool, layers: int = 1) -> Network:
+def network(cell: str, pooling: object, ends: object, layers: int = 1) -> Network:
+    """Read from both ends where `ends` is true, or with an FCN beside."""
     config = ModelConfig(
-        cell=cell, pooling=pooling, bidirectional=bidirectional, layers=layers, hidden=4, heads=2
+        cell=cell,
+        pooling=pooling,
+        bidirectional=ends is True,
+        beside="fcn" if ends == "fcn" else "none",
+        layers=layers,
+        hidden=4,
+        heads=2,
     )
     return build(config, face(2, 3), seed=1).eval()
 
@@ -36,13 +44,13 @@ def sequences(lengths: list[int], dtype: torch.dtype) -> list[Tensor]:
     return [torch.randn(length, 2, generator=draw, dtype=dtype) for length in lengths]
 
 
-@pytest.mark.parametrize(("cell", "pooling", "bidirectional"), EVERY)
+@pytest.mark.parametrize(("cell", "pooling", "ends"), EVERY)
 @settings(max_examples=12)
 @given(sizes, st.integers(1, 3), st.sampled_from([float("nan"), 1e30, 0.0]))
 def test_not_even_rubbish_beside_it_changes_what_is_said_of_a_sequence(
-    cell: str, pooling: object, bidirectional: bool, lengths: list[int], layers: int, junk: float
+    cell: str, pooling: object, ends: object, lengths: list[int], layers: int, junk: float
 ) -> None:
-    net = network(cell, pooling, bidirectional, layers)
+    net = network(cell, pooling, ends, layers)
     parts = sequences(lengths, torch.float32)
     rubbish = torch.full((9, 2), junk)
 
@@ -53,13 +61,13 @@ def test_not_even_rubbish_beside_it_changes_what_is_said_of_a_sequence(
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("cell", "pooling", "bidirectional"), EVERY)
+@pytest.mark.parametrize(("cell", "pooling", "ends"), EVERY)
 @settings(max_examples=5)
 @given(sizes)
 def test_sequences_teach_together_what_they_teach_alone(
-    cell: str, pooling: object, bidirectional: bool, lengths: list[int]
+    cell: str, pooling: object, ends: object, lengths: list[int]
 ) -> None:
-    net = network(cell, pooling, bidirectional, layers=2).double()
+    net = network(cell, pooling, ends, layers=2).double()
     parts = sequences(lengths, torch.float64)
 
     net(torch.cat(parts), Offsets.of(lengths)).square().sum().backward()
@@ -76,7 +84,7 @@ def test_sequences_teach_together_what_they_teach_alone(
 @settings(max_examples=20)
 @given(lengths=sizes)
 def test_reading_backwards_is_reading_the_reversed_sequence(cell: str, lengths: list[int]) -> None:
-    layer = network(cell, "last", bidirectional=True).double().layers[0]
+    layer = network(cell, "last", ends=True).double().layers[0]
     layer.cells[1].load_state_dict(layer.cells[0].state_dict())
     values = torch.cat(sequences(lengths, torch.float64))
     offsets = Offsets.of(lengths)
@@ -92,7 +100,7 @@ def test_a_network_is_built_without_touching_the_callers_random_state() -> None:
     expected = torch.rand(3)
 
     torch.manual_seed(11)
-    network("lstm", "attention", bidirectional=True)
+    network("lstm", "attention", ends=True)
 
     assert torch.equal(torch.rand(3), expected)
 
