@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from prefect import task
 from torch import Tensor
@@ -17,7 +18,7 @@ from models.features.image import AugmentConfig, ImageInput
 from models.features.signal import Pixels
 from models.features.split import TRAINING, VALIDATION
 from models.learning import TrainingConfig
-from models.learning.batches import SequenceSet, epoch_order, padding_share, to_device
+from models.learning.batches import SequenceSet, epoch_order, gather, padding_share, to_device
 from models.learning.loop import Checkpoints, Epoch, fit, probe
 from models.networks import ModelConfig
 from models.networks.augment import augment
@@ -34,6 +35,9 @@ from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 
 VERSION = 3
+
+SHOWN = 500
+"""Training sequences on which fixed parts of the network are fitted."""
 
 PROBE_SECONDS = 2.0
 """Time that `check` gives to measuring the speed of training."""
@@ -109,6 +113,7 @@ def learn(
     learned = load_split(features_dir, TRAINING, device)
     weigh_classes(network, learned)
     network.to(device)
+    prepare(network, learned, seed=training.seed)
     validation = load_split(features_dir, VALIDATION, device)
     began = time.perf_counter()
     history = fit(
@@ -136,6 +141,14 @@ def weigh_classes(network: Network, training: SequenceSet) -> None:
     if isinstance(network.head, CategoryHead):
         codes_S = training.targets_S.cpu().long()
         network.head.weigh(codes_S.bincount(minlength=len(network.head.weight_O)))
+
+
+def prepare(network: Network, training: SequenceSet, *, seed: int) -> None:
+    """Show the network some training sequences before it learns."""
+    draw = np.random.default_rng([seed, len(training)])
+    rows = np.sort(draw.permutation(len(training))[:SHOWN])
+    batch = gather(replace(training, change=None), rows)
+    network.prepare(batch.values_NC, batch.offsets)
 
 
 def course(

@@ -57,9 +57,10 @@ class ModelConfig:
     """Parts of multi-head pooling, of an slstm and of an mlstm; they have to divide the units."""
     shorten: int = 1
     """Convolutions and poolings before the first layer leave one step of so many, as in a CRNN."""
-    beside: Literal["none", "fcn"] = "none"
+    beside: Literal["none", "fcn", "rocket"] = "none"
     """What else reads the steps, beside the recurrent layers: `fcn` adds three convolutions and
-    their mean, which makes an lstm an LSTM-FCN."""
+    their mean, which makes an lstm an LSTM-FCN; `rocket` a thousand features of fixed random
+    convolutions, for series, sounds and pixels."""
     children: Literal["n-ary", "sum"] = "n-ary"
     """How a tree-lstm takes the children of a node: the first apart from the others, or as a sum
     without an order."""

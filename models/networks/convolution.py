@@ -173,6 +173,7 @@ class Fcn(nn.Module):
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
+        self.channels = hidden
         self.layers = nn.ModuleList(
             [
                 Cnn(inputs, hidden, width=8),

@@ -144,12 +144,12 @@ class Offsets:
 
         Args:
             values_NC: the steps.
-            by: steps to look back.
+            by: steps to look back; below 0 they lie ahead.
             before_BKC: the K >= by steps before each sequence; zeros where left out.
         """
-        here_N = self.step_N >= by
+        here_N = (self.step_N >= by) & (self.step_N - by < self.spread(self.lengths_B))
         index_N = torch.arange(self.total, device=self.device) - by
-        back_NC = values_NC.index_select(0, index_N.clamp(min=0))
+        back_NC = values_NC.index_select(0, index_N.clamp(min=0, max=self.total - 1))
         early_N1 = (~here_N).view(-1, *[1] * (values_NC.dim() - 1))
         if before_BKC is None:
             return back_NC.masked_fill(early_N1, 0.0)

@@ -25,6 +25,7 @@ from models.networks.jagged import Offsets
 from models.networks.layer import Layer, LockedDropout, PlainDropout, make_cell
 from models.networks.pixels import PixelFront
 from models.networks.pooling import Several
+from models.networks.rocket import Rocket
 
 NO_STATICS = StaticState(values={}, means={}, spreads={})
 
@@ -74,8 +75,8 @@ class Network(nn.Module):
                 layer = Layer(config, inputs=width, depth=depth)
                 self.layers.append(layer)
                 width = layer.channels
-        self.beside = Fcn(self.front.channels, config.hidden) if config.beside == "fcn" else None
-        pooled = self.side.channels + (config.hidden if self.beside is not None else 0)
+        self.beside = make_beside(config, self.front)
+        pooled = self.side.channels + (self.beside.channels if self.beside is not None else 0)
         make_dropout = LockedDropout if config.locked_dropout else PlainDropout
         self.between = make_dropout(config.dropout)
         self.pooling = Several(config.poolings, width, heads=config.heads)
@@ -122,6 +123,12 @@ class Network(nn.Module):
         answers: Tensor = self.head(self.encode(values_NC, offsets, statics))
         return answers
 
+    @torch.no_grad()
+    def prepare(self, values_NC: Tensor, offsets: Offsets) -> None:
+        """Fit what is not learned by gradients on a sample of the training sequences."""
+        if isinstance(self.beside, Rocket):
+            self.beside.fit(*self.front(values_NC, offsets))
+
     def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
         """Return the mean loss of a batch."""
         return self.head.loss(encoded, answers)
@@ -143,6 +150,21 @@ def make_front(config: ModelConfig, face: Face, *, fresh: bool) -> Front:
         assert isinstance(face.input, ImageInput)  # noqa: S101 - pixels come from images
         return PixelFront(face.signal, face.input, pretrained=fresh)
     return PlainFront(face.signal.channels)
+
+
+def make_beside(config: ModelConfig, front: Front) -> Fcn | Rocket | None:
+    """Make what reads the steps beside the recurrent layers, if anything does.
+
+    Raises:
+        UnlearnableError: fixed convolutions would read what changes while it is learned.
+    """
+    if config.beside == "rocket":
+        if any(weight.requires_grad for weight in front.parameters()):
+            raise UnlearnableError(
+                "beside: rocket reads numbers as they are, and these steps are learned; choose fcn"
+            )
+        return Rocket(front.channels)
+    return Fcn(front.channels, config.hidden) if config.beside == "fcn" else None
 
 
 def make_head(face: Face, inputs: int) -> Head:

@@ -20,18 +20,19 @@ EVERY = [
     *[(cell, "last", ends) for cell in CELLS for ends in (False, FAMILIES[cell].causal)],
     *itertools.product(("gru",), POOLINGS, (False, True)),
     ("lstm", "last", "fcn"),
+    ("lstm", "last", "rocket"),
 ]
 
 sizes = st.lists(st.integers(1, 7), min_size=1, max_size=4)
 
 
 def network(cell: str, pooling: object, ends: object, layers: int = 1) -> Network:
-    """Read from both ends where `ends` is true, or with an FCN beside."""
+    """Read from both ends where `ends` is true, or with what it names beside."""
     config = ModelConfig(
         cell=cell,
         pooling=pooling,
         bidirectional=ends is True,
-        beside="fcn" if ends == "fcn" else "none",
+        beside="none" if isinstance(ends, bool) else ends,
         layers=layers,
         hidden=4,
         heads=2,

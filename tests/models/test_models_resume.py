@@ -66,7 +66,7 @@ def sequences(count: int, goal: str, seed: int = 0) -> SequenceSet:
 
 
 def new_network(cell: str = "gru", goal: str = "category") -> Network:
-    config = ModelConfig(cell=cell, hidden=6, layers=2, pooling="attention", dropout=0.3)
+    config = ModelConfig(cell=cell, hidden=6, layers=2, pooling="attention", dropout=0.3, heads=2)
     return build(config, face(2, 2 if goal == "category" else 1), seed=3)
 
 
