@@ -80,15 +80,6 @@ class Layer(nn.Module):
             outputs.append(offsets.mirrored(back_NH))
         return self.past(values_NI, torch.cat(outputs, dim=1) if outputs[1:] else outputs[0])
 
-    def step(self, inputs_BI: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Take one step forwards with every sequence."""
-        state = state or self.given(None, len(inputs_BI))[0]
-        cell = self.cells[0]
-        assert isinstance(cell, Cell)  # noqa: S101 - trees take no steps
-        state = state or cell.start(inputs_BI, len(inputs_BI))
-        outputs_BH, state = cell.step(inputs_BI, state)
-        return self.past(inputs_BI, outputs_BH), state
-
     def given(self, state: State | None, rows: int) -> list[State | None]:
         """Return each direction's state before its first step."""
         if state is not None:

@@ -14,15 +14,14 @@ from models.features.image import ImageInput
 from models.features.signal import Pixels, Signal, Tokens, Trees
 from models.features.statics import StaticState
 from models.networks import ModelConfig
-from models.networks.convolution import Fcn, Shorten
-from models.networks.families import FAMILIES
+from models.networks.convolution import Fcn
+from models.networks.encoder import Encoder
 from models.networks.front import PlainFront, SideFront, Statics, TokenFront
 from models.networks.heads import HeadConfig
 from models.networks.heads.category import CategoryHead
 from models.networks.heads.face import Answers, Encoded, Head
 from models.networks.heads.number import NumberHead
 from models.networks.jagged import Offsets
-from models.networks.layer import Layer, LockedDropout, PlainDropout, make_cell
 from models.networks.pixels import PixelFront
 from models.networks.pooling import Several
 from models.networks.rocket import Rocket
@@ -59,62 +58,43 @@ class Network(nn.Module):
         """
         super().__init__()
         self.front: Front = make_front(config, face, fresh=fresh)
-        self.side = SideFront(face.statics)
-        self.reads_trees = FAMILIES[config.cell].reads == "trees"
-        self.layers = nn.ModuleList()
-        width = self.front.channels
-        self.shorten = None
-        if config.shorten > 1:
-            self.shorten = Shorten(width, config.hidden, stride=config.shorten)
-            width = config.hidden
-        for depth in range(config.layers):
-            if self.reads_trees:
-                self.layers.append(make_cell(config, inputs=width))
-                width = config.hidden
-            else:
-                layer = Layer(config, inputs=width, depth=depth)
-                self.layers.append(layer)
-                width = layer.channels
+        self.encoder = Encoder(
+            config, self.front.channels, learned_inputs=isinstance(self.front, TokenFront)
+        )
+        self.pooling = Several(config.poolings, self.encoder.channels, heads=config.heads)
         self.beside = make_beside(config, self.front)
-        pooled = self.side.channels + (self.beside.channels if self.beside is not None else 0)
-        make_dropout = LockedDropout if config.locked_dropout else PlainDropout
-        self.between = make_dropout(config.dropout)
-        self.pooling = Several(config.poolings, width, heads=config.heads)
+        self.side = SideFront(face.statics)
         self.dropout = nn.Dropout(config.dropout)
-        if face.label_codes and (config.poolings != ("last",) or self.side.channels):
+        more = self.side.channels + (self.beside.channels if self.beside is not None else 0)
+        if face.label_codes and (config.poolings != ("last",) or more):
             raise UnlearnableError(
                 "teach_nodes: nodes are answered as roots are, so it needs pooling: last and "
                 "nothing beside the trees"
             )
         codes = torch.tensor([*face.label_codes, -1])
         self.register_buffer("label_codes", codes, persistent=False)
-        self.head = make_head(face, self.pooling.channels + pooled)
+        self.head = make_head(face, self.pooling.channels + more)
 
     def encode(
         self, values_NC: Tensor, offsets: Offsets, statics: Statics | None = None
     ) -> Encoded:
         """Read whole sequences."""
-        steps_NH, offsets = self.front(values_NC, offsets)
-        vectors = [] if self.beside is None else [self.beside(steps_NH, offsets)]
-        if self.shorten is not None:
-            steps_NH, offsets = self.shorten(steps_NH, offsets)
-        for depth, layer in enumerate(self.layers):
-            if depth or self.learns_vectors:
-                steps_NH = self.between(steps_NH, offsets)
-            if self.reads_trees:
-                steps_NH = layer.outputs(steps_NH, values_NC, offsets)  # type: ignore[operator]
-            else:
-                steps_NH = layer.outputs(steps_NH, offsets)  # type: ignore[operator]
+        steps_NC, offsets = self.front(values_NC, offsets)
+        steps_NH, ends = self.encoder(steps_NC, offsets, values_NC)
+        vectors = [self.pooling(steps_NH, ends)]
+        if self.beside is not None:
+            vectors.append(self.beside(steps_NC, offsets))
         if statics is not None and self.side.channels:
             vectors.append(self.side(statics))
-        pooled_BP = torch.cat([self.pooling(steps_NH, offsets), *vectors], dim=1)
-        taught_N = None
+        pooled_BP = self.dropout(torch.cat(vectors, dim=1))
         if len(self.label_codes) > 1 and self.training:
-            # Roots are answered as wholes; a node without a label meets the -1 at the end.
-            taught_N = self.label_codes[values_NC[:, 3].long()]
-            taught_N = taught_N.index_fill(0, offsets.last_B, -1)
-            steps_NH = self.dropout(steps_NH)
-        return Encoded(steps_NH, self.dropout(pooled_BP), offsets, taught_N)
+            return Encoded(self.dropout(steps_NH), pooled_BP, ends, self.taught(values_NC, ends))
+        return Encoded(steps_NH, pooled_BP, ends)
+
+    def taught(self, values_NC: Tensor, offsets: Offsets) -> Tensor:
+        """Return the class of each node that has one, else -1; roots are answered as wholes."""
+        # A node without a label meets the -1 at the end.
+        return self.label_codes[values_NC[:, 3].long()].index_fill(0, offsets.last_B, -1)
 
     def forward(
         self, values_NC: Tensor, offsets: Offsets, statics: Statics | None = None
@@ -132,11 +112,6 @@ class Network(nn.Module):
     def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
         """Return the mean loss of a batch."""
         return self.head.loss(encoded, answers)
-
-    @property
-    def learns_vectors(self) -> bool:
-        """Whether the first layer reads vectors of ids, which are silenced like units."""
-        return isinstance(self.front, TokenFront)
 
 
 Front = PlainFront | TokenFront | PixelFront

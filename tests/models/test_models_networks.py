@@ -18,7 +18,7 @@ def network(**settings):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_bidirectional_layer_is_the_library_s_own_on_full_sequences(cell: str) -> None:
-    ours = network(cell=cell, bidirectional=True).layers[0]
+    ours = network(cell=cell, bidirectional=True).encoder.layers[0]
     theirs = getattr(torch.nn, cell.upper())(2, 5, batch_first=True, bidirectional=True).double()
     ahead, back = (own.kernel.state_dict() for own in ours.cells)
     theirs.load_state_dict(ahead | {f"{name}_reverse": value for name, value in back.items()})

@@ -85,7 +85,7 @@ def test_sequences_teach_together_what_they_teach_alone(
 @settings(max_examples=20)
 @given(lengths=sizes)
 def test_reading_backwards_is_reading_the_reversed_sequence(cell: str, lengths: list[int]) -> None:
-    layer = network(cell, "last", ends=True).double().layers[0]
+    layer = network(cell, "last", ends=True).double().encoder.layers[0]
     layer.cells[1].load_state_dict(layer.cells[0].state_dict())
     values = torch.cat(sequences(lengths, torch.float64))
     offsets = Offsets.of(lengths)
