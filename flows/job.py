@@ -113,6 +113,7 @@ class Job:
         refuse_own_answer(self.layout, self.target.column)
         refuse_patterns(self.needed)
         refuse_losses(self.head, self.target)
+        refuse_unread(self.layout, self.model, self.target)
 
     @property
     def layout(self) -> Layout:
@@ -178,6 +179,24 @@ def refuse_losses(head: HeadConfig, target: TargetConfig) -> None:
     for name in strange:
         if getattr(head, name) != getattr(plain, name):
             raise ValueError(f"head.{name}: a target of kind {target.kind} has none; remove it")
+
+
+def refuse_unread(layout: Layout, model: ModelConfig, target: TargetConfig) -> None:
+    """Refuse parts of the network that cannot read this input.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    kind = layout.input.kind
+    if model.beside == "rocket" and kind == "text":
+        raise ValueError("model.beside: rocket reads numbers, and texts are learned vectors")
+    if getattr(layout.input, "teach_nodes", False) and (
+        target.kind != "category" or model.poolings != ("last",) or layout.statics
+    ):
+        raise ValueError(
+            "inputs.teach_nodes: nodes are answered as roots are; it needs a target of kind "
+            "category, model.pooling: last and nothing beside the trees"
+        )
 
 
 ADAPTER: TypeAdapter[Job] = TypeAdapter(Job)

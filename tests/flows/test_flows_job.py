@@ -103,6 +103,18 @@ def with_input(**changes: object) -> dict:
             "head.error: a target of kind category has none",
         ),
         (
+            LEAST
+            | {
+                "inputs": [{"column": "wave", "kind": "tree", "teach_nodes": True}],
+                "model": {"cell": "tree-lstm", "pooling": "mean"},
+            },
+            "inputs.teach_nodes: nodes are answered as roots are",
+        ),
+        (
+            LEAST | {"inputs": [{"column": "wave", "kind": "text"}], "model": {"beside": "rocket"}},
+            "model.beside: rocket reads numbers",
+        ),
+        (
             LEAST | {"model": {"cell": "gur"}},
             "model.cell",
         ),
