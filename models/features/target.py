@@ -33,11 +33,6 @@ class Target:
     entities: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Mean and spread of each entity's own answers, where series are scaled one by one."""
 
-    @property
-    def outputs(self) -> int:
-        """Numbers that a network puts out for one row."""
-        return len(self.classes) or 1
-
     def encode(self, column: pl.Series, entities: pl.Series | None = None) -> Floats:
         """Turn answers into codes or scaled numbers; NaN where the answer is missing."""
         if not self.classes:

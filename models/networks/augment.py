@@ -1,26 +1,19 @@
 """Varied images for training: moved, turned, mirrored, lit otherwise, noisy, or partly hidden.
 
-All images of a batch at once, and every draw from one generator, made of the seed, the epoch and
-the batch: a run that is resumed sees the same images.
+All images of a batch at once, and every draw from the generator that is handed in: a run that is
+resumed sees the same images.
 
 Shapes: B images, N rows of all of them with C numbers, H rows of pixels, W columns, D colours.
 """
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from models.features.image.config import AugmentConfig
 from models.features.signal import Pixels
-
-
-def batch_generator(*, seed: int, epoch: int, batch: int) -> torch.Generator:
-    """Make the source of a batch's draws, on the CPU, so that every device draws alike."""
-    words = np.random.SeedSequence([seed, epoch, batch]).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))
 
 
 def augment(
