@@ -22,7 +22,7 @@ def draft_contract(
         frame: the data, read in one streaming pass.
         name: of the contract.
         needed: the columns that the job reads.
-        target: the column that is predicted.
+        target: the column that is predicted, if it must not have gaps.
     """
     schema = frame.collect_schema()
     columns = {column: schema[column] for column in needed if column in schema}

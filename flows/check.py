@@ -50,7 +50,7 @@ def contract_of(job: Job, snapshot: Snapshot, store: Store) -> Contract:
     """Read the job's contract, or draft it as a run would."""
     path = Path(job.contract_path)
     return open_contract(path, job.name) or draft(
-        snapshot, store, path=path, name=job.name, needed=job.needed, target=job.target.column
+        snapshot, store, path=path, name=job.name, needed=job.needed, target=job.target.required
     )
 
 

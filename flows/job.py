@@ -15,6 +15,13 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from flows.faults import explain
+from flows.refusals import (
+    refuse_forecasts,
+    refuse_losses,
+    refuse_own_answer,
+    refuse_patterns,
+    refuse_unread,
+)
 from models.features import Layout, TargetConfig, WindowConfig
 from models.features.kinds import InputConfig
 from models.features.split import SplitConfig, split_columns
@@ -113,6 +120,7 @@ class Job:
         refuse_own_answer(self.layout, self.target.column)
         refuse_patterns(self.needed)
         refuse_losses(self.head, self.target)
+        refuse_forecasts(self.layout, self.head, self.target)
         refuse_unread(self.layout, self.model, self.target)
 
     @property
@@ -131,72 +139,13 @@ class Job:
     def needed(self) -> list[str]:
         """The columns that the job reads."""
         time = [self.source.time] if self.source.time else []
-        names = [*self.layout.raw_columns, *time, self.target.column, *split_columns(self.split)]
+        names = [*self.layout.raw_columns, *time, *self.target.columns, *split_columns(self.split)]
         return list(dict.fromkeys(names))
 
     @property
     def contract_path(self) -> str:
         """Where the contract is, or will be drafted."""
         return self.contract or f".ostinato/contracts/{self.name}.yaml"
-
-
-def refuse_own_answer(layout: Layout, target: str) -> None:
-    """Refuse a target that is read as an input of the same row.
-
-    Raises:
-        ValueError: names the column.
-    """
-    windowed = layout.window is not None and layout.window.horizon > 0
-    known = getattr(layout.input, "known", ())
-    beside = [side.column for side in layout.statics]
-    own = [*known, *([] if windowed else [*layout.input.columns, *beside])]
-    if target in own:
-        raise ValueError(f"target.column: '{target}' is also an input, so it would answer itself")
-
-
-def refuse_patterns(columns: list[str]) -> None:
-    """Refuse names that Polars reads as a pattern, and so as other columns.
-
-    Raises:
-        ValueError: names the column.
-    """
-    for name in columns:
-        if name == "*" or (name.startswith("^") and name.endswith("$")):
-            raise ValueError(f"column: '{name}' means several columns; rename it upstream")
-
-
-def refuse_losses(head: HeadConfig, target: TargetConfig) -> None:
-    """Refuse settings of the head that mean nothing for this kind of answer.
-
-    Raises:
-        ValueError: names the setting.
-    """
-    plain = HeadConfig()
-    strange = {
-        "category": ("error",),
-        "number": ("class_weights", "focal", "label_smoothing"),
-    }[target.kind]
-    for name in strange:
-        if getattr(head, name) != getattr(plain, name):
-            raise ValueError(f"head.{name}: a target of kind {target.kind} has none; remove it")
-
-
-def refuse_unread(layout: Layout, model: ModelConfig, target: TargetConfig) -> None:
-    """Refuse parts of the network that cannot read this input.
-
-    Raises:
-        ValueError: names the setting.
-    """
-    kind = layout.input.kind
-    if model.beside == "rocket" and kind == "text":
-        raise ValueError("model.beside: rocket reads numbers, and texts are learned vectors")
-    if getattr(layout.input, "teach_nodes", False) and (
-        target.kind != "category" or model.poolings != ("last",) or layout.statics
-    ):
-        raise ValueError(
-            "inputs.teach_nodes: nodes are answered as roots are; it needs a target of kind "
-            "category, model.pooling: last and nothing beside the trees"
-        )
 
 
 ADAPTER: TypeAdapter[Job] = TypeAdapter(Job)

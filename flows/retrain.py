@@ -57,7 +57,7 @@ def retrain_job(job: Job, as_of: datetime) -> Outcome:
         name=job.name,
         contract_path=job.contract_path,
         needed=job.needed,
-        target=job.target.column,
+        target=job.target.required,
         store=job.store,
     )
     features = featurize(

@@ -12,22 +12,23 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from models.answering import answer_columns
 from models.errors import BundleError, UnlearnableError
 from models.features.featurizer import Featurizer, Sample, load_featurizer, save_featurizer
 from models.features.steps import Floats
 from models.features.target import str_of
 from models.learning import TrainingConfig
-from models.learning.batches import to_device
+from models.learning.batches import Places, to_device
 from models.learning.loop import predict
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
+from models.networks.heads.make import Asked
 from models.networks.network import Face, Network
 
-FORMAT = 3
+FORMAT = 4
 """Raised when an older program could not read what this one writes."""
 
 READABLE = "ok"
@@ -52,9 +53,9 @@ class Bundle:
             rows: answer for these rows only; for a window, the others are its past.
 
         Returns:
-            `prediction`, `status` ("ok", or why there is no prediction), for classes also
-            `probability` of the prediction and `probabilities` in the order of the classes, and
-            for a number whose error is gaussian its `spread`.
+            `prediction`, `status` ("ok", or why there is no prediction), and between them what the
+            kind of answer has: `probability` and `probabilities` in the order of the classes,
+            `quantile_...` of an answer that comes with its uncertainty, `spread`, `vector`.
 
         Raises:
             UnlearnableError: a column is missing or of the wrong type.
@@ -71,24 +72,16 @@ class Bundle:
     def outputs(self, sample: Sample, rows_S: np.ndarray[Any, Any]) -> Floats:
         """Run the network over these rows."""
         if not len(rows_S):
-            return np.empty((0, self.width), np.float32)
+            return np.empty((0, 1), np.float32)
         steps = sample.steps
         sequences = to_device(
             steps.values_NC,
-            starts_S=steps.starts_R[rows_S],
-            stops_S=steps.stops_R[rows_S],
-            targets_S=np.zeros(len(rows_S), np.float32),
+            Places(steps.starts_R[rows_S], steps.stops_R[rows_S]),
             statics=sample.statics.pick(rows_S),
             device=next(self.network.parameters()).device,
         )
         config = TrainingConfig(precision="fp32")
         return np.asarray(predict(self.network, sequences, config).cpu().numpy())
-
-    @property
-    def width(self) -> int:
-        """Numbers that the head puts out for one row."""
-        gaussian = self.head.error == "gaussian"
-        return len(self.featurizer.target.classes) or (2 if gaussian else 1)
 
     def answers(
         self,
@@ -101,23 +94,7 @@ class Bundle:
         """Lay the outputs out as a table with a row for every row, readable or not."""
         place = np.cumsum(readable) - 1
         index = pl.Series(np.where(readable, place, -1)).replace(-1, None)
-        target = self.featurizer.target
-        if not target.classes:
-            columns = {"prediction": target.decode(outputs_SO[:, 0], entities)}
-            if outputs_SO.shape[1] > 1:
-                spreads = target.scales(len(outputs_SO), entities)[1]
-                columns["spread"] = pl.Series(outputs_SO[:, 1] * spreads, dtype=pl.Float64)
-            return pl.DataFrame(
-                {name: column.gather(index) for name, column in columns.items()}
-                | {"status": pl.Series(status, dtype=pl.String)}
-            )
-        probabilities = torch.from_numpy(outputs_SO).double().softmax(dim=1).numpy()
-        best = probabilities.argmax(axis=1) if len(probabilities) else np.empty(0, np.int64)
-        columns = {
-            "prediction": target.decode(best),
-            "probability": pl.Series(probabilities[np.arange(len(best)), best], dtype=pl.Float64),
-            "probabilities": pl.Series(probabilities).cast(pl.List(pl.Float64)),
-        }
+        columns = answer_columns(outputs_SO, self.featurizer, self.head, entities=entities)
         return pl.DataFrame(
             {name: column.gather(index) for name, column in columns.items()}
             | {"status": pl.Series(status, dtype=pl.String)}
@@ -181,8 +158,23 @@ def face_of(featurizer: Featurizer, head: HeadConfig) -> Face:
         signal=featurizer.signal,
         input=featurizer.layout.input,
         statics=featurizer.statics,
-        classes=len(featurizer.target.classes),
+        asked=asked_of(featurizer, head),
         label_codes=label_codes(featurizer),
+        channel=featurizer.own_channel,
+        observed=len(getattr(featurizer.layout.input, "observed", ())),
+    )
+
+
+def asked_of(featurizer: Featurizer, head: HeadConfig) -> Asked:
+    """Say what is asked of the network."""
+    target, window = featurizer.target, featurizer.layout.window
+    return Asked(
+        kind=target.kind,
+        codes=target.size,
+        horizon=window.horizon if window else 1,
+        longest=target.longest,
+        mean=target.mean,
+        spread=target.spread,
         head=head,
     )
 

@@ -11,12 +11,16 @@ from prefect import task
 
 from models.bundle import load
 from models.errors import BundleError, UnlearnableError
-from models.evaluation.metrics import Answers, confusion, score
+from models.evaluation.forecasts import errors_by_step
+from models.evaluation.judged import Floats, Forecasts, Judged
+from models.evaluation.metrics import score
 from models.features.featurizer import Featurizer, load_featurizer
+from models.features.split import TEST
 from tasks import tracking
-from tasks.answers import TestRows, answers_by, baseline_answers, load_test
+from tasks.answers import answered_by, judged, naive_scale, same_question
 from tasks.artifacts import Accepted, Candidate, Champion, Facts, Features, Report
 from tasks.drift import drift_since, write_drift
+from tasks.features_files import read_sequences
 from tasks.gate import (
     GateConfig,
     Rival,
@@ -27,13 +31,15 @@ from tasks.gate import (
     metric_name,
     score_card,
 )
-from tasks.pictures import answers_against_truth, confusion_matrix, learning_curve
+from tasks.naive import Baselines
+from tasks.portraits import draw
 from tasks.publish import Recipe, find_key, local_dir, produce
 from tasks.rows import RowSet, open_rows
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
+from tasks.truth import TestRows, load_test
 
-VERSION = 2
+VERSION = 3
 
 
 class Outing(NamedTuple):
@@ -47,11 +53,20 @@ class Outing(NamedTuple):
     store: Store
 
 
+class Question(NamedTuple):
+    """What everybody is asked, and the measure of it."""
+
+    test: TestRows
+    featurizer: Featurizer
+    scale_R: Floats
+    """Of forecasts, what the naive ones err by in each row's past."""
+
+
 def against_champion(
-    challenger: Answers, outing: Outing, *, test: TestRows, featurizer: Featurizer
+    challenger: Judged, outing: Outing, question: Question
 ) -> Rival | Verdict | None:
     """Score the champion now on the rows that it never learned from, or say why it cannot be."""
-    champion, rows = outing.champion, outing.rows
+    champion, rows, test = outing.champion, outing.rows, question.test
     if champion is None or outing.champion_dir is None:
         return None
     name = f"champion {champion.name} v{champion.version}"
@@ -59,11 +74,10 @@ def against_champion(
         bundle = load(outing.champion_dir)
     except BundleError as error:
         return Verdict("not-comparable", f"{name} cannot be loaded: {error}")
-    theirs = bundle.featurizer.target
-    if (theirs.column, theirs.classes) != (featurizer.target.column, featurizer.target.classes):
+    if not same_question(question.featurizer, bundle.featurizer):
         return Verdict("not-comparable", f"{name} predicts another target or other classes")
     try:
-        answers = answers_by(bundle, rows, test)
+        answers = judged(answered_by(bundle, rows, test), test, bundle.featurizer, question.scale_R)
         frame = told_apart_by(rows, bundle.featurizer.split.needed, test)
         fair = np.flatnonzero(bundle.featurizer.never_learned(frame, test.times))
     except (UnlearnableError, pl.exceptions.PolarsError) as error:
@@ -93,15 +107,15 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    challenger: Answers,
-    baselines: Mapping[str, Answers],
+    challenger: Judged,
+    baselines: Mapping[str, Judged],
     rival: Rival | Verdict | None,
     *,
     gate: GateConfig,
     by_time: bool,
 ) -> Comparison:
     """Measure the gain over the best baseline and over the champion, and let the gate judge."""
-    metric = metric_name(gate, challenger.classes)
+    metric = metric_name(gate, challenger.kind)
     best = best_of({name: score(answers) for name, answers in baselines.items()}, metric)
     pair = Rival(best, is_champion=False, challenger=challenger, answers=baselines[best])
     over_best = gain_over(pair, gate, metric=metric, by_time=by_time)
@@ -120,12 +134,15 @@ def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
     """Score everything, decide, draw, and write it all into `folder`."""
     rows, features_dir = outing.rows, outing.features_dir
     featurizer = load_featurizer(features_dir)
-    metric = metric_name(gate, len(featurizer.target.classes))
+    metric = metric_name(gate, featurizer.target.kind)
     by_time = featurizer.split.by == "time"
     test = load_test(rows, features_dir, featurizer)
-    challenger = answers_by(load(outing.candidate_dir / "bundle"), rows, test)
-    baselines = baseline_answers(rows, features_dir, featurizer, season=gate.season)
-    rival = against_champion(challenger, outing, test=test, featurizer=featurizer)
+    scale_R = naive_scale(rows, read_sequences(features_dir, TEST), featurizer, season=gate.season)
+    answered = answered_by(load(outing.candidate_dir / "bundle"), rows, test)
+    challenger = judged(answered, test, featurizer, scale_R)
+    naive = Baselines(rows, features_dir, featurizer, season=gate.season)
+    baselines = naive.answers(answered, test, scale_R)
+    rival = against_champion(challenger, outing, Question(test, featurizer, scale_R))
     found = compare(challenger, baselines, rival, gate=gate, by_time=by_time)
     history = (outing.candidate_dir / "history.json").read_text(encoding="utf-8")
     facts = {
@@ -145,7 +162,9 @@ def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
         "gains": found.gains,
         "history": json.loads(history),
     }
-    draw(folder, report, challenger, featurizer)
+    if isinstance(challenger, Forecasts):
+        report["steps"] = errors_by_step(challenger.steps)
+    draw(folder, report, challenger, answered=answered, test=test, featurizer=featurizer)
     text = json.dumps(report, indent=2, ensure_ascii=False)
     (folder / "report.json").write_text(text, encoding="utf-8")
     return facts
@@ -157,28 +176,9 @@ def drift_of(folder: Path, outing: Outing, featurizer: Featurizer) -> list[dict[
         return None
     layout, target = featurizer.layout, featurizer.target
     # Time only ever grows, so it would always drift.
-    columns = [c for c in {*layout.raw_columns, target.column} if c != layout.time]
+    columns = [c for c in {*layout.raw_columns, target.column} if c and c != layout.time]
     found = drift_since(outing.champion, outing.rows, outing.store, columns=columns)
     return None if found is None else write_drift(folder, found)
-
-
-def draw(
-    folder: Path, report: Mapping[str, Any], challenger: Answers, featurizer: Featurizer
-) -> None:
-    """Draw the learning curve and the answers."""
-    learning_curve(report["history"], folder / "learning_curve.png")
-    if featurizer.target.classes:
-        counts = confusion(challenger)
-        names = [str(name) for name in featurizer.target.classes]
-        if counts[-1].any() or counts[:, -1].any():
-            names.append("(other)")
-        else:
-            counts = counts[:-1, :-1]
-        confusion_matrix(counts, names, folder / "confusion.png")
-    else:
-        name = featurizer.target.column
-        path = folder / "answers.png"
-        answers_against_truth(challenger.truth_R, challenger.answer_R, name, path)
 
 
 def make_report(

@@ -1,14 +1,16 @@
 """Reading and writing the files of a features artifact.
 
 `steps.parquet` is the record of the steps, `steps.npy` the same to be mapped into memory;
-`sequences.parquet` lists the sequences with their split, place, answer and side inputs;
-`featurizer.json` (and `.safetensors`) is what was fitted.
-Shapes: N steps, C channels, S sequences.
+`answers.npy` holds the numbers of all answers, end to end or shared by windows;
+`sequences.parquet` lists the sequences with their split, the places of their steps and of their
+answers, and side inputs; `featurizer.json` (and `.safetensors`) is what was fitted.
+Shapes: N steps, C channels, S sequences, M numbers of all answers.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -35,39 +37,82 @@ def map_steps(folder: Path) -> NDArray[Any]:
     return steps
 
 
+def map_answers(folder: Path) -> NDArray[np.float32]:
+    """Map the numbers of all answers from disk, [M], without a copy."""
+    path = folder / "answers.npy"
+    if path.stat().st_size == HEADER_BYTES:
+        # A file without a number cannot be mapped.
+        return np.empty(0, np.float32)
+    answers: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return answers
+
+
+class GrowingFile:
+    """A NumPy file that grows with each chunk, so that nothing is held and nothing written twice.
+
+    Its header, which says how many numbers there are, is put in its place at the end.
+    """
+
+    def __init__(self, path: Path, kind: type[np.generic] = np.float32) -> None:
+        self.file = path.open("wb")
+        self.count, self.rest, self.kind = 0, (), np.dtype(kind)
+        self.file.write(header_of(self.kind, 0, self.rest))
+
+    def append(self, chunk: NDArray[Any]) -> None:
+        """Write the next numbers; all chunks are alike but for their length."""
+        if not self.count:
+            self.kind, self.rest = chunk.dtype, chunk.shape[1:]
+        chunk.tofile(self.file)
+        self.count += len(chunk)
+
+    def __enter__(self) -> Self:
+        """Begin to write."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Write the header, and close."""
+        self.file.seek(0)
+        self.file.write(header_of(self.kind, self.count, self.rest))
+        self.file.close()
+
+
+def write_answers(folder: Path, values_M: NDArray[np.float32]) -> None:
+    """Write the numbers of all answers at once."""
+    with GrowingFile(folder / "answers.npy") as file:
+        file.append(values_M)
+
+
 def write_steps(folder: Path, chunks: Iterable[NDArray[Any]]) -> tuple[int, int]:
     """Write chunks of steps into Parquet, and into a NumPy file that can be mapped.
-
-    Both grow with each chunk, so that nothing is held and nothing written twice; the NumPy file's
-    header, which says how many steps there are, is put in its place at the end.
 
     Returns:
         Steps and channels; (0, 0) where there is not one chunk.
     """
-    count, channels, kind = 0, 0, np.dtype(np.float32)
     parquet: pq.ParquetWriter | None = None
-    with (folder / "steps.npy").open("wb") as file:
+    with GrowingFile(folder / "steps.npy") as file:
         for chunk_NC in chunks:
             if parquet is None:
                 schema = step_schema(chunk_NC)
                 parquet = open_parquet(folder / "steps.parquet", schema)
-                channels, kind = chunk_NC.shape[1], chunk_NC.dtype
-                file.write(header_of(kind, 0, channels))
-            chunk_NC.tofile(file)
+            file.append(chunk_NC)
             for start in range(0, len(chunk_NC), CHUNK_STEPS):
                 part = np.ascontiguousarray(chunk_NC[start : start + CHUNK_STEPS])
                 parquet.write_batch(as_batch(part.reshape(-1), schema))
-            count += len(chunk_NC)
-        file.seek(0)
-        file.write(header_of(kind, count, channels))
-    if parquet is not None:
-        parquet.close()
-    return count, channels
+    if parquet is None:
+        return 0, 0
+    parquet.close()
+    return file.count, file.rest[0] if file.rest else schema.field(0).type.list_size
 
 
-def header_of(kind: np.dtype[Any], steps: int, channels: int) -> bytes:
-    """Write the header of a NumPy file (format 1.0), as long for any number of steps."""
-    told = f"{{'descr': '{kind.str}', 'fortran_order': False, 'shape': ({steps}, {channels}), }}"
+def header_of(kind: np.dtype[Any], count: int, rest: tuple[int, ...]) -> bytes:
+    """Write the header of a NumPy file (format 1.0), as long for any number of rows."""
+    shape = (count, *rest)
+    told = f"{{'descr': '{kind.str}', 'fortran_order': False, 'shape': {shape}, }}"
     magic = b"\x93NUMPY\x01\x00"
     text = told.ljust(HEADER_BYTES - len(magic) - 3) + "\n"
     return magic + len(text).to_bytes(2, "little") + text.encode("latin1")

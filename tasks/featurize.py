@@ -23,7 +23,7 @@ from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
 from tasks.window_features import window_features
 
-VERSION = 3
+VERSION = 4
 
 
 def build_features(
@@ -35,8 +35,9 @@ def build_features(
         UnlearnableError: these rows do not make a training set.
     """
     check_columns(rows.schema, layout)
-    require(rows.schema, [target.column, *split_columns(split)])
-    check_target(rows.schema[target.column], target)
+    require(rows.schema, [*target.columns, *split_columns(split)])
+    if target.column:
+        check_target(rows.schema[target.column], target)
     make = window_features if layout.window else row_features
     made = make(folder, rows, layout=layout, target=target, split=split)
     save_featurizer(made.featurizer, folder)

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from models.evaluation.bootstrap import Interval, block_length, gain_interval, score_interval
-from models.evaluation.metrics import LOWER_IS_BETTER, Answers, metrics_for, score
+from models.evaluation.judged import Judged
+from models.evaluation.metrics import LOWER_IS_BETTER, METRICS, score
+from models.features import Answer
 from tasks.artifacts import Decision
 from tasks.errors import JobError
 
 MetricName = Literal[
-    "auto", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "mae", "rmse", "r2"
-]
+    "auto", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "mae", "rmse", "r2",
+    "micro_f1", "exact_match", "hamming_loss", "smape", "mase", "pinball",
+    "character_error_rate", "word_error_rate", "bleu", "unexplained",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +30,8 @@ class GateConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     metric: MetricName = "auto"
-    """What decides; `auto` is macro_f1 for a category and mae for a number."""
+    """What decides; `auto` is macro_f1 for a category or tags, mae for a number or a forecast,
+    character_error_rate for a text, unexplained where there is no answer."""
     confidence: float = 0.95
     """Of the interval of the gain, which has to lie above 0."""
     resamples: int = 2000
@@ -61,23 +66,23 @@ class Rival(NamedTuple):
 
     name: str
     is_champion: bool
-    challenger: Answers
-    answers: Answers
+    challenger: Judged
+    answers: Judged
 
 
-def metric_name(gate: GateConfig, classes: int) -> str:
+def metric_name(gate: GateConfig, kind: Answer) -> str:
     """Name the metric that decides.
 
     Raises:
         JobError: it is not one of this target's kind.
     """
+    known = METRICS[kind]
     if gate.metric == "auto":
-        return "macro_f1" if classes else "mae"
-    if gate.metric not in metrics_for(classes):
-        kind = "category" if classes else "number"
+        return "macro_f1" if kind == "category" else next(iter(known))
+    if gate.metric not in known:
         raise JobError.of(
             f"gate.metric: '{gate.metric}' does not fit a target of kind '{kind}'",
-            mend=f"choose one of {', '.join(metrics_for(classes))}",
+            mend=f"choose one of {', '.join(name for name in known if name != 'coverage')}",
         )
     return gate.metric
 
@@ -94,8 +99,8 @@ def best_of(scores: Mapping[str, Mapping[str, float]], metric: str) -> str:
 
 def gain_over(rival: Rival, gate: GateConfig, *, metric: str, by_time: bool) -> dict[str, Any]:
     """Measure the challenger's gain over the rival, with its interval."""
-    rows = len(rival.answers.truth_R)
-    compute = metrics_for(rival.answers.classes)[metric]
+    rows = len(rival.answers)
+    compute = METRICS[rival.answers.kind][metric]
     interval = gain_interval(
         compute,
         rival.challenger,
@@ -144,13 +149,13 @@ def judge(
     return Verdict("keep", f"not better beyond doubt: {shown}")
 
 
-def score_card(answers: Answers, gate: GateConfig, *, by_time: bool) -> dict[str, dict[str, float]]:
+def score_card(answers: Judged, gate: GateConfig, *, by_time: bool) -> dict[str, dict[str, float]]:
     """Score one model by every metric, with intervals."""
-    rows = len(answers.truth_R)
+    rows = len(answers)
     card = {}
     for name, value in score(answers).items():
         interval: Interval = score_interval(
-            metrics_for(answers.classes)[name],
+            METRICS[answers.kind][name],
             answers,
             confidence=gate.confidence,
             count=gate.resamples,

@@ -1,6 +1,6 @@
 """Pictures of a report, drawn without a screen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from models.evaluation.judged import Steps
+
 MAX_NAMED = 30
 """Classes up to which a confusion matrix has their names and counts."""
+
+SHOWN_FORECASTS = 6
 
 INK = "#1f4e79"
 ACCENT = "#c8553d"
@@ -60,6 +64,48 @@ def answers_against_truth(
     ends = [float(np.nanmin(truth)), float(np.nanmax(truth))]
     axes.plot(ends, ends, color=ACCENT, linewidth=1)
     axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", title="Answers on the test rows")
+    write(figure, path)
+
+
+def bars(values: Mapping[str, float], name: str, path: Path) -> None:
+    """Draw a bar for each name, the highest first."""
+    ordered = sorted(values.items(), key=lambda entry: entry[1], reverse=True)[:MAX_NAMED]
+    figure = Figure(figsize=(7, 1 + 0.3 * len(ordered)), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(ordered))
+    axes.barh(places, [value for _, value in ordered], color=INK)
+    axes.set_yticks(places, [label[:30] for label, _ in ordered])
+    axes.invert_yaxis()
+    axes.set(xlabel=name, xlim=(0, 1), title="On the test rows")
+    write(figure, path)
+
+
+def histogram(values_R: NDArray[np.float64], name: str, path: Path) -> None:
+    """Draw how often each value comes, on a logarithmic scale."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.hist(values_R[np.isfinite(values_R)], bins=60, color=INK, log=True)
+    axes.set(xlabel=name, ylabel="sequences", title="On the test rows")
+    write(figure, path)
+
+
+def forecasts(steps: Steps, name: str, path: Path) -> None:
+    """Draw some forecasts over what came, spread evenly over the test rows."""
+    rows = np.unique(np.linspace(0, len(steps.truth_RT) - 1, SHOWN_FORECASTS).round().astype(int))
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    panels = figure.subplots(2, -(-SHOWN_FORECASTS // 2), squeeze=False).ravel()
+    ahead = np.arange(1, steps.truth_RT.shape[1] + 1)
+    for axes, row in zip(panels, rows, strict=False):
+        if len(steps.levels) > 1:
+            low, high = (
+                quantile_RT[row] for quantile_RT in steps.quantiles_QRT[:: len(steps.levels) - 1]
+            )
+            axes.fill_between(ahead, low, high, color=ACCENT, alpha=0.2, linewidth=0)
+        axes.plot(ahead, steps.truth_RT[row], color=INK, label="came")
+        axes.plot(ahead, steps.answer_RT[row], color=ACCENT, label="foretold")
+    panels[0].legend(frameon=False)
+    figure.supxlabel("steps ahead")
+    figure.supylabel(name)
     write(figure, path)
 
 

@@ -20,11 +20,11 @@ from models.features.featurizer import Featurizer
 from models.features.kinds import KINDS
 from models.features.split import TRAINING, UNUSED, SplitConfig
 from models.features.statics import Statics, fit_statics
-from models.features.target import Target, check_answers, fit_target
-from tasks.features_files import side_columns, write_steps
+from models.features.target import Lists, Target, check_answers, fit_target
+from tasks.features_files import side_columns, write_answers, write_steps
 from tasks.row_plan import RowPlan, plan_rows
 from tasks.rows import RowSet
-from tasks.sequences import Made, nothing_left, require_splits, tally, with_target
+from tasks.sequences import Made, nothing_left, require_splits, tally, with_answers
 
 
 class Rows(NamedTuple):
@@ -61,7 +61,7 @@ def fit_rows(rows: RowSet, plan: RowPlan, layout: Layout, target: TargetConfig) 
         layout=layout,
         state=state,
         statics=statics,
-        target=Target(column=target.column),
+        target=Target(column=target.column, kind=target.kind),
         split=plan.split,
     )
 
@@ -100,15 +100,18 @@ def transform_rows(rows: RowSet, featurizer: Featurizer, folder: Path) -> Rows:
 
 
 def list_rows(rows: RowSet, found: Rows, plan: RowPlan, *, target: TargetConfig) -> pl.DataFrame:
-    """List the sequences that can be used, with their answers.
+    """List the sequences that can be used, with their answers where there are any.
 
     Raises:
         UnlearnableError: an answer is missing.
     """
-    answers = rows.scan().select(target.column).collect().to_series()
-    used = np.flatnonzero(plan.splits_R != UNUSED)
-    check_answers(answers.gather(used), used, name=target.column)
     kept = np.flatnonzero((plan.splits_R != UNUSED) & (found.lengths_R > 0))
+    answers = {}
+    if target.column:
+        column = rows.scan().select(target.column).collect().to_series()
+        used = np.flatnonzero(plan.splits_R != UNUSED)
+        check_answers(column.gather(used), used, name=target.column)
+        answers["answer"] = column.gather(kept)
     stops_R = np.cumsum(found.lengths_R)
     return pl.DataFrame(
         {
@@ -117,16 +120,33 @@ def list_rows(rows: RowSet, found: Rows, plan: RowPlan, *, target: TargetConfig)
             "start": stops_R[kept] - found.lengths_R[kept],
             "stop": stops_R[kept],
             "answer_row": kept,
-            "answer": answers.gather(kept),
+            **answers,
             **side_columns(found.statics.pick(kept)),
         }
     )
 
 
+def fit_answers(
+    table: pl.DataFrame, unfitted: Featurizer, target: TargetConfig, *, reason: str | None
+) -> tuple[Featurizer, Lists]:
+    """Fit the target on the training rows, and encode the answers of all.
+
+    Raises:
+        UnlearnableError: there are none, or nothing can be learned from them.
+    """
+    training = table.filter(pl.col("split") == TRAINING)
+    if training.is_empty():
+        raise UnlearnableError(nothing_left("training", reason, windowed=False))
+    if not target.column:
+        return unfitted, Lists(np.empty(0, np.float32), np.zeros(len(table), np.int64))
+    fitted = fit_target([(training["answer"], None)], target)
+    return replace(unfitted, target=fitted), fitted.encode_lists(table["answer"])
+
+
 def row_features(
     folder: Path, rows: RowSet, *, layout: Layout, target: TargetConfig, split: SplitConfig
 ) -> Made:
-    """Write steps and sequences of rows that are sequences of their own.
+    """Write steps, sequences and answers of rows that are sequences of their own.
 
     Raises:
         UnlearnableError: these rows do not make a training set.
@@ -134,18 +154,15 @@ def row_features(
     plan = plan_rows(rows, layout, split, target=target)
     unfitted = fit_rows(rows, plan, layout, target)
     found = transform_rows(rows, unfitted, folder)
+    reason = next(iter(found.reasons.values()), None)
     table = list_rows(rows, found, plan, target=target)
-    training = table.filter(pl.col("split") == TRAINING)
-    if training.is_empty():
-        first = next(iter(found.reasons.values()), None)
-        raise UnlearnableError(nothing_left("training", first, windowed=False))
-    fitted = fit_target([(training["answer"], None)], target)
-    featurizer = replace(unfitted, target=fitted)
-    table = with_target(table, featurizer, None)
+    featurizer, lists = fit_answers(table, unfitted, target, reason=reason)
+    table = with_answers(table, lists, target.kind, place=0)
     counts: dict[int, int] = {}
     known: dict[int, int] = {}
     tally(table, counts, known)
-    require_splits(known, reason=next(iter(found.reasons.values()), None), windowed=False)
+    require_splits(known, reason=reason, windowed=False)
+    write_answers(folder, lists.values_M)
     table.write_parquet(folder / "sequences.parquet", compression="zstd")
     return Made(
         featurizer=featurizer,

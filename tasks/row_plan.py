@@ -74,7 +74,7 @@ def plan_rows(
         )
     found: dict[str, int] = {}
     if content is not None and config.duplicates == "remove":
-        splits_R, found = without_duplicates(rows, content, splits_R, target=target)
+        splits_R, found = without_duplicates(content, splits_R)
     if config.near_duplicates is not None:
         splits_R, near = without_near(rows, layout, splits_R, threshold=config.near_duplicates)
         found |= near
@@ -114,6 +114,11 @@ def placed(
 ) -> NDArray[np.int8]:
     """Place rows by their hashes, their classes, or a column."""
     if by == "stratified":
+        if target.kind not in {"category", "number"}:
+            raise UnlearnableError(
+                f"split.by: stratified balances classes, and the target is of kind {target.kind}; "
+                "set split.by: hash"
+            )
         strata = strata_of(column_of(rows, target.column), number=target.kind == "number")
         return split_stratified(hashes_R, strata, config)
     if by == "column" and config.column:
@@ -122,10 +127,10 @@ def placed(
 
 
 def without_duplicates(
-    rows: RowSet, content: Hashes, splits_R: NDArray[np.int8], *, target: TargetConfig
+    content: Hashes, splits_R: NDArray[np.int8]
 ) -> tuple[NDArray[np.int8], dict[str, int]]:
     """Take out of the evaluation what stands in training, too."""
-    removed = remove_duplicates(content, splits_R, column_of(rows, target.column))
+    removed = remove_duplicates(content, splits_R)
     found = asdict(removed.found)
     found.pop("contradicting")
     words = {}

@@ -2,11 +2,14 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from models.errors import UnlearnableError
+from models.features import Answer
 from models.features.featurizer import Featurizer
 from models.features.split import NAMES, TEST, TRAINING, VALIDATION
+from models.features.target import Lists
 
 
 class Made(NamedTuple):
@@ -25,13 +28,22 @@ class Made(NamedTuple):
     """Rows that were taken out of the evaluation, by what they repeat."""
 
 
-def with_target(
-    table: pl.DataFrame, featurizer: Featurizer, entities: pl.Series | None
-) -> pl.DataFrame:
-    """Add the encoded answer, and whether training has shown it."""
-    target = pl.Series("target", featurizer.target.encode(table["answer"], entities))
-    known = target >= 0 if featurizer.target.classes else target.is_finite()
-    return table.with_columns(target, known.alias("known"))
+def with_answers(table: pl.DataFrame, lists: Lists, kind: Answer, *, place: int) -> pl.DataFrame:
+    """Add where each answer lies, and whether training has shown it.
+
+    Args:
+        table: the sequences.
+        lists: their answers.
+        kind: of the target.
+        place: numbers of answers that lie before these.
+    """
+    stops = place + np.cumsum(lists.lengths_R)
+    known = lists.values_M >= 0 if kind == "category" else np.ones(len(table), bool)
+    return table.with_columns(
+        answer_start=pl.Series(stops - lists.lengths_R, dtype=pl.Int64),
+        answer_stop=pl.Series(stops, dtype=pl.Int64),
+        known=pl.Series(known),
+    )
 
 
 def require_splits(known: dict[int, int], *, reason: str | None, windowed: bool) -> None:

@@ -6,38 +6,40 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from prefect import task
 from torch import Tensor
 
 from models.bundle import Bundle, face_of, save
-from models.errors import DivergedError
+from models.errors import DivergedError, UnlearnableError
 from models.features.featurizer import Featurizer, load_featurizer
 from models.features.image import AugmentConfig, ImageInput
 from models.features.signal import Pixels
 from models.features.split import TRAINING, VALIDATION
 from models.learning import TrainingConfig
-from models.learning.batches import SequenceSet, epoch_order, gather, padding_share, to_device
+from models.learning.batches import (
+    Places,
+    SequenceSet,
+    epoch_order,
+    padding_share,
+    to_device,
+)
 from models.learning.loop import Checkpoints, Epoch, fit, probe
 from models.networks import ModelConfig
 from models.networks.augment import augment
 from models.networks.heads import HeadConfig
-from models.networks.heads.category import CategoryHead
-from models.networks.network import Network, build, parameter_count
+from models.networks.network import build, parameter_count
 from tasks.artifacts import Candidate, Facts, Features
-from tasks.errors import JobError, TrainingError
-from tasks.features_files import map_steps, read_sequences, side_values
+from tasks.errors import DataError, JobError, TrainingError
+from tasks.features_files import map_answers, map_steps, read_sequences, side_values
 from tasks.lease import lease
+from tasks.prepare import prepare
 from tasks.progress import shown
 from tasks.publish import Recipe, find, local_dir, produce
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 
-VERSION = 3
-
-SHOWN = 500
-"""Training sequences on which fixed parts of the network are fitted."""
+VERSION = 4
 
 PROBE_SECONDS = 2.0
 """Time that `check` gives to measuring the speed of training."""
@@ -64,9 +66,9 @@ def load_split(folder: Path, split: int, device: torch.device) -> SequenceSet:
     table = read_sequences(folder, split, learned=True)
     sequences = to_device(
         map_steps(folder),
-        starts_S=table["start"].to_numpy(),
-        stops_S=table["stop"].to_numpy(),
-        targets_S=table["target"].to_numpy(),
+        Places(table["start"].to_numpy(), table["stop"].to_numpy()),
+        answers_M=map_answers(folder),
+        answer_places=Places(table["answer_start"].to_numpy(), table["answer_stop"].to_numpy()),
         statics=side_values(table),
         device=device,
     )
@@ -111,9 +113,7 @@ def learn(
     featurizer = load_featurizer(features_dir)
     network = build(model, face_of(featurizer, head), seed=training.seed)
     learned = load_split(features_dir, TRAINING, device)
-    weigh_classes(network, learned)
-    network.to(device)
-    prepare(network, learned, seed=training.seed)
+    prepare(network.to(device), learned, model=model, seed=training.seed)
     validation = load_split(features_dir, VALIDATION, device)
     began = time.perf_counter()
     history = fit(
@@ -134,21 +134,6 @@ def learn(
         "device": str(device),
         "seconds": round(seconds, 3),
     }
-
-
-def weigh_classes(network: Network, training: SequenceSet) -> None:
-    """Tell the head how often training shows each class."""
-    if isinstance(network.head, CategoryHead):
-        codes_S = training.targets_S.cpu().long()
-        network.head.weigh(codes_S.bincount(minlength=len(network.head.weight_O)))
-
-
-def prepare(network: Network, training: SequenceSet, *, seed: int) -> None:
-    """Show the network some training sequences before it learns."""
-    draw = np.random.default_rng([seed, len(training)])
-    rows = np.sort(draw.permutation(len(training))[:SHOWN])
-    batch = gather(replace(training, change=None), rows)
-    network.prepare(batch.values_NC, batch.offsets)
 
 
 def course(
@@ -179,6 +164,7 @@ def make_candidate(
 
     Raises:
         TrainingError: the loss stopped being finite.
+        DataError: this network cannot learn these answers.
         LeaseHeldError: another trainer is at work on the same model.
     """
     recipe = candidate_recipe(features, model, head, training)
@@ -202,6 +188,8 @@ def make_candidate(
             raise TrainingError.of(
                 str(error), mend="lower training.learning_rate or training.clip_norm"
             ) from error
+        except UnlearnableError as error:
+            raise DataError.of(str(error)) from error
 
     with lease(store, folder):
         candidate = Candidate(produce(store, recipe, build_candidate))

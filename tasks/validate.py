@@ -71,7 +71,13 @@ def contract_of(store: Store, accepted: Accepted) -> Contract:
 
 
 def draft(
-    snapshot: Snapshot, store: Store, *, path: Path, name: str, needed: Sequence[str], target: str
+    snapshot: Snapshot,
+    store: Store,
+    *,
+    path: Path,
+    name: str,
+    needed: Sequence[str],
+    target: str | None,
 ) -> Contract:
     """Draft the contract from today's rows and keep it at `path` for all later runs."""
     rows = open_snapshot(store, snapshot).scan()
@@ -224,7 +230,7 @@ def validate(
     name: str,
     contract_path: str,
     needed: Sequence[str],
-    target: str,
+    target: str | None,
     store: StoreConfig,
 ) -> Accepted:
     """Set aside the rows that break the contract, or refuse the snapshot."""

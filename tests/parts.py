@@ -16,6 +16,7 @@ from models.features.split import SplitConfig
 from models.features.target import Target, fit_target
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
+from models.networks.heads.make import Asked
 from models.networks.network import NO_STATICS, Face, build
 
 PLAIN = HeadConfig()
@@ -25,7 +26,8 @@ BY_HASH = Split(config=SplitConfig(), by="hash", columns=("wave",))
 
 def face(channels: int, outputs: int) -> Face:
     """What a network of plain channels has to fit."""
-    return Face(signal=Numbers(channels=channels), classes=outputs if outputs > 1 else 0)
+    asked = Asked(kind="category", codes=outputs) if outputs > 1 else Asked()
+    return Face(signal=Numbers(channels=channels), asked=asked)
 
 
 def scale(

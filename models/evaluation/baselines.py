@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.metrics import Answers
+from models.evaluation.judged import Answers
 
 MAX_FLAT = 2_000
 """Features up to which steps are laid side by side."""
@@ -31,8 +31,8 @@ class Rows(NamedTuple):
     values_NC: NDArray[Any]
     starts_S: NDArray[np.int64]
     stops_S: NDArray[np.int64]
-    target_S: NDArray[np.float64]
-    """Codes of classes, or numbers in the target's unit."""
+    target_S: NDArray[Any]
+    """Codes of classes, or numbers in the target's unit; a row of them where an answer has more."""
     beside_SF: NDArray[np.float64]
     """Side inputs."""
     ids: int = 0
@@ -40,8 +40,15 @@ class Rows(NamedTuple):
 
     def thinned(self, count: int) -> "Rows":
         """Take so many rows at most, spread evenly, so that every part of the data is there."""
+        return self.picked(self.thinned_places(count))
+
+    def thinned_places(self, count: int) -> NDArray[np.int64]:
+        """Choose so many rows at most."""
         total = len(self.starts_S)
-        rows = np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
+        return np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
+
+    def picked(self, rows: NDArray[np.int64]) -> "Rows":
+        """Take these rows."""
         return self._replace(
             starts_S=self.starts_S[rows],
             stops_S=self.stops_S[rows],

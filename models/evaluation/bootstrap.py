@@ -4,15 +4,14 @@ Rows that are neighbours in time are not independent, so a split by time is resa
 (moving block bootstrap, Kuensch 1989).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.metrics import Answers
-
-Metric = Callable[[Answers], float]
+from models.evaluation.judged import Judged
+from models.evaluation.metrics import Metric
 
 
 class Interval(NamedTuple):
@@ -45,18 +44,18 @@ def interval(values: list[float], confidence: float) -> Interval:
 
 
 def score_interval(
-    metric: Metric, answers: Answers, *, confidence: float, count: int, block: int, seed: int
+    metric: Metric, answers: Judged, *, confidence: float, count: int, block: int, seed: int
 ) -> Interval:
     """Interval of one model's score."""
-    rows = len(answers.truth_R)
+    rows = len(answers)
     draws = resamples(rows, count=count, block=block, seed=seed)
     return interval([metric(answers.pick(draw)) for draw in draws], confidence)
 
 
 def gain_interval(
     metric: Metric,
-    challenger: Answers,
-    rival: Answers,
+    challenger: Judged,
+    rival: Judged,
     *,
     sign: float,
     confidence: float,
@@ -68,7 +67,7 @@ def gain_interval(
 
     `sign` is 1 where more is better and -1 where less is.
     """
-    rows = len(challenger.truth_R)
+    rows = len(challenger)
     draws = resamples(rows, count=count, block=block, seed=seed)
     gains = [sign * (metric(challenger.pick(draw)) - metric(rival.pick(draw))) for draw in draws]
     return interval(gains, confidence)

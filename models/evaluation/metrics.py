@@ -1,34 +1,16 @@
-"""Metrics of classes and of numbers, cheap enough to be computed on thousands of resamples.
+"""Metrics of answers, cheap enough to be computed on thousands of resamples.
 
-Answers are held as numbers: codes of classes (-1 for one that training never showed), or values
-in the target's own unit. Shapes: R rows, K classes.
+Shapes: R rows, K classes or labels, T steps of a forecast, Q quantiles.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """The truth and what was answered, row by row."""
-
-    truth_R: Floats
-    answer_R: Floats
-    """NaN where no answer was given."""
-    chance_R: Floats
-    """Probability that was given to the true class; all NaN for numbers."""
-    classes: int
-    """Classes that training showed; 0 for a number."""
-
-    def pick(self, rows: NDArray[Any]) -> "Answers":
-        """Take these rows, with repetition where an index repeats."""
-        return Answers(self.truth_R[rows], self.answer_R[rows], self.chance_R[rows], self.classes)
+from models.evaluation.judged import Answers, Floats, Forecasts, Judged, Mined, Tags, Texts
+from models.features import Answer
 
 
 def confusion(answers: Answers) -> NDArray[np.int64]:
@@ -96,23 +78,150 @@ def residuals(answers: Answers) -> Floats:
     return np.asarray(answers.truth_R - filled)
 
 
-CATEGORY: dict[str, Callable[[Answers], float]] = {
+def tag_counts(tags: Tags) -> tuple[Floats, Floats]:
+    """Count of each label how often it was found, and how often it was said or true."""
+    right_K = (tags.truth_RK & tags.answer_RK).sum(axis=0).astype(np.float64)
+    either_K = (tags.truth_RK.sum(axis=0) + tags.answer_RK.sum(axis=0)).astype(np.float64)
+    return right_K, either_K
+
+
+def tag_macro_f1(tags: Tags) -> float:
+    """Mean F1 over the labels that occur as truth or as answer; 1 where none does."""
+    right_K, either_K = tag_counts(tags)
+    seen = either_K > 0
+    return float((2 * right_K[seen] / either_K[seen]).mean()) if seen.any() else 1.0
+
+
+def tag_micro_f1(tags: Tags) -> float:
+    """F1 of all labels together; 1 where none occurs."""
+    right_K, either_K = tag_counts(tags)
+    return float(2 * right_K.sum() / either_K.sum()) if either_K.any() else 1.0
+
+
+def same_tags(tags: Tags) -> float:
+    """Share of rows whose labels are all right, and no others."""
+    return float((tags.truth_RK == tags.answer_RK).all(axis=1).mean())
+
+
+def hamming_loss(tags: Tags) -> float:
+    """Share of wrong decisions over rows and labels."""
+    return float((tags.truth_RK != tags.answer_RK).mean())
+
+
+def forecast_mae(forecasts: Forecasts) -> float:
+    """Mean absolute error over rows and steps, in the target's unit."""
+    return float(forecasts.absolute_R.sum() / forecasts.count_R.sum())
+
+
+def forecast_rmse(forecasts: Forecasts) -> float:
+    """Root of the mean squared error over rows and steps, in the target's unit."""
+    return float(np.sqrt(forecasts.squared_R.sum() / forecasts.count_R.sum()))
+
+
+def smape(forecasts: Forecasts) -> float:
+    """Symmetric mean absolute percentage error, 0 to 200, as the M4 competition has it."""
+    return float(100.0 * forecasts.share_R.sum() / forecasts.count_R.sum())
+
+
+def mase(forecasts: Forecasts) -> float:
+    """Mean absolute error, each row's by what the seasonal naive forecast errs in its past.
+
+    Rows whose past never changes, or is not known, are left out (Hyndman and Koehler 2006); NaN
+    where that leaves none.
+    """
+    known = np.isfinite(forecasts.scaled_R)
+    if not known.any():
+        return float("nan")
+    return float(forecasts.scaled_R[known].sum() / forecasts.count_R[known].sum())
+
+
+def pinball(forecasts: Forecasts) -> float:
+    """Mean quantile loss over the job's quantiles; of a point, half its absolute error."""
+    return float(forecasts.pinball_R.sum() / forecasts.count_R.sum())
+
+
+def coverage(forecasts: Forecasts) -> float:
+    """Share of the truth between the lowest and the highest quantile; NaN for a point."""
+    return float(forecasts.inside_R.sum() / forecasts.count_R.sum())
+
+
+def character_error_rate(texts: Texts) -> float:
+    """Edits a character of the right texts."""
+    return float(texts.edits_R.sum() / max(texts.characters_R.sum(), 1.0))
+
+
+def word_error_rate(texts: Texts) -> float:
+    """Edits a word of the right texts."""
+    return float(texts.word_edits_R.sum() / max(texts.words_R.sum(), 1.0))
+
+
+def same_texts(texts: Texts) -> float:
+    """Share of texts that are right to the last character."""
+    return float(texts.same_R.mean())
+
+
+def bleu(texts: Texts) -> float:
+    """BLEU of all rows together, 0 to 100 (Papineni et al. 2002), without smoothing."""
+    matches_G, runs_G = texts.matches_RG.sum(axis=0), texts.runs_RG.sum(axis=0)
+    if not matches_G.all():
+        return 0.0
+    short = min(0.0, 1.0 - texts.wanted_R.sum() / texts.written_R.sum())
+    return float(100.0 * np.exp(short + np.log(matches_G / runs_G).mean()))
+
+
+def unexplained(mined: Mined) -> float:
+    """Give the error as a share of that of always saying the usual; unread rows count as that."""
+    error_R = np.where(np.isnan(mined.error_R), mined.usual_R, mined.error_R)
+    usual = np.nansum(mined.usual_R)
+    return float(np.nansum(error_R) / usual) if usual > 0 else 1.0
+
+
+Metric = Callable[[Any], float]
+
+CATEGORY: dict[str, Metric] = {
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
     "macro_f1": macro_f1,
     "log_loss": log_loss,
 }
 
-NUMBER: dict[str, Callable[[Answers], float]] = {"mae": mae, "rmse": rmse, "r2": r2}
+MINING: dict[str, Metric] = {"unexplained": unexplained}
 
-LOWER_IS_BETTER = {"log_loss", "mae", "rmse"}
+METRICS: dict[Answer, dict[str, Metric]] = {
+    "category": CATEGORY,
+    "number": {"mae": mae, "rmse": rmse, "r2": r2},
+    "tags": {
+        "macro_f1": tag_macro_f1,
+        "micro_f1": tag_micro_f1,
+        "exact_match": same_tags,
+        "hamming_loss": hamming_loss,
+    },
+    "forecast": {
+        "mae": forecast_mae,
+        "rmse": forecast_rmse,
+        "smape": smape,
+        "mase": mase,
+        "pinball": pinball,
+        "coverage": coverage,
+    },
+    "text": {
+        "character_error_rate": character_error_rate,
+        "word_error_rate": word_error_rate,
+        "exact_match": same_texts,
+        "bleu": bleu,
+    },
+    "next_step": MINING,
+    "reconstruction": MINING,
+}
+"""The first of each kind decides, where a job says nothing else; but macro_f1 for a category."""
+
+LOWER_IS_BETTER = {
+    "log_loss", "mae", "rmse", "hamming_loss", "smape", "mase", "pinball",
+    "character_error_rate", "word_error_rate", "unexplained",
+}  # fmt: skip
 
 
-def metrics_for(classes: int) -> dict[str, Callable[[Answers], float]]:
-    """Choose the metrics of the target's kind."""
-    return CATEGORY if classes else NUMBER
-
-
-def score(answers: Answers) -> dict[str, float]:
-    """Compute every metric of the target's kind."""
-    return {name: metric(answers) for name, metric in metrics_for(answers.classes).items()}
+def score(judged: Judged) -> dict[str, float]:
+    """Compute every metric of the answers' kind that can be told."""
+    values = {name: metric(judged) for name, metric in METRICS[judged.kind].items()}
+    return {name: value for name, value in values.items() if not np.isnan(value)}

@@ -37,16 +37,56 @@ class WindowConfig:
             raise ValueError(f"horizon: {self.horizon} lies in the past; give 0 or more steps")
 
 
+Answer = Literal["category", "number", "tags", "forecast", "text", "next_step", "reconstruction"]
+
+Unit = Literal["character", "bpe"]
+
+MINED = ("next_step", "reconstruction")
+"""Kinds that have no answer but the sequence itself."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TargetConfig:
     """What is predicted."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    column: str
-    """The column with the answer."""
-    kind: Literal["category", "number"]
-    """`category`: one of the values seen in training. `number`: a real number."""
+    column: str = ""
+    """The column with the answer; `next_step` and `reconstruction` have none."""
+    kind: Answer
+    """`category`: one of the values seen in training. `number`: a real number. `tags`: any of the
+    values seen in training, as a list. `forecast`: the next `window.horizon` numbers of a series.
+    `text`: a text, written symbol by symbol. `next_step` and `reconstruction`: nothing is known;
+    what the network fails to foretell, or to tell again, is unusual, and its vectors show which
+    sequences are alike."""
+    unit: Unit = "character"
+    """What a text is written in: characters, or byte pairs merged by how often training has
+    them together."""
+    vocabulary: int = 8_000
+    """Largest number of a text's symbols."""
+
+    def __post_init__(self) -> None:
+        """Refuse a column where there is no answer, and none where there is one."""
+        if (self.kind in MINED) == bool(self.column):
+            raise ValueError(
+                f"column: kind {self.kind} reads no answer; remove it"
+                if self.column
+                else f"column: kind {self.kind} needs one, the column with the answer"
+            )
+        if self.kind != "text" and (self.unit, self.vocabulary) != ("character", 8_000):
+            raise ValueError(f"unit and vocabulary: only a text has symbols, not {self.kind}")
+        if self.vocabulary < 2 or (self.unit == "bpe" and self.vocabulary < 257):
+            raise ValueError(f"vocabulary: {self.vocabulary} is too small for {self.unit}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column, if there is one."""
+        return (self.column,) if self.column else ()
+
+    @property
+    def required(self) -> str | None:
+        """The column that must not have gaps; a forecast's may."""
+        return self.column if self.column and self.kind != "forecast" else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

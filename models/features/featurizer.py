@@ -16,7 +16,15 @@ from models.features import Layout, WindowConfig
 from models.features.kept import Split, kept_for_test
 from models.features.kinds import KINDS, InputConfig
 from models.features.saved import as_record, read_state, write_state
-from models.features.series import ROW, bins_of_rows, resample, resampled
+from models.features.series import (
+    ROW,
+    SeriesState,
+    bins_of_rows,
+    channel_scale,
+    read_of,
+    resample,
+    resampled,
+)
 from models.features.signal import Signal
 from models.features.statics import (
     StaticInput,
@@ -56,6 +64,15 @@ class Featurizer:
     def rows_at_once(self) -> int:
         """How many rows fit in memory, transformed."""
         return KINDS[self.layout.input.kind].rows_at_once(self.state)
+
+    @property
+    def own_channel(self) -> int:
+        """Which channel is a forecast's own past, on the scale of its answers; -1 for none."""
+        if self.target.kind != "forecast" or not isinstance(self.state, SeriesState):
+            return -1
+        if channel_scale(self.layout, self.state, self.target.column) is None:
+            return -1
+        return read_of(self.layout).observed.index(self.target.column)
 
     def transform(self, frame: pl.DataFrame) -> Sample:
         """Turn raw rows into sequences, one for each row or an error in its place.

@@ -24,15 +24,45 @@ POOL = 50
 """Batches whose rows are sorted by length together: large pools pad less, small ones mix more."""
 
 
+class Places(NamedTuple):
+    """Where sequences lie in what is laid end to end; on the host."""
+
+    starts_S: NDArray[np.int64]
+    stops_S: NDArray[np.int64]
+
+    @property
+    def lengths_S(self) -> NDArray[np.int64]:
+        """How long each is."""
+        return self.stops_S - self.starts_S
+
+    def pick(self, rows: NDArray[np.int64]) -> "Places":
+        """Take these sequences."""
+        return Places(self.starts_S[rows], self.stops_S[rows])
+
+    @property
+    def index_N(self) -> NDArray[np.int64]:
+        """The places of all their parts, sequence after sequence."""
+        lengths_S = self.lengths_S
+        before_S = np.cumsum(lengths_S) - lengths_S
+        index_N = np.arange(lengths_S.sum())
+        index_N += np.repeat(self.starts_S - before_S, lengths_S)
+        return index_N
+
+
+NO_ANSWERS = np.empty(0, np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class SequenceSet:
     """The sequences of one split, on the device."""
 
     values_NC: Tensor
-    starts_S: NDArray[np.int64]
-    stops_S: NDArray[np.int64]
-    """Where each lies in the steps; these two stay on the host."""
-    targets_S: Tensor
+    places: Places
+    """Where each lies in the steps."""
+    answers_M: Tensor
+    """The numbers of all answers."""
+    answer_places: Places
+    """Where the numbers of each sequence's answer lie in them."""
     statics: Statics
     """What stands beside each sequence."""
     change: Callable[[Tensor], Tensor] | None = None
@@ -40,12 +70,18 @@ class SequenceSet:
 
     def __len__(self) -> int:
         """Count the sequences."""
-        return len(self.starts_S)
+        return len(self.places.starts_S)
 
     @property
     def lengths_S(self) -> NDArray[np.int64]:
         """Steps of each sequence."""
-        return self.stops_S - self.starts_S
+        return self.places.lengths_S
+
+    def answers(self, rows: NDArray[np.int64]) -> Answers:
+        """Take the answers of these sequences."""
+        chosen = self.answer_places.pick(rows)
+        index_M = torch.from_numpy(chosen.index_N).to(self.answers_M.device)
+        return Answers(self.answers_M[index_M], chosen.lengths_S)
 
 
 class Batch(NamedTuple):
@@ -59,40 +95,40 @@ class Batch(NamedTuple):
 
 def to_device(
     values_NC: NDArray[Any],
+    places: Places,
     *,
-    starts_S: NDArray[np.int64],
-    stops_S: NDArray[np.int64],
-    targets_S: NDArray[np.float32],
+    answers_M: NDArray[np.float32] = NO_ANSWERS,
+    answer_places: Places | None = None,
     statics: SideValues | None = None,
     device: torch.device,
 ) -> SequenceSet:
     """Hand arrays to torch without a copy on the CPU; memory-mapped steps stay on disk."""
-    rows = len(starts_S)
+    rows = len(places.starts_S)
     codes, numbers = statics or (np.empty((rows, 0), np.int32), np.empty((rows, 0), np.float32))
+    nowhere = np.zeros(rows, np.int64)
     with warnings.catch_warnings():
         # The steps are mapped read-only and nothing writes to them.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         arrays = [
-            torch.from_numpy(array).to(device) for array in (values_NC, targets_S, codes, numbers)
+            torch.from_numpy(array).to(device) for array in (values_NC, answers_M, codes, numbers)
         ]
-    values, targets, *beside = arrays
-    return SequenceSet(values, starts_S, stops_S, targets, Statics(*beside))
+    values, answers, *beside = arrays
+    return SequenceSet(
+        values, places, answers, answer_places or Places(nowhere, nowhere), Statics(*beside)
+    )
 
 
 def gather(sequences: SequenceSet, rows: NDArray[np.int64]) -> Batch:
     """Lay the sequences of one batch end to end."""
     device = sequences.values_NC.device
-    starts, stops = sequences.starts_S[rows], sequences.stops_S[rows]
-    offsets = Offsets.of(stops - starts, device)
-    index_N = offsets.to_device(starts[offsets.owners] + offsets.steps)
-    values_NC = sequences.values_NC.index_select(0, index_N)
+    chosen = sequences.places.pick(rows)
+    offsets = Offsets.of(chosen.lengths_S, device)
+    values_NC = sequences.values_NC.index_select(0, offsets.to_device(chosen.index_N))
     rows_B = torch.from_numpy(rows).to(device)
     return Batch(
         values_NC=sequences.change(values_NC) if sequences.change else values_NC,
         offsets=offsets,
-        answers=Answers(
-            sequences.targets_S[rows_B], Offsets.of(np.ones(len(rows), np.int64), device)
-        ),
+        answers=sequences.answers(rows),
         statics=Statics(*(values[rows_B] for values in sequences.statics)),
     )
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from models.errors import DivergedError
 from models.learning import TrainingConfig
 from models.learning.batches import SequenceSet, epoch_order, gather, plain_order
+from models.networks.heads.ctc import NOTHING
 from models.networks.network import Network
 
 WARMUP_SHARE = 0.05
@@ -230,20 +231,24 @@ def mean_loss(network: Network, sequences: SequenceSet, config: TrainingConfig) 
 
 @torch.no_grad()
 def predict(network: Network, sequences: SequenceSet, config: TrainingConfig) -> Tensor:
-    """Return the outputs for every sequence in its own place, [S, O]."""
+    """Return the outputs for every sequence in its own place, [S, O].
+
+    Texts end apart from each other: behind the end of one stands `NOTHING`.
+    """
     network.eval()
     device = sequences.values_NC.device
-    lengths_S = sequences.lengths_S
-    outputs_SO: Tensor | None = None
-    for rows in plain_order(lengths_S, batch=max(config.batch, 256)):
+    order = plain_order(sequences.lengths_S, batch=max(config.batch, 256))
+    parts: list[Tensor] = []
+    for rows in order:
         batch = gather(sequences, rows)
         with autocast(device, config):
-            outputs_BO = network(batch.values_NC, batch.offsets, batch.statics).float()
-        if outputs_SO is None:
-            outputs_SO = outputs_BO.new_empty(len(sequences), outputs_BO.shape[1])
-        outputs_SO[torch.from_numpy(rows).to(device)] = outputs_BO
-    if outputs_SO is None:
+            parts.append(network(batch.values_NC, batch.offsets, batch.statics).float())
+    if not parts:
         raise ValueError("there are no sequences to predict")
+    widest = max(part.shape[1] for part in parts)
+    outputs_SO = parts[0].new_full((len(sequences), widest), NOTHING)
+    for rows, part_BO in zip(order, parts, strict=True):
+        outputs_SO[torch.from_numpy(rows).to(device), : part_BO.shape[1]] = part_BO
     return outputs_SO
 
 

@@ -3,30 +3,34 @@
 Shapes: N steps of all sequences, B sequences, C channels, H units, P numbers of the poolings.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from models.errors import UnlearnableError
-from models.features import SequenceInput
+from models.features import MINED, SequenceInput
 from models.features.image import ImageInput
 from models.features.signal import Pixels, Signal, Tokens, Trees
 from models.features.statics import StaticState
 from models.networks import ModelConfig
+from models.networks.anchor import Anchor
 from models.networks.convolution import Fcn
 from models.networks.encoder import Encoder
+from models.networks.families import FAMILIES
 from models.networks.front import PlainFront, SideFront, Statics, TokenFront
-from models.networks.heads import HeadConfig
-from models.networks.heads.category import CategoryHead
-from models.networks.heads.face import Answers, Encoded, Head
-from models.networks.heads.number import NumberHead
+from models.networks.heads.face import Answers, Encoded
+from models.networks.heads.make import Asked, Read, make_head, refuse_seen
+from models.networks.heads.mining import MiningHead
 from models.networks.jagged import Offsets
 from models.networks.pixels import PixelFront
 from models.networks.pooling import Several
 from models.networks.rocket import Rocket
 
 NO_STATICS = StaticState(values={}, means={}, spreads={})
+
+
+NOTHING_ASKED = Asked()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,13 @@ class Face:
     signal: Signal
     input: SequenceInput | None = None
     statics: StaticState = NO_STATICS
-    classes: int = 0
-    """0 for a number."""
+    asked: Asked = NOTHING_ASKED
     label_codes: tuple[int, ...] = ()
     """Which class each label of a tree's nodes is, -1 for none."""
-    head: HeadConfig = field(default_factory=HeadConfig)
+    channel: int = -1
+    """Which channel is the past of a forecast, on its scale; -1 where none is."""
+    observed: int = 0
+    """How many channels, the first ones, show what was measured."""
 
 
 class Network(nn.Module):
@@ -73,12 +79,27 @@ class Network(nn.Module):
             )
         codes = torch.tensor([*face.label_codes, -1])
         self.register_buffer("label_codes", codes, persistent=False)
-        self.head = make_head(face, self.pooling.channels + more)
+        self.anchor = Anchor(face.asked.head.anchor, face.channel, face.observed)
+        if mined := face.asked.kind in MINED:
+            refuse_mining(config, face, self.front)
+        self.mined = mined
+        self.head = make_head(
+            face.asked,
+            Read(
+                units=self.encoder.channels,
+                pooled=self.pooling.channels + more,
+                hidden=config.hidden,
+                dropout=config.dropout,
+                channels=self.front.channels,
+                ids=face.signal.size if isinstance(face.signal, Tokens) else 0,
+            ),
+        )
 
     def encode(
         self, values_NC: Tensor, offsets: Offsets, statics: Statics | None = None
     ) -> Encoded:
         """Read whole sequences."""
+        values_NC, origin = self.anchor(values_NC, offsets)
         steps_NC, offsets = self.front(values_NC, offsets)
         steps_NH, ends = self.encoder(steps_NC, offsets, values_NC)
         vectors = [self.pooling(steps_NH, ends)]
@@ -89,7 +110,12 @@ class Network(nn.Module):
         pooled_BP = self.dropout(torch.cat(vectors, dim=1))
         if len(self.label_codes) > 1 and self.training:
             return Encoded(self.dropout(steps_NH), pooled_BP, ends, self.taught(values_NC, ends))
-        return Encoded(steps_NH, pooled_BP, ends)
+        seen_NC = self.seen(values_NC, steps_NC) if self.mined else None
+        return Encoded(steps_NH, pooled_BP, ends, seen_NC=seen_NC, origin=origin)
+
+    def seen(self, values_NC: Tensor, steps_NC: Tensor) -> Tensor:
+        """Return the steps as a head can tell them again: ids, or the numbers that are read."""
+        return values_NC if isinstance(self.front, TokenFront) else steps_NC
 
     def taught(self, values_NC: Tensor, offsets: Offsets) -> Tensor:
         """Return the class of each node that has one, else -1; roots are answered as wholes."""
@@ -106,8 +132,13 @@ class Network(nn.Module):
     @torch.no_grad()
     def prepare(self, values_NC: Tensor, offsets: Offsets) -> None:
         """Fit what is not learned by gradients on a sample of the training sequences."""
+        if not isinstance(self.beside, Rocket) and not self.mined:
+            return
+        steps_NC, own = self.front(self.anchor(values_NC, offsets)[0], offsets)
         if isinstance(self.beside, Rocket):
-            self.beside.fit(*self.front(values_NC, offsets))
+            self.beside.fit(steps_NC, own)
+        if isinstance(self.head, MiningHead):
+            self.head.telling.fit(self.seen(values_NC, steps_NC))
 
     def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
         """Return the mean loss of a batch."""
@@ -142,11 +173,22 @@ def make_beside(config: ModelConfig, front: Front) -> Fcn | Rocket | None:
     return Fcn(front.channels, config.hidden) if config.beside == "fcn" else None
 
 
-def make_head(face: Face, inputs: int) -> Head:
-    """Make the head for these answers."""
-    if face.classes:
-        return CategoryHead(inputs, face.classes, face.head)
-    return NumberHead(inputs, face.head)
+def refuse_mining(config: ModelConfig, face: Face, front: Front) -> None:
+    """Refuse to mine what cannot be told again.
+
+    Raises:
+        UnlearnableError: names the mend.
+    """
+    kind = face.asked.kind
+    if isinstance(face.signal, Trees):
+        raise UnlearnableError(f"target.kind {kind}: trees are not told again; give texts")
+    learned = any(weight.requires_grad for weight in front.parameters())
+    refuse_seen(
+        kind,
+        same_steps=config.shorten == 1,
+        learned=learned and not isinstance(front, TokenFront),
+        causal=FAMILIES[config.cell].causal and not config.bidirectional,
+    )
 
 
 def build(config: ModelConfig, face: Face, *, seed: int) -> Network:

@@ -8,7 +8,7 @@ from sklearn import metrics as sk
 
 from models.evaluation.baselines import Rows, answer_all
 from models.evaluation.bootstrap import block_length, gain_interval, resamples, score_interval
-from models.evaluation.metrics import Answers, accuracy, metrics_for, score
+from models.evaluation.metrics import METRICS, Answers, accuracy, score
 
 
 def classes(truth, answer, chance=None, count: int = 4) -> Answers:
@@ -81,7 +81,7 @@ def test_a_model_gains_exactly_nothing_over_itself() -> None:
     draw = np.random.default_rng(0)
     own = classes(draw.integers(0, 4, 100), draw.integers(0, 4, 100))
 
-    for metric in metrics_for(4).values():
+    for metric in METRICS["category"].values():
         assert gain_interval(metric, own, own, sign=1.0, **OPTIONS) == (0.0, 0.0)
 
 
@@ -104,7 +104,7 @@ def test_lower_is_better_turns_the_gain_around(seed: int) -> None:
     truth = draw.normal(size=80)
     good, bad = numbers(truth, truth + 0.1), numbers(truth, truth + 1.0)
 
-    low, _ = gain_interval(metrics_for(0)["mae"], good, bad, sign=-1.0, **OPTIONS)
+    low, _ = gain_interval(METRICS["number"]["mae"], good, bad, sign=-1.0, **OPTIONS)
 
     assert low > 0
 

@@ -10,7 +10,8 @@ from torch.nn import functional
 from models.networks.heads import HeadConfig
 from models.networks.heads.category import CategoryHead
 from models.networks.heads.face import Answers, Encoded, Head
-from models.networks.heads.number import LEAST_SPREAD, NumberHead
+from models.networks.heads.forms import LEAST_SPREAD, make_form
+from models.networks.heads.number import NumberHead
 from models.networks.jagged import Offsets
 
 
@@ -21,7 +22,7 @@ def encoded(rows: int, width: int = 5) -> Encoded:
 
 
 def single(values: list[float]) -> Answers:
-    return Answers(torch.tensor(values), Offsets.of([1] * len(values)))
+    return Answers(torch.tensor(values), np.ones(len(values), np.int64))
 
 
 def made(head: type[Head], *given: object, seed: int = 1) -> Head:
@@ -43,7 +44,7 @@ def test_balanced_classes_weigh_alike_together() -> None:
     head = made(CategoryHead, 5, 3, HeadConfig(class_weights="balanced"))
     codes = [0] * 6 + [1] * 3 + [2]
 
-    head.weigh(torch.tensor([6, 3, 1]))
+    head.weigh(torch.tensor([6, 3, 1]), 10)
 
     weights = head.weight_O[torch.tensor(codes)]
     shares = [float(weights[torch.tensor(codes) == code].sum()) for code in range(3)]
@@ -57,7 +58,7 @@ def test_balanced_classes_weigh_alike_together() -> None:
 def test_classes_are_not_weighed_unless_the_job_asks() -> None:
     head = made(CategoryHead, 5, 3, HeadConfig())
 
-    head.weigh(torch.tensor([6, 3, 1]))
+    head.weigh(torch.tensor([6, 3, 1]), 10)
 
     assert head.weight_O.tolist() == [1, 1, 1]
 
@@ -90,7 +91,7 @@ def test_smoothed_labels_leave_doubt() -> None:
     ],
 )
 def test_a_number_s_error_counts_as_the_job_says(error: str, expected) -> None:
-    head, read = made(NumberHead, 5, HeadConfig(error=error)), encoded(6)
+    head, read = made(NumberHead, 5, make_form(HeadConfig(error=error))), encoded(6)
     truth = [-4.0, -0.5, 0.0, 0.2, 3.0, 9.0]
 
     loss = head.loss(read, single(truth)).item()
@@ -100,7 +101,7 @@ def test_a_number_s_error_counts_as_the_job_says(error: str, expected) -> None:
 
 
 def test_a_gaussian_number_learns_where_it_is_unsure() -> None:
-    head = made(NumberHead, 1, HeadConfig(error="gaussian"))
+    head = made(NumberHead, 1, make_form(HeadConfig(error="gaussian")))
     draw = torch.Generator().manual_seed(0)
     loud = (torch.arange(2000) % 2).float()
     truth = loud + torch.randn(2000, generator=draw) * (0.1 + 0.9 * loud)

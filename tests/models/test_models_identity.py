@@ -248,7 +248,7 @@ def planned(times: pl.Series) -> tuple[pl.DataFrame, Featurizer, np.ndarray]:
     table = pl.DataFrame({"t": times, "wave": [[0.0]] * len(times)})
     whole = Layout(input=lists(), window=None, time="t", entity=None)
     plan = make_plan(table, whole, SplitConfig(by="time", gap=0))
-    target = Target(column="y", classes=("a", "b"))
+    target = Target(column="y", kind="category", classes=("a", "b"))
     with TemporaryDirectory() as folder:
         save_featurizer(featurizer_of(whole, scale([0.0], [1.0]), target, plan.split), Path(folder))
         return table, load_featurizer(Path(folder)), plan.splits_R

@@ -9,7 +9,14 @@ from parts import face
 
 from models.errors import DivergedError
 from models.learning import TrainingConfig
-from models.learning.batches import SequenceSet, epoch_order, gather, padding_share, to_device
+from models.learning.batches import (
+    Places,
+    SequenceSet,
+    epoch_order,
+    gather,
+    padding_share,
+    to_device,
+)
 from models.learning.loop import Checkpoints, fit, predict
 from models.networks import ModelConfig
 from models.networks.network import build
@@ -57,9 +64,9 @@ def sequences(count: int, seed: int = 0) -> SequenceSet:
     sums = np.add.reduceat(values[:, 0], stops - sizes)
     return to_device(
         values,
-        starts_S=stops - sizes,
-        stops_S=stops,
-        targets_S=(sums > 0).astype(np.float32),
+        Places(stops - sizes, stops),
+        answers_M=(sums > 0).astype(np.float32),
+        answer_places=Places(np.arange(count), np.arange(count) + 1),
         device=torch.device("cpu"),
     )
 
@@ -71,10 +78,10 @@ def test_a_batch_holds_the_rows_own_steps(rows: list[int]) -> None:
     batch = gather(everything, np.array(rows))
 
     for place, row in enumerate(rows):
-        start, stop = everything.starts_S[row], everything.stops_S[row]
+        start, stop = everything.places.starts_S[row], everything.places.stops_S[row]
         first, last = batch.offsets.bounds[place : place + 2]
         assert torch.equal(batch.values_NC[first:last], everything.values_NC[start:stop])
-        assert batch.answers.values_M[place] == everything.targets_S[row]
+        assert batch.answers.values_M[place] == everything.answers_M[row]
 
 
 def new_network(dropout: float = 0.3):
@@ -136,7 +143,7 @@ def test_a_network_learns_what_can_be_learned_and_keeps_its_best_weights() -> No
     history = train(network, config=config)
     outputs = predict(network, validation, config)
 
-    loss = torch.nn.functional.cross_entropy(outputs, validation.targets_S.long()).item()
+    loss = torch.nn.functional.cross_entropy(outputs, validation.answers_M.long()).item()
     assert loss == pytest.approx(min(epoch.validation_loss for epoch in history), rel=1e-5)
     assert loss < 0.35
 

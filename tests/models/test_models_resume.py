@@ -13,7 +13,7 @@ from parts import face
 
 from models.errors import DivergedError
 from models.learning import TrainingConfig
-from models.learning.batches import SequenceSet, epoch_order, plain_order, to_device
+from models.learning.batches import Places, SequenceSet, epoch_order, plain_order, to_device
 from models.learning.loop import Checkpoints, Epoch, fit, learning_rate, predict
 from models.networks import ModelConfig
 from models.networks.families import FAMILIES
@@ -58,9 +58,9 @@ def sequences(count: int, goal: str, seed: int = 0) -> SequenceSet:
     sums = np.add.reduceat(values[:, 0], stops - sizes)
     return to_device(
         values,
-        starts_S=stops - sizes,
-        stops_S=stops,
-        targets_S=((sums > 0) if goal == "category" else sums / 2).astype(np.float32),
+        Places(stops - sizes, stops),
+        answer_places=Places(np.arange(count), np.arange(count) + 1),
+        answers_M=((sums > 0) if goal == "category" else sums / 2).astype(np.float32),
         device=torch.device("cpu"),
     )
 
@@ -213,7 +213,7 @@ def test_a_network_that_has_diverged_is_never_saved() -> None:
 
 def test_a_validation_loss_that_is_not_finite_stops_the_training() -> None:
     network, validation = new_network(goal="number"), sequences(16, "number", seed=1)
-    validation.targets_S[3] = float("nan")
+    validation.answers_M[3] = float("nan")
 
     with pytest.raises(DivergedError, match="the loss became nan in epoch 1"):
         fit(
@@ -232,7 +232,7 @@ def test_a_number_that_can_be_learned_is_learned() -> None:
 
     history = train(network, goal="number", config=config)
 
-    spread = float(sequences(16, "number", seed=1).targets_S.var(correction=0))
+    spread = float(sequences(16, "number", seed=1).answers_M.var(correction=0))
     assert min(epoch.validation_loss for epoch in history) < 0.25 * spread
 
 
@@ -252,7 +252,7 @@ def test_every_sequence_gets_its_own_answer_whatever_its_length(count: int) -> N
     together = predict(network, asked, CONFIG)
 
     for row in range(count):
-        start, stop = int(asked.starts_S[row]), int(asked.stops_S[row])
+        start, stop = int(asked.places.starts_S[row]), int(asked.places.stops_S[row])
         with torch.no_grad():
             alone = network(asked.values_NC[start:stop], Offsets.of([stop - start]))
         torch.testing.assert_close(together[row], alone[0], rtol=1e-5, atol=1e-6)
@@ -263,9 +263,9 @@ def test_nothing_to_predict_is_refused() -> None:
     statics = Statics(*(beside[:0] for beside in nothing.statics))
     empty = SequenceSet(
         nothing.values_NC,
-        nothing.starts_S[:0],
-        nothing.stops_S[:0],
-        nothing.targets_S[:0],
+        nothing.places.pick(np.arange(0)),
+        nothing.answers_M[:0],
+        nothing.answer_places.pick(np.arange(0)),
         statics,
     )
 

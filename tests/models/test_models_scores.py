@@ -17,12 +17,12 @@ from models.evaluation.bootstrap import (
 )
 from models.evaluation.metrics import (
     LOWER_IS_BETTER,
+    METRICS,
     Answers,
     accuracy,
     confusion,
     log_loss,
     mae,
-    metrics_for,
     r2,
     score,
 )
@@ -114,7 +114,7 @@ def test_an_unanswered_number_is_worth_as_much_as_the_mean() -> None:
 
 def test_the_metrics_in_which_less_is_better_are_zero_for_a_perfect_model() -> None:
     for classes, perfect in ((0, numbers([1, 2, 5], [1, 2, 5])), (3, answers_of(np.eye(3), THREE))):
-        for name, metric in metrics_for(classes).items():
+        for name, metric in METRICS["category" if classes else "number"].items():
             assert metric(perfect) == pytest.approx(0.0 if name in LOWER_IS_BETTER else 1.0)
 
 
@@ -135,7 +135,7 @@ def of_quality(share: float, rows: int, seed: int = 0) -> Answers:
 def test_an_interval_holds_the_score_itself(share: float, rows: int, seed: int) -> None:
     answers = of_quality(share, rows, seed)
 
-    for metric in metrics_for(2).values():
+    for metric in METRICS["category"].values():
         low, high = score_interval(metric, answers, **OPTIONS)
         assert low <= metric(answers) <= high
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -52,7 +53,7 @@ def test_every_node_with_a_class_counts_as_much_as_a_root() -> None:
     network = build(MODEL, face_of(made, PLAIN), seed=0).train()
     steps = torch.from_numpy(made.transform(FRAME).steps.values_NC)
     offsets = Offsets.of([3, 5])
-    answers = Answers(torch.tensor([1.0, 0.0]), Offsets.of([1, 1]))
+    answers = Answers(torch.tensor([1.0, 0.0]), np.array([1, 1]))
 
     encoded = network.encode(steps, offsets)
     loss = network.loss(encoded, answers)

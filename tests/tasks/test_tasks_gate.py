@@ -87,7 +87,7 @@ def test_a_smaller_error_is_a_gain() -> None:
 
 
 def test_a_metric_that_does_not_fit_the_target_is_refused_with_the_choices() -> None:
-    assert metric_name(GATE, 2) == "macro_f1"
-    assert metric_name(GATE, 0) == "mae"
+    assert metric_name(GATE, "category") == "macro_f1"
+    assert metric_name(GATE, "number") == "mae"
     with pytest.raises(JobError, match=r"(?s)'mae' does not fit.*'category'.*accuracy"):
-        metric_name(GateConfig(metric="mae"), 2)
+        metric_name(GateConfig(metric="mae"), "category")

@@ -12,7 +12,7 @@ from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.split import TEST, TRAINING, SplitConfig, identities, split_by_hash
 from tasks import rows as row_reading
-from tasks.features_files import map_steps, read_sequences, side_values
+from tasks.features_files import map_answers, map_steps, read_sequences, side_values
 from tasks.featurize import build_features
 from tasks.rows import RowSet
 
@@ -192,7 +192,8 @@ def test_each_shop_is_scaled_by_itself_and_a_new_one_by_all(tmp_path) -> None:
     featurizer = load_featurizer(folder)
     training = read_sequences(folder, TRAINING)
     names = frame["shop"].gather(training["row"])
-    spread = training.group_by(names.alias("shop")).agg(pl.col("target").std())["target"]
+    answers = pl.Series("answer", map_answers(folder)[training["answer_start"].to_numpy()])
+    spread = pl.DataFrame([names, answers]).group_by("shop").agg(pl.std("answer"))["answer"]
     new = frame.filter(pl.col("shop") == "s0").with_columns(shop=pl.lit("never seen"))
     steps = featurizer.transform(new.select(layout.raw_columns)).steps
 

@@ -11,10 +11,18 @@ from models.features.series.config import (
     Context,
     SeriesInput,
     context,
+    read_of,
     resampled,
     scales_entities,
 )
-from models.features.series.fitted import SeriesState, fit, fit_windows, signal, transform
+from models.features.series.fitted import (
+    SeriesState,
+    channel_scale,
+    fit,
+    fit_windows,
+    signal,
+    transform,
+)
 from models.features.series.line import Line, line_up, row_ahead
 from models.features.series.resample import bins_of_rows, resample
 from models.features.series.scaler import Scaler
@@ -27,11 +35,13 @@ __all__ = [
     "SeriesInput",
     "SeriesState",
     "bins_of_rows",
+    "channel_scale",
     "check",
     "context",
     "fit",
     "fit_windows",
     "line_up",
+    "read_of",
     "resample",
     "resampled",
     "row_ahead",

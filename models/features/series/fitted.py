@@ -64,3 +64,25 @@ def transform(frame: pl.DataFrame, layout: Layout, state: SeriesState) -> Steps:
 def signal(layout: Layout, state: SeriesState) -> Numbers:
     """Tell how many channels a step has."""
     return Numbers(channels=state.scaler.channels + 2 * len(read_of(layout).calendar))
+
+
+Straight = tuple[float, float]
+"""What is taken away from a value, and by what it is then divided."""
+
+
+def channel_scale(
+    layout: Layout, state: SeriesState, name: str
+) -> tuple[Straight, dict[str, Straight]] | None:
+    """Give the scale of a channel that is observed, of all and of each entity.
+
+    None where the column is no such channel, or its scale is bent or there is none.
+    """
+    read, scaler = read_of(layout), state.scaler
+    if name not in read.observed or read.scale in {"arcsinh", "none"}:
+        return None
+    place = read.observed.index(name)
+    scales = zip(
+        scaler.centre_EC[:, place].tolist(), scaler.spread_EC[:, place].tolist(), strict=True
+    )
+    every, *own = scales
+    return every, dict(zip(scaler.entities, own, strict=True))

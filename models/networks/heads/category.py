@@ -22,14 +22,14 @@ class CategoryHead(Head):
         self.scores = nn.Linear(inputs, classes)
         self.register_buffer("weight_O", torch.ones(classes))
 
-    def weigh(self, counts_O: Tensor) -> None:
+    def weigh(self, counts_O: Tensor, rows: int) -> None:
         """Take the classes' counts in training, where every class has to count alike.
 
         The weights average 1 over the training rows, so that the loss keeps its size.
         """
         if self.config.class_weights == "balanced":
             present_O = counts_O.clamp(min=1).float()
-            self.weight_O.copy_(counts_O.sum() / (len(counts_O) * present_O))
+            self.weight_O.copy_(rows / (len(counts_O) * present_O))
 
     def forward(self, encoded: Encoded) -> Tensor:
         """Return [B, O]."""

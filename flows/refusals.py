@@ -1,0 +1,113 @@
+"""Sections of a job that do not fit each other are refused before anything runs."""
+
+from dataclasses import fields
+
+from models.features import Answer, Layout, TargetConfig
+from models.networks import ModelConfig
+from models.networks.heads import HeadConfig
+
+
+def refuse_own_answer(layout: Layout, target: str) -> None:
+    """Refuse a target that is read as an input of the same row.
+
+    Raises:
+        ValueError: names the column.
+    """
+    windowed = layout.window is not None and layout.window.horizon > 0
+    known = getattr(layout.input, "known", ())
+    beside = [side.column for side in layout.statics]
+    own = [*known, *([] if windowed else [*layout.input.columns, *beside])]
+    if target and target in own:
+        raise ValueError(f"target.column: '{target}' is also an input, so it would answer itself")
+
+
+def refuse_patterns(columns: list[str]) -> None:
+    """Refuse names that Polars reads as a pattern, and so as other columns.
+
+    Raises:
+        ValueError: names the column.
+    """
+    for name in columns:
+        if name == "*" or (name.startswith("^") and name.endswith("$")):
+            raise ValueError(f"column: '{name}' means several columns; rename it upstream")
+
+
+LOSSES: dict[Answer, set[str]] = {
+    "category": {"class_weights", "focal", "label_smoothing"},
+    "tags": {"class_weights", "focal", "label_smoothing"},
+    "number": {"error", "quantiles"},
+    "forecast": {"error", "quantiles", "decoder", "segment", "anchor"},
+    "text": {"label_smoothing", "decoder", "beam"},
+    "next_step": set(),
+    "reconstruction": set(),
+}
+"""Settings of the head that mean something for each kind of answer."""
+
+DECODERS: dict[Answer, tuple[str, ...]] = {
+    "forecast": ("auto", "direct", "segments", "recursive"),
+    "text": ("auto", "attention", "ctc"),
+}
+
+
+def refuse_losses(head: HeadConfig, target: TargetConfig) -> None:
+    """Refuse settings of the head that mean nothing for this kind of answer.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    plain, kind = HeadConfig(), target.kind
+    for setting in fields(HeadConfig):
+        name = setting.name
+        if name not in LOSSES[kind] and getattr(head, name) != getattr(plain, name):
+            raise ValueError(f"head.{name}: a target of kind {kind} has none; remove it")
+    if kind in DECODERS and head.decoder not in DECODERS[kind]:
+        raise ValueError(
+            f"head.decoder: '{head.decoder}' makes no {kind}; "
+            f"choose one of {', '.join(DECODERS[kind])}"
+        )
+    if head.decoder == "ctc" and head.label_smoothing:
+        raise ValueError("head.label_smoothing: decoder ctc has none; remove it")
+
+
+def refuse_forecasts(layout: Layout, head: HeadConfig, target: TargetConfig) -> None:
+    """Refuse forecasts that cannot be made.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    window, read = layout.window, layout.input
+    if target.kind != "forecast":
+        return
+    if window is None or window.horizon < 1:
+        raise ValueError("target.kind: a forecast needs `window`, with a horizon of 1 step or more")
+    if window.horizon % head.segment:
+        raise ValueError(
+            f"head.segment: {head.segment} does not divide window.horizon {window.horizon}"
+        )
+    scale, by = getattr(read, "scale", ""), getattr(read, "scale_by", "all")
+    seen = target.column in getattr(read, "observed", ())
+    if head.anchor != "none" and (not seen or scale in {"arcsinh", "none"}):
+        raise ValueError(
+            f"head.anchor: the target's past has to be read for it; name '{target.column}' "
+            "under inputs.column, on a scale that is neither arcsinh nor none"
+        )
+    if head.error == "negative_binomial" and by == "entity":
+        raise ValueError("head.error: counts have one scale; set inputs.scale_by: all")
+
+
+def refuse_unread(layout: Layout, model: ModelConfig, target: TargetConfig) -> None:
+    """Refuse parts of the network that cannot read this input.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    kind = layout.input.kind
+    if model.beside == "rocket" and kind == "text":
+        raise ValueError("model.beside: rocket reads numbers, and texts are learned vectors")
+    if getattr(layout.input, "teach_nodes", False) and (
+        target.kind != "category" or model.poolings != ("last",) or layout.statics
+    ):
+        raise ValueError(
+            "inputs.teach_nodes: nodes are answered as roots are; it needs a target of kind "
+            "category, model.pooling: last and nothing beside the trees"
+        )

@@ -1,0 +1,55 @@
+"""Any number of labels at once.
+
+Shapes: B sequences, P numbers of the pooling, O labels, M labels that hold in all sequences.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.networks.heads import HeadConfig
+from models.networks.heads.face import Answers, Encoded, Head
+
+
+class TagsHead(Head):
+    """A logit a label; an answer is the codes of those that hold."""
+
+    weight_O: Tensor
+
+    def __init__(self, inputs: int, labels: int, config: HeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.scores = nn.Linear(inputs, labels)
+        self.register_buffer("weight_O", torch.ones(labels))
+
+    def weigh(self, counts_O: Tensor, rows: int) -> None:
+        """Take the labels' counts in training, where presence has to count as much as absence."""
+        if self.config.class_weights == "balanced":
+            present_O = counts_O.clamp(min=1).float()
+            self.weight_O.copy_((rows - counts_O).clamp(min=1) / present_O)
+
+    def forward(self, encoded: Encoded) -> Tensor:
+        """Return [B, O]."""
+        logits_BO: Tensor = self.scores(encoded.pooled_BP)
+        return logits_BO
+
+    def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
+        """Return the mean binary cross-entropy over sequences and labels, or its focal form.
+
+        A label that training never showed has the code -1 and is nobody's answer.
+        """
+        logits_BO = self(encoded).float()
+        truth_BO = torch.zeros_like(logits_BO)
+        known_M = answers.values_M >= 0
+        truth_BO[answers.owner_M[known_M], answers.values_M[known_M].long()] = 1.0
+        smooth = self.config.label_smoothing
+        losses_BO = functional.binary_cross_entropy_with_logits(
+            logits_BO,
+            truth_BO * (1 - smooth) + smooth / 2,
+            pos_weight=self.weight_O.to(logits_BO.dtype),
+            reduction="none",
+        )
+        if self.config.focal:
+            right_BO = torch.sigmoid(torch.where(truth_BO > 0, logits_BO, -logits_BO))
+            losses_BO = losses_BO * (1 - right_BO) ** self.config.focal
+        return losses_BO.mean()

@@ -1,0 +1,317 @@
+"""Heads whose answers are lists: tags, texts, forecasts, and what is told again."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from models.features.signal import Numbers, Tokens
+from models.networks import ModelConfig
+from models.networks.heads import HeadConfig
+from models.networks.heads.attention import AttentionHead, Size, memory_of
+from models.networks.heads.ctc import CtcHead, least_steps
+from models.networks.heads.face import Answers, Encoded
+from models.networks.heads.make import Asked
+from models.networks.heads.tags import TagsHead
+from models.networks.jagged import Offsets
+from models.networks.network import Face, Network, build
+
+UNITS = 6
+
+sizes = st.lists(st.integers(1, 9), min_size=1, max_size=5)
+
+
+def read(lengths: list[int], seed: int = 0) -> Encoded:
+    draw = torch.Generator().manual_seed(seed)
+    offsets = Offsets.of(lengths)
+    steps = torch.randn(offsets.total, UNITS, generator=draw)
+    return Encoded(steps, steps[offsets.last_B], offsets)
+
+
+def answers(lists: list[list[float]]) -> Answers:
+    flat = [value for values in lists for value in values]
+    return Answers(torch.tensor(flat), np.array([len(values) for values in lists], np.int64))
+
+
+def alone(encoded: Encoded, row: int) -> Encoded:
+    first, stop = encoded.offsets.bounds[row : row + 2]
+    return Encoded(
+        encoded.steps_NH[first:stop], encoded.pooled_BP[row : row + 1], Offsets.of([stop - first])
+    )
+
+
+def made(head, *given, seed: int = 1, **more):
+    torch.manual_seed(seed)
+    return head(*given, **more).eval()
+
+
+def writer(beam: int = 1, longest: int = 5) -> AttentionHead:
+    size = Size(units=UNITS, pooled=UNITS, hidden=7, symbols=4, longest=longest)
+    return made(AttentionHead, size, dropout=0.0, config=HeadConfig(beam=beam))
+
+
+# --- tags
+
+
+@given(st.lists(st.sets(st.integers(0, 3)), min_size=1, max_size=6))
+def test_a_tag_costs_its_binary_cross_entropy(held: list[set[int]]) -> None:
+    head, encoded = made(TagsHead, UNITS, 4, HeadConfig()), read([1] * len(held))
+    truth = torch.tensor([[float(code in row) for code in range(4)] for row in held])
+
+    loss = head.loss(encoded, answers([[*map(float, row)] for row in held]))
+
+    expected = functional.binary_cross_entropy_with_logits(head(encoded), truth)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_a_tag_that_training_never_showed_is_nobody_s() -> None:
+    head, encoded = made(TagsHead, UNITS, 4, HeadConfig()), read([1, 1])
+
+    with_it = head.loss(encoded, answers([[1.0, -1.0], []]))
+
+    torch.testing.assert_close(with_it, head.loss(encoded, answers([[1.0], []])))
+
+
+def test_balanced_tags_count_as_much_present_as_absent() -> None:
+    head = made(TagsHead, UNITS, 2, HeadConfig(class_weights="balanced"))
+
+    head.weigh(torch.tensor([5, 40]), 50)
+
+    assert head.weight_O.tolist() == [9.0, 0.25]
+
+
+# --- CTC
+
+
+@given(sizes, st.integers(0, 99))
+def test_ctc_writes_the_best_path_without_repeats(lengths: list[int], seed: int) -> None:
+    head, encoded = made(CtcHead, UNITS, 3), read(lengths, seed)
+    best = head.scores(encoded.steps_NH).argmax(dim=1).tolist()
+
+    found = head(encoded)
+
+    for row, (first, stop) in enumerate(
+        zip(encoded.offsets.bounds[:-1], encoded.offsets.bounds[1:], strict=True)
+    ):
+        path = best[first:stop]
+        kept = [s for at, s in enumerate(path) if s != 3 and (at == 0 or s != path[at - 1])]
+        written = [value for value in found[row, 1:].tolist() if value >= 0]
+        assert written == kept
+
+
+@given(sizes, st.integers(0, 99))
+def test_ctc_costs_what_torch_says_of_each_sequence_alone(lengths: list[int], seed: int) -> None:
+    head, encoded = made(CtcHead, UNITS, 3), read(lengths, seed)
+    right = [[1.0 + (place % 2) for place in range(length // 2)] for length in lengths]
+
+    loss = head.loss(encoded, answers(right))
+
+    losses = []
+    for row, symbols in enumerate(right):
+        own = alone(encoded, row)
+        chances = functional.log_softmax(head.scores(own.steps_NH), dim=1)
+        one = functional.ctc_loss(
+            chances[:, None],
+            torch.tensor([symbols]).long(),
+            torch.tensor([len(chances)]),
+            torch.tensor([len(symbols)]),
+            blank=3,
+            reduction="sum",
+        )
+        losses.append(one.item() / max(len(symbols), 1))
+    assert loss.item() == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_the_steps_that_a_text_takes_count_equal_neighbours_twice() -> None:
+    assert least_steps(answers([[1.0, 1.0, 2.0], [], [2.0, 2.0, 2.0]])).tolist() == [4, 0, 5]
+
+
+# --- attention
+
+
+@given(sizes, st.integers(0, 99))
+def test_the_decoder_learns_what_it_does_when_it_writes(lengths: list[int], seed: int) -> None:
+    head, encoded = writer(), read(lengths, seed)
+    draw = np.random.default_rng(seed)
+    right = [draw.integers(1, 4, draw.integers(0, 5)).astype(float).tolist() for _ in lengths]
+
+    loss = head.loss(encoded, answers(right))
+
+    costs = []
+    for row, symbols in enumerate(right):
+        own = alone(encoded, row)
+        memory, state = memory_of(own), torch.tanh(head.start(own.pooled_BP))
+        last = head.begin
+        for symbol in [*map(int, symbols), head.end]:
+            _, (state,) = head.cell.step(head.embedding(torch.tensor([last])), (state,))
+            seen = head.look(state[:, None], memory)[:, 0]
+            chances = functional.log_softmax(head.judge(state, seen), dim=1)
+            costs.append(-chances[0, symbol].item())
+            last = symbol
+    assert loss.item() == pytest.approx(np.mean(costs), rel=1e-4)
+
+
+@given(sizes, st.integers(0, 99))
+def test_a_wider_beam_finds_no_worse_text(lengths: list[int], seed: int) -> None:
+    narrow, wide, encoded = writer(beam=1), writer(beam=64), read(lengths, seed)
+
+    one, many = narrow(encoded), wide(encoded)
+
+    assert (many[:, 0] >= one[:, 0] - 1e-5).all()
+
+
+def test_a_beam_of_all_texts_finds_the_best_there_is() -> None:
+    head, encoded = writer(beam=25, longest=-1), read([3])
+    memory = memory_of(encoded)
+
+    def chances_of(text: list[int]) -> float:
+        state, last, total = torch.tanh(head.start(encoded.pooled_BP)), head.begin, 0.0
+        for symbol in text:
+            _, (state,) = head.cell.step(head.embedding(torch.tensor([last])), (state,))
+            seen = head.look(state[:, None], memory)[:, 0]
+            total += functional.log_softmax(head.judge(state, seen), dim=1)[0, symbol].item()
+            last = symbol
+        return total / len(text)
+
+    # One symbol at most and the end, or two symbols without one.
+    whole = [[head.end], *([a, head.end] for a in range(4))]
+    cut = [[a, b] for a in range(4) for b in range(4)]
+    best = max(map(chances_of, [*whole, *cut]))
+
+    assert head(encoded)[0, 0].item() == pytest.approx(best, rel=1e-4)
+
+
+@settings(deadline=None)
+@pytest.mark.parametrize("make", [lambda: made(CtcHead, UNITS, 3), lambda: writer(beam=3)])
+@given(lengths=sizes, seed=st.integers(0, 99))
+def test_a_text_does_not_depend_on_its_batch(make, lengths: list[int], seed: int) -> None:
+    head, encoded = make(), read(lengths, seed)
+
+    together = head(encoded)
+
+    for row in range(len(lengths)):
+        one = head(alone(encoded, row))[0].tolist()
+        other = together[row].tolist()
+        assert other[0] == pytest.approx(one[0], rel=1e-4)
+        assert [x for x in other[1:] if x >= 0] == [x for x in one[1:] if x >= 0]
+
+
+# --- forecasts and mining, through the network
+
+
+def network(kind: str, *, tokens: bool = False, anchor: str = "none", **head: object) -> Network:
+    config = ModelConfig(cell="gru", hidden=5, embedding=4)
+    settings_of = HeadConfig(anchor=anchor, **head)
+    asked = Asked(kind=kind, horizon=4, head=settings_of)
+    signal = Tokens(size=9) if tokens else Numbers(channels=3)
+    channel = 1 if kind == "forecast" else -1
+    face = Face(signal=signal, asked=asked, channel=channel, observed=2)
+    return build(config, face, seed=2).eval()
+
+
+def steps(lengths: list[int], *, tokens: bool = False, seed: int = 0) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    total = sum(lengths)
+    if tokens:
+        return torch.randint(9, (total, 1), generator=draw, dtype=torch.int32)
+    return torch.randn(total, 3, generator=draw)
+
+
+@settings(deadline=None)
+@pytest.mark.parametrize("anchor", ["none", "last", "window"])
+@pytest.mark.parametrize("decoder", ["direct", "segments", "recursive"])
+@given(lengths=sizes)
+def test_a_forecast_does_not_depend_on_its_batch(anchor, decoder, lengths: list[int]) -> None:
+    segment = 2 if decoder == "segments" else 1
+    net = network("forecast", anchor=anchor, decoder=decoder, segment=segment)
+    values, offsets = steps(lengths), Offsets.of(lengths)
+
+    together = net(values, offsets)
+
+    assert together.shape == (len(lengths), 4)
+    for row, (first, stop) in enumerate(zip(offsets.bounds[:-1], offsets.bounds[1:], strict=True)):
+        one = net(values[first:stop], Offsets.of([stop - first]))
+        torch.testing.assert_close(together[row], one[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("decoder", ["direct", "segments", "recursive"])
+@pytest.mark.parametrize(("anchor", "scale"), [("last", 1.0), ("window", 3.0)])
+def test_an_anchored_forecast_moves_with_its_series(decoder, anchor, scale) -> None:
+    net = network("forecast", anchor=anchor, decoder=decoder)
+    values, offsets = steps([8, 5]), Offsets.of([8, 5])
+    moved = values.clone()
+    moved[:, :2] = moved[:, :2] * scale + 100.0
+
+    here, there = net(values, offsets), net(moved, offsets)
+
+    torch.testing.assert_close(there, here * scale + 100.0, rtol=1e-3, atol=1e-3)
+
+
+def test_gaps_ahead_teach_nothing() -> None:
+    net = network("forecast")
+    values, offsets = steps([4]), Offsets.of([4])
+    encoded = net.encode(values, offsets)
+    whole = net.head(encoded)[0].detach()
+
+    right = Answers(torch.cat([whole[:2], torch.full((2,), torch.nan)]), np.array([4]))
+
+    assert net.loss(encoded, right).item() == pytest.approx(0.0, abs=1e-10)
+
+
+def test_a_recursive_forecast_is_shown_the_right_steps_in_training_alone() -> None:
+    net = network("forecast", decoder="recursive")
+    encoded = net.encode(steps([4]), Offsets.of([4]))
+    one = Answers(torch.tensor([1.0, 2.0, 3.0, 4.0]), np.array([4]))
+    two = Answers(torch.tensor([1.0, 2.0, -3.0, 4.0]), np.array([4]))
+
+    def last_error(shown: Answers) -> float:
+        parts = net.head.parts(encoded, shown.values_M.view(1, -1) if net.training else None)
+        return parts[0, 3, 0].item()
+
+    assert last_error(one) == last_error(two)
+    net.train()
+    assert last_error(one) != last_error(two)
+
+
+@settings(deadline=None)
+@pytest.mark.parametrize("kind", ["next_step", "reconstruction"])
+@pytest.mark.parametrize("tokens", [False, True])
+@given(lengths=sizes)
+def test_an_error_does_not_depend_on_its_batch(kind, tokens: bool, lengths: list[int]) -> None:
+    net = network(kind, tokens=tokens)
+    values, offsets = steps(lengths, tokens=tokens), Offsets.of(lengths)
+
+    together = net(values, offsets)
+
+    assert together.shape == (len(lengths), 3 + 5)
+    for row, (first, stop) in enumerate(zip(offsets.bounds[:-1], offsets.bounds[1:], strict=True)):
+        one = net(values[first:stop], Offsets.of([stop - first]))
+        torch.testing.assert_close(together[row], one[0], rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_the_next_step_is_foretold_from_those_before_it_alone(tokens: bool) -> None:
+    net = network("next_step", tokens=tokens)
+    values = steps([6], tokens=tokens)
+    changed = values.clone()
+    changed[3:] = (changed[3:] + 4) % 9 if tokens else changed[3:] + 4.0
+
+    def said(of: torch.Tensor) -> torch.Tensor:
+        return net.head.units(net.encode(of, Offsets.of([6])))
+
+    torch.testing.assert_close(said(values)[:4], said(changed)[:4])
+    assert not torch.allclose(said(values)[4:], said(changed)[4:])
+
+
+def test_the_usual_is_what_training_shows_in_the_mean() -> None:
+    numbers, ids = network("reconstruction"), network("reconstruction", tokens=True)
+    values, tokens = steps([50]), steps([50], tokens=True)
+
+    numbers.prepare(values, Offsets.of([50]))
+    ids.prepare(tokens, Offsets.of([50]))
+
+    torch.testing.assert_close(numbers.head.telling.usual_C, values.mean(dim=0))
+    shares = (tokens[:, 0].long().bincount(minlength=9) + 1) / 59
+    torch.testing.assert_close(ids.head.telling.usual_C, shares.log())

@@ -1,0 +1,73 @@
+"""Texts beside the right ones: edits as the textbook counts them, BLEU as its paper has it."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.evaluation.metrics import bleu, character_error_rate, score, word_error_rate
+from models.evaluation.texts import distances, judge_texts, words_of
+
+words = st.lists(st.sampled_from("abc"), max_size=8)
+
+
+def plain_distance(one: list[str], other: list[str]) -> int:
+    costs = {(i, 0): i for i in range(len(one) + 1)} | {(0, j): j for j in range(len(other) + 1)}
+    for i in range(1, len(one) + 1):
+        for j in range(1, len(other) + 1):
+            changed = costs[i - 1, j - 1] + (one[i - 1] != other[j - 1])
+            costs[i, j] = min(costs[i - 1, j] + 1, costs[i, j - 1] + 1, changed)
+    return costs[len(one), len(other)]
+
+
+@given(st.lists(st.tuples(words, words), max_size=7))
+def test_edits_are_those_of_the_whole_table(pairs: list[tuple[list[str], list[str]]]) -> None:
+    assert distances(pairs).tolist() == [plain_distance(*pair) for pair in pairs]
+
+
+def test_bleu_of_a_worked_example() -> None:
+    found = judge_texts(["the cat is on the mat today"], ["the cat sat on the mat today"])
+
+    # Six of seven words, four of six pairs, two of five triples, one of four runs of four.
+    expected = 100 * (6 / 7 * 4 / 6 * 2 / 5 * 1 / 4) ** 0.25
+    assert bleu(found) == pytest.approx(expected)
+    assert word_error_rate(found) == pytest.approx(1 / 7)
+
+
+def test_a_short_answer_pays_for_what_it_leaves_out() -> None:
+    found = judge_texts(["a b c d e f g h"], ["a b c d"])
+
+    assert bleu(found) == pytest.approx(100 * np.exp(1 - 8 / 4))
+
+
+def test_right_texts_are_right_by_every_measure() -> None:
+    found = judge_texts(["one two three four", "eins zwei drei vier"], ["one two three four"] * 2)
+
+    right = found.pick(np.array([0, 0, 0]))
+
+    assert score(right) == {
+        "character_error_rate": 0.0,
+        "word_error_rate": 0.0,
+        "exact_match": 1.0,
+        "bleu": pytest.approx(100.0),
+    }
+    assert 0 < bleu(found) < 100
+
+
+def test_a_row_without_an_answer_has_written_nothing() -> None:
+    found = judge_texts(["abcd", "ab"], [None, "ab"])
+
+    assert character_error_rate(found) == pytest.approx(4 / 6)
+    assert found.same_R.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("It's 3.14, he said.", ["It's", "3.14", ",", "he", "said", "."]),
+        ("a 1,000-fold (rise)!", ["a", "1,000", "-", "fold", "(", "rise", ")", "!"]),
+        ("L'homme a-t-il bu?", ["L'homme", "a-t-il", "bu", "?"]),
+    ],
+)
+def test_words_are_cut_around_signs_but_not_within_numbers(text: str, cut: list[str]) -> None:
+    assert words_of(text) == cut
