@@ -56,7 +56,10 @@ class ModelConfig:
     heads: int = 4
     """Parts of multi-head pooling, of an slstm and of an mlstm; they have to divide the units."""
     shorten: int = 1
-    """Convolutions and poolings before the first layer leave one step of so many, as in a CRNN."""
+    """Before the first layer one step is left of so many."""
+    shorten_by: Literal["convolution", "segments"] = "convolution"
+    """How: by convolutions and poolings, as in a CRNN, or by one linear layer that reads so many
+    steps together, as in SegRNN."""
     beside: Literal["none", "fcn", "rocket"] = "none"
     """What else reads the steps, beside the recurrent layers: `fcn` adds three convolutions and
     their mean, which makes an lstm an LSTM-FCN; `rocket` a thousand features of fixed random
@@ -108,6 +111,8 @@ class ModelConfig:
             if getattr(self, name) != plain and name not in family.options:
                 takers = ", ".join(c for c, other in FAMILIES.items() if name in other.options)
                 raise ValueError(f"{name}: a {self.cell} has none; remove it, or choose {takers}")
+        if self.shorten_by != "convolution" and self.shorten == 1:
+            raise ValueError("shorten_by: nothing is shortened; set shorten above 1, or remove it")
         if family.reads == "trees" and (self.shorten > 1 or self.beside != "none"):
             name = "shorten" if self.shorten > 1 else "beside"
             raise ValueError(f"{name}: the nodes of trees are no line of steps; remove it")

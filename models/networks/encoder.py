@@ -10,6 +10,7 @@ from models.networks.convolution import Shorten
 from models.networks.families import FAMILIES
 from models.networks.jagged import Offsets
 from models.networks.layer import Layer, LockedDropout, PlainDropout, make_cell
+from models.networks.segments import Segments
 
 
 class Encoder(nn.Module):
@@ -26,9 +27,10 @@ class Encoder(nn.Module):
         super().__init__()
         self.reads_trees = FAMILIES[config.cell].reads == "trees"
         self.learned_inputs = learned_inputs
-        self.shorten = None
+        self.shorten: Shorten | Segments | None = None
         if config.shorten > 1:
-            self.shorten = Shorten(inputs, config.hidden, stride=config.shorten)
+            ways = {"convolution": Shorten, "segments": Segments}
+            self.shorten = ways[config.shorten_by](inputs, config.hidden, stride=config.shorten)
             inputs = config.hidden
         self.layers = nn.ModuleList()
         for depth in range(config.layers):

@@ -1,5 +1,7 @@
 """Convolutions over steps: as the equation says, and never across a sequence's ends."""
 
+from typing import Literal
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from models.networks import ModelConfig
 from models.networks.convolution import Cnn, Shorten, convolve, plain_convolution
 from models.networks.jagged import Offsets
 from models.networks.network import build
+from models.networks.segments import Segments
 
 sizes = st.lists(st.integers(1, 9), min_size=1, max_size=4)
 
@@ -80,8 +83,26 @@ def test_shortening_leaves_one_step_of_so_many_alone_or_in_company(
     torch.testing.assert_close(together, alone)
 
 
-def test_a_network_reads_what_convolutions_have_shortened() -> None:
-    config = ModelConfig(cell="lstm", hidden=6, shorten=4, bidirectional=True)
+@given(lengths=sizes, stride=st.integers(1, 6))
+def test_segments_are_counted_from_each_sequence_s_own_end(lengths: list[int], stride: int) -> None:
+    torch.manual_seed(0)
+    front = Segments(2, 4, stride=stride).double()
+    parts = [torch.randn(length, 2, dtype=torch.float64) for length in lengths]
+
+    together, offsets = front(torch.cat(parts), Offsets.of(lengths))
+
+    expected = []
+    for part in parts:
+        missing = -len(part) % stride
+        filled = torch.cat([part.new_zeros(missing, 2), part])
+        expected.append(torch.relu(front.read(filled.view(-1, stride * 2))))
+    assert offsets.lengths.tolist() == [-(-length // stride) for length in lengths]
+    torch.testing.assert_close(together, torch.cat(expected))
+
+
+@pytest.mark.parametrize("way", ["convolution", "segments"])
+def test_a_network_reads_what_has_been_shortened(way: Literal["convolution", "segments"]) -> None:
+    config = ModelConfig(cell="lstm", hidden=6, shorten=4, shorten_by=way, bidirectional=True)
     network = build(config, face(2, 3), seed=0).eval()
     values = torch.randn(30, 2)
 
@@ -90,3 +111,8 @@ def test_a_network_reads_what_convolutions_have_shortened() -> None:
     assert encoded.offsets.lengths.tolist() == [5, 4]
     assert encoded.steps_NH.shape == (9, 12)
     assert network(values, Offsets.of([17, 13])).shape == (2, 3)
+
+
+def test_a_way_to_shorten_needs_something_to_shorten() -> None:
+    with pytest.raises(ValueError, match="shorten_by: nothing is shortened"):
+        ModelConfig(shorten_by="segments")
