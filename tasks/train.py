@@ -35,7 +35,7 @@ from tasks.features_files import map_answers, map_steps, read_sequences, side_va
 from tasks.lease import lease
 from tasks.prepare import prepare
 from tasks.progress import shown
-from tasks.publish import Recipe, find, local_dir, produce
+from tasks.publish import Recipe, digest_of, find, local_dir, produce
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 
@@ -207,9 +207,22 @@ def checkpoints_in(store: Store, path: str) -> Checkpoints:
 def candidate_recipe(
     features: Features, model: ModelConfig, head: HeadConfig, training: TrainingConfig
 ) -> Recipe:
-    """Name what a candidate is made from; how often it is saved changes nothing in it."""
+    """Name what a candidate is made from; how often it is saved changes nothing in it.
+
+    Raises:
+        JobError: the weights that it would start from are not there.
+    """
     config = {"model": model, "head": head, "training": replace(training, checkpoint_every=0.0)}
-    return Recipe(stage="train", version=VERSION, config=config, inputs={"features": features.key})
+    inputs = {"features": features.key}
+    if model.weights:
+        try:
+            inputs["weights"] = digest_of(Path(model.weights))
+        except OSError as error:
+            raise JobError.of(
+                f"model.weights: '{model.weights}' cannot be read: {error.strerror}",
+                mend="correct the path, which is taken from where the command runs",
+            ) from error
+    return Recipe(stage="train", version=VERSION, config=config, inputs=inputs)
 
 
 def time_epoch(
@@ -220,10 +233,17 @@ def time_epoch(
     head: HeadConfig,
     training: TrainingConfig,
 ) -> float:
-    """Estimate the seconds of one epoch from a few steps of a network that is thrown away."""
+    """Estimate the seconds of one epoch from a few steps of a network that is thrown away.
+
+    Raises:
+        DataError: this network cannot learn these answers.
+    """
     folder, device = local_dir(store, features), pick_device(training)
     featurizer = load_featurizer(folder)
-    network = build(model, face_of(featurizer, head), seed=training.seed).to(device)
+    try:
+        network = build(model, face_of(featurizer, head), seed=training.seed).to(device)
+    except UnlearnableError as error:
+        raise DataError.of(str(error)) from error
     learned = load_split(folder, TRAINING, device)
     return probe(network, learned, config=training, seconds=PROBE_SECONDS)
 

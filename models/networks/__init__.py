@@ -14,6 +14,7 @@ PLAIN = {
     "layer_norm": False,
     "children": "n-ary",
     "width": None,
+    "weights": None,
 }
 """What settings that some cells alone take say where nothing is asked."""
 
@@ -64,6 +65,9 @@ class ModelConfig:
     """What else reads the steps, beside the recurrent layers: `fcn` adds three convolutions and
     their mean, which makes an lstm an LSTM-FCN; `rocket` a thousand features of fixed random
     convolutions, for series, sounds and pixels."""
+    weights: str | None = None
+    """Start from the recurrent layers of this Keras model (.keras or .h5), which have to be as many
+    and as wide as these: rnn, lstm and gru."""
     children: Literal["n-ary", "sum"] = "n-ary"
     """How a tree-lstm takes the children of a node: the first apart from the others, or as a sum
     without an order."""
@@ -111,6 +115,8 @@ class ModelConfig:
             if getattr(self, name) != plain and name not in family.options:
                 takers = ", ".join(c for c, other in FAMILIES.items() if name in other.options)
                 raise ValueError(f"{name}: a {self.cell} has none; remove it, or choose {takers}")
+        if self.weights and (self.peephole or self.layer_norm):
+            raise ValueError("weights: Keras has no peepholes and no layer_norm; remove them")
         if self.shorten_by != "convolution" and self.shorten == 1:
             raise ValueError("shorten_by: nothing is shortened; set shorten above 1, or remove it")
         if family.reads == "trees" and (self.shorten > 1 or self.beside != "none"):

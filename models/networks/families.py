@@ -31,13 +31,15 @@ class Family(NamedTuple):
 
 
 FAMILIES: dict[str, Family] = {
-    "rnn": Family("rnn:Rnn", "Elman 1990, with tanh", options=("zoneout", "learned_start")),
+    "rnn": Family(
+        "rnn:Rnn", "Elman 1990, with tanh", options=("zoneout", "learned_start", "weights")
+    ),
     "lstm": Family(
         "lstm:make_lstm",
         "Hochreiter and Schmidhuber 1997",
-        options=("zoneout", "learned_start", "peephole", "layer_norm"),
+        options=("zoneout", "learned_start", "peephole", "layer_norm", "weights"),
     ),
-    "gru": Family("gru:Gru", "Cho et al. 2014", options=("zoneout", "learned_start")),
+    "gru": Family("gru:Gru", "Cho et al. 2014", options=("zoneout", "learned_start", "weights")),
     "mingru": Family("minimal:MinGru", "Feng et al. 2024", parallel=True),
     "minlstm": Family("minimal:MinLstm", "Feng et al. 2024", parallel=True),
     "sru": Family("sru:Sru", "Lei et al. 2018", parallel=True, options=("learned_start",)),
@@ -45,6 +47,9 @@ FAMILIES: dict[str, Family] = {
     "lru": Family("lru:Lru", "Orvieto et al. 2023", parallel=True, options=("learned_start",)),
     "slstm": Family("slstm:Slstm", "Beck et al. 2024, of xLSTM", options=("heads",)),
     "mlstm": Family("mlstm:Mlstm", "Beck et al. 2024, of xLSTM", parallel=True, options=("heads",)),
+    "keras-rnn": Family("keras_cells:KerasRnn", "SimpleRNN of Keras 3, on torch", extra="keras"),
+    "keras-gru": Family("keras_cells:KerasGru", "GRU of Keras 3, on torch", extra="keras"),
+    "keras-lstm": Family("keras_cells:KerasLstm", "LSTM of Keras 3, on torch", extra="keras"),
     "cnn": Family(
         "convolution:Cnn",
         "one-dimensional convolution, as wide before a step as behind it",

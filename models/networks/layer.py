@@ -17,7 +17,7 @@ from models.networks.jagged import Offsets
 def make_cell(config: ModelConfig, *, inputs: int, depth: int = 0) -> Any:  # noqa: ANN401 - trees are read by another interface
     """Make one cell of the job's family, with the options that it takes."""
     family = FAMILIES[config.cell]
-    outside = {"dilation", "learned_start"}
+    outside = {"dilation", "learned_start", "weights"}
     options = {name: getattr(config, name) for name in family.options if name not in outside}
     if options.get("width", 0) is None:
         del options["width"]

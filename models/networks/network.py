@@ -4,6 +4,7 @@ Shapes: N steps of all sequences, B sequences, C channels, H units, P numbers of
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from models.networks.heads.face import Answers, Encoded
 from models.networks.heads.make import Asked, Read, make_head, refuse_seen
 from models.networks.heads.mining import MiningHead
 from models.networks.jagged import Offsets
+from models.networks.keras_weights import start_from
 from models.networks.pixels import PixelFront
 from models.networks.pooling import Several
 from models.networks.rocket import Rocket
@@ -60,13 +62,15 @@ class Network(nn.Module):
         Args:
             config: names and sizes of the parts.
             face: what they have to fit.
-            fresh: begin with pretrained weights where the input asks for them.
+            fresh: begin with pretrained weights where the input or the model asks for them.
         """
         super().__init__()
         self.front: Front = make_front(config, face, fresh=fresh)
         self.encoder = Encoder(
             config, self.front.channels, learned_inputs=isinstance(self.front, TokenFront)
         )
+        if fresh and config.weights:
+            start_from(self.encoder.layers, Path(config.weights), config.cell)
         self.pooling = Several(config.poolings, self.encoder.channels, heads=config.heads)
         self.beside = make_beside(config, self.front)
         self.side = SideFront(face.statics)

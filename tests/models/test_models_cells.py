@@ -64,8 +64,12 @@ def test_the_fast_way_comes_to_what_the_equations_say(
     fast = slopes(lambda v, s: cell(v, offsets, s), cell, values, state)
     slow = slopes(lambda v, s: plain(cell, v, offsets, s), cell, values, state)
 
-    torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-10)
-    torch.testing.assert_close(cell.outputs(values, offsets, state), fast[0])
+    # Keras works in float32 here and there, whatever it is given.
+    close = 1e-5 if name.startswith("keras") else 1e-9
+    torch.testing.assert_close(fast, slow, rtol=close, atol=close)
+    torch.testing.assert_close(
+        cell.outputs(values, offsets, state), fast[0], rtol=close, atol=close
+    )
 
 
 @pytest.mark.parametrize("lengths", [[150, 1, 64], [65, 128], [130, 130]])

@@ -78,7 +78,9 @@ def test_sequences_teach_together_what_they_teach_alone(
         net(part, Offsets.of([len(part)])).square().sum().backward()
 
     alone = [parameter.grad for parameter in net.parameters()]
-    torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
+    # Keras works in float32 here and there, whatever it is given.
+    close = 1e-5 if cell.startswith("keras") else 1e-9
+    torch.testing.assert_close(together, alone, rtol=close, atol=close)
 
 
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if FAMILIES[cell].causal])

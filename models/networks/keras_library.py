@@ -1,0 +1,37 @@
+"""Keras, loaded so that it computes with torch."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from models.errors import UnlearnableError
+
+
+def keras_on_torch() -> Any:  # noqa: ANN401 - Keras has no types
+    """Import Keras.
+
+    Raises:
+        UnlearnableError: it is not installed, or has been loaded to compute with something else.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    # Where TensorFlow is installed too, Keras wakes it, which talks.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        import keras
+    except ImportError as error:
+        raise UnlearnableError("Keras is not installed: pip install 'ostinato[keras]'") from error
+    if keras.backend.backend() != "torch":
+        raise UnlearnableError(
+            f"Keras computes with {keras.backend.backend()} here; set KERAS_BACKEND=torch"
+        )
+    return keras
+
+
+@contextmanager
+def on_device(device: torch.device) -> Iterator[None]:
+    """Let Keras compute where the numbers are; otherwise it brings all to its own device."""
+    with keras_on_torch().device(str(device)):
+        yield
