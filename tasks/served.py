@@ -1,5 +1,6 @@
 """The model as MLflow keeps and serves it: code, data, and golden rows with their answers."""
 
+import operator
 import warnings
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -12,6 +13,8 @@ from models.bundle import Bundle, load
 from models.features.kinds import KINDS
 from models.features.series import ROW, context, resample, resampled
 from models.features.split import TEST
+from models.networks.families import FAMILIES
+from models.networks.heads import SPREADING
 from tasks import tracking
 from tasks.errors import RegistryError
 from tasks.features_files import read_sequences
@@ -86,8 +89,15 @@ def save_served(bundle_dir: Path, folder: Path, golden: pl.DataFrame) -> None:
 
 def requirements(bundle: Bundle) -> tuple[str, ...]:
     """Name the packages that a served model of this kind imports."""
-    read = bundle.featurizer.layout.input
-    return (*REQUIREMENTS, *KINDS[read.kind].packages(read))
+    layout, target = bundle.featurizer.layout, bundle.featurizer.target
+    names = [*REQUIREMENTS, *KINDS[layout.input.kind].packages(layout.input)]
+    if target.unit == "bpe":
+        names.append("tokenizers")
+    if bundle.head.error in SPREADING:
+        names.append("scipy")
+    if extra := FAMILIES[bundle.model.cell].extra:
+        names.append(extra)
+    return tuple(dict.fromkeys(names))
 
 
 def open_signature(inputs: "pd.DataFrame", outputs: "pd.DataFrame") -> "ModelSignature":
@@ -145,12 +155,17 @@ def check_golden(name: str, version: str) -> None:
 
 def same_answers(now: pl.DataFrame, stored: pl.DataFrame) -> bool:
     """Compare answers: texts and classes exactly, numbers to float32's last digits."""
-    for name, column in stored.to_dict().items():
-        other = now[name]
-        if column.dtype.is_float():
-            ours, theirs = (c.fill_null(float("nan")).to_numpy() for c in (column, other))
-            if not np.allclose(ours, theirs, rtol=1e-5, atol=1e-6, equal_nan=True):
-                return False
-        elif not column.dtype.is_nested() and column.to_list() != other.to_list():
-            return False
-    return True
+    return now.columns == stored.columns and all(
+        same_values(now[name].cast(stored[name].dtype), stored[name]) for name in stored.columns
+    )
+
+
+def same_values(now: pl.Series, stored: pl.Series) -> bool:
+    """Compare two columns; of lists, their lengths and what is in them."""
+    if isinstance(stored.dtype, pl.List):
+        lengths = (each.list.len().to_list() for each in (now, stored))
+        return operator.eq(*lengths) and same_values(now.explode(), stored.explode())
+    if stored.dtype.is_float():
+        ours, theirs = (each.fill_null(float("nan")).to_numpy() for each in (stored, now))
+        return np.allclose(ours, theirs, rtol=1e-5, atol=1e-6, equal_nan=True)
+    return now.to_list() == stored.to_list()

@@ -5,61 +5,32 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from answering import (
+    ALONE,
+    BY_TIME,
+    features,
+    tagged,
+    tides,
+    trained,
+    turned,
+    weekly,
+)
 from kinds import by_day, shops, table, waves, whole
 
-from models.bundle import Bundle, load
+from models.bundle import Bundle
 from models.errors import UnlearnableError
 from models.features import Layout, TargetConfig, WindowConfig
 from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.split import TEST, TRAINING, SplitConfig
-from models.features.text import TextInput
-from models.learning import TrainingConfig
-from models.learning.loop import Checkpoints
-from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
 from tasks.answers import answered_by, judged, naive_scale
 from tasks.features_files import map_answers, map_steps, read_sequences
-from tasks.featurize import build_features
 from tasks.naive import Baselines
 from tasks.rows import RowSet
-from tasks.train import learn
 from tasks.truth import ahead, load_test, truth_of
 
-BY_TIME = SplitConfig(by="time", test=0.25, validation=0.2)
-
-TOLD = SplitConfig(by="column", column="split")
-
-NOWHERE = Checkpoints(load=lambda: None, save=lambda _: None)
-
 FORECAST = TargetConfig(column="sales", kind="forecast")
-
-
-def rows_of(frame: pl.DataFrame, path: Path) -> RowSet:
-    frame.write_parquet(path, row_group_size=17)
-    return RowSet((path,), frame.schema)
-
-
-def features(
-    folder: Path, frame: pl.DataFrame, layout: Layout, target: TargetConfig, split=TOLD
-) -> RowSet:
-    folder.mkdir()
-    rows = rows_of(frame, folder / "rows.parquet")
-    build_features(folder, rows, layout=layout, target=target, split=split)
-    return rows
-
-
-def trained(folder: Path, *, epochs: int = 2, head: HeadConfig | None = None, **model) -> Bundle:
-    learn(
-        folder,
-        folder / "model",
-        model=ModelConfig(**({"cell": "gru", "hidden": 12} | model)),
-        head=head or HeadConfig(),
-        training=TrainingConfig(epochs=epochs, batch=16, learning_rate=0.01, patience=epochs),
-        checkpoints=NOWHERE,
-        on_epoch=lambda _: None,
-    )
-    return load(folder / "model" / "bundle")
 
 
 def scored(folder: Path, rows: RowSet, bundle: Bundle) -> tuple[pl.DataFrame, object, dict]:
@@ -70,23 +41,6 @@ def scored(folder: Path, rows: RowSet, bundle: Bundle) -> tuple[pl.DataFrame, ob
     said = answered_by(bundle, rows, test)
     naive = Baselines(rows, folder, featurizer, season=7).answers(said, test, scale_R)
     return said, judged(said, test, featurizer, scale_R), naive
-
-
-def weekly(read: SeriesInput, *, horizon: int) -> Layout:
-    """Two weeks of each shop, and what comes then."""
-    window = WindowConfig(length=14, horizon=horizon)
-    return Layout(input=read, window=window, time="day", entity="shop")
-
-
-def tides(days: int = 160) -> pl.DataFrame:
-    """Two shops whose sales come and go with the week, each at its own level."""
-    day = np.tile(np.arange(days), 2)
-    level = np.repeat([10.0, 400.0], days)
-    draw = np.random.default_rng(0)
-    sales = level * (1 + 0.5 * np.sin(day * 2 * np.pi / 7)) + level * draw.normal(0, 0.02, len(day))
-    return pl.DataFrame({"shop": np.repeat(["a", "b"], days), "place": day, "sales": sales}).select(
-        "shop", day=pl.date(2024, 1, 1) + pl.duration(days="place"), sales="sales"
-    )
 
 
 # --- forecasts
@@ -228,20 +182,6 @@ def test_counts_are_told_as_counts(tmp_path) -> None:
 TAGS = TargetConfig(column="tags", kind="tags")
 
 
-def tagged(rows: int = 240) -> pl.DataFrame:
-    """Sentences, and which of three words they hold."""
-    draw = np.random.default_rng(3)
-    words = ["sun", "rain", "wind", "of", "the", "day"]
-    cut = [draw.choice(words, int(draw.integers(2, 8))).tolist() for _ in range(rows)]
-    tags = [[word for word in ("rain", "sun", "wind") if word in held] for held in cut]
-    split = ["test" if at % 4 == 0 else "dev" if at % 4 == 1 else "train" for at in range(rows)]
-    return pl.DataFrame({"x": [" ".join(held) for held in cut], "tags": tags, "split": split})
-
-
-WORDS = whole(TextInput(column="x", tokenizer="character"))
-ALONE = Layout(input=WORDS.input, window=None, time=None, entity=None)
-
-
 def test_tags_are_found_and_told_as_lists(tmp_path) -> None:
     folder = tmp_path / "features"
     rows = features(folder, tagged(), ALONE, TAGS)
@@ -280,15 +220,6 @@ def test_a_row_without_a_list_of_tags_is_refused_and_an_empty_list_is_not(tmp_pa
 
 
 # --- texts
-
-
-def turned(rows: int = 400) -> pl.DataFrame:
-    """Short texts, and the same with its letters raised."""
-    draw = np.random.default_rng(5)
-    texts = ["".join(draw.choice(list("abcd"), int(draw.integers(2, 6)))) for _ in range(rows)]
-    split = ["test" if at % 5 == 0 else "dev" if at % 5 == 1 else "train" for at in range(rows)]
-    frame = pl.DataFrame({"x": texts, "split": split})
-    return frame.with_columns(y=pl.col("x").str.to_uppercase())
 
 
 @pytest.mark.parametrize(

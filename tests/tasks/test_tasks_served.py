@@ -1,0 +1,108 @@
+"""What MLflow serves: it answers as the model did, whatever kind of answer it gives."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow.pyfunc
+import polars as pl
+import pytest
+from answering import ALONE, BY_TIME, TOLD, features, tagged, tides, trained, turned, weekly
+
+from models.features import Layout, TargetConfig
+from models.features.series import SeriesInput
+from models.features.split import SplitConfig
+from models.networks.heads import HeadConfig
+from tasks.served import golden_frame, same_answers, save_served
+
+
+@dataclass
+class Case:
+    frame: pl.DataFrame
+    layout: Layout
+    target: TargetConfig
+    split: SplitConfig
+    head: HeadConfig
+    cell: str
+    packages: set[str]
+
+
+READ = SeriesInput(column="sales", scale_by="entity")
+
+CASES = {
+    "forecast": Case(
+        tides(),
+        weekly(READ, horizon=7),
+        TargetConfig(column="sales", kind="forecast"),
+        BY_TIME,
+        HeadConfig(error="student"),
+        "gru",
+        {"scipy"},
+    ),
+    "tags": Case(
+        tagged(),
+        ALONE,
+        TargetConfig(column="tags", kind="tags"),
+        TOLD,
+        HeadConfig(),
+        "keras-gru",
+        {"keras"},
+    ),
+    "text": Case(
+        turned(),
+        ALONE,
+        TargetConfig(column="y", kind="text", unit="bpe", vocabulary=300),
+        SplitConfig(by="column", column="split", duplicates="keep"),
+        HeadConfig(decoder="attention"),
+        "gru",
+        {"tokenizers"},
+    ),
+    "reconstruction": Case(
+        tides(),
+        weekly(READ, horizon=1),
+        TargetConfig(kind="reconstruction"),
+        BY_TIME,
+        HeadConfig(),
+        "gru",
+        set(),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_what_is_served_answers_as_the_model_did(tmp_path: Path, kind: str) -> None:
+    case = CASES[kind]
+    rows = features(tmp_path / "f", case.frame, case.layout, case.target, case.split)
+    bundle = trained(tmp_path / "f", cell=case.cell, head=case.head)
+    golden = golden_frame(bundle, rows, tmp_path / "f")
+
+    save_served(tmp_path / "f" / "model" / "bundle", tmp_path / "served", golden)
+
+    served = mlflow.pyfunc.load_model(str(tmp_path / "served"))
+    answers = pl.from_pandas(served.predict(golden.to_pandas()))
+    stored = pl.read_parquet(tmp_path / "served" / "golden_answers.parquet")
+    assert same_answers(answers, stored)
+    assert (stored["status"] == "ok").any()
+    needed = (tmp_path / "served" / "requirements.txt").read_text()
+    optional = {"scipy", "keras", "tokenizers"}
+    assert {name for name in optional if f"{name}==" in needed} == case.packages
+
+
+LISTS = pl.DataFrame({"a": [[1.0, 2.0], [], None, [float("nan")]], "b": [["x"], [], None, ["y"]]})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("a", [[1.0, 2.1], [], None, [float("nan")]]),
+        ("a", [[1.0], [2.0], None, [float("nan")]]),
+        ("a", [[1.0, 2.0], [], None, [0.0]]),
+        ("a", [[1.0, 2.0], [], [], [float("nan")]]),
+        ("b", [["x"], [], None, ["z"]]),
+    ],
+)
+def test_answers_that_are_lists_are_compared_value_by_value(name: str, values: list) -> None:
+    nearly = LISTS.with_columns(pl.col("a").list.eval(pl.element() + 1e-9))
+
+    assert same_answers(nearly, LISTS)
+    assert not same_answers(LISTS.with_columns(pl.Series(name, values)), LISTS)
+    assert not same_answers(LISTS.drop(name), LISTS)
