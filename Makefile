@@ -25,6 +25,8 @@ install-dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
 	@$(PIP) install --requirement requirements-dev.lock
+	@# Alone: its Triton comes with torch where there is a GPU, and nothing else needs it.
+	@$(PIP) install --no-deps flashrnn==1.0.8
 	@touch $@
 
 test: install-dev  ## everything but what takes minutes

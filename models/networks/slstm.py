@@ -12,18 +12,26 @@ learned numbers. R reads the h before that. The forget gate is the paper's sigmo
 Shapes: N steps of all sequences, B sequences, I inputs, H units, A heads of D units each.
 """
 
+import logging
+from functools import cache
 from math import sqrt
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.networks.cell import Cell, State
+from models.networks import flash
+from models.networks.cell import Cell, State, unroll
+from models.networks.jagged import Offsets
+
+logger = logging.getLogger(__name__)
 
 OPEN = 3.0, 6.0
 """Between these the drives of the forget gates begin, so that memory lasts."""
 NOTHING = -1e9
 """Log of what the memory holds before the first step."""
+TOLERANCES = {torch.float32: 5e-3, torch.bfloat16: 5e-2}
+"""How far a kernel may be off, as a share; tensor cores round float32 too."""
 
 
 class HeadNorm(nn.Module):
@@ -81,3 +89,57 @@ class Slstm(Cell):
         total_BH = keep_BH * total_BH + open_BH
         said_BH = torch.sigmoid(leave_BH) * memory_BH / total_BH
         return self.norm(said_BH), (said_BH, memory_BH, total_BH, held_BH)
+
+    def outputs(self, values_NI: Tensor, offsets: Offsets, state: State | None = None) -> Tensor:
+        """Return the outputs alone, from a kernel where one is installed, suits and is right."""
+        device, size = values_NI.device, self.hidden // self.heads
+        if flash.takes(device, size) and trusted(self.heads, size, flash.precision(device), device):
+            return self.outputs_at_once(values_NI, offsets, state)
+        return super().outputs(values_NI, offsets, state)
+
+    def outputs_at_once(
+        self,
+        values_NI: Tensor,
+        offsets: Offsets,
+        state: State | None = None,
+        *,
+        backend: str = "triton_fused",
+    ) -> Tensor:
+        """Return the outputs alone, from one of FlashRNN's kernels."""
+        driven_TBP = offsets.grid(self.project(values_NI))
+        state = state or self.start(values_NI, len(offsets))
+        said_TBH = flash.read_slstm(driven_TBP, self.again_AD4D, state, backend=backend)
+        outputs_NH: Tensor = self.norm(offsets.flat(said_TBH))
+        return outputs_NH
+
+
+@cache
+def trusted(heads: int, size: int, dtype: torch.dtype, device: torch.device) -> bool:
+    """Let the kernel show, once, that it comes to what the definition does; else say so."""
+    try:
+        off = mistake(heads, size, dtype, device)
+    except flash.failures() as error:
+        logger.warning("FlashRNN's kernel does not run here (%s); read step by step", error)
+        return False
+    if not off < TOLERANCES[dtype]:
+        logger.warning("FlashRNN's kernel is off by %.1e here; read step by step", off)
+    return off < TOLERANCES[dtype]
+
+
+@torch.enable_grad()
+def mistake(heads: int, size: int, dtype: torch.dtype, device: torch.device) -> float:
+    """Measure how far the kernel's outputs and gradients are from the definition's, as a share."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        cell = Slstm(8, heads * size, heads=heads).to(device)
+        values_NI = torch.randn(5 * 24, 8).to(device)
+    offsets = Offsets.of([24] * 5, device)
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        fast_NH = cell.outputs_at_once(values_NI, offsets)
+    with torch.autocast(device.type, enabled=False):
+        slow_NH = unroll(cell, values_NI, offsets)[0]
+    found = []
+    for outputs_NH in (fast_NH.float(), slow_NH):
+        slopes = torch.autograd.grad(outputs_NH.square().mean(), list(cell.parameters()))
+        found.append(torch.cat([part.flatten() for part in (outputs_NH.detach(), *slopes)]))
+    return float((found[0] - found[1]).norm() / found[1].norm())

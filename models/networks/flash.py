@@ -1,0 +1,93 @@
+"""FlashRNN's kernel for an slstm (Poeppel, Beck and Hochreiter 2024), where it is installed.
+
+torch has no kernel for this cell: a GPU waits for one small operation after the other. (For an
+lstm or a gru cuDNN's is faster, by FlashRNN's own figures, so those stay with it.) The kernel is
+compiled for one length and one number of sequences, so grids are filled up to a few sizes of each.
+
+Shapes: B sequences, T steps, H units, A heads of D units each, P = 4 H.
+"""
+
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.networks.cell import State
+
+HEAD_SIZES = 16, 32, 64
+"""Units of a head that the kernel takes: tensor cores need 16, registers hold no more than 64."""
+SMALLEST = 16
+"""Steps and sequences of the smallest grid."""
+
+
+@cache
+def installed() -> bool:
+    """Tell whether the packages are there."""
+    return find_spec("flashrnn") is not None and find_spec("triton") is not None
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Name how a kernel fails that this machine cannot compile or run."""
+    named = (RuntimeError, OSError, ImportError, AssertionError, AttributeError)
+    if not find_spec("triton"):
+        return named
+    from triton.errors import TritonError
+
+    return (*named, TritonError)
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """Tell what the kernel computes in: what autocast asks for, or float32."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return torch.float32
+
+
+def takes(device: torch.device, size: int) -> bool:
+    """Tell whether the kernel can read heads of this size here."""
+    known = precision(device) in {torch.float32, torch.bfloat16}
+    return device.type == "cuda" and size in HEAD_SIZES and known and installed()
+
+
+def filled(count: int) -> int:
+    """Round up to the next size that is compiled: 16, 32, 64 and so on."""
+    return max(SMALLEST, 1 << (count - 1).bit_length())
+
+
+def read_slstm(
+    driven_TBP: Tensor, again_AD4D: Tensor, state: State, *, backend: str = "triton_fused"
+) -> Tensor:
+    """Read a grid from its first step on.
+
+    Args:
+        driven_TBP: the input's share of the gates i, f, z, o, with their biases.
+        again_AD4D: what each head's gates take of its last output.
+        state: h, c, n and m before the first step, [B, H] each.
+        backend: which of FlashRNN's; `vanilla` runs anywhere.
+
+    Returns:
+        h at every step, [T, B, H].
+    """
+    from flashrnn import flashrnn
+
+    heads, size, _ = again_AD4D.shape
+    steps, rows, _ = driven_TBP.shape
+    dtype = precision(driven_TBP.device)
+    more = filled(rows) - rows
+    driven_TBP = functional.pad(driven_TBP, (0, 0, 0, more, 0, filled(steps) - steps))
+    driven_BTGAD = driven_TBP.unflatten(2, (4, heads, size)).transpose(0, 1)
+    again_GADD = again_AD4D.unflatten(2, (4, size)).permute(2, 0, 3, 1)
+    start_SBH = functional.pad(torch.stack(state), (0, 0, 0, more))
+    said, _ = flashrnn(
+        driven_BTGAD.to(dtype).contiguous(),
+        again_GADD.to(dtype).contiguous(),
+        again_AD4D.new_zeros(4, heads, size, dtype=dtype),
+        states=start_SBH.unflatten(2, (heads, size))[:, :, None].to(dtype).contiguous(),
+        function="slstm",
+        backend=backend,
+        dtype=str(dtype).removeprefix("torch."),
+    )
+    said_TBAD: Tensor = said[0].transpose(0, 1)[:steps, :rows]
+    return said_TBAD.flatten(2)
