@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from models.features.image.config import ImageInput
 from models.features.signal import Pixels
+from models.networks.crnn import Convolutions
 from models.networks.jagged import Offsets
 from models.networks.reading import hilbert, raster
 
@@ -47,6 +48,9 @@ class PixelFront(nn.Module):
 
             self.backbone = Backbone(signal, config, pretrained=pretrained)
             self.steps, self.channels = self.backbone.steps, self.backbone.channels
+        elif config.read == "convolutions":
+            self.convolutions = Convolutions(signal, config)
+            self.steps, self.channels = self.convolutions.steps, self.convolutions.channels
         elif config.read == "patches":
             self.grid = -(-height // config.patch), -(-width // config.patch)
             order = (hilbert if config.order == "hilbert" else raster)(*self.grid)
@@ -74,6 +78,9 @@ class PixelFront(nn.Module):
             return pixels_BHWD.flatten(2)
         if self.config.read == "columns":
             return pixels_BHWD.transpose(1, 2).flatten(2)
+        if self.config.read == "convolutions":
+            steps_BTC: Tensor = self.convolutions(pixels_BHWD)
+            return steps_BTC
         patches_BTC = patches(pixels_BHWD, self.config.patch)
         return patches_BTC if self.config.order == "raster" else patches_BTC[:, self.order]
 

@@ -146,6 +146,39 @@ def test_reading_learns_nothing_and_keeps_nothing() -> None:
     assert front(pixels(), read="patches", order="hilbert").state_dict() == {}
 
 
+@settings(max_examples=20)
+@given(height=st.integers(1, 40), width=st.integers(1, 40), stride=st.sampled_from([2, 4, 8]))
+def test_convolutions_give_a_step_for_so_many_columns(height: int, width: int, stride: int) -> None:
+    signal = pixels(height, width, 3)
+    reading = front(signal, read="convolutions", stride=stride).eval()
+    values = images(signal, batch=2)
+
+    together = steps_of(reading, values)
+    alone = torch.cat([steps_of(reading, values[n : n + 1]) for n in range(2)])
+
+    assert reading.steps == -(-width // stride)
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("place", "steps"), [(0, range(3)), (30, range(6, 11)), (56, range(13, 16))]
+)
+def test_convolutions_read_from_left_to_right_and_are_learned(place: int, steps: range) -> None:
+    torch.manual_seed(0)
+    signal = pixels(16, 64, 3)
+    values = images(signal)
+    reading = front(signal, read="convolutions", stride=4)
+    marked = values.clone()
+    marked.unflatten(2, (64, 3))[:, :, place : place + 8] = 0
+
+    off = (steps_of(reading, marked) - steps_of(reading, values)).square().mean(dim=(0, 2))
+
+    # The others move a little: what is normalised over is the whole image.
+    assert int(off.argmax()) in steps
+    steps_of(reading, values).sum().backward()
+    assert all(weight.grad is not None for weight in reading.convolutions.parameters())
+
+
 @pytest.fixture(scope="module")
 def timm():
     """Give timm, with the operators that torchvision lacks where its build does not fit torch."""

@@ -54,9 +54,10 @@ class ImageInput:
     """Height and width that every image is brought to; that of the first one when left out."""
     colour: Literal["auto", "grey", "rgb"] = "auto"
     """`auto`: as the first image. `grey`: one number a pixel. `rgb`: three."""
-    read: Literal["rows", "columns", "patches", "backbone"] = "rows"
+    read: Literal["rows", "columns", "patches", "convolutions", "backbone"] = "rows"
     """What one step is. `rows`: from the top. `columns`: from the left. `patches`: squares of
-    pixels. `backbone`: columns of the features that a convolutional network sees."""
+    pixels. `convolutions`: columns of what two-dimensional convolutions see, learned with the rest
+    (CRNN). `backbone`: columns of the features that a pretrained network sees."""
     patch: int = 4
     """Side of a patch in pixels."""
     order: Literal["raster", "hilbert"] = "raster"
@@ -65,8 +66,9 @@ class ImageInput:
     """Name of a timm model, such as `resnet18`; needs the extra `images`."""
     weights: str | None = None
     """Its weights, a local .safetensors or .pth file; fetched from their hub when left out."""
-    stride: Literal[4, 8, 16, 32] = 8
-    """Pixels in width behind one step of the backbone: few for text, many for photographs."""
+    stride: Literal[2, 4, 8, 16, 32] = 8
+    """Pixels in width behind one step of convolutions or of the backbone: few for text, many for
+    photographs."""
     fine_tune: bool = False
     """Let the backbone learn too; as it came, and much faster, when false."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
