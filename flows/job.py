@@ -20,6 +20,7 @@ from flows.refusals import (
     refuse_losses,
     refuse_own_answer,
     refuse_patterns,
+    refuse_sampling,
     refuse_unread,
 )
 from models.features import Layout, TargetConfig, WindowConfig
@@ -120,6 +121,7 @@ class Job:
         refuse_own_answer(self.layout, self.target.column)
         refuse_patterns(self.needed)
         refuse_losses(self.head, self.target)
+        refuse_sampling(self.training, self.target)
         refuse_forecasts(self.layout, self.head, self.target)
         refuse_unread(self.layout, self.model, self.target)
 

@@ -3,6 +3,7 @@
 from dataclasses import fields
 
 from models.features import Answer, Layout, TargetConfig
+from models.learning import TrainingConfig
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
 
@@ -47,6 +48,18 @@ DECODERS: dict[Answer, tuple[str, ...]] = {
     "forecast": ("auto", "direct", "segments", "recursive"),
     "text": ("auto", "attention", "ctc"),
 }
+
+
+def refuse_sampling(training: TrainingConfig, target: TargetConfig) -> None:
+    """Refuse to balance what has no classes.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    if training.sampling == "balanced" and target.kind != "category":
+        raise ValueError(
+            f"training.sampling: a target of kind {target.kind} has no classes; remove it"
+        )
 
 
 def refuse_losses(head: HeadConfig, target: TargetConfig) -> None:

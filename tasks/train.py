@@ -25,6 +25,7 @@ from models.learning.batches import (
     to_device,
 )
 from models.learning.loop import Checkpoints, Epoch, fit, probe
+from models.learning.memory import keep_memory
 from models.networks import ModelConfig
 from models.networks.augment import augment
 from models.networks.heads import HeadConfig
@@ -39,7 +40,10 @@ from tasks.publish import Recipe, digest_of, find, local_dir, produce
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 
-VERSION = 4
+VERSION = 5
+
+SHOWN_ROWS = 10
+"""Rows that are named where training failed."""
 
 PROBE_SECONDS = 2.0
 """Time that `check` gives to measuring the speed of training."""
@@ -109,6 +113,7 @@ def learn(
     Raises:
         DivergedError: the loss stopped being finite.
     """
+    keep_memory()
     device = pick_device(training)
     featurizer = load_featurizer(features_dir)
     network = build(model, face_of(featurizer, head), seed=training.seed)
@@ -116,7 +121,7 @@ def learn(
     prepare(network.to(device), learned, model=model, seed=training.seed)
     validation = load_split(features_dir, VALIDATION, device)
     began = time.perf_counter()
-    history = fit(
+    plan, history = fit(
         network,
         learned,
         validation,
@@ -130,6 +135,8 @@ def learn(
     (folder / "history.json").write_text(json.dumps(epochs, indent=2), encoding="utf-8")
     return {
         **course(history, learned, training),
+        "epochs_planned": plan.epochs,
+        "learning_rate": plan.rate,
         "parameters": parameter_count(network),
         "device": str(device),
         "seconds": round(seconds, 3),
@@ -185,9 +192,7 @@ def make_candidate(
                 on_epoch=on_epoch,
             )
         except DivergedError as error:
-            raise TrainingError.of(
-                str(error), mend="lower training.learning_rate or training.clip_norm"
-            ) from error
+            raise diverged(error, local_dir(store, features)) from error
         except UnlearnableError as error:
             raise DataError.of(str(error)) from error
 
@@ -195,6 +200,19 @@ def make_candidate(
         candidate = Candidate(produce(store, recipe, build_candidate))
     store.fs.rm(f"{store.root}/{folder}", recursive=True)
     return candidate
+
+
+def diverged(error: DivergedError, features_dir: Path) -> TrainingError:
+    """Say where training failed, and which of the source's rows were read just then."""
+    found = None
+    if error.rows is not None:
+        table = read_sequences(features_dir, TRAINING, learned=True)
+        rows = table["row"].gather(error.rows)
+        found = f"rows {', '.join(str(row) for row in rows.sort().head(SHOWN_ROWS))} were read"
+        found += f", and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
+    return TrainingError.of(
+        str(error), found=found, mend="lower training.learning_rate or training.clip_norm"
+    )
 
 
 def checkpoints_in(store: Store, path: str) -> Checkpoints:

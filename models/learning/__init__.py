@@ -16,10 +16,23 @@ class TrainingConfig:
     """Upper bound on passes over the training rows."""
     patience: int = 8
     """Epochs without a better validation loss before training stops."""
+    budget: Duration | None = None
+    """Time that training may take, such as `10m`: as many epochs as fit, or a part of the first,
+    are planned from a short measurement, and the schedule fitted to them."""
     batch: int = 64
-    """Sequences in a step."""
-    learning_rate: float = 2e-3
-    """Highest step size of AdamW; a warm-up leads to it and a cosine away from it."""
+    """Sequences that are read at once."""
+    accumulate: int = 1
+    """Batches whose gradients make one step, where memory holds no larger batch."""
+    sampling: Literal["natural", "balanced"] = "natural"
+    """`balanced` draws rows so that every class is shown equally often."""
+    learning_rate: float | Literal["auto"] = 2e-3
+    """Highest step size of AdamW, to which a warm-up leads; `auto` tries a range of them first."""
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    """What follows the warm-up. `cosine`: it falls over the planned epochs. `plateau`: it is halved
+    whenever half the patience has passed without a better validation loss."""
+    average: Literal["none", "ema", "swa"] = "none"
+    """Which weights are validated and kept: those of the step, or an average of the last steps
+    (`ema`) or of the last quarter's epochs (`swa`)."""
     weight_decay: float = 1e-2
     """How strongly weights are drawn to zero."""
     clip_norm: float = 1.0
@@ -35,15 +48,12 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot train."""
-        for name, count in (
-            ("epochs", self.epochs),
-            ("patience", self.patience),
-            ("batch", self.batch),
-        ):
-            if count < 1:
-                raise ValueError(f"{name}: {count} is too small; give at least 1")
-        for name, number in (("learning_rate", self.learning_rate), ("clip_norm", self.clip_norm)):
-            if number <= 0:
-                raise ValueError(f"{name}: {number} is not above 0")
+        for name in ("epochs", "patience", "batch", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is too small; give at least 1")
+        for name in ("learning_rate", "clip_norm", "budget"):
+            number = getattr(self, name)
+            if number not in {None, "auto"} and number <= 0:
+                raise ValueError(f"{name}: {number} is not above 0; give more")
         if self.weight_decay < 0 or self.checkpoint_every < 0:
             raise ValueError("weight_decay and checkpoint_every: give 0 or more")

@@ -134,13 +134,27 @@ def gather(sequences: SequenceSet, rows: NDArray[np.int64]) -> Batch:
 
 
 def epoch_order(
-    lengths_S: NDArray[np.int64], *, batch: int, seed: int, epoch: int
+    lengths_S: NDArray[np.int64],
+    *,
+    batch: int,
+    seed: int,
+    epoch: int,
+    shares_S: NDArray[np.float64] | None = None,
 ) -> list[NDArray[np.int64]]:
-    """Draw the epoch's batches: every row once, rows of like length together."""
-    draw = np.random.default_rng([seed, epoch])
-    shuffled = draw.permutation(len(lengths_S))
+    """Draw the epoch's batches, rows of like length together.
+
+    Args:
+        lengths_S: of the sequences.
+        batch: sequences in one.
+        seed: of the job.
+        epoch: counted from 0.
+        shares_S: chance of each row to be drawn next; every row once where left out.
+    """
+    draw, rows = np.random.default_rng([seed, epoch]), len(lengths_S)
+    once = shares_S is None
+    shuffled = draw.permutation(rows) if once else draw.choice(rows, rows, p=shares_S)
     batches = []
-    for start in range(0, len(shuffled), batch * POOL):
+    for start in range(0, rows, batch * POOL):
         pool = shuffled[start : start + batch * POOL]
         pool = pool[np.argsort(lengths_S[pool], kind="stable")]
         batches += [pool[cut : cut + batch] for cut in range(0, len(pool), batch)]

@@ -57,6 +57,10 @@ class KerasCell(Gridded):
                 self.made[dtype].build((None, None, self.inputs))
         return self.made[dtype]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the layers behind when this module is copied: they are made again."""
+        return self.__dict__ | {"made": {}}
+
     def start(self, like_BI: Tensor, rows: int) -> State:
         """Return zeros."""
         return tuple(like_BI.new_zeros(rows, self.hidden) for _ in range(self.states))

@@ -104,6 +104,12 @@ def with_input(**changes: object) -> dict:
         ),
         (
             LEAST
+            | {"target": {"column": "y", "kind": "number"}, "training": {"sampling": "balanced"}},
+            "training.sampling: a target of kind number has no classes",
+        ),
+        (LEAST | {"training": {"budget": "0s"}}, "training.budget: 0.0 is not above 0"),
+        (
+            LEAST
             | {
                 "inputs": [{"column": "wave", "kind": "tree", "teach_nodes": True}],
                 "model": {"cell": "tree-lstm", "pooling": "mean"},

@@ -1,0 +1,126 @@
+"""What a training is planned to be: how many steps, and how large the largest of them.
+
+A plan is made once, kept in every checkpoint, and not measured again by a run that goes on.
+"""
+
+import copy
+import math
+import time
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.learning import TrainingConfig
+from models.learning.batches import SequenceSet, plain_order
+from models.learning.step import loss_of, make_optimizer, orders, step
+from models.networks.network import Network
+
+LOWEST, HIGHEST = 1e-5, 1.0
+"""Rates between which one is looked for."""
+TRIED = 100
+"""Steps from the lowest to the highest."""
+SMOOTHING = 0.9
+SETTLED = 10
+"""Steps after which a smoothed loss can be trusted."""
+WORSE = 4.0
+"""Times the best loss at which a search is over."""
+BELOW = 10.0
+"""The rate that is taken lies so far below the one with the lowest loss."""
+MEASURED = 3.0
+"""Seconds that are spent on measuring the speed, or a fiftieth of the budget."""
+
+
+class Plan(NamedTuple):
+    """What is planned."""
+
+    epochs: int
+    steps: int
+    """In each epoch; fewer than it has only where the budget ends within the first."""
+    rate: float
+    """The highest learning rate."""
+
+    @property
+    def total(self) -> int:
+        """Steps in all."""
+        return self.epochs * self.steps
+
+
+def make_plan(
+    network: Network, training: SequenceSet, validation: SequenceSet, config: TrainingConfig
+) -> Plan:
+    """Plan a training; the network stays as it is."""
+    rate = config.learning_rate
+    if rate == "auto":
+        rate = find_rate(copy.deepcopy(network), training, config)
+    steps = len(orders(training, config, epoch=0))
+    if config.budget is None:
+        return Plan(config.epochs, steps, rate)
+    most = max(1.0, min(MEASURED, config.budget / 50))
+    learning = step_seconds(copy.deepcopy(network), training, config, seconds=most)
+    scoring = score_seconds(network, validation, config, seconds=most / 2)
+    epoch = steps * learning + scoring
+    if epoch <= config.budget:
+        return Plan(min(config.epochs, int(config.budget / epoch)), steps, rate)
+    return Plan(1, max(1, int((config.budget - scoring) / learning)), rate)
+
+
+def find_rate(network: Network, training: SequenceSet, config: TrainingConfig) -> float:
+    """Try ever larger steps until the loss rises (Smith 2017); take a tenth of the best rate.
+
+    The network is used up.
+    """
+    optimizer = make_optimizer(network, config)
+    order = orders(training, config, epoch=0)
+    rates = np.geomspace(LOWEST, HIGHEST, TRIED)
+    smooth, found = 0.0, []
+    for place, rate in enumerate(rates):
+        rows = order[place % len(order)]
+        loss = float(step(network, optimizer, training, rows=rows, rate=float(rate), config=config))
+        smooth = SMOOTHING * smooth + (1 - SMOOTHING) * loss
+        if not math.isfinite(loss):
+            break
+        found.append(smooth / (1 - SMOOTHING ** (place + 1)))
+        # The first ones are means of a few batches, lucky or not.
+        if place >= SETTLED and found[-1] > WORSE * min(found[SETTLED:]):
+            break
+    best = SETTLED + int(np.argmin(found[SETTLED:])) if len(found) > SETTLED else 0
+    return float(rates[best]) / BELOW
+
+
+def step_seconds(
+    network: Network, training: SequenceSet, config: TrainingConfig, *, seconds: float
+) -> float:
+    """Train for a moment and return the seconds of a step; the network is used up."""
+    optimizer, order = make_optimizer(network, config), orders(training, config, epoch=0)
+
+    def learn(place: int) -> Tensor:
+        rows = order[place % len(order)]
+        return step(network, optimizer, training, rows=rows, rate=LOWEST, config=config)
+
+    # The first one also makes room.
+    float(learn(0))
+    began, done = time.perf_counter(), 0
+    while True:
+        done += 1
+        # Reading the loss waits for the device.
+        loss = float(learn(done))
+        passed = time.perf_counter() - began
+        if not math.isfinite(loss) or passed > seconds or done == len(order):
+            return passed / done
+
+
+def score_seconds(
+    network: Network, validation: SequenceSet, config: TrainingConfig, *, seconds: float
+) -> float:
+    """Score for a moment and return the seconds that all of the validation would take."""
+    began, done = time.perf_counter(), 0
+    with torch.no_grad():
+        network.eval()
+        for rows in plain_order(validation.lengths_S, batch=max(config.batch, 256)):
+            float(loss_of(network, validation, rows, config))
+            done += len(rows)
+            if time.perf_counter() - began > seconds:
+                break
+    return (time.perf_counter() - began) * len(validation) / done

@@ -1,0 +1,81 @@
+"""One step of learning: a batch, its loss, its gradients, and the weights moved along them."""
+
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.learning import TrainingConfig
+from models.learning.batches import SequenceSet, epoch_order, gather
+from models.networks.network import Network
+
+
+def make_optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Make AdamW (Loshchilov and Hutter 2019), all of whose arithmetic is one kernel."""
+    rate = 0.0  # set at every step
+    return torch.optim.AdamW(
+        network.parameters(), lr=rate, weight_decay=config.weight_decay, fused=True
+    )
+
+
+def orders(training: SequenceSet, config: TrainingConfig, *, epoch: int) -> list[NDArray[np.int64]]:
+    """Draw the rows of each step of an epoch."""
+    shares_S = balanced(training) if config.sampling == "balanced" else None
+    return epoch_order(
+        training.lengths_S,
+        batch=config.batch * config.accumulate,
+        seed=config.seed,
+        epoch=epoch,
+        shares_S=shares_S,
+    )
+
+
+def balanced(training: SequenceSet) -> NDArray[np.float64]:
+    """Return each row's chance to be drawn, so that all classes are drawn equally often."""
+    codes_S = training.answers(np.arange(len(training))).values_M.cpu().numpy().astype(np.int64)
+    counts = np.bincount(codes_S)
+    return np.asarray(1.0 / (np.count_nonzero(counts) * counts[codes_S]))
+
+
+def step(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    training: SequenceSet,
+    *,
+    rows: NDArray[np.int64],
+    rate: float,
+    config: TrainingConfig,
+) -> Tensor:
+    """Learn from the rows of one step and return their mean loss, still on the device."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    network.train()
+    optimizer.zero_grad(set_to_none=True)
+    parts = [rows[cut : cut + config.batch] for cut in range(0, len(rows), config.batch)]
+    losses = []
+    for part in parts:
+        loss = loss_of(network, training, part, config) * (len(part) / len(rows))
+        loss.backward()
+        losses.append(loss.detach().double())
+    nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
+    optimizer.step()
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+
+def loss_of(
+    network: Network, sequences: SequenceSet, rows: NDArray[np.int64], config: TrainingConfig
+) -> Tensor:
+    """Return the mean loss of one batch."""
+    batch = gather(sequences, rows)
+    with autocast(sequences.values_NC.device, config):
+        encoded = network.encode(batch.values_NC, batch.offsets, batch.statics)
+        return network.loss(encoded, batch.answers)
+
+
+def autocast(device: torch.device, config: TrainingConfig) -> Any:  # noqa: ANN401 - two managers
+    """Compute in bf16 where the job or the device asks for it."""
+    wanted = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()

@@ -1,0 +1,199 @@
+"""The loop beside its floor and its peers, in one run: sequences a second, and ratios.
+
+    python tests/benchmarks/training.py [ROUNDS]
+
+Every contender trains the same LSTM for classes on the same sequences in batches of 64, taking
+turns. `bare`: a loop over batches that were gathered beforehand, with nothing around it: the floor.
+`packed`: a DataLoader, pad_sequence and pack_padded_sequence, as tutorials have it. `default
+memory`: our loop in a process whose memory goes back to the kernel after every step.
+
+Shapes: S sequences, N steps of all, C channels.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
+from torch.utils.data import DataLoader
+
+from models.features.signal import Numbers
+from models.learning import TrainingConfig
+from models.learning.batches import Places, SequenceSet, gather, to_device
+from models.learning.loop import Checkpoints, fit
+from models.learning.memory import keep_memory
+from models.learning.step import orders
+from models.networks import ModelConfig
+from models.networks.heads.make import Asked
+from models.networks.network import Face, Network, build
+
+CLASSES = 6
+CONFIG = TrainingConfig(epochs=1, batch=64, seed=7)
+NOWHERE = Checkpoints(load=lambda: None, save=lambda _: None)
+
+SETS = {
+    "short texts, 5 to 50 steps": (4_000, (5, 50), 64, 128),
+    "windows of 52 steps": (8_000, (52, 52), 8, 128),
+    "image rows, 28 steps": (6_000, (28, 28), 28, 128),
+    "long series, 1,460 steps": (96, (1460, 1460), 1, 64),
+}
+"""Sequences, their shortest and longest, channels, units."""
+
+
+def made(name: str) -> tuple[SequenceSet, ModelConfig, int]:
+    """Draw a set."""
+    rows, (least, most), channels, hidden = SETS[name]
+    draw = np.random.default_rng(0)
+    lengths = draw.integers(least, most + 1, rows)
+    stops = np.cumsum(lengths)
+    sequences = to_device(
+        draw.normal(size=(stops[-1], channels)).astype(np.float32),
+        Places(stops - lengths, stops),
+        answers_M=draw.integers(0, CLASSES, rows).astype(np.float32),
+        answer_places=Places(np.arange(rows), np.arange(rows) + 1),
+        device=torch.device("cpu"),
+    )
+    return sequences, ModelConfig(cell="lstm", hidden=hidden, pooling="last"), channels
+
+
+def network_of(model: ModelConfig, channels: int) -> Network:
+    """Make the network that all but the packed loop train."""
+    face = Face(signal=Numbers(channels=channels), asked=Asked(kind="category", codes=CLASSES))
+    return build(model, face, seed=0)
+
+
+def ours(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[[], None]:
+    """Our loop, an epoch of it, scored on 64 sequences."""
+    network = network_of(model, channels)
+    few = SequenceSet(
+        sequences.values_NC,
+        sequences.places.pick(np.arange(64)),
+        sequences.answers_M,
+        sequences.answer_places.pick(np.arange(64)),
+        type(sequences.statics)(*(beside[:64] for beside in sequences.statics)),
+    )
+
+    def learn() -> None:
+        fit(network, sequences, few, config=CONFIG, checkpoints=NOWHERE, on_epoch=lambda _: None)
+
+    return learn
+
+
+def bare(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[[], None]:
+    """The same network in the barest loop, its batches in memory before it begins."""
+    network = network_of(model, channels)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
+    batches = [gather(sequences, rows) for rows in orders(sequences, CONFIG, epoch=0)]
+
+    def learn() -> None:
+        network.train()
+        for batch in batches:
+            loss = network.loss(network.encode(batch.values_NC, batch.offsets), batch.answers)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+
+    return learn
+
+
+class Packed(nn.Module):
+    """The network as tutorials write it."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(channels, hidden, batch_first=True)
+        self.scores = nn.Linear(hidden, CLASSES)
+
+    def forward(self, padded_BTC: Tensor, lengths_B: Tensor) -> Tensor:
+        """Return logits."""
+        packed = pack_padded_sequence(padded_BTC, lengths_B, batch_first=True, enforce_sorted=False)
+        _, (last_1BH, _) = self.lstm(packed)
+        return self.scores(last_1BH[0])
+
+
+def packed(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[[], None]:
+    """A DataLoader over single sequences, padded and packed."""
+    places = sequences.places
+    items = [
+        (sequences.values_NC[start:stop], int(answer))
+        for start, stop, answer in zip(
+            places.starts_S, places.stops_S, sequences.answers_M, strict=True
+        )
+    ]
+
+    def collate(rows: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor, Tensor]:
+        values = [row[0] for row in rows]
+        lengths = torch.tensor([len(value) for value in values])
+        return pad_sequence(values, batch_first=True), lengths, torch.tensor([r[1] for r in rows])
+
+    loader = DataLoader(items, batch_size=64, shuffle=True, collate_fn=collate)
+    network = Packed(channels, model.hidden)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+
+    def learn() -> None:
+        for padded, lengths, answers in loader:
+            loss = nn.functional.cross_entropy(network(padded, lengths), answers)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+
+    return learn
+
+
+def seconds(contenders: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """Let them take turns, after one that is not counted."""
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(rounds + 1):
+        for name, learn in contenders.items():
+            began = time.perf_counter()
+            learn()
+            if turn:
+                taken[name].append(time.perf_counter() - began)
+    return taken
+
+
+def default_memory(name: str, rounds: int) -> float:
+    """Time our loop in a process of its own that gives memory back, as glibc would."""
+    code = "import training, sys; print(training.alone(sys.argv[1], int(sys.argv[2])))"
+    command = [sys.executable, "-c", code, name, str(rounds)]
+    folder = __file__.rpartition("/")[0]
+    found = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    return float(found.stdout)
+
+
+def alone(name: str, rounds: int) -> float:
+    """Return the median seconds of our loop."""
+    sequences, model, channels = made(name)
+    return median(seconds({"ours": ours(sequences, model, channels)}, rounds)["ours"])
+
+
+def main() -> None:
+    """Print the table."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    keep_memory()
+    print(f"{torch.get_num_threads()} threads, medians of {rounds} turns")
+    print("| set | ours, sequences/s | x bare | x packed | x default memory |")
+    print("|---|---:|---:|---:|---:|")
+    for name in SETS:
+        sequences, model, channels = made(name)
+        ways = {"ours": ours, "bare": bare, "packed": packed}
+        taken = seconds(
+            {way: make(sequences, model, channels) for way, make in ways.items()}, rounds
+        )
+        ratios = [
+            median(np.divide(taken[way], taken["ours"]).tolist()) for way in ("bare", "packed")
+        ]
+        ratios.append(default_memory(name, rounds) / median(taken["ours"]))
+        speed = len(sequences) / median(taken["ours"])
+        print(f"| {name} | {speed:,.0f} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |")
+
+
+if __name__ == "__main__":
+    main()
