@@ -47,10 +47,8 @@ class Epoch(NamedTuple):
 class Progress:
     """Where the loop stands, between two steps."""
 
-    loss: Tensor
-    """Sum of the losses of this epoch's sequences so far."""
-    bad: Tensor
-    """The first step of this epoch whose loss was no finite number; -1 while there is none."""
+    losses: Tensor
+    """Of each of this epoch's steps the sum of its sequences' losses; zeros where none was yet."""
     epoch: int = 0
     batch: int = 0
     """Steps of this epoch that are done."""
@@ -66,14 +64,13 @@ class Progress:
 
     def add(self, loss: Tensor, rows: int) -> None:
         """Take in the mean loss of a step, without waiting for the device."""
-        self.loss += loss * rows
-        self.bad = torch.where((self.bad < 0) & ~torch.isfinite(loss), self.batch, self.bad)
+        self.losses[self.batch] = loss * rows
         self.batch += 1
 
     def next_epoch(self) -> None:
         """Begin the next epoch."""
         self.epoch, self.batch = self.epoch + 1, 0
-        self.loss = torch.zeros_like(self.loss)
+        self.losses = torch.zeros_like(self.losses)
 
 
 def fit(
@@ -119,20 +116,18 @@ class Loop:
         self.optimizer = make_optimizer(network, config)
         self.average = Average(network, config, epochs=plan.epochs, steps=plan.total)
         device = next(network.parameters()).device
-        self.progress = Progress(
-            loss=torch.zeros((), dtype=torch.float64, device=device),
-            bad=torch.full((), -1, device=device),
-        )
+        self.progress = Progress(losses=torch.zeros(plan.steps, dtype=torch.float64, device=device))
 
     def run_epoch(
         self, order: list[NDArray[np.int64]], training: SequenceSet, saver: Saver
     ) -> None:
         """Take the epoch's steps that are left."""
+        self.network.train()
         for rows in order[self.progress.batch :]:
             loss = self.learn(training, rows)
             self.progress.add(loss, len(rows))
             if saver.due():
-                refuse_divergence(float(self.progress.loss), self.progress, order)
+                refuse_divergence(float(self.progress.losses.sum()), self.progress, order)
                 saver.keep(self.state())
 
     def learn(self, training: SequenceSet, rows: NDArray[np.int64]) -> Tensor:
@@ -154,7 +149,7 @@ class Loop:
     def close_epoch(self, order: list[NDArray[np.int64]], validation: SequenceSet) -> None:
         """Score the epoch, keep the best weights, and move on to the next."""
         progress = self.progress
-        training_loss = float(progress.loss) / sum(len(rows) for rows in order)
+        training_loss = float(progress.losses.sum()) / sum(len(rows) for rows in order)
         refuse_divergence(training_loss, progress, order)
         self.average.after_epoch(progress.epoch)
         scored = self.average.best_known
@@ -173,7 +168,7 @@ class Loop:
             "plan": tuple(self.plan),
             "epoch": progress.epoch,
             "batch": progress.batch,
-            "loss": progress.loss,
+            "losses": progress.losses,
             "history": [tuple(epoch) for epoch in progress.history],
             "best_epoch": progress.best_epoch,
             "best_loss": progress.best_loss,
@@ -187,14 +182,14 @@ class Loop:
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what `state` told."""
         progress = self.progress
-        device = progress.loss.device
+        device = progress.losses.device
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average.held is not None:
             self.average.held.load_state_dict(state["average"])
         set_random_state(state)
         progress.epoch, progress.batch = state["epoch"], state["batch"]
-        progress.loss = state["loss"].to(device)
+        progress.losses = state["losses"].to(device)
         progress.history = [Epoch(*epoch) for epoch in state["history"]]
         progress.best_epoch, progress.best_loss = state["best_epoch"], state["best_loss"]
         progress.best_state = on(device, state["best_state"])
@@ -208,11 +203,11 @@ def refuse_divergence(loss: float, progress: Progress, order: list[NDArray[np.in
     """
     if math.isfinite(loss):
         return
-    bad = int(progress.bad)
-    where = f"in step {bad + 1} of epoch" if bad >= 0 else "on the validation rows after epoch"
+    bad = torch.nonzero(~torch.isfinite(progress.losses))[:1, 0].tolist()
+    where = f"in step {bad[0] + 1} of epoch" if bad else "on the validation rows after epoch"
     raise DivergedError(
         f"the loss stopped being a finite number {where} {progress.epoch + 1}",
-        rows=order[bad] if bad >= 0 else None,
+        rows=order[bad[0]] if bad else None,
     )
 
 

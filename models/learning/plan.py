@@ -71,6 +71,7 @@ def find_rate(network: Network, training: SequenceSet, config: TrainingConfig) -
 
     The network is used up.
     """
+    network.train()
     optimizer = make_optimizer(network, config)
     order = orders(training, config, epoch=0)
     rates = np.geomspace(LOWEST, HIGHEST, TRIED)
@@ -93,6 +94,7 @@ def step_seconds(
     network: Network, training: SequenceSet, config: TrainingConfig, *, seconds: float
 ) -> float:
     """Train for a moment and return the seconds of a step; the network is used up."""
+    network.train()
     optimizer, order = make_optimizer(network, config), orders(training, config, epoch=0)
 
     def learn(place: int) -> Tensor:

@@ -49,10 +49,12 @@ def step(
     rate: float,
     config: TrainingConfig,
 ) -> Tensor:
-    """Learn from the rows of one step and return their mean loss, still on the device."""
+    """Learn from the rows of one step and return their mean loss, still on the device.
+
+    The network has to be in training.
+    """
     for group in optimizer.param_groups:
         group["lr"] = rate
-    network.train()
     optimizer.zero_grad(set_to_none=True)
     parts = [rows[cut : cut + config.batch] for cut in range(0, len(rows), config.batch)]
     losses = []

@@ -138,7 +138,7 @@ def test_gradients_of_small_batches_add_up_to_those_of_a_large_one() -> None:
         network.dropout.p = network.encoder.between.dropout.p = 0.0
         config = TrainingConfig(batch=batch, accumulate=accumulate)
         optimizer = make_optimizer(network, config)
-        loss = step(network, optimizer, data, rows=rows, rate=0.01, config=config)
+        loss = step(network.train(), optimizer, data, rows=rows, rate=0.01, config=config)
         found.append([loss, *(weight.grad for weight in network.parameters())])
 
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
