@@ -30,6 +30,7 @@ def check_job(job: Job) -> dict[str, Any]:
     epoch_seconds = time_epoch(
         features, store, model=job.model, head=job.head, training=job.training
     )
+    at_most = epoch_seconds * job.training.epochs
     return {
         "job": job.name,
         "rows": snapshot.facts["rows"],
@@ -42,7 +43,7 @@ def check_job(job: Job) -> dict[str, Any]:
         "unreadable": features.facts["unreadable"],
         "prepared_seconds": round(prepared, 2),
         "epoch_seconds": round(epoch_seconds, 4),
-        "training_seconds_at_most": round(epoch_seconds * job.training.epochs, 3),
+        "training_seconds_at_most": round(min(at_most, job.training.budget or at_most), 3),
     }
 
 

@@ -32,7 +32,7 @@ class TrainingConfig:
     whenever half the patience has passed without a better validation loss."""
     average: Literal["none", "ema", "swa"] = "none"
     """Which weights are validated and kept: those of the step, or an average of the last steps
-    (`ema`) or of the last quarter's epochs (`swa`)."""
+    (`ema`) or of the epochs of the last quarter, from which on the patience counts (`swa`)."""
     weight_decay: float = 1e-2
     """How strongly weights are drawn to zero."""
     clip_norm: float = 1.0

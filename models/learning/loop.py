@@ -57,9 +57,9 @@ class Progress:
     best_loss: float = math.inf
     best_state: dict[str, Tensor] = field(default_factory=dict)
 
-    def is_over(self, plan: Plan, config: TrainingConfig) -> bool:
-        """Tell whether the epochs or the patience are used up."""
-        waited = self.epoch - 1 - self.best_epoch
+    def is_over(self, plan: Plan, config: TrainingConfig, *, first: int) -> bool:
+        """Tell whether the epochs or the patience, which counts from the `first`, are used up."""
+        waited = self.epoch - 1 - max(self.best_epoch, first - 1)
         return self.epoch >= plan.epochs or waited >= config.patience
 
     def add(self, loss: Tensor, rows: int) -> None:
@@ -99,7 +99,7 @@ def fit(
         if state is not None:
             loop.restore(state)
         progress = loop.progress
-        while not progress.is_over(plan, config):
+        while not progress.is_over(plan, config, first=loop.average.from_epoch):
             order = orders(training, config, epoch=progress.epoch)[: plan.steps]
             loop.run_epoch(order, training, saver)
             loop.close_epoch(order, validation)

@@ -110,6 +110,16 @@ def test_the_stochastic_average_is_the_mean_of_the_last_epochs_weights() -> None
         torch.testing.assert_close(value.float(), mean, rtol=1e-5, atol=1e-6)
 
 
+def test_patience_does_not_end_before_the_average_of_epochs_begins() -> None:
+    config = replace(CONFIG, epochs=16, patience=1, learning_rate=0.5, schedule="constant")
+
+    short = train(new_network(), config=config)
+    long = train(new_network(), config=replace(config, average="swa"))
+
+    assert len(short) < 12
+    assert len(long) >= 13
+
+
 def test_the_exponential_average_follows_every_step() -> None:
     network = new_network()
     average = Average(network, replace(CONFIG, average="ema"), epochs=4, steps=200)
