@@ -5,29 +5,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from learned import NOWHERE, PulledPlugError, sequences
 from parts import face
 
 from models.errors import DivergedError
 from models.learning import TrainingConfig
 from models.learning.batches import (
-    Places,
-    SequenceSet,
     epoch_order,
     gather,
     padding_share,
-    to_device,
 )
 from models.learning.loop import Checkpoints, fit, predict
 from models.networks import ModelConfig
 from models.networks.network import build
 
-NOWHERE = Checkpoints(load=lambda: None, save=lambda _: None)
-
 lengths = st.lists(st.integers(1, 30), min_size=1, max_size=60)
-
-
-class PulledPlugError(Exception):
-    """The process ends here."""
 
 
 @given(lengths, st.integers(1, 9), st.integers(0, 3), st.integers(0, 3))
@@ -55,25 +47,9 @@ def test_rows_of_like_length_go_together() -> None:
     assert padding_share(counts, shuffled) > 0.4
 
 
-def sequences(count: int, seed: int = 0) -> SequenceSet:
-    """Sequences whose class is the sign of their sum."""
-    draw = np.random.default_rng(seed)
-    sizes = draw.integers(1, 9, count)
-    stops = np.cumsum(sizes)
-    values = draw.normal(size=(stops[-1], 2)).astype(np.float32)
-    sums = np.add.reduceat(values[:, 0], stops - sizes)
-    return to_device(
-        values,
-        Places(stops - sizes, stops),
-        answers_M=(sums > 0).astype(np.float32),
-        answer_places=Places(np.arange(count), np.arange(count) + 1),
-        device=torch.device("cpu"),
-    )
-
-
 @given(st.lists(st.integers(0, 19), min_size=1, max_size=8))
 def test_a_batch_holds_the_rows_own_steps(rows: list[int]) -> None:
-    everything = sequences(20)
+    everything = sequences(20, "category")
 
     batch = gather(everything, np.array(rows))
 
@@ -95,8 +71,8 @@ CONFIG = TrainingConfig(epochs=3, patience=3, batch=8, learning_rate=0.02, check
 def train(network, checkpoints: Checkpoints = NOWHERE, config: TrainingConfig = CONFIG):
     return fit(
         network,
-        sequences(40),
-        sequences(20, 1),
+        sequences(40, "category"),
+        sequences(20, "category", seed=1),
         config=config,
         checkpoints=checkpoints,
         on_epoch=lambda _: None,
@@ -137,7 +113,7 @@ def test_a_training_that_dies_after_any_step_comes_to_the_same_weights(
 
 
 def test_a_network_learns_what_can_be_learned_and_keeps_its_best_weights() -> None:
-    network, validation = new_network(0.0), sequences(20, 1)
+    network, validation = new_network(0.0), sequences(20, "category", seed=1)
     config = TrainingConfig(epochs=30, patience=30, batch=8, learning_rate=0.02)
 
     history = train(network, config=config)
