@@ -10,28 +10,28 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 
-from models.learning.loop import Epoch
+from models.learning.loop import Epoch, Step, Watch
 
 UPDATE_SECONDS = 2.0
 """Shortest time between two updates of the artifact: each one is a request to the server."""
 
 
 @contextmanager
-def shown(epochs: int) -> Iterator[Callable[[Epoch], None]]:
-    """Give a function that shows an epoch's end everywhere."""
+def shown() -> Iterator[Watch]:
+    """Give those who show each step and each epoch's end everywhere."""
     artifact = open_artifact()
     last = time.monotonic()
 
-    with terminal_bar(epochs) as advance:
+    with terminal_bar() as bar:
 
-        def show(epoch: Epoch) -> None:
+        def step(step: Step) -> None:
             nonlocal last
-            advance(epoch)
+            bar.on_step(step)
             if artifact is not None and time.monotonic() - last >= UPDATE_SECONDS:
-                update_progress_artifact(artifact, 100.0 * (epoch.epoch + 1) / epochs)
+                update_progress_artifact(artifact, 100.0 * step.done / step.total)
                 last = time.monotonic()
 
-        yield show
+        yield Watch(bar.on_epoch, step)
     if artifact is not None:
         update_progress_artifact(artifact, 100.0)
 
@@ -42,15 +42,27 @@ def open_artifact() -> UUID | None:
         return None
     return cast(
         "UUID",
-        create_progress_artifact(0.0, key="training", description="share of the epochs done"),
+        create_progress_artifact(0.0, key="training", description="share of the steps done"),
     )
 
 
+def speedometer() -> Callable[[int], float]:
+    """Make a function that takes in sequences and tells how many there were a second."""
+    began, read = time.monotonic(), 0
+
+    def speed(sequences: int) -> float:
+        nonlocal read
+        read += sequences
+        return read / max(1e-9, time.monotonic() - began)
+
+    return speed
+
+
 @contextmanager
-def terminal_bar(epochs: int) -> Iterator[Callable[[Epoch], None]]:
+def terminal_bar() -> Iterator[Watch]:
     """Draw a bar on a terminal's standard error; nothing elsewhere."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield Watch(lambda _: None)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -58,19 +70,19 @@ def terminal_bar(epochs: int) -> Iterator[Callable[[Epoch], None]]:
     columns = (
         TextColumn("training"),
         BarColumn(),
-        TextColumn("epoch {task.completed}/{task.total}"),
-        TextColumn("loss {task.fields[training]:.4f}, validation {task.fields[validation]:.4f}"),
+        TextColumn("{task.fields[place]}"),
+        TextColumn("{task.fields[losses]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        job = bar.add_task("training", total=epochs, training=float("nan"), validation=float("nan"))
+        job, speed = bar.add_task("training", total=None, place="", losses=""), speedometer()
 
-        def advance(epoch: Epoch) -> None:
-            bar.update(
-                job,
-                completed=epoch.epoch + 1,
-                training=epoch.training_loss,
-                validation=epoch.validation_loss,
-            )
+        def on_step(step: Step) -> None:
+            place = f"step {step.done}/{step.total}, {speed(step.sequences):,.0f} sequences/s"
+            bar.update(job, completed=step.done, total=step.total, place=place)
 
-        yield advance
+        def on_epoch(epoch: Epoch) -> None:
+            losses = f"loss {epoch.training_loss:.4f}, validation {epoch.validation_loss:.4f}"
+            bar.update(job, losses=f"epoch {epoch.epoch + 1}: {losses}")
+
+        yield Watch(on_epoch, on_step)

@@ -24,7 +24,7 @@ from models.learning.batches import (
     padding_share,
     to_device,
 )
-from models.learning.loop import Checkpoints, Epoch, fit, probe
+from models.learning.loop import Checkpoints, Epoch, Watch, fit, probe
 from models.learning.memory import keep_memory
 from models.networks import ModelConfig
 from models.networks.augment import augment
@@ -106,7 +106,7 @@ def learn(
     head: HeadConfig,
     training: TrainingConfig,
     checkpoints: Checkpoints,
-    on_epoch: Callable[[Epoch], None],
+    watch: Watch,
 ) -> Facts:
     """Train on the features and write the bundle and its history into `folder`.
 
@@ -127,7 +127,7 @@ def learn(
         validation,
         config=training,
         checkpoints=checkpoints,
-        on_epoch=on_epoch,
+        watch=watch,
     )
     seconds = time.perf_counter() - began
     save(Bundle(featurizer, network, model, head), folder / "bundle")
@@ -165,7 +165,7 @@ def make_candidate(
     model: ModelConfig,
     head: HeadConfig,
     training: TrainingConfig,
-    on_epoch: Callable[[Epoch], None],
+    watch: Watch,
 ) -> Candidate:
     """Return the model of these features and settings, trained unless the store has it.
 
@@ -189,7 +189,7 @@ def make_candidate(
                 head=head,
                 training=training,
                 checkpoints=checkpoints,
-                on_epoch=on_epoch,
+                watch=watch,
             )
         except DivergedError as error:
             raise diverged(error, local_dir(store, features)) from error
@@ -276,14 +276,14 @@ def train(
     store: StoreConfig,
 ) -> Candidate:
     """Train a candidate, or take up where a killed run left it."""
-    with shown(training.epochs) as on_epoch:
+    with shown() as watch:
         candidate = make_candidate(
             features,
             open_store(store),
             model=model,
             head=head,
             training=training,
-            on_epoch=on_epoch,
+            watch=watch,
         )
     facts = candidate.facts
     logger().info(

@@ -12,7 +12,7 @@ from models.features.series import SeriesInput
 from models.features.split import SplitConfig
 from models.features.text import TextInput
 from models.learning import TrainingConfig
-from models.learning.loop import Checkpoints
+from models.learning.loop import Checkpoints, Watch
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
 from tasks.featurize import build_features
@@ -48,7 +48,7 @@ def trained(folder: Path, *, epochs: int = 2, head: HeadConfig | None = None, **
         head=head or HeadConfig(),
         training=TrainingConfig(epochs=epochs, batch=16, learning_rate=0.01, patience=epochs),
         checkpoints=NOWHERE,
-        on_epoch=lambda _: None,
+        watch=Watch(lambda _: None),
     )
     return load(folder / "model" / "bundle")
 

@@ -6,7 +6,7 @@ from parts import face
 
 from models.learning import TrainingConfig
 from models.learning.batches import Places, SequenceSet, to_device
-from models.learning.loop import Checkpoints, Epoch, fit
+from models.learning.loop import Checkpoints, Epoch, Watch, fit
 from models.networks import ModelConfig
 from models.networks.network import Network, build
 
@@ -73,7 +73,7 @@ def train(
         sequences(16, goal, seed=1),
         config=config,
         checkpoints=checkpoints,
-        on_epoch=(seen if seen is not None else []).append,
+        watch=Watch((seen if seen is not None else []).append),
     )[1]
 
 

@@ -32,7 +32,7 @@ from models.learning.step import autocast, loss_of, make_optimizer, orders, step
 from models.networks.heads.ctc import NOTHING
 from models.networks.network import Network
 
-__all__ = ["Checkpoints", "Epoch", "fit", "predict", "probe"]
+__all__ = ["Checkpoints", "Epoch", "Step", "Watch", "fit", "predict", "probe"]
 
 
 class Epoch(NamedTuple):
@@ -41,6 +41,24 @@ class Epoch(NamedTuple):
     epoch: int
     training_loss: float
     validation_loss: float
+
+
+class Step(NamedTuple):
+    """That a step is done, which may not be computed yet."""
+
+    done: int
+    """Steps so far, of all epochs."""
+    total: int
+    """Steps that are planned."""
+    sequences: int
+    """That were read in this one."""
+
+
+class Watch(NamedTuple):
+    """Who is told how training goes."""
+
+    on_epoch: Callable[[Epoch], None]
+    on_step: Callable[[Step], None] = lambda _: None
 
 
 @dataclass(slots=True)
@@ -80,7 +98,7 @@ def fit(
     *,
     config: TrainingConfig,
     checkpoints: Checkpoints,
-    on_epoch: Callable[[Epoch], None],
+    watch: Watch,
 ) -> tuple[Plan, list[Epoch]]:
     """Train the network and leave it with the weights of its best epoch.
 
@@ -101,9 +119,9 @@ def fit(
         progress = loop.progress
         while not progress.is_over(plan, config, first=loop.average.from_epoch):
             order = orders(training, config, epoch=progress.epoch)[: plan.steps]
-            loop.run_epoch(order, training, saver)
+            loop.run_epoch(order, training, saver, watch)
             loop.close_epoch(order, validation)
-            on_epoch(progress.history[-1])
+            watch.on_epoch(progress.history[-1])
     network.load_state_dict(progress.best_state)
     return plan, progress.history
 
@@ -119,13 +137,15 @@ class Loop:
         self.progress = Progress(losses=torch.zeros(plan.steps, dtype=torch.float64, device=device))
 
     def run_epoch(
-        self, order: list[NDArray[np.int64]], training: SequenceSet, saver: Saver
+        self, order: list[NDArray[np.int64]], training: SequenceSet, saver: Saver, watch: Watch
     ) -> None:
         """Take the epoch's steps that are left."""
         self.network.train()
+        before = self.progress.epoch * self.plan.steps
         for rows in order[self.progress.batch :]:
             loss = self.learn(training, rows)
             self.progress.add(loss, len(rows))
+            watch.on_step(Step(before + self.progress.batch, self.plan.total, len(rows)))
             if saver.due():
                 refuse_divergence(float(self.progress.losses.sum()), self.progress, order)
                 saver.keep(self.state())

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from models.features.signal import Numbers
 from models.learning import TrainingConfig
 from models.learning.batches import Places, SequenceSet, gather, to_device
-from models.learning.loop import Checkpoints, fit
+from models.learning.loop import Checkpoints, Watch, fit
 from models.learning.memory import keep_memory
 from models.learning.step import orders
 from models.networks import ModelConfig
@@ -38,6 +38,7 @@ CLASSES = 6
 EPOCHS = 3
 CONFIG = TrainingConfig(epochs=EPOCHS, batch=64, seed=7)
 SCORED = 8
+SILENT = Watch(lambda _: None)
 NOWHERE = Checkpoints(load=lambda: None, save=lambda _: None)
 
 SETS = {
@@ -83,7 +84,9 @@ def ours(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[
     )
 
     def learn() -> None:
-        fit(network, sequences, few, config=CONFIG, checkpoints=NOWHERE, on_epoch=lambda _: None)
+        fit(
+            network, sequences, few, config=CONFIG, checkpoints=NOWHERE, watch=Watch(lambda _: None)
+        )
 
     return learn
 

@@ -26,6 +26,7 @@ from tasks.ingest import take_snapshot
 from tasks.store import open_store
 from tasks.train import make_candidate
 from tasks.validate import draft, hold, open_contract
+from models.learning.loop import Watch
 
 job = load_job(Path(sys.argv[1]))
 store = open_store(job.store)
@@ -44,7 +45,7 @@ candidate = make_candidate(
     model=job.model,
     head=job.head,
     training=job.training,
-    on_epoch=lambda epoch: print("epoch", epoch.epoch),
+    watch=Watch(lambda epoch: print("epoch", epoch.epoch)),
 )
 print("trained", candidate.key)
 """

@@ -15,7 +15,7 @@ from models.learning.batches import (
     gather,
     padding_share,
 )
-from models.learning.loop import Checkpoints, fit, predict
+from models.learning.loop import Checkpoints, Watch, fit, predict
 from models.networks import ModelConfig
 from models.networks.network import build
 
@@ -75,7 +75,7 @@ def train(network, checkpoints: Checkpoints = NOWHERE, config: TrainingConfig = 
         sequences(20, "category", seed=1),
         config=config,
         checkpoints=checkpoints,
-        on_epoch=lambda _: None,
+        watch=Watch(lambda _: None),
     )[1]
 
 

@@ -24,7 +24,7 @@ from parts import face
 from models.errors import DivergedError
 from models.learning import TrainingConfig
 from models.learning.batches import SequenceSet, epoch_order, plain_order
-from models.learning.loop import Checkpoints, fit, predict
+from models.learning.loop import Checkpoints, Watch, fit, predict
 from models.learning.schedule import learning_rate
 from models.networks import ModelConfig
 from models.networks.families import FAMILIES
@@ -162,7 +162,7 @@ def test_a_validation_loss_that_is_not_finite_stops_the_training() -> None:
             validation,
             config=CONFIG,
             checkpoints=NOWHERE,
-            on_epoch=lambda _: None,
+            watch=Watch(lambda _: None),
         )
 
 

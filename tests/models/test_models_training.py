@@ -25,7 +25,7 @@ from models.learning import TrainingConfig
 from models.learning.averaging import Average
 from models.learning.batches import epoch_order
 from models.learning.checkpoint import Saver
-from models.learning.loop import fit
+from models.learning.loop import Watch, fit
 from models.learning.plan import find_rate, make_plan
 from models.learning.schedule import learning_rate, plateaus
 from models.learning.step import balanced, make_optimizer, orders, step
@@ -94,13 +94,13 @@ def test_the_stochastic_average_is_the_mean_of_the_last_epochs_weights() -> None
         ends.append({name: value.clone() for name, value in plain.state_dict().items()})
 
     data = (sequences(36, "category"), sequences(16, "category", seed=1))
-    fit(plain, *data, config=config, checkpoints=NOWHERE, on_epoch=remember)
+    fit(plain, *data, config=config, checkpoints=NOWHERE, watch=Watch(remember))
     _, history = fit(
         averaged,
         *data,
         config=replace(config, average="swa"),
         checkpoints=NOWHERE,
-        on_epoch=lambda _: None,
+        watch=Watch(lambda _: None),
     )
 
     best = min(range(8), key=lambda epoch: history[epoch].validation_loss)
@@ -218,6 +218,23 @@ def test_a_rate_is_found_that_learns() -> None:
     assert found[-1].training_loss < 0.9 * timid[-1].training_loss
 
 
+def test_every_step_is_told_with_how_many_there_are() -> None:
+    told = []
+
+    plan, _ = fit(
+        new_network(),
+        sequences(36, "category"),
+        sequences(16, "category", seed=1),
+        config=CONFIG,
+        checkpoints=NOWHERE,
+        watch=Watch(lambda _: None, told.append),
+    )
+
+    assert [step.done for step in told] == list(range(1, plan.total + 1))
+    assert {step.total for step in told} == {20}
+    assert sum(step.sequences for step in told) == 4 * 36
+
+
 # --- failures
 
 
@@ -232,7 +249,7 @@ def test_the_rows_of_the_step_that_diverged_are_named() -> None:
             sequences(16, "number", seed=1),
             config=replace(CONFIG, checkpoint_every=100.0),
             checkpoints=NOWHERE,
-            on_epoch=lambda _: None,
+            watch=Watch(lambda _: None),
         )
 
     assert 17 in caught.value.rows
