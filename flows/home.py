@@ -41,6 +41,8 @@ def settle(folder: Path = Path(HOME), *, use_pages: bool = True) -> None:
         **(open_pages(folder) if use_pages else {}),
         "PREFECT_HOME": str(absolute / "prefect"),
         "TMPDIR": str(absolute / "tmp"),
+        # On a busy machine the embedded server takes longer than Prefect's 20 s.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",

@@ -1,6 +1,8 @@
 """The command line beside `run` and `ui`: what a person reads and what a machine reads."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -88,3 +90,17 @@ def test_wrong_words_are_refused_like_a_wrong_job(tmp_path: Path) -> None:
     assert (no_sign.returncode, no_job.returncode) == (2, 2)
     assert "not KEY=VALUE" in no_sign.stderr
     assert json.loads(no_job.stdout)["error"] == "JobError"
+
+
+def test_an_embedded_server_is_given_time_on_a_busy_machine(tmp_path: Path) -> None:
+    code = (
+        "from flows.home import settle; settle()\n"
+        "from prefect.settings import get_current_settings\n"
+        "print(get_current_settings().server.ephemeral.startup_timeout_seconds)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    assert int(done.stdout) >= 120
