@@ -33,7 +33,7 @@ def written(folder: Path, job: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "deployments" / "jobs").glob("*.yaml")))
+@pytest.mark.parametrize("path", sorted((ROOT / "deployments" / "jobs").rglob("*.yaml")))
 def test_the_example_jobs_load_and_fit_the_schema_that_editors_use(path: Path) -> None:
     schema = json.loads((ROOT / "deployments" / "job.schema.json").read_text(encoding="utf-8"))
 
