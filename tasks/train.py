@@ -20,12 +20,11 @@ from models.learning import TrainingConfig
 from models.learning.batches import (
     Places,
     SequenceSet,
-    epoch_order,
-    padding_share,
     to_device,
 )
 from models.learning.loop import Checkpoints, Epoch, Watch, fit, probe
 from models.learning.memory import keep_memory
+from models.learning.watch import Judge, figure
 from models.networks import ModelConfig
 from models.networks.augment import augment
 from models.networks.heads import HeadConfig
@@ -33,6 +32,7 @@ from models.networks.network import build, parameter_count
 from tasks.artifacts import Candidate, Facts, Features
 from tasks.errors import DataError, JobError, TrainingError
 from tasks.features_files import map_answers, map_steps, read_sequences, side_values
+from tasks.judging import validation_judge
 from tasks.lease import lease
 from tasks.prepare import prepare
 from tasks.progress import shown
@@ -40,7 +40,7 @@ from tasks.publish import Recipe, digest_of, find, local_dir, produce
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 
-VERSION = 5
+VERSION = 6
 
 SHOWN_ROWS = 10
 """Rows that are named where training failed."""
@@ -120,6 +120,7 @@ def learn(
     learned = load_split(features_dir, TRAINING, device)
     prepare(network.to(device), learned, model=model, seed=training.seed)
     validation = load_split(features_dir, VALIDATION, device)
+    judge = validation_judge(features_dir, featurizer, head, training)
     began = time.perf_counter()
     plan, history = fit(
         network,
@@ -128,13 +129,14 @@ def learn(
         config=training,
         checkpoints=checkpoints,
         watch=watch,
+        judge=judge,
     )
     seconds = time.perf_counter() - began
     save(Bundle(featurizer, network, model, head), folder / "bundle")
     epochs = [epoch._asdict() for epoch in history]
     (folder / "history.json").write_text(json.dumps(epochs, indent=2), encoding="utf-8")
     return {
-        **course(history, learned, training),
+        **course(history, judge),
         "epochs_planned": plan.epochs,
         "learning_rate": plan.rate,
         "parameters": parameter_count(network),
@@ -143,19 +145,18 @@ def learn(
     }
 
 
-def course(
-    history: Sequence[Epoch], learned: SequenceSet, training: TrainingConfig
-) -> dict[str, float]:
+def course(history: Sequence[Epoch], judge: Judge | None) -> dict[str, float]:
     """Tell how training went."""
-    lengths = learned.lengths_S
-    order = epoch_order(lengths, batch=training.batch, seed=training.seed, epoch=0)
-    best = min(history, key=lambda epoch: epoch.validation_loss)
-    return {
+    best = min(history, key=lambda epoch: figure(epoch, judge))
+    told = {
         "epochs": len(history),
         "best_epoch": best.epoch + 1,
         "validation_loss": best.validation_loss,
-        "padding_share": round(padding_share(lengths, order), 4),
+        "padding_share": round(history[0].padding_share, 4),
     }
+    if judge is not None and best.metric is not None:
+        told[f"validation_{judge.name}"] = best.metric
+    return told
 
 
 def make_candidate(

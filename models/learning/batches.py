@@ -170,4 +170,4 @@ def plain_order(lengths_S: NDArray[np.int64], *, batch: int) -> list[NDArray[np.
 def padding_share(lengths_S: NDArray[np.int64], batches: list[NDArray[np.int64]]) -> float:
     """Tell which part of the batches' steps is padding."""
     room = sum(int(lengths_S[rows].max()) * len(rows) for rows in batches)
-    return 1.0 - float(lengths_S.sum()) / room
+    return 1.0 - sum(int(lengths_S[rows].sum()) for rows in batches) / room
