@@ -171,6 +171,7 @@ class Loop:
             training_loss,
             found.loss,
             metric=found.metric,
+            metric_name=self.judge.name if self.judge else None,
             learning_rate=float(self.optimizer.param_groups[0]["lr"]),
             padding_share=padding_share(training.lengths_S, order),
         )

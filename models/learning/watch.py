@@ -20,6 +20,7 @@ class Epoch(NamedTuple):
     validation_loss: float
     metric: float | None = None
     """Of the validation's answers; None where none is measured, or it cannot be told."""
+    metric_name: str | None = None
     learning_rate: float = 0.0
     """At the epoch's last step."""
     padding_share: float = 0.0

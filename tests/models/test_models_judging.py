@@ -32,7 +32,7 @@ from tasks import truth as gate_truth
 from tasks.answers import answered_by, judged
 from tasks.features_files import read_sequences
 from tasks.judging import truth_of
-from tasks.train import load_split
+from tasks.loading import load_split
 
 TEXTS = TargetConfig(column="y", kind="text")
 
