@@ -11,7 +11,7 @@ from prefect import task
 from models.bundle import Bundle, face_of, save
 from models.errors import DivergedError, UnlearnableError
 from models.features.featurizer import load_featurizer
-from models.features.split import TRAINING, VALIDATION
+from models.features.split import TRAINING
 from models.learning import TrainingConfig
 from models.learning.loop import Checkpoints, Epoch, Watch, fit, probe
 from models.learning.memory import keep_memory
@@ -25,7 +25,7 @@ from tasks.features_files import read_sequences
 from tasks.judging import validation_judge
 from tasks.lease import lease
 from tasks.live import Experiment, Live
-from tasks.loading import load_split, pick_device
+from tasks.loading import is_streamed, load_split, load_splits, pick_device
 from tasks.prepare import prepare
 from tasks.progress import both, shown
 from tasks.publish import Recipe, digest_of, find, local_dir, produce
@@ -60,9 +60,9 @@ def learn(
     device = pick_device(training)
     featurizer = load_featurizer(features_dir)
     network = build(model, face_of(featurizer, head), seed=training.seed)
-    learned = load_split(features_dir, TRAINING, device)
+    streamed = is_streamed(features_dir, training, device, checkpoints)
+    learned, validation = load_splits(features_dir, device, streamed=streamed)
     prepare(network.to(device), learned, model=model, seed=training.seed)
-    validation = load_split(features_dir, VALIDATION, device)
     judge = validation_judge(features_dir, featurizer, head, training)
     began = time.perf_counter()
     plan, history = fit(
@@ -76,16 +76,22 @@ def learn(
     )
     seconds = time.perf_counter() - began
     save(Bundle(featurizer, network, model, head), folder / "bundle")
-    epochs = [epoch._asdict() for epoch in history]
-    (folder / "history.json").write_text(json.dumps(epochs, indent=2), encoding="utf-8")
+    write_history(history, folder / "history.json")
     return {
         **course(history, judge),
         "epochs_planned": plan.epochs,
         "learning_rate": plan.rate,
+        "data": "streamed" if plan.streamed else "resident",
         "parameters": parameter_count(network),
         "device": str(device),
         "seconds": round(seconds, 3),
     }
+
+
+def write_history(history: Sequence[Epoch], path: Path) -> None:
+    """Write the epochs as JSON."""
+    epochs = [epoch._asdict() for epoch in history]
+    path.write_text(json.dumps(epochs, indent=2), encoding="utf-8")
 
 
 def course(history: Sequence[Epoch], judge: Judge | None) -> dict[str, float]:
@@ -206,7 +212,9 @@ def time_epoch(
         network = build(model, face_of(featurizer, head), seed=training.seed).to(device)
     except UnlearnableError as error:
         raise DataError.of(str(error)) from error
-    learned = load_split(folder, TRAINING, device)
+    nowhere = Checkpoints(load=lambda: None, save=lambda _: None)
+    streamed = is_streamed(folder, training, device, nowhere)
+    learned = load_split(folder, TRAINING, device, streamed=streamed)
     return probe(network, learned, config=training, seconds=PROBE_SECONDS)
 
 

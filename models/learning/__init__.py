@@ -31,6 +31,11 @@ class TrainingConfig:
     are planned from a short measurement, and the schedule fitted to them."""
     batch: int = 64
     """Sequences that are read at once."""
+    data: Literal["auto", "resident", "streamed"] = "auto"
+    """Where the steps are while they are learned from. `resident`: in the device's memory; on a
+    CPU, in files that are mapped into it. `streamed`: on disk, in blocks that are mixed in a
+    bounded buffer, the next one read meanwhile. `auto`: streamed where they would take more than
+    half of the memory that is free."""
     accumulate: int = 1
     """Batches whose gradients make one step, where memory holds no larger batch."""
     sampling: Literal["natural", "balanced"] = "natural"
@@ -67,3 +72,13 @@ class TrainingConfig:
                 raise ValueError(f"{name}: {number} is not above 0; give more")
         if self.weight_decay < 0 or self.checkpoint_every < 0:
             raise ValueError("weight_decay and checkpoint_every: give 0 or more")
+
+    @property
+    def batch_size(self) -> int:
+        """Sequences that are read at once."""
+        return self.batch
+
+    @property
+    def unit(self) -> int:
+        """Sequences of one step."""
+        return self.batch_size * self.accumulate

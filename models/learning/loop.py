@@ -16,7 +16,7 @@ from torch import Tensor
 from models.errors import DivergedError
 from models.learning import TrainingConfig
 from models.learning.averaging import Average
-from models.learning.batches import SequenceSet, padding_share
+from models.learning.batches import Drawn, SequenceSet, padding_share
 from models.learning.checkpoint import (
     Checkpoints,
     Saver,
@@ -25,10 +25,11 @@ from models.learning.checkpoint import (
     random_state,
     set_random_state,
 )
+from models.learning.feeding import Sequences, drawn, fed, steps_in
 from models.learning.plan import Plan, make_plan, step_seconds
 from models.learning.schedule import learning_rate
 from models.learning.scoring import predict, validate
-from models.learning.step import make_optimizer, orders, step
+from models.learning.step import make_optimizer, step
 from models.learning.watch import Epoch, Judge, Step, Watch, figure
 from models.networks.network import Network
 
@@ -68,8 +69,8 @@ class Progress:
 
 def fit(
     network: Network,
-    training: SequenceSet,
-    validation: SequenceSet,
+    training: Sequences,
+    validation: Sequences,
     *,
     config: TrainingConfig,
     checkpoints: Checkpoints,
@@ -103,9 +104,9 @@ def fit(
             loop.restore(state)
         progress = loop.progress
         while not progress.is_over(plan, config, first=loop.average.from_epoch):
-            order = orders(training, config, epoch=progress.epoch)[: plan.steps]
+            order = drawn(training, config, epoch=progress.epoch).until(plan.steps)
             loop.run_epoch(order, training, saver, watch)
-            watch.on_epoch(loop.close_epoch(order, training, validation))
+            watch.on_epoch(loop.close_epoch(order.steps, training, validation))
     network.load_state_dict(progress.best_state)
     return plan, progress.history
 
@@ -122,18 +123,16 @@ class Loop:
         device = next(network.parameters()).device
         self.progress = Progress(losses=torch.zeros(plan.steps, dtype=torch.float64, device=device))
 
-    def run_epoch(
-        self, order: list[NDArray[np.int64]], training: SequenceSet, saver: Saver, watch: Watch
-    ) -> None:
+    def run_epoch(self, order: Drawn, training: Sequences, saver: Saver, watch: Watch) -> None:
         """Take the epoch's steps that are left."""
         self.network.train()
         before = self.progress.epoch * self.plan.steps
-        for rows in order[self.progress.batch :]:
-            loss = self.learn(training, rows)
+        for held, rows in fed(training, order, first=self.progress.batch):
+            loss = self.learn(held, rows)
             self.progress.add(loss, len(rows))
             watch.on_step(Step(before + self.progress.batch, self.plan.total, len(rows), loss))
             if saver.due():
-                refuse_divergence(float(self.progress.losses.sum()), self.progress, order)
+                refuse_divergence(float(self.progress.losses.sum()), self.progress, order.steps)
                 saver.keep(self.state())
 
     def rate(self) -> float:
@@ -147,16 +146,16 @@ class Loop:
             losses=[figure(epoch, self.judge) for epoch in progress.history],
         )
 
-    def learn(self, training: SequenceSet, rows: NDArray[np.int64]) -> Tensor:
+    def learn(self, held: SequenceSet, rows: NDArray[np.int64]) -> Tensor:
         """Take the next step; return its mean loss, still on the device."""
         loss = step(
-            self.network, self.optimizer, training, rows=rows, rate=self.rate(), config=self.config
+            self.network, self.optimizer, held, rows=rows, rate=self.rate(), config=self.config
         )
         self.average.after_step()
         return loss
 
     def close_epoch(
-        self, order: list[NDArray[np.int64]], training: SequenceSet, validation: SequenceSet
+        self, order: list[NDArray[np.int64]], training: Sequences, validation: Sequences
     ) -> Epoch:
         """Score the epoch, keep the best weights, and move on to the next."""
         progress = self.progress
@@ -234,8 +233,8 @@ def refuse_divergence(loss: float, progress: Progress, order: list[NDArray[np.in
 
 
 def probe(
-    network: Network, training: SequenceSet, *, config: TrainingConfig, seconds: float
+    network: Network, training: Sequences, *, config: TrainingConfig, seconds: float
 ) -> float:
     """Train for a moment and return the seconds that a whole epoch would take."""
     one = step_seconds(network, training, config, seconds=seconds)
-    return one * len(orders(training, config, epoch=0))
+    return one * steps_in(training, config)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.learning import TrainingConfig
-from models.learning.batches import SequenceSet, gather, plain_order
+from models.learning.batches import gather
+from models.learning.feeding import Sequences, fed, plain
 from models.learning.step import autocast
 from models.learning.watch import Judge
 from models.networks.heads.ctc import NOTHING
@@ -32,16 +33,16 @@ class Score(NamedTuple):
 
 @torch.no_grad()
 def validate(
-    network: Network, sequences: SequenceSet, config: TrainingConfig, judge: Judge | None = None
+    network: Network, sequences: Sequences, config: TrainingConfig, judge: Judge | None = None
 ) -> Score:
     """Return the mean loss over the sequences, and what their answers are worth."""
     network.eval()
     device = next(network.parameters()).device
     total = torch.zeros((), dtype=torch.float64, device=device)
-    order = plain_order(sequences.lengths_S, batch=max(config.batch, SCORED))
+    order = plain(sequences, batch=max(config.batch_size, SCORED))
     parts: list[Tensor] = []
-    for rows in order:
-        batch = gather(sequences, rows)
+    for held, rows in fed(sequences, order):
+        batch = gather(held, rows)
         with autocast(device, config):
             encoded = network.encode(batch.values_NC, batch.offsets, batch.statics)
             total += len(rows) * network.loss(encoded, batch.answers).double()
@@ -50,26 +51,26 @@ def validate(
     loss = float(total) / len(sequences)
     if judge is None or not math.isfinite(loss):
         return Score(loss, None)
-    metric = judge.measure(laid_out(order, parts).cpu().numpy())
+    metric = judge.measure(laid_out(order.steps, parts).cpu().numpy())
     return Score(loss, metric if math.isfinite(metric) else None)
 
 
 @torch.no_grad()
-def predict(network: Network, sequences: SequenceSet, config: TrainingConfig) -> Tensor:
+def predict(network: Network, sequences: Sequences, config: TrainingConfig) -> Tensor:
     """Return the outputs for every sequence in its own place, [S, O].
 
     Texts end apart from each other: behind the end of one stands `NOTHING`.
     """
     network.eval()
-    order = plain_order(sequences.lengths_S, batch=max(config.batch, SCORED))
+    order = plain(sequences, batch=max(config.batch_size, SCORED))
     parts: list[Tensor] = []
-    for rows in order:
-        batch = gather(sequences, rows)
-        with autocast(sequences.values_NC.device, config):
+    for held, rows in fed(sequences, order):
+        batch = gather(held, rows)
+        with autocast(held.values_NC.device, config):
             parts.append(network(batch.values_NC, batch.offsets, batch.statics).float())
     if not parts:
         raise ValueError("there are no sequences to predict")
-    return laid_out(order, parts)
+    return laid_out(order.steps, parts)
 
 
 def laid_out(order: Sequence[NDArray[np.int64]], parts: Sequence[Tensor]) -> Tensor:
