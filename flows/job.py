@@ -21,6 +21,7 @@ from flows.refusals import (
     refuse_own_answer,
     refuse_patterns,
     refuse_sampling,
+    refuse_stops,
     refuse_unread,
 )
 from models.features import Layout, TargetConfig, WindowConfig
@@ -122,6 +123,7 @@ class Job:
         refuse_patterns(self.needed)
         refuse_losses(self.head, self.target)
         refuse_sampling(self.training, self.target)
+        refuse_stops(self.training, self.target)
         refuse_forecasts(self.layout, self.head, self.target)
         refuse_unread(self.layout, self.model, self.target)
 

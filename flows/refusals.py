@@ -1,9 +1,10 @@
 """Sections of a job that do not fit each other are refused before anything runs."""
 
 from dataclasses import fields
+from typing import get_args
 
 from models.features import Answer, Layout, TargetConfig
-from models.learning import TrainingConfig
+from models.learning import StopName, TrainingConfig
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
 
@@ -50,6 +51,19 @@ DECODERS: dict[Answer, tuple[str, ...]] = {
 }
 
 
+STOPS: dict[Answer, set[str]] = {
+    "category": {"accuracy", "balanced_accuracy", "macro_f1", "log_loss"},
+    "number": {"mae", "rmse", "r2"},
+    "tags": {"macro_f1", "micro_f1", "exact_match", "hamming_loss"},
+    "forecast": {"mae", "rmse", "smape", "pinball"},
+    "text": {"character_error_rate", "word_error_rate", "exact_match", "bleu"},
+    "next_step": {"unexplained"},
+    "reconstruction": {"unexplained"},
+}
+"""Metrics that training may stop by; the metrics themselves are too heavy to import for `--help`.
+"""
+
+
 def refuse_sampling(training: TrainingConfig, target: TargetConfig) -> None:
     """Refuse to balance what has no classes.
 
@@ -59,6 +73,20 @@ def refuse_sampling(training: TrainingConfig, target: TargetConfig) -> None:
     if training.sampling == "balanced" and target.kind != "category":
         raise ValueError(
             f"training.sampling: a target of kind {target.kind} has no classes; remove it"
+        )
+
+
+def refuse_stops(training: TrainingConfig, target: TargetConfig) -> None:
+    """Refuse to stop by a metric that this kind of answer does not have.
+
+    Raises:
+        ValueError: names the setting, and what there is.
+    """
+    known = [name for name in get_args(StopName) if name in STOPS[target.kind]]
+    if training.stop_on not in {"loss", *known}:
+        raise ValueError(
+            f"training.stop_on: '{training.stop_on}' does not fit a target of kind "
+            f"'{target.kind}'; choose one of {', '.join(['loss', *known])}"
         )
 
 

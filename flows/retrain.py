@@ -15,6 +15,7 @@ from tasks.artifacts import Outcome
 from tasks.evaluate import evaluate
 from tasks.featurize import featurize
 from tasks.ingest import ingest
+from tasks.live import Experiment
 from tasks.register import register
 from tasks.train import train
 from tasks.validate import validate
@@ -50,7 +51,7 @@ def aware(time_asked: datetime) -> datetime:
 
 def retrain_job(job: Job, as_of: datetime) -> Outcome:
     """Take the six steps for a job that is read."""
-    began = time.perf_counter()
+    began, root = time.perf_counter(), artifact_root()
     snapshot = ingest(job.source, job.store, as_of=as_of)
     accepted = validate(
         snapshot,
@@ -64,7 +65,12 @@ def retrain_job(job: Job, as_of: datetime) -> Outcome:
         accepted, layout=job.layout, target=job.target, split=job.split, store=job.store
     )
     candidate = train(
-        features, model=job.model, head=job.head, training=job.training, store=job.store
+        features,
+        experiment=Experiment(job.name, root),
+        model=job.model,
+        head=job.head,
+        training=job.training,
+        store=job.store,
     )
     report = evaluate(
         candidate,
@@ -83,7 +89,7 @@ def retrain_job(job: Job, as_of: datetime) -> Outcome:
         name=job.name,
         params=flat_params(job),
         job_text=job_text(job),
-        artifact_root=artifact_root(),
+        artifact_root=root,
         store=job.store,
     )
     artifacts = (snapshot, accepted, features, candidate, report)

@@ -7,7 +7,7 @@ answers, and side inputs; `featurizer.json` (and `.safetensors`) is what was fit
 Shapes: N steps, C channels, S sequences, M numbers of all answers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -162,16 +162,19 @@ def side_values(table: pl.DataFrame) -> Statics:
     )
 
 
-def read_sequences(folder: Path, split: int, *, learned: bool = False) -> pl.DataFrame:
+def read_sequences(
+    folder: Path, split: int, *, learned: bool = False, columns: Sequence[str] = ("*",)
+) -> pl.DataFrame:
     """Read the sequences of a split.
 
     Args:
         folder: of the artifact.
         split: its code.
         learned: leave out those whose class training never showed.
+        columns: that are read; all where left out.
     """
     rows = pl.scan_parquet(folder / "sequences.parquet", glob=False)
     chosen = rows.filter(pl.col("split") == split)
     if learned:
         chosen = chosen.filter(pl.col("known"))
-    return chosen.collect()
+    return chosen.select(columns).collect()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from models.errors import UnlearnableError
-from models.learning.batches import SequenceSet, gather
+from models.learning.feeding import Sequences, sample
 from models.networks import ModelConfig
 from models.networks.heads.category import CategoryHead
 from models.networks.heads.ctc import CtcHead, least_steps
@@ -29,7 +29,7 @@ ROUNDING = 1e-2
 """How far a count may lie from a whole number, for it was scaled in between."""
 
 
-def prepare(network: Network, training: SequenceSet, *, model: ModelConfig, seed: int) -> None:
+def prepare(network: Network, training: Sequences, *, model: ModelConfig, seed: int) -> None:
     """Refuse answers that this head cannot give, and fit what is not learned by gradients.
 
     Raises:
@@ -41,7 +41,7 @@ def prepare(network: Network, training: SequenceSet, *, model: ModelConfig, seed
     show_some(network, training, seed=seed)
 
 
-def refuse_fractions(network: Network, training: SequenceSet) -> None:
+def refuse_fractions(network: Network, training: Sequences) -> None:
     """Refuse to count what is not whole, or below zero.
 
     Raises:
@@ -65,7 +65,7 @@ def refuse_fractions(network: Network, training: SequenceSet) -> None:
         )
 
 
-def weigh_classes(network: Network, training: SequenceSet) -> None:
+def weigh_classes(network: Network, training: Sequences) -> None:
     """Tell the head how often training shows each class."""
     if isinstance(network.head, (CategoryHead, TagsHead)):
         codes_M = training.answers(np.arange(len(training))).values_M.cpu().long()
@@ -73,7 +73,7 @@ def weigh_classes(network: Network, training: SequenceSet) -> None:
         network.head.weigh(counts_O, len(training))
 
 
-def refuse_cramped(network: Network, training: SequenceSet, *, shorten: int) -> None:
+def refuse_cramped(network: Network, training: Sequences, *, shorten: int) -> None:
     """Refuse to write texts while sequences are read that are shorter than they.
 
     Raises:
@@ -93,9 +93,9 @@ def refuse_cramped(network: Network, training: SequenceSet, *, shorten: int) -> 
         )
 
 
-def show_some(network: Network, training: SequenceSet, *, seed: int) -> None:
+def show_some(network: Network, training: Sequences, *, seed: int) -> None:
     """Show the network some training sequences before it learns."""
     draw = np.random.default_rng([seed, len(training)])
     rows = np.sort(draw.permutation(len(training))[:SHOWN])
-    batch = gather(replace(training, change=None), rows)
+    batch = sample(replace(training, change=None), rows)
     network.prepare(batch.values_NC, batch.offsets)

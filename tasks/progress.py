@@ -36,6 +36,20 @@ def shown() -> Iterator[Watch]:
         update_progress_artifact(artifact, 100.0)
 
 
+def both(one: Watch, other: Watch) -> Watch:
+    """Tell two at once."""
+
+    def epoch(epoch: Epoch) -> None:
+        one.on_epoch(epoch)
+        other.on_epoch(epoch)
+
+    def step(step: Step) -> None:
+        one.on_step(step)
+        other.on_step(step)
+
+    return Watch(epoch, step)
+
+
 def open_artifact() -> UUID | None:
     """Open the progress artifact of this task run; none outside a run."""
     if TaskRunContext.get() is None:

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from prefect import task
 
 from models.bundle import load
-from tasks import tracking
+from tasks import runs, tracking
 from tasks.artifacts import Accepted, Candidate, Features, Report, Snapshot, Version
 from tasks.errors import RegistryError
 from tasks.publish import local_dir, read_manifest
@@ -60,14 +60,10 @@ def run_record(
     for baseline, scores in facts["baselines"].items():
         key = baseline.replace(" ", "_")
         metrics[f"baseline_{key}_{facts['metric']}"] = scores[facts["metric"]]
-    curves: dict[str, list[float]] = {
-        name: [epoch[name] for epoch in report["history"]]
-        for name in ("training_loss", "validation_loss")
-    }
     return RunRecord(
         params=params,
         metrics=metrics,
-        curves=curves,
+        curves=curves_of(report["history"]),
         tags=origin.tags(job_text),
         dataset_name=job_name,
         dataset_hash=origin.snapshot.content_hash,
@@ -76,6 +72,16 @@ def run_record(
         files=tuple(sorted(path for path in report_dir.iterdir() if path.is_file()))
         + findings_files(origin, store),
     )
+
+
+def curves_of(history: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Lay the epochs out as curves."""
+    names = ("training_loss", "validation_loss", "learning_rate", "padding_share")
+    curves = {name: [epoch[name] for epoch in history] for name in names}
+    metrics = [epoch["metric"] for epoch in history]
+    if None not in metrics:
+        curves[f"validation_{history[0]['metric_name']}"] = metrics
+    return curves
 
 
 def findings_files(origin: Origin, store: Store) -> tuple[Path, ...]:
@@ -103,7 +109,9 @@ def register_candidate(
     if found and found.tags.get(done) == origin.report.key:
         return version_of(found, facts, recomputed=False)
     experiment = tracking.open_experiment(name, artifact_root)
-    run_id = tracking.open_run(experiment, origin.report.key, name)
+    run_id = runs.open_report(
+        experiment, origin.report.key, model_key=origin.candidate.key, run_name=name
+    )
     record = run_record(origin, store, params=params, job_text=job_text, job_name=name)
     tracking.write_run(run_id, record)
     if found is None:

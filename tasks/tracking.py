@@ -174,26 +174,17 @@ def open_experiment(name: str, artifact_root: Path | None) -> str:
             return str(found.experiment_id)
 
 
-def open_run(experiment: str, report_key: str, run_name: str) -> str:
-    """Return the run of this report, reopened after a kill and made when it is not there yet."""
-    with answers_named():
-        found = client().search_runs(
-            [experiment], f"tags.`{TAG}report_key` = '{report_key}'", max_results=1
-        )
-        if found:
-            return str(found[0].info.run_id)
-        tags = {f"{TAG}report_key": report_key}
-        return str(client().create_run(experiment, tags=tags, run_name=run_name).info.run_id)
-
-
 def write_run(run_id: str, record: RunRecord) -> None:
-    """Write all that is told about a run, in few requests."""
+    """Write all that is told about a run, in few requests; of curves what is not there yet."""
     from mlflow.entities import DatasetInput, Metric, Param, RunTag
 
     now = int(time.time() * 1000)
     metrics = [Metric(name, value, now, 0) for name, value in record.metrics.items()]
     for name, values in record.curves.items():
-        metrics += [Metric(name, value, now, step) for step, value in enumerate(values)]
+        with answers_named():
+            known = {metric.step for metric in client().get_metric_history(run_id, name)}
+        steps = [step for step in range(len(values)) if step not in known]
+        metrics += [Metric(name, values[step], now, step) for step in steps]
     params = [Param(name, value[:6000]) for name, value in record.params.items()]
     tags = [RunTag(name, value[:8000]) for name, value in record.tags.items()]
     with answers_named():

@@ -2,100 +2,43 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from prefect import task
-from torch import Tensor
 
 from models.bundle import Bundle, face_of, save
 from models.errors import DivergedError, UnlearnableError
-from models.features.featurizer import Featurizer, load_featurizer
-from models.features.image import AugmentConfig, ImageInput
-from models.features.signal import Pixels
-from models.features.split import TRAINING, VALIDATION
+from models.features.featurizer import load_featurizer
+from models.features.split import TRAINING
 from models.learning import TrainingConfig
-from models.learning.batches import (
-    Places,
-    SequenceSet,
-    epoch_order,
-    padding_share,
-    to_device,
-)
 from models.learning.loop import Checkpoints, Epoch, Watch, fit, probe
 from models.learning.memory import keep_memory
+from models.learning.watch import Judge, figure
 from models.networks import ModelConfig
-from models.networks.augment import augment
 from models.networks.heads import HeadConfig
 from models.networks.network import build, parameter_count
 from tasks.artifacts import Candidate, Facts, Features
 from tasks.errors import DataError, JobError, TrainingError
-from tasks.features_files import map_answers, map_steps, read_sequences, side_values
+from tasks.features_files import read_sequences
+from tasks.judging import validation_judge
 from tasks.lease import lease
+from tasks.live import Experiment, Live
+from tasks.loading import is_streamed, load_split, load_splits, pick_device
 from tasks.prepare import prepare
-from tasks.progress import shown
+from tasks.progress import both, shown
 from tasks.publish import Recipe, digest_of, find, local_dir, produce
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 
-VERSION = 5
+VERSION = 6
 
 SHOWN_ROWS = 10
 """Rows that are named where training failed."""
 
 PROBE_SECONDS = 2.0
 """Time that `check` gives to measuring the speed of training."""
-
-
-def pick_device(config: TrainingConfig) -> torch.device:
-    """Choose where to train.
-
-    Raises:
-        JobError: the job asks for a GPU that is not there.
-    """
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise JobError.of(
-            "training.device: 'cuda', but torch finds no GPU here",
-            mend="set training.device: auto, or run where there is one",
-        )
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(config.device)
-
-
-def load_split(folder: Path, split: int, device: torch.device) -> SequenceSet:
-    """Load one split's sequences; those with a class that training never showed are left out."""
-    table = read_sequences(folder, split, learned=True)
-    sequences = to_device(
-        map_steps(folder),
-        Places(table["start"].to_numpy(), table["stop"].to_numpy()),
-        answers_M=map_answers(folder),
-        answer_places=Places(table["answer_start"].to_numpy(), table["answer_stop"].to_numpy()),
-        statics=side_values(table),
-        device=device,
-    )
-    change = augmenter(load_featurizer(folder)) if split == TRAINING else None
-    return replace(sequences, change=change)
-
-
-def augmenter(featurizer: Featurizer) -> Callable[[Tensor], Tensor] | None:
-    """Make the function that alters training images, where the job asks for it.
-
-    It draws from torch's own stream, which a checkpoint holds.
-    """
-    signal, read = featurizer.signal, featurizer.layout.input
-    if not (isinstance(signal, Pixels) and isinstance(read, ImageInput)):
-        return None
-    if read.augment == AugmentConfig():
-        return None
-
-    def change(values_NC: Tensor) -> Tensor:
-        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-        return augment(values_NC, signal, read.augment, generator=generator)
-
-    return change
 
 
 def learn(
@@ -117,9 +60,10 @@ def learn(
     device = pick_device(training)
     featurizer = load_featurizer(features_dir)
     network = build(model, face_of(featurizer, head), seed=training.seed)
-    learned = load_split(features_dir, TRAINING, device)
+    streamed = is_streamed(features_dir, training, device, checkpoints)
+    learned, validation = load_splits(features_dir, device, streamed=streamed)
     prepare(network.to(device), learned, model=model, seed=training.seed)
-    validation = load_split(features_dir, VALIDATION, device)
+    judge = validation_judge(features_dir, featurizer, head, training)
     began = time.perf_counter()
     plan, history = fit(
         network,
@@ -128,34 +72,40 @@ def learn(
         config=training,
         checkpoints=checkpoints,
         watch=watch,
+        judge=judge,
     )
     seconds = time.perf_counter() - began
     save(Bundle(featurizer, network, model, head), folder / "bundle")
-    epochs = [epoch._asdict() for epoch in history]
-    (folder / "history.json").write_text(json.dumps(epochs, indent=2), encoding="utf-8")
+    write_history(history, folder / "history.json")
     return {
-        **course(history, learned, training),
+        **course(history, judge),
         "epochs_planned": plan.epochs,
         "learning_rate": plan.rate,
+        "data": "streamed" if plan.streamed else "resident",
         "parameters": parameter_count(network),
         "device": str(device),
         "seconds": round(seconds, 3),
     }
 
 
-def course(
-    history: Sequence[Epoch], learned: SequenceSet, training: TrainingConfig
-) -> dict[str, float]:
+def write_history(history: Sequence[Epoch], path: Path) -> None:
+    """Write the epochs as JSON."""
+    epochs = [epoch._asdict() for epoch in history]
+    path.write_text(json.dumps(epochs, indent=2), encoding="utf-8")
+
+
+def course(history: Sequence[Epoch], judge: Judge | None) -> dict[str, float]:
     """Tell how training went."""
-    lengths = learned.lengths_S
-    order = epoch_order(lengths, batch=training.batch, seed=training.seed, epoch=0)
-    best = min(history, key=lambda epoch: epoch.validation_loss)
-    return {
+    best = min(history, key=lambda epoch: figure(epoch, judge))
+    told = {
         "epochs": len(history),
         "best_epoch": best.epoch + 1,
         "validation_loss": best.validation_loss,
-        "padding_share": round(padding_share(lengths, order), 4),
+        "padding_share": round(history[0].padding_share, 4),
     }
+    if judge is not None and best.metric is not None:
+        told[f"validation_{judge.name}"] = best.metric
+    return told
 
 
 def make_candidate(
@@ -262,7 +212,9 @@ def time_epoch(
         network = build(model, face_of(featurizer, head), seed=training.seed).to(device)
     except UnlearnableError as error:
         raise DataError.of(str(error)) from error
-    learned = load_split(folder, TRAINING, device)
+    nowhere = Checkpoints(load=lambda: None, save=lambda _: None)
+    streamed = is_streamed(folder, training, device, nowhere)
+    learned = load_split(folder, TRAINING, device, streamed=streamed)
     return probe(network, learned, config=training, seconds=PROBE_SECONDS)
 
 
@@ -270,20 +222,22 @@ def time_epoch(
 def train(
     features: Features,
     *,
+    experiment: Experiment,
     model: ModelConfig,
     head: HeadConfig,
     training: TrainingConfig,
     store: StoreConfig,
 ) -> Candidate:
     """Train a candidate, or take up where a killed run left it."""
-    with shown() as watch:
+    key = candidate_recipe(features, model, head, training).key
+    with shown() as pages, Live(experiment, key) as live:
         candidate = make_candidate(
             features,
             open_store(store),
             model=model,
             head=head,
             training=training,
-            watch=watch,
+            watch=both(pages, live.watch),
         )
     facts = candidate.facts
     logger().info(

@@ -6,7 +6,7 @@ from parts import face
 
 from models.learning import TrainingConfig
 from models.learning.batches import Places, SequenceSet, to_device
-from models.learning.loop import Checkpoints, Epoch, Watch, fit
+from models.learning.loop import Checkpoints, Epoch, Judge, Watch, fit
 from models.networks import ModelConfig
 from models.networks.network import Network, build
 
@@ -66,6 +66,7 @@ def train(
     goal: str = "category",
     config: TrainingConfig = CONFIG,
     seen: list[Epoch] | None = None,
+    judge: Judge | None = None,
 ) -> list[Epoch]:
     return fit(
         network,
@@ -74,6 +75,7 @@ def train(
         config=config,
         checkpoints=checkpoints,
         watch=Watch((seen if seen is not None else []).append),
+        judge=judge,
     )[1]
 
 

@@ -5,6 +5,12 @@ from typing import ClassVar, Literal
 
 from models.units import Duration
 
+StopName = Literal[
+    "loss", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "mae", "rmse", "r2",
+    "micro_f1", "exact_match", "hamming_loss", "smape", "pinball",
+    "character_error_rate", "word_error_rate", "bleu", "unexplained",
+]  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingConfig:
@@ -15,12 +21,21 @@ class TrainingConfig:
     epochs: int = 50
     """Upper bound on passes over the training rows."""
     patience: int = 8
-    """Epochs without a better validation loss before training stops."""
+    """Epochs without a better validation loss, or metric, before training stops."""
+    stop_on: StopName = "loss"
+    """What the best epoch is the best by, on the validation rows: the loss, or a metric that the
+    gate knows for this kind of target. The weights of that epoch are kept, and a `plateau` follows
+    the same."""
     budget: Duration | None = None
     """Time that training may take, such as `10m`: as many epochs as fit, or a part of the first,
     are planned from a short measurement, and the schedule fitted to them."""
     batch: int = 64
     """Sequences that are read at once."""
+    data: Literal["auto", "resident", "streamed"] = "auto"
+    """Where the steps are while they are learned from. `resident`: in the device's memory; on a
+    CPU, in files that are mapped into it. `streamed`: on disk, in blocks that are mixed in a
+    bounded buffer, the next one read meanwhile. `auto`: streamed where they would take more than
+    half of the memory that is free."""
     accumulate: int = 1
     """Batches whose gradients make one step, where memory holds no larger batch."""
     sampling: Literal["natural", "balanced"] = "natural"
@@ -29,7 +44,7 @@ class TrainingConfig:
     """Highest step size of AdamW, to which a warm-up leads; `auto` tries a range of them first."""
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     """What follows the warm-up. `cosine`: it falls over the planned epochs. `plateau`: it is halved
-    whenever half the patience has passed without a better validation loss."""
+    whenever half the patience has passed without a better epoch."""
     average: Literal["none", "ema", "swa"] = "none"
     """Which weights are validated and kept: those of the step, or an average of the last steps
     (`ema`) or of the epochs of the last quarter, from which on the patience counts (`swa`)."""
@@ -57,3 +72,13 @@ class TrainingConfig:
                 raise ValueError(f"{name}: {number} is not above 0; give more")
         if self.weight_decay < 0 or self.checkpoint_every < 0:
             raise ValueError("weight_decay and checkpoint_every: give 0 or more")
+
+    @property
+    def batch_size(self) -> int:
+        """Sequences that are read at once."""
+        return self.batch
+
+    @property
+    def unit(self) -> int:
+        """Sequences of one step."""
+        return self.batch_size * self.accumulate

@@ -49,6 +49,8 @@ class Places(NamedTuple):
         return index_N
 
 
+Change = Callable[[Tensor], Tensor]
+
 NO_ANSWERS = np.empty(0, np.float32)
 
 
@@ -65,7 +67,7 @@ class SequenceSet:
     """Where the numbers of each sequence's answer lie in them."""
     statics: Statics
     """What stands beside each sequence."""
-    change: Callable[[Tensor], Tensor] | None = None
+    change: Change | None = None
     """Alters the steps of a batch at random; given for training alone."""
 
     def __len__(self) -> int:
@@ -82,6 +84,25 @@ class SequenceSet:
         chosen = self.answer_places.pick(rows)
         index_M = torch.from_numpy(chosen.index_N).to(self.answers_M.device)
         return Answers(self.answers_M[index_M], chosen.lengths_S)
+
+
+class Drawn(NamedTuple):
+    """The rows of each step, in their order."""
+
+    steps: list[NDArray[np.int64]]
+    cuts: list[int]
+    """The first step of each part of the rows that is in memory at once."""
+
+    def until(self, count: int) -> "Drawn":
+        """Leave out the steps behind the first so many."""
+        return Drawn(self.steps[:count], [cut for cut in self.cuts if cut < count])
+
+
+class Fed(NamedTuple):
+    """One step's rows, and the sequences whose rows they are."""
+
+    sequences: SequenceSet
+    rows: NDArray[np.int64]
 
 
 class Batch(NamedTuple):
@@ -101,8 +122,19 @@ def to_device(
     answer_places: Places | None = None,
     statics: SideValues | None = None,
     device: torch.device,
+    ahead: bool = False,
 ) -> SequenceSet:
-    """Hand arrays to torch without a copy on the CPU; memory-mapped steps stay on disk."""
+    """Hand arrays to torch without a copy on the CPU; memory-mapped steps stay on disk.
+
+    Args:
+        values_NC: the steps.
+        places: of the sequences in them.
+        answers_M: the numbers of all answers.
+        answer_places: of the answers in them.
+        statics: what stands beside each sequence.
+        device: where all but the places are wanted.
+        ahead: let a GPU copy them while the host goes on.
+    """
     rows = len(places.starts_S)
     codes, numbers = statics or (np.empty((rows, 0), np.int32), np.empty((rows, 0), np.float32))
     nowhere = np.zeros(rows, np.int64)
@@ -110,12 +142,20 @@ def to_device(
         # The steps are mapped read-only and nothing writes to them.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         arrays = [
-            torch.from_numpy(array).to(device) for array in (values_NC, answers_M, codes, numbers)
+            handed(array, device, ahead=ahead) for array in (values_NC, answers_M, codes, numbers)
         ]
     values, answers, *beside = arrays
     return SequenceSet(
         values, places, answers, answer_places or Places(nowhere, nowhere), Statics(*beside)
     )
+
+
+def handed(array: NDArray[Any], device: torch.device, *, ahead: bool) -> Tensor:
+    """Hand an array to a device; `ahead` does not wait for the copy."""
+    tensor = torch.from_numpy(array)
+    if ahead and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def gather(sequences: SequenceSet, rows: NDArray[np.int64]) -> Batch:
@@ -170,4 +210,4 @@ def plain_order(lengths_S: NDArray[np.int64], *, batch: int) -> list[NDArray[np.
 def padding_share(lengths_S: NDArray[np.int64], batches: list[NDArray[np.int64]]) -> float:
     """Tell which part of the batches' steps is padding."""
     room = sum(int(lengths_S[rows].max()) * len(rows) for rows in batches)
-    return 1.0 - float(lengths_S.sum()) / room
+    return 1.0 - sum(int(lengths_S[rows].sum()) for rows in batches) / room

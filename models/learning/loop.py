@@ -5,9 +5,8 @@ Shapes: B sequences, O outputs, S sequences of a split.
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 from models.errors import DivergedError
 from models.learning import TrainingConfig
 from models.learning.averaging import Average
-from models.learning.batches import SequenceSet, gather, plain_order
+from models.learning.batches import Drawn, SequenceSet, padding_share
 from models.learning.checkpoint import (
     Checkpoints,
     Saver,
@@ -26,39 +25,15 @@ from models.learning.checkpoint import (
     random_state,
     set_random_state,
 )
+from models.learning.feeding import Sequences, drawn, fed, steps_in
 from models.learning.plan import Plan, make_plan, step_seconds
 from models.learning.schedule import learning_rate
-from models.learning.step import autocast, loss_of, make_optimizer, orders, step
-from models.networks.heads.ctc import NOTHING
+from models.learning.scoring import predict, validate
+from models.learning.step import make_optimizer, step
+from models.learning.watch import Epoch, Judge, Step, Watch, figure
 from models.networks.network import Network
 
-__all__ = ["Checkpoints", "Epoch", "Step", "Watch", "fit", "predict", "probe"]
-
-
-class Epoch(NamedTuple):
-    """What one epoch came to."""
-
-    epoch: int
-    training_loss: float
-    validation_loss: float
-
-
-class Step(NamedTuple):
-    """That a step is done, which may not be computed yet."""
-
-    done: int
-    """Steps so far, of all epochs."""
-    total: int
-    """Steps that are planned."""
-    sequences: int
-    """That were read in this one."""
-
-
-class Watch(NamedTuple):
-    """Who is told how training goes."""
-
-    on_epoch: Callable[[Epoch], None]
-    on_step: Callable[[Step], None] = lambda _: None
+__all__ = ["Checkpoints", "Epoch", "Judge", "Step", "Watch", "fit", "predict", "probe"]
 
 
 @dataclass(slots=True)
@@ -72,7 +47,8 @@ class Progress:
     """Steps of this epoch that are done."""
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int = -1
-    best_loss: float = math.inf
+    best_figure: float = math.inf
+    """Of the best epoch; less is better."""
     best_state: dict[str, Tensor] = field(default_factory=dict)
 
     def is_over(self, plan: Plan, config: TrainingConfig, *, first: int) -> bool:
@@ -93,14 +69,24 @@ class Progress:
 
 def fit(
     network: Network,
-    training: SequenceSet,
-    validation: SequenceSet,
+    training: Sequences,
+    validation: Sequences,
     *,
     config: TrainingConfig,
     checkpoints: Checkpoints,
     watch: Watch,
+    judge: Judge | None = None,
 ) -> tuple[Plan, list[Epoch]]:
     """Train the network and leave it with the weights of its best epoch.
+
+    Args:
+        network: is changed in place.
+        training: to learn from.
+        validation: what the epochs are judged by.
+        config: how to learn.
+        checkpoints: where to go on from, and to leave the state.
+        watch: is told of every step and epoch.
+        judge: measures the validation's answers beside the loss, and may decide.
 
     Raises:
         DivergedError: the loss stopped being finite.
@@ -113,15 +99,14 @@ def fit(
             torch.manual_seed(config.seed)
         else:
             plan = Plan(*state["plan"])
-        loop = Loop(network, plan, config)
+        loop = Loop(network, plan, config, judge=judge)
         if state is not None:
             loop.restore(state)
         progress = loop.progress
         while not progress.is_over(plan, config, first=loop.average.from_epoch):
-            order = orders(training, config, epoch=progress.epoch)[: plan.steps]
+            order = drawn(training, config, epoch=progress.epoch).until(plan.steps)
             loop.run_epoch(order, training, saver, watch)
-            loop.close_epoch(order, validation)
-            watch.on_epoch(progress.history[-1])
+            watch.on_epoch(loop.close_epoch(order.steps, training, validation))
     network.load_state_dict(progress.best_state)
     return plan, progress.history
 
@@ -129,57 +114,73 @@ def fit(
 class Loop:
     """What changes while a network learns."""
 
-    def __init__(self, network: Network, plan: Plan, config: TrainingConfig) -> None:
-        self.network, self.plan, self.config = network, plan, config
+    def __init__(
+        self, network: Network, plan: Plan, config: TrainingConfig, *, judge: Judge | None
+    ) -> None:
+        self.network, self.plan, self.config, self.judge = network, plan, config, judge
         self.optimizer = make_optimizer(network, config)
         self.average = Average(network, config, epochs=plan.epochs, steps=plan.total)
         device = next(network.parameters()).device
         self.progress = Progress(losses=torch.zeros(plan.steps, dtype=torch.float64, device=device))
 
-    def run_epoch(
-        self, order: list[NDArray[np.int64]], training: SequenceSet, saver: Saver, watch: Watch
-    ) -> None:
+    def run_epoch(self, order: Drawn, training: Sequences, saver: Saver, watch: Watch) -> None:
         """Take the epoch's steps that are left."""
         self.network.train()
         before = self.progress.epoch * self.plan.steps
-        for rows in order[self.progress.batch :]:
-            loss = self.learn(training, rows)
+        for held, rows in fed(training, order, first=self.progress.batch):
+            loss = self.learn(held, rows)
             self.progress.add(loss, len(rows))
-            watch.on_step(Step(before + self.progress.batch, self.plan.total, len(rows)))
+            watch.on_step(Step(before + self.progress.batch, self.plan.total, len(rows), loss))
             if saver.due():
-                refuse_divergence(float(self.progress.losses.sum()), self.progress, order)
+                refuse_divergence(float(self.progress.losses.sum()), self.progress, order.steps)
                 saver.keep(self.state())
 
-    def learn(self, training: SequenceSet, rows: NDArray[np.int64]) -> Tensor:
-        """Take the next step; return its mean loss, still on the device."""
+    def rate(self) -> float:
+        """Tell the step size of the next step."""
         progress, plan = self.progress, self.plan
-        rate = learning_rate(
+        return learning_rate(
             progress.epoch * plan.steps + progress.batch,
             self.config,
             height=plan.rate,
             total=plan.total,
-            losses=[epoch.validation_loss for epoch in progress.history],
+            losses=[figure(epoch, self.judge) for epoch in progress.history],
         )
+
+    def learn(self, held: SequenceSet, rows: NDArray[np.int64]) -> Tensor:
+        """Take the next step; return its mean loss, still on the device."""
         loss = step(
-            self.network, self.optimizer, training, rows=rows, rate=rate, config=self.config
+            self.network, self.optimizer, held, rows=rows, rate=self.rate(), config=self.config
         )
         self.average.after_step()
         return loss
 
-    def close_epoch(self, order: list[NDArray[np.int64]], validation: SequenceSet) -> None:
+    def close_epoch(
+        self, order: list[NDArray[np.int64]], training: Sequences, validation: Sequences
+    ) -> Epoch:
         """Score the epoch, keep the best weights, and move on to the next."""
         progress = self.progress
         training_loss = float(progress.losses.sum()) / sum(len(rows) for rows in order)
         refuse_divergence(training_loss, progress, order)
         self.average.after_epoch(progress.epoch)
         scored = self.average.best_known
-        validation_loss = mean_loss(scored, validation, self.config)
-        refuse_divergence(validation_loss, progress, order)
-        progress.history.append(Epoch(progress.epoch, training_loss, validation_loss))
-        if validation_loss < progress.best_loss:
-            progress.best_loss, progress.best_epoch = validation_loss, progress.epoch
+        found = validate(scored, validation, self.config, self.judge)
+        refuse_divergence(found.loss, progress, order)
+        epoch = Epoch(
+            progress.epoch,
+            training_loss,
+            found.loss,
+            metric=found.metric,
+            metric_name=self.judge.name if self.judge else None,
+            learning_rate=float(self.optimizer.param_groups[0]["lr"]),
+            padding_share=padding_share(training.lengths_S, order),
+        )
+        progress.history.append(epoch)
+        reached = figure(epoch, self.judge)
+        if reached < progress.best_figure or progress.best_epoch < 0:
+            progress.best_figure, progress.best_epoch = reached, progress.epoch
             progress.best_state = copy.deepcopy(scored.state_dict())
         progress.next_epoch()
+        return epoch
 
     def state(self) -> dict[str, Any]:
         """Tell all that is needed to go on from here, exactly."""
@@ -191,7 +192,7 @@ class Loop:
             "losses": progress.losses,
             "history": [tuple(epoch) for epoch in progress.history],
             "best_epoch": progress.best_epoch,
-            "best_loss": progress.best_loss,
+            "best_figure": progress.best_figure,
             "best_state": progress.best_state,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -211,7 +212,7 @@ class Loop:
         progress.epoch, progress.batch = state["epoch"], state["batch"]
         progress.losses = state["losses"].to(device)
         progress.history = [Epoch(*epoch) for epoch in state["history"]]
-        progress.best_epoch, progress.best_loss = state["best_epoch"], state["best_loss"]
+        progress.best_epoch, progress.best_figure = state["best_epoch"], state["best_figure"]
         progress.best_state = on(device, state["best_state"])
 
 
@@ -232,41 +233,8 @@ def refuse_divergence(loss: float, progress: Progress, order: list[NDArray[np.in
 
 
 def probe(
-    network: Network, training: SequenceSet, *, config: TrainingConfig, seconds: float
+    network: Network, training: Sequences, *, config: TrainingConfig, seconds: float
 ) -> float:
     """Train for a moment and return the seconds that a whole epoch would take."""
     one = step_seconds(network, training, config, seconds=seconds)
-    return one * len(orders(training, config, epoch=0))
-
-
-@torch.no_grad()
-def mean_loss(network: Network, sequences: SequenceSet, config: TrainingConfig) -> float:
-    """Return the mean loss over the sequences, as they are answered in service."""
-    network.eval()
-    total = torch.zeros((), dtype=torch.float64, device=sequences.values_NC.device)
-    for rows in plain_order(sequences.lengths_S, batch=max(config.batch, 256)):
-        total += len(rows) * loss_of(network, sequences, rows, config).double()
-    return float(total) / len(sequences)
-
-
-@torch.no_grad()
-def predict(network: Network, sequences: SequenceSet, config: TrainingConfig) -> Tensor:
-    """Return the outputs for every sequence in its own place, [S, O].
-
-    Texts end apart from each other: behind the end of one stands `NOTHING`.
-    """
-    network.eval()
-    device = sequences.values_NC.device
-    order = plain_order(sequences.lengths_S, batch=max(config.batch, 256))
-    parts: list[Tensor] = []
-    for rows in order:
-        batch = gather(sequences, rows)
-        with autocast(device, config):
-            parts.append(network(batch.values_NC, batch.offsets, batch.statics).float())
-    if not parts:
-        raise ValueError("there are no sequences to predict")
-    widest = max(part.shape[1] for part in parts)
-    outputs_SO = parts[0].new_full((len(sequences), widest), NOTHING)
-    for rows, part_BO in zip(order, parts, strict=True):
-        outputs_SO[torch.from_numpy(rows).to(device), : part_BO.shape[1]] = part_BO
-    return outputs_SO
+    return one * steps_in(training, config)

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from models.learning import TrainingConfig
-from models.learning.batches import SequenceSet, plain_order
-from models.learning.step import loss_of, make_optimizer, orders, step
+from models.learning.checkpoint import Checkpoints, loaded
+from models.learning.feeding import Sequences, endless, fed, plain, steps_in
+from models.learning.step import loss_of, make_optimizer, step
+from models.learning.stream import StreamedSet
 from models.networks.network import Network
 
 LOWEST, HIGHEST = 1e-5, 1.0
@@ -40,6 +42,8 @@ class Plan(NamedTuple):
     """In each epoch; fewer than it has only where the budget ends within the first."""
     rate: float
     """The highest learning rate."""
+    streamed: bool
+    """Whether sequences stay on disk: a run that goes on reads them as it did before."""
 
     @property
     def total(self) -> int:
@@ -47,38 +51,42 @@ class Plan(NamedTuple):
         return self.epochs * self.steps
 
 
+def kept_plan(checkpoints: Checkpoints) -> Plan | None:
+    """Read the plan of a run that can go on."""
+    data = checkpoints.load()
+    return Plan(*loaded(data)["plan"]) if data else None
+
+
 def make_plan(
-    network: Network, training: SequenceSet, validation: SequenceSet, config: TrainingConfig
+    network: Network, training: Sequences, validation: Sequences, config: TrainingConfig
 ) -> Plan:
     """Plan a training; the network stays as it is."""
     rate = config.learning_rate
     if rate == "auto":
         rate = find_rate(copy.deepcopy(network), training, config)
-    steps = len(orders(training, config, epoch=0))
+    steps, streamed = steps_in(training, config), isinstance(training, StreamedSet)
     if config.budget is None:
-        return Plan(config.epochs, steps, rate)
+        return Plan(config.epochs, steps, rate, streamed)
     most = max(1.0, min(MEASURED, config.budget / 50))
     learning = step_seconds(copy.deepcopy(network), training, config, seconds=most)
     scoring = score_seconds(network, validation, config, seconds=most / 2)
     epoch = steps * learning + scoring
     if epoch <= config.budget:
-        return Plan(min(config.epochs, int(config.budget / epoch)), steps, rate)
-    return Plan(1, max(1, int((config.budget - scoring) / learning)), rate)
+        return Plan(min(config.epochs, int(config.budget / epoch)), steps, rate, streamed)
+    return Plan(1, max(1, int((config.budget - scoring) / learning)), rate, streamed)
 
 
-def find_rate(network: Network, training: SequenceSet, config: TrainingConfig) -> float:
+def find_rate(network: Network, training: Sequences, config: TrainingConfig) -> float:
     """Try ever larger steps until the loss rises (Smith 2017); take a tenth of the best rate.
 
     The network is used up.
     """
     network.train()
     optimizer = make_optimizer(network, config)
-    order = orders(training, config, epoch=0)
-    rates = np.geomspace(LOWEST, HIGHEST, TRIED)
+    rates, steps = np.geomspace(LOWEST, HIGHEST, TRIED), endless(training, config)
     smooth, found = 0.0, []
-    for place, rate in enumerate(rates):
-        rows = order[place % len(order)]
-        loss = float(step(network, optimizer, training, rows=rows, rate=float(rate), config=config))
+    for place, (rate, (held, rows)) in enumerate(zip(rates, steps, strict=False)):
+        loss = float(step(network, optimizer, held, rows=rows, rate=float(rate), config=config))
         smooth = SMOOTHING * smooth + (1 - SMOOTHING) * loss
         if not math.isfinite(loss):
             break
@@ -91,37 +99,38 @@ def find_rate(network: Network, training: SequenceSet, config: TrainingConfig) -
 
 
 def step_seconds(
-    network: Network, training: SequenceSet, config: TrainingConfig, *, seconds: float
+    network: Network, training: Sequences, config: TrainingConfig, *, seconds: float
 ) -> float:
     """Train for a moment and return the seconds of a step; the network is used up."""
     network.train()
-    optimizer, order = make_optimizer(network, config), orders(training, config, epoch=0)
+    optimizer, steps = make_optimizer(network, config), endless(training, config)
+    most = steps_in(training, config)
 
-    def learn(place: int) -> Tensor:
-        rows = order[place % len(order)]
-        return step(network, optimizer, training, rows=rows, rate=LOWEST, config=config)
+    def learn() -> Tensor:
+        held, rows = next(steps)
+        return step(network, optimizer, held, rows=rows, rate=LOWEST, config=config)
 
     # The first one also makes room.
-    float(learn(0))
+    float(learn())
     began, done = time.perf_counter(), 0
     while True:
         done += 1
         # Reading the loss waits for the device.
-        loss = float(learn(done))
+        loss = float(learn())
         passed = time.perf_counter() - began
-        if not math.isfinite(loss) or passed > seconds or done == len(order):
+        if not math.isfinite(loss) or passed > seconds or done == most:
             return passed / done
 
 
 def score_seconds(
-    network: Network, validation: SequenceSet, config: TrainingConfig, *, seconds: float
+    network: Network, validation: Sequences, config: TrainingConfig, *, seconds: float
 ) -> float:
     """Score for a moment and return the seconds that all of the validation would take."""
     began, done = time.perf_counter(), 0
     with torch.no_grad():
         network.eval()
-        for rows in plain_order(validation.lengths_S, batch=max(config.batch, 256)):
-            float(loss_of(network, validation, rows, config))
+        for held, rows in fed(validation, plain(validation, batch=max(config.batch_size, 256))):
+            float(loss_of(network, held, rows, config))
             done += len(rows)
             if time.perf_counter() - began > seconds:
                 break

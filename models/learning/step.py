@@ -1,7 +1,7 @@
 """One step of learning: a batch, its loss, its gradients, and the weights moved along them."""
 
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from models.learning import TrainingConfig
 from models.learning.batches import SequenceSet, epoch_order, gather
 from models.networks.network import Network
+
+if TYPE_CHECKING:
+    from models.learning.stream import StreamedSet
 
 
 def make_optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -26,14 +29,14 @@ def orders(training: SequenceSet, config: TrainingConfig, *, epoch: int) -> list
     shares_S = balanced(training) if config.sampling == "balanced" else None
     return epoch_order(
         training.lengths_S,
-        batch=config.batch * config.accumulate,
+        batch=config.unit,
         seed=config.seed,
         epoch=epoch,
         shares_S=shares_S,
     )
 
 
-def balanced(training: SequenceSet) -> NDArray[np.float64]:
+def balanced(training: "SequenceSet | StreamedSet") -> NDArray[np.float64]:
     """Return each row's chance to be drawn, so that all classes are drawn equally often."""
     codes_S = training.answers(np.arange(len(training))).values_M.cpu().numpy().astype(np.int64)
     counts = np.bincount(codes_S)
@@ -56,7 +59,8 @@ def step(
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
-    parts = [rows[cut : cut + config.batch] for cut in range(0, len(rows), config.batch)]
+    size = config.batch_size
+    parts = [rows[cut : cut + size] for cut in range(0, len(rows), size)]
     losses = []
     for part in parts:
         loss = loss_of(network, training, part, config) * (len(part) / len(rows))
