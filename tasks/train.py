@@ -40,7 +40,7 @@ from tasks.publish import Recipe, digest_of, find, local_dir, produce
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 
-VERSION = 5
+VERSION = 6
 
 SHOWN_ROWS = 10
 """Rows that are named where training failed."""
@@ -139,6 +139,7 @@ def learn(
         "learning_rate": plan.rate,
         "parameters": parameter_count(network),
         "device": str(device),
+        "kernels": plan.kernels,
         "seconds": round(seconds, 3),
     }
 

@@ -4,6 +4,7 @@ Shapes: B sequences, O outputs, S sequences of a split.
 """
 
 import copy
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,7 +31,10 @@ from models.learning.plan import Plan, make_plan, step_seconds
 from models.learning.schedule import learning_rate
 from models.learning.step import autocast, loss_of, make_optimizer, orders, step
 from models.networks.heads.ctc import NOTHING
-from models.networks.network import Network
+from models.networks.native.kernels import kept
+from models.networks.network import Network, computes_with
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Checkpoints", "Epoch", "Step", "Watch", "fit", "predict", "probe"]
 
@@ -105,11 +109,16 @@ def fit(
     Raises:
         DivergedError: the loss stopped being finite.
     """
-    with torch.random.fork_rng(), Saver(checkpoints.save, config.checkpoint_every) as saver:
+    saving = Saver(checkpoints.save, config.checkpoint_every)
+    with torch.random.fork_rng(), saving as saver, kept() as keep:
         torch.manual_seed(config.seed)
         state = loaded(data) if (data := checkpoints.load()) else None
+        if state is not None and not keep(Plan(*state["plan"]).kernels):
+            logger.warning("the kernels that this training began with are not here; it begins anew")
+            state = None
         if state is None:
             plan = make_plan(network, training, validation, config)
+            plan = plan._replace(kernels=computes_with(network))
             torch.manual_seed(config.seed)
         else:
             plan = Plan(*state["plan"])

@@ -15,6 +15,7 @@ from torch import Tensor
 from models.learning import TrainingConfig
 from models.learning.batches import SequenceSet, plain_order
 from models.learning.step import loss_of, make_optimizer, orders, step
+from models.networks.native.kernels import TORCH
 from models.networks.network import Network
 
 LOWEST, HIGHEST = 1e-5, 1.0
@@ -40,6 +41,8 @@ class Plan(NamedTuple):
     """In each epoch; fewer than it has only where the budget ends within the first."""
     rate: float
     """The highest learning rate."""
+    kernels: str = TORCH
+    """What the cells are read with; a run that goes on is held to it."""
 
     @property
     def total(self) -> int:
