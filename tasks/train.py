@@ -84,6 +84,7 @@ def learn(
         "data": "streamed" if plan.streamed else "resident",
         "parameters": parameter_count(network),
         "device": str(device),
+        "kernels": plan.kernels,
         "seconds": round(seconds, 3),
     }
 

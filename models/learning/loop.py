@@ -4,6 +4,7 @@ Shapes: B sequences, O outputs, S sequences of a split.
 """
 
 import copy
+import logging
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +32,10 @@ from models.learning.schedule import learning_rate
 from models.learning.scoring import predict, validate
 from models.learning.step import make_optimizer, step
 from models.learning.watch import Epoch, Judge, Step, Watch, figure
-from models.networks.network import Network
+from models.networks.native.kernels import kept
+from models.networks.network import Network, computes_with
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Checkpoints", "Epoch", "Judge", "Step", "Watch", "fit", "predict", "probe"]
 
@@ -91,11 +95,16 @@ def fit(
     Raises:
         DivergedError: the loss stopped being finite.
     """
-    with torch.random.fork_rng(), Saver(checkpoints.save, config.checkpoint_every) as saver:
+    saving = Saver(checkpoints.save, config.checkpoint_every)
+    with torch.random.fork_rng(), saving as saver, kept() as keep:
         torch.manual_seed(config.seed)
         state = loaded(data) if (data := checkpoints.load()) else None
+        if state is not None and not keep(Plan(*state["plan"]).kernels):
+            logger.warning("the kernels that this training began with are not here; it begins anew")
+            state = None
         if state is None:
             plan = make_plan(network, training, validation, config)
+            plan = plan._replace(kernels=computes_with(network))
             torch.manual_seed(config.seed)
         else:
             plan = Plan(*state["plan"])

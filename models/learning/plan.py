@@ -17,6 +17,7 @@ from models.learning.checkpoint import Checkpoints, loaded
 from models.learning.feeding import Sequences, endless, fed, plain, steps_in
 from models.learning.step import loss_of, make_optimizer, step
 from models.learning.stream import StreamedSet
+from models.networks.native.kernels import TORCH
 from models.networks.network import Network
 
 LOWEST, HIGHEST = 1e-5, 1.0
@@ -44,6 +45,8 @@ class Plan(NamedTuple):
     """The highest learning rate."""
     streamed: bool
     """Whether sequences stay on disk: a run that goes on reads them as it did before."""
+    kernels: str = TORCH
+    """What the cells are read with; a run that goes on is held to it."""
 
     @property
     def total(self) -> int:

@@ -9,6 +9,8 @@ computed for those that have ended.
 Shapes: N steps of all sequences, B sequences, I inputs, P numbers of the projected input, H units.
 """
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -24,6 +26,8 @@ class Cell(nn.Module):
 
     hidden: int
     """Numbers that come out at every step."""
+    compiles: ClassVar[bool] = False
+    """Whether there is a compiled kernel for it."""
 
     def start(self, like_BI: Tensor, rows: int) -> State:
         """Return the state before the first step: zeros."""

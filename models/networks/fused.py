@@ -14,7 +14,11 @@ from models.networks.jagged import Offsets
 
 
 class Fused(Gridded):
-    """A cell with a kernel of torch's; `step` is its definition over the kernel's weights."""
+    """A cell with a kernel of torch's; `step` is its definition over the kernel's weights.
+
+    Where a compiled kernel of ours is there too, that one reads: it takes sequences of any lengths
+    as they lie, and its threads don't wait for each other at every step.
+    """
 
     def __init__(self, kernel: nn.RNNBase, *, zoneout: float = 0.0) -> None:
         super().__init__()
@@ -41,16 +45,25 @@ class Fused(Gridded):
         parts = last if isinstance(last, tuple) else (last,)
         return outputs_TBH, tuple(part[0] for part in parts)
 
+    def compiled(
+        self, values_NI: Tensor, offsets: Offsets, state: State | None
+    ) -> tuple[Tensor, State] | None:
+        """Read with a kernel of ours, if it is there and takes these sequences."""
+        del values_NI, offsets, state
+        return None
+
     def forward(
         self, values_NI: Tensor, offsets: Offsets, state: State | None = None
     ) -> tuple[Tensor, State]:
         """Read whole sequences; return outputs and last states."""
         if self.zoneout:
             return unroll(self, values_NI, offsets, state, zoneout=self.zoneout)
-        return super().forward(values_NI, offsets, state)
+        read = self.compiled(values_NI, offsets, state)
+        return read if read is not None else super().forward(values_NI, offsets, state)
 
     def outputs(self, values_NI: Tensor, offsets: Offsets, state: State | None = None) -> Tensor:
         """Return the outputs alone: one call of the kernel."""
         if self.zoneout:
             return self(values_NI, offsets, state)[0]  # type: ignore[no-any-return]
-        return super().outputs(values_NI, offsets, state)
+        read = self.compiled(values_NI, offsets, state)
+        return read[0] if read is not None else super().outputs(values_NI, offsets, state)

@@ -13,13 +13,24 @@ from torch import Tensor, nn
 
 from models.networks.cell import State
 from models.networks.fused import Fused
+from models.networks.jagged import Offsets
+from models.networks.native.gated import read_gru
 
 
 class Gru(Fused):
     """Cho's cell."""
 
+    compiles = True
+
     def __init__(self, inputs: int, hidden: int, *, zoneout: float = 0.0) -> None:
         super().__init__(nn.GRU(inputs, hidden), zoneout=zoneout)
+
+    def compiled(
+        self, values_NI: Tensor, offsets: Offsets, state: State | None
+    ) -> tuple[Tensor, State] | None:
+        """Read with a kernel of ours, if it is there and takes these sequences."""
+        state = state or self.start(values_NI, len(offsets))
+        return read_gru(self.kernel, values_NI, offsets, state)
 
     def advance(self, driven_BP: Tensor, state: State) -> tuple[Tensor, State]:
         """Move one step on."""

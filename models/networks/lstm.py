@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from models.networks.cell import Cell, State, uniform_start, unroll
 from models.networks.fused import Fused
 from models.networks.jagged import Offsets
+from models.networks.native.gated import read_lstm
 
 
 def moved(gates: tuple[Tensor, ...], cell_BH: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,8 +34,17 @@ def moved(gates: tuple[Tensor, ...], cell_BH: Tensor) -> tuple[Tensor, Tensor]:
 class Lstm(Fused):
     """The usual cell."""
 
+    compiles = True
+
     def __init__(self, inputs: int, hidden: int, *, zoneout: float = 0.0) -> None:
         super().__init__(nn.LSTM(inputs, hidden), zoneout=zoneout)
+
+    def compiled(
+        self, values_NI: Tensor, offsets: Offsets, state: State | None
+    ) -> tuple[Tensor, State] | None:
+        """Read with a kernel of ours, if it is there and takes these sequences."""
+        state = state or self.start(values_NI, len(offsets))
+        return read_lstm(self.kernel, values_NI, offsets, state)
 
     def start(self, like_BI: Tensor, rows: int) -> State:
         """Return output and memory of zeros."""

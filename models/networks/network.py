@@ -16,6 +16,7 @@ from models.features.signal import Pixels, Signal, Tokens, Trees
 from models.features.statics import StaticState
 from models.networks import ModelConfig
 from models.networks.anchor import Anchor
+from models.networks.cell import Cell
 from models.networks.convolution import Fcn
 from models.networks.encoder import Encoder
 from models.networks.families import FAMILIES
@@ -25,6 +26,7 @@ from models.networks.heads.make import Asked, Read, make_head, refuse_seen
 from models.networks.heads.mining import MiningHead
 from models.networks.jagged import Offsets
 from models.networks.keras_weights import start_from
+from models.networks.native.kernels import TORCH, chosen
 from models.networks.pixels import PixelFront
 from models.networks.pooling import Several
 from models.networks.rocket import Rocket
@@ -200,6 +202,13 @@ def build(config: ModelConfig, face: Face, *, seed: int) -> Network:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Network(config, face, fresh=True)
+
+
+def computes_with(network: nn.Module) -> str:
+    """Name the kernels that this network's cells are read with."""
+    cells = [cell for cell in network.modules() if isinstance(cell, Cell) and cell.compiles]
+    on_host = all(weight.device.type == "cpu" for weight in network.parameters())
+    return chosen() if cells and on_host else TORCH
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -1,0 +1,101 @@
+// Vectors of floats as wide as this processor has them, and what gates need of them.
+//
+// Written with the vector extensions of GCC and Clang, so that one text serves AVX-512, AVX2, NEON
+// and whatever else the compiler knows. Not-a-number passes through everything.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+constexpr int BYTES = 64;
+#elif defined(__AVX__)
+constexpr int BYTES = 32;
+#else
+constexpr int BYTES = 16;
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+constexpr int LANES = BYTES / 4;
+typedef float Vec __attribute__((vector_size(BYTES)));
+typedef uint32_t Bits __attribute__((vector_size(BYTES)));
+
+INLINE Vec load(const float *from) {
+  Vec read;
+  std::memcpy(&read, from, BYTES);
+  return read;
+}
+
+INLINE void store(float *to, Vec value) { std::memcpy(to, &value, BYTES); }
+
+// The first `count` numbers, and zeros.
+INLINE Vec load(const float *from, int64_t count) {
+  if (count >= LANES) return load(from);
+  Vec read = {};
+  std::memcpy(&read, from, 4 * static_cast<size_t>(count));
+  return read;
+}
+
+INLINE void store(float *to, Vec value, int64_t count) {
+  if (count >= LANES)
+    store(to, value);
+  else
+    std::memcpy(to, &value, 4 * static_cast<size_t>(count));
+}
+
+// Taking zero away changes nothing, so that this is one load that fills all lanes.
+INLINE Vec all(float value) { return value - Vec{}; }
+
+INLINE Vec clamped(Vec value, float limit) {
+  value = value < -limit ? all(-limit) : value;
+  return value > limit ? all(limit) : value;
+}
+
+INLINE Vec inverse(Vec value) {
+#if defined(__AVX512F__)
+  // 14 digits from a table, then twice as many: a division would take thrice the time.
+  const Vec guess = (Vec)_mm512_maskz_rcp14_ps(0xffff, (__m512)value);
+  return guess + guess * (1.0f - value * guess);
+#else
+  return 1.0f / value;
+#endif
+}
+
+// exp(value) = scale (1 + rest), for |value| <= 87; the rest is exact to its last digits.
+struct Power {
+  Vec scale, rest;
+};
+
+INLINE Power power(Vec value) {
+  constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
+  const Vec shifted = value * 1.44269504f + magic;
+  const Vec whole = shifted - magic;
+  const Vec r = value - whole * 0.693359375f - whole * -2.12194440e-4f;
+  Vec sum = r * 1.98756915e-4f + 1.39819995e-3f;
+  sum = sum * r + 8.33345190e-3f;
+  sum = sum * r + 4.16657959e-2f;
+  sum = sum * r + 1.66666654e-1f;
+  sum = sum * r + 0.5f;
+  Bits exponent;
+  std::memcpy(&exponent, &shifted, BYTES);
+  exponent = (exponent << 23) + 0x3f800000u;
+  Power found;
+  std::memcpy(&found.scale, &exponent, BYTES);
+  found.rest = sum * (r * r) + r;
+  return found;
+}
+
+INLINE Vec exponential(Vec value) {
+  const Power e = power(clamped(value, 87.0f));
+  return e.scale + e.scale * e.rest;
+}
+
+INLINE Vec sigmoid(Vec value) { return inverse(1.0f + exponential(-value)); }
+
+INLINE Vec tangent(Vec value) {
+  const Power e = power(clamped(2.0f * value, 40.0f));
+  const Vec less_one = e.scale * e.rest + (e.scale - 1.0f);
+  return less_one * inverse(less_one + 2.0f);
+}
