@@ -72,6 +72,7 @@ def retrain_job(job: Job, as_of: datetime) -> Outcome:
         features=features,
         accepted=accepted,
         gate=job.gate,
+        evaluation=job.evaluation,
         store=job.store,
     )
     version = register(

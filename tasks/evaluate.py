@@ -35,9 +35,9 @@ from tasks.naive import Baselines
 from tasks.portraits import draw
 from tasks.publish import Recipe, find_key, local_dir, produce
 from tasks.rows import RowSet, open_rows
+from tasks.scrutiny import EvaluationConfig, Looked, look_closer
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
-from tasks.sureness import calibration_of, conformal_of
 from tasks.truth import TestRows, load_test
 
 VERSION = 5
@@ -86,7 +86,11 @@ def against_champion(
     if len(fair) == 0:
         return Verdict("not-comparable", f"{name} has learned from every row of this test")
     return Rival(
-        name, is_champion=True, challenger=challenger.pick(fair), answers=answers.pick(fair)
+        name,
+        is_champion=True,
+        challenger=challenger.pick(fair),
+        answers=answers.pick(fair),
+        rows_F=fair,
     )
 
 
@@ -131,7 +135,9 @@ def compare(
     return Comparison(verdict, best, score(rival.answers), [over_best, over_champion])
 
 
-def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
+def write_report(
+    folder: Path, outing: Outing, gate: GateConfig, evaluation: EvaluationConfig
+) -> Facts:
     """Score everything, decide, draw, and write it all into `folder`."""
     rows, features_dir = outing.rows, outing.features_dir
     featurizer = load_featurizer(features_dir)
@@ -165,10 +171,8 @@ def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
         "history": json.loads(history),
     }
     report |= in_detail(challenger, featurizer)
-    report["calibration"] = calibration_of(answered, test, featurizer, bundle.calibration)
-    report["conformal"] = conformal_of(
-        answered, test, featurizer, bundle.calibration, confidence=gate.confidence
-    )
+    seen = Looked(rows, features_dir, featurizer, test, answered, bundle.calibration)
+    report |= look_closer(seen, challenger, rival, gate=gate, evaluation=evaluation)
     draw(folder, report, challenger, answered=answered, test=test, featurizer=featurizer)
     text = json.dumps(report, indent=2, ensure_ascii=False)
     (folder / "report.json").write_text(text, encoding="utf-8")
@@ -208,13 +212,14 @@ def make_report(
     champion: Champion | None,
     champion_dir: Path | None,
     gate: GateConfig,
+    evaluation: EvaluationConfig,
     store: Store,
 ) -> Report:
     """Return the report about a candidate against this champion."""
     recipe = Recipe(
         stage="evaluate",
         version=VERSION,
-        config=gate,
+        config={"gate": gate, "evaluation": evaluation},
         inputs={
             "candidate": candidate.key,
             "features": features.key,
@@ -232,7 +237,7 @@ def make_report(
             champion_dir=champion_dir,
             store=store,
         )
-        return write_report(folder, outing, gate)
+        return write_report(folder, outing, gate, evaluation)
 
     return Report(produce(store, recipe, build))
 
@@ -245,6 +250,7 @@ def evaluate(
     features: Features,
     accepted: Accepted,
     gate: GateConfig,
+    evaluation: EvaluationConfig,
     store: StoreConfig,
 ) -> Report:
     """Score the candidate beside the champion and the baselines, and decide."""
@@ -262,6 +268,7 @@ def evaluate(
         champion=champion,
         champion_dir=tracking.fetch_bundle(champion) if champion else None,
         gate=gate,
+        evaluation=evaluation,
         store=opened,
     )
     logger().info("%s: %s", report.facts["decision"], report.facts["reason"])

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.evaluation.bootstrap import block_length, gain_interval, score_intervals
 from models.evaluation.judged import Judged
 from models.evaluation.metrics import METRICS, TOLD_ALONE, score, sign_of
@@ -69,6 +72,8 @@ class Rival(NamedTuple):
     is_champion: bool
     challenger: Judged
     answers: Judged
+    rows_F: NDArray[np.int64] | None = None
+    """Which of the test rows these are; all of them where left out."""
 
 
 def metric_name(gate: GateConfig, kind: Answer) -> str:
