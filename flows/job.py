@@ -33,6 +33,7 @@ from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
 from tasks.errors import JobError
 from tasks.gate import GateConfig
+from tasks.scrutiny import EvaluationConfig
 from tasks.sources import SourceConfig
 from tasks.store import StoreConfig
 
@@ -92,6 +93,8 @@ class Job:
     """How it learns."""
     gate: GateConfig = field(default_factory=GateConfig)
     """What a challenger has to show before it serves."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """What a report looks at beside the scores."""
     store: StoreConfig = field(default_factory=StoreConfig)
     """Where artifacts are kept."""
     schedule: ScheduleConfig | None = None
@@ -144,6 +147,7 @@ class Job:
         """The columns that the job reads."""
         time = [self.source.time] if self.source.time else []
         names = [*self.layout.raw_columns, *time, *self.target.columns, *split_columns(self.split)]
+        names += self.evaluation.slices
         return list(dict.fromkeys(names))
 
     @property

@@ -78,6 +78,7 @@ def retrain_job(job: Job, as_of: datetime) -> Outcome:
         features=features,
         accepted=accepted,
         gate=job.gate,
+        evaluation=job.evaluation,
         store=job.store,
     )
     version = register(
@@ -92,5 +93,5 @@ def retrain_job(job: Job, as_of: datetime) -> Outcome:
         artifact_root=root,
         store=job.store,
     )
-    artifacts = (snapshot, accepted, features, candidate, report)
-    return announce(job, version, artifacts=artifacts, seconds=time.perf_counter() - began)
+    made = (snapshot, accepted, features, candidate, report)
+    return announce(job, version, artifacts=made, seconds=time.perf_counter() - began)

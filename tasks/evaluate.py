@@ -12,8 +12,8 @@ from prefect import task
 from models.bundle import load
 from models.errors import BundleError, UnlearnableError
 from models.evaluation.forecasts import errors_by_step
-from models.evaluation.judged import Floats, Forecasts, Judged
-from models.evaluation.metrics import score
+from models.evaluation.judged import Answers, Floats, Forecasts, Judged, Tags
+from models.evaluation.metrics import by_label, confusion_table, score, units
 from models.features.featurizer import Featurizer, load_featurizer
 from models.features.split import TEST
 from tasks import tracking
@@ -35,11 +35,12 @@ from tasks.naive import Baselines
 from tasks.portraits import draw
 from tasks.publish import Recipe, find_key, local_dir, produce
 from tasks.rows import RowSet, open_rows
+from tasks.scrutiny import EvaluationConfig, Looked, look_closer
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
 from tasks.truth import TestRows, load_test
 
-VERSION = 3
+VERSION = 5
 
 
 class Outing(NamedTuple):
@@ -85,7 +86,11 @@ def against_champion(
     if len(fair) == 0:
         return Verdict("not-comparable", f"{name} has learned from every row of this test")
     return Rival(
-        name, is_champion=True, challenger=challenger.pick(fair), answers=answers.pick(fair)
+        name,
+        is_champion=True,
+        challenger=challenger.pick(fair),
+        answers=answers.pick(fair),
+        rows_F=fair,
     )
 
 
@@ -130,7 +135,9 @@ def compare(
     return Comparison(verdict, best, score(rival.answers), [over_best, over_champion])
 
 
-def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
+def write_report(
+    folder: Path, outing: Outing, gate: GateConfig, evaluation: EvaluationConfig
+) -> Facts:
     """Score everything, decide, draw, and write it all into `folder`."""
     rows, features_dir = outing.rows, outing.features_dir
     featurizer = load_featurizer(features_dir)
@@ -138,7 +145,8 @@ def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
     by_time = featurizer.split.by == "time"
     test = load_test(rows, features_dir, featurizer)
     scale_R = naive_scale(rows, read_sequences(features_dir, TEST), featurizer, season=gate.season)
-    answered = answered_by(load(outing.candidate_dir / "bundle"), rows, test)
+    bundle = load(outing.candidate_dir / "bundle")
+    answered = answered_by(bundle, rows, test)
     challenger = judged(answered, test, featurizer, scale_R)
     naive = Baselines(rows, features_dir, featurizer, season=gate.season)
     baselines = naive.answers(answered, test, scale_R)
@@ -162,12 +170,27 @@ def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
         "gains": found.gains,
         "history": json.loads(history),
     }
-    if isinstance(challenger, Forecasts):
-        report["steps"] = errors_by_step(challenger.steps)
+    report |= in_detail(challenger, featurizer)
+    seen = Looked(rows, features_dir, featurizer, test, answered, bundle.calibration)
+    report |= look_closer(seen, challenger, rival, gate=gate, evaluation=evaluation)
     draw(folder, report, challenger, answered=answered, test=test, featurizer=featurizer)
     text = json.dumps(report, indent=2, ensure_ascii=False)
     (folder / "report.json").write_text(text, encoding="utf-8")
     return facts
+
+
+def in_detail(challenger: Judged, featurizer: Featurizer) -> dict[str, Any]:
+    """Tell the scores' units, and what a kind has by class, label or step."""
+    target = featurizer.target
+    told: dict[str, Any] = {"units": units(target.kind, target.column)}
+    if isinstance(challenger, Forecasts):
+        told["steps"] = errors_by_step(challenger.steps)
+    if isinstance(challenger, Tags):
+        told["by_label"] = by_label(challenger, target.classes)
+    if isinstance(challenger, Answers) and challenger.classes:
+        names, counts = confusion_table(challenger, target.classes)
+        told["confusion"] = {"classes": names, "counts": counts.tolist()}
+    return told
 
 
 def drift_of(folder: Path, outing: Outing, featurizer: Featurizer) -> list[dict[str, str]] | None:
@@ -189,13 +212,14 @@ def make_report(
     champion: Champion | None,
     champion_dir: Path | None,
     gate: GateConfig,
+    evaluation: EvaluationConfig,
     store: Store,
 ) -> Report:
     """Return the report about a candidate against this champion."""
     recipe = Recipe(
         stage="evaluate",
         version=VERSION,
-        config=gate,
+        config={"gate": gate, "evaluation": evaluation},
         inputs={
             "candidate": candidate.key,
             "features": features.key,
@@ -213,7 +237,7 @@ def make_report(
             champion_dir=champion_dir,
             store=store,
         )
-        return write_report(folder, outing, gate)
+        return write_report(folder, outing, gate, evaluation)
 
     return Report(produce(store, recipe, build))
 
@@ -226,6 +250,7 @@ def evaluate(
     features: Features,
     accepted: Accepted,
     gate: GateConfig,
+    evaluation: EvaluationConfig,
     store: StoreConfig,
 ) -> Report:
     """Score the candidate beside the champion and the baselines, and decide."""
@@ -243,6 +268,7 @@ def evaluate(
         champion=champion,
         champion_dir=tracking.fetch_bundle(champion) if champion else None,
         gate=gate,
+        evaluation=evaluation,
         store=opened,
     )
     logger().info("%s: %s", report.facts["decision"], report.facts["reason"])

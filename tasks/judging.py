@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from models.evaluation.outputs import DEAR, Truth, measure_of, more_is_better, usual_metric
 from models.features import MINED
@@ -23,28 +24,44 @@ from tasks.truth import ahead, held_labels
 
 
 def validation_judge(
-    features_dir: Path, featurizer: Featurizer, head: HeadConfig, training: TrainingConfig
+    features_dir: Path,
+    featurizer: Featurizer,
+    head: HeadConfig,
+    training: TrainingConfig,
+    *,
+    rows_S: NDArray[np.int64] | None = None,
 ) -> Judge | None:
     """Make what measures the validation's answers; None where that would cost too much.
 
     Answers that are scaled series by series are measured on that scale, so that no series
     outweighs the others.
+
+    Args:
+        features_dir: with the answers.
+        featurizer: with the target.
+        head: how answers are made.
+        training: with the metric.
+        rows_S: which of the validation rows are measured; all of them where left out.
     """
     target, decides = featurizer.target, training.stop_on != "loss"
     if not decides and target.kind in DEAR:
         return None
     name = training.stop_on if decides else usual_metric(target.kind)
     own = replace(target, mean=0.0, spread=1.0, entities={}) if target.entities else target
-    truth = Truth(truth_of(features_dir, featurizer, own), own, head)
+    truth = Truth(truth_of(features_dir, featurizer, own, rows_S), own, head)
     return Judge(name, more_is_better(name), measure_of(name, truth), decides)
 
 
-def truth_of(features_dir: Path, featurizer: Featurizer, target: Target) -> Any:  # noqa: ANN401 - by the kind
+def truth_of(
+    features_dir: Path, featurizer: Featurizer, target: Target, rows_S: NDArray[np.int64] | None
+) -> Any:  # noqa: ANN401 - by the kind
     """Give the validation's answers, as `models.evaluation.outputs.Truth` has them."""
     if target.kind in MINED:
         return None
     column = "answer" if target.kind in {"tags", "text"} else "answer_start"
     table = read_sequences(features_dir, VALIDATION, learned=True, columns=[column])
+    if rows_S is not None:
+        table = table[rows_S]
     if target.kind == "tags":
         return held_labels(table["answer"], target)
     if target.kind == "text":

@@ -15,11 +15,13 @@ from models.features.split import TRAINING
 from models.learning import TrainingConfig
 from models.learning.loop import Checkpoints, Epoch, Watch, fit, probe
 from models.learning.memory import keep_memory
+from models.learning.plan import Plan
 from models.learning.watch import Judge, figure
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
 from models.networks.network import build, parameter_count
 from tasks.artifacts import Candidate, Facts, Features
+from tasks.calibrate import calibrated, divided
 from tasks.errors import DataError, JobError, TrainingError
 from tasks.features_files import read_sequences
 from tasks.judging import validation_judge
@@ -63,29 +65,38 @@ def learn(
     streamed = is_streamed(features_dir, training, device, checkpoints)
     learned, validation = load_splits(features_dir, device, streamed=streamed)
     prepare(network.to(device), learned, model=model, seed=training.seed)
-    judge = validation_judge(features_dir, featurizer, head, training)
+    halves = divided(validation, featurizer)
+    judge = validation_judge(features_dir, featurizer, head, training, rows_S=halves.rows_S)
     began = time.perf_counter()
     plan, history = fit(
         network,
         learned,
-        validation,
+        halves.deciding,
         config=training,
         checkpoints=checkpoints,
         watch=watch,
         judge=judge,
     )
     seconds = time.perf_counter() - began
-    save(Bundle(featurizer, network, model, head), folder / "bundle")
+    bundle = Bundle(featurizer, network, model, head)
+    save(calibrated(bundle, halves.apart or validation, features_dir), folder / "bundle")
     write_history(history, folder / "history.json")
     return {
         **course(history, judge),
+        **plan_facts(plan),
+        "parameters": parameter_count(network),
+        "device": str(device),
+        "seconds": round(seconds, 3),
+    }
+
+
+def plan_facts(plan: Plan) -> Facts:
+    """Tell what was planned."""
+    return {
         "epochs_planned": plan.epochs,
         "learning_rate": plan.rate,
         "data": "streamed" if plan.streamed else "resident",
-        "parameters": parameter_count(network),
-        "device": str(device),
         "kernels": plan.kernels,
-        "seconds": round(seconds, 3),
     }
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.answering import KINDS
+from models.answering import KINDS, Beside
+from models.calibration import softmax
 from models.evaluation.forecasts import judge_forecasts
 from models.evaluation.judged import Answers, Floats, Judged, Mined, Steps, Tags
 from models.evaluation.metrics import LOWER_IS_BETTER, METRICS
@@ -37,15 +38,14 @@ def judge_outputs(outputs_SO: NDArray[np.float32], truth: Truth) -> Judged:
 
 
 def judge_classes(outputs_SO: NDArray[np.float32], truth: Truth) -> Judged:
-    """Take the likeliest class, and the probability of the true one."""
-    shifted_SK = outputs_SO.astype(np.float64)
-    shifted_SK -= shifted_SK.max(axis=1, keepdims=True)
-    odds_SK = np.exp(shifted_SK)
+    """Take the likeliest class, and how likely each is."""
+    chances_SK = softmax(outputs_SO, 1.0)
     codes_S = np.asarray(truth.values, np.int64)
-    true_S = odds_SK[np.arange(len(odds_SK)), np.maximum(codes_S, 0)] / odds_SK.sum(axis=1)
+    true_S = chances_SK[np.arange(len(chances_SK)), np.maximum(codes_S, 0)]
     chance_S = np.where(codes_S < 0, 0.0, true_S)
-    said_S = odds_SK.argmax(axis=1).astype(np.float64)
-    return Answers(codes_S.astype(np.float64), said_S, chance_S, len(truth.target.classes))
+    said_S = outputs_SO.argmax(axis=1).astype(np.float64)
+    count = len(truth.target.classes)
+    return Answers(codes_S.astype(np.float64), said_S, chance_S, count, chances_SK)
 
 
 def judge_labels(outputs_SO: NDArray[np.float32], truth: Truth) -> Judged:
@@ -88,7 +88,7 @@ def judge_mined(outputs_SO: NDArray[np.float32], truth: Truth) -> Judged:
 
 def told(outputs_SO: NDArray[np.float32], truth: Truth) -> dict[str, pl.Series]:
     """Write the answers as a user would read them, on the scale of all."""
-    return KINDS[truth.target.kind](outputs_SO, truth.target, truth.head, None)
+    return KINDS[truth.target.kind](outputs_SO, truth.target, truth.head, Beside())
 
 
 def flat(lists: pl.Series) -> Floats:

@@ -102,12 +102,7 @@ def fit(
         if state is not None and not keep(Plan(*state["plan"]).kernels):
             logger.warning("the kernels that this training began with are not here; it begins anew")
             state = None
-        if state is None:
-            plan = make_plan(network, training, validation, config)
-            plan = plan._replace(kernels=computes_with(network))
-            torch.manual_seed(config.seed)
-        else:
-            plan = Plan(*state["plan"])
+        plan = Plan(*state["plan"]) if state else planned(network, training, validation, config)
         loop = Loop(network, plan, config, judge=judge)
         if state is not None:
             loop.restore(state)
@@ -118,6 +113,15 @@ def fit(
             watch.on_epoch(loop.close_epoch(order.steps, training, validation))
     network.load_state_dict(progress.best_state)
     return plan, progress.history
+
+
+def planned(
+    network: Network, training: Sequences, validation: Sequences, config: TrainingConfig
+) -> Plan:
+    """Plan a training that begins, and leave the random numbers as they were before."""
+    plan = make_plan(network, training, validation, config)
+    torch.manual_seed(config.seed)
+    return plan._replace(kernels=computes_with(network))
 
 
 class Loop:

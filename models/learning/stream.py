@@ -57,6 +57,15 @@ class StreamedSet:
         """Steps of each sequence."""
         return self.places.lengths_S
 
+    def picked(self, rows: Integers) -> "StreamedSet":
+        """Take these sequences."""
+        return replace(
+            self,
+            places=self.places.pick(rows),
+            answer_places=self.answer_places.pick(rows),
+            statics=self.statics.pick(rows),
+        )
+
     @property
     def step_bytes(self) -> int:
         """How large a step is."""

@@ -1,0 +1,233 @@
+"""Where a model is good and where it is not: parts of the rows, each with its own score.
+
+Slices of one kind divide the rows: every row is in exactly one. The worst is the one whose interval
+ends lowest on its favourable side, so that no small slice is blamed for its noise.
+Shapes: R rows, S rows of a slice, B resamples.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.evaluation.bootstrap import Interval, block_length, score_interval, score_intervals
+from models.evaluation.class_metrics import answer_codes, right, truth_codes
+from models.evaluation.judged import Answers, Judged, Tags
+from models.evaluation.metrics import METRICS, sign_of
+from models.evaluation.summed import Floats, Summed, columns, divided
+
+MOST_VALUES = 20
+"""Values of a column that are slices of their own; the rarer ones are one together."""
+
+PARTS = 4
+"""Into which numbers, times and lengths are cut, with as many rows each."""
+
+FEWEST = 20
+"""Rows of the smallest slice that can be the worst."""
+
+BUDGET = 10_000_000
+"""Rows that are drawn for the intervals of one slice."""
+
+BY_ROWS = ("accuracy", "balanced_accuracy", "log_loss", "top_3_accuracy")
+"""Metrics that say something about rows of one class; for the others a class has its own F1."""
+
+
+class Slice(NamedTuple):
+    """Some of the rows."""
+
+    by: str
+    value: str
+    rows_S: NDArray[np.int64]
+    code: int | None = None
+    """Of the class or label, where it is one's."""
+
+
+def by_column(name: str, values: pl.Series) -> list[Slice]:
+    """Divide rows by what a column says: by value, or where there are many, from-to."""
+    ordered = values.dtype.is_numeric() or values.dtype.is_temporal()
+    if ordered and values.n_unique() > MOST_VALUES:
+        return by_range(name, values)
+    texts = values.cast(pl.String, strict=False)
+    counts = texts.drop_nulls().value_counts(sort=True).sort("count", texts.name, descending=True)
+    own = set(counts[texts.name].head(MOST_VALUES).to_list())
+    place_of: dict[str, list[int]] = {}
+    for row, text in enumerate(texts.to_list()):
+        key = "(missing)" if text is None else text if text in own else "(other)"
+        place_of.setdefault(key, []).append(row)
+    return [Slice(name, key, np.array(rows)) for key, rows in sorted(place_of.items())]
+
+
+def by_range(name: str, values: pl.Series) -> list[Slice]:
+    """Divide rows by size into parts of about as many rows; equal values stay together."""
+    numbers = values.to_physical().cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    known = np.flatnonzero(np.isfinite(numbers))
+    if not len(known):
+        return [Slice(name, "(missing)", np.arange(len(values)))]
+    edges = np.unique(np.quantile(numbers[known], np.arange(1, PARTS) / PARTS, method="lower"))
+    part = np.searchsorted(edges, numbers[known], side="left")
+    found = []
+    for place in np.unique(part):
+        rows = known[part == place]
+        low, high = (values[int(rows[at(numbers[rows])])] for at in (np.argmin, np.argmax))
+        found.append(Slice(name, span(low, high), rows))
+    missing = np.flatnonzero(~np.isfinite(numbers))
+    return [*found, *([Slice(name, "(missing)", missing)] if len(missing) else [])]
+
+
+def span(low: object, high: object) -> str:
+    """Write from where to where."""
+    texts = [f"{end:.6g}" if isinstance(end, float) else str(end) for end in (low, high)]
+    return texts[0] if texts[0] == texts[1] else f"{texts[0]} to {texts[1]}"
+
+
+def by_class(judged: Judged, classes: Sequence[Any]) -> list[Slice]:
+    """Divide rows by their class; of labels, which may stand together, list the rows of each."""
+    if isinstance(judged, Tags):
+        held = judged.truth_RK.T
+        return [
+            Slice("label", str(name), np.flatnonzero(held[code]), code)
+            for code, name in enumerate(classes)
+        ]
+    if not isinstance(judged, Answers) or not judged.classes:
+        return []
+    codes_R = truth_codes(judged)
+    names = [*map(str, classes), "(unseen)"]
+    return [
+        Slice("class", names[code], np.flatnonzero(codes_R == code), int(code))
+        for code in np.unique(codes_R)
+    ]
+
+
+def own_f1(code: int) -> Summed:
+    """F1 of one class or label, of all rows: of those that are taken for it wrongly, too."""
+
+    def terms(judged: Answers | Tags) -> Floats:
+        if isinstance(judged, Tags):
+            true_R, said_R = judged.truth_RK[:, code], judged.answer_RK[:, code]
+            return columns(true_R & said_R, true_R, said_R)
+        true_R, said_R = truth_codes(judged) == code, answer_codes(judged) == code
+        return columns(true_R & right(judged), true_R, said_R)
+
+    def total(sums_BF: Floats) -> Floats:
+        return divided(2 * sums_BF[:, 0], sums_BF[:, 1] + sums_BF[:, 2], otherwise=np.nan)
+
+    return Summed(terms, total)
+
+
+def score_slices(
+    judged: Judged,
+    slices: Sequence[Slice],
+    *,
+    metric: str,
+    confidence: float,
+    count: int,
+    by_time: bool,
+) -> list[dict[str, Any]]:
+    """Score every slice, with its interval.
+
+    Args:
+        judged: the answers of one model.
+        slices: of its rows.
+        metric: that decides; of a class that has none of its own, its F1.
+        confidence: of the intervals.
+        count: resamples, of which large slices take fewer.
+        by_time: whether neighbours among the rows are alike.
+    """
+    own = {
+        place: own_f1(each.code)
+        for place, each in enumerate(slices)
+        if each.code is not None and (isinstance(judged, Tags) or metric not in BY_ROWS)
+    }
+    intervals = together(judged, own, confidence=confidence, count=count, by_time=by_time)
+    told = []
+    for place, each in enumerate(slices):
+        if place in own:
+            value, (low, high) = own[place](judged), intervals[place]
+        else:
+            value, (low, high) = alone(
+                judged.pick(each.rows_S),
+                metric,
+                confidence=confidence,
+                count=count,
+                by_time=by_time,
+            )
+        entry = {"by": each.by, "value": each.value, "rows": len(each.rows_S)}
+        scores = {"score": value, "low": low, "high": high}
+        told.append(
+            entry
+            | {name: None if np.isnan(number) else number for name, number in scores.items()}
+            | {"metric": "f1" if place in own else metric}
+        )
+    return told
+
+
+def affordable(rows: int, count: int) -> int:
+    """Tell how many resamples of so many rows are drawn: 100 at least."""
+    return min(count, max(100, BUDGET // max(rows, 1)))
+
+
+def together(
+    judged: Judged, own: Mapping[int, Summed], *, confidence: float, count: int, by_time: bool
+) -> dict[int, Interval]:
+    """Give the intervals of several numbers of all rows, from the same resamples."""
+    if not own:
+        return {}
+    found = score_intervals(
+        {str(place): metric for place, metric in own.items()},
+        judged,
+        confidence=confidence,
+        count=affordable(len(judged), count),
+        block=block_length(len(judged), by_time=by_time),
+        seed=0,
+    )
+    return {place: found[str(place)] for place in own}
+
+
+def alone(
+    part: Judged, metric: str, *, confidence: float, count: int, by_time: bool
+) -> tuple[float, Interval]:
+    """Score some rows by themselves."""
+    compute = METRICS[part.kind][metric]
+    found = score_interval(
+        compute,
+        part,
+        confidence=confidence,
+        count=affordable(len(part), count),
+        block=block_length(len(part), by_time=by_time),
+        seed=0,
+    )
+    return compute(part), found
+
+
+def worst_of(
+    told: Sequence[Mapping[str, Any]], *, metric: str, overall: float
+) -> dict[str, Any] | None:
+    """Name the slice that is worst at its best; None where none has rows enough.
+
+    `beyond_doubt` says whether even the favourable end of its interval is worse than all rows.
+    """
+    sign = sign_of(metric)
+
+    def best_end(entry: Mapping[str, Any]) -> float:
+        return float(entry["high"]) if sign > 0 or own(entry) else -float(entry["low"])
+
+    def own(entry: Mapping[str, Any]) -> bool:
+        return bool(entry["metric"] == "f1")
+
+    known = [each for each in told if each["rows"] >= FEWEST and each["low"] is not None]
+    if len(known) < 2:
+        return None
+    worst = min(known, key=best_end)
+    clear = (sign > 0 or not own(worst)) and best_end(worst) < sign * overall
+    return dict(worst) | {"beyond_doubt": bool(clear)}
+
+
+def among(slices: Sequence[Slice], rows_F: NDArray[np.int64], total: int) -> list[Slice]:
+    """Find the slices again among some of all rows; empty ones are left out."""
+    place_R = np.full(total, -1)
+    place_R[rows_F] = np.arange(len(rows_F))
+    found = [each._replace(rows_S=place_R[each.rows_S]) for each in slices]
+    held = [each._replace(rows_S=each.rows_S[each.rows_S >= 0]) for each in found]
+    return [each for each in held if len(each.rows_S)]

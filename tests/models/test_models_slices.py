@@ -1,0 +1,138 @@
+"""Slices: parts of the rows, none lost, each with its own score."""
+
+import datetime as dt
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+
+from models.evaluation.baselines import answers_of
+from models.evaluation.judged import Answers, Tags
+from models.evaluation.slices import (
+    among,
+    by_class,
+    by_column,
+    by_range,
+    own_f1,
+    score_slices,
+    worst_of,
+)
+
+VALUES = st.lists(st.one_of(st.none(), st.integers(-40, 40)), min_size=1, max_size=80)
+
+
+def hits(right: np.ndarray) -> Answers:
+    """Answers to rows of one class of two."""
+    return Answers(np.zeros(len(right)), np.where(right, 0.0, 1.0), np.where(right, 0.9, 0.1), 2)
+
+
+def told(judged, slices, metric: str = "accuracy"):
+    return score_slices(judged, slices, metric=metric, confidence=0.95, count=300, by_time=False)
+
+
+@given(values=VALUES, kind=st.sampled_from([pl.Int64, pl.Float64, pl.String]))
+def test_slices_of_a_column_hold_every_row_once(values: list, kind) -> None:
+    column = pl.Series("x", values, dtype=pl.Int64).cast(kind)
+
+    for found in (by_column("x", column), by_range("x", pl.Series("x", values, dtype=pl.Int64))):
+        rows = np.concatenate([each.rows_S for each in found])
+        assert sorted(rows.tolist()) == list(range(len(values)))
+        assert len({each.value for each in found}) == len(found)
+
+
+def test_rare_values_are_one_slice_together_and_gaps_another() -> None:
+    names = [f"n{place % 30:02}" for place in range(100)] + ["n00"] * 50 + [None] * 3
+
+    found = {each.value: len(each.rows_S) for each in by_column("x", pl.Series("x", names))}
+
+    assert len(found) == 22
+    assert found["(missing)"] == 3
+    assert found["n00"] == 54
+
+
+def test_times_are_cut_into_periods_that_are_named_by_their_ends() -> None:
+    days = [dt.date(2024, 1, 1) + dt.timedelta(days=place) for place in range(100)]
+
+    found = by_range("time", pl.Series("day", days))
+
+    assert [len(each.rows_S) for each in found] == [25, 25, 25, 25]
+    assert found[0].value == "2024-01-01 to 2024-01-25"
+
+
+def test_a_class_is_scored_by_its_own_f1_over_all_rows() -> None:
+    draw = np.random.default_rng(0)
+    truth = draw.integers(0, 3, 300)
+    odds = draw.random((300, 3)) + 0.5 * (np.arange(3) == truth[:, None])
+    judged = answers_of(odds / odds.sum(axis=1, keepdims=True), truth.astype(float))
+
+    found = told(judged, by_class(judged, ("a", "b", "c")), "macro_f1")
+
+    expected = f1_score(truth, judged.answer_R, average=None)
+    assert [each["score"] for each in found] == pytest.approx(expected.tolist())
+    assert [each["metric"] for each in found] == ["f1"] * 3
+    assert all(each["low"] <= each["score"] <= each["high"] for each in found)
+
+
+def test_labels_have_their_own_f1_too() -> None:
+    draw = np.random.default_rng(0)
+    truth, said = draw.random((2, 50, 3)) < 0.5
+    tags = Tags(truth, said)
+
+    found = told(tags, by_class(tags, ("a", "b")), "micro_f1")
+
+    assert [each["by"] for each in found] == ["label"] * 2
+    assert found[1]["score"] == pytest.approx(f1_score(truth[:, 1], said[:, 1]))
+    assert own_f1(0)(Tags(np.zeros((3, 1), bool), np.zeros((3, 1), bool))) != 0
+
+
+def test_the_worst_slice_is_the_one_that_is_bad_beyond_its_noise() -> None:
+    right = np.ones(1000, bool)
+    right[:150] = np.arange(150) % 2 == 0
+    right[500:524] = np.arange(24) % 3 != 0
+    right[990:995] = False
+    names = np.repeat(["large and bad", "good"], [300, 700]).astype(object)
+    names[500:524], names[990:995] = "small and noisy", "tiny"
+    judged = hits(right)
+
+    found = told(judged, by_column("x", pl.Series("x", names.tolist())))
+    worst = worst_of(found, metric="accuracy", overall=float(right.mean()))
+
+    scores = {each["value"]: each["score"] for each in found}
+    assert scores["tiny"] == 0.0
+    assert scores["small and noisy"] < scores["large and bad"]
+    assert worst["value"] == "large and bad"
+    assert worst["beyond_doubt"]
+
+
+def test_of_an_error_the_worst_slice_is_the_largest() -> None:
+    draw = np.random.default_rng(0)
+    truth = draw.normal(size=200)
+    off = np.where(np.arange(200) < 100, 0.1, 2.0) * draw.choice([-1, 1], 200)
+    judged = Answers(truth, truth + off, np.full(200, np.nan), 0)
+    names = pl.Series("x", ["near"] * 100 + ["far"] * 100)
+
+    worst = worst_of(told(judged, by_column("x", names), "mae"), metric="mae", overall=1.05)
+
+    assert worst["value"] == "far"
+    assert worst["beyond_doubt"]
+
+
+def test_where_slices_are_alike_none_is_worse_beyond_doubt() -> None:
+    right = np.random.default_rng(1).random(400) < 0.8
+    slices = by_column("x", pl.Series("x", ["a", "b"] * 200))
+
+    worst = worst_of(told(hits(right), slices), metric="accuracy", overall=float(right.mean()))
+
+    assert not worst["beyond_doubt"]
+    assert worst_of([], metric="accuracy", overall=1.0) is None
+
+
+def test_slices_are_found_again_among_some_of_the_rows() -> None:
+    slices = by_column("x", pl.Series("x", ["a", "b", "a", "c", "b"]))
+
+    found = among(slices, np.array([1, 2, 4]), 5)
+
+    assert {each.value: each.rows_S.tolist() for each in found} == {"a": [1], "b": [0, 2]}
