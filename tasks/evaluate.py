@@ -27,6 +27,7 @@ from tasks.gate import (
     Verdict,
     best_of,
     gain_over,
+    headline,
     judge,
     metric_name,
     score_card,
@@ -153,13 +154,16 @@ def write_report(
     rival = against_champion(challenger, outing, Question(test, featurizer, scale_R))
     found = compare(challenger, baselines, rival, gate=gate, by_time=by_time)
     history = (outing.candidate_dir / "history.json").read_text(encoding="utf-8")
+    scores, rivals = score(challenger), {name: score(each) for name, each in baselines.items()}
+    best = rivals[found.best_baseline][metric]
     facts = {
+        "headline": headline(found.gains[0], metric=metric, own=scores[metric], rival=best),
         "decision": found.verdict.decision,
         "reason": found.verdict.reason,
         "metric": metric,
         "rows": len(test.rows_R),
-        "metrics": score(challenger),
-        "baselines": {name: score(answers) for name, answers in baselines.items()},
+        "metrics": scores,
+        "baselines": rivals,
         "best_baseline": found.best_baseline,
         "champion": found.champion,
         "drift": drift_of(folder, outing, featurizer),

@@ -122,6 +122,27 @@ def gain_over(rival: Rival, gate: GateConfig, *, metric: str, by_time: bool) -> 
     }
 
 
+def headline(gain: Mapping[str, Any], *, metric: str, own: float, rival: float) -> str:
+    """Say in one sentence whether the network is worth more than the best of the baselines.
+
+    Args:
+        gain: over it, from `gain_over`.
+        metric: that decides.
+        own: the network's score.
+        rival: the baseline's.
+    """
+    if gain["gain"] <= 0:
+        said = "The network does not beat"
+    elif gain["low"] <= 0:
+        said = "The network is ahead of, but not beyond doubt,"
+    else:
+        said = "The network beats"
+    return (
+        f"{said} the best baseline, {gain['over']}: {metric} {own:.4f} against {rival:.4f} "
+        f"on {gain['rows']} rows"
+    )
+
+
 def judge(
     gain: Mapping[str, Any], *, gate: GateConfig, metric: str, behind_baseline: str | None
 ) -> Verdict:

@@ -80,6 +80,7 @@ class Baselines:
             truth,
             beside(table, self.featurizer),
             signal.size if isinstance(signal, (Tokens, Trees)) else 0,
+            isinstance(signal, Tokens),
         )
 
     def single(self) -> dict[str, Judged]:
