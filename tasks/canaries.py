@@ -29,7 +29,7 @@ from tasks.features_files import map_steps, read_sequences, side_values
 from tasks.naive import Baselines
 from tasks.past import at, past_of
 from tasks.rows import RowSet
-from tasks.truth import ahead
+from tasks.truth import ahead, scales_of
 
 
 def ask_canaries(rows: RowSet, folder: Path, featurizer: Featurizer) -> list[Canary]:
@@ -79,7 +79,8 @@ def thinned(rows: RowSet, folder: Path, featurizer: Featurizer, split: int) -> R
         known = np.asarray(found.target_S, np.float64)
     if layout.window is not None and layout.window.horizon > 0:
         moved = known - at(past_of(rows, table, featurizer), 0)
-        found = found._replace(target_S=moved)
+        # On the scale of each entity, on which the windows are, too.
+        found = found._replace(target_S=moved / scales_of(table, rows, featurizer)[1])
     return found.picked(np.flatnonzero(np.isfinite(np.asarray(found.target_S, np.float64))))
 
 
