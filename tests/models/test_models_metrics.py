@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from models.evaluation import ranked
 from models.evaluation.baselines import (
     Rows,
     answer_all,
@@ -201,3 +202,23 @@ def test_random_convolutions_tell_series_apart_by_their_shape() -> None:
     assert METRICS["category"]["accuracy"](one) > 0.9
     np.testing.assert_array_equal(one.chances_RK, two.chances_RK)
     assert random_convolutions(training._replace(ids=5), test, 2) is None
+
+
+@pytest.mark.parametrize("name", ["auroc", "auprc"])
+def test_of_many_rows_ranks_are_resampled_as_if_one_by_one(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = classes(np.random.default_rng(0), 4000, 4)
+    blurred = judged.chances_RK + np.random.default_rng(1).random((4000, 4)) / 100
+    judged = answers_of(blurred / blurred.sum(axis=1, keepdims=True), judged.truth_R)
+    metric = METRICS["category"][name]
+    draws = list(draws_of(judged, count=20, block=1, seed=1))
+    counts = np.stack([np.bincount(draw, minlength=4000) for draw in draws]).astype(float)
+    expected = metric.resampled(judged, counts)
+
+    monkeypatch.setattr(ranked, "MANY", 1000)
+    found = metric.resampled(judged, counts)
+
+    np.testing.assert_allclose(found, expected, atol=3e-4)
+    assert np.abs(found - expected).max() < 0.1 * expected.std()
+    np.testing.assert_allclose(metric.resampled(judged, np.ones((1, 4000))), metric(judged))
