@@ -13,7 +13,7 @@ from models.bundle import load
 from models.errors import BundleError, UnlearnableError
 from models.evaluation.forecasts import errors_by_step
 from models.evaluation.judged import Answers, Floats, Forecasts, Judged, Tags
-from models.evaluation.metrics import by_label, confusion_table, score, units
+from models.evaluation.metrics import METRICS, by_label, confusion_table, score, sign_of, units
 from models.features.featurizer import Featurizer, load_featurizer
 from models.features.split import TEST
 from tasks import tracking
@@ -128,7 +128,9 @@ def compare(
     over_best = gain_over(pair, gate, metric=metric, by_time=by_time)
     if isinstance(rival, Verdict):
         return Comparison(rival, best, None, [over_best])
-    behind = best if over_best["gain"] <= 0 else None
+    # What is right everywhere cannot be beaten, only equalled.
+    perfect = METRICS[challenger.kind][metric](challenger) == (1 if sign_of(metric) > 0 else 0)
+    behind = None if over_best["gain"] > 0 or (over_best["gain"] == 0 and perfect) else best
     if rival is None:
         verdict = judge(over_best, gate=gate, metric=metric, behind_baseline=behind)
         return Comparison(verdict, best, None, [over_best])

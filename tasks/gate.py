@@ -168,7 +168,7 @@ def judge(
     if gain["low"] > 0:
         return Verdict("promote", f"better beyond doubt: {shown}")
     if not gain["champion"]:
-        return Verdict("promote", f"first version, better than every baseline: {shown}")
+        return Verdict("promote", f"first version, behind no baseline: {shown}")
     return Verdict("keep", f"not better beyond doubt: {shown}")
 
 
