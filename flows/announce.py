@@ -26,6 +26,8 @@ def announce(
         recomputed=recomputed + (["register"] if version.recomputed else []),
         seconds=round(seconds, 3),
         links=links(version),
+        headline=facts.get("headline", ""),
+        warnings=facts.get("warnings", []),
     )
     page = markdown(outcome, facts["baselines"], facts["champion"]) + data_words(artifacts)
     show(f"{job.name}-result", page)
@@ -42,6 +44,8 @@ def summary(outcome: Outcome) -> str:
     return "\n".join(
         [
             f"{outcome.job} version {outcome.version}: {outcome.decision}",
+            *([f"  {outcome.headline}"] if outcome.headline else []),
+            *(f"  warning: {words}" for words in outcome.warnings),
             f"  why       {outcome.reason}",
             f"  scores    {scores}",
             f"  baseline  {baseline}",
@@ -112,6 +116,8 @@ def markdown(
     lines = [
         f"# {outcome.job}: {outcome.decision}",
         "",
+        *([f"**{outcome.headline}.**", ""] if outcome.headline else []),
+        *(line for words in outcome.warnings for line in (f"> Warning: {words}", "")),
         f"Version {outcome.version}: {outcome.reason}.",
         "",
         "| on the test rows | " + " | ".join(names) + " |",

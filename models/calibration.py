@@ -27,8 +27,9 @@ Doubles = NDArray[np.float64]
 
 FILE = "calibration.json"
 
-FEWEST = 20
-"""Rows below which no temperature is fitted."""
+FEWEST = 100
+"""Rows below which no temperature is fitted: of 50 rows one made the
+calibration error of the test rows 0.07 where it had been 0.02."""
 
 COLDEST, HOTTEST = 0.05, 20.0
 

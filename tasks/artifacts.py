@@ -85,3 +85,7 @@ class Outcome:
     """The stages that were not taken from the store."""
     seconds: float
     links: Mapping[str, str]
+    headline: str = ""
+    """Whether the network is worth more than the best baseline."""
+    warnings: list[str] = field(default_factory=list)
+    """What makes one doubt the scores."""

@@ -13,12 +13,13 @@ from models.bundle import load
 from models.errors import BundleError, UnlearnableError
 from models.evaluation.forecasts import errors_by_step
 from models.evaluation.judged import Answers, Floats, Forecasts, Judged, Tags
-from models.evaluation.metrics import by_label, confusion_table, score, units
+from models.evaluation.metrics import METRICS, by_label, confusion_table, score, sign_of, units
 from models.features.featurizer import Featurizer, load_featurizer
 from models.features.split import TEST
 from tasks import tracking
 from tasks.answers import answered_by, judged, naive_scale, same_question
 from tasks.artifacts import Accepted, Candidate, Champion, Facts, Features, Report
+from tasks.canaries import ask_canaries
 from tasks.drift import drift_since, write_drift
 from tasks.features_files import read_sequences
 from tasks.gate import (
@@ -27,6 +28,7 @@ from tasks.gate import (
     Verdict,
     best_of,
     gain_over,
+    headline,
     judge,
     metric_name,
     score_card,
@@ -35,7 +37,7 @@ from tasks.naive import Baselines
 from tasks.portraits import draw
 from tasks.publish import Recipe, find_key, local_dir, produce
 from tasks.rows import RowSet, open_rows
-from tasks.scrutiny import EvaluationConfig, Looked, look_closer
+from tasks.scrutiny import EvaluationConfig, Looked, blocked, look_closer, warnings_of
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
 from tasks.truth import TestRows, load_test
@@ -126,7 +128,9 @@ def compare(
     over_best = gain_over(pair, gate, metric=metric, by_time=by_time)
     if isinstance(rival, Verdict):
         return Comparison(rival, best, None, [over_best])
-    behind = best if over_best["gain"] <= 0 else None
+    # What is right everywhere cannot be beaten, only equalled.
+    perfect = METRICS[challenger.kind][metric](challenger) == (1 if sign_of(metric) > 0 else 0)
+    behind = None if over_best["gain"] > 0 or (over_best["gain"] == 0 and perfect) else best
     if rival is None:
         verdict = judge(over_best, gate=gate, metric=metric, behind_baseline=behind)
         return Comparison(verdict, best, None, [over_best])
@@ -152,22 +156,18 @@ def write_report(
     baselines = naive.answers(answered, test, scale_R)
     rival = against_champion(challenger, outing, Question(test, featurizer, scale_R))
     found = compare(challenger, baselines, rival, gate=gate, by_time=by_time)
+    canaries = ask_canaries(rows, features_dir, featurizer)
+    verdict = blocked(found.verdict, canaries, evaluation)
     history = (outing.candidate_dir / "history.json").read_text(encoding="utf-8")
-    facts = {
-        "decision": found.verdict.decision,
-        "reason": found.verdict.reason,
-        "metric": metric,
-        "rows": len(test.rows_R),
-        "metrics": score(challenger),
-        "baselines": {name: score(answers) for name, answers in baselines.items()},
-        "best_baseline": found.best_baseline,
-        "champion": found.champion,
+    facts = facts_of(found, challenger, baselines, metric=metric, verdict=verdict) | {
+        "warnings": warnings_of(canaries),
         "drift": drift_of(folder, outing, featurizer),
     }
     report = {
         **facts,
         "intervals": score_card(challenger, gate, by_time=by_time),
         "gains": found.gains,
+        "canaries": [each._asdict() for each in canaries],
         "history": json.loads(history),
     }
     report |= in_detail(challenger, featurizer)
@@ -177,6 +177,30 @@ def write_report(
     text = json.dumps(report, indent=2, ensure_ascii=False)
     (folder / "report.json").write_text(text, encoding="utf-8")
     return facts
+
+
+def facts_of(
+    found: Comparison,
+    challenger: Judged,
+    baselines: Mapping[str, Judged],
+    *,
+    metric: str,
+    verdict: Verdict,
+) -> dict[str, Any]:
+    """Tell what a report comes to."""
+    scores, rivals = score(challenger), {name: score(each) for name, each in baselines.items()}
+    best = rivals[found.best_baseline][metric]
+    return {
+        "headline": headline(found.gains[0], metric=metric, own=scores[metric], rival=best),
+        "decision": verdict.decision,
+        "reason": verdict.reason,
+        "metric": metric,
+        "rows": len(challenger),
+        "metrics": scores,
+        "baselines": rivals,
+        "best_baseline": found.best_baseline,
+        "champion": found.champion,
+    }
 
 
 def in_detail(challenger: Judged, featurizer: Featurizer) -> dict[str, Any]:

@@ -67,8 +67,11 @@ class Baselines:
     def known(self, split: int) -> Rows:
         """Read the sequences of a split with their answers."""
         table = self.test if split == TEST else read_sequences(self.folder, split, learned=True)
-        truth = truth_of(table, self.folder, self.rows, self.featurizer)
-        return self.sequences(table, truth)
+        return self.of(table)
+
+    def of(self, table: pl.DataFrame) -> Rows:
+        """Lay these sequences out, with their answers."""
+        return self.sequences(table, truth_of(table, self.folder, self.rows, self.featurizer))
 
     def sequences(self, table: pl.DataFrame, truth: Any) -> Rows:  # noqa: ANN401 - by the kind
         """Lay sequences out for the baselines."""
@@ -80,6 +83,7 @@ class Baselines:
             truth,
             beside(table, self.featurizer),
             signal.size if isinstance(signal, (Tokens, Trees)) else 0,
+            isinstance(signal, Tokens),
         )
 
     def single(self) -> dict[str, Judged]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import polars as pl
 
 from models.calibration import Calibration
+from models.evaluation.canaries import Canary
 from models.evaluation.judged import Judged
 from models.evaluation.metrics import METRICS
 from models.evaluation.slices import (
@@ -82,6 +83,20 @@ def look_closer(
         "conformal": conformal_of(*about, confidence=gate.confidence),
         **sliced(challenger, slices, rival, gate=gate, by_time=seen.by_time),
     }
+
+
+def blocked(verdict: Verdict, canaries: Sequence[Canary], evaluation: EvaluationConfig) -> Verdict:
+    """Promote nothing where a canary rings and the job says that this blocks."""
+    rung = [each for each in canaries if each.verdict == "alarm"]
+    if verdict.decision != "promote" or evaluation.canaries != "block" or not rung:
+        return verdict
+    words = "; ".join(f"{each.name}: {each.words}" for each in rung)
+    return Verdict("keep", f"the scores are too good to be true: {words}")
+
+
+def warnings_of(canaries: Sequence[Canary]) -> list[str]:
+    """Say what makes one doubt the scores."""
+    return [f"{each.name}: {each.words}" for each in canaries if each.verdict != "quiet"]
 
 
 def slices_of(seen: Looked, judged: Judged, columns: Sequence[str]) -> list[Slice]:

@@ -1,9 +1,11 @@
 """Cheap answers that a network has to beat, from the same sequences.
 
-For classes: the most frequent one, and logistic regression. For numbers: the training mean, the
+For classes: the most frequent one, logistic regression, and of series a ridge on random
+convolutions. For numbers: the training mean, the
 last value seen, the value one season ago, and ridge regression. Regressions see the last steps as
 they are where sequences are short, else each channel's mean, spread, extremes and last value; of
-texts and trees, how often each id occurs, weighted by TF-IDF. Side inputs stand beside.
+trees, how often each id occurs, and of texts each pair of neighbours, too, weighted by TF-IDF. Side
+inputs stand beside.
 Shapes: S sequences, C channels, F features, V ids.
 """
 
@@ -13,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from models.evaluation.convolved import Cut, convolve
 from models.evaluation.judged import MOST_CHANCES, Answers
 
 MAX_FLAT = 2_000
@@ -21,8 +24,15 @@ MAX_FLAT = 2_000
 ID_STRENGTH = 10.0
 """Inverse strength of the penalty on weighted counts, which are small numbers."""
 
+PAIRS = 2**18
+"""Columns that pairs of ids share; that two of them fall on one hardly matters."""
+
 MAX_ROWS = 50_000
 """Training rows that a regression sees at most."""
+
+
+MAX_CONVOLVED = 4_000
+"""Training rows whose convolutions a ridge sees at most."""
 
 
 class Rows(NamedTuple):
@@ -37,6 +47,8 @@ class Rows(NamedTuple):
     """Side inputs."""
     ids: int = 0
     """V, where steps are ids; 0 where they are numbers."""
+    paired: bool = False
+    """Whether neighbouring ids mean something together, as words do."""
 
     def thinned(self, count: int) -> "Rows":
         """Take so many rows at most, spread evenly, so that every part of the data is there."""
@@ -67,16 +79,29 @@ def describe(rows: Rows, *, flat_steps: int) -> Any:  # noqa: ANN401 - an array,
 
 
 def count_ids(rows: Rows) -> Any:  # noqa: ANN401 - a sparse matrix
-    """Count the ids of each sequence, [S, V], sparse."""
+    """Count the ids of each sequence, and of texts pairs of them, [S, V (+ PAIRS)], sparse."""
     from scipy.sparse import csr_matrix
 
     lengths = rows.stops_S - rows.starts_S
     edges = np.concatenate([[0], np.cumsum(lengths)])
     places = np.repeat(rows.starts_S - edges[:-1], lengths) + np.arange(edges[-1])
     ids = rows.values_NC[places, 0]
-    counts = csr_matrix((np.ones(len(ids)), ids, edges), shape=(len(lengths), rows.ids))
+    if rows.paired and len(ids):
+        # The last id of a sequence stands with what follows it nowhere.
+        last = np.zeros(len(ids), bool)
+        last[edges[1:][lengths > 0] - 1] = True
+        second = np.where(last, rows.ids, np.roll(ids, -1)).astype(np.int64)
+        pairs = rows.ids + (ids.astype(np.int64) * 1_000_003 + second) % PAIRS
+        ids, edges = np.stack([ids, pairs], axis=1).reshape(-1), 2 * edges
+    shape = (len(lengths), id_columns(rows))
+    counts = csr_matrix((np.ones(len(ids)), ids, edges), shape=shape)
     counts.sum_duplicates()
     return counts
+
+
+def id_columns(rows: Rows) -> int:
+    """Count the columns of `count_ids`."""
+    return rows.ids + PAIRS if rows.paired else rows.ids
 
 
 def describe_steps(rows: Rows, *, flat_steps: int) -> NDArray[np.float64]:
@@ -111,10 +136,11 @@ def scaling(rows: Rows) -> Any:  # noqa: ANN401 - scikit-learn's
 
     if not rows.ids:
         return StandardScaler()
-    parts = [("ids", TfidfTransformer(sublinear_tf=True), slice(0, rows.ids))]
+    columns = id_columns(rows)
+    parts = [("ids", TfidfTransformer(sublinear_tf=True), slice(0, columns))]
     if rows.beside_SF.shape[1]:
         beside = StandardScaler(with_mean=False)
-        parts.append(("beside", beside, slice(rows.ids, None)))
+        parts.append(("beside", beside, slice(columns, None)))
     return ColumnTransformer(parts)
 
 
@@ -143,6 +169,26 @@ def logistic(training: Rows, test: Rows, classes: int) -> Answers:
     model.fit(describe(some, flat_steps=steps), some.target_S)
     probabilities = model.predict_proba(describe(test, flat_steps=steps))
     return classified(probabilities, model.classes_.astype(np.int64), test, classes)
+
+
+def random_convolutions(training: Rows, test: Rows, classes: int) -> Answers | None:
+    """Ridge classifier on random convolutions; None where steps are not read by them.
+
+    Its scores are no probabilities; as such they are taken by their softmax.
+    """
+    from scipy.special import softmax
+    from sklearn.linear_model import RidgeClassifierCV
+
+    some = training.thinned(MAX_CONVOLVED)
+    cuts = [Cut(rows.values_NC, rows.starts_S, rows.stops_S) for rows in (some, test)]
+    if training.ids or (found := convolve(*cuts)) is None:
+        return None
+    model = RidgeClassifierCV(alphas=np.logspace(-1, 5, 10))
+    model.fit(np.concatenate([found[0], some.beside_SF], axis=1), some.target_S)
+    scores = model.decision_function(np.concatenate([found[1], test.beside_SF], axis=1))
+    if scores.ndim == 1:
+        scores = np.stack([-scores, scores], axis=1)
+    return classified(softmax(2 * scores, axis=1), model.classes_.astype(np.int64), test, classes)
 
 
 def classified(
@@ -203,9 +249,11 @@ def answer_all(
         past: for a forecast, answers taken from the target's own past, by name.
     """
     if classes:
+        convolved = random_convolutions(training, test, classes)
         return {
             "majority": majority(training, test, classes),
             "logistic regression": logistic(training, test, classes),
+            **({} if convolved is None else {"random convolutions": convolved}),
             **{name: from_past(values, test, classes) for name, values in past.items()},
         }
     return {

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.evaluation.judged import Answers
 from models.evaluation.summed import Floats, divided
@@ -18,8 +19,17 @@ BUDGET = 40_000_000
 FEWEST = 200
 """Resamples that are drawn all the same."""
 
+MANY = 20_000
+"""Rows from which on neighbours in rank are counted together in resamples."""
+
+GROUPS = 2_000
+"""Into which they are divided; the area of all rows is exact, and resamples are moved to it."""
+
 Curve = Callable[[Floats, Floats], Floats]
 """From the right and the wrong rows of each group, [G, B], to an area, [B]."""
+
+Area = Callable[[Answers, int, Floats], Floats]
+"""From answers, a class and how often each row is held, [R, B], to an area, [B]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +43,30 @@ class Ranked:
 
     def __call__(self, answers: Answers, /) -> float:
         """Score these rows."""
-        return float(self.resampled(answers, np.ones((1, len(answers))))[0])
+        return float(self.averaged(answers, np.ones((len(answers), 1)), self.area)[0])
 
     def resampled(self, answers: Answers, counts_BR: Floats) -> Floats:
         """Score resamples of them, [B]."""
         # Row by row in memory, so that sorting them moves whole lines.
         counts_RB = np.ascontiguousarray(counts_BR.T)
-        total_B, known_B = np.zeros(len(counts_BR)), np.zeros(len(counts_BR))
+        if len(answers) < MANY:
+            return self.averaged(answers, counts_RB, self.area)
+        rough = self.averaged(answers, np.ones((len(answers), 1)), self.rough_area)
+        found_B = self.averaged(answers, counts_RB, self.rough_area)
+        return np.asarray(found_B + self(answers) - rough)
+
+    def averaged(self, answers: Answers, counts_RB: Floats, area: Area) -> Floats:
+        """Average over classes, [B]."""
+        total_B, known_B = np.zeros(counts_RB.shape[1]), np.zeros(counts_RB.shape[1])
         for code in classes_of(answers):
-            area_B = self.area(answers, code, counts_RB)
+            area_B = area(answers, code, counts_RB)
             known_B += np.isfinite(area_B)
             total_B += np.nan_to_num(area_B)
         return divided(total_B, known_B, otherwise=np.nan)
 
     def area(self, answers: Answers, code: int, counts_RB: Floats) -> Floats:
         """Score one class against the rest, [B]."""
-        assert answers.chances_RK is not None  # noqa: S101 - no class is looked at without
-        chance_R = np.nan_to_num(answers.chances_RK[:, code])
-        order = np.argsort(-chance_R, kind="stable")
-        edges = np.flatnonzero(np.diff(chance_R[order], prepend=np.inf) != 0)
+        order, edges = ranks(answers, code)
         right_R1 = (answers.truth_R[order] == code).astype(np.float64)[:, None]
         counted_RB = counts_RB[order]
         right_GB, every_GB = counted_RB * right_R1, counted_RB
@@ -59,10 +74,32 @@ class Ranked:
             right_GB, every_GB = (np.add.reduceat(x, edges, axis=0) for x in (right_GB, every_GB))
         return self.curve(right_GB, every_GB - right_GB)
 
+    def rough_area(self, answers: Answers, code: int, counts_RB: Floats) -> Floats:
+        """Score one class against the rest with few groups, which is one sparse product, [B]."""
+        from scipy.sparse import csr_array
+
+        order, edges = ranks(answers, code)
+        rows = len(order)
+        # Equal probabilities stay together: all stand where the first of them does.
+        first_R = np.repeat(edges, np.diff(edges, append=rows))
+        wrong_R = answers.truth_R[order] != code
+        line_R = first_R * GROUPS // rows + GROUPS * wrong_R
+        shape = (2 * GROUPS, rows)
+        both_GB = csr_array((np.ones(rows), (line_R, order)), shape=shape) @ counts_RB
+        return self.curve(both_GB[:GROUPS], both_GB[GROUPS:])
+
     def affordable(self, answers: Answers, count: int) -> int:
         """Tell how many resamples are scored in seconds, at most `count`."""
         work = len(answers) * max(1, len(classes_of(answers)))
         return min(count, max(FEWEST, BUDGET // work))
+
+
+def ranks(answers: Answers, code: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Order rows by their probability of a class, and tell where each next one begins."""
+    assert answers.chances_RK is not None  # noqa: S101 - no class is looked at without
+    chance_R = np.nan_to_num(answers.chances_RK[:, code])
+    order = np.argsort(-chance_R, kind="stable")
+    return order, np.flatnonzero(np.diff(chance_R[order], prepend=np.inf) != 0)
 
 
 def classes_of(answers: Answers) -> list[int]:

@@ -11,6 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+BUDGET = 100_000_000
+"""Rows that are drawn for one interval."""
+
+FEWEST = 1_000
+"""Resamples that are drawn all the same."""
+
 Floats = NDArray[np.float64]
 
 Terms = Callable[[Any], Any]
@@ -49,9 +55,9 @@ class Summed:
         """Score resamples of them, [B]."""
         return self.total(np.asarray(counts_BR @ self.terms(judged)))
 
-    def affordable(self, judged: Any, count: int) -> int:  # noqa: ANN401, ARG002 - as above
-        """Take them all."""
-        return count
+    def affordable(self, judged: Any, count: int) -> int:  # noqa: ANN401 - as above
+        """Take them all, but of very many rows fewer."""
+        return min(count, max(FEWEST, BUDGET // max(len(judged), 1)))
 
 
 def columns(*values: Any) -> Floats:  # noqa: ANN401 - numbers or flags, [R]

@@ -73,12 +73,12 @@ def test_the_temperature_undoes_what_stretched_the_logits(doubt: float) -> None:
 
 
 def test_rows_that_are_all_answered_right_do_not_make_a_model_certain() -> None:
-    truth = np.arange(60) % 3
+    truth = np.arange(150) % 3
     logits = 4.0 * np.eye(3, dtype=np.float32)[truth]
 
     chances = softmax(logits, fit_temperature(logits, truth))
 
-    assert 0.95 < chances.max() < 0.99
+    assert 0.98 < chances.max() < 0.999
 
 
 def test_few_rows_change_nothing() -> None:

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from models.evaluation.baselines import answers_of
+from models.evaluation import ranked
+from models.evaluation.baselines import (
+    Rows,
+    answer_all,
+    answers_of,
+    count_ids,
+    random_convolutions,
+)
 from models.evaluation.bootstrap import draws_of, gain_interval, score_intervals, strata_of
 from models.evaluation.forecasts import judge_forecasts
 from models.evaluation.judged import Answers, Judged, Mined, Steps, Tags
@@ -147,3 +154,71 @@ def test_a_gain_in_rank_is_measured_on_both_models_with_the_same_resamples() -> 
     low, high = gain_interval(METRICS["category"]["auroc"], good, flat, **options)
 
     assert 0.2 < low < high < 0.5
+
+
+def test_a_baseline_of_texts_sees_which_words_are_neighbours() -> None:
+    draw = np.random.default_rng(0)
+    rows = 300
+    label = draw.integers(0, 2, rows)
+    # Each row has one of each word; only their order tells the class.
+    ids = np.stack([np.where(label == 0, 1, 2), np.where(label == 0, 2, 1)], axis=1)
+    noise = draw.integers(3, 30, (rows, 4))
+    values = np.concatenate([noise[:, :2], ids, noise[:, 2:]], axis=1).reshape(-1, 1)
+    stops = np.arange(1, rows + 1) * 6
+    every = Rows(values, stops - 6, stops, label, np.empty((rows, 0)), 30)
+    training, test = every.picked(np.arange(200)), every.picked(np.arange(200, 300))
+
+    alone = answer_all(training, test, classes=2, past={})["logistic regression"]
+    paired = answer_all(
+        training._replace(paired=True), test._replace(paired=True), classes=2, past={}
+    )["logistic regression"]
+
+    assert METRICS["category"]["accuracy"](alone) < 0.7
+    assert METRICS["category"]["accuracy"](paired) > 0.95
+    assert count_ids(test._replace(paired=True)).sum() == 2 * 600
+
+
+def test_random_convolutions_tell_series_apart_by_their_shape() -> None:
+    draw = np.random.default_rng(0)
+    rows = 120
+    label, lengths = draw.integers(0, 2, rows), draw.integers(20, 40, rows)
+    waves = [
+        np.sin(np.arange(length) * (0.5 + 0.7 * kind) + draw.uniform(0, 6))
+        + draw.normal(0, 0.4, length)
+        for kind, length in zip(label, lengths, strict=True)
+    ]
+    stops = np.cumsum(lengths)
+    every = Rows(
+        np.concatenate(waves)[:, None].astype(np.float32),
+        stops - lengths,
+        stops,
+        label,
+        np.empty((rows, 0)),
+    )
+    training, test = every.picked(np.arange(80)), every.picked(np.arange(80, 120))
+
+    one, two = (random_convolutions(training, test, 2) for _ in range(2))
+
+    assert METRICS["category"]["accuracy"](one) > 0.9
+    np.testing.assert_array_equal(one.chances_RK, two.chances_RK)
+    assert random_convolutions(training._replace(ids=5), test, 2) is None
+
+
+@pytest.mark.parametrize("name", ["auroc", "auprc"])
+def test_of_many_rows_ranks_are_resampled_as_if_one_by_one(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = classes(np.random.default_rng(0), 4000, 4)
+    blurred = judged.chances_RK + np.random.default_rng(1).random((4000, 4)) / 100
+    judged = answers_of(blurred / blurred.sum(axis=1, keepdims=True), judged.truth_R)
+    metric = METRICS["category"][name]
+    draws = list(draws_of(judged, count=20, block=1, seed=1))
+    counts = np.stack([np.bincount(draw, minlength=4000) for draw in draws]).astype(float)
+    expected = metric.resampled(judged, counts)
+
+    monkeypatch.setattr(ranked, "MANY", 1000)
+    found = metric.resampled(judged, counts)
+
+    np.testing.assert_allclose(found, expected, atol=3e-4)
+    assert np.abs(found - expected).max() < 0.1 * expected.std()
+    np.testing.assert_allclose(metric.resampled(judged, np.ones((1, 4000))), metric(judged))
