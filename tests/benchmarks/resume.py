@@ -34,9 +34,9 @@ from models.networks import ModelConfig
 from models.networks.heads.make import Asked
 from models.networks.network import Face, Network, build
 
-ROWS, STEPS, CHANNELS = 3_000, (5, 40), 8
+ROWS, STEPS, CHANNELS = 2_000, (5, 40), 8
 CONFIG = TrainingConfig(epochs=3, batch=32, checkpoint_every=0.05)
-WIDTHS = (64, 256, 1024)
+WIDTHS = (64, 256, 512)
 WAYS = ("resident", "streamed")
 SAVES = 6
 """Checkpoints that a run lives for."""

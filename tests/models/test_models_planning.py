@@ -102,12 +102,13 @@ def test_precision_depends_on_the_cpu_the_cell_and_its_width_alone(
 ) -> None:
     monkeypatch.setattr(precisions, "BF16_FROM", {"lstm": 256})
     wide, narrow = ModelConfig(cell="lstm", hidden=256), ModelConfig(cell="lstm", hidden=128)
+    seeing = ModelConfig(cell="lstm", hidden=256, peephole=True)
     other, open_ = ModelConfig(cell="gru", hidden=512), TrainingConfig()
 
     monkeypatch.setattr(precisions, "has_tiles", lambda: True)
-    found = [pick_precision(open_, model, CPU, None) for model in (wide, narrow, other)]
+    found = [pick_precision(open_, model, CPU, None) for model in (wide, narrow, other, seeing)]
 
-    assert found == ["bf16", "fp32", "fp32"]
+    assert found == ["bf16", "fp32", "fp32", "fp32"]
     assert pick_precision(open_, narrow, CUDA, None) == "bf16"
     assert pick_precision(TrainingConfig(precision="fp32"), wide, CPU, None) == "fp32"
     monkeypatch.setattr(precisions, "has_tiles", lambda: False)
