@@ -13,9 +13,8 @@ from models.features.signal import Pixels
 from models.features.split import TRAINING, VALIDATION
 from models.learning import TrainingConfig
 from models.learning.batches import Places, to_device
-from models.learning.checkpoint import Checkpoints
 from models.learning.feeding import Sequences
-from models.learning.plan import kept_plan
+from models.learning.plan import Plan
 from models.learning.residence import fits
 from models.learning.stream import StreamedSet
 from models.networks.augment import augment
@@ -43,10 +42,10 @@ def pick_device(config: TrainingConfig) -> torch.device:
 
 
 def is_streamed(
-    folder: Path, training: TrainingConfig, device: torch.device, checkpoints: Checkpoints
+    folder: Path, training: TrainingConfig, device: torch.device, kept: Plan | None
 ) -> bool:
     """Decide whether the steps stay on disk; a run that goes on reads them as it did before."""
-    if kept := kept_plan(checkpoints):
+    if kept is not None:
         return kept.streamed
     if training.data != "auto":
         return training.data == "streamed"

@@ -1,39 +1,88 @@
 """How far training is: a bar on the terminal, and Prefect's progress artifact."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import cast
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 
 from models.learning.loop import Epoch, Step, Watch
 
-UPDATE_SECONDS = 2.0
+UPDATE_SECONDS = 5.0
 """Shortest time between two updates of the artifact: each one is a request to the server."""
+DRAW_SECONDS = 0.25
+"""Shortest time between two lines on the terminal: a loss waits for the device."""
+
+Draw = Callable[[Step, str], None]
+
+
+class Course:
+    """The numbers of a training at hand, as one line."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.began, self.first, self.read = 0.0, 0, 0
+        self.step: Step | None = None
+        self.epoch: Epoch | None = None
+
+    def on_step(self, step: Step) -> None:
+        """Take in a step; the first one only starts the clock."""
+        if self.step is None:
+            self.began, self.first = time.monotonic(), step.done
+        else:
+            self.read += step.sequences
+        self.step = step
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Take in an epoch."""
+        self.epoch = epoch
+
+    def line(self) -> str:
+        """Tell the step, its loss, what the last epoch came to, the speed and the time left."""
+        if self.step is None:
+            return ""
+        done, total, _, loss = self.step
+        parts = [f"step {done}/{total}", f"loss {float(loss):.4f}"]
+        if self.epoch is not None:
+            parts.append(f"validation {self.epoch.validation_loss:.4f}")
+            if self.epoch.metric is not None:
+                parts.append(f"{self.epoch.metric_name} {self.epoch.metric:.4f}")
+        passed = time.monotonic() - self.began
+        if done > self.first and passed > 0:
+            left = timedelta(seconds=round((total - done) * passed / (done - self.first)))
+            parts += [f"{self.read / passed:,.0f} sequences/s", f"{left} left"]
+        return ", ".join(parts)
 
 
 @contextmanager
 def shown() -> Iterator[Watch]:
     """Give those who show each step and each epoch's end everywhere."""
-    artifact = open_artifact()
-    last = time.monotonic()
+    artifact, course = open_artifact(), Course()
+    updated = drawn = time.monotonic()
 
-    with terminal_bar() as bar:
+    with terminal_bar() as draw:
 
         def step(step: Step) -> None:
-            nonlocal last
-            bar.on_step(step)
-            if artifact is not None and time.monotonic() - last >= UPDATE_SECONDS:
-                update_progress_artifact(artifact, 100.0 * step.done / step.total)
-                last = time.monotonic()
+            nonlocal updated, drawn
+            course.on_step(step)
+            now = time.monotonic()
+            if draw is not None and now - drawn >= DRAW_SECONDS:
+                draw(step, course.line())
+                drawn = now
+            if artifact is not None and now - updated >= UPDATE_SECONDS:
+                update(artifact, 100.0 * step.done / step.total, course.line())
+                updated = now
 
-        yield Watch(bar.on_epoch, step)
+        yield Watch(course.on_epoch, step)
     if artifact is not None:
-        update_progress_artifact(artifact, 100.0)
+        update(artifact, 100.0, course.line())
 
 
 def both(one: Watch, other: Watch) -> Watch:
@@ -54,49 +103,29 @@ def open_artifact() -> UUID | None:
     """Open the progress artifact of this task run; none outside a run."""
     if TaskRunContext.get() is None:
         return None
-    return cast(
-        "UUID",
-        create_progress_artifact(0.0, key="training", description="share of the steps done"),
-    )
+    return cast("UUID", create_progress_artifact(0.0, key="training", description="begins"))
 
 
-def speedometer() -> Callable[[int], float]:
-    """Make a function that takes in sequences and tells how many there were a second."""
-    began, read = time.monotonic(), 0
-
-    def speed(sequences: int) -> float:
-        nonlocal read
-        read += sequences
-        return read / max(1e-9, time.monotonic() - began)
-
-    return speed
+def update(artifact: UUID, percent: float, line: str) -> None:
+    """Write how far it is; a server that does not answer stops no training."""
+    with contextlib.suppress(httpx.HTTPError):
+        update_progress_artifact(artifact, percent, description=line)
 
 
 @contextmanager
-def terminal_bar() -> Iterator[Watch]:
+def terminal_bar() -> Iterator[Draw | None]:
     """Draw a bar on a terminal's standard error; nothing elsewhere."""
     if not sys.stderr.isatty():
-        yield Watch(lambda _: None)
+        yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        TextColumn("{task.fields[place]}"),
-        TextColumn("{task.fields[losses]}"),
-        TimeRemainingColumn(),
-    )
+    columns = (TextColumn("training"), BarColumn(), TextColumn("{task.fields[line]}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        job, speed = bar.add_task("training", total=None, place="", losses=""), speedometer()
+        job = bar.add_task("training", total=None, line="")
 
-        def on_step(step: Step) -> None:
-            place = f"step {step.done}/{step.total}, {speed(step.sequences):,.0f} sequences/s"
-            bar.update(job, completed=step.done, total=step.total, place=place)
+        def draw(step: Step, line: str) -> None:
+            bar.update(job, completed=step.done, total=step.total, line=line)
 
-        def on_epoch(epoch: Epoch) -> None:
-            losses = f"loss {epoch.training_loss:.4f}, validation {epoch.validation_loss:.4f}"
-            bar.update(job, losses=f"epoch {epoch.epoch + 1}: {losses}")
-
-        yield Watch(on_epoch, on_step)
+        yield draw

@@ -15,7 +15,8 @@ from models.features.split import TRAINING
 from models.learning import TrainingConfig
 from models.learning.loop import Checkpoints, Epoch, Watch, fit, probe
 from models.learning.memory import keep_memory
-from models.learning.plan import Plan
+from models.learning.plan import Plan, kept_plan
+from models.learning.precision import pick_precision
 from models.learning.watch import Judge, figure
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
@@ -62,7 +63,9 @@ def learn(
     device = pick_device(training)
     featurizer = load_featurizer(features_dir)
     network = build(model, face_of(featurizer, head), seed=training.seed)
-    streamed = is_streamed(features_dir, training, device, checkpoints)
+    kept = kept_plan(checkpoints)
+    streamed = is_streamed(features_dir, training, device, kept)
+    training = replace(training, precision=pick_precision(training, model, device, kept))
     learned, validation = load_splits(features_dir, device, streamed=streamed)
     prepare(network.to(device), learned, model=model, seed=training.seed)
     halves = divided(validation, featurizer)
@@ -83,20 +86,10 @@ def learn(
     write_history(history, folder / "history.json")
     return {
         **course(history, judge),
-        **plan_facts(plan),
+        **planned(plan),
         "parameters": parameter_count(network),
         "device": str(device),
         "seconds": round(seconds, 3),
-    }
-
-
-def plan_facts(plan: Plan) -> Facts:
-    """Tell what was planned."""
-    return {
-        "epochs_planned": plan.epochs,
-        "learning_rate": plan.rate,
-        "data": "streamed" if plan.streamed else "resident",
-        "kernels": plan.kernels,
     }
 
 
@@ -118,6 +111,18 @@ def course(history: Sequence[Epoch], judge: Judge | None) -> dict[str, float]:
     if judge is not None and best.metric is not None:
         told[f"validation_{judge.name}"] = best.metric
     return told
+
+
+def planned(plan: Plan) -> Facts:
+    """Tell what was settled before training began."""
+    return {
+        "epochs_planned": plan.epochs,
+        "learning_rate": plan.rate,
+        "batch": plan.batch,
+        "precision": plan.precision,
+        "data": "streamed" if plan.streamed else "resident",
+        "kernels": plan.kernels,
+    }
 
 
 def make_candidate(
@@ -224,8 +229,8 @@ def time_epoch(
         network = build(model, face_of(featurizer, head), seed=training.seed).to(device)
     except UnlearnableError as error:
         raise DataError.of(str(error)) from error
-    nowhere = Checkpoints(load=lambda: None, save=lambda _: None)
-    streamed = is_streamed(folder, training, device, nowhere)
+    training = replace(training, precision=pick_precision(training, model, device, None))
+    streamed = is_streamed(folder, training, device, None)
     learned = load_split(folder, TRAINING, device, streamed=streamed)
     return probe(network, learned, config=training, seconds=PROBE_SECONDS)
 

@@ -48,6 +48,14 @@ def steps_in(training: Sequences, config: TrainingConfig) -> int:
     return -(-len(training) // config.unit)
 
 
+def longest(sequences: Sequences, count: int) -> Fed:
+    """Give the longest sequences as one step."""
+    rows = np.sort(np.argsort(sequences.lengths_S, kind="stable")[-count:])
+    if isinstance(sequences, SequenceSet):
+        return Fed(sequences, rows)
+    return Fed(sequences.part(rows), np.arange(len(rows)))
+
+
 def sample(sequences: Sequences, rows: NDArray[np.int64]) -> Batch:
     """Gather a few rows, wherever they lie."""
     if isinstance(sequences, SequenceSet):

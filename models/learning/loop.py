@@ -17,6 +17,7 @@ from torch import Tensor
 from models.errors import DivergedError
 from models.learning import TrainingConfig
 from models.learning.averaging import Average
+from models.learning.batch_size import with_batch
 from models.learning.batches import Drawn, SequenceSet, padding_share
 from models.learning.checkpoint import (
     Checkpoints,
@@ -103,6 +104,7 @@ def fit(
             logger.warning("the kernels that this training began with are not here; it begins anew")
             state = None
         plan = Plan(*state["plan"]) if state else planned(network, training, validation, config)
+        config = plan.settled(config)
         loop = Loop(network, plan, config, judge=judge)
         if state is not None:
             loop.restore(state)
@@ -249,5 +251,6 @@ def probe(
     network: Network, training: Sequences, *, config: TrainingConfig, seconds: float
 ) -> float:
     """Train for a moment and return the seconds that a whole epoch would take."""
+    config = with_batch(network, training, config)
     one = step_seconds(network, training, config, seconds=seconds)
     return one * steps_in(training, config)

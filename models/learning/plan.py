@@ -6,13 +6,15 @@ A plan is made once, kept in every checkpoint, and not measured again by a run t
 import copy
 import math
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from models.learning import TrainingConfig
+from models.learning import PrecisionName, TrainingConfig
+from models.learning.batch_size import with_batch
 from models.learning.checkpoint import Checkpoints, loaded
 from models.learning.feeding import Sequences, endless, fed, plain, steps_in
 from models.learning.step import loss_of, make_optimizer, step
@@ -45,8 +47,16 @@ class Plan(NamedTuple):
     """The highest learning rate."""
     streamed: bool
     """Whether sequences stay on disk: a run that goes on reads them as it did before."""
+    batch: int
+    """Sequences that are read at once."""
+    precision: PrecisionName
+    """What it computes in."""
     kernels: str = TORCH
     """What the cells are read with; a run that goes on is held to it."""
+
+    def settled(self, config: TrainingConfig) -> TrainingConfig:
+        """Put what was measured in place of `auto`."""
+        return replace(config, batch=self.batch, precision=self.precision)
 
     @property
     def total(self) -> int:
@@ -64,19 +74,21 @@ def make_plan(
     network: Network, training: Sequences, validation: Sequences, config: TrainingConfig
 ) -> Plan:
     """Plan a training; the network stays as it is."""
+    config = with_batch(network, training, config)
     rate = config.learning_rate
     if rate == "auto":
         rate = find_rate(copy.deepcopy(network), training, config)
     steps, streamed = steps_in(training, config), isinstance(training, StreamedSet)
+    plan = Plan(config.epochs, steps, rate, streamed, config.batch_size, config.precision)
     if config.budget is None:
-        return Plan(config.epochs, steps, rate, streamed)
+        return plan
     most = max(1.0, min(MEASURED, config.budget / 50))
     learning = step_seconds(copy.deepcopy(network), training, config, seconds=most)
     scoring = score_seconds(network, validation, config, seconds=most / 2)
     epoch = steps * learning + scoring
     if epoch <= config.budget:
-        return Plan(min(config.epochs, int(config.budget / epoch)), steps, rate, streamed)
-    return Plan(1, max(1, int((config.budget - scoring) / learning)), rate, streamed)
+        return plan._replace(epochs=min(config.epochs, int(config.budget / epoch)))
+    return plan._replace(epochs=1, steps=max(1, int((config.budget - scoring) / learning)))
 
 
 def find_rate(network: Network, training: Sequences, config: TrainingConfig) -> float:

@@ -38,6 +38,7 @@ WAYS = {
     "accumulate": {"accumulate": 2, "batch": 4},
     "balanced": {"sampling": "balanced"},
     "auto": {"learning_rate": "auto"},
+    "bf16": {"precision": "bf16"},
 }
 
 

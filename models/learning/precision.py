@@ -1,0 +1,46 @@
+"""What a network computes in, where the job leaves it open.
+
+On a GPU bf16 is always faster. On a CPU it depends on the cell and its width, so the answer is
+looked up in figures that were measured once: by the same job on the same kind of CPU it is always
+the same, as a timing would not be. `tests/benchmarks/precision.py` prints them anew.
+"""
+
+import torch
+
+from models.learning import PrecisionName, TrainingConfig
+from models.learning.plan import Plan
+from models.networks import ModelConfig
+
+BF16_FROM: dict[str, int] = {"lstm": 128, "tcn": 128}
+"""Units from which on a cell learns faster in bf16, by half at least.
+
+Measured on a Xeon with AMX, on one thread, over fp32 by the faster of torch's layers and compiled
+ones; 64, 128, 256 and 512 units: lstm 1.4, 2.0, 2.5 and 3.8 times as fast; tcn 1.1, 1.9, 2.9 and
+3.1. At 128 units both came to the same validation loss, within what another seed changes. gru
+0.3 to 0.9, mingru 0.4, qrnn 0.7, sru 0.5, slstm 0.9, mlstm 0.8 to 1.3. Cells, widths and CPUs that
+were not measured learn in fp32."""
+
+
+def pick_precision(
+    config: TrainingConfig, model: ModelConfig, device: torch.device, kept: Plan | None
+) -> PrecisionName:
+    """Decide what to compute in; a run that goes on computes as it did before."""
+    if kept is not None:
+        return kept.precision
+    if config.precision != "auto":
+        return config.precision
+    if device.type == "cuda":
+        return "bf16"
+    return "bf16" if is_faster(model) and has_tiles() else "fp32"
+
+
+def is_faster(model: ModelConfig) -> bool:
+    """Tell whether this network was measured to learn faster in bf16 on a CPU with tiles."""
+    least = BF16_FROM.get(model.cell)
+    read_step_by_step = model.peephole or model.layer_norm or model.zoneout > 0
+    return least is not None and model.hidden >= least and not read_step_by_step
+
+
+def has_tiles() -> bool:
+    """Tell whether this CPU multiplies bf16 in tiles (AMX)."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))

@@ -1,0 +1,72 @@
+"""What a person is shown of a training while it goes on."""
+
+import sys
+from uuid import uuid4
+
+import httpx
+import pytest
+import torch
+
+from models.learning.watch import Epoch, Step
+from tasks import progress
+from tasks.progress import Course, shown
+
+
+def step(done: int) -> Step:
+    return Step(done, 100, 64, torch.tensor(0.25))
+
+
+def test_the_line_tells_loss_metric_speed_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([10.0, 12.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    course = Course()
+    course.on_epoch(Epoch(0, 0.5, 0.6, 0.875, "macro_f1"))
+
+    for done in (50, 51, 52):
+        course.on_step(step(done))
+
+    assert course.line() == (
+        "step 52/100, loss 0.2500, validation 0.6000, macro_f1 0.8750, 64 sequences/s, 0:00:48 left"
+    )
+
+
+def test_nothing_is_told_before_a_step_and_no_speed_after_the_first() -> None:
+    course = Course()
+
+    assert course.line() == ""
+    course.on_step(step(1))
+    assert course.line() == "step 1/100, loss 0.2500"
+
+
+def test_the_artifact_shows_the_line_and_its_server_may_be_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[tuple[float, str]] = []
+
+    def update(_: object, percent: float, description: str) -> None:
+        told.append((percent, description))
+        raise httpx.ConnectError("nobody answers")
+
+    monkeypatch.setattr(progress, "open_artifact", uuid4)
+    monkeypatch.setattr(progress, "update_progress_artifact", update)
+    monkeypatch.setattr(progress, "UPDATE_SECONDS", 0.0)
+
+    with shown() as watch:
+        watch.on_step(step(7))
+
+    assert [percent for percent, _ in told] == [7.0, 100.0]
+    assert "loss 0.2500" in told[0][1]
+
+
+def test_the_bar_is_drawn_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(progress, "DRAW_SECONDS", 0.0)
+
+    with shown() as watch:
+        watch.on_step(step(7))
+
+    assert "step 7/100, loss 0.2500" in capsys.readouterr().err
