@@ -23,7 +23,7 @@ from models.networks.native import build, kernels
 from models.networks.native.call import Kernels
 
 ROOT = Path(__file__).parents[2]
-COMPILED = ["gru", "lstm"]
+COMPILED = ["gru", "lstm", "mingru", "minlstm", "sru", "qrnn", "lru"]
 PATH = os.environ["PATH"]
 TOLERANCE = 5e-6
 """Largest difference from the equations in float64, relative to the largest value: float32's."""
@@ -181,7 +181,13 @@ def test_drives_of_any_size_shut_gates_and_break_nothing(name: str) -> None:
 
     outputs = cell.outputs(values, offsets)
 
-    assert_near([outputs.double()], [plain(cell.double(), values.double(), offsets)[0]])
+    # Of a drive of 1e4 float32 knows three places behind the point, and so of a gate's value.
+    torch.testing.assert_close(
+        outputs.double(),
+        plain(cell.double(), values.double(), offsets)[0],
+        rtol=1e-4,
+        atol=2e-3,
+    )
 
 
 def test_what_a_kernel_cannot_do_is_torchs(calls: list[str]) -> None:
