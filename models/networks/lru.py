@@ -18,6 +18,9 @@ from torch.nn import functional
 
 from models.networks.cell import Cell, State
 from models.networks.jagged import Offsets
+from models.networks.native.call import Kernels
+from models.networks.native.kernels import kernels_for
+from models.networks.native.scans import read_scan
 from models.networks.scan import linear_scan
 
 RING = 0.4, 0.99
@@ -28,6 +31,8 @@ TURN = pi / 10
 
 class Lru(Cell):
     """A complex memory, read out through a gate."""
+
+    compiles = True
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
@@ -53,15 +58,25 @@ class Lru(Cell):
         """By what each unit's memory is multiplied at every step."""
         return torch.exp(torch.complex(-self.log_decay_H.exp(), self.log_turn_H.exp()))
 
+    @property
+    def loud_H1(self) -> Tensor:
+        """How loud each unit hears what enters."""
+        return torch.sqrt(-torch.expm1(-2 * self.log_decay_H.exp()))[:, None]
+
     def entering(self, inputs_NI: Tensor) -> Tensor:
         """Return what enters the memory, complex [N, H]."""
         parts_NH2 = self.enter(inputs_NI).unflatten(1, (self.hidden, 2))
-        loud_H1 = torch.sqrt(-torch.expm1(-2 * self.log_decay_H.exp()))[:, None]
-        return torch.view_as_complex((loud_H1 * parts_NH2).to(self.log_decay_H.dtype).contiguous())
+        return torch.view_as_complex(
+            (self.loud_H1 * parts_NH2).to(self.log_decay_H.dtype).contiguous()
+        )
 
     def read(self, memory_NH: Tensor, inputs_NI: Tensor) -> Tensor:
         """Return the outputs of these memories."""
-        seen_NH = self.leave(torch.view_as_real(memory_NH).flatten(1)) + self.past(inputs_NI)
+        return self.said(self.leave(torch.view_as_real(memory_NH).flatten(1)), inputs_NI)
+
+    def said(self, seen_NH: Tensor, inputs_NI: Tensor) -> Tensor:
+        """Return the outputs where the memories say this."""
+        seen_NH = seen_NH + self.past(inputs_NI)
         return functional.glu(self.gate(functional.gelu(seen_NH)), dim=1)
 
     def step(self, inputs_BI: Tensor, state: State) -> tuple[Tensor, State]:
@@ -75,6 +90,8 @@ class Lru(Cell):
     ) -> tuple[Tensor, State]:
         """Read whole sequences by a scan."""
         [start_BH2] = state or self.start(values_NI, len(offsets))
+        if (ours := kernels_for(values_NI, start_BH2, *self.parameters())) is not None:
+            return self.compiled(ours, values_NI, offsets, start_BH2)
         start_BH = torch.view_as_complex(start_BH2.to(self.log_decay_H.dtype).contiguous())
         enter_TBH = offsets.grid(self.entering(values_NI))
         turn_TBH = self.turn_H.expand(enter_TBH.shape)
@@ -83,3 +100,22 @@ class Lru(Cell):
         states_TBH = linear_scan(turn_TBH, enter_TBH, start_BH)
         outputs_NH = self.read(offsets.flat(states_TBH), values_NI)
         return outputs_NH, (torch.view_as_real(states_TBH[-1]),)
+
+    def compiled(
+        self, kernels: Kernels, values_NI: Tensor, offsets: Offsets, start_BH2: Tensor
+    ) -> tuple[Tensor, State]:
+        """Scan with a kernel of ours, for which all real parts stand first; so the weights do."""
+        hidden = self.hidden
+        enter_H2I = self.loud_H1[:, :, None] * self.enter.weight.unflatten(0, (hidden, 2))
+        memory_N2H, ends_B2H = read_scan(
+            kernels,
+            "lru",
+            offsets,
+            functional.linear(values_NI, enter_H2I.transpose(0, 1).flatten(0, 1)),
+            start=start_BH2.transpose(1, 2).flatten(1),
+            shared=torch.view_as_real(self.turn_H).t().flatten(),
+        )
+        leave_HH2 = self.leave.weight.unflatten(1, (hidden, 2)).transpose(1, 2).flatten(1)
+        seen_NH = functional.linear(memory_N2H, leave_HH2)
+        ends_BH2 = ends_B2H.unflatten(1, (2, hidden)).transpose(1, 2)
+        return self.said(seen_NH, values_NI), (ends_BH2,)

@@ -8,12 +8,16 @@ with the paper's g(v) = v + 1/2 where v >= 0, else sigmoid(v), which keeps state
 Shapes: N steps, T steps of a grid, B sequences, I inputs, H units.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.networks.cell import Cell, State
 from models.networks.jagged import Offsets
+from models.networks.native.kernels import kernels_for
+from models.networks.native.scans import read_scan
 from models.networks.scan import linear_scan, log_space_scan
 
 
@@ -31,6 +35,10 @@ def log_positive(value: Tensor) -> Tensor:
 
 class Minimal(Cell):
     """What the two have in common: a drive that says how much stays, and what enters."""
+
+    compiles = True
+    scan: ClassVar[str]
+    """Name of the compiled kernel."""
 
     def __init__(self, inputs: int, hidden: int, *, parts: int) -> None:
         super().__init__()
@@ -57,6 +65,17 @@ class Minimal(Cell):
     ) -> tuple[Tensor, State]:
         """Read whole sequences by a scan."""
         state = state or self.start(values_NI, len(offsets))
+        if (ours := kernels_for(values_NI, *state, *self.parameters())) is not None:
+            driven_NP = functional.linear(values_NI, self.input.weight)
+            start_BH, bias_P = state[0], self.input.bias
+            outputs_NH, ends_BH = read_scan(
+                ours, self.scan, offsets, driven_NP, start=start_BH, shared=bias_P
+            )
+            return outputs_NH, (ends_BH,)
+        return self.scanned(values_NI, offsets, state)
+
+    def scanned(self, values_NI: Tensor, offsets: Offsets, state: State) -> tuple[Tensor, State]:
+        """Scan with torch."""
         open_NH, fresh_NH = (
             part.float() if part.dtype.itemsize < 4 else part
             for part in self.drives(self.project(values_NI))
@@ -78,6 +97,8 @@ class Minimal(Cell):
 class MinGru(Minimal):
     """One gate."""
 
+    scan = "mingru"
+
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden, parts=2)
 
@@ -89,6 +110,8 @@ class MinGru(Minimal):
 
 class MinLstm(Minimal):
     """Two gates, which share one whole."""
+
+    scan = "minlstm"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden, parts=3)

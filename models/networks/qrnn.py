@@ -4,19 +4,25 @@ z, f, o = tanh, sigmoid, sigmoid of W [x_{t-K+1}, ..., x_t] + b
 c = f c' + (1 - f) z
 h = o c
 
-Shapes: N steps, T steps of a grid, B sequences, K steps that a gate sees, I inputs, H units.
+Shapes: N steps, T steps of a grid, B sequences, K steps that a gate sees, I inputs, J = K I,
+H units.
 """
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.networks.cell import Cell, State
 from models.networks.jagged import Offsets
+from models.networks.native.kernels import kernels_for
+from models.networks.native.scans import read_scan
 from models.networks.scan import linear_scan
 
 
 class Qrnn(Cell):
     """Gates by a convolution into the past, memory by a scan."""
+
+    compiles = True
 
     def __init__(self, inputs: int, hidden: int, *, width: int = 2) -> None:
         super().__init__()
@@ -44,14 +50,28 @@ class Qrnn(Cell):
             offsets.shifted(values_NI, back, before_BKC=past_BKI) if back else values_NI
             for back in reversed(range(self.width))
         ]
-        fresh_NH, keep_NH, leave_NH = self.gates(torch.cat(seen, dim=1)).chunk(3, dim=1)
+        seen_NJ = torch.cat(seen, dim=1)
+        if (ours := kernels_for(values_NI, memory_BH, past_BKI, *self.parameters())) is not None:
+            driven_NP, bias_P = functional.linear(seen_NJ, self.gates.weight), self.gates.bias
+            outputs_NH, memory_BH = read_scan(
+                ours, "qrnn", offsets, driven_NP, start=memory_BH, shared=bias_P
+            )
+        else:
+            outputs_NH, memory_BH = self.scanned(seen_NJ, offsets, memory_BH)
+        last_B = offsets.last_B
+        ends = [part.index_select(0, last_B) for part in seen[1:]]
+        past_BKI = torch.stack(ends, dim=1) if ends else past_BKI
+        return outputs_NH, (memory_BH, past_BKI)
+
+    def scanned(
+        self, seen_NJ: Tensor, offsets: Offsets, memory_BH: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Scan with torch."""
+        fresh_NH, keep_NH, leave_NH = self.gates(seen_NJ).chunk(3, dim=1)
         keep_NH = torch.sigmoid(keep_NH)
         states_TBH = linear_scan(
             offsets.grid(keep_NH, fill=1.0),
             offsets.grid((1 - keep_NH) * torch.tanh(fresh_NH)),
             memory_BH,
         )
-        last_B = offsets.last_B
-        ends = [part.index_select(0, last_B) for part in seen[1:]]
-        past_BKI = torch.stack(ends, dim=1) if ends else past_BKI
-        return torch.sigmoid(leave_NH) * offsets.flat(states_TBH), (states_TBH[-1], past_BKI)
+        return torch.sigmoid(leave_NH) * offsets.flat(states_TBH), states_TBH[-1]

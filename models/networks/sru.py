@@ -21,6 +21,8 @@ from torch.autograd.function import FunctionCtx
 
 from models.networks.cell import Cell, State
 from models.networks.jagged import Offsets
+from models.networks.native.kernels import kernels_for
+from models.networks.native.scans import read_scan
 from models.networks.scan import scanned_back, shifted
 
 HIGHWAY = sqrt(3.0)
@@ -30,6 +32,8 @@ SHUT = 1e4
 
 class Sru(Cell):
     """A light recurrence with a highway past it."""
+
+    compiles = True
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
@@ -62,6 +66,19 @@ class Sru(Cell):
     ) -> tuple[Tensor, State]:
         """Read whole sequences."""
         [start_BH] = state or self.start(values_NI, len(offsets))
+        if (ours := kernels_for(values_NI, start_BH, *self.parameters())) is not None:
+            flat = self.input(values_NI), HIGHWAY * self.past(values_NI)
+            shared_4H = torch.cat([self.recall_2H, self.bias_2H]).flatten()
+            outputs_NH, ends_BH = read_scan(
+                ours, "sru", offsets, *flat, start=start_BH, shared=shared_4H
+            )
+            return outputs_NH, (ends_BH,)
+        return self.scanned(values_NI, offsets, start_BH)
+
+    def scanned(
+        self, values_NI: Tensor, offsets: Offsets, start_BH: Tensor
+    ) -> tuple[Tensor, State]:
+        """Go step by step with torch."""
         driven_NP = self.project(values_NI)
         driven_NP = driven_NP if driven_NP.dtype.itemsize >= 4 else driven_NP.float()
         fresh_NH, forget_NH, reset_NH, past_NH = driven_NP.chunk(4, dim=1)

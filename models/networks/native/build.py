@@ -1,9 +1,10 @@
 """Compile the kernels with the user's own compiler, once, into the user's cache.
 
-Nothing happens at import. What is compiled is named after all that decides what it computes:
-sources, compiler, flags and processor, so that a home on several machines holds one for each. It
-is written beside its place and put there by one atomic step: two processes that build at once both
-end with a whole one.
+Nothing happens at import. What is compiled is named after all that decides what it computes: first
+sources, flags and processor, so that a home on several machines holds one for each, then the
+compiler, so that what is there is still of use where the compiler has gone. It is written beside
+its place and put there by one atomic step: two processes that build at once both end with a whole
+one.
 """
 
 import os
@@ -20,7 +21,7 @@ FLAGS = "-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread", "-
 PATIENCE = 120.0
 """Seconds after which a compiler is given up."""
 LETTERS = 16
-"""Of the name that says what was compiled."""
+"""Of each half of the name that says what was compiled."""
 
 
 class CompilerError(OSError):
@@ -31,12 +32,30 @@ def built() -> Path:
     """Return the compiled kernels, compiling them unless it has been done.
 
     Raises:
-        CompilerError: no compiler, or it fails.
+        CompilerError: none are there, and there is no compiler, or it fails.
     """
-    compiler = find_compiler()
-    place = cache_dir() / f"kernels-{key(compiler)}.so"
+    own, folder = own_name(), cache_dir()
+    try:
+        compiler = find_compiler()
+    except CompilerError:
+        if standing := sorted(folder.glob(f"{own}-*.so")):
+            return standing[0]
+        raise
+    place = folder / f"{own}-{named(finished([compiler, '--version']).encode())}.so"
     if not place.exists():
         compile_to(place, compiler)
+    return place
+
+
+def standing(name: str) -> Path:
+    """Return the kernels of this name, compiled earlier for this processor.
+
+    Raises:
+        CompilerError: they are not there.
+    """
+    place = cache_dir() / f"{name}.so"
+    if not name.startswith(own_name()) or not place.exists():
+        raise CompilerError(f"{place} is not there, or not for this processor")
     return place
 
 
@@ -53,7 +72,11 @@ def find_compiler() -> str:
 
 
 def cache_dir() -> Path:
-    """Return the folder of the user's that holds what was compiled."""
+    """Return the folder of the user's that holds what was compiled.
+
+    Raises:
+        CompilerError: there is no home, or others may write there.
+    """
     root = os.environ.get("XDG_CACHE_HOME")
     try:
         folder = (Path(root) if root else Path.home() / ".cache") / "ostinato"
@@ -61,14 +84,20 @@ def cache_dir() -> Path:
         raise CompilerError("this user has no home to keep kernels in") from error
     # Nobody else may leave code there.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    told = folder.stat()
+    if told.st_uid != os.geteuid() or told.st_mode & 0o022:
+        raise CompilerError(f"others may write to {folder}, and code is loaded from there")
     return folder
 
 
-def key(compiler: str) -> str:
-    """Name what this compiler makes of the sources on this processor."""
+def own_name() -> str:
+    """Name what these sources come to on this processor, whatever the compiler."""
     parts = [path.read_bytes() for path in sources()]
-    version = finished([compiler, "--version"])
-    parts += [version.encode(), " ".join(FLAGS).encode(), processor().encode()]
+    return f"kernels-{named(*parts, ' '.join(FLAGS).encode(), processor().encode())}"
+
+
+def named(*parts: bytes) -> str:
+    """Name all of this."""
     return sha256(b"\0".join(parts)).hexdigest()[:LETTERS]
 
 

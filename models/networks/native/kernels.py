@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from models.networks.native.build import built
+from models.networks.native.build import built, standing
 from models.networks.native.call import Kernels
 
 logger = logging.getLogger(__name__)
@@ -22,24 +23,40 @@ logger = logging.getLogger(__name__)
 TORCH = "torch"
 """The name of doing without."""
 
-aside: ContextVar[bool] = ContextVar("aside", default=False)
-"""Whether the compiled kernels are left alone here."""
+held: ContextVar[str] = ContextVar("held", default="")
+"""The name of what is computed with here; empty where that is free."""
 
 
 @cache
 def found() -> Kernels | None:
     """Compile and load the kernels, once; say it where there are none."""
     try:
-        path = built()
-        return Kernels(path.stem, ctypes.CDLL(str(path)))
+        return opened(built())
     except OSError as error:
         logger.warning("torch reads step by step here, which is slower: %s", error)
         return None
 
 
+@cache
+def earlier(name: str) -> Kernels | None:
+    """Load kernels that were compiled earlier, perhaps by a compiler that has gone since."""
+    try:
+        return opened(standing(name))
+    except OSError:
+        return None
+
+
+def opened(path: Path) -> Kernels:
+    """Load a library."""
+    return Kernels(path.stem, ctypes.CDLL(str(path)))
+
+
 def kernels() -> Kernels | None:
     """Return the compiled kernels, if there are any and they are not left alone."""
-    return None if aside.get() else found()
+    name = held.get()
+    if name == TORCH:
+        return None
+    return earlier(name) if name else found()
 
 
 def chosen() -> str:
@@ -54,16 +71,18 @@ def kept() -> Iterator[Callable[[str], bool]]:
 
     It tells whether they are here; where they are not, nothing is held.
     """
-    token = aside.set(aside.get())
+    token = held.set(held.get())
 
     def keep(name: str) -> bool:
-        aside.set(name == TORCH)
-        return name == TORCH or chosen() == name
+        here = name == TORCH or earlier(name) is not None
+        if here:
+            held.set(name)
+        return here
 
     try:
         yield keep
     finally:
-        aside.reset(token)
+        held.reset(token)
 
 
 def kernels_for(*tensors: Tensor) -> Kernels | None:

@@ -117,6 +117,21 @@ INLINE void with_rows(int64_t rows, const Step &step) {
   }
 }
 
+// Take a step forwards: each panel of the weights is read once for all of the block's sequences,
+// which meet it in groups of up to ROWS, as even as can be.
+template <int GATES, int ROWS, typename Panel>
+INLINE void by_panels(int64_t hidden, const float *packed, const int64_t *own, int64_t alive,
+                      const Panel &panel) {
+  const int64_t groups = up(alive, ROWS);
+  for (int64_t unit = 0; unit < hidden; unit += LANES, packed += GATES * LANES * hidden)
+    for (int64_t group = 0; group < groups; ++group) {
+      const int64_t first = alive * group / groups, end = alive * (group + 1) / groups;
+      with_rows<ROWS>(end - first, [&](auto m) { panel(m, packed, own + first, unit); });
+    }
+}
+
+constexpr int GROUPS = 4;  // of sequences in a block, forwards
+
 // ---- GRU ---------------------------------------------------------------------------------------
 
 struct Gru {
@@ -144,8 +159,8 @@ static GruPanel gru_bias(const Gru &gru, int64_t unit, int64_t hidden) {
 }
 
 template <int M>
-static void gru_step(const Batch &batch, const Gru &gru, const float *packed, const int64_t *own,
-                     int64_t step) {
+static void gru_panel(const Batch &batch, const Gru &gru, const float *packed, const int64_t *own,
+                      int64_t step, int64_t unit) {
   const int64_t hidden = batch.hidden;
   const float *before[M];
   float *gates[M], *outputs[M];
@@ -155,25 +170,23 @@ static void gru_step(const Batch &batch, const Gru &gru, const float *packed, co
     before[m] = step ? outputs[m] - hidden : gru.start + own[m] * hidden;
     gates[m] = gru.gates + row * 4 * hidden;
   }
-  for (int64_t unit = 0; unit < hidden; unit += LANES, packed += 3 * LANES * hidden) {
-    const int64_t left = hidden - unit;
-    const GruPanel bias = gru_bias(gru, unit, hidden);
-    Vec sums[M][3];
-    for (int m = 0; m < M; ++m) {
-      sums[m][0] = bias.reset, sums[m][1] = bias.keep, sums[m][2] = bias.fresh_again;
-      for (int g = 0; g < 4; ++g) __builtin_prefetch(gates[m] + g * hidden + unit, 1);
-    }
-    multiply<M, 3>(sums, before, packed, hidden);
-    for (int m = 0; m < M; ++m) {
-      float *at = gates[m] + unit;
-      const Vec reset = sigmoid(sums[m][0] + load(at + hidden, left));
-      const Vec keep = sigmoid(sums[m][1] + load(at + 2 * hidden, left));
-      const Vec fresh = tangent(load(at, left) + bias.fresh + reset * sums[m][2]);
-      const Vec last = load(before[m] + unit, left);
-      store(at, fresh, left), store(at + hidden, reset, left);
-      store(at + 2 * hidden, keep, left), store(at + 3 * hidden, sums[m][2], left);
-      store(outputs[m] + unit, fresh + keep * (last - fresh), left);
-    }
+  const int64_t left = hidden - unit;
+  const GruPanel bias = gru_bias(gru, unit, hidden);
+  Vec sums[M][3];
+  for (int m = 0; m < M; ++m) {
+    sums[m][0] = bias.reset, sums[m][1] = bias.keep, sums[m][2] = bias.fresh_again;
+    for (int g = 0; g < 4; ++g) __builtin_prefetch(gates[m] + g * hidden + unit, 1);
+  }
+  multiply<M, 3>(sums, before, packed, hidden);
+  for (int m = 0; m < M; ++m) {
+    float *at = gates[m] + unit;
+    const Vec reset = sigmoid(sums[m][0] + load(at + hidden, left));
+    const Vec keep = sigmoid(sums[m][1] + load(at + 2 * hidden, left));
+    const Vec fresh = tangent(load(at, left) + bias.fresh + reset * sums[m][2]);
+    const Vec last = load(before[m] + unit, left);
+    store(at, fresh, left), store(at + hidden, reset, left);
+    store(at + 2 * hidden, keep, left), store(at + 3 * hidden, sums[m][2], left);
+    store(outputs[m] + unit, fresh + keep * (last - fresh), left);
   }
 }
 
@@ -232,8 +245,8 @@ struct Lstm {
 };
 
 template <int M>
-static void lstm_step(const Batch &batch, const Lstm &lstm, const float *packed,
-                      const int64_t *own, int64_t step) {
+static void lstm_panel(const Batch &batch, const Lstm &lstm, const float *packed, const int64_t *own,
+                      int64_t step, int64_t unit) {
   const int64_t hidden = batch.hidden;
   const float *before[M], *past[M];
   float *gates[M], *outputs[M], *cells[M];
@@ -244,31 +257,29 @@ static void lstm_step(const Batch &batch, const Lstm &lstm, const float *packed,
     past[m] = step ? cells[m] - hidden : lstm.start_cell + own[m] * hidden;
     gates[m] = lstm.gates + row * 4 * hidden;
   }
-  for (int64_t unit = 0; unit < hidden; unit += LANES, packed += 4 * LANES * hidden) {
-    const int64_t left = hidden - unit;
-    Vec bias[4], sums[M][4];
+  const int64_t left = hidden - unit;
+  Vec bias[4], sums[M][4];
+  for (int g = 0; g < 4; ++g) {
+    const int64_t place = g * hidden + unit;
+    bias[g] = load(lstm.input_bias + place, left) + load(lstm.again_bias + place, left);
+  }
+  for (int m = 0; m < M; ++m)
     for (int g = 0; g < 4; ++g) {
-      const int64_t place = g * hidden + unit;
-      bias[g] = load(lstm.input_bias + place, left) + load(lstm.again_bias + place, left);
+      sums[m][g] = bias[g];
+      __builtin_prefetch(gates[m] + g * hidden + unit, 1);
     }
-    for (int m = 0; m < M; ++m)
-      for (int g = 0; g < 4; ++g) {
-        sums[m][g] = bias[g];
-        __builtin_prefetch(gates[m] + g * hidden + unit, 1);
-      }
-    multiply<M, 4>(sums, before, packed, hidden);
-    for (int m = 0; m < M; ++m) {
-      float *at = gates[m] + unit;
-      const Vec enter = sigmoid(sums[m][0] + load(at, left));
-      const Vec forget = sigmoid(sums[m][1] + load(at + hidden, left));
-      const Vec update = tangent(sums[m][2] + load(at + 2 * hidden, left));
-      const Vec leave = sigmoid(sums[m][3] + load(at + 3 * hidden, left));
-      const Vec cell = forget * load(past[m] + unit, left) + enter * update;
-      store(at, enter, left), store(at + hidden, forget, left);
-      store(at + 2 * hidden, update, left), store(at + 3 * hidden, leave, left);
-      store(cells[m] + unit, cell, left);
-      store(outputs[m] + unit, leave * tangent(cell), left);
-    }
+  multiply<M, 4>(sums, before, packed, hidden);
+  for (int m = 0; m < M; ++m) {
+    float *at = gates[m] + unit;
+    const Vec enter = sigmoid(sums[m][0] + load(at, left));
+    const Vec forget = sigmoid(sums[m][1] + load(at + hidden, left));
+    const Vec update = tangent(sums[m][2] + load(at + 2 * hidden, left));
+    const Vec leave = sigmoid(sums[m][3] + load(at + 3 * hidden, left));
+    const Vec cell = forget * load(past[m] + unit, left) + enter * update;
+    store(at, enter, left), store(at + hidden, forget, left);
+    store(at + 2 * hidden, update, left), store(at + 3 * hidden, leave, left);
+    store(cells[m] + unit, cell, left);
+    store(outputs[m] + unit, leave * tangent(cell), left);
   }
 }
 
@@ -329,13 +340,15 @@ extern "C" {
 void gru_forward(const Batch *batch, const Gru *gru) {
   const Room packed = pack_forward<3>(gru->weights, batch->hidden);
   constexpr int rows = REGISTERS / 3;
-  in_blocks(*batch, rows, [&](const Block &block) {
+  in_blocks(*batch, GROUPS * rows, [&](const Block &block) {
     int64_t alive = block.rows;
     for (int64_t step = 0; step < block.steps; ++step) {
       while (length(*batch, block.own[alive - 1]) <= step) --alive;
-      with_rows<rows>(alive, [&](auto m) {
-        gru_step<m()>(*batch, *gru, packed.get(), block.own, step);
-      });
+      by_panels<3, rows>(
+          batch->hidden, packed.get(), block.own, alive,
+          [&](auto m, const float *panel, const int64_t *own, int64_t unit) {
+            gru_panel<m()>(*batch, *gru, panel, own, step, unit);
+          });
     }
   });
 }
@@ -357,13 +370,15 @@ void gru_backward(const Batch *batch, const GruBack *gru) {
 void lstm_forward(const Batch *batch, const Lstm *lstm) {
   const Room packed = pack_forward<4>(lstm->weights, batch->hidden);
   constexpr int rows = REGISTERS / 4;
-  in_blocks(*batch, rows, [&](const Block &block) {
+  in_blocks(*batch, GROUPS * rows, [&](const Block &block) {
     int64_t alive = block.rows;
     for (int64_t step = 0; step < block.steps; ++step) {
       while (length(*batch, block.own[alive - 1]) <= step) --alive;
-      with_rows<rows>(alive, [&](auto m) {
-        lstm_step<m()>(*batch, *lstm, packed.get(), block.own, step);
-      });
+      by_panels<4, rows>(
+          batch->hidden, packed.get(), block.own, alive,
+          [&](auto m, const float *panel, const int64_t *own, int64_t unit) {
+            lstm_panel<m()>(*batch, *lstm, panel, own, step, unit);
+          });
     }
   });
 }

@@ -33,16 +33,22 @@ INLINE void store(float *to, Vec value) { std::memcpy(to, &value, BYTES); }
 // The first `count` numbers, and zeros.
 INLINE Vec load(const float *from, int64_t count) {
   if (count >= LANES) return load(from);
+#if defined(__AVX512F__)
+  return (Vec)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from);
+#else
   Vec read = {};
   std::memcpy(&read, from, 4 * static_cast<size_t>(count));
   return read;
+#endif
 }
 
 INLINE void store(float *to, Vec value, int64_t count) {
-  if (count >= LANES)
-    store(to, value);
-  else
-    std::memcpy(to, &value, 4 * static_cast<size_t>(count));
+  if (count >= LANES) return store(to, value);
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), (__m512)value);
+#else
+  std::memcpy(to, &value, 4 * static_cast<size_t>(count));
+#endif
 }
 
 // Taking zero away changes nothing, so that this is one load that fills all lanes.
