@@ -8,11 +8,11 @@ from by_loop import Net
 from lesson import CLIP_NORM, WEIGHT_DECAY, Clock, Lesson, run
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
-from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import TensorDataset
 
 
 class Jagged(nn.Module):
@@ -50,12 +50,18 @@ def collate(rows: list[tuple[np.ndarray, int]]) -> tuple[Tensor, Tensor]:
     return pad_sequence(values, batch_first=True), torch.tensor([int(row[1]) for row in rows])
 
 
+def rows_of(lesson: Lesson, *, training: bool) -> Any:
+    """Hand out sequences with their classes, by number."""
+    if not lesson.equal:
+        return list(zip(*lesson.sequences(training=training), strict=True))
+    return TensorDataset(*map(torch.from_numpy, lesson.padded(training=training)))
+
+
 def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
     """Train."""
     torch.set_num_threads(lesson.threads)
     torch.manual_seed(lesson.seed)
-    held = lesson.padded if lesson.equal else lesson.sequences
-    scored = Dataset(*held(training=False))
+    scored = rows_of(lesson, training=False)
     jagged = {} if lesson.equal else {"collate_fn": collate}
     net = NeuralNetClassifier(
         Jagged,
@@ -82,7 +88,7 @@ def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
             ("clock", Watcher(clock)),
         ],
     )
-    net.fit(Dataset(*held(training=True)), None)
+    net.fit(rows_of(lesson, training=True), None)
     return {"parameters": sum(weight.numel() for weight in net.module_.parameters())}
 
 
