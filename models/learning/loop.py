@@ -29,6 +29,7 @@ from models.learning.checkpoint import (
 from models.learning.plan import Plan, make_plan, step_seconds
 from models.learning.schedule import learning_rate
 from models.learning.step import autocast, loss_of, make_optimizer, orders, step
+from models.learning.subnormals import flushed_subnormals
 from models.networks.heads.ctc import NOTHING
 from models.networks.network import Network
 
@@ -105,7 +106,11 @@ def fit(
     Raises:
         DivergedError: the loss stopped being finite.
     """
-    with torch.random.fork_rng(), Saver(checkpoints.save, config.checkpoint_every) as saver:
+    with (
+        flushed_subnormals(),
+        torch.random.fork_rng(),
+        Saver(checkpoints.save, config.checkpoint_every) as saver,
+    ):
         torch.manual_seed(config.seed)
         state = loaded(data) if (data := checkpoints.load()) else None
         if state is None:
@@ -235,7 +240,8 @@ def probe(
     network: Network, training: SequenceSet, *, config: TrainingConfig, seconds: float
 ) -> float:
     """Train for a moment and return the seconds that a whole epoch would take."""
-    one = step_seconds(network, training, config, seconds=seconds)
+    with flushed_subnormals():
+        one = step_seconds(network, training, config, seconds=seconds)
     return one * len(orders(training, config, epoch=0))
 
 

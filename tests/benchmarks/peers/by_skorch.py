@@ -12,7 +12,7 @@ from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 
 class Jagged(nn.Module):
@@ -50,10 +50,25 @@ def collate(rows: list[tuple[np.ndarray, int]]) -> tuple[Tensor, Tensor]:
     return pad_sequence(values, batch_first=True), torch.tensor([int(row[1]) for row in rows])
 
 
+class Rows(Dataset):
+    """Sequences with their classes, which skorch would take for several inputs if it saw a list."""
+
+    def __init__(self, parts: list[np.ndarray], labels_S: np.ndarray) -> None:
+        self.parts, self.labels_S = parts, labels_S
+
+    def __len__(self) -> int:
+        """Count the sequences."""
+        return len(self.parts)
+
+    def __getitem__(self, place: int) -> tuple[np.ndarray, int]:
+        """Return a sequence and its class."""
+        return self.parts[place], int(self.labels_S[place])
+
+
 def rows_of(lesson: Lesson, *, training: bool) -> Any:
     """Hand out sequences with their classes, by number."""
     if not lesson.equal:
-        return list(zip(*lesson.sequences(training=training), strict=True))
+        return Rows(*lesson.sequences(training=training))
     return TensorDataset(*map(torch.from_numpy, lesson.padded(training=training)))
 
 
