@@ -6,6 +6,7 @@
     --install         make the environments that are missing, and leave
     --sets text,long,windows,rows    --only ours,loop,...    --cell lstm
     --rounds 3        turns; a contender that takes three times as long as ours has one alone
+    --minutes 3       of a set, after which no round begins
     --threads 2       --out FILE (all that was measured, as JSON)
 
 Every contender is a process of its own (`peers/by_*.py`) with the same arrays, network, batch,
@@ -134,24 +135,31 @@ def measure(contender: Contender, lesson: dict[str, Any], *, peers: Path) -> dic
 
 
 def take_turns(
-    lesson: dict[str, Any], names: list[str], *, rounds: int, peers: Path
+    lesson: dict[str, Any], names: list[str], *, rounds: int, minutes: float, peers: Path
 ) -> dict[str, list[dict[str, Any]]]:
     """Let the contenders learn one after the other, round by round, with the round's seed."""
     turns: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    began, longest = time.perf_counter(), 0.0
     for seed in range(rounds):
+        if time.perf_counter() - began + longest > 60 * minutes:
+            break
         for name in names:
             if seed and gave_up(turns[name], turns["ours"]):
                 continue
             found = measure(CONTENDERS[name], lesson | {"seed": seed}, peers=peers)
             turns[name].append(found)
             print(f"  {name}: {shown(found)}", file=sys.stderr, flush=True)
+        # The rounds after the first are without those that gave up, and so no longer.
+        longest = sum(
+            own[-1].get("wall", 0.0) for own in turns.values() if not gave_up(own, turns["ours"])
+        )
     return turns
 
 
 def gave_up(turns: list[dict[str, Any]], ours: list[dict[str, Any]]) -> bool:
     """Tell whether a contender failed, or is so slow that one turn says enough."""
-    if "error" in turns[0]:
-        return True
+    if "error" in turns[0] or "error" in ours[0]:
+        return "error" in turns[0]
     return median(turns[0]["seconds"]) > SLOW * median(ours[0]["seconds"])
 
 
@@ -175,7 +183,8 @@ def compared(turns: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
     The target is the best loss that the worst contender reached in any of its turns.
     """
-    good = {name: own for name, own in turns.items() if own and "error" not in own[0]}
+    able = {name: [found for found in own if "error" not in found] for name, own in turns.items()}
+    good = {name: own for name, own in able.items() if own}
     target = max(min(found["scores"]) for own in good.values() for found in own)
     lines = []
     for name, own in good.items():
@@ -230,6 +239,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(CONTENDERS))
     parser.add_argument("--cell", default="lstm", choices=["lstm", "gru"])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--epochs", type=int, help="fewer than the set's own, to try it out")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
@@ -262,7 +272,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             lesson["arrays"] = str(Path(temporary) / "arrays.npz")
             np.savez(lesson["arrays"], **made.arrays)
-            turns = take_turns(lesson, who, rounds=asked.rounds, peers=peers)
+            turns = take_turns(lesson, who, rounds=asked.rounds, minutes=asked.minutes, peers=peers)
+        if all("error" in found for found in turns["ours"]):
+            raise SystemExit(f"{name}: ours failed: {turns['ours'][0]['error']}")
         print(table(name, lesson, compared(turns)), flush=True)
         for one, own in turns.items():
             if "error" in own[0]:
