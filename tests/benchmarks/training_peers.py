@@ -125,7 +125,9 @@ def measure(contender: Contender, lesson: dict[str, Any], *, peers: Path) -> dic
                 check=False,
                 timeout=LONGEST_SECONDS,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired:
+            return {"error": f"it took more than {LONGEST_SECONDS} s"}
+        except OSError as error:
             return {"error": str(error)}
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.strip()]
