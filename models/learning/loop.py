@@ -32,6 +32,7 @@ from models.learning.plan import Plan, make_plan, step_seconds
 from models.learning.schedule import learning_rate
 from models.learning.scoring import predict, validate
 from models.learning.step import make_optimizer, step
+from models.learning.subnormals import flushed_subnormals
 from models.learning.watch import Epoch, Judge, Step, Watch, figure
 from models.networks.native.kernels import kept
 from models.networks.network import Network, computes_with
@@ -97,7 +98,7 @@ def fit(
         DivergedError: the loss stopped being finite.
     """
     saving = Saver(checkpoints.save, config.checkpoint_every)
-    with torch.random.fork_rng(), saving as saver, kept() as keep:
+    with flushed_subnormals(), torch.random.fork_rng(), saving as saver, kept() as keep:
         torch.manual_seed(config.seed)
         state = loaded(data) if (data := checkpoints.load()) else None
         if state is not None and not keep(Plan(*state["plan"]).kernels):
@@ -252,5 +253,6 @@ def probe(
 ) -> float:
     """Train for a moment and return the seconds that a whole epoch would take."""
     config = with_batch(network, training, config)
-    one = step_seconds(network, training, config, seconds=seconds)
+    with flushed_subnormals():
+        one = step_seconds(network, training, config, seconds=seconds)
     return one * steps_in(training, config)

@@ -1,0 +1,64 @@
+"""Each cell beside arithmetic: which part of the time the products with its weights alone need.
+
+    python tests/benchmarks/floors.py [ROUNDS]
+
+One layer over 64 sequences of 100 steps of 32 numbers with 128 units, forwards and backwards. A
+weight matrix is multiplied with every step three times: forwards, for its own gradient, and for
+that of what it was given, which the input's share of them is spared. The limit is those products
+at the rate of a product of 1,024 x 1,024 numbers in float32, measured before and after.
+
+Shapes: I inputs.
+"""
+
+import sys
+import time
+from statistics import median
+
+import torch
+from torch import nn
+
+from models.learning.memory import keep_memory
+from models.networks.speed import Shape, make, measure
+
+SIDE = 1_024
+SHAPE = Shape()
+CPU = torch.device("cpu")
+
+
+def product_rate(rounds: int) -> float:
+    """Return operations a second of a large product."""
+    left, right, out = (torch.randn(SIDE, SIDE) for _ in range(3))
+    seconds = []
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        torch.mm(left, right, out=out)
+        seconds.append(time.perf_counter() - began)
+    return 2 * SIDE**3 / median(seconds[1:])
+
+
+def operations(cell: nn.Module) -> int:
+    """Count those of the products with the weights, forwards and backwards over the whole batch."""
+    matrices = [weight for weight in cell.parameters() if weight.dim() >= 2]
+    every = sum(weight.numel() for weight in matrices)
+    of_inputs = sum(weight.numel() for weight in matrices if weight.shape[1] == SHAPE.inputs)
+    return 2 * SHAPE.sequences * SHAPE.steps * (3 * every - of_inputs)
+
+
+def main() -> None:
+    """Print the table."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    keep_memory()
+    before = product_rate(rounds)
+    speeds = measure(SHAPE, device=CPU, rounds=rounds)
+    after = product_rate(rounds)
+    rate = (before + after) / 2
+    print(f"{torch.get_num_threads()} threads, {before / 1e9:.0f} and {after / 1e9:.0f} GFLOP/s")
+    print("| cell | ms | GFLOP | of the product's rate |\n|---|---:|---:|---:|")
+    for name, speed in speeds.items():
+        work = operations(make(name, SHAPE, CPU))
+        share = work / rate / (speed.milliseconds / 1000)
+        print(f"| {name} | {speed.milliseconds:.1f} | {work / 1e9:.2f} | {share:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

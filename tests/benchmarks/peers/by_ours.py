@@ -1,0 +1,108 @@
+"""Our own loop, as the training stage calls it, over what the featurizer makes of such rows."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from lesson import HORIZON, LOOKBACK, Clock, Lesson, run
+
+from models.features.signal import Numbers, Tokens
+from models.learning import TrainingConfig
+from models.learning.batches import Places, SequenceSet, to_device
+from models.learning.loop import Checkpoints, Watch, fit
+from models.learning.memory import keep_memory
+from models.networks import ModelConfig
+from models.networks.heads import HeadConfig
+from models.networks.heads.make import Asked
+from models.networks.network import Face, build, parameter_count
+
+NOWHERE = Checkpoints(load=lambda: None, save=lambda _: None)
+
+
+def classified(lesson: Lesson) -> tuple[SequenceSet, SequenceSet, Face]:
+    """Lay out sequences with a class each."""
+    kind = np.int32 if lesson.ids else np.float32
+    values_NC = lesson.values.reshape(len(lesson.values), -1).astype(kind)
+    rows = np.arange(len(lesson.labels_S))
+    every = to_device(
+        values_NC,
+        Places(lesson.starts_S, lesson.stops_S),
+        answers_M=lesson.labels_S.astype(np.float32),
+        answer_places=Places(rows, rows + 1),
+        device=torch.device("cpu"),
+    )
+    signal = Tokens(size=lesson.ids) if lesson.ids else Numbers(channels=values_NC.shape[1])
+    face = Face(signal=signal, asked=Asked(kind="category", codes=lesson.classes))
+    return taken(every, rows[: lesson.training]), taken(every, rows[lesson.training :]), face
+
+
+def taken(every: SequenceSet, rows: np.ndarray) -> SequenceSet:
+    """Take some of the sequences."""
+    statics = type(every.statics)(*(beside[rows] for beside in every.statics))
+    return replace(
+        every,
+        places=every.places.pick(rows),
+        answer_places=every.answer_places.pick(rows),
+        statics=statics,
+    )
+
+
+def foretold(lesson: Lesson) -> tuple[SequenceSet, SequenceSet, Face]:
+    """Lay out the windows of series, which share their steps."""
+    last_S = lesson.stops_S - HORIZON
+    ends_S = [
+        np.arange(start + LOOKBACK, last - HORIZON + 1)
+        for start, last in zip(lesson.starts_S, last_S, strict=True)
+    ]
+    ends = np.concatenate([*ends_S, last_S])
+    every = to_device(
+        lesson.values[:, None],
+        Places(ends - LOOKBACK, ends),
+        answers_M=lesson.values,
+        answer_places=Places(ends, ends + HORIZON),
+        device=torch.device("cpu"),
+    )
+    head = HeadConfig(anchor="last", error="absolute")
+    asked = Asked(kind="forecast", horizon=HORIZON, head=head)
+    face = Face(signal=Numbers(channels=1), asked=asked, channel=0, observed=1)
+    windows = np.arange(len(ends))
+    cut = len(ends) - len(last_S)
+    learned = windows[: lesson.options.get("steps", cut) * lesson.batch][:cut]
+    return taken(every, learned), taken(every, windows[cut:]), face
+
+
+def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
+    """Train."""
+    torch.set_num_threads(lesson.threads)
+    keep_memory()
+    lay_out = classified if len(lesson.labels_S) else foretold
+    training, validation, face = lay_out(lesson)
+    model = ModelConfig(
+        cell=lesson.cell,
+        hidden=lesson.hidden,
+        embedding=lesson.embedding,
+        pooling=lesson.pooling,
+    )
+    network = build(model, face, seed=lesson.seed)
+    config = TrainingConfig(
+        epochs=lesson.epochs,
+        patience=lesson.epochs,
+        batch=lesson.batch,
+        learning_rate=lesson.rate,
+        seed=lesson.seed,
+    )
+    clock.start()
+    fit(
+        network,
+        training,
+        validation,
+        config=config,
+        checkpoints=NOWHERE,
+        watch=Watch(lambda epoch: clock.epoch(epoch.validation_loss)),
+    )
+    return {"parameters": parameter_count(network)}
+
+
+if __name__ == "__main__":
+    run(learn)
