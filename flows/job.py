@@ -7,7 +7,7 @@ every fault into one sentence with the key, the value and the mend.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from flows.refusals import (
     refuse_own_answer,
     refuse_patterns,
     refuse_sampling,
+    refuse_search,
     refuse_unread,
 )
 from models.features import Layout, TargetConfig, WindowConfig
@@ -33,6 +34,7 @@ from models.networks.heads import HeadConfig
 from tasks.errors import JobError
 from tasks.gate import GateConfig
 from tasks.sources import SourceConfig
+from tasks.space import Settings, TuningConfig
 from tasks.store import StoreConfig
 
 SETTINGS: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True}
@@ -91,6 +93,8 @@ class Job:
     """How it learns."""
     gate: GateConfig = field(default_factory=GateConfig)
     """What a challenger has to show before it serves."""
+    tuning: TuningConfig | None = None
+    """What `ostinato tune` tries."""
     store: StoreConfig = field(default_factory=StoreConfig)
     """Where artifacts are kept."""
     schedule: ScheduleConfig | None = None
@@ -124,6 +128,21 @@ class Job:
         refuse_sampling(self.training, self.target)
         refuse_forecasts(self.layout, self.head, self.target)
         refuse_unread(self.layout, self.model, self.target)
+        if self.tuning:
+            refuse_search(self.tuning, self.target, self.settings, self.with_settings)
+
+    def with_settings(self, settings: Settings) -> "Job":
+        """Return the job with other settings, and nothing left to search.
+
+        Raises:
+            ValueError: they do not fit it.
+        """
+        return replace(self, **settings._asdict(), tuning=None)
+
+    @property
+    def settings(self) -> Settings:
+        """The sections that a search changes."""
+        return Settings(self.model, self.head, self.training)
 
     @property
     def layout(self) -> Layout:

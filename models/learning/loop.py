@@ -5,7 +5,8 @@ Shapes: B sequences, O outputs, S sequences of a split.
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.errors import DivergedError
+from models.errors import DivergedError, PausedError
 from models.learning import TrainingConfig
 from models.learning.averaging import Average
 from models.learning.batches import SequenceSet, gather, plain_order
@@ -121,7 +122,8 @@ def fit(
             order = orders(training, config, epoch=progress.epoch)[: plan.steps]
             loop.run_epoch(order, training, saver, watch)
             loop.close_epoch(order, validation)
-            watch.on_epoch(progress.history[-1])
+            with paused(loop, saver):
+                watch.on_epoch(progress.history[-1])
     network.load_state_dict(progress.best_state)
     return plan, progress.history
 
@@ -213,6 +215,16 @@ class Loop:
         progress.history = [Epoch(*epoch) for epoch in state["history"]]
         progress.best_epoch, progress.best_loss = state["best_epoch"], state["best_loss"]
         progress.best_state = on(device, state["best_state"])
+
+
+@contextmanager
+def paused(loop: "Loop", saver: Saver) -> Iterator[None]:
+    """Leave a checkpoint when whoever watches ends the training for now."""
+    try:
+        yield
+    except PausedError:
+        saver.keep(loop.state())
+        raise
 
 
 def refuse_divergence(loss: float, progress: Progress, order: list[NDArray[np.int64]]) -> None:
