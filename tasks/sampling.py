@@ -7,21 +7,25 @@ in the same way, so that the records of the trials are all that has to be kept.
 import json
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
 
 from tasks.space import Domain, Range, Settings, takes
 from tasks.trials import Trial, cost
 from tasks.usual_space import holds
+
+Plain = bool | int | float | str | None
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna import Trial as Place
     from optuna.pruners import BasePruner
 
-STARTUP = 6
+STARTUP = 8
 """Trials before the sampler draws from what it has learned, and before one is pruned."""
 
-WARMUP = 0.1
+WARMUP = 0.25
 """Share of the epochs in which no trial is pruned by the median."""
 
 FACTOR = 3
@@ -51,6 +55,8 @@ class Sampling:
         self.own_fits = all(holds(space[key], value) for key, value in self.inside.items())
         if self.own_fits:
             self.study.enqueue_trial({key: encoded(value) for key, value in self.inside.items()})
+        for params in spread(space, STARTUP - 1, seed=own.training.seed):
+            self.study.enqueue_trial(params)
 
     def ask(self, number: int) -> tuple[dict[str, Any], "Place | None"]:
         """Choose the settings of a trial; the job's own, which may lie outside, are the first."""
@@ -74,6 +80,31 @@ class Sampling:
             self.study.tell(place, cost(trial, self.metric))
         else:
             self.study.tell(place, state=TrialState.PRUNED)
+
+
+def spread(space: Mapping[str, Domain], count: int, *, seed: int) -> list[dict[str, Plain]]:
+    """Spread the first trials evenly over every setting (a Latin hypercube, McKay et al. 1979).
+
+    Drawn apart from each other, so few trials may all have the same cell.
+    """
+    random = np.random.default_rng(seed)
+    columns = {
+        key: [placed(domain, (place + 0.5) / count) for place in random.permutation(count)]
+        for key, domain in space.items()
+    }
+    return [{key: column[row] for key, column in columns.items()} for row in range(count)]
+
+
+def placed(domain: Domain, share: float) -> Plain:
+    """Return what lies at a share of the way through a domain, as Optuna takes it."""
+    if not isinstance(domain, Range):
+        return encoded(domain[int(share * len(domain))])
+    low, high = domain.low, domain.high
+    value = low * (high / low) ** share if domain.log else low + share * (high - low)
+    step = domain.step or (1 if domain.whole and not domain.log else None)
+    if step:
+        value = low + step * round((value - low) / step)
+    return min(int(high), round(value)) if domain.whole else min(high, value)
 
 
 def keeps_up(place: "Place | None") -> Callable[[int, float], bool]:
@@ -139,11 +170,7 @@ def draw(place: "Place", key: str, domain: Domain) -> Any:  # noqa: ANN401 - of 
     return domain.near(drawn)
 
 
-def encoded(value: object) -> bool | int | float | str | None:
-    """Write a value as Optuna takes it."""
-    return value if value is None or isinstance(value, bool | int | float | str) else packed(value)
-
-
-def packed(value: object) -> str:
-    """Write a list in one word."""
-    return json.dumps(value)
+def encoded(value: object) -> Plain:
+    """Write a value as Optuna takes it: a list in one word."""
+    plain = value is None or isinstance(value, bool | int | float | str)
+    return cast("Plain", value) if plain else json.dumps(value)
