@@ -28,9 +28,10 @@ def run_name() -> str:
 
 
 @flow(name="tune", flow_run_name=run_name, persist_result=False)
-def tune(  # noqa: PLR0917 - the fields of a form
+def tune(
     job_file: str,
     overrides: dict[str, Any] | None = None,
+    *,
     trials: int | None = None,
     budget: str | None = None,
     output: str | None = None,

@@ -5,6 +5,7 @@ that somebody has changed since is theirs.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,7 @@ def put(raw: dict[str, Any], own: Settings, chosen: Mapping[str, Any]) -> Lines:
             if now == before or plain(now) == plain(before):
                 continue
             override(raw, f"{section}.{name}", plain(now))
-            comments[section, name] = f"was {plain(before)}"
+            comments[section, name] = f"was {json.dumps(plain(before))}"
     return comments
 
 

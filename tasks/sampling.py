@@ -89,7 +89,7 @@ def spread(space: Mapping[str, Domain], count: int, *, seed: int) -> list[dict[s
     """
     random = np.random.default_rng(seed)
     columns = {
-        key: [placed(domain, (place + 0.5) / count) for place in random.permutation(count)]
+        key: [placed(domain, (place + 0.5) / count) for place in random.permutation(count).tolist()]
         for key, domain in space.items()
     }
     return [{key: column[row] for key, column in columns.items()} for row in range(count)]

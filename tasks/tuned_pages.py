@@ -84,15 +84,14 @@ def draw_history(trials: Sequence[Trial], metric: str, path: Path) -> None:
 def draw_importance(shares: Mapping[str, float], metric: str, path: Path) -> None:
     """Draw a bar for each setting, the one that matters most first."""
     ordered = sorted(shares.items(), key=lambda entry: entry[1], reverse=True)
-    figure = Figure(figsize=(7, 1.4 + 0.3 * max(1, len(ordered))), layout="constrained")
+    figure = Figure(figsize=(7, 1.8 + 0.3 * max(1, len(ordered))), layout="constrained")
     axes = figure.subplots()
     axes.barh(range(len(ordered)), [share for _, share in ordered], color=INK)
     axes.set_yticks(range(len(ordered)), [key for key, _ in ordered])
     axes.invert_yaxis()
     axes.set(xlabel=f"share of what moves the {said(metric)}", title="Which settings matter")
     if not ordered:
-        axes.text(0.5, 0.5, "too few trials were trained to the end", ha="center", va="center")
-        axes.set(xticks=[])
+        axes.set(xticks=[], xlabel="too few trials were trained to the end")
     write(figure, path)
 
 
