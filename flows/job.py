@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from flows.faults import explain
 from flows.refusals import (
+    refuse_ensemble,
     refuse_forecasts,
     refuse_losses,
     refuse_own_answer,
@@ -126,6 +127,7 @@ class Job:
         refuse_patterns(self.needed)
         refuse_losses(self.head, self.target)
         refuse_sampling(self.training, self.target)
+        refuse_ensemble(self.training, self.target)
         refuse_forecasts(self.layout, self.head, self.target)
         refuse_unread(self.layout, self.model, self.target)
         if self.tuning:

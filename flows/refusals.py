@@ -111,6 +111,19 @@ def refuse_forecasts(layout: Layout, head: HeadConfig, target: TargetConfig) -> 
         raise ValueError("head.error: counts have one scale; set inputs.scale_by: all")
 
 
+def refuse_ensemble(training: TrainingConfig, target: TargetConfig) -> None:
+    """Refuse an ensemble whose answers have no mean.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    if training.ensemble > 1 and target.kind == "text":
+        raise ValueError(
+            f"training.ensemble: {training.ensemble} texts have no mean; remove it, or set "
+            "training.average: swa, which averages the weights of one network"
+        )
+
+
 def refuse_unread(layout: Layout, model: ModelConfig, target: TargetConfig) -> None:
     """Refuse parts of the network that cannot read this input.
 

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,13 +18,7 @@ from models.features.image import AugmentConfig, ImageInput
 from models.features.signal import Pixels
 from models.features.split import TRAINING, VALIDATION
 from models.learning import TrainingConfig
-from models.learning.batches import (
-    Places,
-    SequenceSet,
-    epoch_order,
-    padding_share,
-    to_device,
-)
+from models.learning.batches import Places, SequenceSet, epoch_order, padding_share, to_device
 from models.learning.loop import Checkpoints, Epoch, Watch, fit, probe
 from models.learning.memory import keep_memory
 from models.networks import ModelConfig
@@ -31,6 +26,7 @@ from models.networks.augment import augment
 from models.networks.heads import HeadConfig
 from models.networks.network import build, parameter_count
 from tasks.artifacts import Candidate, Facts, Features
+from tasks.ensembles import make_ensemble
 from tasks.errors import DataError, JobError, TrainingError
 from tasks.features_files import map_answers, map_steps, read_sequences, side_values
 from tasks.lease import lease
@@ -177,6 +173,9 @@ def make_candidate(
     recipe = candidate_recipe(features, model, head, training)
     if found := find(store, recipe):
         return Candidate(found)
+    if training.ensemble > 1:
+        member = partial(make_candidate, features, store, model=model, head=head, watch=watch)
+        return make_ensemble(store, recipe, training, lambda config: member(training=config))
     folder = f"checkpoints/{recipe.key}"
     checkpoints = checkpoints_in(store, f"{folder}/state.pt")
 

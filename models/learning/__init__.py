@@ -41,6 +41,9 @@ class TrainingConfig:
     """`auto`: bf16 where the device multiplies it faster (CUDA), else fp32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: the GPU when there is one."""
+    ensemble: int = 1
+    """Networks that are trained, with this seed and those after it; the model answers with their
+    mean."""
     seed: int = 7
     """Same seed, data and job: same model, bit for bit on one kind of CPU."""
     checkpoint_every: Duration = 30.0
@@ -48,7 +51,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot train."""
-        for name in ("epochs", "patience", "batch", "accumulate"):
+        for name in ("epochs", "patience", "batch", "accumulate", "ensemble"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is too small; give at least 1")
         for name in ("learning_rate", "clip_norm", "budget"):

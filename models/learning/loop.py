@@ -30,6 +30,7 @@ from models.learning.checkpoint import (
 from models.learning.plan import Plan, make_plan, step_seconds
 from models.learning.schedule import learning_rate
 from models.learning.step import autocast, loss_of, make_optimizer, orders, step
+from models.networks.ensemble import Ensemble
 from models.networks.heads.ctc import NOTHING
 from models.networks.network import Network
 
@@ -262,7 +263,7 @@ def mean_loss(network: Network, sequences: SequenceSet, config: TrainingConfig) 
 
 
 @torch.no_grad()
-def predict(network: Network, sequences: SequenceSet, config: TrainingConfig) -> Tensor:
+def predict(network: Network | Ensemble, sequences: SequenceSet, config: TrainingConfig) -> Tensor:
     """Return the outputs for every sequence in its own place, [S, O].
 
     Texts end apart from each other: behind the end of one stands `NOTHING`.
