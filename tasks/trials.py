@@ -8,7 +8,7 @@ database beside it, is the state of the search.
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -164,6 +164,8 @@ def attempt(bench: Bench, asked: Asked, keeps_up: KeepsUp) -> Trial:
 def train_on(bench: Bench, settings: Settings, on_epoch: Callable[[Epoch], None]) -> Candidate:
     """Train a candidate, or go on with it; `on_epoch` hears of the epochs that are past, too."""
     store, features = bench.store, bench.features
+    # One network tells which settings are better; the job that is run has as many as it says.
+    settings = settings._replace(training=replace(settings.training, ensemble=1))
     recipe = candidate_recipe(features, settings.model, settings.head, settings.training)
     found = find(store, recipe)
     for epoch in past_epochs(store, recipe.key) if found is None else history_of(store, found):

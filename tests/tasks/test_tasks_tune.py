@@ -62,6 +62,15 @@ def test_a_search_leaves_its_trials_and_pictures_in_the_store(tmp_path: Path) ->
         assert (local_dir(bench.store, study) / picture).read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_job_that_asks_for_an_ensemble_is_searched_with_one_network(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path)
+    own = bench.own._replace(training=replace(bench.own.training, ensemble=3))
+
+    trial = make_trial(bench._replace(own=own), Asked(0, {}, "none", 60.0), keeps_up(None))
+
+    assert len(trial.validation_losses) == own.training.epochs
+
+
 def test_a_search_that_is_killed_anywhere_goes_on_to_the_same_study(tmp_path: Path) -> None:
     whole = make_bench(tmp_path / "whole", pruner="halving")
     broken = make_bench(tmp_path / "broken", pruner="halving")
