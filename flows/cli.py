@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from flows.cli_contracts import JOB, JSON, contract
+from flows.cli_settings import parse_settings
+from flows.cli_tune import tune_command
 
 EPILOG = """\
 Exit codes: 0 done (whatever the gate decided); 1 unexpected error; 2 job file or arguments;
@@ -248,19 +250,7 @@ def demo(names: tuple[str, ...], folder: Path) -> None:
 
 
 main.add_command(contract)
-
-
-def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
-    """Read KEY=VALUE pairs, values as in YAML."""
-    import yaml
-
-    pairs = {}
-    for setting in settings:
-        key, sign, value = setting.partition("=")
-        if not sign:
-            raise click.BadParameter(f"'{setting}' is not KEY=VALUE", param_hint="--set")
-        pairs[key.strip()] = yaml.safe_load(value)
-    return pairs
+main.add_command(tune_command)
 
 
 def table(rows: list[Mapping[str, Any]] | list[dict[str, Any]], empty: str) -> str:

@@ -45,7 +45,7 @@ def join_key(key: str, text: str) -> str:
     """Put the section's key before a text that may begin with a key of its own."""
     if not key:
         return text
-    own_key = re.match(r"[a-z_]+( and [a-z_]+)?: ", text)
+    own_key = re.match(r"[a-z_.]+( and [a-z_]+)?: ", text)
     return f"{key}.{text}" if own_key else f"{key}: {text}"
 
 

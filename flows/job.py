@@ -7,7 +7,7 @@ every fault into one sentence with the key, the value and the mend.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,11 +16,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from flows.faults import explain
 from flows.refusals import (
+    refuse_ensemble,
     refuse_forecasts,
     refuse_losses,
     refuse_own_answer,
     refuse_patterns,
     refuse_sampling,
+    refuse_search,
     refuse_stops,
     refuse_unread,
 )
@@ -35,6 +37,7 @@ from tasks.errors import JobError
 from tasks.gate import GateConfig
 from tasks.scrutiny import EvaluationConfig
 from tasks.sources import SourceConfig
+from tasks.space import Settings, TuningConfig
 from tasks.store import StoreConfig
 
 SETTINGS: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True}
@@ -95,6 +98,8 @@ class Job:
     """What a challenger has to show before it serves."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """What a report looks at beside the scores."""
+    tuning: TuningConfig | None = None
+    """What `ostinato tune` tries."""
     store: StoreConfig = field(default_factory=StoreConfig)
     """Where artifacts are kept."""
     schedule: ScheduleConfig | None = None
@@ -127,8 +132,24 @@ class Job:
         refuse_losses(self.head, self.target)
         refuse_sampling(self.training, self.target)
         refuse_stops(self.training, self.target)
+        refuse_ensemble(self.training, self.target)
         refuse_forecasts(self.layout, self.head, self.target)
         refuse_unread(self.layout, self.model, self.target)
+        if self.tuning:
+            refuse_search(self.tuning, self.target, self.settings, self.with_settings)
+
+    def with_settings(self, settings: Settings) -> "Job":
+        """Return the job with other settings, and nothing left to search.
+
+        Raises:
+            ValueError: they do not fit it.
+        """
+        return replace(self, **settings._asdict(), tuning=None)
+
+    @property
+    def settings(self) -> Settings:
+        """The sections that a search changes."""
+        return Settings(self.model, self.head, self.training)
 
     @property
     def layout(self) -> Layout:

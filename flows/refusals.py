@@ -1,12 +1,15 @@
 """Sections of a job that do not fit each other are refused before anything runs."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from typing import get_args
 
+from models.evaluation.metrics import METRICS
 from models.features import Answer, Layout, TargetConfig
 from models.learning import StopName, TrainingConfig
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
+from tasks.space import Domain, Range, Settings, TuningConfig
 
 
 def refuse_own_answer(layout: Layout, target: str) -> None:
@@ -136,6 +139,19 @@ def refuse_forecasts(layout: Layout, head: HeadConfig, target: TargetConfig) -> 
         raise ValueError("head.error: counts have one scale; set inputs.scale_by: all")
 
 
+def refuse_ensemble(training: TrainingConfig, target: TargetConfig) -> None:
+    """Refuse an ensemble whose answers have no mean.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    if training.ensemble > 1 and target.kind == "text":
+        raise ValueError(
+            f"training.ensemble: {training.ensemble} texts have no mean; remove it, or set "
+            "training.average: swa, which averages the weights of one network"
+        )
+
+
 def refuse_unread(layout: Layout, model: ModelConfig, target: TargetConfig) -> None:
     """Refuse parts of the network that cannot read this input.
 
@@ -152,3 +168,63 @@ def refuse_unread(layout: Layout, model: ModelConfig, target: TargetConfig) -> N
             "inputs.teach_nodes: nodes are answered as roots are; it needs a target of kind "
             "category, model.pooling: last and nothing beside the trees"
         )
+
+
+def refuse_search(
+    tuning: TuningConfig,
+    target: TargetConfig,
+    own: Settings,
+    fitted: Callable[[Settings], object],
+) -> None:
+    """Refuse to search for what the answers have no measure of, or to try what fits no network.
+
+    Args:
+        tuning: the search.
+        target: of the job.
+        own: settings of the job.
+        fitted: raises where settings do not fit the job.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    known = ["loss", *METRICS[target.kind]]
+    if tuning.metric not in known:
+        raise ValueError(
+            f"tuning.metric: '{tuning.metric}' does not fit a target of kind {target.kind}; "
+            f"choose one of {', '.join(known)}"
+        )
+    domains = tuning.domains
+    cells = [{"model.cell": cell} for cell in ends_of(domains.get("model.cell", ()))]
+    for key, domain in domains.items():
+        for value in ends_of(domain):
+            refuse_value(key, value, own=own, cells=[{}, *cells], fitted=fitted)
+
+
+def ends_of(domain: Domain) -> tuple[object, ...]:
+    """List the values of a domain, or the ends of a range."""
+    return (domain.low, domain.high) if isinstance(domain, Range) else domain
+
+
+def refuse_value(
+    key: str,
+    value: object,
+    *,
+    own: Settings,
+    cells: list[dict[str, object]],
+    fitted: Callable[[Settings], object],
+) -> None:
+    """Refuse a value that fits the job with none of the cells that are tried.
+
+    Raises:
+        ValueError: why it does not fit the first.
+    """
+    faults = []
+    for cell in cells:
+        try:
+            fitted(own.changed({**cell, key: value}))
+        except ValueError as error:
+            faults.append(error)
+        else:
+            return
+    text = str(faults[0]).removeprefix(f"{key}: ").removeprefix(f"{key.partition('.')[2]}: ")
+    raise ValueError(f"tuning.space.{key}: {value!r} does not fit: {text}") from faults[0]

@@ -1,4 +1,4 @@
-"""Serve the retrain flow for some job files: `python -m flows.serve JOB...`."""
+"""Serve retrain and tune for some job files: `python -m flows.serve JOB...`."""
 
 import sys
 from pathlib import Path
@@ -11,10 +11,11 @@ from prefect.types.entrypoint import EntrypointType
 
 from flows.job import load_job
 from flows.retrain import retrain
+from flows.tune import tune
 
 
 def deployment_of(path: Path) -> RunnerDeployment:
-    """Describe the deployment of one job file: its parameters and its schedule."""
+    """Describe the deployment that retrains a job: its parameters and its schedule."""
     job = load_job(path)
     schedule = Cron(job.schedule.cron, timezone=job.schedule.timezone) if job.schedule else None
     deployment = retrain.to_deployment(
@@ -29,9 +30,24 @@ def deployment_of(path: Path) -> RunnerDeployment:
     return cast("RunnerDeployment", deployment)
 
 
+def search_of(path: Path) -> RunnerDeployment:
+    """Describe the deployment that searches for better settings of a job, when it is asked to."""
+    job = load_job(path)
+    deployment = tune.to_deployment(
+        name=job.name,
+        parameters={"job_file": str(path), "overrides": {}},
+        tags=["ostinato", job.layout.input.kind, job.target.kind],
+        description=f"Search for better settings of {job.name}.",
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        concurrency_limit=1,
+    )
+    return cast("RunnerDeployment", deployment)
+
+
 def main(paths: list[str]) -> None:
     """Serve until the process is ended."""
-    serve(*[deployment_of(Path(path)) for path in paths])
+    served = [Path(path) for path in paths]
+    serve(*map(deployment_of, served), *map(search_of, served))
 
 
 if __name__ == "__main__":

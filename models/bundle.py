@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -27,6 +28,7 @@ from models.learning.batches import Places, to_device
 from models.learning.feeding import Sequences
 from models.learning.loop import predict
 from models.networks import ModelConfig
+from models.networks.ensemble import Ensemble
 from models.networks.heads import HeadConfig
 from models.networks.heads.make import Asked
 from models.networks.network import Face, Network
@@ -35,17 +37,17 @@ FORMAT = 5
 """Raised when an older program could not read what this one writes."""
 
 READS = (FORMAT, 4)
-"""Formats that this program reads; the fourth has no calibration."""
+"""Formats that this program reads; the fourth has one network and no calibration."""
 
 READABLE = "ok"
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A featurizer and the network that was trained behind it."""
+    """A featurizer and the network, or the ensemble, that was trained behind it."""
 
     featurizer: Featurizer
-    network: Network
+    network: Network | Ensemble
     model: ModelConfig
     head: HeadConfig = field(default_factory=HeadConfig)
     calibration: Calibration | None = None
@@ -117,8 +119,10 @@ class Bundle:
 def save(bundle: Bundle, folder: Path) -> None:
     """Write the bundle; equal bundles give equal bytes."""
     folder.mkdir(parents=True, exist_ok=True)
+    networks = networks_of(bundle.network)
     spec = {
         "format": FORMAT,
+        "networks": len(networks),
         "model": asdict(bundle.model),
         "head": asdict(bundle.head),
     }
@@ -127,10 +131,21 @@ def save(bundle: Bundle, folder: Path) -> None:
     (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
     if bundle.calibration is not None:
         calibrated.write(bundle.calibration, folder)
-    tensors = {
-        name: tensor.cpu().contiguous() for name, tensor in bundle.network.state_dict().items()
-    }
-    save_file(tensors, folder / "network.safetensors")
+    for network, name in zip(networks, weight_files(len(networks)), strict=True):
+        tensors = {key: tensor.cpu().contiguous() for key, tensor in network.state_dict().items()}
+        save_file(tensors, folder / name)
+
+
+def networks_of(network: Network | Ensemble) -> list[torch.nn.Module]:
+    """List the networks: one, or those of an ensemble."""
+    return list(network.members) if isinstance(network, Ensemble) else [network]
+
+
+def weight_files(count: int) -> list[str]:
+    """Name the files of the weights, of so many networks."""
+    if count == 1:
+        return ["network.safetensors"]
+    return [f"network_{place + 1}.safetensors" for place in range(count)]
 
 
 def load(folder: Path) -> Bundle:
@@ -155,13 +170,16 @@ def load(folder: Path) -> Bundle:
         head = HeadConfig(**spec["head"])
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder} has a damaged bundle.json: {error!r}") from error
-    network = Network(model, face_of(featurizer, head))
-    try:
-        network.load_state_dict(load_file(folder / "network.safetensors"))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise BundleError(f"{folder} holds a damaged model: {error}") from error
-    network.eval()
-    return Bundle(featurizer, network, model, head, calibrated.read(folder))
+    networks = []
+    for name in weight_files(int(spec.get("networks", 1))):
+        network = Network(model, face_of(featurizer, head))
+        try:
+            network.load_state_dict(load_file(folder / name))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise BundleError(f"{folder} holds a damaged model: {error}") from error
+        networks.append(network.eval())
+    one = networks[0] if len(networks) == 1 else Ensemble(networks, featurizer.target.kind, head)
+    return Bundle(featurizer, one.eval(), model, head, calibrated.read(folder))
 
 
 def face_of(featurizer: Featurizer, head: HeadConfig) -> Face:

@@ -20,5 +20,13 @@ class DivergedError(ArithmeticError):
         self.rows = rows
 
 
+class PausedError(Exception):
+    """Who watches a training ends it for now: it is saved, and may go on from there."""
+
+
+class PrunedError(Exception):
+    """Who watches a training ends it for good."""
+
+
 class BundleError(ValueError):
     """A folder is not a model that this version can load."""

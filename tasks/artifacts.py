@@ -39,6 +39,9 @@ Candidate = NewType("Candidate", Artifact)
 Report = NewType("Report", Artifact)
 """Scores, the gate's decision with its evidence, and pictures: `report.json`, `*.png`."""
 
+Study = NewType("Study", Artifact)
+"""What a search for settings came to: `trials.json`, pictures."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Champion:

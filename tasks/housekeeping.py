@@ -15,7 +15,10 @@ from tasks import tracking
 from tasks.publish import MANIFEST
 from tasks.store import Store, read_bytes, refusals_named
 
-STAGES = ("part", "ingest", "refused", "validate", "profile", "featurize", "train", "evaluate")
+STAGES = (
+    "part", "ingest", "refused", "validate", "profile", "featurize", "train", "evaluate", "trial",
+    "tune",
+)  # fmt: skip
 
 KEY_TAGS = {
     "ingest": "snapshot_key",

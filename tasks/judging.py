@@ -53,7 +53,10 @@ def validation_judge(
 
 
 def truth_of(
-    features_dir: Path, featurizer: Featurizer, target: Target, rows_S: NDArray[np.int64] | None
+    features_dir: Path,
+    featurizer: Featurizer,
+    target: Target,
+    rows_S: NDArray[np.int64] | None = None,
 ) -> Any:  # noqa: ANN401 - by the kind
     """Give the validation's answers, as `models.evaluation.outputs.Truth` has them."""
     if target.kind in MINED:

@@ -1,35 +1,29 @@
 """Train a candidate on the features, resumable after a kill at any moment."""
 
-import json
-import time
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from prefect import task
 
-from models.bundle import Bundle, face_of, save
+from models.bundle import face_of
 from models.errors import DivergedError, UnlearnableError
 from models.features.featurizer import load_featurizer
 from models.features.split import TRAINING
 from models.learning import TrainingConfig
-from models.learning.loop import Checkpoints, Epoch, Watch, fit, probe
-from models.learning.memory import keep_memory
-from models.learning.plan import Plan, kept_plan
+from models.learning.loop import Checkpoints, Watch, probe
 from models.learning.precision import pick_precision
-from models.learning.watch import Judge, figure
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
-from models.networks.network import build, parameter_count
+from models.networks.network import build
 from tasks.artifacts import Candidate, Facts, Features
-from tasks.calibrate import calibrated, divided
+from tasks.ensembles import make_ensemble
 from tasks.errors import DataError, JobError, TrainingError
 from tasks.features_files import read_sequences
-from tasks.judging import validation_judge
+from tasks.learn import learn
 from tasks.lease import lease
 from tasks.live import Experiment, Live
-from tasks.loading import is_streamed, load_split, load_splits, pick_device
-from tasks.prepare import prepare
+from tasks.loading import is_streamed, load_split, pick_device
 from tasks.progress import both, shown
 from tasks.publish import Recipe, digest_of, find, local_dir, produce
 from tasks.stage import HOUR, STAGE, logger
@@ -42,87 +36,6 @@ SHOWN_ROWS = 10
 
 PROBE_SECONDS = 2.0
 """Time that `check` gives to measuring the speed of training."""
-
-
-def learn(
-    features_dir: Path,
-    folder: Path,
-    *,
-    model: ModelConfig,
-    head: HeadConfig,
-    training: TrainingConfig,
-    checkpoints: Checkpoints,
-    watch: Watch,
-) -> Facts:
-    """Train on the features and write the bundle and its history into `folder`.
-
-    Raises:
-        DivergedError: the loss stopped being finite.
-    """
-    keep_memory()
-    device = pick_device(training)
-    featurizer = load_featurizer(features_dir)
-    network = build(model, face_of(featurizer, head), seed=training.seed)
-    kept = kept_plan(checkpoints)
-    streamed = is_streamed(features_dir, training, device, kept)
-    training = replace(training, precision=pick_precision(training, model, device, kept))
-    learned, validation = load_splits(features_dir, device, streamed=streamed)
-    prepare(network.to(device), learned, model=model, seed=training.seed)
-    halves = divided(validation, featurizer)
-    judge = validation_judge(features_dir, featurizer, head, training, rows_S=halves.rows_S)
-    began = time.perf_counter()
-    plan, history = fit(
-        network,
-        learned,
-        halves.deciding,
-        config=training,
-        checkpoints=checkpoints,
-        watch=watch,
-        judge=judge,
-    )
-    seconds = time.perf_counter() - began
-    bundle = Bundle(featurizer, network, model, head)
-    save(calibrated(bundle, halves.apart or validation, features_dir), folder / "bundle")
-    write_history(history, folder / "history.json")
-    return {
-        **course(history, judge),
-        **planned(plan),
-        "parameters": parameter_count(network),
-        "device": str(device),
-        "seconds": round(seconds, 3),
-    }
-
-
-def write_history(history: Sequence[Epoch], path: Path) -> None:
-    """Write the epochs as JSON."""
-    epochs = [epoch._asdict() for epoch in history]
-    path.write_text(json.dumps(epochs, indent=2), encoding="utf-8")
-
-
-def course(history: Sequence[Epoch], judge: Judge | None) -> dict[str, float]:
-    """Tell how training went."""
-    best = min(history, key=lambda epoch: figure(epoch, judge))
-    told = {
-        "epochs": len(history),
-        "best_epoch": best.epoch + 1,
-        "validation_loss": best.validation_loss,
-        "padding_share": round(history[0].padding_share, 4),
-    }
-    if judge is not None and best.metric is not None:
-        told[f"validation_{judge.name}"] = best.metric
-    return told
-
-
-def planned(plan: Plan) -> Facts:
-    """Tell what was settled before training began."""
-    return {
-        "epochs_planned": plan.epochs,
-        "learning_rate": plan.rate,
-        "batch": plan.batch,
-        "precision": plan.precision,
-        "data": "streamed" if plan.streamed else "resident",
-        "kernels": plan.kernels,
-    }
 
 
 def make_candidate(
@@ -144,6 +57,31 @@ def make_candidate(
     recipe = candidate_recipe(features, model, head, training)
     if found := find(store, recipe):
         return Candidate(found)
+    if training.ensemble > 1:
+        member = partial(make_candidate, features, store, model=model, head=head, watch=watch)
+        return make_ensemble(
+            store,
+            recipe,
+            training,
+            lambda config: member(training=config),
+            features_dir=local_dir(store, features),
+        )
+    return make_alone(
+        features, store, recipe, model=model, head=head, training=training, watch=watch
+    )
+
+
+def make_alone(
+    features: Features,
+    store: Store,
+    recipe: Recipe,
+    *,
+    model: ModelConfig,
+    head: HeadConfig,
+    training: TrainingConfig,
+    watch: Watch,
+) -> Candidate:
+    """Train one network under a lease, from where a killed run left it."""
     folder = f"checkpoints/{recipe.key}"
     checkpoints = checkpoints_in(store, f"{folder}/state.pt")
 

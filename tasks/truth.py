@@ -30,9 +30,11 @@ class TestRows(NamedTuple):
     """The time of each answer, where the source has one."""
 
 
-def load_test(rows: RowSet, features_dir: Path, featurizer: Featurizer) -> TestRows:
-    """Load the test rows and their answers."""
-    table = read_sequences(features_dir, TEST)
+def load_test(
+    rows: RowSet, features_dir: Path, featurizer: Featurizer, *, split: int = TEST
+) -> TestRows:
+    """Load the test rows, or those of another split, and their answers."""
+    table = read_sequences(features_dir, split)
     time = featurizer.layout.time
     times = rows.scan().select(time).collect().to_series() if time else None
     return TestRows(

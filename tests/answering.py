@@ -16,8 +16,8 @@ from models.learning.loop import Checkpoints, Watch
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
 from tasks.featurize import build_features
+from tasks.learn import learn
 from tasks.rows import RowSet
-from tasks.train import learn
 
 BY_TIME = SplitConfig(by="time", test=0.25, validation=0.2)
 

@@ -62,6 +62,9 @@ class TrainingConfig:
     that were measured to learn clearly faster by it; else fp32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: the GPU when there is one."""
+    ensemble: int = 1
+    """Networks that are trained, with this seed and those after it; the model answers with their
+    mean."""
     seed: int = 7
     """Same seed, data and job: same model, bit for bit on one kind of CPU."""
     checkpoint_every: Duration = 30.0
@@ -69,7 +72,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot train."""
-        for name in ("epochs", "patience", "batch", "accumulate"):
+        for name in ("epochs", "patience", "batch", "accumulate", "ensemble"):
             count = getattr(self, name)
             if count != "auto" and count < 1:
                 raise ValueError(f"{name}: {count} is too small; give at least 1")

@@ -6,6 +6,8 @@ Shapes: B sequences, O outputs, S sequences of a split.
 import copy
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.errors import DivergedError
+from models.errors import DivergedError, PausedError
 from models.learning import TrainingConfig
 from models.learning.averaging import Average
 from models.learning.batch_size import with_batch
@@ -113,7 +115,9 @@ def fit(
         while not progress.is_over(plan, config, first=loop.average.from_epoch):
             order = drawn(training, config, epoch=progress.epoch).until(plan.steps)
             loop.run_epoch(order, training, saver, watch)
-            watch.on_epoch(loop.close_epoch(order.steps, training, validation))
+            epoch = loop.close_epoch(order.steps, training, validation)
+            with paused(loop, saver):
+                watch.on_epoch(epoch)
     network.load_state_dict(progress.best_state)
     return plan, progress.history
 
@@ -230,6 +234,16 @@ class Loop:
         progress.history = [Epoch(*epoch) for epoch in state["history"]]
         progress.best_epoch, progress.best_figure = state["best_epoch"], state["best_figure"]
         progress.best_state = on(device, state["best_state"])
+
+
+@contextmanager
+def paused(loop: "Loop", saver: Saver) -> Iterator[None]:
+    """Leave a checkpoint when whoever watches ends the training for now."""
+    try:
+        yield
+    except PausedError:
+        saver.keep(loop.state())
+        raise
 
 
 def refuse_divergence(loss: float, progress: Progress, order: list[NDArray[np.int64]]) -> None:

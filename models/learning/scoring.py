@@ -17,6 +17,7 @@ from models.learning.batches import gather
 from models.learning.feeding import Sequences, fed, plain
 from models.learning.step import autocast
 from models.learning.watch import Judge
+from models.networks.ensemble import Ensemble
 from models.networks.heads.ctc import NOTHING
 from models.networks.network import Network
 
@@ -56,7 +57,7 @@ def validate(
 
 
 @torch.no_grad()
-def predict(network: Network, sequences: Sequences, config: TrainingConfig) -> Tensor:
+def predict(network: Network | Ensemble, sequences: Sequences, config: TrainingConfig) -> Tensor:
     """Return the outputs for every sequence in its own place, [S, O].
 
     Texts end apart from each other: behind the end of one stands `NOTHING`.

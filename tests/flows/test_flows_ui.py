@@ -37,9 +37,10 @@ def wait_until(found: Any, seconds: float = 120.0) -> Any:
     pytest.fail("nothing came of it in time")
 
 
-def deployment(pages: Pages) -> dict[str, Any]:
+def deployment(pages: Pages, flow: str = "retrain") -> dict[str, Any]:
+    asked = {"flows": {"name": {"any_": [flow]}}}
     return wait_until(
-        lambda: post(f"{pages.prefect}/api/deployments/filter", {}),
+        lambda: post(f"{pages.prefect}/api/deployments/filter", asked),
     )[0]
 
 
@@ -94,6 +95,25 @@ def test_a_run_that_is_started_on_the_page_is_done_by_the_served_job(pages: Page
     texts = {a["key"]: a["data"] for a in post(f"{pages.prefect}/api/artifacts/filter", body)}
     assert pages.mlflow in texts["waves-result"]
     assert texts["training"] == 100.0
+
+
+def test_a_search_can_be_started_on_the_page(pages: Pages) -> None:
+    found = deployment(pages, "tune")
+    parameters = {"job_file": "waves.yaml", "trials": 2, "overrides": {"training.epochs": 2}}
+    url = f"{pages.prefect}/api/deployments/{found['id']}/create_flow_run"
+    run = post(url, {"parameters": parameters})
+
+    def ended() -> dict[str, Any] | None:
+        found = json.loads(get(f"{pages.prefect}/api/flow_runs/{run['id']}"))
+        return found if found["state_type"] in FINAL else None
+
+    done = wait_until(ended)
+
+    assert done["state_type"] == "COMPLETED", done["state"]
+    assert (pages.folder / "waves.tuned.yaml").exists()
+    form = found["parameter_openapi_schema"]["properties"]
+    assert set(form) == {"job_file", "overrides", "trials", "budget", "output", "force"}
+    assert "30m" in form["budget"]["description"]
 
 
 def test_a_run_in_the_same_folder_uses_the_pages_servers(pages: Pages) -> None:

@@ -17,8 +17,8 @@ from models.learning.stream import StreamedSet
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
 from tasks.artifacts import Facts
+from tasks.learn import learn
 from tasks.loading import load_split
-from tasks.train import learn
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,18 @@
+"""Settings that are given on the command line."""
+
+from typing import Any
+
+import click
+
+
+def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
+    """Read KEY=VALUE pairs, values as in YAML."""
+    import yaml
+
+    pairs = {}
+    for setting in settings:
+        key, sign, value = setting.partition("=")
+        if not sign:
+            raise click.BadParameter(f"'{setting}' is not KEY=VALUE", param_hint="--set")
+        pairs[key.strip()] = yaml.safe_load(value)
+    return pairs

@@ -1,0 +1,78 @@
+"""Ensembles: networks that differ in their seed alone, put into one bundle.
+
+Each of them is a candidate of its own, so each is trained, kept and taken up again after a kill
+as if it were alone, and a larger ensemble trains those alone that are new.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from models.bundle import Bundle, load, save
+from models.features.split import VALIDATION
+from models.learning import TrainingConfig
+from models.networks.ensemble import Ensemble
+from models.networks.network import Network
+from tasks.artifacts import Candidate, Facts
+from tasks.calibrate import calibrated, divided
+from tasks.loading import load_split
+from tasks.publish import Recipe, local_dir, produce
+from tasks.store import Store
+
+SUMMED = ("parameters", "seconds")
+"""Facts of the members that add up."""
+
+
+def members_of(training: TrainingConfig) -> list[TrainingConfig]:
+    """Say how each network of an ensemble learns: the first as if it were alone."""
+    return [
+        replace(training, ensemble=1, seed=training.seed + place)
+        for place in range(training.ensemble)
+    ]
+
+
+def make_ensemble(
+    store: Store,
+    recipe: Recipe,
+    training: TrainingConfig,
+    make_member: Callable[[TrainingConfig], Candidate],
+    *,
+    features_dir: Path,
+) -> Candidate:
+    """Return the ensemble, whose networks are made one after the other."""
+    members = [make_member(member) for member in members_of(training)]
+    folders = [local_dir(store, member) for member in members]
+
+    def build(target: Path) -> Facts:
+        return put_together(target, members, folders, features_dir=features_dir)
+
+    return Candidate(produce(store, recipe, build))
+
+
+def put_together(
+    target: Path, members: Sequence[Candidate], folders: Sequence[Path], *, features_dir: Path
+) -> Facts:
+    """Write the bundle of all, and the history of the best; tell how each was trained."""
+    bundles = [load(folder / "bundle") for folder in folders]
+    networks = [bundle.network for bundle in bundles if isinstance(bundle.network, Network)]
+    first = bundles[0]
+    ensemble = Ensemble(networks, first.featurizer.target.kind, first.head)
+    bundle = Bundle(first.featurizer, ensemble, first.model, first.head)
+    streamed = members[0].facts["data"] == "streamed"
+    validation = load_split(features_dir, VALIDATION, torch.device("cpu"), streamed=streamed)
+    apart = divided(validation, first.featurizer).apart or validation
+    save(calibrated(bundle, apart, features_dir), target / "bundle")
+    losses = [float(member.facts["validation_loss"]) for member in members]
+    best = losses.index(min(losses))
+    history = json.loads((folders[best] / "history.json").read_text(encoding="utf-8"))
+    (target / "history.json").write_text(json.dumps(history, indent=2), encoding="utf-8")
+    summed = {name: sum(member.facts[name] for member in members) for name in SUMMED}
+    return {
+        **members[best].facts,
+        **summed,
+        "members": [member.key for member in members],
+        "member_losses": losses,
+    }

@@ -1,0 +1,107 @@
+"""Learn from features: from their folder to a bundle, and how training went.
+
+Shapes: S sequences of the validation.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from models.bundle import Bundle, face_of, save
+from models.features.featurizer import load_featurizer
+from models.learning import TrainingConfig
+from models.learning.loop import Checkpoints, Epoch, Watch, fit
+from models.learning.memory import keep_memory
+from models.learning.plan import Plan, kept_plan
+from models.learning.precision import pick_precision
+from models.learning.watch import Judge, figure
+from models.networks import ModelConfig
+from models.networks.heads import HeadConfig
+from models.networks.network import build, parameter_count
+from tasks.artifacts import Facts
+from tasks.calibrate import calibrated, divided
+from tasks.judging import validation_judge
+from tasks.loading import is_streamed, load_splits, pick_device
+from tasks.prepare import prepare
+
+
+def learn(
+    features_dir: Path,
+    folder: Path,
+    *,
+    model: ModelConfig,
+    head: HeadConfig,
+    training: TrainingConfig,
+    checkpoints: Checkpoints,
+    watch: Watch,
+) -> Facts:
+    """Train on the features and write the bundle and its history into `folder`.
+
+    Raises:
+        DivergedError: the loss stopped being finite.
+    """
+    keep_memory()
+    device, featurizer = pick_device(training), load_featurizer(features_dir)
+    network = build(model, face_of(featurizer, head), seed=training.seed)
+    kept = kept_plan(checkpoints)
+    streamed = is_streamed(features_dir, training, device, kept)
+    training = replace(training, precision=pick_precision(training, model, device, kept))
+    learned, validation = load_splits(features_dir, device, streamed=streamed)
+    prepare(network.to(device), learned, model=model, seed=training.seed)
+    halves = divided(validation, featurizer)
+    judge = validation_judge(features_dir, featurizer, head, training, rows_S=halves.rows_S)
+    began = time.perf_counter()
+    plan, history = fit(
+        network,
+        learned,
+        halves.deciding,
+        config=training,
+        checkpoints=checkpoints,
+        watch=watch,
+        judge=judge,
+    )
+    seconds = round(time.perf_counter() - began, 3)
+    bundle, apart = Bundle(featurizer, network, model, head), halves.apart or validation
+    save(calibrated(bundle, apart, features_dir), folder / "bundle")
+    write_history(history, folder / "history.json")
+    return {
+        **course(history, judge),
+        **planned(plan),
+        "parameters": parameter_count(network),
+        "device": str(device),
+        "seconds": seconds,
+    }
+
+
+def write_history(history: Sequence[Epoch], path: Path) -> None:
+    """Write the epochs as JSON."""
+    epochs = [epoch._asdict() for epoch in history]
+    path.write_text(json.dumps(epochs, indent=2), encoding="utf-8")
+
+
+def course(history: Sequence[Epoch], judge: Judge | None) -> dict[str, float]:
+    """Tell how training went."""
+    best = min(history, key=lambda epoch: figure(epoch, judge))
+    told = {
+        "epochs": len(history),
+        "best_epoch": best.epoch + 1,
+        "validation_loss": best.validation_loss,
+        "padding_share": round(history[0].padding_share, 4),
+    }
+    if judge is not None and best.metric is not None:
+        told[f"validation_{judge.name}"] = best.metric
+    return told
+
+
+def planned(plan: Plan) -> Facts:
+    """Tell what was settled before training began."""
+    return {
+        "epochs_planned": plan.epochs,
+        "learning_rate": plan.rate,
+        "batch": plan.batch,
+        "precision": plan.precision,
+        "data": "streamed" if plan.streamed else "resident",
+        "kernels": plan.kernels,
+    }

@@ -1,0 +1,72 @@
+"""A bench to search on, over small waves, as the stages before a search leave it."""
+
+from pathlib import Path
+
+from samples import waves, write_job
+
+from flows.job import load_job
+from tasks.featurize import make_features
+from tasks.ingest import take_snapshot
+from tasks.store import open_store
+from tasks.trial_runs import Runs
+from tasks.trials import Bench
+from tasks.validate import draft, hold
+
+SEARCHED = {
+    "name": "waves",
+    "source": {"uri": "waves.parquet"},
+    "inputs": [{"column": "wave", "kind": "series"}],
+    "target": {"column": "label", "kind": "category"},
+    "model": {"hidden": 8, "pooling": "mean"},
+    "training": {"epochs": 4, "learning_rate": 0.02, "checkpoint_every": 0},
+    "gate": {"resamples": 200},
+    "tuning": {
+        "trials": 4,
+        "space": {
+            "model.hidden": [4, 8],
+            "model.cell": ["gru", "mingru"],
+            "model.layers": [],
+            "training.batch": [16, 32],
+        },
+    },
+}
+
+
+def make_bench(folder: Path, **tuning: object) -> Bench:
+    """Take the job up to its features, in a store of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    waves(160).write_parquet(folder / "waves.parquet")
+    path = write_job(
+        folder,
+        SEARCHED
+        | {
+            "source": {"uri": str(folder / "waves.parquet")},
+            "contract": str(folder / "waves.contract.yaml"),
+            "store": {"uri": str(folder / "store")},
+            "tuning": SEARCHED["tuning"] | tuning,
+        },
+    )
+    job = load_job(path)
+    store = open_store(job.store)
+    snapshot = take_snapshot(job.source, store)
+    contract = draft(
+        snapshot,
+        store,
+        path=Path(job.contract_path),
+        name=job.name,
+        needed=job.needed,
+        target=job.target.column,
+    )
+    accepted = hold(snapshot, contract, store)
+    features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
+    return Bench(store, accepted, features, job.settings, job.tuning, job.gate.season)
+
+
+class NoRuns(Runs):
+    """Tells nobody."""
+
+    def __init__(self) -> None:
+        """Begin."""
+
+    def record(self, *_: object) -> None:
+        """Say nothing."""
