@@ -1,4 +1,4 @@
-"""A finished model on disk: `bundle.json` and `network.safetensors`, and its answers to raw rows.
+"""A finished model on disk: what it is made of, how sure it may be, and its answers to raw rows.
 
 The same class answers in the gate, in batch scoring and behind MLflow's server: one row in, one
 row out, in the same order; a row that cannot be read gets its reason and leaves the others alone.
@@ -15,21 +15,26 @@ import polars as pl
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from models.answering import answer_columns
+from models import calibration as calibrated
+from models.answering import Beside, answer_columns
+from models.calibration import Calibration
 from models.errors import BundleError, UnlearnableError
 from models.features.featurizer import Featurizer, Sample, load_featurizer, save_featurizer
 from models.features.steps import Floats
 from models.features.target import str_of
 from models.learning import TrainingConfig
-from models.learning.batches import Places, to_device
+from models.learning.batches import Places, SequenceSet, to_device
 from models.learning.loop import predict
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
 from models.networks.heads.make import Asked
 from models.networks.network import Face, Network
 
-FORMAT = 4
+FORMAT = 5
 """Raised when an older program could not read what this one writes."""
+
+READS = (FORMAT, 4)
+"""Formats that this program reads; the fourth has no calibration."""
 
 READABLE = "ok"
 
@@ -42,6 +47,7 @@ class Bundle:
     network: Network
     model: ModelConfig
     head: HeadConfig = field(default_factory=HeadConfig)
+    calibration: Calibration | None = None
 
     def predict(
         self, frame: pl.DataFrame, rows: np.ndarray[Any, Any] | None = None
@@ -55,7 +61,8 @@ class Bundle:
         Returns:
             `prediction`, `status` ("ok", or why there is no prediction), and between them what the
             kind of answer has: `probability` and `probabilities` in the order of the classes,
-            `quantile_...` of an answer that comes with its uncertainty, `spread`, `vector`.
+            `quantile_...` of an answer that comes with its uncertainty, `spread`, `vector`; of a
+            calibrated model `prediction_set`, or `interval_low` and `interval_high`.
 
         Raises:
             UnlearnableError: a column is missing or of the wrong type.
@@ -80,6 +87,10 @@ class Bundle:
             statics=sample.statics.pick(rows_S),
             device=next(self.network.parameters()).device,
         )
+        return self.run(sequences)
+
+    def run(self, sequences: SequenceSet) -> Floats:
+        """Run the network over sequences, [S, O]."""
         config = TrainingConfig(precision="fp32")
         return np.asarray(predict(self.network, sequences, config).cpu().numpy())
 
@@ -94,7 +105,8 @@ class Bundle:
         """Lay the outputs out as a table with a row for every row, readable or not."""
         place = np.cumsum(readable) - 1
         index = pl.Series(np.where(readable, place, -1)).replace(-1, None)
-        columns = answer_columns(outputs_SO, self.featurizer, self.head, entities=entities)
+        beside = Beside(entities, self.calibration)
+        columns = answer_columns(outputs_SO, self.featurizer, self.head, beside=beside)
         return pl.DataFrame(
             {name: column.gather(index) for name, column in columns.items()}
             | {"status": pl.Series(status, dtype=pl.String)}
@@ -112,6 +124,8 @@ def save(bundle: Bundle, folder: Path) -> None:
     save_featurizer(bundle.featurizer, folder)
     text = json.dumps(spec, indent=2, ensure_ascii=False)
     (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
+    if bundle.calibration is not None:
+        calibrated.write(bundle.calibration, folder)
     tensors = {
         name: tensor.cpu().contiguous() for name, tensor in bundle.network.state_dict().items()
     }
@@ -129,9 +143,10 @@ def load(folder: Path) -> Bundle:
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{folder} holds no model: {error}") from error
     found = spec.get("format") if isinstance(spec, dict) else None
-    if found != FORMAT:
+    if found not in READS:
+        formats = " and ".join(map(str, READS))
         raise BundleError(
-            f"{folder} has format {found}, this version reads {FORMAT}; "
+            f"{folder} has format {found}, this version reads {formats}; "
             "install the version of ostinato that wrote it"
         )
     try:
@@ -145,7 +160,7 @@ def load(folder: Path) -> Bundle:
     except (OSError, SafetensorError, RuntimeError) as error:
         raise BundleError(f"{folder} holds a damaged model: {error}") from error
     network.eval()
-    return Bundle(featurizer, network, model, head)
+    return Bundle(featurizer, network, model, head, calibrated.read(folder))
 
 
 def face_of(featurizer: Featurizer, head: HeadConfig) -> Face:

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from models.bundle import Bundle
 from models.evaluation.forecasts import judge_forecasts
-from models.evaluation.judged import Answers, Floats, Judged, Mined, Steps, Tags
+from models.evaluation.judged import (
+    MOST_CHANCES,
+    Answers,
+    Floats,
+    Judged,
+    Mined,
+    Steps,
+    Tags,
+)
 from models.evaluation.texts import judge_texts
 from models.features import MINED
 from models.features.featurizer import Featurizer
@@ -70,7 +78,10 @@ def classes(answered: pl.DataFrame, test: TestRows, featurizer: Featurizer) -> A
     table = answered.with_columns(code=true_code)
     chance = table.select(pl.col("probabilities").list.get(pl.col("code"))).to_series()
     chances = np.where(test.truth < 0, 0.0, to_numbers(chance))
-    return Answers(test.truth, codes, chances, len(featurizer.target.classes))
+    count = len(featurizer.target.classes)
+    few = len(codes) * count <= MOST_CHANCES
+    every = numbers_of(answered["probabilities"], count) if few else None
+    return Answers(test.truth, codes, chances, count, every)
 
 
 def steps_of(answered: pl.DataFrame, truth_RT: Floats) -> Steps:

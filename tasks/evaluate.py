@@ -12,8 +12,8 @@ from prefect import task
 from models.bundle import load
 from models.errors import BundleError, UnlearnableError
 from models.evaluation.forecasts import errors_by_step
-from models.evaluation.judged import Floats, Forecasts, Judged
-from models.evaluation.metrics import score
+from models.evaluation.judged import Answers, Floats, Forecasts, Judged, Tags
+from models.evaluation.metrics import by_label, confusion_table, score, units
 from models.features.featurizer import Featurizer, load_featurizer
 from models.features.split import TEST
 from tasks import tracking
@@ -39,7 +39,7 @@ from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
 from tasks.truth import TestRows, load_test
 
-VERSION = 3
+VERSION = 4
 
 
 class Outing(NamedTuple):
@@ -162,12 +162,25 @@ def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
         "gains": found.gains,
         "history": json.loads(history),
     }
-    if isinstance(challenger, Forecasts):
-        report["steps"] = errors_by_step(challenger.steps)
+    report |= in_detail(challenger, featurizer)
     draw(folder, report, challenger, answered=answered, test=test, featurizer=featurizer)
     text = json.dumps(report, indent=2, ensure_ascii=False)
     (folder / "report.json").write_text(text, encoding="utf-8")
     return facts
+
+
+def in_detail(challenger: Judged, featurizer: Featurizer) -> dict[str, Any]:
+    """Tell the scores' units, and what a kind has by class, label or step."""
+    target = featurizer.target
+    told: dict[str, Any] = {"units": units(target.kind, target.column)}
+    if isinstance(challenger, Forecasts):
+        told["steps"] = errors_by_step(challenger.steps)
+    if isinstance(challenger, Tags):
+        told["by_label"] = by_label(challenger, target.classes)
+    if isinstance(challenger, Answers) and challenger.classes:
+        names, counts = confusion_table(challenger, target.classes)
+        told["confusion"] = {"classes": names, "counts": counts.tolist()}
+    return told
 
 
 def drift_of(folder: Path, outing: Outing, featurizer: Featurizer) -> list[dict[str, str]] | None:

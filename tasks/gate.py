@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from models.evaluation.bootstrap import Interval, block_length, gain_interval, score_interval
+from models.evaluation.bootstrap import block_length, gain_interval, score_intervals
 from models.evaluation.judged import Judged
-from models.evaluation.metrics import LOWER_IS_BETTER, METRICS, score
+from models.evaluation.metrics import METRICS, TOLD_ALONE, score, sign_of
 from models.features import Answer
 from tasks.artifacts import Decision
 from tasks.errors import JobError
 
 MetricName = Literal[
-    "auto", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "mae", "rmse", "r2",
+    "auto", "accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "matthews", "log_loss",
+    "auroc", "auprc", "top_3_accuracy", "mae", "rmse", "r2", "mape",
     "micro_f1", "exact_match", "hamming_loss", "smape", "mase", "pinball",
     "character_error_rate", "word_error_rate", "bleu", "unexplained",
 ]  # fmt: skip
@@ -82,14 +83,9 @@ def metric_name(gate: GateConfig, kind: Answer) -> str:
     if gate.metric not in known:
         raise JobError.of(
             f"gate.metric: '{gate.metric}' does not fit a target of kind '{kind}'",
-            mend=f"choose one of {', '.join(name for name in known if name != 'coverage')}",
+            mend=f"choose one of {', '.join(name for name in known if name not in TOLD_ALONE)}",
         )
     return gate.metric
-
-
-def sign_of(metric: str) -> float:
-    """1 where more is better, -1 where less is."""
-    return -1.0 if metric in LOWER_IS_BETTER else 1.0
 
 
 def best_of(scores: Mapping[str, Mapping[str, float]], metric: str) -> str:
@@ -151,16 +147,13 @@ def judge(
 
 def score_card(answers: Judged, gate: GateConfig, *, by_time: bool) -> dict[str, dict[str, float]]:
     """Score one model by every metric, with intervals."""
-    rows = len(answers)
-    card = {}
-    for name, value in score(answers).items():
-        interval: Interval = score_interval(
-            METRICS[answers.kind][name],
-            answers,
-            confidence=gate.confidence,
-            count=gate.resamples,
-            block=block_length(rows, by_time=by_time),
-            seed=0,
-        )
-        card[name] = {"value": value, **interval._asdict()}
-    return card
+    scores = score(answers)
+    intervals = score_intervals(
+        {name: METRICS[answers.kind][name] for name in scores},
+        answers,
+        confidence=gate.confidence,
+        count=gate.resamples,
+        block=block_length(len(answers), by_time=by_time),
+        seed=0,
+    )
+    return {name: {"value": value, **intervals[name]._asdict()} for name, value in scores.items()}

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from models.evaluation.judged import Answers, Forecasts, Judged, Mined, Tags, Texts
-from models.evaluation.metrics import confusion, tag_counts
+from models.evaluation.metrics import confusion_table, tag_counts
 from models.features.featurizer import Featurizer
 from tasks.pictures import (
     answers_against_truth,
@@ -66,10 +66,5 @@ def draw_single(folder: Path, challenger: Answers, featurizer: Featurizer) -> No
         name, path = featurizer.target.column, folder / "answers.png"
         answers_against_truth(challenger.truth_R, challenger.answer_R, name, path)
         return
-    counts = confusion(challenger)
-    names = [str(name) for name in featurizer.target.classes]
-    if counts[-1].any() or counts[:, -1].any():
-        names.append("(other)")
-    else:
-        counts = counts[:-1, :-1]
+    names, counts = confusion_table(challenger, featurizer.target.classes)
     confusion_matrix(counts, names, folder / "confusion.png")

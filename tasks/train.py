@@ -31,6 +31,7 @@ from models.networks.augment import augment
 from models.networks.heads import HeadConfig
 from models.networks.network import build, parameter_count
 from tasks.artifacts import Candidate, Facts, Features
+from tasks.calibrate import calibrated, divided
 from tasks.errors import DataError, JobError, TrainingError
 from tasks.features_files import map_answers, map_steps, read_sequences, side_values
 from tasks.lease import lease
@@ -40,7 +41,7 @@ from tasks.publish import Recipe, digest_of, find, local_dir, produce
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 
-VERSION = 5
+VERSION = 6
 
 SHOWN_ROWS = 10
 """Rows that are named where training failed."""
@@ -120,17 +121,19 @@ def learn(
     learned = load_split(features_dir, TRAINING, device)
     prepare(network.to(device), learned, model=model, seed=training.seed)
     validation = load_split(features_dir, VALIDATION, device)
+    deciding, apart = divided(validation, featurizer)
     began = time.perf_counter()
     plan, history = fit(
         network,
         learned,
-        validation,
+        deciding,
         config=training,
         checkpoints=checkpoints,
         watch=watch,
     )
     seconds = time.perf_counter() - began
-    save(Bundle(featurizer, network, model, head), folder / "bundle")
+    bundle = Bundle(featurizer, network, model, head)
+    save(calibrated(bundle, apart or validation, features_dir), folder / "bundle")
     epochs = [epoch._asdict() for epoch in history]
     (folder / "history.json").write_text(json.dumps(epochs, indent=2), encoding="utf-8")
     return {

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.judged import Answers
+from models.evaluation.judged import MOST_CHANCES, Answers
 
 MAX_FLAT = 2_000
 """Features up to which steps are laid side by side."""
@@ -160,7 +160,8 @@ def answers_of(probabilities_SK: NDArray[np.float64], truth_S: NDArray[np.float6
     best = np.where(silent, np.nan, probabilities_SK.argmax(axis=1))
     codes = np.maximum(truth_S, 0).astype(np.int64)
     chance = np.where(truth_S < 0, 0.0, probabilities_SK[np.arange(len(codes)), codes])
-    return Answers(truth_S, best, chance, probabilities_SK.shape[1])
+    kept = probabilities_SK if probabilities_SK.size <= MOST_CHANCES else None
+    return Answers(truth_S, best, chance, probabilities_SK.shape[1], kept)
 
 
 def numbered(answer_S: NDArray[np.float64], test: Rows) -> Answers:

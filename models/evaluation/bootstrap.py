@@ -1,17 +1,26 @@
 """How sure a score is: percentile bootstrap (Efron and Tibshirani 1993), paired for differences.
 
 Rows that are neighbours in time are not independent, so a split by time is resampled in blocks
-(moving block bootstrap, Kuensch 1989).
+(moving block bootstrap, Kuensch 1989). Rows of classes are resampled class by class, so that a
+rare class is neither lost nor doubled; classes of a few rows are drawn from together.
+Shapes: R rows, B resamples.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.judged import Judged
-from models.evaluation.metrics import Metric
+from models.evaluation.judged import Answers, Judged
+from models.evaluation.summed import Floats, Metric
+
+FEW_ROWS = 5
+"""Below so many rows, classes are drawn from together."""
+
+CHUNK = 8_000_000
+"""Counts that are held at once."""
 
 
 class Interval(NamedTuple):
@@ -31,25 +40,102 @@ def resamples(rows: int, *, count: int, block: int, seed: int) -> Iterator[NDArr
         yield (starts[:, None] + np.arange(block)).reshape(-1)[:rows]
 
 
+def stratified(
+    strata_R: NDArray[np.int64], *, count: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """Draw row indices with repetition, from each stratum as many as it has."""
+    draw = np.random.default_rng(seed)
+    order = np.argsort(strata_R, kind="stable")
+    _, first_K, place_R, size_K = np.unique(
+        strata_R[order], return_index=True, return_inverse=True, return_counts=True
+    )
+    for _ in range(count):
+        inside_R = (draw.random(len(order)) * size_K[place_R]).astype(np.int64)
+        yield order[first_K[place_R] + inside_R]
+
+
+def strata_of(answers: Answers) -> NDArray[np.int64]:
+    """Give each row its class; -2 for classes of a few rows."""
+    codes, place_R, size_K = np.unique(answers.truth_R, return_inverse=True, return_counts=True)
+    return np.where(size_K < FEW_ROWS, -2, codes)[place_R].astype(np.int64)
+
+
+def draws_of(judged: Judged, *, count: int, block: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Resample rows as their kind asks for."""
+    if block == 1 and isinstance(judged, Answers) and judged.classes:
+        return stratified(strata_of(judged), count=count, seed=seed)
+    return resamples(len(judged), count=count, block=block, seed=seed)
+
+
 def block_length(rows: int, *, by_time: bool) -> int:
     """Choose runs of about the cube root of the rows for a split by time, else single rows."""
     return max(1, round(rows ** (1 / 3))) if by_time else 1
 
 
-def interval(values: list[float], confidence: float) -> Interval:
-    """Cut off equal tails."""
+def counted(draws: Iterator[NDArray[np.int64]], rows: int) -> Iterator[Floats]:
+    """Count how often each resample holds each row, [B, R], so many resamples at a time."""
+    size = max(1, CHUNK // max(rows, 1))
+    while held := list(islice(draws, size)):
+        yield np.stack([np.bincount(each, minlength=rows) for each in held]).astype(np.float64)
+
+
+def spreads(
+    metrics: Mapping[str, Callable[[Floats], Floats]],
+    counts: Mapping[str, int],
+    draws: Iterator[NDArray[np.int64]],
+    rows: int,
+) -> dict[str, Floats]:
+    """Compute several numbers of the same resamples, of each as many as it is worth."""
+    held: dict[str, list[Floats]] = {name: [] for name in metrics}
+    done = 0
+    for counts_BR in counted(draws, rows):
+        for name, compute in metrics.items():
+            if (left := counts[name] - done) > 0:
+                held[name].append(compute(counts_BR[:left]))
+        done += len(counts_BR)
+    return {name: np.concatenate(parts) for name, parts in held.items()}
+
+
+def interval(values: Floats, confidence: float) -> Interval:
+    """Cut off equal tails; resamples in which nothing can be told are left out."""
     tail = (1.0 - confidence) / 2
-    low, high = np.quantile(np.array(values), [tail, 1.0 - tail])
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return Interval(float("nan"), float("nan"))
+    low, high = np.quantile(known, [tail, 1.0 - tail])
     return Interval(float(low), float(high))
+
+
+def score_intervals(
+    metrics: Mapping[str, Metric],
+    judged: Judged,
+    *,
+    confidence: float,
+    count: int,
+    block: int,
+    seed: int,
+) -> dict[str, Interval]:
+    """Intervals of one model's scores, from the same resamples."""
+
+    def computed(metric: Metric) -> Callable[[Floats], Floats]:
+        return lambda counts_BR: metric.resampled(judged, counts_BR)
+
+    found = spreads(
+        {name: computed(metric) for name, metric in metrics.items()},
+        {name: metric.affordable(judged, count) for name, metric in metrics.items()},
+        draws_of(judged, count=count, block=block, seed=seed),
+        len(judged),
+    )
+    return {name: interval(values, confidence) for name, values in found.items()}
 
 
 def score_interval(
     metric: Metric, answers: Judged, *, confidence: float, count: int, block: int, seed: int
 ) -> Interval:
     """Interval of one model's score."""
-    rows = len(answers)
-    draws = resamples(rows, count=count, block=block, seed=seed)
-    return interval([metric(answers.pick(draw)) for draw in draws], confidence)
+    return score_intervals(
+        {"": metric}, answers, confidence=confidence, count=count, block=block, seed=seed
+    )[""]
 
 
 def gain_interval(
@@ -67,7 +153,12 @@ def gain_interval(
 
     `sign` is 1 where more is better and -1 where less is.
     """
-    rows = len(challenger)
-    draws = resamples(rows, count=count, block=block, seed=seed)
-    gains = [sign * (metric(challenger.pick(draw)) - metric(rival.pick(draw))) for draw in draws]
-    return interval(gains, confidence)
+
+    def gains(counts_BR: Floats) -> Floats:
+        own_B = metric.resampled(challenger, counts_BR)
+        return np.asarray(sign * (own_B - metric.resampled(rival, counts_BR)))
+
+    count = min(metric.affordable(each, count) for each in (challenger, rival))
+    draws = draws_of(challenger, count=count, block=block, seed=seed)
+    found = spreads({"": gains}, {"": count}, draws, len(challenger))
+    return interval(found[""], confidence)

@@ -35,6 +35,7 @@ def judge_forecasts(steps: Steps, scale_R: Floats) -> Forecasts:
         scaled_R=summed(error_RT) / scale_R,
         pinball_R=summed(pinball_of(steps, error_RT)),
         inside_R=summed(inside(steps)) if len(steps.levels) > 1 else np.full(len(known_RT), np.nan),
+        width_R=summed(widths(steps)) if len(steps.levels) > 1 else np.full(len(known_RT), np.nan),
         steps=steps,
     )
 
@@ -57,8 +58,13 @@ def inside(steps: Steps) -> Floats:
     return ((steps.truth_RT >= low_RT) & (steps.truth_RT <= high_RT)).astype(np.float64)
 
 
+def widths(steps: Steps) -> Floats:
+    """Measure the way from the lowest to the highest quantile; none where nothing was answered."""
+    return np.nan_to_num(steps.quantiles_QRT[-1] - steps.quantiles_QRT[0])
+
+
 def errors_by_step(steps: Steps) -> list[dict[str, float]]:
-    """Tell the mean absolute error of each step ahead, and its coverage where there is one."""
+    """Tell the errors of each step ahead, and coverage and width where there are quantiles."""
     told = []
     for step in range(steps.truth_RT.shape[1]):
         own = Steps(
@@ -71,8 +77,14 @@ def errors_by_step(steps: Steps) -> list[dict[str, float]]:
             continue
         found = judge_forecasts(own, np.full(len(own.truth_RT), np.nan))
         count = found.count_R.sum()
-        entry = {"step": step + 1.0, "mae": float(found.absolute_R.sum() / count)}
+        entry = {
+            "step": step + 1.0,
+            "mae": float(found.absolute_R.sum() / count),
+            "rmse": float(np.sqrt(found.squared_R.sum() / count)),
+            "smape": float(100.0 * found.share_R.sum() / count),
+        }
         if len(steps.levels) > 1:
             entry["coverage"] = float(found.inside_R.sum() / count)
+            entry["width"] = float(found.width_R.sum() / count)
         told.append(entry)
     return told

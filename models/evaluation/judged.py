@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from models.features import Answer
 
+MOST_CHANCES = 20_000_000
+"""Probabilities of all rows and classes up to which they are kept."""
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -53,6 +56,8 @@ class Answers(Judged):
     """Probability that was given to the true class; all NaN for numbers."""
     classes: int
     """Classes that training showed; 0 for a number."""
+    chances_RK: Floats | None = None
+    """Probabilities of all classes, where they are known and not too many."""
 
     @property
     def kind(self) -> Answer:
@@ -101,6 +106,8 @@ class Forecasts(Judged):
     pinball_R: Floats
     inside_R: Floats
     """Steps between the lowest and the highest quantile; NaN for a point."""
+    width_R: Floats
+    """Of the way from the lowest to the highest quantile; NaN for a point."""
     steps: Steps
 
     @property

@@ -7,7 +7,7 @@ Shapes: N steps, C channels, S sequences, B sequences of a batch, M numbers of i
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,6 +76,16 @@ class SequenceSet:
     def lengths_S(self) -> NDArray[np.int64]:
         """Steps of each sequence."""
         return self.places.lengths_S
+
+    def picked(self, rows: NDArray[np.int64]) -> "SequenceSet":
+        """Take these sequences."""
+        chosen = torch.from_numpy(rows).to(self.values_NC.device)
+        return replace(
+            self,
+            places=self.places.pick(rows),
+            answer_places=self.answer_places.pick(rows),
+            statics=Statics(*(values[chosen] for values in self.statics)),
+        )
 
     def answers(self, rows: NDArray[np.int64]) -> Answers:
         """Take the answers of these sequences."""

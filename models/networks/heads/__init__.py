@@ -44,6 +44,9 @@ class HeadConfig:
     `window`: their mean and spread in the window. For series that wander, or differ in level."""
     beam: int = 4
     """Texts that `attention` weighs against each other while it writes; 1 is the quickest."""
+    confidence: float = 0.9
+    """Share of rows that `prediction_set`, or the interval from `interval_low` to `interval_high`,
+    is to hold the truth of; measured on validation rows."""
 
     def __post_init__(self) -> None:
         """Refuse losses and decoders that cannot be."""
@@ -64,5 +67,7 @@ class HeadConfig:
             raise ValueError("segment: give at least 1, and more only with decoder: segments")
         if self.beam < 1:
             raise ValueError(f"beam: {self.beam} is too small; give at least 1")
+        if not 0.5 <= self.confidence < 1:
+            raise ValueError(f"confidence: {self.confidence} is not between 0.5 and 1; give 0.9")
         if self.anchor != "none" and self.error == "negative_binomial":
             raise ValueError("anchor: counts are measured from zero; remove it")

@@ -1,0 +1,149 @@
+"""Metrics of every kind: scikit-learn's numbers, and the same on a resample as on its rows."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from models.evaluation.baselines import answers_of
+from models.evaluation.bootstrap import draws_of, gain_interval, score_intervals, strata_of
+from models.evaluation.forecasts import judge_forecasts
+from models.evaluation.judged import Answers, Judged, Mined, Steps, Tags
+from models.evaluation.metrics import METRICS, TOLD_ALONE, by_label, score, sign_of, units
+from models.evaluation.texts import judge_texts
+
+NOTHING = np.empty(0)
+
+
+def classes(draw: np.random.Generator, rows: int, count: int) -> Answers:
+    """Answers that know something, some probabilities tied."""
+    truth = draw.integers(0, count, rows)
+    odds = draw.integers(1, 6, (rows, count)) + 3.0 * (np.arange(count) == truth[:, None])
+    return answers_of(odds / odds.sum(axis=1, keepdims=True), truth.astype(float))
+
+
+def of_kind(kind: str, seed: int, rows: int = 40) -> Judged:
+    """Answers of a kind, good and bad ones."""
+    draw = np.random.default_rng(seed)
+    if kind == "category":
+        return classes(draw, rows, 5)
+    if kind == "number":
+        truth = draw.normal(3, 2, rows)
+        return Answers(truth, truth + draw.normal(size=rows), np.full(rows, np.nan), 0)
+    if kind == "tags":
+        return Tags(*(draw.random((2, rows, 4)) < 0.4))
+    if kind == "forecast":
+        truth = draw.normal(5, 1, (rows, 3))
+        truth[draw.random(truth.shape) < 0.1] = np.nan
+        said = draw.normal(5, 1, (rows, 3))
+        return judge_forecasts(
+            Steps(truth, said, (said - 1, said, said + 1), (0.1, 0.5, 0.9)), draw.random(rows)
+        )
+    if kind == "text":
+        words = np.array(["a", "b", "of", "the", "."])
+        pairs = [[" ".join(draw.choice(words, 6)) for _ in range(rows)] for _ in range(2)]
+        return judge_texts(*pairs)
+    return Mined(draw.random(rows), draw.random(rows))
+
+
+@pytest.mark.parametrize("kind", METRICS)
+def test_a_resample_scores_as_the_rows_that_it_holds(kind: str) -> None:
+    judged = of_kind(kind, 0)
+    draws = list(draws_of(judged, count=30, block=1, seed=1))
+    counts = np.stack([np.bincount(draw, minlength=len(judged)) for draw in draws]).astype(float)
+
+    for metric in METRICS[kind].values():
+        expected = [metric(judged.pick(draw)) for draw in draws]
+        np.testing.assert_allclose(metric.resampled(judged, counts), expected, rtol=1e-9)
+
+
+@settings(max_examples=60)
+@given(st.integers(2, 6), st.integers(8, 60), st.integers(0, 999))
+def test_ranks_and_correlation_are_those_of_scikit_learn(count: int, rows: int, seed: int) -> None:
+    answers = classes(np.random.default_rng(seed), rows, count)
+    truth, chances = answers.truth_R.astype(int), answers.chances_RK
+    seen = [code for code in range(count) if 0 < (truth == code).sum() < rows]
+
+    found = score(answers)
+
+    areas = [sk.roc_auc_score(truth == code, chances[:, code]) for code in seen]
+    precisions = [sk.average_precision_score(truth == code, chances[:, code]) for code in seen]
+    if seen:
+        assert found["auroc"] == pytest.approx(np.mean(areas))
+        assert found["auprc"] == pytest.approx(np.mean(precisions))
+    said = answers.answer_R.astype(int)
+    assert found["matthews"] == pytest.approx(sk.matthews_corrcoef(truth, said), abs=1e-12)
+    for average in ("weighted", "micro"):
+        expected = sk.f1_score(truth, said, average=average, zero_division=0.0)
+        assert found[f"{average}_f1"] == pytest.approx(expected)
+    if count > 3:
+        expected = sk.top_k_accuracy_score(truth, chances, k=3, labels=np.arange(count))
+        assert found["top_3_accuracy"] == pytest.approx(expected)
+
+
+@given(st.integers(1, 40), st.integers(0, 999))
+def test_percentages_are_those_of_scikit_learn_where_no_truth_is_zero(rows: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    truth = draw.uniform(1, 9, rows)
+    answers = Answers(truth, truth + draw.normal(size=rows), np.full(rows, np.nan), 0)
+
+    expected = 100 * sk.mean_absolute_percentage_error(truth, answers.answer_R)
+
+    assert score(answers)["mape"] == pytest.approx(expected)
+
+
+def test_percentages_of_nothing_are_not_told() -> None:
+    answers = Answers(np.zeros(3), np.ones(3), np.full(3, np.nan), 0)
+
+    assert "mape" not in score(answers)
+
+
+def test_each_label_has_the_precision_and_recall_of_scikit_learn() -> None:
+    tags = of_kind("tags", 4)
+
+    found = by_label(tags, ("a", "b", "c"))
+
+    precision, recall, f1, rows = sk.precision_recall_fscore_support(
+        tags.truth_RK, tags.answer_RK, labels=range(3)
+    )
+    for place, row in enumerate(found):
+        told = (row["precision"], row["recall"], row["f1"], row["rows"])
+        assert told == pytest.approx((precision[place], recall[place], f1[place], rows[place]))
+
+
+@given(st.lists(st.integers(-1, 3), min_size=1, max_size=60), st.integers(0, 99))
+def test_a_resample_has_as_many_rows_of_each_class_as_the_test(truth: list, seed: int) -> None:
+    answers = Answers(np.array(truth, float), np.zeros(len(truth)), np.ones(len(truth)), 4)
+    strata = strata_of(answers)
+
+    for draw in draws_of(answers, count=5, block=1, seed=seed):
+        assert sorted(strata[draw]) == sorted(strata)
+
+
+def test_intervals_drawn_together_are_those_drawn_alone() -> None:
+    answers = of_kind("category", 3)
+    options = {"confidence": 0.9, "count": 200, "block": 1, "seed": 0}
+
+    together = score_intervals(METRICS["category"], answers, **options)
+
+    for name, metric in METRICS["category"].items():
+        assert together[name] == score_intervals({"": metric}, answers, **options)[""]
+
+
+def test_every_metric_has_a_unit_and_a_direction_or_says_that_it_has_none() -> None:
+    for kind, metrics in METRICS.items():
+        assert set(units(kind, "sales")) == set(metrics)
+    assert units("number", "sales")["mae"] == "unit of sales"
+    assert (sign_of("auroc"), sign_of("mape")) == (1.0, -1.0)
+    assert set(TOLD_ALONE) <= set(METRICS["forecast"])
+
+
+def test_a_gain_in_rank_is_measured_on_both_models_with_the_same_resamples() -> None:
+    good = of_kind("category", 1, rows=300)
+    flat = answers_of(np.full((300, 5), 0.2), good.truth_R)
+    options = {"sign": 1.0, "confidence": 0.95, "count": 200, "block": 1, "seed": 0}
+
+    low, high = gain_interval(METRICS["category"]["auroc"], good, flat, **options)
+
+    assert 0.2 < low < high < 0.5
