@@ -3,6 +3,7 @@
 Shapes: R rows that are asked about.
 """
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from models.features.featurizer import Featurizer
 from models.features.identity import identities
 from models.features.learned import (
+    FILE,
     Learned,
     learn_marks,
     marks_of,
@@ -28,10 +30,28 @@ def write_learned(folder: Path, rows: RowSet, featurizer: Featurizer) -> None:
     """Write down the answers' rows of training and validation, from the listed sequences."""
     marks = marks_of(featurizer.layout, featurizer.split.config)
     listed = pl.scan_parquet(folder / "sequences.parquet", glob=False)
-    chosen = listed.filter(pl.col("split").is_in([TRAINING, VALIDATION])).select("answer_row")
-    places = chosen.unique().sort("answer_row").collect()["answer_row"].to_numpy()
+    chosen = listed.filter(pl.col("split").is_in([TRAINING, VALIDATION]))
+    table = chosen.select("row", "answer_row").collect(engine="streaming")
+    places = np.unique(np.concatenate(edges_of(table, featurizer)))
     frames = (frame for _, frame in picked(rows, marks.needed, places))
     save_learned(learn_marks(frames, rows.schema, marks), folder)
+
+
+def keep_learned(features_dir: Path, bundle_dir: Path) -> None:
+    """Let a model carry what it has learned from, so that it is known without the store."""
+    shutil.copyfile(features_dir / FILE, bundle_dir / FILE)
+
+
+def edges_of(table: pl.DataFrame, featurizer: Featurizer) -> list[NDArray[np.int64]]:
+    """Give the rows between which sequences have their answers.
+
+    A forecast of several steps is answered by all rows after the one where its window ends.
+    Windows overlap, so these rows and those of the last steps hold all rows of a whole split.
+    """
+    window, names = featurizer.layout.window, ["answer_row"]
+    if featurizer.target.kind == "forecast" and window and window.horizon > 1:
+        names.append("row")
+    return [table[name].to_numpy().astype(np.int64) for name in names]
 
 
 def picked(
@@ -57,6 +77,14 @@ def learned_rows(rows: RowSet, learned: Learned, places_R: NDArray[np.int64]) ->
     for here, frame in picked(rows, learned.marks.needed, places_R):
         found_R[here] = were_learned(frame, learned)
     return found_R
+
+
+def learned_any(
+    rows: RowSet, learned: Learned, edges: list[NDArray[np.int64]]
+) -> NDArray[np.bool_]:
+    """Tell for sequences whether a model has learned from a row of their answers."""
+    found = [learned_rows(rows, learned, places_R) for places_R in edges]
+    return np.logical_or.reduce(found)
 
 
 def ids_of(rows: RowSet, featurizer: Featurizer, places_R: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -17,13 +17,7 @@ from models.features.image import AugmentConfig, ImageInput
 from models.features.signal import Pixels
 from models.features.split import TRAINING, VALIDATION
 from models.learning import TrainingConfig
-from models.learning.batches import (
-    Places,
-    SequenceSet,
-    epoch_order,
-    padding_share,
-    to_device,
-)
+from models.learning.batches import Places, SequenceSet, epoch_order, padding_share, to_device
 from models.learning.loop import Checkpoints, Epoch, Watch, fit, probe
 from models.learning.memory import keep_memory
 from models.networks import ModelConfig
@@ -34,6 +28,7 @@ from tasks.artifacts import Candidate, Facts, Features
 from tasks.calibrate import calibrated, divided
 from tasks.errors import DataError, JobError, TrainingError
 from tasks.features_files import map_answers, map_steps, read_sequences, side_values
+from tasks.learned import keep_learned
 from tasks.lease import lease
 from tasks.prepare import prepare
 from tasks.progress import shown
@@ -41,7 +36,7 @@ from tasks.publish import Recipe, digest_of, find, local_dir, produce
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 
-VERSION = 6
+VERSION = 7
 
 SHOWN_ROWS = 10
 """Rows that are named where training failed."""
@@ -134,6 +129,7 @@ def learn(
     seconds = time.perf_counter() - began
     bundle = Bundle(featurizer, network, model, head)
     save(calibrated(bundle, apart or validation, features_dir), folder / "bundle")
+    keep_learned(features_dir, folder / "bundle")
     epochs = [epoch._asdict() for epoch in history]
     (folder / "history.json").write_text(json.dumps(epochs, indent=2), encoding="utf-8")
     return {

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from answering import ALONE, features, rows_of, tides, weekly
+from answering import ALONE, features, rows_of, tides, trained, weekly
 from kinds import NUMBER, by_day, shops
 
 from models.errors import BundleError, UnlearnableError
@@ -15,7 +15,7 @@ from models.features.learned import FILE, load_learned
 from models.features.series import SeriesInput
 from models.features.split import TEST, TRAINING, VALIDATION, SplitConfig
 from tasks.features_files import read_sequences
-from tasks.learned import ids_of, learned_rows
+from tasks.learned import edges_of, ids_of, learned_any, learned_rows
 from tasks.rows import RowSet
 
 LABEL = TargetConfig(column="label", kind="category")
@@ -178,3 +178,39 @@ def test_rows_are_identified_in_the_order_asked(tmp_path) -> None:
 
     assert one.tolist() == [two[2], two[0], two[1]]
     assert len(set(one.tolist())) == 3
+
+
+def test_a_model_carries_what_it_has_learned_from(tmp_path) -> None:
+    _, folder = made(tmp_path / "f", letters(), SPLITS["hash"])
+
+    trained(folder)
+
+    carried = tmp_path / "f" / "model" / "bundle" / FILE
+    assert carried.read_bytes() == (folder / FILE).read_bytes()
+
+
+def test_a_forecast_whose_first_steps_were_learned_is_learned_from(tmp_path) -> None:
+    read, told = SeriesInput(column="sales"), TargetConfig(column="sales", kind="forecast")
+    layout, frame = weekly(read, horizon=7), tides()
+    early = frame.filter(pl.col("day") < frame["day"].max() - pl.duration(days=3))
+    for name, table in (("then", early), ("now", frame)):
+        rows = features(tmp_path / name, table, layout, told, SplitConfig(by="time", test=0.2))
+    learned = load_learned(tmp_path / "then")
+    now = read_sequences(tmp_path / "now", TEST)
+    featurizer = load_featurizer(tmp_path / "now")
+
+    found = learned_any(rows, learned, edges_of(now, featurizer))
+
+    days, seen = frame["day"], learned_days(tmp_path / "then", early)
+    shares = [
+        any(days[int(end + step)] in seen for step in range(1, 8)) for end in now["row"].to_list()
+    ]
+    assert not (np.array(shares) & ~found).any()
+    assert found.sum() - sum(shares) <= 2
+
+
+def learned_days(folder: Path, frame: pl.DataFrame) -> set:
+    ends = np.concatenate(
+        [read_sequences(folder, split)["row"].to_numpy() for split in (TRAINING, VALIDATION)]
+    )
+    return {frame["day"][int(end + step)] for end in ends for step in range(1, 8)}
