@@ -37,9 +37,10 @@ from tasks.publish import Recipe, find_key, local_dir, produce
 from tasks.rows import RowSet, open_rows
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
+from tasks.sureness import calibration_of, conformal_of
 from tasks.truth import TestRows, load_test
 
-VERSION = 4
+VERSION = 5
 
 
 class Outing(NamedTuple):
@@ -138,7 +139,8 @@ def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
     by_time = featurizer.split.by == "time"
     test = load_test(rows, features_dir, featurizer)
     scale_R = naive_scale(rows, read_sequences(features_dir, TEST), featurizer, season=gate.season)
-    answered = answered_by(load(outing.candidate_dir / "bundle"), rows, test)
+    bundle = load(outing.candidate_dir / "bundle")
+    answered = answered_by(bundle, rows, test)
     challenger = judged(answered, test, featurizer, scale_R)
     naive = Baselines(rows, features_dir, featurizer, season=gate.season)
     baselines = naive.answers(answered, test, scale_R)
@@ -163,6 +165,10 @@ def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
         "history": json.loads(history),
     }
     report |= in_detail(challenger, featurizer)
+    report["calibration"] = calibration_of(answered, test, featurizer, bundle.calibration)
+    report["conformal"] = conformal_of(
+        answered, test, featurizer, bundle.calibration, confidence=gate.confidence
+    )
     draw(folder, report, challenger, answered=answered, test=test, featurizer=featurizer)
     text = json.dumps(report, indent=2, ensure_ascii=False)
     (folder / "report.json").write_text(text, encoding="utf-8")
