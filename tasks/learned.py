@@ -84,7 +84,7 @@ def learned_any(
 ) -> NDArray[np.bool_]:
     """Tell for sequences whether a model has learned from a row of their answers."""
     found = [learned_rows(rows, learned, places_R) for places_R in edges]
-    return np.logical_or.reduce(found)
+    return np.asarray(np.logical_or.reduce(found))
 
 
 def ids_of(rows: RowSet, featurizer: Featurizer, places_R: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -119,12 +119,7 @@ def learn(
     deciding, apart = divided(validation, featurizer)
     began = time.perf_counter()
     plan, history = fit(
-        network,
-        learned,
-        deciding,
-        config=training,
-        checkpoints=checkpoints,
-        watch=watch,
+        network, learned, deciding, config=training, checkpoints=checkpoints, watch=watch
     )
     seconds = time.perf_counter() - began
     bundle = Bundle(featurizer, network, model, head)
