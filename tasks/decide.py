@@ -83,7 +83,8 @@ def rivals_of(
     metric: str,
 ) -> list[Rival]:
     """Pair the challenger with the best baseline and the champion, on rows nobody learned from."""
-    require_told(score(challenger), metric, "challenger")
+    for name, answers in {"challenger": challenger, **baselines}.items():
+        require_told(score(answers), metric, name)
     if champion and champion.answers and len(champion.fair_F):
         fair_F = champion.fair_F
         challenger = challenger.pick(fair_F)

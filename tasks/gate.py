@@ -150,15 +150,16 @@ def require_told(scores: Mapping[str, float], metric: str, who: str) -> None:
     """
     if metric not in scores:
         raise JobError.of(
-            f"gate.metric: {metric} cannot be told of what the {who} answered to the test rows",
+            f"gate.metric: {metric} cannot be told of what '{who}' answered to the test rows",
             found=f"told are {', '.join(scores)}",
             mend="choose one of these",
         )
 
 
 def best_of(scores: Mapping[str, Mapping[str, float]], metric: str) -> str:
-    """Name the best of several by the metric."""
-    return max(scores, key=lambda name: sign_of(metric) * scores[name][metric])
+    """Name the best of several by the metric; what cannot be told is no better than anything."""
+    sign = sign_of(metric)
+    return max(scores, key=lambda name: sign * scores[name].get(metric, -sign * float("inf")))
 
 
 def gain_over(rival: Rival, gate: GateConfig, *, metric: str, by_time: bool) -> Gain:
