@@ -10,15 +10,16 @@ GATE = GateConfig(resamples=400, slice_drop=None)
 
 TRIALS = 200
 
-SLOW_TO_SCORE = {"AUROC, 4 classes"}
+LEFT_OUT = {"AUROC, 4 classes", "MAE by time, memory 0.9"}
+"""What takes minutes, and what remembers for longer than the runs that are drawn: no interval here
+is right for that, as the benchmark shows."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [case for case in EQUALS if case not in SLOW_TO_SCORE])
+@pytest.mark.parametrize("case", [case for case in EQUALS if case not in LEFT_OUT])
 @pytest.mark.parametrize("rows", [50, 200])
 def test_of_equal_challengers_no_more_are_promoted_than_the_confidence_allows(case, rows) -> None:
-    # A series that remembers for longer than its runs is told apart in the next test.
-    allowed = 2 * TRIALS if "0.9" in case else (1 - GATE.confidence) * TRIALS
+    allowed = (1 - GATE.confidence) * TRIALS
 
     assert promoted(case, rows, trials=TRIALS, gate=GATE) <= allowed
 
