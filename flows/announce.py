@@ -29,7 +29,8 @@ def announce(
         headline=facts.get("headline", ""),
         warnings=facts.get("warnings", []),
     )
-    page = markdown(outcome, facts["baselines"], facts["champion"]) + data_words(artifacts)
+    page = markdown(outcome, facts["baselines"], facts["champion"])
+    page += gate_words(facts.get("gate")) + data_words(artifacts)
     show(f"{job.name}-result", page)
     return outcome
 
@@ -65,6 +66,36 @@ def links(version: Version) -> dict[str, str]:
         "run": run,
         "data docs": f"{run}/artifacts/data_docs.html",
     }
+
+
+def gate_words(gate: Facts | None) -> str:
+    """Tell what the gate decided on; reports of older versions tell nothing."""
+    if gate is None:
+        return ""
+    metric, sure = gate["metric"], f"{gate['confidence']:.0%}"
+    lines = ["", "## Gate", "", f"| {metric} gain over | rows | gain | {sure} interval |"]
+    lines.append("|---|---:|---:|---|")
+    for rival in gate["rivals"]:
+        low, gain, high = (number(rival[name]) for name in ("low", "gain", "high"))
+        lines.append(f"| {rival['name']} | {rival['rows']} | {gain} | {low} to {high} |")
+    lines.append("")
+    if gate["excluded_rows"]:
+        lines.append(f"- left out, for the champion has learned from them: {gate['excluded_rows']}")
+    lines += [
+        f"- broken: {guard['name']} {number(guard['value'])}, bound {guard['bound']}"
+        for guard in gate["guards"]
+        if not guard["held"]
+    ]
+    window = gate["window"]
+    lines.append(f"- evaluations on these test rows: {window['uses']} (bound {window['bound']})")
+    if window["warning"]:
+        lines.append(f"- warning: {window['warning']}")
+    return "\n".join([*lines, ""])
+
+
+def number(value: float | None) -> str:
+    """Write a gain or a loss; what could not be told as such."""
+    return "unknown" if value is None else f"{value:+.4f}"
 
 
 def data_words(artifacts: Sequence[Artifact]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NewType
 Facts = Mapping[str, Any]
 """What a stage tells of its output: counts, schema, scores. JSON, so that it is kept as it is."""
 
-Decision = Literal["promote", "keep", "not-comparable"]
+Decision = Literal["promote", "keep", "not-comparable", "needs-approval"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +37,7 @@ Candidate = NewType("Candidate", Artifact)
 """A trained model: `bundle/`, `history.json`."""
 
 Report = NewType("Report", Artifact)
-"""Scores, the gate's decision with its evidence, and pictures: `report.json`, `*.png`."""
+"""Scores, the gate's decision and its evidence, pictures: `report.json`, `gate.json`, `*.png`."""
 
 Study = NewType("Study", Artifact)
 """What a search for settings came to: `trials.json`, pictures."""

@@ -3,140 +3,35 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-import polars as pl
 from prefect import task
 
 from models.bundle import load
-from models.errors import BundleError, UnlearnableError
 from models.evaluation.forecasts import errors_by_step
-from models.evaluation.judged import Answers, Floats, Forecasts, Judged, Tags
-from models.evaluation.metrics import METRICS, by_label, confusion_table, score, sign_of, units
+from models.evaluation.judged import Answers, Forecasts, Judged, Tags
+from models.evaluation.metrics import by_label, confusion_table, score, units
 from models.features.featurizer import Featurizer, load_featurizer
 from models.features.split import TEST
 from tasks import tracking
-from tasks.answers import answered_by, judged, naive_scale, same_question
+from tasks.answers import answered_by, judged, naive_scale
 from tasks.artifacts import Accepted, Candidate, Champion, Facts, Features, Report
 from tasks.canaries import ask_canaries
+from tasks.decide import Outing, Ruling, decide, put_down
 from tasks.drift import drift_since, write_drift
 from tasks.features_files import read_sequences
-from tasks.gate import (
-    GateConfig,
-    Rival,
-    Verdict,
-    best_of,
-    gain_over,
-    headline,
-    judge,
-    metric_name,
-    score_card,
-)
+from tasks.gate import GateConfig, headline, metric_name, score_card
 from tasks.naive import Baselines
 from tasks.portraits import draw
 from tasks.publish import Recipe, find_key, local_dir, produce
-from tasks.rows import RowSet, open_rows
-from tasks.scrutiny import EvaluationConfig, Looked, blocked, look_closer, warnings_of
+from tasks.rivals import Question
+from tasks.rows import open_rows
+from tasks.scrutiny import EvaluationConfig, Looked, blocking, look_closer, warnings_of
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
-from tasks.truth import TestRows, load_test
+from tasks.truth import load_test
 
-VERSION = 5
-
-
-class Outing(NamedTuple):
-    """Where the compared models and the rows lie."""
-
-    rows: RowSet
-    features_dir: Path
-    candidate_dir: Path
-    champion: Champion | None
-    champion_dir: Path | None
-    store: Store
-
-
-class Question(NamedTuple):
-    """What everybody is asked, and the measure of it."""
-
-    test: TestRows
-    featurizer: Featurizer
-    scale_R: Floats
-    """Of forecasts, what the naive ones err by in each row's past."""
-
-
-def against_champion(
-    challenger: Judged, outing: Outing, question: Question
-) -> Rival | Verdict | None:
-    """Score the champion now on the rows that it never learned from, or say why it cannot be."""
-    champion, rows, test = outing.champion, outing.rows, question.test
-    if champion is None or outing.champion_dir is None:
-        return None
-    name = f"champion {champion.name} v{champion.version}"
-    try:
-        bundle = load(outing.champion_dir)
-    except BundleError as error:
-        return Verdict("not-comparable", f"{name} cannot be loaded: {error}")
-    if not same_question(question.featurizer, bundle.featurizer):
-        return Verdict("not-comparable", f"{name} predicts another target or other classes")
-    try:
-        answers = judged(answered_by(bundle, rows, test), test, bundle.featurizer, question.scale_R)
-        frame = told_apart_by(rows, bundle.featurizer.split.needed, test)
-        fair = np.flatnonzero(bundle.featurizer.never_learned(frame, test.times))
-    except (UnlearnableError, pl.exceptions.PolarsError) as error:
-        return Verdict("not-comparable", f"{name} cannot read today's rows: {error}")
-    if len(fair) == 0:
-        return Verdict("not-comparable", f"{name} has learned from every row of this test")
-    return Rival(
-        name,
-        is_champion=True,
-        challenger=challenger.pick(fair),
-        answers=answers.pick(fair),
-        rows_F=fair,
-    )
-
-
-def told_apart_by(rows: RowSet, columns: list[str], test: TestRows) -> pl.DataFrame:
-    """Read of the answers' rows what tells whether a model has learned from them."""
-    if not columns:
-        return pl.DataFrame(height=len(test.answers_R))
-    return rows.scan().select(columns).collect(engine="streaming")[test.answers_R]
-
-
-class Comparison(NamedTuple):
-    """What the gate was shown, and what it said."""
-
-    verdict: Verdict
-    best_baseline: str
-    champion: dict[str, float] | None
-    """The champion's scores on the rows that neither has learned from."""
-    gains: list[dict[str, Any]]
-
-
-def compare(
-    challenger: Judged,
-    baselines: Mapping[str, Judged],
-    rival: Rival | Verdict | None,
-    *,
-    gate: GateConfig,
-    by_time: bool,
-) -> Comparison:
-    """Measure the gain over the best baseline and over the champion, and let the gate judge."""
-    metric = metric_name(gate, challenger.kind)
-    best = best_of({name: score(answers) for name, answers in baselines.items()}, metric)
-    pair = Rival(best, is_champion=False, challenger=challenger, answers=baselines[best])
-    over_best = gain_over(pair, gate, metric=metric, by_time=by_time)
-    if isinstance(rival, Verdict):
-        return Comparison(rival, best, None, [over_best])
-    # What is right everywhere cannot be beaten, only equalled.
-    perfect = METRICS[challenger.kind][metric](challenger) == (1 if sign_of(metric) > 0 else 0)
-    behind = None if over_best["gain"] > 0 or (over_best["gain"] == 0 and perfect) else best
-    if rival is None:
-        verdict = judge(over_best, gate=gate, metric=metric, behind_baseline=behind)
-        return Comparison(verdict, best, None, [over_best])
-    over_champion = gain_over(rival, gate, metric=metric, by_time=by_time)
-    verdict = judge(over_champion, gate=gate, metric=metric, behind_baseline=behind)
-    return Comparison(verdict, best, score(rival.answers), [over_best, over_champion])
+VERSION = 7
 
 
 def write_report(
@@ -146,7 +41,6 @@ def write_report(
     rows, features_dir = outing.rows, outing.features_dir
     featurizer = load_featurizer(features_dir)
     metric = metric_name(gate, featurizer.target.kind)
-    by_time = featurizer.split.by == "time"
     test = load_test(rows, features_dir, featurizer)
     scale_R = naive_scale(rows, read_sequences(features_dir, TEST), featurizer, season=gate.season)
     bundle = load(outing.candidate_dir / "bundle")
@@ -154,25 +48,25 @@ def write_report(
     challenger = judged(answered, test, featurizer, scale_R)
     naive = Baselines(rows, features_dir, featurizer, season=gate.season)
     baselines = naive.answers(answered, test, scale_R)
-    rival = against_champion(challenger, outing, Question(test, featurizer, scale_R))
-    found = compare(challenger, baselines, rival, gate=gate, by_time=by_time)
+    question = Question(rows, test, featurizer, scale_R)
     canaries = ask_canaries(rows, features_dir, featurizer)
-    verdict = blocked(found.verdict, canaries, evaluation)
+    outing = outing._replace(blocked=blocking(canaries, evaluation))
+    found = decide(challenger, baselines, question, outing, gate=gate)
     history = (outing.candidate_dir / "history.json").read_text(encoding="utf-8")
-    facts = facts_of(found, challenger, baselines, metric=metric, verdict=verdict) | {
+    facts = facts_of(found, challenger, baselines, metric=metric) | {
+        "gate": put_down(folder, found, question, outing, gate=gate),
         "warnings": warnings_of(canaries),
         "drift": drift_of(folder, outing, featurizer),
     }
     report = {
         **facts,
-        "intervals": score_card(challenger, gate, by_time=by_time),
-        "gains": found.gains,
+        "intervals": score_card(challenger, gate, by_time=featurizer.split.by == "time"),
         "canaries": [each._asdict() for each in canaries],
         "history": json.loads(history),
     }
     report |= in_detail(challenger, featurizer)
     seen = Looked(rows, features_dir, featurizer, test, answered, bundle.calibration)
-    report |= look_closer(seen, challenger, rival, gate=gate, evaluation=evaluation)
+    report |= look_closer(seen, challenger, found.rival, gate=gate, evaluation=evaluation)
     draw(folder, report, challenger, answered=answered, test=test, featurizer=featurizer)
     text = json.dumps(report, indent=2, ensure_ascii=False)
     (folder / "report.json").write_text(text, encoding="utf-8")
@@ -180,25 +74,22 @@ def write_report(
 
 
 def facts_of(
-    found: Comparison,
-    challenger: Judged,
-    baselines: Mapping[str, Judged],
-    *,
-    metric: str,
-    verdict: Verdict,
+    found: Ruling, challenger: Judged, baselines: Mapping[str, Judged], *, metric: str
 ) -> dict[str, Any]:
     """Tell what a report comes to."""
     scores, rivals = score(challenger), {name: score(each) for name, each in baselines.items()}
-    best = rivals[found.best_baseline][metric]
+    over = found.evidence.over_baseline
     return {
-        "headline": headline(found.gains[0], metric=metric, own=scores[metric], rival=best),
-        "decision": verdict.decision,
-        "reason": verdict.reason,
+        "headline": headline(
+            over, metric=metric, own=scores[metric], rival=rivals[over.name][metric]
+        ),
+        "decision": found.verdict.decision,
+        "reason": found.verdict.reason,
         "metric": metric,
         "rows": len(challenger),
         "metrics": scores,
         "baselines": rivals,
-        "best_baseline": found.best_baseline,
+        "best_baseline": over.name,
         "champion": found.champion,
     }
 
@@ -260,6 +151,7 @@ def make_report(
             champion=champion,
             champion_dir=champion_dir,
             store=store,
+            key=recipe.key,
         )
         return write_report(folder, outing, gate, evaluation)
 
@@ -296,4 +188,6 @@ def evaluate(
         store=opened,
     )
     logger().info("%s: %s", report.facts["decision"], report.facts["reason"])
+    if warning := report.facts["gate"]["window"]["warning"]:
+        logger().warning("%s", warning)
     return report

@@ -3,7 +3,8 @@
 `steps.parquet` is the record of the steps, `steps.npy` the same to be mapped into memory;
 `answers.npy` holds the numbers of all answers, end to end or shared by windows;
 `sequences.parquet` lists the sequences with their split, the places of their steps and of their
-answers, and side inputs; `featurizer.json` (and `.safetensors`) is what was fitted.
+answers, and side inputs; `featurizer.json` (and `.safetensors`) is what was fitted;
+`learned.safetensors` tells the rows of training and validation from all others.
 Shapes: N steps, C channels, S sequences, M numbers of all answers.
 """
 

@@ -14,6 +14,7 @@ from models.features.split import NAMES, TEST, TRAINING, VALIDATION, SplitConfig
 from models.features.target import check_target
 from tasks.artifacts import Accepted, Facts, Features
 from tasks.errors import DataError
+from tasks.learned import write_learned
 from tasks.publish import Recipe, local_dir, produce
 from tasks.quarantine import SHOWN_ROWS, origins_of, with_origin
 from tasks.row_features import row_features
@@ -23,7 +24,7 @@ from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
 from tasks.window_features import window_features
 
-VERSION = 4
+VERSION = 5
 
 
 def build_features(
@@ -41,6 +42,7 @@ def build_features(
     make = window_features if layout.window else row_features
     made = make(folder, rows, layout=layout, target=target, split=split)
     save_featurizer(made.featurizer, folder)
+    write_learned(folder, rows, made.featurizer)
     return made
 
 

@@ -1,22 +1,22 @@
 """The gate: may the challenger serve? Every doubt keeps what is.
 
 With a champion, it is scored now on the same rows, those that neither has learned from, and the
-paired interval of the gain has to lie above zero: challenger and champion are resampled together.
-Without one there is nothing to protect: the first version has to beat the best baseline.
+paired interval of the gain has to lie above a bound: challenger and champion are resampled
+together. What a better average may hide is guarded beside it. Without a champion there is nothing
+to protect: the first version has to beat the best baseline.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.bootstrap import block_length, gain_interval, score_intervals
+from models.evaluation.bootstrap import Interval, block_length, gain_interval, score_intervals
 from models.evaluation.judged import Judged
 from models.evaluation.metrics import METRICS, TOLD_ALONE, score, sign_of
 from models.features import Answer
-from tasks.artifacts import Decision
 from tasks.errors import JobError
 
 MetricName = Literal[
@@ -36,13 +36,40 @@ class GateConfig:
     metric: MetricName = "auto"
     """What decides; `auto` is macro_f1 for a category or tags, mae for a number or a forecast,
     character_error_rate for a text, unexplained where there is no answer."""
+    mode: Literal["better", "not-worse"] = "better"
+    """`better`: the gain over the champion has to be real. `not-worse`: for a routine refresh, the
+    loss has to be smaller than `margin`; many refreshes may each lose a little."""
+    minimum_gain: float = 0.0
+    """What the gain has to exceed beyond doubt, in the metric's unit; of mode better."""
+    margin: float = 0.0
+    """The loss that is put up with, in the metric's unit; of mode not-worse, and above 0 there."""
     confidence: float = 0.95
-    """Of the interval of the gain, which has to lie above 0."""
+    """Of the interval of the gain, which has to lie above the bound."""
     resamples: int = 2000
     """Of the bootstrap; of more than 50,000 test rows it draws fewer, but 1,000 at least, and of
     metrics that rank them 200."""
     minimum_rows: int = 50
-    """Test rows below which no champion is replaced."""
+    """Test rows that the champion has not learned from, below which a person has to decide."""
+    allow_behind_baseline: bool = False
+    """Let a challenger serve that scores no better than the best baseline."""
+    slice_drop: float | None = 0.1
+    """How far the challenger may fall behind the champion on one class, label or entity: in points
+    of the metric (of a class, of the share that is right), or as a share of the champion's error.
+    Only a fall beyond doubt counts. Without a value nobody looks."""
+    slice_rows: int = 20
+    """Rows below which a slice tells nothing."""
+    log_loss_rise: float | None = 0.1
+    """How much the log loss of a category may rise beyond doubt, in nats. Without a value nobody
+    looks."""
+    calibration_rise: float | None = None
+    """How much the expected calibration error of a category may rise, 0 to 1."""
+    latency_ms: float | None = None
+    """Longest time for one row alone, at the 95th percentile, on the machine of the run."""
+    size_mb: float | None = None
+    """Most that the model's files may take, in 10^6 bytes."""
+    window_uses: int = 20
+    """Evaluations on the same test rows after which the report warns: each one that is looked at
+    tells a little of the answers."""
     season: int = 1
     """Steps after which a series repeats itself, such as 24 for hours: for the naive forecast."""
 
@@ -53,17 +80,33 @@ class GateConfig:
         for name, count, least in (
             ("resamples", self.resamples, 100),
             ("minimum_rows", self.minimum_rows, 2),
+            ("slice_rows", self.slice_rows, 2),
+            ("window_uses", self.window_uses, 1),
             ("season", self.season, 1),
         ):
             if count < least:
                 raise ValueError(f"{name}: {count} is too small; give at least {least}")
+        for name in ("slice_drop", "log_loss_rise", "calibration_rise", "latency_ms", "size_mb"):
+            bound = getattr(self, name)
+            if bound is not None and not bound >= 0:
+                raise ValueError(f"{name}: {bound} is below 0; give 0 or more, or leave it out")
+        self.refuse_other_mode()
 
+    def refuse_other_mode(self) -> None:
+        """Refuse a bound that the mode does not look at."""
+        if not self.minimum_gain >= 0:
+            raise ValueError(f"minimum_gain: {self.minimum_gain} is below 0; use mode: not-worse")
+        if self.mode == "better" and self.margin != 0:
+            raise ValueError(f"margin: {self.margin} is of mode: not-worse; set that, or remove it")
+        if self.mode == "not-worse" and not self.margin > 0:
+            raise ValueError(f"margin: {self.margin} puts up with no loss; give more")
+        if self.mode == "not-worse" and self.minimum_gain:
+            raise ValueError("minimum_gain: it is of mode: better; remove it")
 
-class Verdict(NamedTuple):
-    """The decision and the sentence that explains it."""
-
-    decision: Decision
-    reason: str
+    @property
+    def bound(self) -> float:
+        """What the low end of the gain over the champion has to exceed."""
+        return self.minimum_gain if self.mode == "better" else -self.margin
 
 
 class Rival(NamedTuple):
@@ -75,6 +118,17 @@ class Rival(NamedTuple):
     answers: Judged
     rows_F: NDArray[np.int64] | None = None
     """Which of the test rows these are; all of them where left out."""
+
+
+class Gain(NamedTuple):
+    """The challenger's gain over a rival, with its interval."""
+
+    name: str
+    champion: bool
+    rows: int
+    gain: float
+    low: float
+    high: float
 
 
 def metric_name(gate: GateConfig, kind: Answer) -> str:
@@ -94,82 +148,63 @@ def metric_name(gate: GateConfig, kind: Answer) -> str:
     return gate.metric
 
 
+def require_told(scores: Mapping[str, float], metric: str, who: str) -> None:
+    """Refuse a metric that cannot be computed of these answers.
+
+    Raises:
+        JobError: another metric has to decide.
+    """
+    if metric not in scores:
+        raise JobError.of(
+            f"gate.metric: {metric} cannot be told of what '{who}' answered to the test rows",
+            found=f"told are {', '.join(scores)}",
+            mend="choose one of these",
+        )
+
+
 def best_of(scores: Mapping[str, Mapping[str, float]], metric: str) -> str:
-    """Name the best of several by the metric."""
-    return max(scores, key=lambda name: sign_of(metric) * scores[name][metric])
+    """Name the best of several by the metric; what cannot be told is no better than anything."""
+    sign = sign_of(metric)
+    return max(scores, key=lambda name: sign * scores[name].get(metric, -sign * float("inf")))
 
 
-def gain_over(rival: Rival, gate: GateConfig, *, metric: str, by_time: bool) -> dict[str, Any]:
+def gain_over(rival: Rival, gate: GateConfig, *, metric: str, by_time: bool) -> Gain:
     """Measure the challenger's gain over the rival, with its interval."""
     rows = len(rival.answers)
-    compute = METRICS[rival.answers.kind][metric]
-    interval = gain_interval(
+    compute, sign = METRICS[rival.answers.kind][metric], sign_of(metric)
+    found: Interval = gain_interval(
         compute,
         rival.challenger,
         rival.answers,
-        sign=sign_of(metric),
+        sign=sign,
         confidence=gate.confidence,
         count=gate.resamples,
         block=block_length(rows, by_time=by_time),
         seed=0,
     )
-    gain = sign_of(metric) * (compute(rival.challenger) - compute(rival.answers))
-    return {
-        "over": rival.name,
-        "champion": rival.is_champion,
-        "rows": rows,
-        "gain": gain,
-        **interval._asdict(),
-    }
+    gain = sign * (compute(rival.challenger) - compute(rival.answers))
+    return Gain(rival.name, rival.is_champion, rows, gain, found.low, found.high)
 
 
-def headline(gain: Mapping[str, Any], *, metric: str, own: float, rival: float) -> str:
+def headline(gain: Gain, *, metric: str, own: float, rival: float) -> str:
     """Say in one sentence whether the network is worth more than the best of the baselines.
 
     Args:
-        gain: over it, from `gain_over`.
+        gain: over it.
         metric: that decides.
         own: the network's score.
         rival: the baseline's.
     """
-    if gain["gain"] <= 0:
+    if not gain.gain > 0:
         said = "The network does not beat"
-    elif gain["low"] <= 0:
+    elif not gain.low > 0:
         said = "The network is ahead of, but not beyond doubt,"
     else:
         said = "The network beats"
     return (
-        f"{said} the best baseline, {gain['over']}: {metric} {own:.4f} against {rival:.4f} "
-        f"on {gain['rows']} rows"
+        f"{said} the best baseline, {gain.name}: {metric} {own:.4f} against {rival:.4f} "
+        f"on {gain.rows} rows"
     )
-
-
-def judge(
-    gain: Mapping[str, Any], *, gate: GateConfig, metric: str, behind_baseline: str | None
-) -> Verdict:
-    """Decide on a measured gain.
-
-    Args:
-        gain: from `gain_over`.
-        gate: the section of the job.
-        metric: that decides.
-        behind_baseline: name of a baseline that scores better than the challenger, if one does.
-    """
-    shown = (
-        f"{metric} gain over {gain['over']} {gain['gain']:+.4f}, {gate.confidence:.0%} interval "
-        f"{gain['low']:+.4f} to {gain['high']:+.4f} on {gain['rows']} rows"
-    )
-    if gain["champion"] and gain["rows"] < gate.minimum_rows:
-        return Verdict("keep", f"too few rows to replace a champion: {shown}")
-    if behind_baseline:
-        return Verdict(
-            "keep", f"the challenger does not beat the {behind_baseline} baseline: {shown}"
-        )
-    if gain["low"] > 0:
-        return Verdict("promote", f"better beyond doubt: {shown}")
-    if not gain["champion"]:
-        return Verdict("promote", f"first version, behind no baseline: {shown}")
-    return Verdict("keep", f"not better beyond doubt: {shown}")
 
 
 def score_card(answers: Judged, gate: GateConfig, *, by_time: bool) -> dict[str, dict[str, float]]:

@@ -23,6 +23,7 @@ from models.networks.network import build, parameter_count
 from tasks.artifacts import Facts
 from tasks.calibrate import calibrated, divided
 from tasks.judging import validation_judge
+from tasks.learned import keep_learned
 from tasks.loading import is_streamed, load_splits, pick_device
 from tasks.prepare import prepare
 
@@ -65,6 +66,7 @@ def learn(
     seconds = round(time.perf_counter() - began, 3)
     bundle, apart = Bundle(featurizer, network, model, head), halves.apart or validation
     save(calibrated(bundle, apart, features_dir), folder / "bundle")
+    keep_learned(features_dir, folder / "bundle")
     write_history(history, folder / "history.json")
     return {
         **course(history, judge),

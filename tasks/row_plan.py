@@ -16,6 +16,7 @@ from models.features import Layout, TargetConfig
 from models.features.duplicates import remember, remove_duplicates
 from models.features.identity import identities
 from models.features.kept import Split, types_of
+from models.features.learned import content_columns
 from models.features.minhash import near_rows
 from models.features.named_split import split_by_column
 from models.features.split import (
@@ -51,7 +52,7 @@ def plan_rows(
     Raises:
         UnlearnableError: the data does not allow the split that is asked for.
     """
-    inputs = content_columns(layout)
+    inputs = list(content_columns(layout))
     columns = hashed_columns(config, inputs)
     by = way_of(config, windows=False)
     content = (
@@ -79,11 +80,6 @@ def plan_rows(
         splits_R, near = without_near(rows, layout, splits_R, threshold=config.near_duplicates)
         found |= near
     return RowPlan(splits_R, split, {words: count for words, count in found.items() if count})
-
-
-def content_columns(layout: Layout) -> list[str]:
-    """Name the columns that make a row what it is: its sequence and what stands beside."""
-    return list(dict.fromkeys([*layout.input.columns, *(side.column for side in layout.statics)]))
 
 
 def hashes_of(rows: RowSet, columns: list[str]) -> Hashes:

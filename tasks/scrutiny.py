@@ -23,7 +23,7 @@ from models.evaluation.slices import (
 from models.features.featurizer import Featurizer
 from models.features.split import TEST
 from tasks.features_files import read_sequences
-from tasks.gate import GateConfig, Rival, Verdict, metric_name
+from tasks.gate import GateConfig, Rival, metric_name
 from tasks.rows import RowSet
 from tasks.sureness import calibration_of, conformal_of
 from tasks.truth import TestRows
@@ -42,7 +42,8 @@ class EvaluationConfig:
     """Columns by whose values the rows are scored apart, such as a region or a customer's kind;
     by class, entity, length and time they are anyhow."""
     canaries: Literal["warn", "block"] = "warn"
-    """What follows when a check finds scores too good to be true: `block` keeps what serves."""
+    """What follows when a check finds scores too good to be true: `block` lets none serve until a
+    person has approved it."""
 
     def __post_init__(self) -> None:
         """Refuse a column that is named twice."""
@@ -70,7 +71,7 @@ class Looked(NamedTuple):
 def look_closer(
     seen: Looked,
     challenger: Judged,
-    rival: Rival | Verdict | None,
+    rival: Rival | None,
     *,
     gate: GateConfig,
     evaluation: EvaluationConfig,
@@ -85,13 +86,13 @@ def look_closer(
     }
 
 
-def blocked(verdict: Verdict, canaries: Sequence[Canary], evaluation: EvaluationConfig) -> Verdict:
-    """Promote nothing where a canary rings and the job says that this blocks."""
+def blocking(canaries: Sequence[Canary], evaluation: EvaluationConfig) -> str | None:
+    """Say why nothing may be promoted, where a canary rings and the job says that this blocks."""
     rung = [each for each in canaries if each.verdict == "alarm"]
-    if verdict.decision != "promote" or evaluation.canaries != "block" or not rung:
-        return verdict
+    if evaluation.canaries != "block" or not rung:
+        return None
     words = "; ".join(f"{each.name}: {each.words}" for each in rung)
-    return Verdict("keep", f"the scores are too good to be true: {words}")
+    return f"the scores are too good to be true: {words}"
 
 
 def warnings_of(canaries: Sequence[Canary]) -> list[str]:
@@ -122,7 +123,7 @@ def slices_of(seen: Looked, judged: Judged, columns: Sequence[str]) -> list[Slic
 def sliced(
     challenger: Judged,
     slices: Sequence[Slice],
-    rival: Rival | Verdict | None,
+    rival: Rival | None,
     *,
     gate: GateConfig,
     by_time: bool,
@@ -139,7 +140,7 @@ def sliced(
             judged, slices, metric=metric, confidence=gate.confidence, count=count, by_time=by_time
         )
 
-    if isinstance(rival, Rival) and rival.rows_F is not None:
+    if rival is not None and rival.rows_F is not None:
         slices = among(slices, rival.rows_F, len(challenger))
         challenger, champion = rival.challenger, scores(rival.answers, FEW)
     told = scores(challenger, gate.resamples)

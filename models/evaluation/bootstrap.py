@@ -2,7 +2,9 @@
 
 Rows that are neighbours in time are not independent, so a split by time is resampled in blocks
 (moving block bootstrap, Kuensch 1989). Rows of classes are resampled class by class, so that a
-rare class is neither lost nor doubled; classes of a few rows are drawn from together.
+rare class is neither lost nor doubled; classes of a few rows are drawn from together. Where few
+rows decide (a rare class in a mean over classes), percentiles are too narrow: the interval of a
+gain is therefore never narrower than what swapping the two models' answers shows.
 Shapes: R rows, B resamples.
 """
 
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from models.evaluation.judged import Answers, Judged
 from models.evaluation.summed import Floats, Metric
+from models.evaluation.swaps import gains_by_chance
 
 FEW_ROWS = 5
 """Below so many rows, classes are drawn from together."""
@@ -151,14 +154,22 @@ def gain_interval(
 ) -> Interval:
     """Interval of the challenger's gain over a rival on the same rows, resampled together.
 
-    `sign` is 1 where more is better and -1 where less is.
+    The wider end of each of two: percentiles of resamples, and the gain give or take what chance
+    shows. `sign` is 1 where more is better and -1 where less is.
     """
 
     def gains(counts_BR: Floats) -> Floats:
         own_B = metric.resampled(challenger, counts_BR)
         return np.asarray(sign * (own_B - metric.resampled(rival, counts_BR)))
 
-    count = min(metric.affordable(each, count) for each in (challenger, rival))
-    draws = draws_of(challenger, count=count, block=block, seed=seed)
-    found = spreads({"": gains}, {"": count}, draws, len(challenger))
-    return interval(found[""], confidence)
+    affordable = min(metric.affordable(each, count) for each in (challenger, rival))
+    draws = draws_of(challenger, count=affordable, block=block, seed=seed)
+    found = spreads({"": gains}, {"": affordable}, draws, len(challenger))
+    low, high = interval(found[""], confidence)
+    chance_B = gains_by_chance(metric, challenger, rival, count=count, block=block, seed=seed)
+    known = np.abs(chance_B[~np.isnan(chance_B)])
+    if not len(known):
+        return Interval(float("nan"), float("nan"))
+    gain = sign * (metric(challenger) - metric(rival))
+    usual = float(np.quantile(known, confidence, method="higher"))
+    return Interval(float(np.minimum(low, gain - usual)), float(np.maximum(high, gain + usual)))

@@ -1,13 +1,30 @@
 """The gate: every doubt keeps what is."""
 
+import json
+
 import numpy as np
 import pytest
 
 from models.evaluation.metrics import Answers
 from tasks.errors import JobError
-from tasks.gate import GateConfig, Rival, best_of, gain_over, judge, metric_name
+from tasks.evidence import gate_record, write_gate
+from tasks.gate import (
+    Gain,
+    GateConfig,
+    Rival,
+    best_of,
+    gain_over,
+    metric_name,
+    require_told,
+)
+from tasks.judge import Evidence, Guard, Verdict, judge
+from tasks.uses import Window, count_use, window_hash
 
 GATE = GateConfig(resamples=300)
+
+REFRESH = GateConfig(resamples=300, mode="not-worse", margin=0.1)
+
+AHEAD = Gain("logistic regression", False, 400, 0.2, 0.1, 0.3)
 
 
 def right(share: float, rows: int = 400, seed: int = 0) -> Answers:
@@ -17,11 +34,21 @@ def right(share: float, rows: int = 400, seed: int = 0) -> Answers:
     return Answers(np.zeros(rows), np.where(hit, 0.0, 1.0), chance, 2)
 
 
-def decide(challenger: Answers, rival: Answers, *, champion: bool = True, behind=None):
-    name = "champion waves v3" if champion else "majority"
-    compared = Rival(name, is_champion=champion, challenger=challenger, answers=rival)
-    gain = gain_over(compared, GATE, metric="accuracy", by_time=False)
-    return judge(gain, gate=GATE, metric="accuracy", behind_baseline=behind)
+def shown(challenger: Answers, rival: Answers, gate: GateConfig = GATE, **more) -> Evidence:
+    """Evidence against a champion."""
+    name = "champion waves v3"
+    gain = gain_over(Rival(name, True, challenger, rival), gate, metric="accuracy", by_time=False)
+    told = {"over_baseline": AHEAD, "over_champion": gain, "champion": name}
+    return Evidence(**(told | {"rows": len(rival), "excluded_rows": 0} | more))
+
+
+def decide(challenger: Answers, rival: Answers, gate: GateConfig = GATE, **more) -> Verdict:
+    return judge(shown(challenger, rival, gate, **more), gate, "accuracy")
+
+
+def first(baseline: Gain, gate: GateConfig = GATE, **more) -> Verdict:
+    told = {"over_champion": None, "champion": None, "rows": baseline.rows, "excluded_rows": 0}
+    return judge(Evidence(over_baseline=baseline, **(told | more)), gate, "accuracy")
 
 
 def test_a_challenger_that_is_the_champion_again_is_never_promoted() -> None:
@@ -52,25 +79,94 @@ def test_a_larger_number_alone_is_not_enough() -> None:
     assert "not better beyond doubt" in verdict.reason
 
 
-def test_too_few_rows_replace_no_champion() -> None:
-    verdict = decide(right(1.0, rows=40), right(0.1, rows=40))
+def test_a_real_gain_below_the_one_asked_for_is_not_enough() -> None:
+    asked = GateConfig(resamples=300, minimum_gain=0.3)
+
+    verdict = decide(right(0.95), right(0.7, seed=1), asked)
 
     assert verdict.decision == "keep"
-    assert "too few rows" in verdict.reason
+    assert "bound +0.3" in verdict.reason
+
+
+def test_a_refresh_needs_no_gain_but_may_not_lose_more_than_the_margin() -> None:
+    same, worse = right(0.8, seed=5), right(0.6, seed=2)
+
+    assert decide(same, right(0.8, seed=5), REFRESH).decision == "promote"
+    verdict = decide(worse, right(0.8), REFRESH)
+
+    assert verdict.decision == "keep"
+    assert "perhaps worse" in verdict.reason
+
+
+def test_too_few_rows_are_for_a_person_to_decide() -> None:
+    verdict = decide(right(1.0, rows=40), right(0.1, rows=40), excluded_rows=160)
+
+    assert verdict.decision == "needs-approval"
+    assert "only 40 rows" in verdict.reason
+    assert "has learned from 160 of the test's 200 rows" in verdict.reason
+
+
+def test_no_row_to_compare_on_is_for_a_person_to_decide() -> None:
+    verdict = first(AHEAD, champion="champion waves v3", rows=0, excluded_rows=200)
+
+    assert verdict.decision == "needs-approval"
 
 
 def test_a_challenger_behind_a_baseline_is_kept_back_even_if_it_beats_the_champion() -> None:
-    verdict = decide(right(0.9), right(0.5), behind="logistic regression")
+    behind = AHEAD._replace(gain=-0.01)
+
+    verdict = decide(right(0.9), right(0.5), over_baseline=behind)
 
     assert verdict.decision == "keep"
     assert "does not beat the logistic regression baseline" in verdict.reason
+    allowed = GateConfig(resamples=300, allow_behind_baseline=True)
+    assert decide(right(0.9), right(0.5), allowed, over_baseline=behind).decision == "promote"
 
 
 def test_a_first_version_that_beats_its_baselines_serves() -> None:
-    verdict = decide(right(0.82), right(0.80, seed=1), champion=False)
+    verdict = first(AHEAD._replace(gain=0.02, low=-0.01))
 
     assert verdict.decision == "promote"
-    assert "first version" in verdict.reason
+    assert "no champion yet" in verdict.reason
+
+
+@pytest.mark.parametrize("gain", [0.0, -0.1, float("nan")])
+def test_a_first_version_that_shows_no_gain_does_not_serve(gain: float) -> None:
+    assert first(AHEAD._replace(gain=gain)).decision == "keep"
+
+
+def test_what_cannot_be_told_promotes_nothing() -> None:
+    nothing = Gain("champion waves v3", True, 400, *[float("nan")] * 3)
+
+    assert first(AHEAD, champion="v3", over_champion=nothing).decision == "keep"
+    assert first(AHEAD, REFRESH, champion="v3", over_champion=nothing).decision == "keep"
+
+
+def test_a_broken_guard_keeps_the_champion_and_is_named() -> None:
+    guards = [Guard("fall of class a (30 rows)", 0.4, 0.1, False), Guard("other", 0.0, 1.0, True)]
+
+    verdict = decide(right(0.95), right(0.7, seed=1), guards=guards)
+
+    assert verdict.decision == "keep"
+    assert "fall of class a (30 rows) 0.4 (at most 0.1)" in verdict.reason
+    assert "other" not in verdict.reason
+
+
+def test_what_blocks_a_promotion_asks_for_approval_and_never_revives_a_loser() -> None:
+    why = "the canary saw answers that differ"
+
+    verdict = decide(right(0.95), right(0.7, seed=1), blocked=why)
+
+    assert verdict.decision == "needs-approval"
+    assert why in verdict.reason
+    assert first(AHEAD, blocked=why).decision == "needs-approval"
+    assert decide(right(0.7), right(0.95, seed=1), blocked=why).decision == "keep"
+
+
+def test_what_cannot_be_compared_is_never_a_promotion() -> None:
+    verdict = decide(right(1.0), right(0.1), incomparable="champion v3 predicts another target")
+
+    assert verdict == ("not-comparable", "champion v3 predicts another target")
 
 
 def test_a_smaller_error_is_a_gain() -> None:
@@ -78,11 +174,10 @@ def test_a_smaller_error_is_a_gain() -> None:
     nothing = np.full(200, np.nan)
     good, bad = (Answers(truth, truth + off, nothing, 0) for off in (0.1, 1.0))
 
-    rival = Rival("champion", is_champion=True, challenger=good, answers=bad)
-    gain = gain_over(rival, GATE, metric="mae", by_time=True)
+    gain = gain_over(Rival("champion", True, good, bad), GATE, metric="mae", by_time=True)
 
-    assert gain["gain"] == pytest.approx(0.9)
-    assert gain["low"] > 0.89
+    assert gain.gain == pytest.approx(0.9)
+    assert gain.low > 0.5
     assert best_of({"good": {"mae": 0.1}, "bad": {"mae": 1.0}}, "mae") == "good"
 
 
@@ -91,3 +186,76 @@ def test_a_metric_that_does_not_fit_the_target_is_refused_with_the_choices() -> 
     assert metric_name(GATE, "number") == "mae"
     with pytest.raises(JobError, match=r"(?s)'mae' does not fit.*'category'.*accuracy"):
         metric_name(GateConfig(metric="mae"), "category")
+    with pytest.raises(JobError, match=r"(?s)mape cannot be told.*mae"):
+        require_told({"mae": 1.0}, "mape", "challenger")
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"mode": "not-worse"},
+        {"margin": 0.1},
+        {"mode": "not-worse", "margin": 0.1, "minimum_gain": 0.1},
+        {"minimum_gain": -0.1},
+        {"minimum_gain": float("nan")},
+        {"slice_drop": -0.1},
+        {"size_mb": float("nan")},
+        {"window_uses": 0},
+        {"confidence": 1.0},
+    ],
+    ids=str,
+)
+def test_settings_that_decide_nothing_or_contradict_each_other_are_refused(section: dict) -> None:
+    with pytest.raises(ValueError, match=r"^(mode|margin|minimum|slice|size|window|confidence)"):
+        GateConfig(**section)
+
+
+# --- the paper
+
+
+def test_the_decision_is_put_down_with_its_evidence_and_a_picture(tmp_path) -> None:
+    guards = [Guard("fall", float("inf"), 0.1, False)]
+    evidence = shown(right(0.95), right(0.7, seed=1), guards=guards, excluded_rows=7)
+    verdict, window = judge(evidence, GATE, "accuracy"), Window("ab", 400, 21, 20)
+
+    record = gate_record(verdict, evidence, gate=GATE, metric="accuracy", window=window)
+    write_gate(tmp_path, record, GATE)
+
+    told = json.loads((tmp_path / "gate.json").read_text(encoding="utf-8"))
+    assert told == record
+    assert told["decision"] == "keep"
+    assert [rival["champion"] for rival in told["rivals"]] == [True, False]
+    assert told["guards"] == [{"name": "fall", "value": None, "bound": 0.1, "held": False}]
+    assert told["excluded_rows"] == 7
+    assert (told["window"]["uses"], told["window"]["bound"]) == (21, 20)
+    assert "21 times" in told["window"]["warning"]
+    picture = (tmp_path / "gate.png").read_bytes()
+    write_gate(tmp_path, record, GATE)
+    assert picture[:4] == b"\x89PNG"
+    assert (tmp_path / "gate.png").read_bytes() == picture
+
+
+def test_a_decision_without_any_interval_is_drawn_all_the_same(tmp_path) -> None:
+    evidence = shown(right(0.5), right(0.5), over_baseline=AHEAD._replace(low=float("nan")))
+    evidence = evidence._replace(over_champion=None, incomparable="it is gone")
+    window = Window("ab", 400, 1, 20)
+
+    record = gate_record(
+        judge(evidence, GATE, "mae"), evidence, gate=GATE, metric="mae", window=window
+    )
+    write_gate(tmp_path, record, GATE)
+
+    assert record["rivals"][0]["low"] is None
+    assert record["window"]["warning"] is None
+    assert (tmp_path / "gate.png").stat().st_size > 1000
+
+
+# --- uses
+
+
+def test_an_evaluation_is_counted_once_however_often_it_is_done(store) -> None:
+    first, second = (window_hash(np.array(ids, np.uint64)) for ids in ([1, 2, 3], [1, 2, 4]))
+
+    assert [count_use(store, first, key) for key in ("a", "b", "a")] == [1, 2, 2]
+    assert count_use(store, second, "a") == 1
+    assert window_hash(np.array([3, 1, 2], np.uint64)) == first

@@ -14,8 +14,8 @@ from models.features.series import SeriesInput
 from models.features.split import SplitConfig
 from tasks.answers import answered_by, judged
 from tasks.canaries import ask_canaries
-from tasks.gate import GateConfig, Rival, Verdict, headline
-from tasks.scrutiny import EvaluationConfig, Looked, blocked, look_closer, warnings_of
+from tasks.gate import Gain, GateConfig, Rival, headline
+from tasks.scrutiny import EvaluationConfig, Looked, blocking, look_closer, warnings_of
 from tasks.truth import load_test
 
 GATE = GateConfig(resamples=200)
@@ -132,15 +132,12 @@ def test_kinds_without_one_answer_are_asked_for_duplicates_alone(tmp_path: Path)
     assert found == {"duplicates": "quiet"}
 
 
-def test_a_canary_blocks_only_what_would_be_promoted_and_where_the_job_says_so() -> None:
-    better, behind = Verdict("promote", "better"), Verdict("keep", "behind")
+def test_a_canary_blocks_where_the_job_says_so() -> None:
     block = EvaluationConfig(canaries="block")
 
-    assert blocked(better, [RUNG], EvaluationConfig()) == better
-    assert blocked(behind, [RUNG], block) == behind
-    assert blocked(better, [RUNG._replace(verdict="warning")], block) == better
-    assert blocked(better, [RUNG], block).decision == "keep"
-    assert "too good to be true: duplicates" in blocked(better, [RUNG], block).reason
+    assert blocking([RUNG], EvaluationConfig()) is None
+    assert blocking([RUNG._replace(verdict="warning")], block) is None
+    assert blocking([RUNG], block) == "the scores are too good to be true: duplicates: all of them"
     assert warnings_of([RUNG, RUNG._replace(verdict="quiet")]) == ["duplicates: all of them"]
 
 

@@ -1,0 +1,61 @@
+"""The gate over simulated challengers: how often it errs, and what it says of each case."""
+
+import numpy as np
+import pytest
+from challengers import EQUALS, EVEN, classified, decided, promoted
+
+from tasks.gate import GateConfig
+
+GATE = GateConfig(resamples=400, slice_drop=None)
+
+TRIALS = 200
+
+LEFT_OUT = {"AUROC, 4 classes", "MAE by time, memory 0.9"}
+"""What takes minutes, and what remembers for longer than the runs that are drawn: no interval here
+is right for that, as the benchmark shows."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in EQUALS if case not in LEFT_OUT])
+@pytest.mark.parametrize("rows", [50, 200])
+def test_of_equal_challengers_no_more_are_promoted_than_the_confidence_allows(case, rows) -> None:
+    allowed = (1 - GATE.confidence) * TRIALS
+
+    assert promoted(case, rows, trials=TRIALS, gate=GATE) <= allowed
+
+
+def test_equal_challengers_are_refreshed_where_no_gain_is_asked_for() -> None:
+    refresh = GateConfig(resamples=200, mode="not-worse", margin=0.1)
+
+    said = [
+        decided(classified(np.random.default_rng(t), 400, EVEN, skill=1.5), refresh, "accuracy")
+        for t in range(20)
+    ]
+
+    assert sum(verdict.decision == "promote" for verdict in said) >= 15
+
+
+def test_a_refresh_that_loses_twice_the_margin_is_hardly_ever_let_through() -> None:
+    refresh = GateConfig(resamples=200, mode="not-worse", margin=0.03)
+
+    said = [
+        decided(
+            classified(np.random.default_rng(t), 400, EVEN, skill=1.5, better=-0.4),
+            refresh,
+            "accuracy",
+        )
+        for t in range(20)
+    ]
+
+    assert sum(verdict.decision == "promote" for verdict in said) == 0
+
+
+@pytest.mark.parametrize(
+    ("better", "rows", "expected"),
+    [(1.5, 400, "promote"), (-1.0, 400, "keep"), (1.5, 40, "needs-approval")],
+    ids=["better", "worse", "tiny data"],
+)
+def test_each_case_comes_out_as_it_should(better: float, rows: int, expected: str) -> None:
+    pair = classified(np.random.default_rng(0), rows, EVEN, skill=1.0, better=better)
+
+    assert decided(pair, GATE, "macro_f1").decision == expected
