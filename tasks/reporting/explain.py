@@ -72,7 +72,7 @@ def explain(
     for one, case in zip(chosen, cases, strict=True):
         head = {
             "row": int(test.rows_R[one.place]),
-            **words_of(bundle, judged, answered, test, one.place),
+            **words_of(bundle, judged, answered, test, place=one.place),
             "right": one.right,
             "kind": bundle.featurizer.layout.input.kind,
         }
@@ -137,7 +137,7 @@ def cells_of(rows: RowSet, columns: list[str], numbers: NDArray[np.int64]) -> pl
 
 
 def words_of(
-    bundle: Bundle, judged: Judged, answered: pl.DataFrame, test: TestRows, place: int
+    bundle: Bundle, judged: Judged, answered: pl.DataFrame, test: TestRows, *, place: int
 ) -> Told:
     """Tell truth and answer of a row, and its class."""
     target = bundle.featurizer.target
