@@ -59,6 +59,7 @@ def links(version: Version) -> dict[str, str]:
     return {
         "model version": f"{base}/#/models/{quote(version.name)}/versions/{version.version}",
         "run": run,
+        "report": f"{run}/artifacts/report.html",
         "data docs": f"{run}/artifacts/data_docs.html",
     }
 

@@ -19,6 +19,7 @@ from models.features.split import TEST
 from tasks import tracking
 from tasks.answers import answered_by, judged, naive_scale, same_question
 from tasks.artifacts import Accepted, Candidate, Champion, Facts, Features, Report
+from tasks.cost import start_meter
 from tasks.drift import drift_since, write_drift
 from tasks.features_files import read_sequences
 from tasks.gate import (
@@ -34,12 +35,15 @@ from tasks.gate import (
 from tasks.naive import Baselines
 from tasks.portraits import draw
 from tasks.publish import Recipe, find_key, local_dir, produce
+from tasks.reporting.explain import explain
+from tasks.reporting.origin import Made
+from tasks.reporting.pages import write_pages
 from tasks.rows import RowSet, open_rows
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
 from tasks.truth import TestRows, load_test
 
-VERSION = 3
+VERSION = 4
 
 
 class Outing(NamedTuple):
@@ -138,7 +142,8 @@ def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
     by_time = featurizer.split.by == "time"
     test = load_test(rows, features_dir, featurizer)
     scale_R = naive_scale(rows, read_sequences(features_dir, TEST), featurizer, season=gate.season)
-    answered = answered_by(load(outing.candidate_dir / "bundle"), rows, test)
+    bundle = load(outing.candidate_dir / "bundle")
+    answered = answered_by(bundle, rows, test)
     challenger = judged(answered, test, featurizer, scale_R)
     naive = Baselines(rows, features_dir, featurizer, season=gate.season)
     baselines = naive.answers(answered, test, scale_R)
@@ -161,9 +166,13 @@ def write_report(folder: Path, outing: Outing, gate: GateConfig) -> Facts:
         "intervals": score_card(challenger, gate, by_time=by_time),
         "gains": found.gains,
         "history": json.loads(history),
+        **(
+            {"steps": errors_by_step(challenger.steps)} if isinstance(challenger, Forecasts) else {}
+        ),
+        "explanations": explain(
+            bundle, challenger, answered=answered, test=test, rows=rows, features_dir=features_dir
+        ),
     }
-    if isinstance(challenger, Forecasts):
-        report["steps"] = errors_by_step(challenger.steps)
     draw(folder, report, challenger, answered=answered, test=test, featurizer=featurizer)
     text = json.dumps(report, indent=2, ensure_ascii=False)
     (folder / "report.json").write_text(text, encoding="utf-8")
@@ -213,7 +222,10 @@ def make_report(
             champion_dir=champion_dir,
             store=store,
         )
-        return write_report(folder, outing, gate)
+        meter = start_meter()
+        facts = write_report(folder, outing, gate)
+        write_pages(folder, Made(candidate, features, accepted), store, meter)
+        return facts
 
     return Report(produce(store, recipe, build))
 

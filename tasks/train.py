@@ -1,7 +1,6 @@
 """Train a candidate on the features, resumable after a kill at any moment."""
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from models.networks.augment import augment
 from models.networks.heads import HeadConfig
 from models.networks.network import build, parameter_count
 from tasks.artifacts import Candidate, Facts, Features
+from tasks.cost import start_meter
 from tasks.errors import DataError, JobError, TrainingError
 from tasks.features_files import map_answers, map_steps, read_sequences, side_values
 from tasks.lease import lease
@@ -120,7 +120,7 @@ def learn(
     learned = load_split(features_dir, TRAINING, device)
     prepare(network.to(device), learned, model=model, seed=training.seed)
     validation = load_split(features_dir, VALIDATION, device)
-    began = time.perf_counter()
+    meter = start_meter()
     plan, history = fit(
         network,
         learned,
@@ -129,7 +129,7 @@ def learn(
         checkpoints=checkpoints,
         watch=watch,
     )
-    seconds = time.perf_counter() - began
+    spent = meter.spent()
     save(Bundle(featurizer, network, model, head), folder / "bundle")
     epochs = [epoch._asdict() for epoch in history]
     (folder / "history.json").write_text(json.dumps(epochs, indent=2), encoding="utf-8")
@@ -139,7 +139,7 @@ def learn(
         "learning_rate": plan.rate,
         "parameters": parameter_count(network),
         "device": str(device),
-        "seconds": round(seconds, 3),
+        **spent,
     }
 
 
