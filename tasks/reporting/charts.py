@@ -17,7 +17,7 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 38
 ROW = 30
 """Height of a row of intervals."""
 
-NAMES_WIDTH = 190
+NAMES_WIDTH = 232
 
 
 class Line(NamedTuple):
@@ -127,15 +127,20 @@ def path_of(frame: Frame, line: Line) -> Markup:
 
 
 def lines(
-    drawings: Sequence[Line], x_name: str, y_name: str, *, mark: float | None = None
+    drawings: Sequence[Line],
+    x_name: str,
+    y_name: str,
+    *,
+    mark: float | None = None,
+    whole: bool = True,
 ) -> Markup | None:
-    """Draw lines over whole numbers, such as epochs; None where there is no point."""
+    """Draw lines, over whole numbers such as epochs or not; None where there is no point."""
     ys = [y for line in drawings for y in line.ys if y is not None and math.isfinite(y)]
     xs = [x for line in drawings for x in line.xs]
     if not ys or not xs:
         return None
     frame = frame_of(xs, ys)
-    body = axes(frame, x_name, y_name, whole=True)
+    body = axes(frame, x_name, y_name, whole=whole)
     if mark is not None:
         x = frame.x(mark)
         body += Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(

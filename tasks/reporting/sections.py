@@ -124,7 +124,7 @@ def calibration(report: Facts, origin: Facts) -> Told | None:
         bins = [one for one in told.get("bins", []) if one["rows"]]
         confidence = [one["confidence"] for one in bins]
         drawings.append(Line(name, confidence, [one["accuracy"] for one in bins], look))
-    chart = lines(drawings, "confidence", "share that is right")
+    chart = lines(drawings, "confidence", "share that is right", whole=False)
     return {"chart": chart, "ways": ways, **{k: found.get(k) for k in ("temperature", "fitted_on")}}
 
 
@@ -189,8 +189,12 @@ def explanations(report: Facts, origin: Facts) -> Told | None:
     found = report.get("explanations")
     if not found:
         return None
-    kind = origin.get("features", {}).get("layout", {}).get("input", {}).get("kind", "")
-    return {"rows": [shown(one) for one in found], "method": found[0]["method"], "kind": kind}
+    kind = origin.get("features", {}).get("target", {}).get("kind", "")
+    return {
+        "rows": [shown(one) for one in found],
+        "method": found[0]["method"],
+        "is_number": kind in {"number", "forecast"},
+    }
 
 
 SECTIONS = (

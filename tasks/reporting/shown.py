@@ -211,7 +211,7 @@ def strip(
     scale = (STRIP_HEIGHT - 16) / max(high - low, 1e-12)
     bars = "".join(
         f'<rect class="{"for" if share >= 0 else "against"}" x="{place * wide:.1f}" y="0" '
-        f'width="{wide + 0.3:.1f}" height="{STRIP_HEIGHT}" style="--a:'
+        f'width="{wide:.1f}" height="{STRIP_HEIGHT}" style="--a:'
         f'{0.8 * strength(share, largest):.2f}"/>'
         for place, share in enumerate(shares.tolist())
         if strength(share, largest) > 0.02

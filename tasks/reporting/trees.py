@@ -11,6 +11,9 @@ Facts = Mapping[str, Any]
 
 ACROSS, DOWN = 62, 46
 
+TALLEST = 300
+"""Height that the levels of a tree share at most."""
+
 
 class Node(NamedTuple):
     """Where a node stands."""
@@ -38,8 +41,9 @@ def places(steps: Sequence[Facts]) -> list[Node]:
             xs[place] = (leaves + 0.5) * ACROSS
             leaves += 1
     top = max(heights)
+    down = min(DOWN, TALLEST / max(1, top))
     return [
-        Node(xs[place], (top - heights[place]) * DOWN + 16, parents[place], not below[place])
+        Node(xs[place], (top - heights[place]) * down + 16, parents[place], not below[place])
         for place in range(len(steps))
     ]
 
