@@ -210,7 +210,8 @@ def written(bundle: Bundle, case: Case) -> Told:
             {"writes": symbol, "share": digits(chance)}
             for symbol, chance in zip(symbols, found.chance_N, strict=True)
         ]
-        return {"method": "writing by step", "goal": "what each step wrote", "steps": steps}
+        goal = "what each step wrote"
+        return {"method": "writing by step", "goal": goal, "steps": steps, **picture(bundle, case)}
     ids = case.output_O[1:].astype(np.int64)
     ids = ids[ids != int(NOTHING)]
     looks_LN = attention_of(bundle.network, sequence, ids)
@@ -218,12 +219,22 @@ def written(bundle: Bundle, case: Case) -> Told:
     return {
         "method": "attention",
         "goal": "where each symbol looked",
+        **picture(bundle, case),
         "written": [*(target.write([place]) for place in ids.tolist()), "(end)"],
         "steps": [
             {"token": token, "looks": rounded(looks)}
             for token, looks in zip(tokens, looks_LN.T, strict=True)
         ],
     }
+
+
+def picture(bundle: Bundle, case: Case) -> Told:
+    """Give the image that a text was read from."""
+    if bundle.featurizer.layout.input.kind != "image":
+        return {}
+    told = spelled(case.raw, np.zeros((0, 0)), bundle.featurizer)
+    rows = [step["pixels"] for step in told["steps"]]
+    return {"picture": rows, "colours": told["colours"]}
 
 
 def input_tokens(bundle: Bundle, case: Case, steps: int) -> list[str]:

@@ -43,7 +43,7 @@ def shown(row: Facts) -> Told:
         "sure": row.get("sure"),
         "has_truth": row.get("truth") is not None,
         "each": row.get("each", 1),
-        "view": VIEWS[view](row) if steps else Markup(""),
+        "view": picture(row) + (VIEWS[view](row) if steps else Markup("")),
         "look": view,
     }
 
@@ -165,10 +165,24 @@ def pair(picture: Shades, shares: NDArray[np.float64], words: str, *, look: str)
 def pixels(row: Facts) -> Markup:
     """Show an image and the shares of its pixels."""
     shares = np.array([step["shares"] for step in row["steps"]], np.float64)
-    shades = np.array([step["pixels"] for step in row["steps"]], np.uint8)
-    if row.get("colours") == 3:
-        shades = shades.reshape(len(shares), -1, 3)
+    shades = shades_of([step["pixels"] for step in row["steps"]], row.get("colours"))
     return pair(shades, shares, "the image", look="image")
+
+
+def picture(row: Facts) -> Markup:
+    """Show the image that a text was read from, if it was."""
+    if not row.get("picture"):
+        return Markup("")
+    shades = shades_of(row["picture"], row.get("colours"))
+    return Markup('<div class="pictures image"><img alt="the image" src="{}"></div>').format(
+        png(shades)
+    )
+
+
+def shades_of(rows: Sequence[Sequence[int]], colours: int | None) -> Shades:
+    """Lay out pixels, grey or coloured."""
+    shades = np.array(rows, np.uint8)
+    return shades.reshape(len(shades), -1, 3) if colours == 3 else shades
 
 
 def sound(row: Facts) -> Markup:

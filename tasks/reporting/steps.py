@@ -187,12 +187,12 @@ def shrunk(values: Floats, way: Callable[..., Any]) -> Floats:
 
 
 def as_wide(shares: Floats, values_NC: NDArray[Any]) -> Floats:
-    """Give a share of whole steps to the first channel; where steps differ, to none."""
+    """Divide shares of whole steps among their channels; where steps differ, give none."""
     if shares.shape == values_NC.shape:
         return shares
     wide = np.zeros(values_NC.shape)
     if len(shares) == len(wide):
-        wide[:, 0] = shares.sum(axis=1)
+        wide[:] = shares.sum(axis=1, keepdims=True) / max(1, wide.shape[1])
     return wide
 
 
