@@ -192,7 +192,7 @@ def as_wide(shares: Floats, values_NC: NDArray[Any]) -> Floats:
         return shares
     wide = np.zeros(values_NC.shape)
     if len(shares) == len(wide):
-        wide[:] = shares.sum(axis=1, keepdims=True) / max(1, wide.shape[1])
+        wide[:] = shares.sum(axis=1, keepdims=True) / max(1, len(wide.T))
     return wide
 
 
