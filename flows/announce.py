@@ -1,6 +1,7 @@
 """Say what a run came to: the outcome record, Prefect's result artifact, links."""
 
 import os
+import time
 from collections.abc import Sequence
 from urllib.parse import quote
 
@@ -9,10 +10,8 @@ from tasks.artifacts import Artifact, Facts, Outcome, Version
 from tasks.stage import show
 
 
-def announce(
-    job: Job, version: Version, *, artifacts: Sequence[Artifact], seconds: float
-) -> Outcome:
-    """Build the outcome and leave it in the Prefect UI."""
+def announce(job: Job, version: Version, artifacts: Sequence[Artifact], began: float) -> Outcome:
+    """Build the outcome and leave it in the Prefect UI; `began` is of `time.perf_counter`."""
     recomputed = [artifact.stage for artifact in artifacts if artifact.recomputed]
     facts = artifacts[-1].facts
     best = facts["best_baseline"]
@@ -24,7 +23,7 @@ def announce(
         metrics=facts["metrics"],
         baseline={"name": best, facts["metric"]: facts["baselines"][best][facts["metric"]]},
         recomputed=recomputed + (["register"] if version.recomputed else []),
-        seconds=round(seconds, 3),
+        seconds=round(time.perf_counter() - began, 3),
         links=links(version),
         headline=facts.get("headline", ""),
         warnings=facts.get("warnings", []),
@@ -64,6 +63,7 @@ def links(version: Version) -> dict[str, str]:
     return {
         "model version": f"{base}/#/models/{quote(version.name)}/versions/{version.version}",
         "run": run,
+        "report": f"{run}/artifacts/report.html",
         "data docs": f"{run}/artifacts/data_docs.html",
     }
 

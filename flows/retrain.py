@@ -93,5 +93,4 @@ def retrain_job(job: Job, as_of: datetime) -> Outcome:
         artifact_root=root,
         store=job.store,
     )
-    made = (snapshot, accepted, features, candidate, report)
-    return announce(job, version, artifacts=made, seconds=time.perf_counter() - began)
+    return announce(job, version, (snapshot, accepted, features, candidate, report), began)

@@ -17,6 +17,7 @@ from tasks import tracking
 from tasks.answers import answered_by, judged, naive_scale
 from tasks.artifacts import Accepted, Candidate, Champion, Facts, Features, Report
 from tasks.canaries import ask_canaries
+from tasks.cost import start_meter
 from tasks.decide import Outing, Ruling, decide, put_down
 from tasks.drift import drift_since, write_drift
 from tasks.features_files import read_sequences
@@ -24,6 +25,9 @@ from tasks.gate import GateConfig, headline, metric_name, score_card
 from tasks.naive import Baselines
 from tasks.portraits import draw
 from tasks.publish import Recipe, find_key, local_dir, produce
+from tasks.reporting.explain import explain
+from tasks.reporting.origin import Made
+from tasks.reporting.pages import write_pages
 from tasks.rivals import Question
 from tasks.rows import open_rows
 from tasks.scrutiny import EvaluationConfig, Looked, blocking, look_closer, warnings_of
@@ -31,7 +35,7 @@ from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store
 from tasks.truth import load_test
 
-VERSION = 7
+VERSION = 8
 
 
 def write_report(
@@ -63,6 +67,9 @@ def write_report(
         "intervals": score_card(challenger, gate, by_time=featurizer.split.by == "time"),
         "canaries": [each._asdict() for each in canaries],
         "history": json.loads(history),
+        "explanations": explain(
+            bundle, challenger, answered=answered, test=test, rows=rows, features_dir=features_dir
+        ),
     }
     report |= in_detail(challenger, featurizer)
     seen = Looked(rows, features_dir, featurizer, test, answered, bundle.calibration)
@@ -153,7 +160,10 @@ def make_report(
             store=store,
             key=recipe.key,
         )
-        return write_report(folder, outing, gate, evaluation)
+        meter = start_meter()
+        facts = write_report(folder, outing, gate, evaluation)
+        write_pages(folder, Made(candidate, features, accepted), store, meter)
+        return facts
 
     return Report(produce(store, recipe, build))
 

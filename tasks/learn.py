@@ -4,7 +4,6 @@ Shapes: S sequences of the validation.
 """
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from models.networks.heads import HeadConfig
 from models.networks.network import build, parameter_count
 from tasks.artifacts import Facts
 from tasks.calibrate import calibrated, divided
+from tasks.cost import start_meter
 from tasks.judging import validation_judge
 from tasks.learned import keep_learned
 from tasks.loading import is_streamed, load_splits, pick_device
@@ -51,9 +51,8 @@ def learn(
     training = replace(training, precision=pick_precision(training, model, device, kept))
     learned, validation = load_splits(features_dir, device, streamed=streamed)
     prepare(network.to(device), learned, model=model, seed=training.seed)
-    halves = divided(validation, featurizer)
+    halves, meter = divided(validation, featurizer), start_meter()
     judge = validation_judge(features_dir, featurizer, head, training, rows_S=halves.rows_S)
-    began = time.perf_counter()
     plan, history = fit(
         network,
         learned,
@@ -63,7 +62,7 @@ def learn(
         watch=watch,
         judge=judge,
     )
-    seconds = round(time.perf_counter() - began, 3)
+    spent = meter.spent()
     bundle, apart = Bundle(featurizer, network, model, head), halves.apart or validation
     save(calibrated(bundle, apart, features_dir), folder / "bundle")
     keep_learned(features_dir, folder / "bundle")
@@ -73,7 +72,7 @@ def learn(
         **planned(plan),
         "parameters": parameter_count(network),
         "device": str(device),
-        "seconds": seconds,
+        **spent,
     }
 
 

@@ -15,11 +15,15 @@ from tasks import runs, tracking
 from tasks.artifacts import Accepted, Candidate, Features, Report, Snapshot, Version
 from tasks.errors import RegistryError
 from tasks.publish import local_dir, read_manifest
+from tasks.reporting import CARD
 from tasks.rows import open_rows
 from tasks.served import check_golden, golden_frame, save_served
-from tasks.stage import HOUR, STAGE, logger
+from tasks.stage import HOUR, STAGE, logger, show
 from tasks.store import Store, StoreConfig, open_store
 from tasks.tracking import TAG, RunRecord
+
+LONGEST_DESCRIPTION = 5_000
+"""Characters of a version's description that MLflow's database holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,7 @@ def register_candidate(
     number = str(found.version)
     check_golden(name, number)
     tracking.tag_version(name, number, record.tags)
+    describe(origin, store, name=name, number=number)
     if facts["decision"] == "promote":
         refuse_stale(name, origin, store)
     move_aliases(name, number, decision=facts["decision"])
@@ -148,6 +153,25 @@ def create_version(
         return tracking.create_version(
             name, experiment=experiment, run_id=run_id, folder=folder, tags=tags
         )
+
+
+def describe(origin: Origin, store: Store, *, name: str, number: str) -> None:
+    """Show the model card on the version's page in MLflow, and in Prefect's UI."""
+    path = local_dir(store, origin.report) / CARD
+    if not path.is_file():
+        # A report of an older version.
+        return
+    card = path.read_text(encoding="utf-8")
+    tracking.describe_version(name, number, shortened(card, LONGEST_DESCRIPTION))
+    show(f"{name}-model-card", card)
+
+
+def shortened(text: str, most: int) -> str:
+    """Cut a text at the end of a line, and say so."""
+    if len(text) <= most:
+        return text
+    end = "\n\n(the rest is in model_card.md)"
+    return text[: most - len(end)].rpartition("\n")[0] + end
 
 
 def refuse_stale(name: str, origin: Origin, store: Store) -> None:

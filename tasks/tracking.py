@@ -256,6 +256,12 @@ def tag_version(name: str, version: str, tags: Mapping[str, str]) -> None:
             client().set_model_version_tag(name, version, key, value)
 
 
+def describe_version(name: str, version: str, text: str) -> None:
+    """Write what MLflow shows on a version's page, in Markdown."""
+    with answers_named():
+        client().update_model_version(name, version, text)
+
+
 def move_alias(name: str, alias: str, version: str) -> None:
     """Point an alias at a version, and read it back.
 

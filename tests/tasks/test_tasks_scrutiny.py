@@ -146,7 +146,7 @@ def test_a_canary_blocks_where_the_job_says_so() -> None:
     [(-0.1, -0.2, "does not beat"), (0.1, -0.1, "not beyond doubt"), (0.2, 0.1, "network beats")],
 )
 def test_the_headline_says_whether_the_network_is_worth_it(gain, low, words: str) -> None:
-    told = {"over": "ridge regression", "gain": gain, "low": low, "rows": 90}
+    told = Gain("ridge regression", champion=False, rows=90, gain=gain, low=low, high=1.0)
 
     said = headline(told, metric="mae", own=1.0, rival=2.0)
 

@@ -83,11 +83,14 @@ class AttentionHead(Head):
 
     def look(self, states_BLH: Tensor, memory: Memory) -> Tensor:
         """Return what each state sees of its sequence's steps, [B, L, U]."""
+        return self.weights(states_BLH, memory) @ memory.steps_BTU
+
+    def weights(self, states_BLH: Tensor, memory: Memory) -> Tensor:
+        """Return how much each state looks at each step, [B, L, T]."""
         asked_BLU = self.ask(states_BLH)
         scores_BLT = (asked_BLU @ memory.steps_BTU.transpose(1, 2)).float()
         scores_BLT = scores_BLT.masked_fill(~memory.valid_BT[:, None], -torch.inf)
-        weights_BLT = torch.softmax(scores_BLT, dim=2).to(memory.steps_BTU.dtype)
-        return weights_BLT @ memory.steps_BTU
+        return torch.softmax(scores_BLT, dim=2).to(memory.steps_BTU.dtype)
 
     def judge(self, states_MH: Tensor, seen_MU: Tensor) -> Tensor:
         """Return a logit for each symbol and the end, [M, V + 1]."""

@@ -1,0 +1,66 @@
+"""Finish a report: what it cost, the page for people, and the model card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from models.bundle import load
+from tasks.artifacts import Facts
+from tasks.cost import Meter, folder_bytes, latency
+from tasks.publish import local_dir
+from tasks.reporting import CARD, PAGE
+from tasks.reporting.card import to_markdown
+from tasks.reporting.origin import Made, origin_of
+from tasks.reporting.page import to_html
+from tasks.rows import open_rows
+from tasks.served import golden_frame
+from tasks.store import Store
+
+
+def write_pages(folder: Path, made: Made, store: Store, meter: Meter) -> None:
+    """Add the cost to `report.json`, and write `report.html` and `model_card.md` beside it.
+
+    Args:
+        folder: with the report.
+        made: what the report is about.
+        store: where that lies.
+        meter: that has run since the evaluation began.
+    """
+    report = read_report(folder)
+    report["cost"] = cost_of(made, store, meter)
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    (folder / "report.json").write_text(text, encoding="utf-8")
+    origin = origin_of(made, store)
+    pictures = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+    (folder / PAGE).write_text(to_html(report, origin, pictures), encoding="utf-8")
+    (folder / CARD).write_text(to_markdown(report, origin), encoding="utf-8")
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """Read what the evaluation has told."""
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return report
+
+
+def cost_of(made: Made, store: Store, meter: Meter) -> Facts:
+    """Tell what training, evaluation and one answer cost."""
+    bundle_dir, facts = local_dir(store, made.candidate) / "bundle", made.candidate.facts
+    bundle = load(bundle_dir)
+    frame = golden_frame(bundle, open_rows(store, made.accepted), local_dir(store, made.features))
+    asked = latency(bundle, frame)
+    spent = meter.spent()
+    return {
+        "training_seconds": facts["seconds"],
+        "evaluation_seconds": spent["seconds"],
+        "peak_memory_bytes": max(facts.get("peak_memory_bytes", 0), spent["peak_memory_bytes"]),
+        "energy_joules": total(facts.get("energy_joules"), spent["energy_joules"]),
+        "parameters": facts["parameters"],
+        "model_bytes": folder_bytes(bundle_dir),
+        "latency_ms_per_row": asked,
+    }
+
+
+def total(training: float | None, evaluation: float | None) -> float | None:
+    """Add what is known; None where neither is."""
+    known = [joules for joules in (training, evaluation) if joules is not None]
+    return round(sum(known), 3) if known else None
