@@ -67,13 +67,8 @@ def learn(
     save(calibrated(bundle, apart, features_dir), folder / "bundle")
     keep_learned(features_dir, folder / "bundle")
     write_history(history, folder / "history.json")
-    return {
-        **course(history, judge),
-        **planned(plan),
-        "parameters": parameter_count(network),
-        "device": str(device),
-        **spent,
-    }
+    made = {"parameters": parameter_count(network), "device": str(device)}
+    return {**course(history, judge), **planned(plan), **made, **spent}
 
 
 def write_history(history: Sequence[Epoch], path: Path) -> None:
