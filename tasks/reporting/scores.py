@@ -81,6 +81,7 @@ def gate(report: Facts, origin: Facts) -> Told | None:
     drawings = [
         Interval(f"over {row['name']}", row["gain"], row.get("low"), row.get("high"))
         for row in rivals
+        if row["gain"] is not None
     ]
     metric = report["metric"]
     return {

@@ -75,6 +75,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         champion=None,
         champion_dir=None,
         gate=job.gate,
+        evaluation=job.evaluation,
         store=store,
     )
     return local_dir(store, made) / "report.html"

@@ -37,7 +37,8 @@ def test_a_first_run_takes_raw_rows_to_a_registered_champion(waves_job: Path) ->
 
     assert outcome.decision == "promote", outcome.reason
     assert outcome.recomputed == STAGES
-    assert outcome.metrics["macro_f1"] > outcome.baseline["macro_f1"]
+    assert outcome.metrics["macro_f1"] > 0.95
+    assert outcome.baseline["name"] == "random convolutions"
     assert aliases("waves") == {"challenger": "1", "champion": "1"}
 
 
@@ -116,8 +117,14 @@ print(model.predict(pandas.read_parquet("waves.parquet")[["wave"]]).status.value
 def test_a_version_serves_where_ostinato_is_not_installed(waves_job: Path, tmp_path: Path) -> None:
     retrain(str(waves_job))
 
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     served = subprocess.run(
-        [sys.executable, "-c", STOCK], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", STOCK],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert served.stdout.split() == ["300"], served.stderr

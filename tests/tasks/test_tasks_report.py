@@ -299,7 +299,7 @@ def test_limits_come_from_the_figures() -> None:
 
     for words_told in (
         "tested on 90 rows only",
-        "gain over majority may be none",
+        "may be none: the interval goes from",
         "knows 2 classes",
         "2 sequences have a class that training never showed",
         "Less than half of these classes are found",
