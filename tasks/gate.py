@@ -13,7 +13,8 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.bootstrap import Interval, block_length, gain_interval, score_intervals
+from models.evaluation.bootstrap import Interval, gain_interval, score_intervals
+from models.evaluation.dependence import block_of_gain, block_of_score
 from models.evaluation.judged import Judged
 from models.evaluation.metrics import METRICS, TOLD_ALONE, score, sign_of
 from models.features import Answer
@@ -179,7 +180,7 @@ def gain_over(rival: Rival, gate: GateConfig, *, metric: str, by_time: bool) -> 
         sign=sign,
         confidence=gate.confidence,
         count=gate.resamples,
-        block=block_length(rows, by_time=by_time),
+        block=block_of_gain(compute, rival.challenger, rival.answers, by_time=by_time),
         seed=0,
     )
     gain = sign * (compute(rival.challenger) - compute(rival.answers))
@@ -210,12 +211,13 @@ def headline(gain: Gain, *, metric: str, own: float, rival: float) -> str:
 def score_card(answers: Judged, gate: GateConfig, *, by_time: bool) -> dict[str, dict[str, float]]:
     """Score one model by every metric, with intervals."""
     scores = score(answers)
+    metrics = {name: METRICS[answers.kind][name] for name in scores}
     intervals = score_intervals(
-        {name: METRICS[answers.kind][name] for name in scores},
+        metrics,
         answers,
         confidence=gate.confidence,
         count=gate.resamples,
-        block=block_length(len(answers), by_time=by_time),
+        block=block_of_score(metrics.values(), answers, by_time=by_time),
         seed=0,
     )
     return {name: {"value": value, **intervals[name]._asdict()} for name, value in scores.items()}

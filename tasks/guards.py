@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from models.bundle import Bundle
-from models.evaluation.bootstrap import block_length, gain_interval
+from models.evaluation.bootstrap import gain_interval
+from models.evaluation.dependence import block_of_gain
 from models.evaluation.guards import (
     Slice,
     calibration_error,
@@ -81,7 +82,7 @@ def guard_calibration(rival: Rival, gate: GateConfig, *, by_time: bool) -> list[
             sign=-1.0,
             confidence=gate.confidence,
             count=gate.resamples,
-            block=block_length(len(ours), by_time=by_time),
+            block=block_of_gain(log_loss, ours, theirs, by_time=by_time),
             seed=0,
         )
         rise = log_loss(ours) - log_loss(theirs)

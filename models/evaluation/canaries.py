@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.evaluation.baselines import Rows, describe, flat_length, scaling
-from models.evaluation.bootstrap import block_length, resamples
+from models.evaluation.bootstrap import resamples
+from models.evaluation.dependence import block_length, run_length
 
 Ring = Literal["quiet", "warning", "alarm"]
 
@@ -185,7 +186,7 @@ def aged(training: Rows, test: Rows, *, channels: list[int]) -> Canary:
         return Canary(name, "quiet", words, None, limit)
     fresh_S, old_S = (window_errors(training, test, channels=channels, age=age) for age in (0, 1))
     growth = float(old_S.mean() / max(fresh_S.mean(), 1e-12))
-    block = block_length(len(fresh_S), by_time=True)
+    block = max(block_length(len(fresh_S), by_time=True), run_length(old_S - fresh_S))
     draws = resamples(len(fresh_S), count=DRAWS, block=block, seed=0)
     drawn = [old_S[rows].mean() / max(fresh_S[rows].mean(), 1e-12) for rows in draws]
     sure = float(np.quantile(drawn, 0.05))

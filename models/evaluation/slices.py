@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.evaluation.bootstrap import Interval, block_length, score_interval, score_intervals
+from models.evaluation.bootstrap import Interval, score_interval, score_intervals
 from models.evaluation.class_metrics import answer_codes, right, truth_codes
+from models.evaluation.dependence import block_of_score
 from models.evaluation.judged import Answers, Judged, Tags
 from models.evaluation.metrics import METRICS, sign_of
 from models.evaluation.summed import Floats, Summed, columns, divided
@@ -179,7 +180,7 @@ def together(
         judged,
         confidence=confidence,
         count=affordable(len(judged), count),
-        block=block_length(len(judged), by_time=by_time),
+        block=block_of_score(own.values(), judged, by_time=by_time),
         seed=0,
     )
     return {place: found[str(place)] for place in own}
@@ -195,7 +196,7 @@ def alone(
         part,
         confidence=confidence,
         count=affordable(len(part), count),
-        block=block_length(len(part), by_time=by_time),
+        block=block_of_score([compute], part, by_time=by_time),
         seed=0,
     )
     return compute(part), found

@@ -14,7 +14,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from challengers import EQUALS, EVEN, classified, decided
 
-from models.evaluation.bootstrap import block_length, draws_of, interval, spreads
+from models.evaluation.bootstrap import draws_of, interval, spreads
+from models.evaluation.dependence import block_length
 from models.evaluation.metrics import METRICS, sign_of
 from tasks.gate import GateConfig
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from models.evaluation.baselines import Rows, answer_all
-from models.evaluation.bootstrap import block_length, gain_interval, resamples, score_interval
+from models.evaluation.bootstrap import gain_interval, resamples, score_interval
+from models.evaluation.dependence import block_length, influence, run_length
 from models.evaluation.metrics import METRICS, Answers, accuracy, score
 
 
@@ -72,6 +73,33 @@ def test_resamples_are_runs_of_neighbours_within_range(rows: int, block: int) ->
 def test_neighbours_in_time_are_resampled_together() -> None:
     assert block_length(1000, by_time=True) == 10
     assert block_length(1000, by_time=False) == 1
+
+
+@pytest.mark.parametrize(("memory", "least", "most"), [(0.0, 1, 1), (0.5, 5, 20), (0.9, 20, 60)])
+def test_rows_are_resampled_in_runs_as_long_as_they_remember(
+    memory: float, least: int, most: int
+) -> None:
+    draw = np.random.default_rng(0)
+    values = draw.normal(size=600)
+    for step in range(1, 600):
+        values[step] += memory * values[step - 1]
+
+    assert least <= run_length(values[100:]) <= most
+
+
+def test_the_influence_of_a_row_is_what_it_moves_in_the_score() -> None:
+    draw = np.random.default_rng(0)
+    truth, said = draw.integers(0, 3, 200).astype(float), draw.integers(0, 3, 200).astype(float)
+    answers = Answers(truth, said, np.full(200, np.nan), 3)
+    metric = METRICS["category"]["macro_f1"]
+
+    told = influence(metric, answers)
+
+    for row in (0, 7, 199):
+        fewer = np.ones((1, 200))
+        fewer[0, row] = 1 - 1e-4
+        moved = (metric(answers) - metric.resampled(answers, fewer)[0]) / 1e-4
+        assert told[row] == pytest.approx(moved, abs=1e-6)
 
 
 OPTIONS = {"confidence": 0.95, "count": 300, "block": 1, "seed": 0}

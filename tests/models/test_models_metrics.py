@@ -65,6 +65,7 @@ def test_a_resample_scores_as_the_rows_that_it_holds(kind: str) -> None:
         np.testing.assert_allclose(metric.resampled(judged, counts), expected, rtol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:A single label was found:UserWarning")
 @settings(max_examples=60)
 @given(st.integers(2, 6), st.integers(8, 60), st.integers(0, 999))
 def test_ranks_and_correlation_are_those_of_scikit_learn(count: int, rows: int, seed: int) -> None:

@@ -10,11 +10,11 @@ from models.evaluation import baselines
 from models.evaluation.baselines import Rows, answer_all, answers_of, from_past, numbered
 from models.evaluation.bootstrap import (
     Interval,
-    block_length,
     gain_interval,
     resamples,
     score_interval,
 )
+from models.evaluation.dependence import block_length
 from models.evaluation.metrics import (
     LOWER_IS_BETTER,
     METRICS,
