@@ -72,14 +72,15 @@ def open_report(experiment: str, report_key: str, *, model_key: str, run_name: s
 
 
 def without_report(experiment: str, model_key: str) -> str | None:
-    """Find the newest run of this model that no report has taken up."""
+    """Find the newest run of this model that no report has taken up, and that is no trial's."""
     runs = client().search_runs(
         [experiment],
         f"tags.`{TAG}model_key` = '{model_key}'",
         max_results=KEPT,
         order_by=["attributes.start_time DESC"],
     )
-    free = (run for run in runs if f"{TAG}report_key" not in run.data.tags)
+    others = {f"{TAG}report_key", "mlflow.parentRunId"}
+    free = (run for run in runs if not others & run.data.tags.keys())
     return next((str(run.info.run_id) for run in free), None)
 
 
