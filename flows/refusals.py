@@ -9,6 +9,7 @@ from models.features import Answer, Layout, TargetConfig
 from models.learning import StopName, TrainingConfig
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
+from tasks.contenders import contenders
 from tasks.space import Domain, Range, Settings, TuningConfig
 
 
@@ -152,6 +153,21 @@ def refuse_ensemble(training: TrainingConfig, target: TargetConfig) -> None:
         )
 
 
+def refuse_auto(layout: Layout, target: TargetConfig, *, tuned: bool) -> None:
+    """Refuse to choose a network by two searches at once, or where there is none to choose.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    if tuned:
+        raise ValueError(
+            "tuning: model: auto searches by itself; remove one of them, or run once with "
+            "model: auto and tune the network that it chose"
+        )
+    for model in contenders(layout, target.kind):
+        refuse_unread(layout, model, target)
+
+
 def refuse_unread(layout: Layout, model: ModelConfig, target: TargetConfig) -> None:
     """Refuse parts of the network that cannot read this input.
 
@@ -159,6 +175,11 @@ def refuse_unread(layout: Layout, model: ModelConfig, target: TargetConfig) -> N
         ValueError: names the setting.
     """
     kind = layout.input.kind
+    if (kind == "tree") != (model.cell == "tree-lstm"):
+        raise ValueError(
+            f"model.cell: '{model.cell}' cannot read a {kind}; "
+            "trees are read by tree-lstm, everything else by the other cells"
+        )
     if model.beside == "rocket" and kind == "text":
         raise ValueError("model.beside: rocket reads numbers, and texts are learned vectors")
     if getattr(layout.input, "teach_nodes", False) and (

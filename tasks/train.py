@@ -155,6 +155,7 @@ def time_epoch(
     model: ModelConfig,
     head: HeadConfig,
     training: TrainingConfig,
+    seconds: float = PROBE_SECONDS,
 ) -> float:
     """Estimate the seconds of one epoch from a few steps of a network that is thrown away.
 
@@ -170,7 +171,7 @@ def time_epoch(
     training = replace(training, precision=pick_precision(training, model, device, None))
     streamed = is_streamed(folder, training, device, None)
     learned = load_split(folder, TRAINING, device, streamed=streamed)
-    return probe(network, learned, config=training, seconds=PROBE_SECONDS)
+    return probe(network, learned, config=training, seconds=seconds)
 
 
 @task(name="train", task_run_name="train {model.cell}", timeout_seconds=72 * HOUR, **STAGE)

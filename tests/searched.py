@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import polars as pl
 from samples import waves, write_job
 
 from flows.job import load_job
@@ -32,10 +33,10 @@ SEARCHED = {
 }
 
 
-def make_bench(folder: Path, **tuning: object) -> Bench:
+def make_bench(folder: Path, table: pl.DataFrame | None = None, **tuning: object) -> Bench:
     """Take the job up to its features, in a store of its own."""
     folder.mkdir(parents=True, exist_ok=True)
-    waves(160).write_parquet(folder / "waves.parquet")
+    (waves(160) if table is None else table).write_parquet(folder / "waves.parquet")
     path = write_job(
         folder,
         SEARCHED
