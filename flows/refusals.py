@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import get_args
 
 from models.evaluation.metrics import METRICS
-from models.features import Answer, Layout, TargetConfig
+from models.features import MINED, Answer, Layout, TargetConfig
 from models.learning import StopName, TrainingConfig
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
@@ -141,7 +141,7 @@ def refuse_forecasts(layout: Layout, head: HeadConfig, target: TargetConfig) -> 
 
 
 def refuse_ensemble(training: TrainingConfig, target: TargetConfig) -> None:
-    """Refuse an ensemble whose answers have no mean.
+    """Refuse an ensemble whose answers have no mean, or teach nothing.
 
     Raises:
         ValueError: names the setting.
@@ -150,6 +150,11 @@ def refuse_ensemble(training: TrainingConfig, target: TargetConfig) -> None:
         raise ValueError(
             f"training.ensemble: {training.ensemble} texts have no mean; remove it, or set "
             "training.average: swa, which averages the weights of one network"
+        )
+    if training.distil and target.kind in MINED:
+        raise ValueError(
+            f"training.distil: a target of kind {target.kind} is the sequence itself, of which "
+            "others know nothing more; remove it"
         )
 
 

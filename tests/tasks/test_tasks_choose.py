@@ -1,7 +1,6 @@
 """`model: auto`: which networks are tried, which one wins, and going on after a kill."""
 
 import json
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ import pytest
 from kinds import KINDS
 from learned import PulledPlugError
 from samples import write_job
-from searched import make_bench
+from searched import SEARCHED, copied, make_bench
 
+from flows.job import ADAPTER, job_text, load_job
 from models.bundle import load
 from models.features import MINED, Answer
 from models.learning.watch import Watch
@@ -25,7 +25,6 @@ from tasks.contenders import contenders
 from tasks.errors import DataError
 from tasks.publish import local_dir
 from tasks.rounds import Contest, Round, least_epochs, play, ranked
-from tasks.store import StoreConfig, open_store
 from tasks.train import candidate_recipe, make_candidate
 from tasks.trials import Bench
 
@@ -77,11 +76,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 def bench(prepared: Bench, tmp_path: Path) -> Bench:
     """The prepared bench, over a store of its own."""
     return copied(prepared, tmp_path / "one")
-
-
-def copied(bench: Bench, folder: Path) -> Bench:
-    shutil.copytree(bench.store.root, folder)
-    return bench._replace(store=open_store(StoreConfig(uri=str(folder))))
 
 
 @pytest.mark.usefixtures("few")
@@ -287,9 +281,6 @@ def test_a_budget_is_shared_by_the_rungs(bench: Bench) -> None:
 
 
 def test_a_job_that_chooses_its_network_is_written_as_if_it_had_named_it(tmp_path: Path) -> None:
-    from searched import SEARCHED
-
-    from flows.job import ADAPTER, job_text, load_job
 
     path = write_job(tmp_path, SEARCHED | {"model": "auto", "tuning": None})
     facts = {"model": asdict(LAST_OF_TWO[1]), "budget": None}
