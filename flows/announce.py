@@ -10,8 +10,16 @@ from tasks.artifacts import Artifact, Facts, Outcome, Version
 from tasks.stage import show
 
 
-def announce(job: Job, version: Version, artifacts: Sequence[Artifact], began: float) -> Outcome:
-    """Build the outcome and leave it in the Prefect UI; `began` is of `time.perf_counter`."""
+def announce(job: Job, version: Version, made: Sequence[Artifact | None], began: float) -> Outcome:
+    """Build the outcome and leave it in the Prefect UI.
+
+    Args:
+        job: that was run.
+        version: that it came to.
+        made: what each stage left, None where it was not needed; the report last.
+        began: of `time.perf_counter`.
+    """
+    artifacts = [artifact for artifact in made if artifact is not None]
     recomputed = [artifact.stage for artifact in artifacts if artifact.recomputed]
     facts = artifacts[-1].facts
     best = facts["best_baseline"]

@@ -7,7 +7,8 @@ from typing import Any
 
 from data_contracts.contract import Contract
 from flows.job import Job
-from tasks.artifacts import Snapshot
+from tasks.artifacts import Features, Snapshot
+from tasks.choose import time_search
 from tasks.featurize import make_features
 from tasks.ingest import take_snapshot
 from tasks.store import Store, open_store
@@ -27,10 +28,7 @@ def check_job(job: Job) -> dict[str, Any]:
     accepted = hold(snapshot, contract_of(job, snapshot, store), store)
     features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
     prepared = time.perf_counter() - began
-    epoch_seconds = time_epoch(
-        features, store, model=job.model, head=job.head, training=job.training
-    )
-    at_most = epoch_seconds * job.training.epochs
+    epoch_seconds, at_most = time_training(job, features, store)
     return {
         "job": job.name,
         "rows": snapshot.facts["rows"],
@@ -45,6 +43,16 @@ def check_job(job: Job) -> dict[str, Any]:
         "epoch_seconds": round(epoch_seconds, 4),
         "training_seconds_at_most": round(min(at_most, job.training.budget or at_most), 3),
     }
+
+
+def time_training(job: Job, features: Features, store: Store) -> tuple[float, float]:
+    """Estimate the seconds of an epoch, and of all that are trained if patience saves none."""
+    if job.model == "auto":
+        return time_search(features, store, head=job.head, training=job.training)
+    epoch_seconds = time_epoch(
+        features, store, model=job.model, head=job.head, training=job.training
+    )
+    return epoch_seconds, epoch_seconds * job.training.epochs
 
 
 def contract_of(job: Job, snapshot: Snapshot, store: Store) -> Contract:

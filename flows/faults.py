@@ -4,6 +4,12 @@ import difflib
 import re
 from typing import Any
 
+NETWORK, WORD = "(a section)", "(a word)"
+"""Where a section may be a word, the names under which pydantic tells of the two."""
+
+UNSAID = {"str", "tuple[str, ...]", NETWORK, WORD}
+"""Parts of a place that no job file has."""
+
 
 def explain(  # noqa: PLR0911 - a sentence for each fault
     fault: dict[str, Any], schema: dict[str, Any]
@@ -14,7 +20,7 @@ def explain(  # noqa: PLR0911 - a sentence for each fault
         fault: as pydantic lists it.
         schema: the JSON schema of what was read, for the keys that there are.
     """
-    place = [part for part in fault["loc"] if part not in {"str", "tuple[str, ...]"}]
+    place = [part for part in fault["loc"] if part not in UNSAID]
     # What stands behind an index is the kind by which pydantic chose the section.
     location = [p for n, p in enumerate(place) if not (n and isinstance(place[n - 1], int))]
     key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
@@ -25,6 +31,8 @@ def explain(  # noqa: PLR0911 - a sentence for each fault
         case "unexpected_keyword_argument" | "extra_forbidden":
             known = known_keys(place[:-1], schema)
             return f"  {key} is not a key{suggestion(str(location[-1]), known)}"
+        case "literal_error" if WORD in fault["loc"]:
+            return f"  {key}: {found!r} is no section; write {key}: {{cell: {found}}}, or auto"
         case "literal_error":
             choices = re.findall(r"'([^']*)'", context["expected"])
             word = str(location[-1])
@@ -74,7 +82,7 @@ def known_keys(location: list[Any], schema: dict[str, Any]) -> list[str]:
 
 def resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """Follow references and optional sections of a JSON schema."""
-    for option in node.get("anyOf", []):
+    for option in node.get("anyOf", node.get("oneOf", [])):
         if option.get("type") != "null":
             node = option
             break

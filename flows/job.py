@@ -9,13 +9,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
-from flows.faults import explain
+from flows.faults import NETWORK, WORD, explain
 from flows.refusals import (
+    refuse_auto,
     refuse_ensemble,
     refuse_forecasts,
     refuse_losses,
@@ -33,6 +34,7 @@ from models.features.statics import CategoryInput, NumberInput
 from models.learning import TrainingConfig
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
+from tasks.artifacts import Facts
 from tasks.errors import JobError
 from tasks.gate import GateConfig
 from tasks.scrutiny import EvaluationConfig
@@ -68,6 +70,13 @@ class ScheduleConfig:
             ) from error
 
 
+Network = Annotated[
+    Annotated[ModelConfig, Tag(NETWORK)] | Annotated[Literal["auto"], Tag(WORD)],
+    Discriminator(lambda told: WORD if isinstance(told, str) else NETWORK),
+]
+"""A section of a job, or a word in its place."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """A recurring retraining. `name`, `source`, `inputs` and `target` are enough."""
@@ -88,8 +97,12 @@ class Job:
     """File with the contract; when left out, one is drafted from the data on the first run."""
     split: SplitConfig = field(default_factory=SplitConfig)
     """Which rows train, validate and test."""
-    model: ModelConfig = field(default_factory=ModelConfig)
-    """The network."""
+    model: Network = field(default_factory=ModelConfig)
+    """The network. `auto` tries families and sizes by successive halving on the validation rows:
+    after a ninth of `training.epochs`, and again after a third, the better third goes on. It comes
+    to about four trainings, or to `training.budget`, which then is that of the whole search; the
+    champion's network is tried too. The version holds the network that was chosen, as if the job
+    had named it."""
     head: HeadConfig = field(default_factory=HeadConfig)
     """How answers are made, and how wrong ones are counted."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -122,11 +135,6 @@ class Job:
             raise ValueError("window: only a series is cut into windows; remove it")
         if self.window and self.source.time is None:
             raise ValueError("window: a series needs source.time, the column that orders it")
-        if (sequences[0].kind == "tree") != (self.model.cell == "tree-lstm"):
-            raise ValueError(
-                f"model.cell: '{self.model.cell}' cannot read a {sequences[0].kind}; "
-                "trees are read by tree-lstm, everything else by the other cells"
-            )
         refuse_own_answer(self.layout, self.target.column)
         refuse_patterns(self.needed)
         refuse_losses(self.head, self.target)
@@ -134,6 +142,9 @@ class Job:
         refuse_stops(self.training, self.target)
         refuse_ensemble(self.training, self.target)
         refuse_forecasts(self.layout, self.head, self.target)
+        if self.model == "auto":
+            refuse_auto(self.layout, self.target, tuned=self.tuning is not None)
+            return
         refuse_unread(self.layout, self.model, self.target)
         if self.tuning:
             refuse_search(self.tuning, self.target, self.settings, self.with_settings)
@@ -146,9 +157,23 @@ class Job:
         """
         return replace(self, **settings._asdict(), tuning=None)
 
+    def with_choice(self, facts: Facts) -> "Job":
+        """Return the job with the network that was chosen for it."""
+        training = replace(self.training, budget=facts["budget"])
+        return replace(self, model=ModelConfig.of(facts["model"]), training=training)
+
     @property
     def settings(self) -> Settings:
-        """The sections that a search changes."""
+        """The sections that a search changes.
+
+        Raises:
+            JobError: a search of its own chooses the network.
+        """
+        if self.model == "auto":
+            raise JobError.of(
+                "model: auto chooses a network by itself, so there are no settings to begin from",
+                mend="name the network, such as model: {cell: gru}, or use `ostinato run`",
+            )
         return Settings(self.model, self.head, self.training)
 
     @property

@@ -5,10 +5,11 @@ from dataclasses import fields
 from typing import get_args
 
 from models.evaluation.metrics import METRICS
-from models.features import Answer, Layout, TargetConfig
+from models.features import MINED, Answer, Layout, TargetConfig
 from models.learning import StopName, TrainingConfig
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
+from tasks.contenders import contenders
 from tasks.space import Domain, Range, Settings, TuningConfig
 
 
@@ -140,7 +141,7 @@ def refuse_forecasts(layout: Layout, head: HeadConfig, target: TargetConfig) -> 
 
 
 def refuse_ensemble(training: TrainingConfig, target: TargetConfig) -> None:
-    """Refuse an ensemble whose answers have no mean.
+    """Refuse an ensemble whose answers have no mean, or teach nothing.
 
     Raises:
         ValueError: names the setting.
@@ -150,6 +151,26 @@ def refuse_ensemble(training: TrainingConfig, target: TargetConfig) -> None:
             f"training.ensemble: {training.ensemble} texts have no mean; remove it, or set "
             "training.average: swa, which averages the weights of one network"
         )
+    if training.distil and target.kind in MINED:
+        raise ValueError(
+            f"training.distil: a target of kind {target.kind} is the sequence itself, of which "
+            "others know nothing more; remove it"
+        )
+
+
+def refuse_auto(layout: Layout, target: TargetConfig, *, tuned: bool) -> None:
+    """Refuse to choose a network by two searches at once, or where there is none to choose.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    if tuned:
+        raise ValueError(
+            "tuning: model: auto searches by itself; remove one of them, or run once with "
+            "model: auto and tune the network that it chose"
+        )
+    for model in contenders(layout, target.kind):
+        refuse_unread(layout, model, target)
 
 
 def refuse_unread(layout: Layout, model: ModelConfig, target: TargetConfig) -> None:
@@ -159,6 +180,11 @@ def refuse_unread(layout: Layout, model: ModelConfig, target: TargetConfig) -> N
         ValueError: names the setting.
     """
     kind = layout.input.kind
+    if (kind == "tree") != (model.cell == "tree-lstm"):
+        raise ValueError(
+            f"model.cell: '{model.cell}' cannot read a {kind}; "
+            "trees are read by tree-lstm, everything else by the other cells"
+        )
     if model.beside == "rocket" and kind == "text":
         raise ValueError("model.beside: rocket reads numbers, and texts are learned vectors")
     if getattr(layout.input, "teach_nodes", False) and (

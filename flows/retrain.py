@@ -11,7 +11,8 @@ from prefect.runtime import flow_run
 from flows.announce import announce
 from flows.home import artifact_root
 from flows.job import Job, flat_params, job_text, load_job
-from tasks.artifacts import Outcome
+from tasks.artifacts import Choice, Features, Outcome
+from tasks.choose import choose
 from tasks.evaluate import evaluate
 from tasks.featurize import featurize
 from tasks.ingest import ingest
@@ -50,7 +51,7 @@ def aware(time_asked: datetime) -> datetime:
 
 
 def retrain_job(job: Job, as_of: datetime) -> Outcome:
-    """Take the six steps for a job that is read."""
+    """Take the six steps for a job that is read, or seven where it leaves the network open."""
     began, root = time.perf_counter(), artifact_root()
     snapshot = ingest(job.source, job.store, as_of=as_of)
     accepted = validate(
@@ -64,12 +65,11 @@ def retrain_job(job: Job, as_of: datetime) -> Outcome:
     features = featurize(
         accepted, layout=job.layout, target=job.target, split=job.split, store=job.store
     )
+    job, choice = settled(job, features)
     candidate = train(
         features,
         experiment=Experiment(job.name, root),
-        model=job.model,
-        head=job.head,
-        training=job.training,
+        **job.settings._asdict(),
         store=job.store,
     )
     report = evaluate(
@@ -79,6 +79,7 @@ def retrain_job(job: Job, as_of: datetime) -> Outcome:
         accepted=accepted,
         gate=job.gate,
         evaluation=job.evaluation,
+        choice=choice,
         store=job.store,
     )
     version = register(
@@ -93,4 +94,12 @@ def retrain_job(job: Job, as_of: datetime) -> Outcome:
         artifact_root=root,
         store=job.store,
     )
-    return announce(job, version, (snapshot, accepted, features, candidate, report), began)
+    return announce(job, version, (snapshot, accepted, features, choice, candidate, report), began)
+
+
+def settled(job: Job, features: Features) -> tuple[Job, Choice | None]:
+    """Choose the network where the job leaves it open; return the job that names it."""
+    if job.model != "auto":
+        return job, None
+    choice = choose(features, name=job.name, head=job.head, training=job.training, store=job.store)
+    return job.with_choice(choice.facts), choice

@@ -70,7 +70,12 @@ def tuning_of(job: Job, trials: int | None, budget: str | None) -> TuningConfig:
 
 
 def search_for(job: Job, tuning: TuningConfig) -> Study:
-    """Take the steps up to the features, and search there."""
+    """Take the steps up to the features, and search there.
+
+    Raises:
+        JobError: the job chooses its network by itself.
+    """
+    own = job.settings
     snapshot = ingest(job.source, job.store, as_of=datetime.now(UTC))
     accepted = validate(
         snapshot,
@@ -87,7 +92,7 @@ def search_for(job: Job, tuning: TuningConfig) -> Study:
         features,
         accepted=accepted,
         name=job.name,
-        own=job.settings,
+        own=own,
         tuning=tuning,
         layout=job.layout,
         target=job.target,

@@ -148,8 +148,8 @@ def weight_files(count: int) -> list[str]:
     return [f"network_{place + 1}.safetensors" for place in range(count)]
 
 
-def load(folder: Path) -> Bundle:
-    """Read a bundle.
+def read_spec(folder: Path) -> dict[str, Any]:
+    """Read what a bundle is made of.
 
     Raises:
         BundleError: the folder holds none, a damaged one, or one of a newer format.
@@ -165,8 +165,18 @@ def load(folder: Path) -> Bundle:
             f"{folder} has format {found}, this version reads {formats}; "
             "install the version of ostinato that wrote it"
         )
+    return dict(spec)
+
+
+def load(folder: Path) -> Bundle:
+    """Read a bundle.
+
+    Raises:
+        BundleError: the folder holds none, a damaged one, or one of a newer format.
+    """
+    spec = read_spec(folder)
     try:
-        featurizer, model = load_featurizer(folder), ModelConfig(**spec["model"])
+        featurizer, model = load_featurizer(folder), ModelConfig.of(spec["model"])
         head = HeadConfig(**spec["head"])
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder} has a damaged bundle.json: {error!r}") from error

@@ -42,6 +42,9 @@ Report = NewType("Report", Artifact)
 Study = NewType("Study", Artifact)
 """What a search for settings came to: `trials.json`, pictures."""
 
+Choice = NewType("Choice", Artifact)
+"""Which network `model: auto` came to: `networks.json`."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Champion:

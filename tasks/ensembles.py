@@ -29,7 +29,7 @@ SUMMED = ("parameters", "seconds")
 def members_of(training: TrainingConfig) -> list[TrainingConfig]:
     """Say how each network of an ensemble learns: the first as if it were alone."""
     return [
-        replace(training, ensemble=1, seed=training.seed + place)
+        replace(training, ensemble=1, distil=False, seed=training.seed + place)
         for place in range(training.ensemble)
     ]
 
@@ -76,3 +76,20 @@ def put_together(
         "members": [member.key for member in members],
         "member_losses": losses,
     }
+
+
+def networks_in(store: Store, ensemble: Candidate | None) -> Ensemble | None:
+    """Load the networks from which one learns, if it does from any."""
+    if ensemble is None:
+        return None
+    found = load(local_dir(store, ensemble) / "bundle").network
+    assert isinstance(found, Ensemble)  # noqa: S101 - it was made as one
+    return found
+
+
+def taught(facts: Facts, ensemble: Candidate) -> Facts:
+    """Tell from which networks one has learned, and what it took to make them all."""
+    names = ("members", "member_losses")
+    seconds = round(facts["seconds"] + ensemble.facts["seconds"], 3)
+    told = {name: ensemble.facts[name] for name in names}
+    return {**facts, **told, "ensemble": ensemble.key, "seconds": seconds}

@@ -15,7 +15,7 @@ from models.features.featurizer import Featurizer, load_featurizer
 from models.features.split import TEST
 from tasks import tracking
 from tasks.answers import answered_by, judged, naive_scale
-from tasks.artifacts import Accepted, Candidate, Champion, Facts, Features, Report
+from tasks.artifacts import Accepted, Candidate, Champion, Choice, Facts, Features, Report
 from tasks.canaries import ask_canaries
 from tasks.cost import start_meter
 from tasks.decide import Outing, Ruling, decide, put_down
@@ -136,6 +136,7 @@ def make_report(
     gate: GateConfig,
     evaluation: EvaluationConfig,
     store: Store,
+    choice: Choice | None = None,
 ) -> Report:
     """Return the report about a candidate against this champion."""
     recipe = Recipe(
@@ -147,6 +148,7 @@ def make_report(
             "features": features.key,
             "rows": accepted.facts["rows_key"],
             "champion": champion.model_key if champion else "none",
+            **({"choice": choice.key} if choice else {}),
         },
     )
 
@@ -162,7 +164,7 @@ def make_report(
         )
         meter = start_meter()
         facts = write_report(folder, outing, gate, evaluation)
-        write_pages(folder, Made(candidate, features, accepted), store, meter)
+        write_pages(folder, Made(candidate, features, accepted, choice), store, meter)
         return facts
 
     return Report(produce(store, recipe, build))
@@ -178,6 +180,7 @@ def evaluate(
     gate: GateConfig,
     evaluation: EvaluationConfig,
     store: StoreConfig,
+    choice: Choice | None = None,
 ) -> Report:
     """Score the candidate beside the champion and the baselines, and decide."""
     opened = open_store(store)
@@ -196,6 +199,7 @@ def evaluate(
         gate=gate,
         evaluation=evaluation,
         store=opened,
+        choice=choice,
     )
     logger().info("%s: %s", report.facts["decision"], report.facts["reason"])
     if warning := report.facts["gate"]["window"]["warning"]:

@@ -17,7 +17,7 @@ from tasks.store import Store, read_bytes, refusals_named
 
 STAGES = (
     "part", "ingest", "refused", "validate", "profile", "featurize", "train", "evaluate", "trial",
-    "tune",
+    "tune", "choose",
 )  # fmt: skip
 
 KEY_TAGS = {

@@ -15,8 +15,10 @@ from models.learning.loop import Checkpoints, Epoch, Watch, fit
 from models.learning.memory import keep_memory
 from models.learning.plan import Plan, kept_plan
 from models.learning.precision import pick_precision
+from models.learning.scoring import advised
 from models.learning.watch import Judge, figure
 from models.networks import ModelConfig
+from models.networks.ensemble import Ensemble
 from models.networks.heads import HeadConfig
 from models.networks.network import build, parameter_count
 from tasks.artifacts import Facts
@@ -37,6 +39,7 @@ def learn(
     training: TrainingConfig,
     checkpoints: Checkpoints,
     watch: Watch,
+    teachers: Ensemble | None = None,
 ) -> Facts:
     """Train on the features and write the bundle and its history into `folder`.
 
@@ -50,6 +53,7 @@ def learn(
     streamed = is_streamed(features_dir, training, device, kept)
     training = replace(training, precision=pick_precision(training, model, device, kept))
     learned, validation = load_splits(features_dir, device, streamed=streamed)
+    learned = advised(learned, teachers.to(device)) if teachers else learned
     prepare(network.to(device), learned, model=model, seed=training.seed)
     halves, meter = divided(validation, featurizer), start_meter()
     judge = validation_judge(features_dir, featurizer, head, training, rows_S=halves.rows_S)

@@ -24,6 +24,7 @@ SECTIONS: dict[str, Any] = {
 FIXED = {
     "training.seed": "a lucky seed is no better setting",
     "training.ensemble": "set it in `training`, for the networks of the best settings",
+    "training.distil": "set it in `training`, for the network of the best settings",
     "training.device": "it changes no answer",
     "training.checkpoint_every": "it changes no answer",
 }

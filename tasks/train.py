@@ -17,7 +17,7 @@ from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
 from models.networks.network import build
 from tasks.artifacts import Candidate, Facts, Features
-from tasks.ensembles import make_ensemble
+from tasks.ensembles import make_ensemble, networks_in, taught
 from tasks.errors import DataError, JobError, TrainingError
 from tasks.features_files import read_sequences
 from tasks.learn import learn
@@ -29,7 +29,7 @@ from tasks.publish import Recipe, digest_of, find, local_dir, produce
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 
-VERSION = 7
+VERSION = 8
 
 SHOWN_ROWS = 10
 """Rows that are named where training failed."""
@@ -57,7 +57,13 @@ def make_candidate(
     recipe = candidate_recipe(features, model, head, training)
     if found := find(store, recipe):
         return Candidate(found)
-    if training.ensemble > 1:
+    teachers = None
+    if training.distil:
+        shared = replace(training, distil=False)
+        teachers = make_candidate(
+            features, store, model=model, head=head, training=shared, watch=watch
+        )
+    elif training.ensemble > 1:
         member = partial(make_candidate, features, store, model=model, head=head, watch=watch)
         return make_ensemble(
             store,
@@ -67,7 +73,14 @@ def make_candidate(
             features_dir=local_dir(store, features),
         )
     return make_alone(
-        features, store, recipe, model=model, head=head, training=training, watch=watch
+        features,
+        store,
+        recipe,
+        model=model,
+        head=head,
+        training=training,
+        watch=watch,
+        teachers=teachers,
     )
 
 
@@ -80,6 +93,7 @@ def make_alone(
     head: HeadConfig,
     training: TrainingConfig,
     watch: Watch,
+    teachers: Candidate | None = None,
 ) -> Candidate:
     """Train one network under a lease, from where a killed run left it."""
     folder = f"checkpoints/{recipe.key}"
@@ -87,7 +101,7 @@ def make_alone(
 
     def build_candidate(target: Path) -> Facts:
         try:
-            return learn(
+            facts = learn(
                 local_dir(store, features),
                 target,
                 model=model,
@@ -95,11 +109,13 @@ def make_alone(
                 training=training,
                 checkpoints=checkpoints,
                 watch=watch,
+                teachers=networks_in(store, teachers),
             )
         except DivergedError as error:
             raise diverged(error, local_dir(store, features)) from error
         except UnlearnableError as error:
             raise DataError.of(str(error)) from error
+        return facts if teachers is None else taught(facts, teachers)
 
     with lease(store, folder):
         candidate = Candidate(produce(store, recipe, build_candidate))
@@ -155,6 +171,7 @@ def time_epoch(
     model: ModelConfig,
     head: HeadConfig,
     training: TrainingConfig,
+    seconds: float = PROBE_SECONDS,
 ) -> float:
     """Estimate the seconds of one epoch from a few steps of a network that is thrown away.
 
@@ -170,7 +187,7 @@ def time_epoch(
     training = replace(training, precision=pick_precision(training, model, device, None))
     streamed = is_streamed(folder, training, device, None)
     learned = load_split(folder, TRAINING, device, streamed=streamed)
-    return probe(network, learned, config=training, seconds=PROBE_SECONDS)
+    return probe(network, learned, config=training, seconds=seconds)
 
 
 @task(name="train", task_run_name="train {model.cell}", timeout_seconds=72 * HOUR, **STAGE)

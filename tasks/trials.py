@@ -17,13 +17,14 @@ from models.errors import PausedError, PrunedError
 from models.evaluation.metrics import score, sign_of
 from models.features.featurizer import load_featurizer
 from models.features.split import VALIDATION
+from models.learning import TrainingConfig
 from models.learning.checkpoint import loaded
 from models.learning.loop import Epoch, Watch
 from tasks.answers import answered_by, judged, naive_scale
 from tasks.artifacts import Accepted, Artifact, Candidate, Features
 from tasks.errors import DataError, TrainingError
 from tasks.features_files import read_sequences
-from tasks.progress import shown
+from tasks.progress import both, shown
 from tasks.publish import Recipe, find, local_dir, produce
 from tasks.rows import open_rows
 from tasks.space import Settings, TuningConfig
@@ -135,7 +136,7 @@ def attempt(bench: Bench, asked: Asked, keeps_up: KeepsUp) -> Trial:
 
     try:
         settings = bench.own.changed(asked.chosen)
-        candidate = train_on(bench, settings, on_epoch)
+        candidate = train_on(bench.store, bench.features, settings, Watch(on_epoch))
         value = measured(bench, candidate, history)
     except PrunedError as error:
         state, reason = "pruned", str(error)
@@ -160,30 +161,26 @@ def attempt(bench: Bench, asked: Asked, keeps_up: KeepsUp) -> Trial:
     )
 
 
-def train_on(bench: Bench, settings: Settings, on_epoch: Callable[[Epoch], None]) -> Candidate:
-    """Train a candidate, or go on with it; `on_epoch` hears of the epochs that are past, too."""
-    store, features = bench.store, bench.features
-    # One network tells which settings are better; the job that is run has as many as it says.
-    settings = settings._replace(training=replace(settings.training, ensemble=1))
+def train_on(store: Store, features: Features, settings: Settings, watch: Watch) -> Candidate:
+    """Train a candidate, or go on with it; `watch` hears of the epochs that are past, too."""
+    settings = settings._replace(training=alone(settings.training))
     recipe = candidate_recipe(features, settings.model, settings.head, settings.training)
     found = find(store, recipe)
     for epoch in past_epochs(store, recipe.key) if found is None else history_of(store, found):
-        on_epoch(epoch)
+        watch.on_epoch(epoch)
     if found is not None:
         return Candidate(found)
     try:
-        with shown() as watch:
-
-            def both(epoch: Epoch) -> None:
-                watch.on_epoch(epoch)
-                on_epoch(epoch)
-
-            return make_candidate(
-                features, store, **settings._asdict(), watch=Watch(both, watch.on_step)
-            )
+        with shown() as pages:
+            return make_candidate(features, store, **settings._asdict(), watch=both(pages, watch))
     except (PrunedError, TrainingError, DataError):
         forget(store, recipe.key)
         raise
+
+
+def alone(training: TrainingConfig) -> TrainingConfig:
+    """Ask for one network, which tells as well which settings are better as several do."""
+    return replace(training, ensemble=1, distil=False)
 
 
 def past_epochs(store: Store, key: str) -> list[Epoch]:

@@ -1,13 +1,15 @@
 """A bench to search on, over small waves, as the stages before a search leave it."""
 
+import shutil
 from pathlib import Path
 
+import polars as pl
 from samples import waves, write_job
 
 from flows.job import load_job
 from tasks.featurize import make_features
 from tasks.ingest import take_snapshot
-from tasks.store import open_store
+from tasks.store import StoreConfig, open_store
 from tasks.trial_runs import Runs
 from tasks.trials import Bench
 from tasks.validate import draft, hold
@@ -32,10 +34,10 @@ SEARCHED = {
 }
 
 
-def make_bench(folder: Path, **tuning: object) -> Bench:
+def make_bench(folder: Path, table: pl.DataFrame | None = None, **tuning: object) -> Bench:
     """Take the job up to its features, in a store of its own."""
     folder.mkdir(parents=True, exist_ok=True)
-    waves(160).write_parquet(folder / "waves.parquet")
+    (waves(160) if table is None else table).write_parquet(folder / "waves.parquet")
     path = write_job(
         folder,
         SEARCHED
@@ -60,6 +62,12 @@ def make_bench(folder: Path, **tuning: object) -> Bench:
     accepted = hold(snapshot, contract, store)
     features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
     return Bench(store, accepted, features, job.settings, job.tuning, job.gate.season)
+
+
+def copied(bench: Bench, folder: Path) -> Bench:
+    """Return the bench over a copy of its store."""
+    shutil.copytree(bench.store.root, folder)
+    return bench._replace(store=open_store(StoreConfig(uri=str(folder))))
 
 
 class NoRuns(Runs):

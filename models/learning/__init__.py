@@ -65,6 +65,9 @@ class TrainingConfig:
     ensemble: int = 1
     """Networks that are trained, with this seed and those after it; the model answers with their
     mean."""
+    distil: bool = False
+    """Let one network learn from the mean answers of the `ensemble`, beside the truth, and serve
+    alone: nearly as good, and as small and quick as one."""
     seed: int = 7
     """Same seed, data and job: same model, bit for bit on one kind of CPU."""
     checkpoint_every: Duration = 30.0
@@ -80,6 +83,8 @@ class TrainingConfig:
             number = getattr(self, name)
             if number not in {None, "auto"} and number <= 0:
                 raise ValueError(f"{name}: {number} is not above 0; give more")
+        if self.distil and self.ensemble < 2:
+            raise ValueError("distil: there is no ensemble to learn from; set ensemble: 5")
         if self.weight_decay < 0 or self.checkpoint_every < 0:
             raise ValueError("weight_decay and checkpoint_every: give 0 or more")
 

@@ -2,7 +2,8 @@
 
 Rows of like length go together, so that padding is small. The order depends on the seed and the
 epoch alone, which is what lets a run resume in the middle of an epoch.
-Shapes: N steps, C channels, S sequences, B sequences of a batch, M numbers of its answers.
+Shapes: N steps, C channels, S sequences, B sequences of a batch, M numbers of its answers, O
+outputs of a network.
 """
 
 import warnings
@@ -69,6 +70,8 @@ class SequenceSet:
     """What stands beside each sequence."""
     change: Change | None = None
     """Alters the steps of a batch at random; given for training alone."""
+    advice_SO: Tensor | None = None
+    """What an ensemble answers, where a network learns from one."""
 
     def __len__(self) -> int:
         """Count the sequences."""
@@ -87,6 +90,7 @@ class SequenceSet:
             places=self.places.pick(rows),
             answer_places=self.answer_places.pick(rows),
             statics=Statics(*(values[chosen] for values in self.statics)),
+            advice_SO=None if self.advice_SO is None else self.advice_SO[chosen],
         )
 
     def answers(self, rows: NDArray[np.int64]) -> Answers:
@@ -122,6 +126,7 @@ class Batch(NamedTuple):
     offsets: Offsets
     answers: Answers
     statics: Statics
+    advice_BO: Tensor | None = None
 
 
 def to_device(
@@ -180,6 +185,7 @@ def gather(sequences: SequenceSet, rows: NDArray[np.int64]) -> Batch:
         offsets=offsets,
         answers=sequences.answers(rows),
         statics=Statics(*(values[rows_B] for values in sequences.statics)),
+        advice_BO=None if sequences.advice_SO is None else sequences.advice_SO[rows_B],
     )
 
 

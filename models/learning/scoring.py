@@ -5,6 +5,7 @@ Shapes: B sequences of a batch, O outputs, S sequences of a split.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from models.learning import TrainingConfig
 from models.learning.batches import gather
 from models.learning.feeding import Sequences, fed, plain
 from models.learning.step import autocast
+from models.learning.stream import StreamedSet
 from models.learning.watch import Judge
 from models.networks.ensemble import Ensemble
 from models.networks.heads.ctc import NOTHING
@@ -72,6 +74,18 @@ def predict(network: Network | Ensemble, sequences: Sequences, config: TrainingC
     if not parts:
         raise ValueError("there are no sequences to predict")
     return laid_out(order.steps, parts)
+
+
+def advised(sequences: Sequences, teachers: Ensemble) -> Sequences:
+    """Put what an ensemble answers beside the sequences, as they are and not as they are altered.
+
+    The ensemble has to be on the device of the sequences.
+    """
+    config = TrainingConfig(precision="fp32")
+    advice_SO = predict(teachers, replace(sequences, change=None), config)
+    if isinstance(sequences, StreamedSet):
+        advice_SO = advice_SO.cpu()
+    return replace(sequences, advice_SO=advice_SO)
 
 
 def laid_out(order: Sequence[NDArray[np.int64]], parts: Sequence[Tensor]) -> Tensor:

@@ -15,6 +15,9 @@ from models.networks.network import Network
 if TYPE_CHECKING:
     from models.learning.stream import StreamedSet
 
+ADVICE = 0.5
+"""Share of the loss that is for answering as an ensemble does, where one is learned from."""
+
 
 def make_optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimizer:
     """Make AdamW (Loshchilov and Hutter 2019), all of whose arithmetic is one kernel."""
@@ -78,7 +81,10 @@ def loss_of(
     batch = gather(sequences, rows)
     with autocast(sequences.values_NC.device, config):
         encoded = network.encode(batch.values_NC, batch.offsets, batch.statics)
-        return network.loss(encoded, batch.answers)
+        loss = network.loss(encoded, batch.answers)
+        if batch.advice_BO is None:
+            return loss
+        return torch.lerp(loss, network.head.unlike(encoded, batch.advice_BO), ADVICE)
 
 
 def autocast(device: torch.device, config: TrainingConfig) -> Any:  # noqa: ANN401 - two managers

@@ -5,7 +5,8 @@ a buffer with several of them, and mixes the rows of the buffer; rows of like le
 inside it. Which row comes when depends on the seed and the epoch alone, as it does for sequences in
 memory, so a run resumes in the middle of a buffer.
 
-Shapes: N steps, C channels, S sequences of the split, K sequences of a buffer, G blocks.
+Shapes: N steps, C channels, S sequences of the split, K sequences of a buffer, G blocks,
+O outputs of a network.
 """
 
 from collections.abc import Iterator
@@ -45,6 +46,8 @@ class StreamedSet:
     device: torch.device
     change: Change | None = None
     """Alters the steps of a batch at random; given for training alone."""
+    advice_SO: torch.Tensor | None = None
+    """What an ensemble answers, where a network learns from one; on the host."""
     block_bytes: int = BLOCK_BYTES
     mixed: int = MIXED
 
@@ -64,7 +67,12 @@ class StreamedSet:
             places=self.places.pick(rows),
             answer_places=self.answer_places.pick(rows),
             statics=self.statics.pick(rows),
+            advice_SO=self.advice(rows),
         )
+
+    def advice(self, rows: Integers) -> torch.Tensor | None:
+        """Take what an ensemble answers to these sequences."""
+        return None if self.advice_SO is None else self.advice_SO[torch.from_numpy(rows)]
 
     @property
     def step_bytes(self) -> int:
@@ -91,7 +99,9 @@ class StreamedSet:
             device=self.device,
             ahead=True,
         )
-        return replace(part, change=self.change)
+        advice_KO = self.advice(rows_K)
+        beside = None if advice_KO is None else advice_KO.to(self.device)
+        return replace(part, change=self.change, advice_SO=beside)
 
     @property
     def gap_steps(self) -> int:

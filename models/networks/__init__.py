@@ -1,7 +1,8 @@
 """From sequences to outputs: cells, poolings, heads, and the network that combines them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from models.networks.families import FAMILIES, CellName
 
@@ -122,6 +123,14 @@ class ModelConfig:
         if family.reads == "trees" and (self.shorten > 1 or self.beside != "none"):
             name = "shorten" if self.shorten > 1 else "beside"
             raise ValueError(f"{name}: the nodes of trees are no line of steps; remove it")
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> "ModelConfig":
+        """Read the section as JSON has it, where lists are not told from tuples."""
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in told.items()
+        }
+        return cls(**values)
 
     @property
     def poolings(self) -> tuple[PoolingName, ...]:

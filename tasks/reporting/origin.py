@@ -4,7 +4,7 @@ import json
 from importlib.metadata import version as installed_version
 from typing import Any, NamedTuple
 
-from tasks.artifacts import Accepted, Candidate, Features
+from tasks.artifacts import Accepted, Candidate, Choice, Features
 from tasks.publish import local_dir, read_manifest
 from tasks.rows import snapshot_of
 from tasks.store import Store
@@ -18,11 +18,13 @@ class Made(NamedTuple):
     candidate: Candidate
     features: Features
     accepted: Accepted
+    choice: Choice | None = None
+    """Of `model: auto`."""
 
 
 def origin_of(made: Made, store: Store) -> Told:
     """Collect what was read, promised, split and trained."""
-    candidate, features, accepted = made
+    candidate, features, accepted, _ = made
     snapshot = snapshot_of(store, accepted)
     contract = config_of(store, "validate", accepted.key)
     read = config_of(store, "featurize", features.key)

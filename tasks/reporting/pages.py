@@ -1,6 +1,7 @@
 """Finish a report: what it cost, the page for people, and the model card."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from tasks.store import Store
 def write_pages(folder: Path, made: Made, store: Store, meter: Meter) -> None:
     """Add the cost to `report.json`, and write `report.html` and `model_card.md` beside it.
 
+    The networks among which one was chosen are a table of their own, `networks.json`.
+
     Args:
         folder: with the report.
         made: what the report is about.
@@ -28,12 +31,22 @@ def write_pages(folder: Path, made: Made, store: Store, meter: Meter) -> None:
     """
     report = read_report(folder)
     report["cost"] = cost_of(made, store, meter)
+    if made.choice is not None:
+        report["search"] = dict(made.choice.facts)
+        write_table(folder / "networks.json", made.choice.facts["networks"])
     text = json.dumps(report, indent=2, ensure_ascii=False)
     (folder / "report.json").write_text(text, encoding="utf-8")
     origin = origin_of(made, store)
     pictures = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.png"))}
     (folder / PAGE).write_text(to_html(report, origin, pictures), encoding="utf-8")
     (folder / CARD).write_text(to_markdown(report, origin), encoding="utf-8")
+
+
+def write_table(path: Path, rows: Sequence[Facts]) -> None:
+    """Write rows as MLflow reads a table: columns apart from what they hold."""
+    columns = list(rows[0])
+    table = {"columns": columns, "data": [[row[name] for name in columns] for row in rows]}
+    path.write_text(json.dumps(table, indent=2), encoding="utf-8")
 
 
 def read_report(folder: Path) -> dict[str, Any]:

@@ -48,6 +48,13 @@ def curves(report: Facts, origin: Facts) -> Told | None:
     return {"chart": chart, "best": best, "facts": facts} if chart else None
 
 
+def search(report: Facts, origin: Facts) -> Told | None:
+    """List the networks among which one was chosen."""
+    del origin
+    found: Told | None = report.get("search")
+    return found
+
+
 def confusion(report: Facts, origin: Facts) -> Told | None:
     """Lay out which class was answered for which."""
     del origin
@@ -208,6 +215,7 @@ SECTIONS = (
     Section("slices", "Slices", slices),
     Section("canaries", "Canaries", canaries),
     Section("explanations", "Why it answers so", explanations),
+    Section("search", "Networks tried", search),
     Section("curves", "Training", curves),
     Section("data", "Data and splits", origins.data),
     Section("contract", "Contract", origins.contract),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.networks.heads import HeadConfig
-from models.networks.heads.face import Answers, Encoded, Head
+from models.networks.heads.face import SOFTNESS, Answers, Encoded, Head
 
 
 class CategoryHead(Head):
@@ -49,6 +49,13 @@ class CategoryHead(Head):
         return self.loss_of(
             torch.cat([logits_BO, steps_NO]), torch.cat([codes_B, encoded.taught_N[own_N]])
         )
+
+    def unlike(self, encoded: Encoded, advice_BO: Tensor) -> Tensor:
+        """Return the divergence from other networks' softened chances, on the scale of a loss."""
+        own_BO = functional.log_softmax(self(encoded).float() / SOFTNESS, dim=1)
+        told_BO = functional.log_softmax(advice_BO.float() / SOFTNESS, dim=1)
+        far = functional.kl_div(own_BO, told_BO, reduction="batchmean", log_target=True)
+        return SOFTNESS**2 * far
 
     def loss_of(self, logits_BO: Tensor, codes_B: Tensor) -> Tensor:
         """Return the weighted mean over the sequences."""

@@ -1,7 +1,7 @@
 """What heads have in common: what they are given, and what they are asked.
 
 Shapes: N steps of all sequences, B sequences, M numbers of all answers, H units, P of the pooling,
-C channels of a step.
+C channels of a step, O numbers of an answer.
 """
 
 from typing import NamedTuple
@@ -23,6 +23,11 @@ class Origin(NamedTuple):
     """What the forecast is measured from."""
     scale_B: Tensor
     """What it is measured in."""
+
+
+SOFTNESS = 2.0
+"""By what scores are divided where one network learns from others: a softer answer also tells which
+of the wrong ones are nearly right (Hinton, Vinyals and Dean 2015)."""
 
 
 class Encoded(NamedTuple):
@@ -63,4 +68,13 @@ class Head(nn.Module):
 
     def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
         """Return the mean loss over the sequences, in float32 at least."""
+        raise NotImplementedError
+
+    def unlike(self, encoded: Encoded, advice_BO: Tensor) -> Tensor:
+        """Return how far the answers are from those of other networks, as a loss to learn by.
+
+        Args:
+            encoded: what was read.
+            advice_BO: answers to the same sequences, as `forward` gives them.
+        """
         raise NotImplementedError

@@ -153,6 +153,12 @@ class ForecastHead(Head):
         known_BT = truth_BT.isfinite()
         return self.form.loss(parts_BTR[known_BT], truth_BT[known_BT])
 
+    def unlike(self, encoded: Encoded, advice_BO: Tensor) -> Tensor:
+        """Return how far the steps are from other networks', each made as it is in service."""
+        parts_BTR = self.parts(encoded, None)
+        told_MR = advice_BO.float().view(-1, parts_BTR.shape[2])
+        return self.form.unlike(parts_BTR.flatten(0, 1), told_MR)
+
 
 def nowhere(pooled_BP: Tensor) -> Origin:
     """Return the origin of forecasts whose past is not seen."""

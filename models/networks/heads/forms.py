@@ -52,6 +52,14 @@ class Form:
             return functional.huber_loss(point_M, truth_M)
         return functional.mse_loss(point_M, truth_M)
 
+    def unlike(self, parts_MR: Tensor, told_MR: Tensor) -> Tensor:
+        """Return the mean error against other networks' points.
+
+        How wide a distribution is, is learned from the truth alone where its form does not say
+        otherwise.
+        """
+        return functional.mse_loss(self.point(parts_MR), self.point(told_MR))
+
 
 class Gaussian(Form):
     """A normal distribution: mean and spread (Nix and Weigend 1994)."""
@@ -71,6 +79,12 @@ class Gaussian(Form):
     def loss(self, parts_MR: Tensor, truth_M: Tensor) -> Tensor:
         """Return the mean negative log likelihood, but for a constant."""
         return functional.gaussian_nll_loss(parts_MR[:, 0], truth_M, parts_MR[:, 1].square())
+
+    def unlike(self, parts_MR: Tensor, told_MR: Tensor) -> Tensor:
+        """Return the mean negative log likelihood of what the other distribution gives."""
+        (mean_M, spread_M), (told_M, wide_M) = parts_MR.unbind(dim=1), told_MR.unbind(dim=1)
+        off_M = (told_M - mean_M).square() + wide_M.square()
+        return (torch.log(spread_M) + 0.5 * off_M / spread_M.square()).mean()
 
 
 class Quantiles(Form):
@@ -96,6 +110,10 @@ class Quantiles(Form):
         levels_Q = parts_MR.new_tensor(self.config.quantiles)
         over_MQ = truth_M[:, None] - parts_MR
         return torch.maximum(levels_Q * over_MQ, (levels_Q - 1) * over_MQ).mean()
+
+    def unlike(self, parts_MR: Tensor, told_MR: Tensor) -> Tensor:
+        """Return the mean distance from the other quantiles."""
+        return functional.l1_loss(parts_MR, told_MR)
 
 
 class Student(Form):

@@ -24,3 +24,7 @@ class NumberHead(Head):
     def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
         """Return the mean error, on the scale of the training answers' spread."""
         return self.form.loss(self(encoded), answers.values_M.float())
+
+    def unlike(self, encoded: Encoded, advice_BO: Tensor) -> Tensor:
+        """Return how far the number is from other networks'."""
+        return self.form.unlike(self(encoded), advice_BO.float())

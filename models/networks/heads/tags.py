@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.networks.heads import HeadConfig
-from models.networks.heads.face import Answers, Encoded, Head
+from models.networks.heads.face import SOFTNESS, Answers, Encoded, Head
 
 
 class TagsHead(Head):
@@ -53,3 +53,9 @@ class TagsHead(Head):
             right_BO = torch.sigmoid(torch.where(truth_BO > 0, logits_BO, -logits_BO))
             losses_BO = losses_BO * (1 - right_BO) ** self.config.focal
         return losses_BO.mean()
+
+    def unlike(self, encoded: Encoded, advice_BO: Tensor) -> Tensor:
+        """Return the cross-entropy with other networks' softened chances, label by label."""
+        own_BO, told_BO = self(encoded).float() / SOFTNESS, advice_BO.float() / SOFTNESS
+        far = functional.binary_cross_entropy_with_logits(own_BO, told_BO.sigmoid())
+        return SOFTNESS**2 * far
