@@ -11,7 +11,7 @@ from typing import Any
 from prefect import task
 
 from models.bundle import load
-from tasks import runs, tracking
+from tasks import runs, tracking, versions
 from tasks.artifacts import Accepted, Candidate, Features, Report, Snapshot, Version
 from tasks.errors import RegistryError
 from tasks.publish import local_dir, read_manifest
@@ -109,7 +109,7 @@ def register_candidate(
         RegistryError: MLflow cannot be reached, refuses, or gives back another model.
     """
     facts, done = origin.report.facts, f"{TAG}registered_report"
-    found = tracking.find_version(name, origin.candidate.key)
+    found = versions.find_version(name, origin.candidate.key)
     if found and found.tags.get(done) == origin.report.key:
         return version_of(found, facts, recomputed=False)
     experiment = tracking.open_experiment(name, artifact_root)
@@ -124,13 +124,13 @@ def register_candidate(
         )
     number = str(found.version)
     check_golden(name, number)
-    tracking.tag_version(name, number, record.tags)
+    versions.tag_version(name, number, record.tags)
     describe(origin, store, name=name, number=number)
     if facts["decision"] == "promote":
         refuse_stale(name, origin, store)
     move_aliases(name, number, decision=facts["decision"])
     tracking.close_run(run_id)
-    tracking.tag_version(name, number, {done: origin.report.key})
+    versions.tag_version(name, number, {done: origin.report.key})
     return version_of(found, facts, recomputed=True)
 
 
@@ -150,7 +150,7 @@ def create_version(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         save_served(bundle_dir, folder, golden)
-        return tracking.create_version(
+        return versions.create_version(
             name, experiment=experiment, run_id=run_id, folder=folder, tags=tags
         )
 
@@ -162,7 +162,7 @@ def describe(origin: Origin, store: Store, *, name: str, number: str) -> None:
         # A report of an older version.
         return
     card = path.read_text(encoding="utf-8")
-    tracking.describe_version(name, number, shortened(card, LONGEST_DESCRIPTION))
+    versions.describe_version(name, number, shortened(card, LONGEST_DESCRIPTION))
     show(f"{name}-model-card", card)
 
 
@@ -182,7 +182,7 @@ def refuse_stale(name: str, origin: Origin, store: Store) -> None:
     """
     manifest = read_manifest(store, "evaluate", origin.report.key)
     judged = manifest["recipe"]["inputs"]["champion"] if manifest else "none"
-    champion = tracking.find_champion(name)
+    champion = versions.find_champion(name)
     serving = champion.model_key if champion else "none"
     if serving not in {judged, origin.candidate.key}:
         raise RegistryError.of(
@@ -193,13 +193,13 @@ def refuse_stale(name: str, origin: Origin, store: Store) -> None:
 
 def move_aliases(name: str, number: str, *, decision: str) -> None:
     """Make the version the challenger, and the champion if the gate said so."""
-    champion = tracking.find_champion(name)
-    tracking.move_alias(name, "challenger", number)
+    champion = versions.find_champion(name)
+    versions.move_alias(name, "challenger", number)
     if decision != "promote" or (champion and champion.version == number):
         return
     if champion:
-        tracking.move_alias(name, "previous", champion.version)
-    tracking.move_alias(name, "champion", number)
+        versions.move_alias(name, "previous", champion.version)
+    versions.move_alias(name, "champion", number)
 
 
 def version_of(found: Any, facts: Mapping[str, Any], *, recomputed: bool) -> Version:  # noqa: ANN401
