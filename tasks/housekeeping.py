@@ -97,7 +97,7 @@ def registered_keys(keep: int) -> Iterator[str]:
     """Give the keys of every version that has an alias or is among the newest."""
     for name in versions.model_names():
         newest = sorted(versions.versions_of(name), key=lambda version: -int(version.version))
-        aliased = versions.aliased_versions(name)
+        aliased = set(versions.aliases_of(name).values())
         aliases = [version for version in newest[keep:] if str(version.version) in aliased]
         for version in newest[:keep] + aliases:
             tags = (version.tags.get(f"{tracking.TAG}{tag}") for tag in KEY_TAGS.values())

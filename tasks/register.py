@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from prefect import task
 
 from models.bundle import load
 from tasks import runs, tracking, versions
+from tasks.aliases import Asked, move, nothing
 from tasks.artifacts import Accepted, Candidate, Features, Report, Snapshot, Version
 from tasks.errors import RegistryError
-from tasks.publish import local_dir, read_manifest
+from tasks.publish import hash_folder, local_dir, read_manifest
 from tasks.reporting import CARD
 from tasks.rows import open_rows
 from tasks.served import check_golden, golden_frame, save_served
@@ -46,6 +48,7 @@ class Origin:
             f"{TAG}model_key": self.candidate.key,
             f"{TAG}model_hash": self.candidate.content_hash,
             f"{TAG}report_key": self.report.key,
+            f"{TAG}report_hash": self.report.content_hash,
             f"{TAG}code_version": installed_version("ostinato"),
             f"{TAG}job": job_text,
             f"{TAG}decision": self.report.facts["decision"],
@@ -126,9 +129,7 @@ def register_candidate(
     check_golden(name, number)
     versions.tag_version(name, number, record.tags)
     describe(origin, store, name=name, number=number)
-    if facts["decision"] == "promote":
-        refuse_stale(name, origin, store)
-    move_aliases(name, number, decision=facts["decision"])
+    appoint(origin, store, name=name, number=number)
     tracking.close_run(run_id)
     versions.tag_version(name, number, {done: origin.report.key})
     return version_of(found, facts, recomputed=True)
@@ -150,8 +151,9 @@ def create_version(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         save_served(bundle_dir, folder, golden)
+        known = {**tags, f"{TAG}bundle_hash": hash_folder(bundle_dir)}
         return versions.create_version(
-            name, experiment=experiment, run_id=run_id, folder=folder, tags=tags
+            name, experiment=experiment, run_id=run_id, folder=folder, tags=known
         )
 
 
@@ -174,6 +176,22 @@ def shortened(text: str, most: int) -> str:
     return text[: most - len(end)].rpartition("\n")[0] + end
 
 
+def appoint(origin: Origin, store: Store, *, name: str, number: str) -> None:
+    """Make the version the challenger, and the champion if the gate said so."""
+    serve = origin.report.facts["decision"] == "promote"
+    asked = Asked(
+        name,
+        number,
+        "promote" if serve else "register",
+        origin.report.facts["reason"],
+        serve=serve,
+        challenge=True,
+        once=True,
+    )
+    refuse = partial(refuse_stale, name, origin, store) if serve else nothing
+    move(store, asked, refuse=refuse)
+
+
 def refuse_stale(name: str, origin: Origin, store: Store) -> None:
     """Refuse a promotion that was judged against a champion that no longer serves.
 
@@ -189,17 +207,6 @@ def refuse_stale(name: str, origin: Origin, store: Store) -> None:
             f"the champion of '{name}' changed while its challenger was judged",
             mend="run again: the challenger is then compared with the new champion",
         )
-
-
-def move_aliases(name: str, number: str, *, decision: str) -> None:
-    """Make the version the challenger, and the champion if the gate said so."""
-    champion = versions.find_champion(name)
-    versions.move_alias(name, "challenger", number)
-    if decision != "promote" or (champion and champion.version == number):
-        return
-    if champion:
-        versions.move_alias(name, "previous", champion.version)
-    versions.move_alias(name, "champion", number)
 
 
 def version_of(found: Any, facts: Mapping[str, Any], *, recomputed: bool) -> Version:  # noqa: ANN401

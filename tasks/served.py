@@ -128,8 +128,11 @@ def public_version(name: str) -> str:
     return installed_version(name).partition("+")[0]
 
 
-def check_golden(name: str, version: str) -> None:
+def check_golden(name: str, version: str) -> Path:
     """Load a version back from MLflow and compare its answers with those stored beside it.
+
+    Returns:
+        The local folder of its files.
 
     Raises:
         RegistryError: it does not answer as it did.
@@ -151,6 +154,7 @@ def check_golden(name: str, version: str) -> None:
             found=f"stored {stored.head(2).to_dicts()}, now {answers.head(2).to_dict('records')}",
             mend="no alias was moved; check that MLflow's storage is intact, then run again",
         )
+    return folder
 
 
 def same_answers(now: pl.DataFrame, stored: pl.DataFrame) -> bool:

@@ -39,16 +39,8 @@ def find_champion(name: str) -> Champion | None:
 
 def find_alias(name: str, alias: str) -> "ModelVersion | None":
     """Return the version with that alias, or None when there is none."""
-    from mlflow.exceptions import MlflowException
-
-    with answers_named():
-        try:
-            aliases = client().get_registered_model(name).aliases
-        except MlflowException as error:
-            if error.error_code == ABSENT:
-                return None
-            raise
-        return client().get_model_version(name, aliases[alias]) if alias in aliases else None
+    number = aliases_of(name).get(alias)
+    return find_number(name, number) if number else None
 
 
 def fetch_bundle(champion: Champion) -> Path:
@@ -112,20 +104,32 @@ def describe_version(name: str, version: str, text: str) -> None:
         client().update_model_version(name, version, text)
 
 
-def move_alias(name: str, alias: str, version: str) -> None:
-    """Point an alias at a version, and read it back.
+def point_alias(name: str, alias: str, version: str | None) -> None:
+    """Point an alias at a version (or at none), and read it back.
 
     Raises:
         RegistryError: another program moved it in the same moment.
     """
     with answers_named():
-        client().set_registered_model_alias(name, alias, version)
-    found = find_alias(name, alias)
-    if found is None or str(found.version) != version:
+        if version is None:
+            client().delete_registered_model_alias(name, alias)
+        else:
+            client().set_registered_model_alias(name, alias, version)
+    if aliases_of(name).get(alias) != version:
         raise RegistryError.of(
             f"alias '{alias}' of '{name}' was moved by somebody else just now",
             mend="look at the registered model in MLflow, then run again",
         )
+
+
+def find_number(name: str, number: str) -> "ModelVersion":
+    """Return one version.
+
+    Raises:
+        RegistryError: there is none of that number.
+    """
+    with answers_named():
+        return client().get_model_version(name, number)
 
 
 def model_names() -> list[str]:
@@ -134,7 +138,19 @@ def model_names() -> list[str]:
         return [model.name for model in client().search_registered_models(max_results=1000)]
 
 
-def aliased_versions(name: str) -> set[str]:
-    """Return the numbers of the versions that an alias points at."""
+def aliases_of(name: str) -> dict[str, str]:
+    """Return the number of the version that each alias points at; none where nothing is known.
+
+    Raises:
+        RegistryError: the registry cannot be asked.
+    """
+    from mlflow.exceptions import MlflowException
+
     with answers_named():
-        return {str(v) for v in client().get_registered_model(name).aliases.values()}
+        try:
+            found = client().get_registered_model(name).aliases
+        except MlflowException as error:
+            if error.error_code == ABSENT:
+                return {}
+            raise
+    return {alias: str(number) for alias, number in found.items()}
