@@ -1,7 +1,7 @@
 """The one door through which aliases move: locked, written down before, verified after.
 
-A move is proven first (the version loads and answers its golden rows as it did), then written as
-an intent, then done alias by alias with the champion last, then tagged on both versions, and its
+Who asks has proven the version (it loads and answers its golden rows as it did). A move is written
+as an intent, then done alias by alias with the champion last, then tagged on both versions, and its
 line is ended. Whoever comes next finishes what a killed mover began if the champion had moved, and
 takes it back if it had not; and notes what somebody moved in MLflow itself.
 """
@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import NamedTuple
-
-import polars as pl
 
 from tasks import versions
 from tasks.errors import LeaseHeldError, RegistryError
@@ -32,8 +30,6 @@ from tasks.history import (
 )
 from tasks.lease import lease
 from tasks.live import flow_tags
-from tasks.publish import hash_folder
-from tasks.served import check_golden
 from tasks.store import Store
 from tasks.tracking import TAG
 
@@ -51,12 +47,12 @@ class Asked(NamedTuple):
     version: str
     action: Action
     why: str
-    serve: bool = True
-    """Whether the version becomes the champion."""
     challenge: bool = False
     """Whether it becomes the challenger."""
     once: bool = False
     """Whether a move that was made for the same report before is not made again."""
+    seen: Mapping[str, str] | None = None
+    """The aliases as they were when it was asked for; any will do when left out."""
 
 
 def nothing() -> None:
@@ -80,23 +76,33 @@ def move(store: Store, asked: Asked, *, refuse: Callable[[], None] = nothing) ->
     with only_mover(store, name):
         entries = settle(store, name)
         found = versions.find_number(name, asked.version)
-        told = {
-            "decision_hash": found.tags.get(f"{TAG}report_hash", ""),
-            "run": found.run_id or "",
-            "why": asked.why,
-            "action": asked.action,
-            "version": asked.version,
-            "who": acting(),
-        }
-        if asked.once and made_before(entries, asked, told["decision_hash"]):
+        decision_hash = found.tags.get(f"{TAG}report_hash", "")
+        if asked.once and made_before(entries, asked, decision_hash):
             return None
         refuse()
-        before = state_after(entries)
-        after = planned(before, asked)
-        if after == before:
+        before, after = state_after(entries), left_of(name, planned(entries, asked))
+        if asked.seen is not None and asked.seen != before:
+            raise changed_meanwhile(asked, before)
+        if after == before and asked.action != "reject":
             return None
-        line = write_intent(store, name, entries, before=before, after=after, **told)
-        carry_out(store, name, line)
+        line = write_intent(
+            store,
+            name,
+            entries,
+            action=asked.action,
+            version=asked.version,
+            who=acting(),
+            why=asked.why,
+            run=found.run_id or "",
+            decision_hash=decision_hash,
+            before=before,
+            after=after,
+        )
+        try:
+            carry_out(store, name, line)
+        except KeyboardInterrupt:
+            end_killed(store, name, line)
+            raise
         return line
 
 
@@ -110,16 +116,49 @@ def made_before(entries: Sequence[Entry], asked: Asked, decision_hash: str) -> b
     )
 
 
-def planned(before: Mapping[str, str], asked: Asked) -> dict[str, str]:
+def changed_meanwhile(asked: Asked, now: Mapping[str, str]) -> RegistryError:
+    """Build the refusal of a move that was asked for in another situation."""
+    return RegistryError.of(
+        f"the aliases of '{asked.name}' were moved while version {asked.version} was examined",
+        found=f"They were {told(asked.seen or {})}, and are {told(now)}.",
+        mend=f"see: ostinato history {asked.name}; then ask again",
+    )
+
+
+def told(aliases: Mapping[str, str]) -> str:
+    """Write aliases as words."""
+    return ", ".join(f"{alias} {number}" for alias, number in sorted(aliases.items())) or "none"
+
+
+def planned(entries: Sequence[Entry], asked: Asked) -> dict[str, str]:
     """Say where the aliases shall point."""
+    before, version = state_after(entries), asked.version
     after = dict(before)
     if asked.challenge:
-        after["challenger"] = asked.version
-    if asked.serve and before.get("champion") != asked.version:
-        if "champion" in before:
-            after["previous"] = before["champion"]
-        after["champion"] = asked.version
-    return after
+        after["challenger"] = version
+    if asked.action == "reject" and before.get("challenger") == version:
+        del after["challenger"]
+    if asked.action in {"register", "reject"} or before.get("champion") == version:
+        return after
+    after.pop("previous", None)
+    earlier = before_it(entries, version) if asked.action == "rollback" else before.get("champion")
+    return after | ({"previous": earlier} if earlier else {}) | {"champion": version}
+
+
+def left_of(name: str, after: Mapping[str, str]) -> dict[str, str]:
+    """Leave out an alias of a version that was deleted."""
+    there = {str(found.version) for found in versions.versions_of(name)}
+    return {alias: number for alias, number in after.items() if number in there}
+
+
+def before_it(entries: Sequence[Entry], version: str) -> str | None:
+    """Name the version that served before this one did, when it last did.
+
+    To that one a second rollback goes, and not to the version that the first one left.
+    """
+    states = [entry.line.after for entry in entries if entry.end == "done"]
+    served = [state for state in states if state.get("champion") == version]
+    return served[-1].get("previous") if served else None
 
 
 @contextmanager
@@ -143,6 +182,30 @@ def only_mover(store: Store, name: str) -> Iterator[None]:
         yield
     finally:
         held.__exit__(None, None, None)
+
+
+class Settled(NamedTuple):
+    """A history that agrees with the aliases."""
+
+    entries: list[Entry]
+    finished: Line | None
+    """What a killed mover had begun and was finished now."""
+
+
+def settled(store: Store, name: str) -> Settled:
+    """Bring history and aliases together while nobody else can move.
+
+    Raises:
+        RegistryError: MLflow cannot be asked.
+        LeaseHeldError: another mover does not come to an end.
+        StoreError: the history is damaged or cannot be written.
+    """
+    with only_mover(store, name):
+        open_lines = [line for line, end in read_history(store, name) if end is None]
+        entries = settle(store, name)
+    done = {line.number for line, end in entries if end == "done"}
+    finished = [line for line in open_lines if line.number in done]
+    return Settled(entries, finished[-1] if finished else None)
 
 
 def settle(store: Store, name: str) -> list[Entry]:
@@ -213,43 +276,9 @@ def carry_out(store: Store, name: str, line: Line) -> None:
         versions.point_alias(name, alias, line.after.get(alias))
     text = json.dumps(asdict(line))[:5000]
     touched = {side[a] for side in (line.before, line.after) for a in moved if a in side}
-    for number in sorted(touched, key=int):
+    for number in sorted(touched | {line.version}, key=int):
         versions.tag_version(name, number, {f"{TAG}move.{line.number:06}": text})
     write_end(store, name, line, "done")
-
-
-def prove(name: str, version: str) -> None:
-    """Load a version, compare its files with those that were registered, and ask its golden rows.
-
-    Raises:
-        RegistryError: it cannot be loaded, is not what was registered, or answers otherwise.
-    """
-    wanted = versions.find_number(name, version).tags.get(f"{TAG}bundle_hash")
-    try:
-        folder = check_golden(name, version)
-    except (
-        ValueError,
-        TypeError,
-        LookupError,
-        RuntimeError,
-        AttributeError,
-        ImportError,
-        SyntaxError,
-        pl.exceptions.PolarsError,
-    ) as error:
-        raise refused(name, version, f"it cannot be loaded: {error}") from error
-    if wanted and hash_folder(folder / "artifacts" / "bundle") != wanted:
-        raise refused(name, version, "its files are not those that were registered")
-
-
-def refused(name: str, version: str, why: str) -> RegistryError:
-    """Build the refusal of a version that is damaged."""
-    return RegistryError.of(
-        f"{name} version {version} may not serve: {why}",
-        found="No alias was moved.",
-        mend="restore its files from a copy of MLflow's storage, or choose another version: "
-        f"ostinato history {name}",
-    )
 
 
 def acting() -> str:

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from tasks.errors import StoreError
 from tasks.store import Store, create_exclusively, read_bytes
 
-Action = Literal["register", "promote", "approve", "rollback", "found"]
+Action = Literal["register", "promote", "approve", "reject", "rollback", "found"]
 """What moved the aliases; "found" is what somebody did in MLflow, noticed at the next move."""
 
 End = Literal["done", "abandoned"]
@@ -162,6 +162,20 @@ def state_after(entries: Sequence[Entry]) -> Mapping[str, str]:
     """Return the aliases as the last line that was carried out left them."""
     done = [entry.line.after for entry in entries if entry.end == "done"]
     return done[-1] if done else {}
+
+
+def has_served(entries: Sequence[Entry], version: str) -> bool:
+    """Tell whether a version ever was the champion."""
+    return any(
+        entry.line.after.get("champion") == version for entry in entries if entry.end == "done"
+    )
+
+
+def is_refused(entries: Sequence[Entry], version: str) -> bool:
+    """Tell whether the last word of a person about a version was no."""
+    words = [line for line, end in entries if end == "done" and line.version == version]
+    spoken = [line.action for line in words if line.action in {"approve", "promote", "reject"}]
+    return spoken[-1:] == ["reject"]
 
 
 def spans_of(entries: Sequence[Entry]) -> list[Served]:

@@ -167,11 +167,6 @@ def hash_files(table: Mapping[str, Mapping[str, Any]]) -> str:
     return hashlib.sha256(canonical(hashes).encode()).hexdigest()
 
 
-def hash_folder(folder: Path) -> str:
-    """Hash every file under `folder`, names and contents."""
-    return hash_files(file_table(folder))
-
-
 def local_dir(store: Store, artifact: Artifact) -> Path:
     """Return a local folder with the artifact's files, fetched once from a remote store.
 

@@ -15,11 +15,12 @@ from models.bundle import load
 from tasks import runs, tracking, versions
 from tasks.aliases import Asked, move, nothing
 from tasks.artifacts import Accepted, Candidate, Features, Report, Snapshot, Version
-from tasks.errors import RegistryError
-from tasks.publish import hash_folder, local_dir, read_manifest
+from tasks.moves import refuse_stale
+from tasks.proof import prove
+from tasks.publish import local_dir
 from tasks.reporting import CARD
 from tasks.rows import open_rows
-from tasks.served import check_golden, golden_frame, save_served
+from tasks.served import golden_frame, hash_served, save_served
 from tasks.stage import HOUR, STAGE, logger, show
 from tasks.store import Store, StoreConfig, open_store
 from tasks.tracking import TAG, RunRecord
@@ -126,7 +127,7 @@ def register_candidate(
             origin, store, name=name, experiment=experiment, run_id=run_id, tags=record.tags
         )
     number = str(found.version)
-    check_golden(name, number)
+    prove(name, number)
     versions.tag_version(name, number, record.tags)
     describe(origin, store, name=name, number=number)
     appoint(origin, store, name=name, number=number)
@@ -151,7 +152,7 @@ def create_version(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         save_served(bundle_dir, folder, golden)
-        known = {**tags, f"{TAG}bundle_hash": hash_folder(bundle_dir)}
+        known = {**tags, f"{TAG}files_hash": hash_served(folder)}
         return versions.create_version(
             name, experiment=experiment, run_id=run_id, folder=folder, tags=known
         )
@@ -184,29 +185,17 @@ def appoint(origin: Origin, store: Store, *, name: str, number: str) -> None:
         number,
         "promote" if serve else "register",
         origin.report.facts["reason"],
-        serve=serve,
         challenge=True,
         once=True,
     )
-    refuse = partial(refuse_stale, name, origin, store) if serve else nothing
-    move(store, asked, refuse=refuse)
-
-
-def refuse_stale(name: str, origin: Origin, store: Store) -> None:
-    """Refuse a promotion that was judged against a champion that no longer serves.
-
-    Raises:
-        RegistryError: another run or person moved the alias in between.
-    """
-    manifest = read_manifest(store, "evaluate", origin.report.key)
-    judged = manifest["recipe"]["inputs"]["champion"] if manifest else "none"
-    champion = versions.find_champion(name)
-    serving = champion.model_key if champion else "none"
-    if serving not in {judged, origin.candidate.key}:
-        raise RegistryError.of(
-            f"the champion of '{name}' changed while its challenger was judged",
-            mend="run again: the challenger is then compared with the new champion",
-        )
+    refuse = partial(
+        refuse_stale,
+        store,
+        name,
+        report_key=origin.report.key,
+        model_key=origin.candidate.key,
+    )
+    move(store, asked, refuse=refuse if serve else nothing)
 
 
 def version_of(found: Any, facts: Mapping[str, Any], *, recomputed: bool) -> Version:  # noqa: ANN401

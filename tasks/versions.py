@@ -45,11 +45,19 @@ def find_alias(name: str, alias: str) -> "ModelVersion | None":
 
 def fetch_bundle(champion: Champion) -> Path:
     """Download a version's bundle and return its folder."""
+    return fetch_files(champion.name, champion.version) / "artifacts" / "bundle"
+
+
+def fetch_files(name: str, version: str) -> Path:
+    """Download a version's files and return their folder.
+
+    Raises:
+        RegistryError: MLflow cannot be asked, or they are gone.
+    """
     from mlflow.artifacts import download_artifacts
 
     with answers_named():
-        uri = f"models:/{champion.name}/{champion.version}"
-        return Path(download_artifacts(artifact_uri=uri)) / "artifacts" / "bundle"
+        return Path(download_artifacts(artifact_uri=f"models:/{name}/{version}"))
 
 
 def find_version(name: str, model_key: str) -> "ModelVersion | None":

@@ -67,7 +67,7 @@ def test_a_decision_that_a_person_has_undone_is_not_carried_out_again(local_stor
     move(local_store, Asked("waves", "1", "rollback", "it was worse"))
 
     assert promote(local_store, "2", once=True) is None
-    assert now() == {"champion": "1", "previous": "2"}
+    assert now() == {"champion": "1"}
 
 
 def test_what_may_not_be_moved_leaves_no_line(local_store: Store) -> None:
@@ -135,7 +135,7 @@ def test_a_rollback_after_a_killed_promotion_goes_back_from_what_serves(
 
     move(local_store, Asked("waves", "1", "rollback", ""))
 
-    assert now() == {"champion": "1", "previous": "2"}
+    assert now() == {"champion": "1"}
 
 
 MOVER = """

@@ -56,6 +56,7 @@ def run(job: Job) -> tuple[Report, Version]:
         champion=champion,
         champion_dir=versions.fetch_bundle(champion) if champion else None,
         gate=job.gate,
+        evaluation=job.evaluation,
         store=store,
     )
     version = register_candidate(
