@@ -2,16 +2,16 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
 from flows.cli_contracts import JOB, JSON, contract
+from flows.cli_registry import COMMANDS
 from flows.cli_settings import parse_settings
 from flows.cli_tune import tune_command
+from flows.layout import table
 
 EPILOG = """\
 Exit codes: 0 done (whatever the gate decided); 1 unexpected error; 2 job file or arguments;
@@ -27,6 +27,9 @@ class Ostinato(click.Group):
         """Run the command."""
         try:
             return super().invoke(context)
+        except KeyboardInterrupt:
+            click.echo("Interrupted; what is finished stays.", err=True)
+            sys.exit(130)
         except Exception as error:
             code = getattr(error, "exit_code", None)
             if code is None or isinstance(error, click.ClickException | click.exceptions.Exit):
@@ -251,19 +254,8 @@ def demo(names: tuple[str, ...], folder: Path) -> None:
 
 main.add_command(contract)
 main.add_command(tune_command)
-
-
-def table(rows: list[Mapping[str, Any]] | list[dict[str, Any]], empty: str) -> str:
-    """Lay out rows under their keys."""
-    if not rows:
-        return empty
-    names = list(rows[0])
-    cells = [names, *[[str(row[name]) for name in names] for row in rows]]
-    widths = [max(len(line[place]) for line in cells) for place in range(len(names))]
-    pad: Callable[[list[str]], str] = lambda line: "  ".join(  # noqa: E731 - one use
-        cell.ljust(width) for cell, width in zip(line, widths, strict=True)
-    ).rstrip()
-    return "\n".join(pad(line) for line in cells)
+for command in COMMANDS:
+    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Serve retrain and tune for some job files: `python -m flows.serve JOB...`."""
+"""Serve retrain, tune and rollback for some job files: `python -m flows.serve JOB...`."""
 
 import sys
 from pathlib import Path
@@ -11,6 +11,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from flows.job import load_job
 from flows.retrain import retrain
+from flows.rollback import rollback
 from flows.tune import tune
 
 
@@ -44,10 +45,27 @@ def search_of(path: Path) -> RunnerDeployment:
     return cast("RunnerDeployment", deployment)
 
 
+def rollback_of(path: Path) -> RunnerDeployment:
+    """Describe the deployment that lets the previous version of a job's model serve again."""
+    job = load_job(path)
+    deployment = rollback.to_deployment(
+        name=job.name,
+        parameters={"name": job.name},
+        tags=["ostinato", job.layout.input.kind, job.target.kind],
+        description=f"Let the version of {job.name} serve again that served before.",
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        concurrency_limit=1,
+    )
+    return cast("RunnerDeployment", deployment)
+
+
 def main(paths: list[str]) -> None:
     """Serve until the process is ended."""
     served = [Path(path) for path in paths]
-    serve(*map(deployment_of, served), *map(search_of, served))
+    serve(*(describe(path) for describe in SERVED for path in served))
+
+
+SERVED = (deployment_of, search_of, rollback_of)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from models.evaluation.judged import Answers, Forecasts, Judged, Tags
 from models.evaluation.metrics import by_label, confusion_table, score, units
 from models.features.featurizer import Featurizer, load_featurizer
 from models.features.split import TEST
-from tasks import tracking
+from tasks import versions
 from tasks.answers import answered_by, judged, naive_scale
 from tasks.artifacts import Accepted, Candidate, Champion, Choice, Facts, Features, Report
 from tasks.canaries import ask_canaries
@@ -184,7 +184,7 @@ def evaluate(
 ) -> Report:
     """Score the candidate beside the champion and the baselines, and decide."""
     opened = open_store(store)
-    champion = tracking.find_champion(name)
+    champion = versions.find_champion(name)
     if champion and champion.model_key == candidate.key:
         # It serves already: what it was registered with still holds.
         if known := find_key(opened, "evaluate", champion.report_key):
@@ -195,7 +195,7 @@ def evaluate(
         features=features,
         accepted=accepted,
         champion=champion,
-        champion_dir=tracking.fetch_bundle(champion) if champion else None,
+        champion_dir=versions.fetch_bundle(champion) if champion else None,
         gate=gate,
         evaluation=evaluation,
         store=opened,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tasks import tracking
+from tasks import tracking, versions
 from tasks.publish import MANIFEST
 from tasks.store import Store, read_bytes, refusals_named
 
@@ -95,9 +95,9 @@ def find_dead(store: Store, *, keep: int) -> list[dict[str, Any]]:
 
 def registered_keys(keep: int) -> Iterator[str]:
     """Give the keys of every version that has an alias or is among the newest."""
-    for name in tracking.model_names():
-        newest = sorted(tracking.versions_of(name), key=lambda version: -int(version.version))
-        aliased = tracking.aliased_versions(name)
+    for name in versions.model_names():
+        newest = sorted(versions.versions_of(name), key=lambda version: -int(version.version))
+        aliased = set(versions.aliases_of(name).values())
         aliases = [version for version in newest[keep:] if str(version.version) in aliased]
         for version in newest[:keep] + aliases:
             tags = (version.tags.get(f"{tracking.TAG}{tag}") for tag in KEY_TAGS.values())

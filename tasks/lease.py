@@ -21,17 +21,17 @@ STALE_SECONDS = 90.0
 
 
 @contextmanager
-def lease(store: Store, folder: str) -> Iterator[None]:
-    """Hold the lease on `folder` of the store.
+def lease(store: Store, folder: str, *, holder: str = "trainer") -> Iterator[None]:
+    """Hold the lease on `folder` of the store; `holder` is what a refusal calls its owner.
 
     Raises:
-        LeaseHeldError: another trainer is at work there.
+        LeaseHeldError: another one is at work there.
     """
     number = latest(store, folder)
-    refuse_if_held(store, folder, number)
+    refuse_if_held(store, folder, number, holder=holder)
     mine = f"{folder}/lease-{number + 1:06}.json"
     if not create_exclusively(store, mine, stamp()):
-        raise held(folder, "another trainer took it in this moment")
+        raise held(folder, f"another {holder} took it in this moment", holder)
     released = threading.Event()
     renewer = threading.Thread(target=renew, args=(store, mine, released), daemon=True)
     renewer.start()
@@ -62,17 +62,17 @@ def latest(store: Store, folder: str) -> int:
     return max((int(path.rpartition("-")[2].removesuffix(".json")) for path in paths), default=0)
 
 
-def refuse_if_held(store: Store, folder: str, number: int) -> None:
+def refuse_if_held(store: Store, folder: str, number: int, *, holder: str) -> None:
     """Refuse while the last holder is alive."""
     data = read_bytes(store, f"{folder}/lease-{number:06}.json") if number else None
     if data is None:
         return
-    holder = json.loads(data)
-    if holder.get("released") or time.time() - holder["at"] > STALE_SECONDS:
+    found = json.loads(data)
+    if found.get("released") or time.time() - found["at"] > STALE_SECONDS:
         return
-    if holder["host"] == socket.gethostname() and not alive(holder["pid"]):
+    if found["host"] == socket.gethostname() and not alive(found["pid"]):
         return
-    raise held(folder, f"process {holder['pid']} on {holder['host']} holds it")
+    raise held(folder, f"process {found['pid']} on {found['host']} holds it", holder)
 
 
 def alive(pid: int) -> bool:
@@ -86,9 +86,9 @@ def alive(pid: int) -> bool:
     return True
 
 
-def held(folder: str, why: str) -> LeaseHeldError:
+def held(folder: str, why: str, holder: str) -> LeaseHeldError:
     """Build the refusal."""
     return LeaseHeldError.of(
-        f"another trainer is at work on {folder}: {why}",
-        mend=f"wait for it; a dead trainer's lease ends by itself after {STALE_SECONDS:.0f} s",
+        f"another {holder} is at work on {folder}: {why}",
+        mend=f"wait for it; a dead {holder}'s lease ends by itself after {STALE_SECONDS:.0f} s",
     )

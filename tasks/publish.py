@@ -129,9 +129,7 @@ def publish(store: Store, recipe: Recipe, folder: Path, facts: Facts) -> None:
         "key": recipe.key,
         "attempt": attempt,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "content_hash": hashlib.sha256(
-            canonical({name: entry["sha256"] for name, entry in files.items()}).encode()
-        ).hexdigest(),
+        "content_hash": hash_files(files),
         "recipe": plain(recipe),
         "files": files,
         "facts": facts,
@@ -161,6 +159,12 @@ def file_table(folder: Path) -> dict[str, dict[str, Any]]:
             "sha256": digest_of(path),
         }
     return table
+
+
+def hash_files(table: Mapping[str, Mapping[str, Any]]) -> str:
+    """Hash what a table of files names."""
+    hashes = {name: entry["sha256"] for name, entry in table.items()}
+    return hashlib.sha256(canonical(hashes).encode()).hexdigest()
 
 
 def local_dir(store: Store, artifact: Artifact) -> Path:

@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from typing import Any
 from prefect import task
 
 from models.bundle import load
-from tasks import runs, tracking
+from tasks import runs, tracking, versions
+from tasks.aliases import Asked, move, nothing
 from tasks.artifacts import Accepted, Candidate, Features, Report, Snapshot, Version
-from tasks.errors import RegistryError
-from tasks.publish import local_dir, read_manifest
+from tasks.moves import refuse_stale
+from tasks.proof import prove
+from tasks.publish import local_dir
 from tasks.reporting import CARD
 from tasks.rows import open_rows
-from tasks.served import check_golden, golden_frame, save_served
+from tasks.served import golden_frame, hash_served, save_served
 from tasks.stage import HOUR, STAGE, logger, show
 from tasks.store import Store, StoreConfig, open_store
 from tasks.tracking import TAG, RunRecord
@@ -46,6 +49,7 @@ class Origin:
             f"{TAG}model_key": self.candidate.key,
             f"{TAG}model_hash": self.candidate.content_hash,
             f"{TAG}report_key": self.report.key,
+            f"{TAG}report_hash": self.report.content_hash,
             f"{TAG}code_version": installed_version("ostinato"),
             f"{TAG}job": job_text,
             f"{TAG}decision": self.report.facts["decision"],
@@ -109,7 +113,7 @@ def register_candidate(
         RegistryError: MLflow cannot be reached, refuses, or gives back another model.
     """
     facts, done = origin.report.facts, f"{TAG}registered_report"
-    found = tracking.find_version(name, origin.candidate.key)
+    found = versions.find_version(name, origin.candidate.key)
     if found and found.tags.get(done) == origin.report.key:
         return version_of(found, facts, recomputed=False)
     experiment = tracking.open_experiment(name, artifact_root)
@@ -123,14 +127,12 @@ def register_candidate(
             origin, store, name=name, experiment=experiment, run_id=run_id, tags=record.tags
         )
     number = str(found.version)
-    check_golden(name, number)
-    tracking.tag_version(name, number, record.tags)
+    prove(name, number)
+    versions.tag_version(name, number, record.tags)
     describe(origin, store, name=name, number=number)
-    if facts["decision"] == "promote":
-        refuse_stale(name, origin, store)
-    move_aliases(name, number, decision=facts["decision"])
+    appoint(origin, store, name=name, number=number)
     tracking.close_run(run_id)
-    tracking.tag_version(name, number, {done: origin.report.key})
+    versions.tag_version(name, number, {done: origin.report.key})
     return version_of(found, facts, recomputed=True)
 
 
@@ -150,8 +152,9 @@ def create_version(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         save_served(bundle_dir, folder, golden)
-        return tracking.create_version(
-            name, experiment=experiment, run_id=run_id, folder=folder, tags=tags
+        known = {**tags, f"{TAG}files_hash": hash_served(folder)}
+        return versions.create_version(
+            name, experiment=experiment, run_id=run_id, folder=folder, tags=known
         )
 
 
@@ -162,7 +165,7 @@ def describe(origin: Origin, store: Store, *, name: str, number: str) -> None:
         # A report of an older version.
         return
     card = path.read_text(encoding="utf-8")
-    tracking.describe_version(name, number, shortened(card, LONGEST_DESCRIPTION))
+    versions.describe_version(name, number, shortened(card, LONGEST_DESCRIPTION))
     show(f"{name}-model-card", card)
 
 
@@ -174,32 +177,25 @@ def shortened(text: str, most: int) -> str:
     return text[: most - len(end)].rpartition("\n")[0] + end
 
 
-def refuse_stale(name: str, origin: Origin, store: Store) -> None:
-    """Refuse a promotion that was judged against a champion that no longer serves.
-
-    Raises:
-        RegistryError: another run or person moved the alias in between.
-    """
-    manifest = read_manifest(store, "evaluate", origin.report.key)
-    judged = manifest["recipe"]["inputs"]["champion"] if manifest else "none"
-    champion = tracking.find_champion(name)
-    serving = champion.model_key if champion else "none"
-    if serving not in {judged, origin.candidate.key}:
-        raise RegistryError.of(
-            f"the champion of '{name}' changed while its challenger was judged",
-            mend="run again: the challenger is then compared with the new champion",
-        )
-
-
-def move_aliases(name: str, number: str, *, decision: str) -> None:
+def appoint(origin: Origin, store: Store, *, name: str, number: str) -> None:
     """Make the version the challenger, and the champion if the gate said so."""
-    champion = tracking.find_champion(name)
-    tracking.move_alias(name, "challenger", number)
-    if decision != "promote" or (champion and champion.version == number):
-        return
-    if champion:
-        tracking.move_alias(name, "previous", champion.version)
-    tracking.move_alias(name, "champion", number)
+    serve = origin.report.facts["decision"] == "promote"
+    asked = Asked(
+        name,
+        number,
+        "promote" if serve else "register",
+        origin.report.facts["reason"],
+        challenge=True,
+        once=True,
+    )
+    refuse = partial(
+        refuse_stale,
+        store,
+        name,
+        report_key=origin.report.key,
+        model_key=origin.candidate.key,
+    )
+    move(store, asked, refuse=refuse if serve else nothing)
 
 
 def version_of(found: Any, facts: Mapping[str, Any], *, recomputed: bool) -> Version:  # noqa: ANN401

@@ -15,9 +15,9 @@ from models.features.series import ROW, context, resample, resampled
 from models.features.split import TEST
 from models.networks.families import FAMILIES
 from models.networks.heads import SPREADING
-from tasks import tracking
 from tasks.errors import RegistryError
 from tasks.features_files import read_sequences
+from tasks.publish import file_table, hash_files
 from tasks.rows import RowSet
 
 if TYPE_CHECKING:
@@ -128,26 +128,33 @@ def public_version(name: str) -> str:
     return installed_version(name).partition("+")[0]
 
 
-def check_golden(name: str, version: str) -> None:
-    """Load a version back from MLflow and compare its answers with those stored beside it.
+def hash_served(folder: Path) -> str:
+    """Hash a served model's files, without those that MLflow and Python add when it is loaded."""
+    table = file_table(folder)
+    added = {name for name in table if "__pycache__" in name or name == "registered_model_meta"}
+    return hash_files({name: entry for name, entry in table.items() if name not in added})
+
+
+def check_golden(folder: Path, title: str) -> None:
+    """Load a served model and compare its answers with those stored beside it.
+
+    Args:
+        folder: the model's files.
+        title: what a refusal calls it.
 
     Raises:
         RegistryError: it does not answer as it did.
     """
     import mlflow.pyfunc
-    from mlflow.artifacts import download_artifacts
 
-    uri = f"models:/{name}/{version}"
-    with tracking.answers_named():
-        folder = Path(download_artifacts(artifact_uri=uri))
-        served = mlflow.pyfunc.load_model(str(folder))
+    served = mlflow.pyfunc.load_model(str(folder))
     answers = served.predict(
         pl.read_parquet(folder / "golden_inputs.parquet", glob=False).to_pandas()
     )
     stored = pl.read_parquet(folder / "golden_answers.parquet", glob=False)
     if not same_answers(pl.from_pandas(answers), stored):
         raise RegistryError.of(
-            f"{name} version {version} does not answer as it did before it was registered",
+            f"{title} does not answer as it did before it was registered",
             found=f"stored {stored.head(2).to_dicts()}, now {answers.head(2).to_dict('records')}",
             mend="no alias was moved; check that MLflow's storage is intact, then run again",
         )

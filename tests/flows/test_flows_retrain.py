@@ -18,8 +18,8 @@ import flows.retrain as retrain_module
 from flows.retrain import retrain
 from tasks.errors import ContractError, RegistryDownError, RegistryError, SourceError
 from tasks.evaluate import evaluate
+from tasks.moves import refuse_stale
 from tasks.publish import find_key
-from tasks.register import Origin, refuse_stale
 from tasks.rows import open_snapshot
 from tasks.store import StoreConfig, open_store
 
@@ -171,22 +171,13 @@ def test_a_promotion_is_refused_when_the_champion_changed_while_it_was_judged(
     retrain(str(waves_job))
     retrain(str(waves_job), {"training.seed": 8})
     store, tags = open_store(StoreConfig()), MlflowClient().get_model_version("waves", "1").tags
-    stages = {
-        "snapshot": "ingest",
-        "accepted": "validate",
-        "features": "featurize",
-        "model": "train",
-        "report": "evaluate",
-    }
-    origin = Origin(
-        *(find_key(store, stage, tags[f"ostinato.{name}_key"]) for name, stage in stages.items())
-    )
-    refuse_stale("waves", origin, store)
+    judged = {name: tags[f"ostinato.{name}"] for name in ("report_key", "model_key")}
+    refuse_stale(store, "waves", **judged)
 
     MlflowClient().set_registered_model_alias("waves", "champion", "2")
 
     with pytest.raises(RegistryError, match="changed while its challenger was judged"):
-        refuse_stale("waves", origin, store)
+        refuse_stale(store, "waves", **judged)
 
 
 def test_a_run_in_mlflow_tells_all_that_is_needed_to_make_the_version_again(

@@ -116,6 +116,43 @@ def test_a_search_can_be_started_on_the_page(pages: Pages) -> None:
     assert "30m" in form["budget"]["description"]
 
 
+def test_a_rollback_is_a_form_on_the_page(pages: Pages) -> None:
+    for seed in ("31", "32"):
+        ostinato(pages.folder, "run", "waves.yaml", "--set", f"training.seed={seed}")
+    asked = {"name": "waves"}
+    numbers = [int(v["version"]) for v in versions_of(pages)]
+    promoted = ostinato(pages.folder, "promote", "waves", str(max(numbers)), "--json")
+    before = json.loads(promoted.stdout.splitlines()[-1])["before"]["champion"]
+    found = deployment(pages, "rollback")
+    url = f"{pages.prefect}/api/deployments/{found['id']}/create_flow_run"
+    run = post(url, {"parameters": found["parameters"] | {"why": "it alarmed"}})
+
+    def ended() -> dict[str, Any] | None:
+        found = json.loads(get(f"{pages.prefect}/api/flow_runs/{run['id']}"))
+        return found if found["state_type"] in FINAL else None
+
+    done = wait_until(ended)
+
+    assert done["state_type"] == "COMPLETED", done["state"]
+    assert found["parameters"] == asked
+    form = found["parameter_openapi_schema"]["properties"]
+    assert set(form) == {"name", "version", "why", "store"}
+    history = json.loads(ostinato(pages.folder, "history", "waves", "--json").stdout)
+    assert (history["lines"][-1]["action"], history["lines"][-1]["why"]) == (
+        "rollback", "it alarmed",
+    )  # fmt: skip
+    assert history["lines"][-1]["who"] == f"prefect run {run['id']}"
+    assert history["aliases"]["champion"] == before
+    body = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+    texts = {a["key"]: a["data"] for a in post(f"{pages.prefect}/api/artifacts/filter", body)}
+    assert "it alarmed" in texts["waves-rollback"]
+
+
+def versions_of(pages: Pages) -> list[dict[str, Any]]:
+    found = get(f"{pages.mlflow}/api/2.0/mlflow/model-versions/search?filter=name%3D%27waves%27")
+    return list(json.loads(found)["model_versions"])
+
+
 def test_a_run_in_the_same_folder_uses_the_pages_servers(pages: Pages) -> None:
     done = ostinato(pages.folder, "run", "waves.yaml", "--json")
 

@@ -13,7 +13,7 @@ from flows.home import artifact_root
 from flows.job import Job, job_text, load_job
 from models.features.learned import FILE
 from models.learning.loop import Watch
-from tasks import tracking
+from tasks import versions
 from tasks.artifacts import Accepted, Report, Version
 from tasks.errors import RegistryDownError
 from tasks.evaluate import make_report
@@ -48,13 +48,13 @@ def run(job: Job) -> tuple[Report, Version]:
         training=job.training,
         watch=Watch(lambda _: None),
     )
-    champion = tracking.find_champion(job.name)
+    champion = versions.find_champion(job.name)
     report = make_report(
         candidate,
         features=features,
         accepted=accepted,
         champion=champion,
-        champion_dir=tracking.fetch_bundle(champion) if champion else None,
+        champion_dir=versions.fetch_bundle(champion) if champion else None,
         gate=job.gate,
         evaluation=job.evaluation,
         store=store,

@@ -1,0 +1,33 @@
+"""Rollback: let the version serve again that served before, from a form in the Prefect UI."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.histories import as_data, moved_page
+from tasks.moves import rolled_back, store_of
+from tasks.stage import show
+from tasks.store import StoreConfig
+
+
+def run_name() -> str:
+    """Name a run after its model and its start."""
+    start = flow_run.scheduled_start_time
+    return f"rollback-{flow_run.parameters['name']}-{start:%Y%m%d-%H%M%S}"
+
+
+@flow(name="rollback", flow_run_name=run_name, persist_result=False)
+def rollback(
+    name: str, version: int | None = None, why: str = "", *, store: str | None = None
+) -> dict[str, object]:
+    """Let an earlier version of a model serve again, after it has proven that it still answers.
+
+    Args:
+        name: The registered model, named as its job.
+        version: Version that shall serve again; the one that served before when left out.
+        why: Reason, for the history.
+        store: Folder or URI of the store; that of the newest version's job when left out.
+    """
+    config = StoreConfig(uri=store) if store else store_of(name)
+    moved = rolled_back(name, str(version) if version else None, why, config)
+    show(f"{name}-rollback", moved_page(name, moved))
+    return as_data(moved)

@@ -1,0 +1,269 @@
+"""Aliases move through one door: locked, written down, and whole again after a kill."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tasks import aliases, versions
+from tasks.aliases import Asked, move
+from tasks.errors import RegistryDownError, RegistryError, StoreError
+from tasks.history import Entry, Line, read_history, served_on, spans_of
+from tasks.store import Store
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def make_versions(count: int) -> None:
+    client = MlflowClient()
+    client.create_registered_model("waves")
+    for number in range(count):
+        tags = {"ostinato.report_hash": f"hash {number + 1}"}
+        client.create_model_version("waves", source="file:///nowhere", tags=tags)
+
+
+def now() -> dict[str, str]:
+    return {k: str(v) for k, v in MlflowClient().get_registered_model("waves").aliases.items()}
+
+
+def promote(store: Store, version: str, **more) -> Line | None:
+    return move(store, Asked("waves", version, "promote", "a test", **more))
+
+
+def test_a_move_is_a_line_and_a_tag_on_both_versions(local_store: Store) -> None:
+    make_versions(2)
+    promote(local_store, "1", challenge=True)
+
+    line = promote(local_store, "2", challenge=True)
+
+    assert now() == {"champion": "2", "previous": "1", "challenger": "2"}
+    entries = read_history(local_store, "waves")
+    assert entries[-1] == Entry(line, "done")
+    assert (line.before["champion"], line.after["champion"]) == ("1", "2")
+    assert line.decision_hash == "hash 2"
+    assert "@" in line.who
+    for number in ("1", "2"):
+        tags = MlflowClient().get_model_version("waves", number).tags
+        assert json.loads(tags["ostinato.move.000002"])["why"] == "a test"
+
+
+def test_the_same_move_again_is_no_move(local_store: Store) -> None:
+    make_versions(1)
+    promote(local_store, "1")
+
+    assert promote(local_store, "1") is None
+    assert len(read_history(local_store, "waves")) == 1
+
+
+def test_a_decision_that_a_person_has_undone_is_not_carried_out_again(local_store: Store) -> None:
+    make_versions(2)
+    promote(local_store, "1")
+    promote(local_store, "2", once=True)
+    move(local_store, Asked("waves", "1", "rollback", "it was worse"))
+
+    assert promote(local_store, "2", once=True) is None
+    assert now() == {"champion": "1"}
+
+
+def test_what_may_not_be_moved_leaves_no_line(local_store: Store) -> None:
+    make_versions(1)
+
+    def refuse() -> None:
+        raise RegistryError.of("no")
+
+    with pytest.raises(RegistryError, match="no"):
+        move(local_store, Asked("waves", "1", "promote", ""), refuse=refuse)
+
+    assert now() == {}
+    assert read_history(local_store, "waves") == []
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_after_a_kill_between_any_two_steps_the_next_mover_finds_all_in_order(
+    local_store: Store, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    make_versions(3)
+    promote(local_store, "1", challenge=True)
+    with monkeypatch.context() as patch:
+        left = iter([True] * step)
+
+        def dying(work):
+            def done(*words):
+                if not next(left, False):
+                    raise KilledError
+                return work(*words)
+
+            return done
+
+        patch.setattr(versions, "point_alias", dying(versions.point_alias))
+        patch.setattr(versions, "tag_version", dying(versions.tag_version))
+        with pytest.raises(KilledError):
+            promote(local_store, "2", challenge=True)
+
+    assert now()["champion"] == ("2" if step >= 3 else "1")
+    promote(local_store, "2", challenge=True)
+
+    assert now() == {"champion": "2", "previous": "1", "challenger": "2"}
+    entries = read_history(local_store, "waves")
+    assert [entry.end for entry in entries] == (
+        ["done", "done"] if step >= 3 else ["done", "abandoned", "done"]
+    )
+    assert [span.version for span in spans_of(entries)] == ["1", "2"]
+    tag = f"ostinato.move.{len(entries):06}"
+    assert all(tag in MlflowClient().get_model_version("waves", n).tags for n in ("1", "2"))
+
+
+def test_a_rollback_after_a_killed_promotion_goes_back_from_what_serves(
+    local_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_versions(3)
+    promote(local_store, "1")
+    promote(local_store, "2")
+    with monkeypatch.context() as patch:
+        patch.setattr(aliases, "carry_out", lambda *_: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            promote(local_store, "3")
+
+    move(local_store, Asked("waves", "1", "rollback", ""))
+
+    assert now() == {"champion": "1"}
+
+
+MOVER = """
+import os, signal, sys
+from tasks import versions
+from tasks.aliases import Asked, move
+from tasks.store import StoreConfig, open_store
+
+store, version, times = open_store(StoreConfig(uri=sys.argv[1])), sys.argv[2], int(sys.argv[3])
+if times == 0:
+    work = versions.point_alias
+    def point(name, alias, number):
+        if alias == "champion":
+            os.kill(os.getpid(), signal.SIGKILL)
+        work(name, alias, number)
+    versions.point_alias = point
+for turn in range(max(times, 1)):
+    other = str(int(version) + turn % 2 * 2)
+    move(store, Asked("waves", other, "promote", f"by {version}"))
+"""
+
+
+def start_mover(store: Store, version: str, times: int) -> "subprocess.Popen[bytes]":
+    words = [sys.executable, "-c", MOVER, store.root, version, str(times)]
+    return subprocess.Popen(words, stderr=subprocess.PIPE)
+
+
+def test_two_processes_that_move_at_once_take_turns(local_store: Store) -> None:
+    make_versions(4)
+
+    movers = [start_mover(local_store, version, 4) for version in ("1", "2")]
+    errors = [mover.communicate(timeout=120)[1] for mover in movers]
+
+    assert [mover.returncode for mover in movers] == [0, 0], errors
+    entries = read_history(local_store, "waves")
+    assert len(entries) == 8
+    assert {entry.line.action for entry in entries} == {"promote"}
+    for one, next_one in pairwise(entries):
+        assert next_one.line.before == one.line.after
+        assert next_one.line.after["previous"] == one.line.after["champion"]
+    assert now() == entries[-1].line.after
+
+
+def test_a_mover_that_is_killed_holds_nobody_up(local_store: Store) -> None:
+    make_versions(2)
+    promote(local_store, "1")
+    killed = start_mover(local_store, "2", 0)
+    killed.communicate(timeout=120)
+
+    assert killed.returncode == -9
+    promote(local_store, "2")
+
+    assert now() == {"champion": "2", "previous": "1"}
+    assert [entry.end for entry in read_history(local_store, "waves")] == [
+        "done",
+        "abandoned",
+        "done",
+    ]
+
+
+def test_what_somebody_moved_in_mlflow_itself_is_noted(local_store: Store) -> None:
+    make_versions(3)
+    promote(local_store, "1")
+    MlflowClient().set_registered_model_alias("waves", "champion", "3")
+
+    promote(local_store, "2")
+
+    actions = [entry.line.action for entry in read_history(local_store, "waves")]
+    assert actions == ["promote", "found", "promote"]
+    assert now() == {"champion": "2", "previous": "3"}
+
+
+def test_the_history_tells_what_served_on_a_day(
+    local_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_versions(2)
+    start = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    for version, days in (("1", 0), ("2", 2)):
+        moment = start + timedelta(days=days)
+        monkeypatch.setattr("tasks.history.now", lambda moment=moment: moment)
+        promote(local_store, version)
+    entries = read_history(local_store, "waves")
+
+    def on(when: date) -> list[str]:
+        return [span.version for span in served_on(entries, when)]
+
+    assert on(date(2026, 1, 30)) == []
+    assert on(date(2026, 1, 31)) == ["1"]
+    assert on(date(2026, 2, 1)) == ["1"]
+    assert on(date(2026, 2, 2)) == ["1", "2"]
+    assert on(date(2026, 2, 3)) == ["2"]
+    assert on(datetime(2026, 2, 2, 11, 59, tzinfo=UTC)) == ["1"]
+    assert on(datetime(2026, 2, 2, 12, tzinfo=UTC)) == ["2"]
+
+
+@pytest.mark.parametrize("how", ["changed", "gone"])
+def test_a_history_that_was_tampered_with_is_refused_and_nothing_moves(
+    local_store: Store, how: str
+) -> None:
+    make_versions(4)
+    for version in ("1", "2", "3"):
+        promote(local_store, version)
+    path = Path(local_store.root) / "history" / "waves" / "000002.json"
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_text(path.read_text().replace("a test", "a jest"))
+
+    with pytest.raises(StoreError, match=r"history of 'waves' was changed: .*00000[23]"):
+        promote(local_store, "4")
+
+    assert now()["champion"] == "3"
+
+
+def test_the_history_is_kept_on_every_filesystem(store: Store) -> None:
+    make_versions(2)
+    promote(store, "1")
+    promote(store, "2")
+
+    assert [span.version for span in spans_of(read_history(store, "waves"))] == ["1", "2"]
+
+
+def test_nobody_moves_anything_while_the_registry_is_down(
+    local_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+
+    with pytest.raises(RegistryDownError):
+        promote(local_store, "1")
+
+    assert read_history(local_store, "waves") == []

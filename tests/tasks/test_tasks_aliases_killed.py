@@ -1,0 +1,103 @@
+"""Whatever moves are made and wherever they are killed, history and aliases agree afterwards."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count, pairwise
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+
+from tasks import aliases, history, versions
+from tasks.aliases import Asked, current, move, settled
+from tasks.history import state_after
+from tasks.store import Store
+
+NAMES = (f"waves-{number}" for number in count())
+
+WRITES = (
+    (versions, "point_alias"),
+    (versions, "tag_version"),
+    (history, "create_exclusively"),
+)
+"""Everything that a move writes."""
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process."""
+
+
+class Step(NamedTuple):
+    """A move, and after how many writes its process is killed; None lets it live."""
+
+    action: str
+    version: str
+    challenge: bool
+    dies_after: int | None
+    just_before: bool
+    """Whether the write that kills it is not made."""
+
+
+STEPS = st.lists(
+    st.builds(
+        Step,
+        action=st.sampled_from(["promote", "register", "rollback", "reject", "by hand"]),
+        version=st.sampled_from(["1", "2", "3"]),
+        challenge=st.booleans(),
+        dies_after=st.none() | st.integers(0, 6),
+        just_before=st.booleans(),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def dying(work: Callable[..., Any], left: "count[int]", step: Step) -> Callable[..., Any]:
+    def done(*words: Any) -> Any:
+        dies = next(left) == step.dies_after
+        if dies and step.just_before:
+            raise KilledError
+        result = work(*words)
+        if dies:
+            raise KilledError
+        return result
+
+    return done
+
+
+def take(store: Store, name: str, step: Step) -> None:
+    if step.action == "by hand":
+        MlflowClient().set_registered_model_alias(name, "champion", step.version)
+        return
+    asked = Asked(name, step.version, step.action, "a test", challenge=step.challenge)
+    with pytest.MonkeyPatch.context() as patch, suppress(KilledError):
+        left = count()
+        for module, word in WRITES:
+            patch.setattr(module, word, dying(getattr(module, word), left, step))
+        move(store, asked)
+
+
+@pytest.mark.usefixtures("home")
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_after_any_moves_and_kills_history_and_aliases_agree(
+    local_store: Store, steps: list[Step]
+) -> None:
+    name = next(NAMES)
+    MlflowClient().create_registered_model(name)
+    for _ in range(3):
+        MlflowClient().create_model_version(name, source="file:///nowhere")
+
+    for step in steps:
+        take(local_store, name, step)
+        entries = settled(local_store, name).entries
+
+        assert current(name) == state_after(entries)
+        assert all(entry.end for entry in entries)
+        done = [entry.line for entry in entries if entry.end == "done"]
+        assert all(one.after == after.before for one, after in pairwise(done))
+        champion = current(name).get("champion")
+        assert current(name).get("previous") is None or champion is not None
+    assert aliases.settle(local_store, name) == entries
