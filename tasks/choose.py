@@ -22,7 +22,7 @@ from models.features.featurizer import load_featurizer
 from models.learning import TrainingConfig
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
-from tasks import tracking
+from tasks import versions
 from tasks.artifacts import Choice, Facts, Features
 from tasks.contenders import contenders
 from tasks.errors import DataError
@@ -191,11 +191,11 @@ def told(contest: Contest, found: Round) -> str:
 
 def champion_model(name: str) -> ModelConfig | None:
     """Read the network of the version that serves, if there is one that this program reads."""
-    champion = tracking.find_champion(name)
+    champion = versions.find_champion(name)
     if champion is None:
         return None
     try:
-        model = ModelConfig.of(read_spec(tracking.fetch_bundle(champion))["model"])
+        model = ModelConfig.of(read_spec(versions.fetch_bundle(champion))["model"])
     except (BundleError, KeyError, TypeError, ValueError) as error:
         logger().warning("model auto: the champion's network is not tried: %s", error)
         return None
