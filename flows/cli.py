@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from flows.cli_contracts import JOB, JSON, contract
+from flows.cli_deploy import deploy_command
 from flows.cli_settings import parse_settings
 from flows.cli_tune import tune_command
 
@@ -250,6 +251,7 @@ def demo(names: tuple[str, ...], folder: Path) -> None:
 
 
 main.add_command(contract)
+main.add_command(deploy_command)
 main.add_command(tune_command)
 
 

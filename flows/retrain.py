@@ -22,7 +22,7 @@ from flows.form import (
     Span,
     Whole,
 )
-from flows.home import artifact_root
+from flows.home import artifact_root, settle_run
 from flows.job import Job, flat_params, job_text
 from flows.presets import load_asked
 from tasks.artifacts import Outcome
@@ -75,6 +75,7 @@ def retrain(
         metric: What the gate decides by. job: as the job file says.
         seed: Another number gives another, equally good model; as the job file says when empty.
     """
+    settle_run()
     fields = {"cell": cell, "hidden": hidden, "epochs": epochs, "learning_rate": learning_rate}
     fields |= {"budget": budget, "metric": metric, "seed": seed}
     job = load_asked(Path(job_file), overrides, preset=preset, **fields)

@@ -1,0 +1,141 @@
+"""What is deployed for a job: its flows, when each runs, and what happens when runs meet.
+
+`ostinato ui` serves the same plans that `ostinato deploy` and `deployments/prefect.yaml` give to a
+work pool. A flow that is to be deployed is one line in `plans_of`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import yaml
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Cron
+from prefect.types.entrypoint import EntrypointType
+
+from flows.home import PATIENT, QUIET
+from flows.job import Job, ScheduleConfig, load_job
+
+POOL = "ostinato"
+
+HEAD = """\
+# Deployed from the folder where the paths of the jobs start:
+#   prefect work-pool create {pool} --type process
+#   prefect --no-prompt deploy --all --prefect-file {path}
+#   prefect worker start --pool {pool} --limit 1
+# Written by `ostinato deploy --write {path} JOB...`; edit the jobs, and write it again.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """One deployment."""
+
+    flow: str
+    """Of this name, in the module of this name."""
+    job: str
+    job_file: str
+    about: str
+    tags: tuple[str, ...]
+    schedule: ScheduleConfig | None = None
+    meet: Literal["ENQUEUE", "CANCEL_NEW"] = "ENQUEUE"
+    """What becomes of a run that meets one at work: it waits, or it is left out."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def entrypoint(self) -> str:
+        """Where the flow is, as Prefect writes it."""
+        return f"flows.{self.flow}.{self.flow}"
+
+
+def plans_of(path: Path) -> Iterator[Plan]:
+    """Give the deployments of a job.
+
+    Raises:
+        JobError: the job file is not valid.
+    """
+    job = load_job(path)
+    yield plan(
+        "retrain", path, job, about=f"Retrain {job.name} from {job.source.uri}.",
+        schedule=job.schedule,
+    )  # fmt: skip
+    yield plan("tune", path, job, about=f"Search for better settings of {job.name}.")
+
+
+def plan(flow: str, path: Path, job: Job, *, about: str, **more: Any) -> Plan:  # noqa: ANN401
+    """Describe a deployment of a job's flow."""
+    return Plan(
+        flow=flow,
+        job=job.name,
+        job_file=path.as_posix(),
+        about=about,
+        tags=("ostinato", job.layout.input.kind, job.target.kind),
+        **more,
+    )
+
+
+def parameters_of(made: Plan) -> dict[str, Any]:
+    """Give what the fields of the form hold at first."""
+    return {"job_file": made.job_file, **made.parameters}
+
+
+def variables(folder: str) -> dict[str, Any]:
+    """Give what a worker sets for a run: the folder where paths start, and no telemetry."""
+    return {
+        "working_dir": folder,
+        "env": {**QUIET, **PATIENT, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
+    }
+
+
+def deployment_of(made: Plan, *, pool: str | None = None) -> RunnerDeployment:
+    """Make a plan what Prefect serves, or gives to a work pool."""
+    found = getattr(import_module(f"flows.{made.flow}"), made.flow)
+    when = made.schedule
+    deployment = found.to_deployment(
+        name=made.job,
+        parameters=parameters_of(made),
+        schedule=Cron(when.cron, timezone=when.timezone) if when else None,
+        tags=list(made.tags),
+        description=made.about,
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        concurrency_limit=ConcurrencyLimitConfig(
+            limit=1, collision_strategy=ConcurrencyLimitStrategy(made.meet)
+        ),
+        work_pool_name=pool,
+        job_variables=variables(str(Path.cwd())) if pool else None,
+    )
+    return cast("RunnerDeployment", deployment)
+
+
+def entry_of(made: Plan, pool: str) -> dict[str, Any]:
+    """Write a plan as an entry of a prefect.yaml."""
+    when = made.schedule
+    return {
+        "name": made.job,
+        "entrypoint": made.entrypoint,
+        "description": made.about,
+        "tags": list(made.tags),
+        "parameters": parameters_of(made),
+        **({"schedules": [{"cron": when.cron, "timezone": when.timezone}]} if when else {}),
+        "concurrency_limit": {"limit": 1, "collision_strategy": made.meet},
+        "work_pool": {"name": pool, "job_variables": variables("{{ $PWD }}")},
+    }
+
+
+def prefect_file(paths: Sequence[Path], *, output: Path, pool: str = POOL) -> str:
+    """Write the deployments of some jobs as a prefect.yaml."""
+    plans = [made for path in paths for made in plans_of(path)]
+    body = {"name": "ostinato", "pull": [], "deployments": [entry_of(made, pool) for made in plans]}
+    head = HEAD.format(path=output.as_posix(), pool=pool)
+    return head + yaml.dump(body, Dumper=Plain, sort_keys=False, width=100)
+
+
+class Plain(yaml.SafeDumper):
+    """Writes every list and section where it is used, never as a reference to another."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the base class's own words
+        """Refer to nothing."""
+        return True
