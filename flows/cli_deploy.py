@@ -20,9 +20,6 @@ def deploy_command(
     jobs: tuple[Path, ...], *, pool: str, output: Path | None, as_json: bool
 ) -> None:
     """Deploy the flows of JOBS to the Prefect server of PREFECT_API_URL, schedules included."""
-    from flows.home import settle
-
-    settle()
     if output:
         from flows.plans import prefect_file
 
@@ -30,6 +27,9 @@ def deploy_command(
         click.echo(f"wrote {output}")
         return
     refuse_no_server()
+    from flows.home import settle
+
+    settle(use_pages=False)
     from flows.deploy import deploy
 
     names = deploy(jobs, pool)

@@ -4,8 +4,8 @@
 work pool. A flow that is to be deployed is one line in `plans_of`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -13,11 +13,13 @@ from typing import Any, Literal, cast
 import yaml
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
-from prefect.schedules import Cron
+from prefect.events import DeploymentEventTrigger
+from prefect.schedules import Schedule
 from prefect.types.entrypoint import EntrypointType
 
 from flows.home import PATIENT, QUIET
 from flows.job import Job, ScheduleConfig, load_job
+from flows.told import DRIFT, resource_of
 
 POOL = "ostinato"
 
@@ -43,7 +45,10 @@ class Plan:
     schedule: ScheduleConfig | None = None
     meet: Literal["ENQUEUE", "CANCEL_NEW"] = "ENQUEUE"
     """What becomes of a run that meets one at work: it waits, or it is left out."""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    every: float | None = None
+    """Seconds from one run to the next, where there is no schedule."""
+    answers: str | None = None
+    """The event of this job that starts it; the event says why, and by what key."""
 
     @property
     def entrypoint(self) -> str:
@@ -63,6 +68,16 @@ def plans_of(path: Path) -> Iterator[Plan]:
         schedule=job.schedule,
     )  # fmt: skip
     yield plan("tune", path, job, about=f"Search for better settings of {job.name}.")
+    if wanted := job.triggers:
+        yield plan(
+            "watch", path, job, about=f"Retrain {job.name} when there is a reason to.",
+            every=wanted.new_data, answers=DRIFT if wanted.drift else None,
+        )  # fmt: skip
+        if wanted.drift:
+            yield plan(
+                "monitor", path, job, about=f"Tell when the data of {job.name} drifts.",
+                every=wanted.drift, meet="CANCEL_NEW",
+            )  # fmt: skip
 
 
 def plan(flow: str, path: Path, job: Job, *, about: str, **more: Any) -> Plan:  # noqa: ANN401
@@ -77,9 +92,29 @@ def plan(flow: str, path: Path, job: Job, *, about: str, **more: Any) -> Plan:  
     )
 
 
-def parameters_of(made: Plan) -> dict[str, Any]:
-    """Give what the fields of the form hold at first."""
-    return {"job_file": made.job_file, **made.parameters}
+def schedule_of(made: Plan) -> dict[str, Any] | None:
+    """Tell when it runs by itself, in Prefect's words."""
+    if made.schedule:
+        return {"cron": made.schedule.cron, "timezone": made.schedule.timezone}
+    return {"interval": made.every} if made.every else None
+
+
+def triggers_of(made: Plan) -> list[dict[str, Any]]:
+    """Write the automation that starts it, as Prefect takes it."""
+    if made.answers is None:
+        return []
+    told = {name: f"{{{{ event.payload.{name} }}}}" for name in ("why", "key")}
+    named = {"because": told["why"], "key": told["key"]}
+    filled = {name: {"__prefect_kind": "jinja", "template": text} for name, text in named.items()}
+    return [
+        {
+            "type": "event",
+            "name": f"{made.job}: {made.answers}",
+            "expect": [made.answers],
+            "match": {"prefect.resource.id": resource_of(made.job)},
+            "parameters": {"job_file": made.job_file, **filled},
+        }
+    ]
 
 
 def variables(folder: str) -> dict[str, Any]:
@@ -93,11 +128,12 @@ def variables(folder: str) -> dict[str, Any]:
 def deployment_of(made: Plan, *, pool: str | None = None) -> RunnerDeployment:
     """Make a plan what Prefect serves, or gives to a work pool."""
     found = getattr(import_module(f"flows.{made.flow}"), made.flow)
-    when = made.schedule
+    when = schedule_of(made)
     deployment = found.to_deployment(
         name=made.job,
-        parameters=parameters_of(made),
-        schedule=Cron(when.cron, timezone=when.timezone) if when else None,
+        parameters={"job_file": made.job_file},
+        schedule=Schedule(**when) if when else None,
+        triggers=[DeploymentEventTrigger(**each) for each in triggers_of(made)],
         tags=list(made.tags),
         description=made.about,
         entrypoint_type=EntrypointType.MODULE_PATH,
@@ -112,14 +148,15 @@ def deployment_of(made: Plan, *, pool: str | None = None) -> RunnerDeployment:
 
 def entry_of(made: Plan, pool: str) -> dict[str, Any]:
     """Write a plan as an entry of a prefect.yaml."""
-    when = made.schedule
+    when, starts = schedule_of(made), triggers_of(made)
     return {
         "name": made.job,
         "entrypoint": made.entrypoint,
         "description": made.about,
         "tags": list(made.tags),
-        "parameters": parameters_of(made),
-        **({"schedules": [{"cron": when.cron, "timezone": when.timezone}]} if when else {}),
+        "parameters": {"job_file": made.job_file},
+        **({"schedules": [when]} if when else {}),
+        **({"triggers": starts} if starts else {}),
         "concurrency_limit": {"limit": 1, "collision_strategy": made.meet},
         "work_pool": {"name": pool, "job_variables": variables("{{ $PWD }}")},
     }
