@@ -13,7 +13,6 @@ from tasks.sensing import look
 from tasks.sources import SourceConfig
 from tasks.store import Store, StoreConfig, open_store
 
-
 pytestmark = pytest.mark.usefixtures("home")
 
 
