@@ -34,4 +34,4 @@ def deploy(paths: Sequence[Path], pool: str) -> list[str]:
     open_pool(pool)
     for made in plans:
         deployment_of(made, pool=pool).apply()
-    return [f"{made.flow}/{made.job}" for made in plans]
+    return [f"{made.flow}/{made.name}" for made in plans]

@@ -39,6 +39,8 @@ class Plan:
     flow: str
     """Of this name, in the module of this name."""
     job: str
+    name: str
+    """Of the deployment: the job's own, where the flow is deployed once."""
     job_file: str
     about: str
     tags: tuple[str, ...]
@@ -70,21 +72,35 @@ def plans_of(path: Path) -> Iterator[Plan]:
     yield plan("tune", path, job, about=f"Search for better settings of {job.name}.")
     if wanted := job.triggers:
         yield plan(
-            "watch", path, job, about=f"Retrain {job.name} when there is a reason to.",
-            every=wanted.new_data, answers=DRIFT if wanted.drift else None,
+            "watch", path, job, about=f"Retrain {job.name} when its source has changed.",
+            every=wanted.new_data, meet="CANCEL_NEW",
         )  # fmt: skip
         if wanted.drift:
+            # Apart from the looks at the source: one that meets another is left out, an event waits.
+            yield plan(
+                "watch", path, job, about=f"Retrain {job.name} when its data drifts.",
+                name=f"{job.name}-drift", answers=DRIFT,
+            )  # fmt: skip
             yield plan(
                 "monitor", path, job, about=f"Tell when the data of {job.name} drifts.",
                 every=wanted.drift, meet="CANCEL_NEW",
             )  # fmt: skip
 
 
-def plan(flow: str, path: Path, job: Job, *, about: str, **more: Any) -> Plan:  # noqa: ANN401
+def plan(
+    flow: str,
+    path: Path,
+    job: Job,
+    *,
+    about: str,
+    name: str | None = None,
+    **more: Any,  # noqa: ANN401 - the plan's own fields
+) -> Plan:
     """Describe a deployment of a job's flow."""
     return Plan(
         flow=flow,
         job=job.name,
+        name=name or job.name,
         job_file=path.as_posix(),
         about=about,
         tags=("ostinato", job.layout.input.kind, job.target.kind),
@@ -130,7 +146,7 @@ def deployment_of(made: Plan, *, pool: str | None = None) -> RunnerDeployment:
     found = getattr(import_module(f"flows.{made.flow}"), made.flow)
     when = schedule_of(made)
     deployment = found.to_deployment(
-        name=made.job,
+        name=made.name,
         parameters={"job_file": made.job_file},
         schedule=Schedule(**when) if when else None,
         triggers=[DeploymentEventTrigger(**each) for each in triggers_of(made)],
@@ -150,7 +166,7 @@ def entry_of(made: Plan, pool: str) -> dict[str, Any]:
     """Write a plan as an entry of a prefect.yaml."""
     when, starts = schedule_of(made), triggers_of(made)
     return {
-        "name": made.job,
+        "name": made.name,
         "entrypoint": made.entrypoint,
         "description": made.about,
         "tags": list(made.tags),

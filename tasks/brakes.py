@@ -36,8 +36,8 @@ class TriggersConfig:
         """Refuse what would never look, or never rest."""
         for name in ("new_data", "drift"):
             every = getattr(self, name)
-            if every is not None and every < 10:
-                raise ValueError(f"{name}: {every:g} s is too often; give at least 10s")
+            if every is not None and every < 60:
+                raise ValueError(f"{name}: {every:g} s is too often; give at least 1m")
         if self.per_day < 1:
             raise ValueError(f"per_day: {self.per_day} starts nothing; give at least 1")
         if self.cool_down < 0:

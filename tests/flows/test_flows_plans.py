@@ -28,7 +28,7 @@ def test_the_prefect_file_is_what_the_example_jobs_say(monkeypatch: pytest.Monke
 
     assert FILE.read_text(encoding="utf-8") == expected, "run: ostinato deploy --write"
     entries = yaml.safe_load(expected)["deployments"]
-    assert {entry["name"] for entry in entries} == {path.stem for path in jobs}
+    assert {entry["name"].removesuffix("-drift") for entry in entries} == {p.stem for p in jobs}
     assert all(entry["concurrency_limit"]["limit"] == 1 for entry in entries)
     assert all(Path(entry["parameters"]["job_file"]).exists() for entry in entries)
 
@@ -42,17 +42,18 @@ def test_a_job_without_triggers_is_retrained_and_tuned_alone(tmp_path: Path) -> 
 def test_what_is_served_has_its_schedules_limits_and_automation(tmp_path: Path) -> None:
     plans = plans_of(write_job(tmp_path, BUSY))
 
-    found = {plan.flow: deployment_of(plan) for plan in plans}
+    found = {f"{plan.flow}/{plan.name}": deployment_of(plan) for plan in plans}
 
-    assert set(found) == {"retrain", "tune", "watch", "monitor"}
-    assert found["retrain"].schedules[0].schedule.timezone == "Europe/Vienna"
-    assert found["watch"].schedules[0].schedule.interval.total_seconds() == 600
+    names = ["retrain/waves", "tune/waves", "watch/waves", "watch/waves-drift", "monitor/waves"]
+    assert list(found) == names
+    assert found["retrain/waves"].schedules[0].schedule.timezone == "Europe/Vienna"
+    assert found["watch/waves"].schedules[0].schedule.interval.total_seconds() == 600
     assert all(each.concurrency_limit == 1 for each in found.values())
-    assert found["monitor"].concurrency_options.collision_strategy == "CANCEL_NEW"
-    [trigger] = found["watch"].triggers
+    assert found["monitor/waves"].concurrency_options.collision_strategy == "CANCEL_NEW"
+    [trigger] = found["watch/waves-drift"].triggers
     assert trigger.expect == {"ostinato.drift.detected"}
     assert trigger.match.root == {"prefect.resource.id": "ostinato.job.waves"}
-    assert found["retrain"].triggers == []
+    assert found["retrain/waves"].triggers == []
 
 
 def test_deploying_without_a_server_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +76,7 @@ def test_a_file_with_the_users_own_jobs_can_be_written(home: Path) -> None:
     assert done.exit_code == 0, done.output
     entries = yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]
     assert [entry["entrypoint"].rpartition(".")[2] for entry in entries] == [
-        "retrain", "tune", "watch", "monitor",
+        "retrain", "tune", "watch", "watch", "monitor",
     ]  # fmt: skip
     assert {entry["work_pool"]["name"] for entry in entries} == {"gpu"}
     assert str(home) not in json.dumps(entries)

@@ -68,7 +68,7 @@ def test_more_past_never_lets_go_what_less_held_back(past: list[Past], more: Pas
     "settings",
     [
         {},
-        {"new_data": 1.0},
+        {"new_data": 59.0},
         {"drift": 60.0, "per_day": 0},
         {"new_data": 60.0, "cool_down": -1.0},
     ],
