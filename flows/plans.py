@@ -76,7 +76,7 @@ def plans_of(path: Path) -> Iterator[Plan]:
             every=wanted.new_data, meet="CANCEL_NEW",
         )  # fmt: skip
         if wanted.drift:
-            # Apart from the looks at the source: one that meets another is left out, an event waits.
+            # Apart from the looks: a look that meets another is left out, events wait.
             yield plan(
                 "watch", path, job, about=f"Retrain {job.name} when its data drifts.",
                 name=f"{job.name}-drift", answers=DRIFT,
