@@ -1,4 +1,7 @@
-"""Serve all flows of some job files: `python -m flows.serve JOB...`."""
+"""Serve all flows of some job files: `python -m flows.serve [--alone] JOB...`.
+
+`--alone` says that the Prefect server was started with this process, and knows no other.
+"""
 
 import sys
 from pathlib import Path
@@ -6,11 +9,18 @@ from pathlib import Path
 from prefect import serve
 
 from flows.plans import deployment_of, plans_of
+from flows.sweep import sweep
+
+ALONE = "--alone"
 
 
-def main(paths: list[str]) -> None:
+def main(words: list[str]) -> None:
     """Serve until the process is ended."""
-    serve(*(deployment_of(made) for path in paths for made in plans_of(Path(path))))
+    paths = [Path(word) for word in words if word != ALONE]
+    plans = [made for path in paths for made in plans_of(path)]
+    if ALONE in words:
+        sweep([made.name for made in plans])
+    serve(*map(deployment_of, plans))
 
 
 if __name__ == "__main__":
