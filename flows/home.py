@@ -60,6 +60,12 @@ def settle(folder: Path = Path(HOME), *, use_pages: bool = True) -> None:
         (absolute / "mlflow").mkdir(parents=True, exist_ok=True)
 
 
+def settle_run() -> None:
+    """Settle for a run that a worker started, whose machine names no MLflow."""
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        settle()
+
+
 def open_pages(folder: Path) -> dict[str, str]:
     """Name the servers of the `ostinato ui` that is up in this folder, if one is."""
     try:

@@ -35,6 +35,7 @@ from models.learning import TrainingConfig
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
 from tasks.artifacts import Facts
+from tasks.brakes import TriggersConfig
 from tasks.errors import JobError
 from tasks.gate import GateConfig
 from tasks.scrutiny import EvaluationConfig
@@ -117,6 +118,8 @@ class Job:
     """Where artifacts are kept."""
     schedule: ScheduleConfig | None = None
     """When it runs by itself."""
+    triggers: TriggersConfig | None = None
+    """What else starts it, and how often at most."""
 
     def __post_init__(self) -> None:
         """Refuse sections that do not fit each other."""

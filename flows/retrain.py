@@ -3,14 +3,28 @@
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.announce import announce
-from flows.home import artifact_root
-from flows.job import Job, flat_params, job_text, load_job
+from flows.form import (
+    BELOW,
+    LOWEST,
+    CellChoice,
+    JobFile,
+    MetricChoice,
+    Moment,
+    Preset,
+    Rate,
+    Seed,
+    Settings,
+    Span,
+    Whole,
+)
+from flows.home import artifact_root, settle_run
+from flows.job import Job, flat_params, job_text
+from flows.presets import load_asked
 from tasks.artifacts import Choice, Features, Outcome
 from tasks.choose import choose
 from tasks.evaluate import evaluate
@@ -30,19 +44,43 @@ def run_name() -> str:
 
 @flow(name="retrain", flow_run_name=run_name, persist_result=False)
 def retrain(
-    job_file: str, overrides: dict[str, Any] | None = None, as_of: datetime | None = None
+    job_file: JobFile,
+    overrides: Settings = BELOW,
+    as_of: Moment = LOWEST,
+    *,
+    preset: Preset = "job",
+    cell: CellChoice = "job",
+    hidden: Whole = None,
+    epochs: Whole = None,
+    learning_rate: Rate = None,
+    budget: Span = None,
+    metric: MetricChoice = "job",
+    seed: Seed = None,
 ) -> Outcome:
     """Train a challenger on the newest data, and let it replace the champion if it is better.
 
     Args:
         job_file: Path of the job file, from the folder where the worker runs.
-        overrides: Settings that replace the file's in this run, by dotted key, such as
-            {"training.epochs": 3}.
-        as_of: See the data as it was at this time: rows that are later are left out. When left
-            out, the time for which the run was scheduled.
+        overrides: Any other setting that is to replace the file's in this run, by its dotted key,
+            such as {"training.batch": 32, "gate.confidence": 0.9}. It wins over the fields above.
+        as_of: See the data as it was at this time: rows that are later are left out. When empty,
+            the time for which the run was scheduled.
+        preset: How long and how hard is learned. job: as the job file says; quick: a first look,
+            of two minutes at most; balanced: up to 50 epochs; best: five networks that answer
+            together, up to 200 epochs each.
+        cell: The recurrent network. job: as the job file says.
+        hidden: Units in each layer and direction; as the job file says when empty.
+        epochs: Upper bound on passes over the training rows; as the preset says when empty.
+        learning_rate: Highest step size, such as 0.002; as the job file says when empty.
+        budget: Time that training may take, such as 10m; as the preset says when empty.
+        metric: What the gate decides by. job: as the job file says.
+        seed: Another number gives another, equally good model; as the job file says when empty.
     """
-    asked = as_of or flow_run.scheduled_start_time or datetime.now(UTC)
-    return retrain_job(load_job(Path(job_file), overrides), aware(asked))
+    settle_run()
+    fields = {"cell": cell, "hidden": hidden, "epochs": epochs, "learning_rate": learning_rate}
+    fields |= {"budget": budget, "metric": metric, "seed": seed}
+    job = load_asked(Path(job_file), overrides, preset=preset, **fields)
+    return retrain_job(job, aware(as_of or flow_run.scheduled_start_time or datetime.now(UTC)))
 
 
 def aware(time_asked: datetime) -> datetime:

@@ -1,71 +1,26 @@
-"""Serve retrain, tune and rollback for some job files: `python -m flows.serve JOB...`."""
+"""Serve all flows of some job files: `python -m flows.serve [--alone] JOB...`.
+
+`--alone` says that the Prefect server was started with this process, and knows no other.
+"""
 
 import sys
 from pathlib import Path
-from typing import cast
 
 from prefect import serve
-from prefect.deployments.runner import RunnerDeployment
-from prefect.schedules import Cron
-from prefect.types.entrypoint import EntrypointType
 
-from flows.job import load_job
-from flows.retrain import retrain
-from flows.rollback import rollback
-from flows.tune import tune
+from flows.plans import deployment_of, plans_of
+from flows.sweep import sweep
+
+ALONE = "--alone"
 
 
-def deployment_of(path: Path) -> RunnerDeployment:
-    """Describe the deployment that retrains a job: its parameters and its schedule."""
-    job = load_job(path)
-    schedule = Cron(job.schedule.cron, timezone=job.schedule.timezone) if job.schedule else None
-    deployment = retrain.to_deployment(
-        name=job.name,
-        parameters={"job_file": str(path), "overrides": {}},
-        schedule=schedule,
-        tags=["ostinato", job.layout.input.kind, job.target.kind],
-        description=f"Retrain {job.name} from {job.source.uri}.",
-        entrypoint_type=EntrypointType.MODULE_PATH,
-        concurrency_limit=1,
-    )
-    return cast("RunnerDeployment", deployment)
-
-
-def search_of(path: Path) -> RunnerDeployment:
-    """Describe the deployment that searches for better settings of a job, when it is asked to."""
-    job = load_job(path)
-    deployment = tune.to_deployment(
-        name=job.name,
-        parameters={"job_file": str(path), "overrides": {}},
-        tags=["ostinato", job.layout.input.kind, job.target.kind],
-        description=f"Search for better settings of {job.name}.",
-        entrypoint_type=EntrypointType.MODULE_PATH,
-        concurrency_limit=1,
-    )
-    return cast("RunnerDeployment", deployment)
-
-
-def rollback_of(path: Path) -> RunnerDeployment:
-    """Describe the deployment that lets the previous version of a job's model serve again."""
-    job = load_job(path)
-    deployment = rollback.to_deployment(
-        name=job.name,
-        parameters={"name": job.name},
-        tags=["ostinato", job.layout.input.kind, job.target.kind],
-        description=f"Let the version of {job.name} serve again that served before.",
-        entrypoint_type=EntrypointType.MODULE_PATH,
-        concurrency_limit=1,
-    )
-    return cast("RunnerDeployment", deployment)
-
-
-def main(paths: list[str]) -> None:
+def main(words: list[str]) -> None:
     """Serve until the process is ended."""
-    served = [Path(path) for path in paths]
-    serve(*(describe(path) for describe in SERVED for path in served))
-
-
-SERVED = (deployment_of, search_of, rollback_of)
+    paths = [Path(word) for word in words if word != ALONE]
+    plans = [made for path in paths for made in plans_of(path)]
+    if ALONE in words:
+        sweep([made.name for made in plans])
+    serve(*map(deployment_of, plans))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.home import artifact_root
+from flows.home import artifact_root, settle_run
 from flows.job import Job, load_job
 from flows.tuned import Tuned, refuse_own_file, tuned_path, write_tuned
 from models.units import parse_duration
@@ -50,6 +50,7 @@ def tune(
         output: Job file to write; beside the job's own when left out.
         force: Write over a file that was changed by hand.
     """
+    settle_run()
     began, path = time.perf_counter(), Path(job_file)
     job = load_job(path, overrides)
     target = Path(output) if output else tuned_path(path)

@@ -53,7 +53,8 @@ def serve_pages(jobs: Sequence[Path], *, prefect_port: int, mlflow_port: int, sa
         wait_for(f"{mlflow}/health", children)
         paths = [str(path) for path in jobs]
         if paths:
-            children["jobs"] = start("jobs", ["flows.serve", *paths], servers)
+            alone = ["--alone"] if "prefect" in children else []
+            children["jobs"] = start("jobs", ["flows.serve", *alone, *paths], servers)
         note_pages(home, servers)
         say(f"Prefect  {prefect.removesuffix('/api')}")
         say(f"MLflow   {mlflow}")

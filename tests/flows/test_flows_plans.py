@@ -1,0 +1,84 @@
+"""Deployments: one plan for `ui`, for `deploy` and for deployments/prefect.yaml."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from samples import WAVES, write_job
+
+from flows.cli import main
+from flows.plans import deployment_of, plans_of, prefect_file
+
+ROOT = Path(__file__).parents[2]
+FILE = Path("deployments/prefect.yaml")
+
+BUSY = WAVES | {
+    "schedule": {"cron": "0 3 * * *", "timezone": "Europe/Vienna"},
+    "triggers": {"new_data": "10m", "drift": "1d"},
+}
+
+
+def test_the_prefect_file_is_what_the_example_jobs_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    jobs = sorted(Path("deployments/jobs").glob("*.yaml"))
+
+    expected = prefect_file(jobs, output=FILE)
+
+    assert FILE.read_text(encoding="utf-8") == expected, "run: ostinato deploy --write"
+    entries = yaml.safe_load(expected)["deployments"]
+    assert {entry["name"].removesuffix("-drift") for entry in entries} == {p.stem for p in jobs}
+    assert all(entry["concurrency_limit"]["limit"] == 1 for entry in entries)
+    files = [told["job_file"] for entry in entries if "job_file" in (told := entry["parameters"])]
+    assert all(Path(file).exists() for file in files)
+
+
+def test_a_job_without_triggers_is_retrained_tuned_and_rolled_back(tmp_path: Path) -> None:
+    plans = list(plans_of(write_job(tmp_path, WAVES)))
+
+    assert [plan.flow for plan in plans] == ["retrain", "tune", "rollback"]
+
+
+def test_what_is_served_has_its_schedules_limits_and_automation(tmp_path: Path) -> None:
+    plans = plans_of(write_job(tmp_path, BUSY))
+
+    found = {f"{plan.flow}/{plan.name}": deployment_of(plan) for plan in plans}
+
+    flows = ["retrain", "tune", "rollback", "watch", "monitor"]
+    assert set(found) == {f"{flow}/waves" for flow in flows} | {"watch/waves-drift"}
+    assert found["rollback/waves"].parameters == {"name": "waves"}
+    assert found["retrain/waves"].schedules[0].schedule.timezone == "Europe/Vienna"
+    assert found["watch/waves"].schedules[0].schedule.interval.total_seconds() == 600
+    assert all(each.concurrency_limit == 1 for each in found.values())
+    assert found["monitor/waves"].concurrency_options.collision_strategy == "CANCEL_NEW"
+    [trigger] = found["watch/waves-drift"].triggers
+    assert trigger.expect == {"ostinato.drift.detected"}
+    assert trigger.match.root == {"prefect.resource.id": "ostinato.job.waves"}
+    assert found["retrain/waves"].triggers == []
+
+
+def test_deploying_without_a_server_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    path = write_job(home, WAVES)
+
+    done = CliRunner().invoke(main, ["deploy", str(path)])
+
+    assert done.exit_code == 2
+    assert "PREFECT_API_URL" in done.output
+
+
+def test_a_file_with_the_users_own_jobs_can_be_written(home: Path) -> None:
+    path = write_job(home, BUSY).relative_to(home)
+
+    done = CliRunner().invoke(
+        main, ["deploy", str(path), "--write", "prefect.yaml", "--pool", "gpu"]
+    )
+
+    assert done.exit_code == 0, done.output
+    entries = yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]
+    assert [entry["entrypoint"].rpartition(".")[2] for entry in entries] == [
+        "retrain", "tune", "rollback", "watch", "watch", "monitor",
+    ]  # fmt: skip
+    assert {entry["work_pool"]["name"] for entry in entries} == {"gpu"}
+    assert str(home) not in json.dumps(entries)
