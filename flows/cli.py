@@ -17,7 +17,7 @@ from flows.layout import table
 EPILOG = """\
 Exit codes: 0 done (whatever the gate decided); 1 unexpected error; 2 job file or arguments;
 3 source; 4 contract; 5 nothing to learn from; 6 training failed; 7 store; 8 MLflow;
-9 a server of `ui` did not start; 130 interrupted.
+9 a server of `ui` did not start; 10 a version was not reproduced; 130 interrupted.
 """
 
 
@@ -183,25 +183,36 @@ def artifacts(uri: str, as_json: bool) -> None:
 @main.command()
 @click.option("--store", "uri", default=".ostinato/store", show_default=True, help="Folder or URI.")
 @click.option("--yes", is_flag=True, help="Delete; without it nothing is touched.")
-@click.option("--keep", default=3, show_default=True, help="Newest versions kept beside aliases.")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="Newest versions kept beside aliases.",
+)
 @JSON
 def prune(uri: str, yes: bool, keep: int, as_json: bool) -> None:
-    """Show what no live version refers to, and with --yes delete it."""
+    """Show the versions and artifacts that nobody needs any more, and with --yes delete them.
+
+    Versions with an alias and the newest ones stay, and all that they were made from.
+    """
     from flows.home import settle
 
     settle()
     from tasks.housekeeping import delete, find_dead
+    from tasks.retention import delete_versions, find_dead_versions
     from tasks.store import StoreConfig, open_store
 
     store = open_store(StoreConfig(uri=uri))
-    dead = find_dead(store, keep=keep)
+    old, dead = find_dead_versions(store, keep=keep), find_dead(store, keep=keep)
     if yes:
+        delete_versions(store, old)
         delete(store, dead)
     if as_json:
-        click.echo(json.dumps({"deleted": yes, "artifacts": dead}))
+        click.echo(json.dumps({"deleted": yes, "versions": old, "artifacts": dead}))
         return
-    click.echo(table(dead, "nothing to delete: everything is in use"))
-    if dead and not yes:
+    click.echo(table(old + dead, "nothing to delete: everything is in use"))
+    if old + dead and not yes:
         click.echo("Nothing was deleted: this was a dry run. Delete with: ostinato prune --yes")
 
 

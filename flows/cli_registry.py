@@ -1,6 +1,7 @@
 """The commands about registered versions: who serves, who served, and who shall."""
 
 import json
+import sys
 from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any
@@ -91,6 +92,30 @@ def history_command(name: str, *, day: str | None, uri: str | None, as_json: boo
     click.echo(json.dumps(found) if as_json else words(found))
 
 
+@click.command("reproduce")
+@NAME
+@click.argument("version", type=click.IntRange(min=1))
+@STORE
+@JSON
+def reproduce_command(name: str, *, version: int, uri: str | None, as_json: bool) -> None:
+    """Make VERSION of model NAME again from its tags; exit code 10 when the weights differ."""
+    from flows.home import settle
+
+    settle()
+    from dataclasses import asdict
+
+    from flows.quiet import hush
+    from flows.reproduce import reproduce, words
+    from tasks.moves import store_of
+    from tasks.store import StoreConfig, open_store
+
+    hush()
+    store = open_store(StoreConfig(uri=uri) if uri else store_of(name))
+    found = reproduce(store, name, str(version))
+    click.echo(json.dumps(asdict(found)) if as_json else words(found))
+    sys.exit(0 if found.identical else 10)
+
+
 def moment(text: str) -> date | datetime:
     """Read a day, or a time.
 
@@ -107,4 +132,11 @@ def moment(text: str) -> date | datetime:
     )
 
 
-COMMANDS = (promote_command, approve_command, reject_command, rollback_command, history_command)
+COMMANDS = (
+    promote_command,
+    approve_command,
+    reject_command,
+    rollback_command,
+    history_command,
+    reproduce_command,
+)

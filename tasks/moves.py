@@ -119,6 +119,16 @@ def look(store: Store, name: str, version: str | None) -> Settled:
     Raises:
         RegistryError: there is no such model or version.
     """
+    look_up(name, version)
+    return settled(store, name)
+
+
+def look_up(name: str, version: str | None) -> None:
+    """Refuse a model or a version that there is not.
+
+    Raises:
+        RegistryError: tells which there are.
+    """
     numbers = sorted((int(found.version) for found in versions.versions_of(name)), reverse=True)
     if not numbers:
         raise unknown_model(name)
@@ -127,7 +137,6 @@ def look(store: Store, name: str, version: str | None) -> Settled:
         raise RegistryError.of(
             f"{name} has no version {version}", found=f"It has: {shown}", mend="name one of these"
         )
-    return settled(store, name)
 
 
 def store_of(name: str) -> StoreConfig:

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from models.bundle import load
 from tasks import runs, tracking, versions
 from tasks.aliases import Asked, move, nothing
 from tasks.artifacts import Accepted, Candidate, Features, Report, Snapshot, Version
+from tasks.machine import installed_version, made_by
 from tasks.moves import refuse_stale
 from tasks.proof import prove
 from tasks.publish import local_dir
@@ -51,6 +51,7 @@ class Origin:
             f"{TAG}report_key": self.report.key,
             f"{TAG}report_hash": self.report.content_hash,
             f"{TAG}code_version": installed_version("ostinato"),
+            f"{TAG}made_by": json.dumps(made_by(self.candidate.facts)),
             f"{TAG}job": job_text,
             f"{TAG}decision": self.report.facts["decision"],
             f"{TAG}reason": self.report.facts["reason"],

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from tasks.artifacts import Champion
 from tasks.errors import RegistryError
-from tasks.tracking import TAG, answers_named, client
+from tasks.tracking import TAG, answers_named, client, is_down
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
@@ -162,3 +163,53 @@ def aliases_of(name: str) -> dict[str, str]:
                 return {}
             raise
     return {alias: str(number) for alias, number in found.items()}
+
+
+def size_of(found: "ModelVersion") -> int:
+    """Count the bytes of a version's files; none where they are gone."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    with answers_named():
+        try:
+            return size_under(get_artifact_repository(location_of(found)), None)
+        except (MlflowException, FileNotFoundError) as error:
+            if is_down(error):
+                raise
+            return 0
+
+
+def size_under(files: "ArtifactRepository", folder: str | None) -> int:
+    """Count the bytes in a folder of artifacts."""
+    return sum(
+        size_under(files, each.path) if each.is_dir else int(each.file_size or 0)
+        for each in files.list_artifacts(folder)
+    )
+
+
+def location_of(found: "ModelVersion") -> str:
+    """Tell where a version's files are."""
+    model_id = str(found.source or "").removeprefix("models:/")
+    if model_id == found.source:
+        return str(found.source)
+    return str(client().get_logged_model(model_id).artifact_location)
+
+
+def delete_version(name: str, number: str) -> None:
+    """Delete a version and its files; its run, with scores and report, stays.
+
+    The version goes first, so that nobody finds one whose files are going.
+
+    Raises:
+        RegistryError: MLflow cannot be asked, or refuses.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    found = find_number(name, number)
+    with answers_named():
+        where = location_of(found)
+        model_id = str(found.source or "").removeprefix("models:/")
+        client().delete_model_version(name, number)
+        if model_id != found.source:
+            get_artifact_repository(where).delete_artifacts()
+            client().delete_logged_model(model_id)

@@ -20,7 +20,9 @@ def served_model(folder: Path) -> Path:
     return folder / "served"
 
 
-def register(served: Path, count: int = 1, *, decision: str = "promote", name: str = "waves"):
+def register(
+    served: Path, count: int = 1, *, decision: str = "promote", name: str = "waves", **more: str
+) -> dict[str, str]:
     """Register the model as so many further versions, as a gate that decided so leaves them."""
     experiment = tracking.open_experiment(name, Path(".ostinato/mlflow/artifacts"))
     for _ in range(count):
@@ -30,6 +32,7 @@ def register(served: Path, count: int = 1, *, decision: str = "promote", name: s
             "ostinato.reason": "so it was told",
             "ostinato.files_hash": hash_served(served),
             "ostinato.report_hash": "of a report",
+            **{f"ostinato.{key}": value for key, value in more.items()},
         }
         versions.create_version(
             name, experiment=experiment, run_id=run.info.run_id, folder=served, tags=tags

@@ -5,69 +5,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from looped import run
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from samples import WAVES, waves, write_job
 
-from flows.home import artifact_root
-from flows.job import Job, job_text, load_job
+from flows.job import load_job
 from models.features.learned import FILE
-from models.learning.loop import Watch
-from tasks import versions
-from tasks.artifacts import Accepted, Report, Version
 from tasks.errors import RegistryDownError
-from tasks.evaluate import make_report
-from tasks.featurize import make_features
-from tasks.ingest import take_snapshot
 from tasks.publish import local_dir
-from tasks.register import Origin, register_candidate
 from tasks.store import open_store
-from tasks.train import make_candidate
-from tasks.validate import draft, hold
-
-
-def run(job: Job) -> tuple[Report, Version]:
-    """What the flow does, without Prefect."""
-    store = open_store(job.store)
-    snapshot = take_snapshot(job.source, store)
-    contract = draft(
-        snapshot,
-        store,
-        path=Path(job.contract_path),
-        name=job.name,
-        needed=job.needed,
-        target=job.target.column,
-    )
-    accepted: Accepted = hold(snapshot, contract, store)
-    features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
-    candidate = make_candidate(
-        features,
-        store,
-        model=job.model,
-        head=job.head,
-        training=job.training,
-        watch=Watch(lambda _: None),
-    )
-    champion = versions.find_champion(job.name)
-    report = make_report(
-        candidate,
-        features=features,
-        accepted=accepted,
-        champion=champion,
-        champion_dir=versions.fetch_bundle(champion) if champion else None,
-        gate=job.gate,
-        evaluation=job.evaluation,
-        store=store,
-    )
-    version = register_candidate(
-        Origin(snapshot, accepted, features, candidate, report),
-        store,
-        name=job.name,
-        params={},
-        job_text=job_text(job),
-        artifact_root=Path(artifact_root()),
-    )
-    return report, version
 
 
 def champion_of(name: str) -> str:
