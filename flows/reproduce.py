@@ -37,9 +37,7 @@ def reproduce(store: Store, name: str, number: str) -> Reproduction:
         candidate = make_candidate(
             features,
             scratch,
-            model=job.model,
-            head=job.head,
-            training=job.training,
+            **job.settings._asdict(),
             watch=Watch(lambda _: None),
         )
         again = {"accepted": accepted, "features": features, "model": candidate}
