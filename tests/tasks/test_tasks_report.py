@@ -40,6 +40,20 @@ MORE = {
     "units": {"log_loss": "nats"},
     "champion": {"accuracy": 0.88},
     "drift": [{"column": EVIL, "verdict": "much", "reason": "other values"}],
+    "search": {
+        "metric": "loss",
+        "tried": 2,
+        "contenders": 14,
+        "seconds": 3.5,
+        "networks": [
+            {"network": name, "parameters": size, "epochs": 3, "epochs_planned": 9}
+            | {"value": value, "seconds": 1.5, "rung": 1, "state": state, "reason": EVIL}
+            for name, size, value, state in [
+                ("gru 32, mean", 5000, 0.25, "paused"),
+                (EVIL, None, None, "refused"),
+            ]
+        ],
+    },
     "calibration": {
         "temperature": 1.2,
         "fitted_on": "validation",
