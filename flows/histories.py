@@ -15,6 +15,9 @@ from tasks.store import StoreConfig, open_store
 
 Found = dict[str, Any]
 
+WIDEST = 60
+"""Characters of a reason on a terminal."""
+
 
 def find_history(name: str, uri: str | None, when: date | datetime | None) -> Found:
     """Read a model's history; while MLflow is away, as far as the store knows.
@@ -74,7 +77,7 @@ def history_words(found: Found) -> str:
             "version": line["version"],
             "champion": champions(line),
             "who": line["who"],
-            "why": line["why"],
+            "why": shortened(line["why"]),
         }
         for line in found["lines"]
     ]
@@ -84,6 +87,11 @@ def history_words(found: Found) -> str:
 
 
 ENDS = {"done": "", "abandoned": ", taken back", None: ", not ended"}
+
+
+def shortened(text: str) -> str:
+    """Leave out the end of a long reason; --json has it."""
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
 
 
 def champions(line: Mapping[str, Any]) -> str:

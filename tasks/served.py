@@ -101,23 +101,24 @@ def requirements(bundle: Bundle) -> tuple[str, ...]:
 
 
 def open_signature(inputs: "pd.DataFrame", outputs: "pd.DataFrame") -> "ModelSignature":
-    """Describe the columns, every input optional and whole numbers of any type.
+    """Describe the columns, every input optional and of any type.
 
-    Otherwise MLflow refuses the whole table for one gap in one row (which also turns whole numbers
-    into floats); the model itself answers that row with its status.
+    Otherwise MLflow refuses the whole table for a gap or a wrong type in one row; the model itself
+    answers that row with its status. Bytes and times keep their type, for from JSON MLflow reads
+    them by it.
     """
     from mlflow.models import ModelSignature, infer_signature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
     from mlflow.types.schema import AnyType
 
-    whole = (DataType.integer, DataType.long)
+    typed = (DataType.binary, DataType.datetime)
 
     with warnings.catch_warnings():
         # MLflow's hint that whole numbers cannot be missing: here they can.
         warnings.filterwarnings("ignore", message=".*integer column", category=UserWarning)
         inferred = infer_signature(inputs, outputs)
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec(AnyType() if spec.type in whole else spec.type, spec.name, required=False)
+        ColSpec(spec.type if spec.type in typed else AnyType(), spec.name, required=False)
         for spec in inferred.inputs
     ]
     return ModelSignature(inputs=Schema(columns), outputs=inferred.outputs)

@@ -9,6 +9,7 @@ import polars as pl
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from models.bundle import Bundle, load
+from models.mixed import fitting, sort_out
 
 
 class ServedBundle(PythonModel):
@@ -27,7 +28,33 @@ class ServedBundle(PythonModel):
         params: dict[str, Any] | None = None,  # noqa: ARG002 - MLflow's signature
     ) -> pd.DataFrame:
         """Return `prediction`, for classes `probability` and `probabilities`, and `status`."""
-        return self.bundle.predict(pl.from_pandas(model_input)).to_pandas()
+        frame, reasons = table_of(model_input, self.bundle)
+        return refused(self.bundle.predict(frame), reasons).to_pandas()
+
+
+def table_of(rows: pd.DataFrame, bundle: Bundle) -> tuple[pl.DataFrame, dict[int, str]]:
+    """Read a table; what is of a wrong type in some rows becomes a gap there, with its reason."""
+    columns: list[pl.Series] = []
+    reasons: dict[int, str] = {}
+    for name in rows.columns:
+        try:
+            columns.append(pl.from_pandas(rows[[name]])[name])
+        except (TypeError, ValueError, pl.exceptions.PolarsError):
+            found = sort_out(name, rows[name].tolist(), fitting(bundle.featurizer.layout, name))
+            columns.append(found.column)
+            reasons = found.reasons | reasons
+    return pl.DataFrame(columns), reasons
+
+
+def refused(answers: pl.DataFrame, reasons: dict[int, str]) -> pl.DataFrame:
+    """Take back the answers to rows that held something wrong, and say what."""
+    if not reasons:
+        return answers
+    row = pl.int_range(pl.len())
+    status = row.replace_strict(reasons, default=pl.col("status"), return_dtype=pl.String)
+    return answers.with_columns(
+        pl.when(~row.is_in(list(reasons))).then(pl.all().exclude("status")), status.alias("status")
+    )
 
 
 mlflow.models.set_model(ServedBundle())

@@ -7,6 +7,7 @@ import mlflow.pyfunc
 import polars as pl
 import pytest
 from answering import ALONE, BY_TIME, TOLD, features, tagged, tides, trained, turned, weekly
+from bundles import CASES as BUNDLES
 
 from models.features import Layout, TargetConfig
 from models.features.series import SeriesInput
@@ -106,3 +107,40 @@ def test_answers_that_are_lists_are_compared_value_by_value(name: str, values: l
     assert same_answers(nearly, LISTS)
     assert not same_answers(LISTS.with_columns(pl.Series(name, values)), LISTS)
     assert not same_answers(LISTS.drop(name), LISTS)
+
+
+@pytest.fixture(scope="module", params=["tags", "series"])
+def asked(request, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame]:
+    """A served model of texts or of lists, and three rows for it."""
+    folder, case = tmp_path_factory.mktemp("asked"), CASES["tags"]
+    frame, layout, target = case.frame, case.layout, case.target
+    if request.param == "series":
+        frame, layout, target, *_ = BUNDLES["category"]
+    rows = features(folder / "f", frame, layout, target, case.split)
+    golden = golden_frame(trained(folder / "f", epochs=1), rows, folder / "f").head(3)
+    save_served(folder / "f" / "model" / "bundle", folder / "served", golden)
+    return folder / "served", golden
+
+
+GAP = float("nan")
+MISSING = (None, GAP)
+WRONG = [None, "abc", 3.5, 7, ["a"], [[1.0]], [3.5], b"x", {"a": 1}, object(), GAP]
+
+
+def test_a_wrong_type_in_one_row_is_that_rows_error_alone(
+    asked: tuple[Path, pl.DataFrame],
+) -> None:
+    served, golden = mlflow.pyfunc.load_model(str(asked[0])), asked[1]
+    [name] = golden.columns
+    right = pl.from_pandas(served.predict(golden.to_pandas()))
+    fitting = str if golden[name].dtype == pl.String else list
+    for bad in [bad for bad in WRONG if type(bad) is not fitting or bad in (["a"], [[1.0]])]:
+        table = golden.to_pandas().astype(object)
+        table.at[1, name] = bad
+
+        answers = pl.from_pandas(served.predict(table))
+
+        assert answers["status"][1] != "ok", bad
+        assert bad in MISSING or f"column '{name}' holds" in answers["status"][1]
+        assert answers.drop("status").row(1) == (None,) * (answers.width - 1)
+        assert same_answers(answers[[0, 2]], right[[0, 2]])
