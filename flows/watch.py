@@ -73,8 +73,11 @@ def said(words: str) -> State[None]:
 
 def crashed_over(key: str, past: list[Past]) -> str:
     """Name the reason to start again over data that a run read and did not come to an end with."""
-    states = [run.state for run in past if run.key == key]
-    return "the run that read this data crashed" if states and set(states) == {"CRASHED"} else ""
+    crashes = [run.began for run in past if run.key == key and run.state == "CRASHED"]
+    ended = [run.began for run in past if run.state == "COMPLETED"]
+    if not crashes or any(began > max(crashes) for began in ended):
+        return ""
+    return "the run that read this data crashed"
 
 
 def past_runs(name: str) -> list[Past]:
