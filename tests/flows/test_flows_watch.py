@@ -1,6 +1,5 @@
 """Watch and monitor on a real Prefect server: what starts a run, and what holds it back."""
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -16,14 +15,11 @@ from flows.monitor import monitor
 from flows.plans import deployment_of, plans_of
 from flows.retrain import retrain
 from flows.sweep import sweep
-from flows.watch import crashed_over, watch
-from tasks.brakes import Past
+from flows.watch import watch
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 BRAKES = {"new_data": "10m", "drift": "1d", "cool_down": 0, "drift_from": "small"}
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -31,8 +27,7 @@ def job(home: Path, request: pytest.FixtureRequest) -> Path:
     """A deployed job, whose runs nobody takes."""
     name = f"waves-{abs(hash(request.node.name)) % 10**8}"
     waves(300).write_parquet(home / "waves.parquet")
-    path = write_job(home, WAVES | {"name": name, "triggers": BRAKES})
-    return path
+    return write_job(home, WAVES | {"name": name, "triggers": BRAKES})
 
 
 def deploy(job: Path) -> None:
@@ -64,7 +59,7 @@ def test_new_data_starts_one_run_however_often_one_looks(job: Path) -> None:
     end(run, Completed())
     third = said(watch, str(job))
 
-    assert "is started: no run has read this source yet" in first
+    assert "is started: no run has come to its end on this source yet" in first
     assert "it is answered already, by a run that is scheduled" in second
     assert "it is answered already, by a run that is completed" in third
     assert {"automatic", "data"} <= set(run.tags)
@@ -104,6 +99,7 @@ def test_drift_is_told_by_an_event_with_its_reason_and_key(
 ) -> None:
     told = []
     monkeypatch.setattr(monitor_module, "tell", lambda *words, **more: told.append((words, more)))
+    deploy(job)
     before = said(monitor, str(job))
     retrain(str(job))
     calm = said(monitor, str(job))
@@ -117,6 +113,7 @@ def test_drift_is_told_by_an_event_with_its_reason_and_key(
     assert "no champion's data" in before
     assert "no drift" in calm
     assert "drift since version 1: wave large" in drifted
+    assert "is started: files" in said(watch, str(job)), "the monitor's reading is no run's"
     [((event, name), payload)] = told
     assert (event, name) == ("ostinato.drift.detected", job.stem)
     assert payload["why"] in drifted
@@ -144,12 +141,3 @@ def test_what_pages_left_at_work_is_ended_and_nothing_else(job: Path) -> None:
 
     assert (untouched, swept) == (0, 1)
     assert started(job)[0].state.is_crashed()
-
-
-def test_a_crash_is_no_reason_once_another_run_came_to_its_end() -> None:
-    crash = Past("data-1", NOW, "CRASHED")
-    later = Past(None, NOW + timedelta(hours=1), "COMPLETED")
-
-    assert crashed_over("data-1", [crash]) != ""
-    assert crashed_over("data-1", [crash, later]) == ""
-    assert crashed_over("data-2", [crash]) == ""
