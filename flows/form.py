@@ -25,7 +25,7 @@ DAY = r"^\d{4}-\d\d-\d\d"
 WORDS = {"title", "description", "default"}
 """Of a schema: what refuses nothing."""
 
-DURATION = r"^\s*\d+(\.\d+)?\s*(ms|s|m|h|d)\s*$"
+DURATION = r"^[0-9.]+ ?(s|m|h|d)$"
 
 
 class Told(dict[str, Any]):

@@ -32,6 +32,7 @@ from tasks.featurize import featurize
 from tasks.ingest import ingest
 from tasks.live import Experiment
 from tasks.register import register
+from tasks.sensing import note_read
 from tasks.train import train
 from tasks.validate import validate
 
@@ -80,7 +81,11 @@ def retrain(
     fields = {"cell": cell, "hidden": hidden, "epochs": epochs, "learning_rate": learning_rate}
     fields |= {"budget": budget, "metric": metric, "seed": seed}
     job = load_asked(Path(job_file), overrides, preset=preset, **fields)
-    return retrain_job(job, aware(as_of or flow_run.scheduled_start_time or datetime.now(UTC)))
+    asked = as_of or flow_run.scheduled_start_time or datetime.now(UTC)
+    outcome = retrain_job(job, aware(asked))
+    if as_of is None:
+        note_read(job.name, job.source, job.store)
+    return outcome
 
 
 def aware(time_asked: datetime) -> datetime:

@@ -54,8 +54,8 @@ def watch(job_file: JobFile, because: Reason = "", key: Reason = "") -> State[No
     triggers = job.triggers or TriggersConfig(new_data=600.0)
     past = past_runs(job.name)
     if not because:
-        sight = look_at_source(job.source, job.store)
-        key, because = f"data-{sight.key}", sight.news or crashed_over(f"data-{sight.key}", past)
+        sight = look_at_source(job.name, job.source, job.store)
+        key, because = f"data-{sight.key}", sight.news or ""
     if not because:
         return said(f"{job.name}: nothing has changed since the last run, so none is started")
     if held := hold_back(key, past, datetime.now(UTC), triggers):
@@ -69,12 +69,6 @@ def said(words: str) -> State[None]:
     """End the run with words that the page shows beside its state."""
     logger().info("%s", words)
     return Completed(message=words)
-
-
-def crashed_over(key: str, past: list[Past]) -> str:
-    """Name the reason to start again over data that a run read and did not come to an end with."""
-    states = [run.state for run in past if run.key == key]
-    return "the run that read this data crashed" if states and set(states) == {"CRASHED"} else ""
 
 
 def past_runs(name: str) -> list[Past]:

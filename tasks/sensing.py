@@ -1,4 +1,4 @@
-"""Whether a source has changed since the last run, told without reading its rows.
+"""Whether a source has changed since the job's last finished run, told without reading its rows.
 
 Files are known by their size and time (one that was written again by its hash), tables by their
 version, or by the count of their rows and the newest watermark. Files that rows name are not
@@ -6,6 +6,7 @@ looked at: a new list of them is seen, other bytes behind the same name are not.
 """
 
 import hashlib
+import json
 from typing import Any, NamedTuple
 
 from prefect import task
@@ -15,7 +16,7 @@ from tasks.ingest import fingerprint
 from tasks.publish import canonical
 from tasks.sources import SourceConfig
 from tasks.stage import STAGE, logger
-from tasks.store import Store, StoreConfig, open_store
+from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 from tasks.tables import Span, count_rows, newest, table_version
 from tasks.trail import Trail, encode, read_trail
 
@@ -26,23 +27,36 @@ class Sight(NamedTuple):
     key: str
     """The same for the same content."""
     news: str | None
-    """What is new since the last run read it; None where nothing is."""
+    """What is new since the last finished run read it; None where nothing is."""
 
 
-def look(source: SourceConfig, store: Store) -> Sight:
-    """Compare the source with what the last run read.
+def look(name: str, source: SourceConfig, store: Store) -> Sight:
+    """Compare the source with what the last finished run of this job has read.
 
     Raises:
         SourceError: it is missing or cannot be asked.
     """
-    trail = read_trail(store, source)
-    now, before = (
-        (table_print(source), seen_table(trail))
-        if source.is_table
-        else (file_prints(source, trail), {path: seen[2] for path, seen in trail.files.items()})
-    )
+    now = table_print(source) if source.is_table else file_prints(source, read_trail(store, source))
+    noted = read_bytes(store, place_of(name))
     key = hashlib.sha256(canonical(now).encode()).hexdigest()[:16]
-    return Sight(key, difference(before, now))
+    return Sight(key, difference(json.loads(noted) if noted else {}, now))
+
+
+def note_read(name: str, source: SourceConfig, config: StoreConfig) -> None:
+    """Note what a run of this job has read, now that it has come to its end.
+
+    What searches, checks and monitors read is noted nowhere: no model has learned from it.
+    """
+    store = open_store(config)
+    trail = read_trail(store, source)
+    files = {path: seen[2] for path, seen in trail.files.items()}
+    prints = seen_table(trail) if source.is_table else files
+    write_bytes(store, place_of(name), canonical(prints).encode())
+
+
+def place_of(name: str) -> str:
+    """Name the file of what a job has read."""
+    return f"seen/{name}.json"
 
 
 def file_prints(source: SourceConfig, trail: Trail) -> dict[str, Any]:
@@ -65,7 +79,7 @@ def table_print(source: SourceConfig) -> dict[str, Any]:
 
 
 def seen_table(trail: Trail) -> dict[str, Any]:
-    """Give the same of what the last run read."""
+    """Give the same of what was read."""
     if trail.version is not None:
         return {"version": trail.version}
     if not trail.readings:
@@ -79,7 +93,7 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     if now == before:
         return None
     if not before:
-        return "no run has read this source yet"
+        return "no run has come to its end on this source yet"
     came, gone = now.keys() - before.keys(), before.keys() - now.keys()
     other = [name for name in now.keys() & before.keys() if now[name] != before[name]]
     if {"rows", "version"} & now.keys():
@@ -90,8 +104,8 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
 
 
 @task(name="look", task_run_name="look at {source.uri}", timeout_seconds=600, **STAGE)
-def look_at_source(source: SourceConfig, store: StoreConfig) -> Sight:
+def look_at_source(name: str, source: SourceConfig, store: StoreConfig) -> Sight:
     """Tell whether the source has changed since the last run."""
-    sight = look(source, open_store(store))
+    sight = look(name, source, open_store(store))
     logger().info("%s", sight.news or "nothing has changed since the last run")
     return sight

@@ -25,6 +25,7 @@ import json, sys, time
 start = time.perf_counter()
 from flows.home import settle
 settle()
+from datetime import UTC, datetime
 from pathlib import Path
 from flows.job import load_job
 import flows.retrain as module
@@ -35,7 +36,7 @@ loaded = time.perf_counter()
 def once():
     began = time.perf_counter()
     if sys.argv[1] == "plain":
-        module.retrain_job(load_job(Path("waves.yaml")))
+        module.retrain_job(load_job(Path("waves.yaml")), datetime.now(UTC))
     else:
         module.retrain("waves.yaml")
     return time.perf_counter() - began

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from prefect.client.orchestration import get_client
 from samples import WAVES, write_job
 
 from flows.cli import main
+from flows.deploy import deploy
 from flows.plans import deployment_of, plans_of, prefect_file
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +68,25 @@ def test_deploying_without_a_server_is_refused(home: Path, monkeypatch: pytest.M
 
     assert done.exit_code == 2
     assert "PREFECT_API_URL" in done.output
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_deploying_twice_gives_each_flow_one_deployment_in_the_pool(home: Path) -> None:
+    path = write_job(home, BUSY | {"name": "busy"}).relative_to(home)
+
+    first, second = deploy([path], "machines"), deploy([path], "machines")
+
+    assert first == second
+    assert first[0] == "retrain/busy"
+    with get_client(sync_client=True) as client:
+        pool = client.read_work_pool("machines")
+        found = [client.read_deployment_by_name(name) for name in first]
+        automations = client.read_automations_by_name("busy: ostinato.drift.detected")
+    assert pool.type == "process"
+    assert {each.work_pool_name for each in found} == {"machines"}
+    assert {each.job_variables["working_dir"] for each in found} == {str(home)}
+    assert [each.parameters for each in found] == [{"job_file": "busy.yaml"}] * 5
+    assert len(automations) == 1
 
 
 def test_a_file_with_the_users_own_jobs_can_be_written(home: Path) -> None:
