@@ -116,6 +116,8 @@ def test_a_search_can_be_started_on_the_page(pages: Pages) -> None:
     assert "30m" in form["budget"]["description"]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_rollback_is_a_form_on_the_page(pages: Pages) -> None:
     for seed in ("31", "32"):
         ostinato(pages.folder, "run", "waves.yaml", "--set", f"training.seed={seed}")
