@@ -115,7 +115,11 @@ def open_experiment(name: str, artifact_root: Path | None) -> str:
 
 
 def write_run(run_id: str, record: RunRecord) -> None:
-    """Write all that is told about a run, in few requests; of curves what is not there yet."""
+    """Write all that is told about a run, in few requests; of curves what is not there yet.
+
+    MLflow lets no parameter change, and a killed run goes on after its job was edited where no
+    step depends on it: the parameters stay as they were, and the tag with the job says the rest.
+    """
     from mlflow.entities import DatasetInput, Metric, Param, RunTag
 
     now = int(time.time() * 1000)
@@ -125,7 +129,11 @@ def write_run(run_id: str, record: RunRecord) -> None:
             known = {metric.step for metric in client().get_metric_history(run_id, name)}
         steps = [step for step in range(len(values)) if step not in known]
         metrics += [Metric(name, values[step], now, step) for step in steps]
-    params = [Param(name, value[:6000]) for name, value in record.params.items()]
+    with answers_named():
+        written = client().get_run(run_id).data.params
+    params = [
+        Param(name, value[:6000]) for name, value in record.params.items() if name not in written
+    ]
     tags = [RunTag(name, value[:8000]) for name, value in record.tags.items()]
     with answers_named():
         for start in range(0, max(len(metrics), 1), 900):

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,21 +182,37 @@ def test_the_first_report_takes_up_the_run_of_the_training_and_a_second_does_not
     assert anew.run.run_id not in {first, second}
 
 
+RECORD = tracking.RunRecord(
+    params={},
+    metrics={},
+    curves={},
+    tags={},
+    dataset_name="waves",
+    dataset_hash="0" * 32,
+    dataset_facts="{}",
+    files=(),
+)
+
+
 def test_what_was_told_live_is_not_written_twice() -> None:
     with Live(JOB, "key") as told:
         train(told, range(2))
-    record = tracking.RunRecord(
-        params={},
-        metrics={},
-        curves={"training_loss": [0.5, 0.25, 0.2]},
-        tags={},
-        dataset_name="waves",
-        dataset_hash="0" * 32,
-        dataset_facts="{}",
-        files=(),
-    )
 
-    tracking.write_run(told.run.run_id, record)
+    curves = {"training_loss": [0.5, 0.25, 0.2]}
+    tracking.write_run(told.run.run_id, replace(RECORD, curves=curves))
 
     [run] = the_runs()
     assert steps_of(run, "training_loss") == [0, 1, 2]
+
+
+def test_a_killed_run_goes_on_after_its_job_was_edited() -> None:
+    with Live(JOB, "key") as told:
+        train(told, range(1))
+    tracking.write_run(told.run.run_id, replace(RECORD, params={"tuning.trials": "5"}))
+
+    edited = {"tuning.trials": "9", "gate.metric": "auto"}
+    tracking.write_run(told.run.run_id, replace(RECORD, params=edited, tags={"job": "new"}))
+
+    [run] = the_runs()
+    assert run.data.params == {"tuning.trials": "5", "gate.metric": "auto"}
+    assert run.data.tags["job"] == "new"
