@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
+# Each file by one of some processes: a process has its own servers, and its tests share them.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
 .PHONY: demo install install-dev test test-all check lock clean
 
 demo: install  ## train the demonstration's model and say what came of it
@@ -30,10 +33,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
 	@touch $@
 
 test: install-dev  ## everything but what takes minutes
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: install-dev  ## the slow tests too
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: install-dev  ## format, lint, types, import arrows, schema, tests
 	$(BIN)/ruff format --check .
@@ -41,7 +44,7 @@ check: install-dev  ## format, lint, types, import arrows, schema, tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/ostinato schema --check
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lock: install-dev  ## solve the dependencies anew, with pip's own resolver
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \
