@@ -85,7 +85,9 @@ def test_deploying_twice_gives_each_flow_one_deployment_in_the_pool(home: Path) 
     assert pool.type == "process"
     assert {each.work_pool_name for each in found} == {"machines"}
     assert {each.job_variables["working_dir"] for each in found} == {str(home)}
-    assert [each.parameters for each in found] == [{"job_file": "busy.yaml"}] * 5
+    told = {name: each.parameters for name, each in zip(first, found, strict=True)}
+    assert told.pop("rollback/busy") == {"name": "busy"}
+    assert list(told.values()) == [{"job_file": "busy.yaml"}] * 5
     assert len(automations) == 1
 
 

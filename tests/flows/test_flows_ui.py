@@ -122,9 +122,11 @@ def test_a_rollback_is_a_form_on_the_page(pages: Pages) -> None:
     for seed in ("31", "32"):
         ostinato(pages.folder, "run", "waves.yaml", "--set", f"training.seed={seed}")
     asked = {"name": "waves"}
-    numbers = [int(v["version"]) for v in versions_of(pages)]
-    promoted = ostinato(pages.folder, "promote", "waves", str(max(numbers)), "--json")
-    before = json.loads(promoted.stdout.splitlines()[-1])["before"]["champion"]
+    aliases = json.loads(ostinato(pages.folder, "history", "waves", "--json").stdout)["aliases"]
+    before = aliases["champion"]
+    newest = max(int(v["version"]) for v in versions_of(pages) if v["version"] != before)
+    promoted = ostinato(pages.folder, "promote", "waves", str(newest), "--json")
+    assert promoted.returncode == 0, promoted.stdout
     found = deployment(pages, "rollback")
     url = f"{pages.prefect}/api/deployments/{found['id']}/create_flow_run"
     run = post(url, {"parameters": found["parameters"] | {"why": "it alarmed"}})

@@ -238,7 +238,7 @@ def test_a_text_is_written_for_a_text(tmp_path, head: HeadConfig, unit: str) -> 
         folder, turned(), ALONE, target, SplitConfig(by="column", column="split", duplicates="keep")
     )
 
-    bundle = trained(folder, epochs=40, head=head, hidden=32, bidirectional=True, embedding=16)
+    bundle = trained(folder, epochs=60, head=head, hidden=32, bidirectional=True, embedding=16)
     said, found, naive = scored(folder, rows, bundle)
 
     errors = found.edits_R.sum() / found.characters_R.sum()
