@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from flows.job import Job
 from tasks.artifacts import Artifact, Facts, Outcome, Version
+from tasks.reporting.words import named
 from tasks.stage import show
 
 
@@ -149,7 +150,6 @@ def markdown(
     champion: dict[str, float] | None,
 ) -> str:
     """Write the result as a page."""
-    names = list(outcome.metrics)
     columns = {"challenger": outcome.metrics, **({"champion": champion} if champion else {})}
     columns |= baselines
     lines = [
@@ -159,11 +159,12 @@ def markdown(
         *(line for words in outcome.warnings for line in (f"> Warning: {words}", "")),
         f"Version {outcome.version}: {outcome.reason}.",
         "",
-        "| on the test rows | " + " | ".join(names) + " |",
-        "|---|" + "---:|" * len(names),
+        "| on the test rows | " + " | ".join(columns) + " |",
+        "|---|" + "---:|" * len(columns),
     ]
-    for who, scores in columns.items():
-        lines.append(f"| {who} | " + " | ".join(f"{scores[name]:.4f}" for name in names) + " |")
+    for name in outcome.metrics:
+        told = [f"{scores[name]:.4f}" for scores in columns.values()]
+        lines.append(f"| {named(name)} | " + " | ".join(told) + " |")
     done = ", ".join(outcome.recomputed) or "nothing: data and job are unchanged"
     lines += ["", f"Done in this run: {done}. {outcome.seconds:.1f} s.", ""]
     lines += [f"- [{name}]({link})" for name, link in outcome.links.items()]

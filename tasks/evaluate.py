@@ -88,7 +88,11 @@ def facts_of(
     over = found.evidence.over_baseline
     return {
         "headline": headline(
-            over, metric=metric, own=scores[metric], rival=rivals[over.name][metric]
+            over,
+            metric=metric,
+            own=scores[metric],
+            rival=rivals[over.name][metric],
+            flawless=found.evidence.flawless,
         ),
         "decision": found.verdict.decision,
         "reason": found.verdict.reason,

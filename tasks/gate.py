@@ -187,7 +187,7 @@ def gain_over(rival: Rival, gate: GateConfig, *, metric: str, by_time: bool) -> 
     return Gain(rival.name, rival.is_champion, rows, gain, found.low, found.high)
 
 
-def headline(gain: Gain, *, metric: str, own: float, rival: float) -> str:
+def headline(gain: Gain, *, metric: str, own: float, rival: float, flawless: bool) -> str:
     """Say in one sentence whether the network is worth more than the best of the baselines.
 
     Args:
@@ -195,8 +195,11 @@ def headline(gain: Gain, *, metric: str, own: float, rival: float) -> str:
         metric: that decides.
         own: the network's score.
         rival: the baseline's.
+        flawless: whether the network leaves nothing to be better at.
     """
-    if not gain.gain > 0:
+    if flawless and gain.gain == 0:
+        said = "The network is right everywhere, and so is"
+    elif not gain.gain > 0:
         said = "The network does not beat"
     elif not gain.low > 0:
         said = "The network is ahead of, but not beyond doubt,"

@@ -142,13 +142,21 @@ def test_a_canary_blocks_where_the_job_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gain", "low", "words"),
-    [(-0.1, -0.2, "does not beat"), (0.1, -0.1, "not beyond doubt"), (0.2, 0.1, "network beats")],
+    ("gain", "low", "flawless", "words"),
+    [
+        (-0.1, -0.2, False, "does not beat"),
+        (0.0, 0.0, False, "does not beat"),
+        (0.0, 0.0, True, "right everywhere, and so is"),
+        (0.1, -0.1, False, "not beyond doubt"),
+        (0.2, 0.1, True, "network beats"),
+    ],
 )
-def test_the_headline_says_whether_the_network_is_worth_it(gain, low, words: str) -> None:
+def test_the_headline_says_whether_the_network_is_worth_it(
+    gain: float, low: float, flawless: bool, words: str
+) -> None:
     told = Gain("ridge regression", champion=False, rows=90, gain=gain, low=low, high=1.0)
 
-    said = headline(told, metric="mae", own=1.0, rival=2.0)
+    said = headline(told, metric="mae", own=1.0, rival=2.0, flawless=flawless)
 
     assert words in said
     assert "ridge regression: mae 1.0000 against 2.0000 on 90 rows" in said
