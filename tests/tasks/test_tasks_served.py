@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from answering import ALONE, BY_TIME, TOLD, features, tagged, tides, trained, turned, weekly
 from bundles import CASES as BUNDLES
+from kinds import KINDS, table
 
 from models.features import Layout, TargetConfig
 from models.features.series import SeriesInput
@@ -122,6 +123,26 @@ def asked(request, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.D
     return folder / "served", golden
 
 
+def test_an_image_that_cannot_be_decoded_is_its_own_rows_error_alone(tmp_path: Path) -> None:
+    layout, cells = KINDS["image"]
+    target = TargetConfig(column="town", kind="category")
+    rows = features(tmp_path / "f", table(cells), layout, target, TOLD)
+    golden = golden_frame(trained(tmp_path / "f", epochs=1), rows, tmp_path / "f").head(4)
+    save_served(tmp_path / "f" / "model" / "bundle", tmp_path / "served", golden)
+    served = mlflow.pyfunc.load_model(str(tmp_path / "served"))
+    right = pl.from_pandas(served.predict(golden.to_pandas()))
+    asked = golden.to_pandas()
+    asked.at[1, "x"], asked.at[2, "x"] = b"no image", asked.at[2, "x"][:40]
+
+    answers = pl.from_pandas(served.predict(asked))
+
+    assert answers["status"].to_list()[0::3] == ["ok", "ok"]
+    assert answers["status"][1] == "the image is neither PNG, JPEG nor WebP"
+    assert "damaged" in answers["status"][2]
+    assert answers["prediction"][1:3].is_null().all()
+    assert same_answers(answers[[0, 3]], right[[0, 3]])
+
+
 GAP = float("nan")
 MISSING = (None, GAP)
 WRONG = [None, "abc", 3.5, 7, ["a"], [[1.0]], [3.5], b"x", {"a": 1}, object(), GAP]
@@ -135,10 +156,10 @@ def test_a_wrong_type_in_one_row_is_that_rows_error_alone(
     right = pl.from_pandas(served.predict(golden.to_pandas()))
     fitting = str if golden[name].dtype == pl.String else list
     for bad in [bad for bad in WRONG if type(bad) is not fitting or bad in (["a"], [[1.0]])]:
-        table = golden.to_pandas().astype(object)
-        table.at[1, name] = bad
+        rows = golden.to_pandas().astype(object)
+        rows.at[1, name] = bad
 
-        answers = pl.from_pandas(served.predict(table))
+        answers = pl.from_pandas(served.predict(rows))
 
         assert answers["status"][1] != "ok", bad
         assert bad in MISSING or f"column '{name}' holds" in answers["status"][1]
