@@ -205,8 +205,9 @@ def alone(
 def worst_of(
     told: Sequence[Mapping[str, Any]], *, metric: str, overall: float
 ) -> dict[str, Any] | None:
-    """Name the slice that is worst at its best; None where none has rows enough.
+    """Name the slice that is worst at its best, and of those as good there the worst by its score.
 
+    None where fewer than two have rows enough.
     `beyond_doubt` says whether even the favourable end of its interval is worse than all rows.
     """
     sign = sign_of(metric)
@@ -217,10 +218,18 @@ def worst_of(
     def own(entry: Mapping[str, Any]) -> bool:
         return bool(entry["metric"] == "f1")
 
-    known = [each for each in told if each["rows"] >= FEWEST and each["low"] is not None]
+    def badness(entry: Mapping[str, Any]) -> tuple[float, float]:
+        better = 1.0 if sign > 0 or own(entry) else -1.0
+        return best_end(entry), better * float(entry["score"])
+
+    known = [
+        each
+        for each in told
+        if each["rows"] >= FEWEST and each["low"] is not None and each["score"] is not None
+    ]
     if len(known) < 2:
         return None
-    worst = min(known, key=best_end)
+    worst = min(known, key=badness)
     clear = (sign > 0 or not own(worst)) and best_end(worst) < sign * overall
     return dict(worst) | {"beyond_doubt": bool(clear)}
 

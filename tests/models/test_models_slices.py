@@ -120,6 +120,17 @@ def test_of_an_error_the_worst_slice_is_the_largest() -> None:
     assert worst["beyond_doubt"]
 
 
+def test_of_slices_that_may_be_perfect_the_worst_is_the_one_with_an_error() -> None:
+    right = np.ones(60, bool)
+    right[45] = False
+    names = pl.Series("x", ["a"] * 30 + ["b"] * 30)
+
+    worst = worst_of(told(hits(right), by_column("x", names)), metric="accuracy", overall=59 / 60)
+
+    assert worst["value"] == "b"
+    assert not worst["beyond_doubt"]
+
+
 def test_where_slices_are_alike_none_is_worse_beyond_doubt() -> None:
     right = np.random.default_rng(1).random(400) < 0.8
     slices = by_column("x", pl.Series("x", ["a", "b"] * 200))
