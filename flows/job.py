@@ -263,11 +263,7 @@ def schema_text() -> str:
 
 
 def flat_params(job: Job) -> dict[str, str]:
-    """Write every setting under its dotted key, as MLflow shows parameters.
-
-    Not when it runs: MLflow lets no parameter change, and a run that was killed goes on after that
-    was edited.
-    """
+    """Write every setting under its dotted key, as MLflow shows parameters."""
 
     def walk(prefix: str, node: object) -> dict[str, str]:
         if isinstance(node, dict):
@@ -278,8 +274,7 @@ def flat_params(job: Job) -> dict[str, str]:
             }
         return {prefix: json.dumps(node) if isinstance(node, list) else str(node)}
 
-    timeless = replace(job, schedule=None, triggers=None)
-    return walk("", ADAPTER.dump_python(timeless, mode="json", exclude_none=True))
+    return walk("", ADAPTER.dump_python(job, mode="json", exclude_none=True))
 
 
 def job_text(job: Job) -> str:

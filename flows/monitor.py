@@ -12,13 +12,12 @@ from prefect.runtime import flow_run
 from flows.form import JobFile
 from flows.home import settle_run
 from flows.job import Job, load_job
+from flows.rows import accept_rows
 from flows.told import DRIFT, tell
 from flows.watch import said
 from tasks.brakes import TriggersConfig
-from tasks.ingest import ingest
 from tasks.shift import Drifted, measure_drift
 from tasks.stage import show
-from tasks.validate import validate
 
 
 def run_name() -> str:
@@ -37,15 +36,7 @@ def monitor(job_file: JobFile) -> State[None]:
     settle_run()
     job = load_job(Path(job_file))
     triggers = job.triggers or TriggersConfig(drift=86_400.0)
-    snapshot = ingest(job.source, job.store, as_of=datetime.now(UTC))
-    accepted = validate(
-        snapshot,
-        name=job.name,
-        contract_path=job.contract_path,
-        needed=job.needed,
-        target=job.target.required,
-        store=job.store,
-    )
+    _, accepted = accept_rows(job, datetime.now(UTC))
     found = measure_drift(
         accepted, name=job.name, columns=watched(job), least=triggers.drift_from, store=job.store
     )

@@ -25,16 +25,15 @@ from flows.form import (
 from flows.home import artifact_root, settle_run
 from flows.job import Job, flat_params, job_text
 from flows.presets import load_asked
+from flows.rows import accept_rows
 from tasks.artifacts import Choice, Features, Outcome
 from tasks.choose import choose
 from tasks.evaluate import evaluate
 from tasks.featurize import featurize
-from tasks.ingest import ingest
 from tasks.live import Experiment
 from tasks.register import register
 from tasks.sensing import note_read
 from tasks.train import train
-from tasks.validate import validate
 
 
 def run_name() -> str:
@@ -96,15 +95,7 @@ def aware(time_asked: datetime) -> datetime:
 def retrain_job(job: Job, as_of: datetime) -> Outcome:
     """Take the six steps for a job that is read, or seven where it leaves the network open."""
     began, root = time.perf_counter(), artifact_root()
-    snapshot = ingest(job.source, job.store, as_of=as_of)
-    accepted = validate(
-        snapshot,
-        name=job.name,
-        contract_path=job.contract_path,
-        needed=job.needed,
-        target=job.target.required,
-        store=job.store,
-    )
+    snapshot, accepted = accept_rows(job, as_of)
     features = featurize(
         accepted, layout=job.layout, target=job.target, split=job.split, store=job.store
     )

@@ -11,14 +11,13 @@ from prefect.runtime import flow_run
 
 from flows.home import artifact_root, settle_run
 from flows.job import Job, load_job
+from flows.rows import accept_rows
 from flows.tuned import Tuned, refuse_own_file, tuned_path, write_tuned
 from models.units import parse_duration
 from tasks.artifacts import Study
 from tasks.featurize import featurize
-from tasks.ingest import ingest
 from tasks.space import TuningConfig
 from tasks.tune import search_settings
-from tasks.validate import validate
 
 
 def run_name() -> str:
@@ -77,15 +76,7 @@ def search_for(job: Job, tuning: TuningConfig) -> Study:
         JobError: the job chooses its network by itself.
     """
     own = job.settings
-    snapshot = ingest(job.source, job.store, as_of=datetime.now(UTC))
-    accepted = validate(
-        snapshot,
-        name=job.name,
-        contract_path=job.contract_path,
-        needed=job.needed,
-        target=job.target.required,
-        store=job.store,
-    )
+    _, accepted = accept_rows(job, datetime.now(UTC))
     features = featurize(
         accepted, layout=job.layout, target=job.target, split=job.split, store=job.store
     )
