@@ -87,19 +87,9 @@ def kolmogorov_p(statistic: float, totals: tuple[int, int]) -> float:
     Kolmogorov (1933), Smirnov (1948). A statistic taken at bins' edges is never too large, so
     this is never too small.
     """
-    return kolmogorov_tail(statistic / math.sqrt(spread(*totals)))
+    from scipy.special import kolmogorov
 
-
-def kolmogorov_tail(x: float) -> float:
-    """Probability that Kolmogorov's limit exceeds x; by its theta form where x is small."""
-    if x < 0.2:
-        return 1.0
-    if x < 1.0:
-        odd = ((2 * k - 1) ** 2 for k in range(1, 7))
-        below = sum(math.exp(-step * math.pi**2 / (8 * x * x)) for step in odd)
-        return 1.0 - math.sqrt(2 * math.pi) / x * below
-    terms = (math.exp(-2 * (k * x) ** 2) for k in range(1, 7))
-    return 2 * sum(term if place % 2 == 0 else -term for place, term in enumerate(terms))
+    return float(kolmogorov(statistic / math.sqrt(spread(*totals))))
 
 
 def share_by_chance(counts: tuple[float, float], totals: tuple[int, int], alarm: float) -> float:
@@ -112,15 +102,10 @@ def share_by_chance(counts: tuple[float, float], totals: tuple[int, int], alarm:
 
 
 def chi_square(freedom: int, above: float) -> float:
-    """Chi-square that is exceeded with this probability.
+    """Chi-square that is exceeded with this probability; nothing without a degree of freedom."""
+    from scipy.special import chdtri
 
-    By Wilson and Hilferty, "The distribution of chi-square" (1931): within 1% from 5 degrees of
-    freedom on, up to a tenth too large with one.
-    """
-    if freedom < 1:
-        return 0.0
-    step = 2 / (9 * freedom)
-    return float(freedom * (1 - step + NormalDist().inv_cdf(1 - above) * math.sqrt(step)) ** 3)
+    return float(chdtri(freedom, above)) if freedom > 0 else 0.0
 
 
 def merge_bins(reference: Counts, today: Counts) -> tuple[list[int], list[int]]:
