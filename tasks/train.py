@@ -29,7 +29,7 @@ from tasks.publish import Recipe, digest_of, find, local_dir, produce
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 
-VERSION = 8
+VERSION = 9
 
 SHOWN_ROWS = 10
 """Rows that are named where training failed."""

@@ -14,7 +14,8 @@ import torch
 
 from models.learning import TrainingConfig
 from models.learning.feeding import Sequences, endless, longest
-from models.learning.step import make_optimizer, step
+from models.learning.step import step
+from models.learning.weights import Weights
 from models.networks.network import Network
 
 LEAST, MOST = 16, 512
@@ -78,14 +79,14 @@ def speed(network: Network, training: Sequences, config: TrainingConfig) -> floa
 
 def timed(network: Network, training: Sequences, config: TrainingConfig) -> float:
     """Learn a few steps, the longest sequences first; the network is used up."""
-    optimizer, speeds = make_optimizer(network, config), []
+    weights, speeds = Weights(network, config), []
     held, rows = longest(training, config.unit)
     # It also makes room. Reading a loss waits for the device.
-    float(step(network, optimizer, held, rows=rows, rate=0.0, config=config))
+    float(step(network, weights, held, rows=rows, rate=0.0, config=config))
     began = time.perf_counter()
     for held, rows in endless(training, config):
         before = time.perf_counter()
-        float(step(network, optimizer, held, rows=rows, rate=0.0, config=config))
+        float(step(network, weights, held, rows=rows, rate=0.0, config=config))
         now = time.perf_counter()
         speeds.append(int(held.lengths_S[rows].sum()) / max(now - before, 1e-9))
         if len(speeds) == TIMED or now - began > SECONDS:

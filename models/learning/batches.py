@@ -44,10 +44,17 @@ class Places(NamedTuple):
     def index_N(self) -> NDArray[np.int64]:
         """The places of all their parts, sequence after sequence."""
         lengths_S = self.lengths_S
+        if is_even(lengths_S):
+            return np.add.outer(self.starts_S, np.arange(lengths_S[0])).ravel()
         before_S = np.cumsum(lengths_S) - lengths_S
         index_N = np.arange(lengths_S.sum())
         index_N += np.repeat(self.starts_S - before_S, lengths_S)
         return index_N
+
+
+def is_even(lengths_S: NDArray[np.int64]) -> bool:
+    """Tell whether there are sequences, all equally long."""
+    return len(lengths_S) > 0 and bool((lengths_S == lengths_S[0]).all())
 
 
 Change = Callable[[Tensor], Tensor]
@@ -176,17 +183,28 @@ def handed(array: NDArray[Any], device: torch.device, *, ahead: bool) -> Tensor:
 def gather(sequences: SequenceSet, rows: NDArray[np.int64]) -> Batch:
     """Lay the sequences of one batch end to end."""
     device = sequences.values_NC.device
-    chosen = sequences.places.pick(rows)
-    offsets = Offsets.of(chosen.lengths_S, device)
-    values_NC = sequences.values_NC.index_select(0, offsets.to_device(chosen.index_N))
+    values_NC, offsets = end_to_end(sequences.values_NC, sequences.places.pick(rows))
     rows_B = torch.from_numpy(rows).to(device)
     return Batch(
         values_NC=sequences.change(values_NC) if sequences.change else values_NC,
         offsets=offsets,
         answers=sequences.answers(rows),
-        statics=Statics(*(values[rows_B] for values in sequences.statics)),
+        statics=Statics(*(values.index_select(0, rows_B) for values in sequences.statics)),
         advice_BO=None if sequences.advice_SO is None else sequences.advice_SO[rows_B],
     )
+
+
+def end_to_end(values_NC: Tensor, places: Places) -> tuple[Tensor, Offsets]:
+    """Copy sequences out of their steps: each as a whole, where all are equally long."""
+    lengths_B, device = places.lengths_S, values_NC.device
+    if not is_even(lengths_B):
+        offsets = Offsets.of(lengths_B, device)
+        return values_NC.index_select(0, offsets.to_device(places.index_N)), offsets
+    steps, (total, channels) = int(lengths_B[0]), values_NC.shape
+    room = (total - steps + 1, steps, channels)
+    starts_B = torch.from_numpy(places.starts_S).to(device)
+    windows_BTC = values_NC.as_strided(room, (channels, channels, 1)).index_select(0, starts_B)
+    return windows_BTC.flatten(0, 1), Offsets.even(len(lengths_B), steps, device)
 
 
 def epoch_order(

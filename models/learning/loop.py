@@ -33,9 +33,10 @@ from models.learning.feeding import Sequences, drawn, fed, steps_in
 from models.learning.plan import Plan, make_plan, step_seconds
 from models.learning.schedule import learning_rate
 from models.learning.scoring import predict, validate
-from models.learning.step import make_optimizer, step
+from models.learning.step import step
 from models.learning.subnormals import flushed_subnormals
 from models.learning.watch import Epoch, Judge, Step, Watch, figure
+from models.learning.weights import Weights
 from models.networks.native.kernels import kept
 from models.networks.network import Network, computes_with
 
@@ -138,8 +139,8 @@ class Loop:
         self, network: Network, plan: Plan, config: TrainingConfig, *, judge: Judge | None
     ) -> None:
         self.network, self.plan, self.config, self.judge = network, plan, config, judge
-        self.optimizer = make_optimizer(network, config)
         self.average = Average(network, config, epochs=plan.epochs, steps=plan.total)
+        self.weights = Weights(network, config)
         device = next(network.parameters()).device
         self.progress = Progress(losses=torch.zeros(plan.steps, dtype=torch.float64, device=device))
 
@@ -169,7 +170,7 @@ class Loop:
     def learn(self, held: SequenceSet, rows: NDArray[np.int64]) -> Tensor:
         """Take the next step; return its mean loss, still on the device."""
         loss = step(
-            self.network, self.optimizer, held, rows=rows, rate=self.rate(), config=self.config
+            self.network, self.weights, held, rows=rows, rate=self.rate(), config=self.config
         )
         self.average.after_step()
         return loss
@@ -191,7 +192,7 @@ class Loop:
             found.loss,
             metric=found.metric,
             metric_name=self.judge.name if self.judge else None,
-            learning_rate=float(self.optimizer.param_groups[0]["lr"]),
+            learning_rate=self.weights.rate,
             padding_share=padding_share(training.lengths_S, order),
         )
         progress.history.append(epoch)
@@ -215,7 +216,7 @@ class Loop:
             "best_figure": progress.best_figure,
             "best_state": progress.best_state,
             "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.weights.state(),
             "average": held.state_dict() if held is not None else {},
             **random_state(),
         }
@@ -225,7 +226,7 @@ class Loop:
         progress = self.progress
         device = progress.losses.device
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.weights.restore(state["optimizer"])
         if self.average.held is not None:
             self.average.held.load_state_dict(state["average"])
         set_random_state(state)

@@ -17,8 +17,9 @@ from models.learning import PrecisionName, TrainingConfig
 from models.learning.batch_size import with_batch
 from models.learning.checkpoint import Checkpoints, loaded
 from models.learning.feeding import Sequences, endless, fed, plain, steps_in
-from models.learning.step import loss_of, make_optimizer, step
+from models.learning.step import loss_of, step
 from models.learning.stream import StreamedSet
+from models.learning.weights import Weights
 from models.networks.native.kernels import TORCH
 from models.networks.network import Network
 
@@ -97,11 +98,11 @@ def find_rate(network: Network, training: Sequences, config: TrainingConfig) -> 
     The network is used up.
     """
     network.train()
-    optimizer = make_optimizer(network, config)
+    weights = Weights(network, config)
     rates, steps = np.geomspace(LOWEST, HIGHEST, TRIED), endless(training, config)
     smooth, found = 0.0, []
     for place, (rate, (held, rows)) in enumerate(zip(rates, steps, strict=False)):
-        loss = float(step(network, optimizer, held, rows=rows, rate=float(rate), config=config))
+        loss = float(step(network, weights, held, rows=rows, rate=float(rate), config=config))
         smooth = SMOOTHING * smooth + (1 - SMOOTHING) * loss
         if not math.isfinite(loss):
             break
@@ -118,12 +119,12 @@ def step_seconds(
 ) -> float:
     """Train for a moment and return the seconds of a step; the network is used up."""
     network.train()
-    optimizer, steps = make_optimizer(network, config), endless(training, config)
+    weights, steps = Weights(network, config), endless(training, config)
     most = steps_in(training, config)
 
     def learn() -> Tensor:
         held, rows = next(steps)
-        return step(network, optimizer, held, rows=rows, rate=LOWEST, config=config)
+        return step(network, weights, held, rows=rows, rate=LOWEST, config=config)
 
     # The first one also makes room.
     float(learn())

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.learning import TrainingConfig
 from models.learning.batches import SequenceSet, epoch_order, gather
+from models.learning.weights import Weights
 from models.networks.network import Network
 
 if TYPE_CHECKING:
@@ -17,14 +18,6 @@ if TYPE_CHECKING:
 
 ADVICE = 0.5
 """Share of the loss that is for answering as an ensemble does, where one is learned from."""
-
-
-def make_optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Make AdamW (Loshchilov and Hutter 2019), all of whose arithmetic is one kernel."""
-    rate = 0.0  # set at every step
-    return torch.optim.AdamW(
-        network.parameters(), lr=rate, weight_decay=config.weight_decay, fused=True
-    )
 
 
 def orders(training: SequenceSet, config: TrainingConfig, *, epoch: int) -> list[NDArray[np.int64]]:
@@ -48,7 +41,7 @@ def balanced(training: "SequenceSet | StreamedSet") -> NDArray[np.float64]:
 
 def step(
     network: Network,
-    optimizer: torch.optim.Optimizer,
+    weights: Weights,
     training: SequenceSet,
     *,
     rows: NDArray[np.int64],
@@ -59,9 +52,7 @@ def step(
 
     The network has to be in training.
     """
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad(set_to_none=True)
+    weights.clear()
     size = config.batch_size
     parts = [rows[cut : cut + size] for cut in range(0, len(rows), size)]
     losses = []
@@ -69,8 +60,7 @@ def step(
         loss = loss_of(network, training, part, config) * (len(part) / len(rows))
         loss.backward()
         losses.append(loss.detach().double())
-    nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
-    optimizer.step()
+    weights.move(rate)
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 

@@ -8,7 +8,7 @@ Shapes: N steps of all sequences, B sequences, T steps of the longest, C channel
 time-major, [T, B, C].
 """
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -37,6 +37,12 @@ class Offsets:
         offsets = cls(torch.from_numpy(np.concatenate([[0], np.cumsum(lengths_B)])))
         offsets.device = device or torch.device("cpu")
         return offsets
+
+    @classmethod
+    @lru_cache(maxsize=8)
+    def even(cls, count: int, steps: int, device: torch.device) -> Self:
+        """Lay sequences of one length end to end; what is worked out of them is kept."""
+        return cls.of(np.full(count, steps), device)
 
     def __len__(self) -> int:
         """Count the sequences."""

@@ -17,7 +17,8 @@ from models.features.signal import Numbers
 from models.learning import TrainingConfig
 from models.learning.batches import Places, SequenceSet, to_device
 from models.learning.memory import keep_memory
-from models.learning.step import make_optimizer, step
+from models.learning.step import step
+from models.learning.weights import Weights
 from models.networks import ModelConfig
 from models.networks.families import CellName
 from models.networks.heads.make import Asked
@@ -51,7 +52,7 @@ def milliseconds(cell: CellName, hidden: int, turns: int) -> dict[str, float]:
         name: build(ModelConfig(cell=cell, hidden=hidden), face, seed=0).train()
         for name in ("fp32", "bf16")
     }
-    learners = {name: make_optimizer(net, TrainingConfig()) for name, net in networks.items()}
+    learners = {name: Weights(net, TrainingConfig()) for name, net in networks.items()}
     taken: dict[str, list[float]] = {name: [] for name in networks}
     for turn in range(turns + 2):
         for name in ("fp32", "bf16"):

@@ -10,11 +10,7 @@ from parts import face
 
 from models.errors import DivergedError
 from models.learning import TrainingConfig
-from models.learning.batches import (
-    epoch_order,
-    gather,
-    padding_share,
-)
+from models.learning.batches import Places, epoch_order, gather, padding_share, to_device
 from models.learning.loop import Checkpoints, Watch, fit, predict
 from models.networks import ModelConfig
 from models.networks.network import build
@@ -45,6 +41,19 @@ def test_rows_of_like_length_go_together() -> None:
 
     assert padding_share(counts, bucketed) < 0.1
     assert padding_share(counts, shuffled) > 0.4
+
+
+@given(st.lists(st.integers(0, 90), min_size=1, max_size=8), st.integers(1, 10))
+def test_windows_may_lie_over_each_other(starts: list[int], length: int) -> None:
+    values = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+    begun = np.array(starts)
+    windows = to_device(values, Places(begun, begun + length), device=torch.device("cpu"))
+
+    batch = gather(windows, np.arange(len(begun)))
+
+    expected = np.concatenate([values[start : start + length] for start in starts])
+    assert np.array_equal(batch.values_NC.numpy(), expected)
+    assert batch.offsets.lengths.tolist() == [length] * len(starts)
 
 
 @given(st.lists(st.integers(0, 19), min_size=1, max_size=8))

@@ -28,7 +28,8 @@ from models.learning.checkpoint import Saver
 from models.learning.loop import Watch, fit
 from models.learning.plan import find_rate, make_plan
 from models.learning.schedule import learning_rate, plateaus
-from models.learning.step import balanced, make_optimizer, orders, step
+from models.learning.step import balanced, orders, step
+from models.learning.weights import Weights
 
 WAYS = {
     "plateau": {"schedule": "plateau", "patience": 2, "epochs": 8},
@@ -138,6 +139,44 @@ def test_the_exponential_average_follows_every_step() -> None:
     torch.testing.assert_close(average.best_known.head.scores.weight.detach(), expected)
 
 
+# --- steps
+
+
+@pytest.mark.parametrize("bound", [1e-3, 1e3])
+def test_a_step_is_that_of_torch_s_clipping_and_adamw(bound: float) -> None:
+    config = TrainingConfig(clip_norm=bound, weight_decay=0.1)
+    ours, torchs = new_network(), new_network()
+    weights = Weights(ours, config)
+    adamw = torch.optim.AdamW(torchs.parameters(), lr=0.01, weight_decay=0.1)
+    draw = torch.Generator().manual_seed(0)
+
+    for _ in range(3):
+        weights.clear()
+        for mine, other in zip(ours.parameters(), torchs.parameters(), strict=True):
+            mine.grad = torch.randn(mine.shape, generator=draw)
+            other.grad = mine.grad.clone()
+        weights.move(0.01)
+        torch.nn.utils.clip_grad_norm_(torchs.parameters(), bound)
+        adamw.step()
+
+    for mine, other in zip(ours.parameters(), torchs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_a_weight_without_a_gradient_stays_as_it_is() -> None:
+    network = new_network()
+    first, *rest = [weight.detach().clone() for weight in network.parameters()]
+    weights = Weights(network, TrainingConfig())
+    for weight in list(network.parameters())[1:]:
+        weight.grad = torch.ones_like(weight)
+
+    weights.move(0.01)
+
+    found = list(network.parameters())
+    assert torch.equal(found[0], first)
+    assert not any(torch.equal(*pair) for pair in zip(found[1:], rest, strict=True))
+
+
 # --- batches
 
 
@@ -148,8 +187,14 @@ def test_gradients_of_small_batches_add_up_to_those_of_a_large_one() -> None:
         network = new_network(goal="number")
         network.dropout.p = network.encoder.between.dropout.p = 0.0
         config = TrainingConfig(batch=batch, accumulate=accumulate)
-        optimizer = make_optimizer(network, config)
-        loss = step(network.train(), optimizer, data, rows=rows, rate=0.01, config=config)
+        loss = step(
+            network.train(),
+            Weights(network, config),
+            data,
+            rows=rows,
+            rate=0.01,
+            config=config,
+        )
         found.append([loss, *(weight.grad for weight in network.parameters())])
 
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
