@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from flows.command import at_work
 from flows.job import Job, load_job
 from flows.retrain import retrain
 from tasks.artifacts import Outcome
@@ -92,4 +93,6 @@ def backfill(
     found = moments(job, start, stop, every=every)
     refuse_timeless(job)
     for moment in found:
-        yield moment, retrain(str(path), overrides, moment)
+        with at_work(job.name):
+            outcome = retrain(str(path), overrides, moment)
+        yield moment, outcome

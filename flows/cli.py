@@ -54,22 +54,22 @@ def main() -> None:
 @JSON
 def run(job: Path, settings: tuple[str, ...], as_json: bool) -> None:
     """Retrain JOB: six stages, of which only those that have to be are done."""
+    from flows.embedded import begin
     from flows.home import settle
 
     settle()
     overrides = parse_settings(settings)
+    ready = begin()
     from flows.job import load_job
 
     name = load_job(job, overrides).name
     from dataclasses import asdict
 
-    from prefect import tags
-
-    from flows.quiet import hush
+    from flows.command import at_work
     from flows.retrain import retrain
 
-    hush()
-    with tags("ostinato", name):
+    ready()
+    with at_work(name):
         outcome = retrain(str(job), overrides)
 
     if as_json:
@@ -112,21 +112,22 @@ def backfill(
     as_json: bool,
 ) -> None:
     """Retrain JOB as of each scheduled time between two dates, oldest first."""
+    from flows.embedded import begin
     from flows.home import settle
 
     settle()
+    ready = begin()
     from dataclasses import asdict
 
     from flows.backfill import backfill as runs
-    from flows.quiet import hush
     from models.units import parse_duration
 
-    hush()
     try:
         seconds = float(str(parse_duration(every))) if every else None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--every") from error
     span = (start.replace(tzinfo=UTC), stop.replace(tzinfo=UTC))
+    ready()
     for moment, outcome in runs(job, *span, every=seconds, overrides=parse_settings(settings)):
         if as_json:
             click.echo(json.dumps({"as_of": moment.isoformat(), **asdict(outcome)}))

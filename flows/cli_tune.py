@@ -28,15 +28,15 @@ def tune_command(
     as_json: bool,
 ) -> None:
     """Search for better settings of JOB on its validation rows; run again, it goes on."""
+    from flows.embedded import begin
     from flows.home import settle
 
     settle()
+    ready = begin()
     from dataclasses import asdict
 
-    from prefect import tags
-
+    from flows.command import at_work
     from flows.job import load_job
-    from flows.quiet import hush
     from flows.tune import tune
     from flows.tuned import summary
     from models.units import parse_duration
@@ -47,8 +47,8 @@ def tune_command(
         raise click.BadParameter(str(error), param_hint="--budget") from error
     overrides = parse_settings(settings)
     name = load_job(job, overrides).name
-    hush()
-    with tags("ostinato", name):
+    ready()
+    with at_work(name):
         found = tune(
             str(job),
             overrides,

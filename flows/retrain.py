@@ -25,6 +25,7 @@ from flows.form import (
 from flows.home import artifact_root, settle_run
 from flows.job import Job, flat_params, job_text
 from flows.presets import load_asked
+from flows.pulse import beating
 from flows.rows import accept_rows
 from tasks.artifacts import Choice, Features, Outcome
 from tasks.choose import choose
@@ -81,7 +82,8 @@ def retrain(
     fields |= {"budget": budget, "metric": metric, "seed": seed}
     job = load_asked(Path(job_file), overrides, preset=preset, **fields)
     asked = as_of or flow_run.scheduled_start_time or datetime.now(UTC)
-    outcome = retrain_job(job, aware(asked))
+    with beating():
+        outcome = retrain_job(job, aware(asked))
     if as_of is None:
         note_read(job.name, job.source, job.store)
     return outcome

@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 
 from flows.home import artifact_root, settle_run
 from flows.job import Job, load_job
+from flows.pulse import beating
 from flows.rows import accept_rows
 from flows.tuned import Tuned, refuse_own_file, tuned_path, write_tuned
 from models.units import parse_duration
@@ -55,7 +56,8 @@ def tune(
     target = Path(output) if output else tuned_path(path)
     if not force:
         refuse_own_file(target)
-    study = search_for(job, tuning_of(job, trials, budget))
+    with beating():
+        study = search_for(job, tuning_of(job, trials, budget))
     return write_tuned(study, path, target, overrides or {}, seconds=time.perf_counter() - began)
 
 

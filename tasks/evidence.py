@@ -5,11 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from tasks.gate import Gain, GateConfig
 from tasks.judge import Evidence, Verdict
-from tasks.pictures import ACCENT, INK, write
+from tasks.pictures import ACCENT, INK, blank, write
 from tasks.uses import Window
 
 
@@ -59,7 +57,7 @@ def gain_intervals(gains: list[Gain], record: dict[str, Any], *, bound: float, p
 
     Over a baseline the gain itself has to be above 0; over the champion the whole interval.
     """
-    figure = Figure(figsize=(7, 1.6 + 0.6 * max(len(gains), 1)), layout="constrained")
+    figure = blank(7, 1.6 + 0.6 * max(len(gains), 1))
     axes = figure.subplots()
     for place, each in enumerate(gains):
         color = INK if each.champion else "grey"

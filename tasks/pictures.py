@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from models.evaluation.judged import Steps
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_NAMED = 30
 """Classes up to which a confusion matrix has their names and counts."""
@@ -20,9 +21,16 @@ INK = "#1f4e79"
 ACCENT = "#c8553d"
 
 
+def blank(width: float, height: float) -> "Figure":
+    """Begin a picture of so many inches; what draws is imported here, as it takes a second."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def learning_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw training and validation loss by epoch, and mark the epoch that was kept."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = blank(7, 4)
     axes = figure.subplots()
     epochs = [entry["epoch"] + 1 for entry in history]
     validation = [entry["validation_loss"] for entry in history]
@@ -39,7 +47,7 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str], path: Pa
     """Draw how often each class (a row) was answered as each class (a column), by share."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(14.0, 3.5 + 0.45 * min(len(classes), MAX_NAMED))
-    figure = Figure(figsize=(side, side), layout="constrained")
+    figure = blank(side, side)
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="answered", ylabel="true", title="Confusion on the test rows")
@@ -58,7 +66,7 @@ def answers_against_truth(
     truth: NDArray[np.float64], answers: NDArray[np.float64], name: str, path: Path
 ) -> None:
     """Draw each answer over its truth; a perfect model lies on the line."""
-    figure = Figure(figsize=(6, 6), layout="constrained")
+    figure = blank(6, 6)
     axes = figure.subplots()
     axes.scatter(truth, answers, s=8, alpha=0.5, color=INK, linewidths=0)
     ends = [float(np.nanmin(truth)), float(np.nanmax(truth))]
@@ -70,7 +78,7 @@ def answers_against_truth(
 def bars(values: Mapping[str, float], name: str, path: Path) -> None:
     """Draw a bar for each name, the highest first."""
     ordered = sorted(values.items(), key=lambda entry: entry[1], reverse=True)[:MAX_NAMED]
-    figure = Figure(figsize=(7, 1 + 0.3 * len(ordered)), layout="constrained")
+    figure = blank(7, 1 + 0.3 * len(ordered))
     axes = figure.subplots()
     places = range(len(ordered))
     axes.barh(places, [value for _, value in ordered], color=INK)
@@ -82,7 +90,7 @@ def bars(values: Mapping[str, float], name: str, path: Path) -> None:
 
 def histogram(values_R: NDArray[np.float64], name: str, path: Path) -> None:
     """Draw how often each value comes, on a logarithmic scale."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = blank(7, 4)
     axes = figure.subplots()
     axes.hist(values_R[np.isfinite(values_R)], bins=60, color=INK, log=True)
     axes.set(xlabel=name, ylabel="sequences", title="On the test rows")
@@ -92,7 +100,7 @@ def histogram(values_R: NDArray[np.float64], name: str, path: Path) -> None:
 def forecasts(steps: Steps, name: str, path: Path) -> None:
     """Draw some forecasts over what came, spread evenly over the test rows."""
     rows = np.unique(np.linspace(0, len(steps.truth_RT) - 1, SHOWN_FORECASTS).round().astype(int))
-    figure = Figure(figsize=(11, 6), layout="constrained")
+    figure = blank(11, 6)
     panels = figure.subplots(2, -(-SHOWN_FORECASTS // 2), squeeze=False).ravel()
     ahead = np.arange(1, steps.truth_RT.shape[1] + 1)
     for axes, row in zip(panels, rows, strict=False):
@@ -109,7 +117,9 @@ def forecasts(steps: Steps, name: str, path: Path) -> None:
     write(figure, path)
 
 
-def write(figure: Figure, path: Path) -> None:
+def write(figure: "Figure", path: Path) -> None:
     """Render to PNG, without the date that would make equal pictures differ."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -63,14 +63,19 @@ class Course:
 
 @contextmanager
 def shown() -> Iterator[Watch]:
-    """Give those who show each step and each epoch's end everywhere."""
-    artifact, course = open_artifact(), Course()
-    updated = drawn = time.monotonic()
+    """Give those who show each step and each epoch's end everywhere.
+
+    The artifact is opened by the first step: where nothing has to be learned, none is needed.
+    """
+    artifact: UUID | None = None
+    course, updated, drawn = Course(), 0.0, time.monotonic()
 
     with terminal_bar() as draw:
 
         def step(step: Step) -> None:
-            nonlocal updated, drawn
+            nonlocal artifact, updated, drawn
+            if course.step is None:
+                artifact, updated = open_artifact(), time.monotonic()
             course.on_step(step)
             now = time.monotonic()
             if draw is not None and now - drawn >= DRAW_SECONDS:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from tasks.pictures import ACCENT, INK, write
+from tasks.pictures import ACCENT, INK, blank, write
 from tasks.space import Domain, Range
 from tasks.trials import Trial, best_of, cost
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from optuna import Study
 
 PICTURES = ("history.png", "importance.png", "slices.png")
@@ -66,7 +65,7 @@ def importance(study: "Study") -> dict[str, float]:
 
 def draw_history(trials: Sequence[Trial], metric: str, path: Path) -> None:
     """Draw the value of every trial in its order, and the best so far."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = blank(7, 4)
     axes = figure.subplots()
     ended = [trial for trial in trials if trial.state == "complete"]
     cut = [trial for trial in trials if trial.state != "complete" and trial.value is not None]
@@ -84,7 +83,7 @@ def draw_history(trials: Sequence[Trial], metric: str, path: Path) -> None:
 def draw_importance(shares: Mapping[str, float], metric: str, path: Path) -> None:
     """Draw a bar for each setting, the one that matters most first."""
     ordered = sorted(shares.items(), key=lambda entry: entry[1], reverse=True)
-    figure = Figure(figsize=(7, 1.8 + 0.3 * max(1, len(ordered))), layout="constrained")
+    figure = blank(7, 1.8 + 0.3 * max(1, len(ordered)))
     axes = figure.subplots()
     axes.barh(range(len(ordered)), [share for _, share in ordered], color=INK)
     axes.set_yticks(range(len(ordered)), [key for key, _ in ordered])
@@ -101,7 +100,7 @@ def draw_slices(
     """Draw the value over each setting, one panel each."""
     keys = [key for key in space if any(key in trial.chosen for trial in trials)] or list(space)[:1]
     rows = max(1, -(-len(keys) // BESIDE))
-    figure = Figure(figsize=(4 * BESIDE, 3 * rows), layout="constrained")
+    figure = blank(4 * BESIDE, 3 * rows)
     panels = figure.subplots(rows, BESIDE, squeeze=False).ravel()
     values = [t.value for t in trials if t.state == "complete" and t.value is not None]
     for axes, key in zip(panels, keys, strict=False):
@@ -115,7 +114,7 @@ def draw_slices(
     write(figure, path)
 
 
-def draw_slice(axes: Axes, trials: Sequence[Trial], key: str, domain: Domain) -> None:
+def draw_slice(axes: "Axes", trials: Sequence[Trial], key: str, domain: Domain) -> None:
     """Draw one setting: where it is a choice, each value has its own place."""
     shown = [t for t in trials if key in t.chosen and t.value is not None]
     names = [] if isinstance(domain, Range) else [text_of(value) for value in domain]
@@ -133,14 +132,14 @@ def draw_slice(axes: Axes, trials: Sequence[Trial], key: str, domain: Domain) ->
         axes.set_xscale("log")
 
 
-def scatter(axes: Axes, points: Sequence[tuple[Any, Any]], colour: str, label: str = "") -> None:
+def scatter(axes: "Axes", points: Sequence[tuple[Any, Any]], colour: str, label: str = "") -> None:
     """Draw points; none at all need no entry in the legend."""
     if points:
         places, values = zip(*points, strict=True)
         axes.scatter(places, values, s=22, color=colour, alpha=0.8, label=label or None)
 
 
-def zoom(axes: Axes, values: Sequence[float]) -> None:
+def zoom(axes: "Axes", values: Sequence[float]) -> None:
     """Show the range of the better trials; a few that failed would flatten all others."""
     if len(values) < ENOUGH:
         return
