@@ -129,12 +129,17 @@ def register_candidate(
         )
     number = str(found.version)
     prove(name, number)
-    versions.tag_version(name, number, record.tags)
+    versions.tag_version(name, number, changed(record.tags, found.tags))
     describe(origin, store, name=name, number=number)
     appoint(origin, store, name=name, number=number)
     tracking.close_run(run_id)
     versions.tag_version(name, number, {done: origin.report.key})
     return version_of(found, facts, recomputed=True)
+
+
+def changed(tags: Mapping[str, str], held: Mapping[str, str]) -> dict[str, str]:
+    """Leave out the tags that are there already: MLflow takes each by a request of its own."""
+    return {name: value for name, value in tags.items() if held.get(name) != value}
 
 
 def create_version(

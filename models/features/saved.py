@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,4 +63,10 @@ def fill(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:  # noqa: ANN401
 
 def as_record(kind: Any, value: Any) -> Any:  # noqa: ANN401 - a type, maybe of several; JSON
     """Make a record of a dictionary, its parts checked."""
-    return TypeAdapter(kind).validate_python(value)
+    return adapter(kind).validate_python(value)
+
+
+@cache
+def adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type, maybe of several
+    """Work out once how records of this kind are checked, which takes longer than to check one."""
+    return TypeAdapter(kind)

@@ -136,8 +136,22 @@ def stretches(offsets: Offsets) -> list[tuple[int, int, int]]:
     ]
 
 
-def uniform_start(module: nn.Module, bound: float) -> None:
-    """Draw all weights evenly from -bound to bound, as torch's own recurrent layers do."""
-    with torch.no_grad():
-        for weight in module.parameters():
-            weight.uniform_(-bound, bound)
+@torch.no_grad()
+def gated_start(
+    input_GI: Tensor, again_GH: Tensor, *biases_G: Tensor, forget: int | None = None
+) -> None:
+    """Draw the first weights of a cell whose gates, of H units each, stand one after the other.
+
+    What a gate takes of the input keeps its spread (Glorot and Bengio 2010), and what it takes of
+    the last output neither grows nor fades (Saxe, McClelland and Ganguli 2014). Biases are 0, but
+    1 in sum for the gate that forgets, so that at first a memory is kept (Gers, Schmidhuber and
+    Cummins 2000; Jozefowicz, Zaremba and Sutskever 2015).
+    """
+    hidden = again_GH.shape[1]
+    for gate_HI, gate_HH in zip(input_GI.split(hidden), again_GH.split(hidden), strict=True):
+        nn.init.xavier_uniform_(gate_HI)
+        nn.init.orthogonal_(gate_HH)
+    for bias_G in biases_G:
+        bias_G.zero_()
+    if forget is not None and biases_G:
+        biases_G[0].split(hidden)[forget].fill_(1.0)

@@ -3,12 +3,12 @@
 Shapes: N steps of all sequences, B sequences, T steps, I inputs, H units.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.networks.cell import State, unroll
+from models.networks.cell import State, gated_start, unroll
 from models.networks.gridded import Gridded
 from models.networks.jagged import Offsets
 
@@ -20,10 +20,14 @@ class Fused(Gridded):
     as they lie, and its threads don't wait for each other at every step.
     """
 
+    forget: ClassVar[int | None] = None
+    """Which gate lets a memory go, if one does."""
+
     def __init__(self, kernel: nn.RNNBase, *, zoneout: float = 0.0) -> None:
         super().__init__()
         self.kernel = kernel
         self.hidden, self.zoneout = kernel.hidden_size, zoneout
+        gated_start(*kernel.all_weights[0], forget=self.forget)
 
     def project(self, inputs_NI: Tensor) -> Tensor:
         """Return the input's share of the gates."""

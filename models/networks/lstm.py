@@ -13,12 +13,10 @@ brought to mean 0 and spread 1 over the units, then scaled and shifted by learne
 Shapes: B sequences, I inputs, H units, G = 4 H gates.
 """
 
-from math import sqrt
-
 import torch
 from torch import Tensor, nn
 
-from models.networks.cell import Cell, State, uniform_start, unroll
+from models.networks.cell import Cell, State, gated_start, unroll
 from models.networks.fused import Fused
 from models.networks.jagged import Offsets
 from models.networks.native.gated import read_lstm
@@ -35,6 +33,7 @@ class Lstm(Fused):
     """The usual cell."""
 
     compiles = True
+    forget = 1
 
     def __init__(self, inputs: int, hidden: int, *, zoneout: float = 0.0) -> None:
         super().__init__(nn.LSTM(inputs, hidden), zoneout=zoneout)
@@ -69,11 +68,12 @@ class GatedLstm(Cell):
         self.input = nn.Linear(inputs, 4 * hidden, bias=not layer_norm)
         self.again = nn.Linear(hidden, 4 * hidden, bias=False)
         self.peepholes_3H = nn.Parameter(torch.zeros(3, hidden)) if peephole else None
-        uniform_start(self, 1 / sqrt(hidden))
         self.input_norm, self.again_norm, self.cell_norm = (
             nn.LayerNorm(width) if layer_norm else nn.Identity()
             for width in (4 * hidden, 4 * hidden, hidden)
         )
+        bias_G = self.get_parameter("input_norm.bias" if layer_norm else "input.bias")
+        gated_start(self.input.weight, self.again.weight, bias_G, forget=Lstm.forget)
 
     def start(self, like_BI: Tensor, rows: int) -> State:
         """Return output and memory of zeros."""

@@ -1,16 +1,26 @@
 """What orchestration costs: `python tests/benchmarks/overhead.py [ROUNDS]`.
 
-Prints medians of alternating rounds, each in a process of its own: the help page and the imports
-beside a bare interpreter, and the six stages as a flow (embedded server) beside the same plain
-functions, both on a store that has everything already, so that only the orchestration is left.
+Prints medians of alternating rounds, each in a process of its own, on a store that has everything
+already, so that only the orchestration is left:
+
+    help, imports     beside a bare interpreter
+    first             the six stages once: as plain functions, as a flow on a server that is up, and
+                      as a flow with a server of its own, which is begun before the imports
+    warm              once more in the same process
+    whole             from the start of the process to its end
+    step              from the start of the process to the first step of the optimizer, on a fresh
+                      store, beside `import torch, polars`
 """
 
 import json
+import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import yaml
@@ -18,51 +28,120 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from samples import WAVES, environment, waves
 
-IMPORTS = ("pass", "import torch", "import prefect", "import mlflow", "import great_expectations")
+LINES = (
+    "pass",
+    "import torch, polars",
+    "import prefect",
+    "import mlflow",
+    "import great_expectations",
+)
+KINDS = ("plain", "standing", "own")
+PARTS = ("imports", "first", "warm", "whole")
 
 RUN = """
-import json, sys, time
+import json, os, sys, time
 start = time.perf_counter()
+kind, until = sys.argv[1:]
 from flows.home import settle
 settle()
+from flows.embedded import begin
+ready = begin() if kind == "own" else (lambda: None)
 from datetime import UTC, datetime
 from pathlib import Path
 from flows.job import load_job
-import flows.retrain as module
-if sys.argv[1] == "plain":
-    for name in ("ingest", "validate", "featurize", "train", "evaluate", "register"):
-        setattr(module, name, getattr(module, name).fn)
+from flows import retrain as module, rows
+from flows.command import at_work
+if kind == "plain":
+    for place, name in (
+        *((rows, name) for name in ("ingest", "validate")),
+        *((module, name) for name in ("featurize", "train", "evaluate", "register")),
+    ):
+        setattr(place, name, getattr(place, name).fn)
+if until == "step":
+    from models.learning import loop
+
+    def stepped(*_, **__):
+        print(json.dumps({"stepped": time.time()}), flush=True)
+        os.kill(os.getpid(), 9)
+
+    loop.step = stepped
 loaded = time.perf_counter()
 def once():
     began = time.perf_counter()
-    if sys.argv[1] == "plain":
+    if kind == "plain":
         module.retrain_job(load_job(Path("waves.yaml")), datetime.now(UTC))
     else:
-        module.retrain("waves.yaml")
+        ready()
+        with at_work("waves"):
+            module.retrain("waves.yaml")
     return time.perf_counter() - began
 first, warm = once(), once()
 print(json.dumps({"imports": loaded - start, "first": first, "warm": warm}))
 """
 
 
-def seconds(command: list[str], folder: Path) -> float:
-    """Wall time of one process."""
-    began = time.perf_counter()
-    subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True)
-    return time.perf_counter() - began
-
-
-def run(kind: str, folder: Path) -> dict[str, float]:
-    """One process with a first and a second run."""
+def process(command: list[str], folder: Path, **variables: str) -> tuple[float, float, str]:
+    """Run a process; return when it began, how long it took, and what it printed."""
+    began = time.time()
     done = subprocess.run(
-        [sys.executable, "-c", RUN, kind],
+        command,
         cwd=folder,
-        env=environment(),
-        check=True,
-        capture_output=True,
+        env=environment() | variables,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
     )
-    return json.loads(done.stdout.splitlines()[-1])
+    return began, time.time() - began, done.stdout
+
+
+def run(kind: str, folder: Path, server: str) -> dict[str, float]:
+    """One process with a first and a second run."""
+    named = {"PREFECT_API_URL": server} if kind == "standing" else {}
+    command = [sys.executable, "-c", RUN, kind, "end"]
+    _, whole, printed = process(command, folder, **named)
+    return {**json.loads(printed.splitlines()[-1]), "whole": whole}
+
+
+def first_step(kind: str, folder: Path, server: str) -> float:
+    """Seconds from the start of a process to its first step, on a store that has nothing."""
+    shutil.rmtree(folder / ".ostinato" / "store", ignore_errors=True)
+    named = {"PREFECT_API_URL": server} if kind == "standing" else {}
+    began, _, printed = process([sys.executable, "-c", RUN, kind, "step"], folder, **named)
+    return json.loads(printed.splitlines()[-1])["stepped"] - began
+
+
+def serve(folder: Path) -> tuple["subprocess.Popen[bytes]", str]:
+    """Start a Prefect server that stands by."""
+    from flows.embedded import LIKE_PREFECTS, free_port, wait_for
+
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.embedded", str(port), str(os.getpid())],
+        cwd=folder,
+        env=environment() | LIKE_PREFECTS | {"PREFECT_HOME": str(folder / "standing")},
+    )
+    wait_for(process, f"http://127.0.0.1:{port}/api/health")
+    return process, f"http://127.0.0.1:{port}/api"
+
+
+def measure(rounds: int, folder: Path, server: str) -> dict[str, dict[str, list[float]]]:
+    """Let all take turns."""
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    processes = {line: [sys.executable, "-c", line] for line in LINES}
+    processes["ostinato --help"] = [sys.executable, "-m", "flows.cli", "--help"]
+    for kind in KINDS:
+        run(kind, folder, server)
+    for _ in range(rounds):
+        for name, command in processes.items():
+            found["process"][name].append(process(command, folder)[1])
+        for kind in KINDS:
+            for part, seconds in run(kind, folder, server).items():
+                found[part][kind].append(seconds)
+    for _ in range(rounds):
+        for kind in KINDS:
+            found["step"][kind].append(first_step(kind, folder, server))
+    return found
 
 
 def main(rounds: int) -> None:
@@ -71,23 +150,21 @@ def main(rounds: int) -> None:
         folder = Path(temporary)
         waves(300).write_parquet(folder / "waves.parquet")
         (folder / "waves.yaml").write_text(yaml.safe_dump(WAVES), encoding="utf-8")
-        run("flow", folder)
-        processes = {line: [sys.executable, "-c", line] for line in IMPORTS}
-        processes["ostinato --help"] = [sys.executable, "-m", "flows.cli", "--help"]
-        walls: dict[str, list[float]] = {name: [] for name in processes}
-        runs: dict[str, list[dict[str, float]]] = {"plain": [], "flow": []}
-        for _ in range(rounds):
-            for name, command in processes.items():
-                walls[name].append(seconds(command, folder))
-            for kind, found in runs.items():
-                found.append(run(kind, folder))
-    for name, values in walls.items():
+        standing, server = serve(folder)
+        try:
+            found = measure(rounds, folder, server)
+        finally:
+            standing.terminate()
+            standing.wait()
+    for name, values in found["process"].items():
         print(f"{name:32} {statistics.median(values):7.3f} s")
-    for part in ("imports", "first", "warm"):
-        plain, flow = (
-            statistics.median(found[part] for found in runs[kind]) for kind in ("plain", "flow")
-        )
-        print(f"{part:8} plain {plain:7.3f} s  flow {flow:7.3f} s  tax {flow - plain:7.3f} s")
+    print(f"\n{'seconds':10}" + "".join(f"{kind:>12}" for kind in KINDS))
+    for part in (*PARTS, "step"):
+        medians = [statistics.median(found[part][kind]) for kind in KINDS]
+        print(f"{part:10}" + "".join(f"{seconds:12.3f}" for seconds in medians))
+    floor = statistics.median(found["process"]["import torch, polars"])
+    own = statistics.median(found["step"]["own"])
+    print(f"\nto the first step: {own / floor:.2f} x `import torch, polars`")
 
 
 if __name__ == "__main__":

@@ -196,6 +196,28 @@ def test_zoneout_keeps_units_in_training_and_averages_in_service(cell: str) -> N
     torch.testing.assert_close(mean[:1], moved / 2)
 
 
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_an_lstm_begins_by_keeping_what_it_knows(layer_norm: bool) -> None:
+    config = ModelConfig(cell="lstm", hidden=8, layer_norm=layer_norm)
+    cell = make_cell(config, inputs=3)
+    norms, bias = (cell.input_norm, cell.input_norm.bias) if layer_norm else (None, None)
+    weight_GH = cell.again.weight if norms else cell.kernel.weight_hh_l0
+    bias_G = bias if bias is not None else cell.kernel.bias_ih_l0 + cell.kernel.bias_hh_l0
+
+    assert bias_G.tolist() == [0.0] * 8 + [1.0] * 8 + [0.0] * 16
+    for gate_HH in weight_GH.split(8):
+        torch.testing.assert_close(gate_HH @ gate_HH.T, torch.eye(8))
+
+
+@pytest.mark.parametrize("name", ["rnn", "gru"])
+def test_what_is_read_of_the_last_output_begins_as_long_as_that(name: str) -> None:
+    cell = make_cell(ModelConfig(cell=name, hidden=8), inputs=3)
+    output = torch.randn(1, 8)
+
+    for gate_HH in cell.kernel.weight_hh_l0.split(8):
+        torch.testing.assert_close((output @ gate_HH.T).norm(), output.norm())
+
+
 def test_a_layer_adds_its_input_and_learns_its_start_where_asked() -> None:
     torch.manual_seed(0)
     config = ModelConfig(cell="lstm", hidden=4, residual=True, learned_start=True)
