@@ -1,0 +1,109 @@
+"""What MLflow takes of a training: `python tests/benchmarks/tracking.py [ROUNDS]`.
+
+learning    10,000 steps of a small network, alone and with live curves, which take turns
+registered  the whole stage that writes the run, saves the model, registers it, loads it back,
+            compares its golden rows and moves the aliases: the second model of a process, for
+            the first one also imports MLflow
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from samples import WAVES, waves
+
+ROWS, STEPS, CHANNELS, EPOCHS = 12_800, 20, 4, 50
+"""50 epochs of 200 batches."""
+
+
+def learn(turn: int, *, live: bool) -> float:
+    """Train once; return the seconds that it took."""
+    from models.features.signal import Numbers
+    from models.learning import TrainingConfig
+    from models.learning.batches import Places, to_device
+    from models.learning.loop import Checkpoints, Watch, fit
+    from models.networks import ModelConfig
+    from models.networks.heads.make import Asked
+    from models.networks.network import Face, build
+    from tasks.live import Experiment, Live
+
+    draw = np.random.default_rng(0)
+    starts = np.arange(ROWS) * STEPS
+    rows = to_device(
+        draw.normal(size=(ROWS * STEPS, CHANNELS)).astype(np.float32),
+        Places(starts, starts + STEPS),
+        answers_M=draw.integers(0, 3, ROWS).astype(np.float32),
+        answer_places=Places(np.arange(ROWS), np.arange(ROWS) + 1),
+        device=torch.device("cpu"),
+    )
+    face = Face(signal=Numbers(channels=CHANNELS), asked=Asked(kind="category", codes=3))
+    network = build(ModelConfig(cell="gru", hidden=32), face, seed=0)
+    config = TrainingConfig(epochs=EPOCHS, patience=EPOCHS)
+    nowhere = Checkpoints(load=lambda: None, save=lambda _: None)
+    few = rows.picked(np.arange(64))
+    began = time.perf_counter()
+    if live:
+        with Live(Experiment("tracking", None), f"{turn:032}") as told:
+            fit(network, rows, few, config=config, checkpoints=nowhere, watch=told.watch)
+    else:
+        fit(network, rows, few, config=config, checkpoints=nowhere, watch=Watch(lambda _: None))
+    return time.perf_counter() - began
+
+
+def registered(rounds: int) -> list[float]:
+    """Retrain so often, with other seeds; return the seconds of the last stage."""
+    from flows import retrain, rows
+    from flows.job import load_job
+
+    for place, name in (
+        *((rows, name) for name in ("ingest", "validate")),
+        *((retrain, name) for name in ("featurize", "train", "evaluate", "register")),
+    ):
+        setattr(place, name, getattr(place, name).fn)
+    register, taken = retrain.register, []
+
+    def timed(*given: object, **named: object) -> object:
+        began = time.perf_counter()
+        done = register(*given, **named)
+        taken.append(time.perf_counter() - began)
+        return done
+
+    retrain.register = timed
+    for seed in range(rounds + 1):
+        job = load_job(Path("waves.yaml"), {"training.seed": seed})
+        retrain.retrain_job(job, datetime.now(UTC))
+    return taken[1:]
+
+
+def main(rounds: int) -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        waves(300).write_parquet("waves.parquet")
+        Path("waves.yaml").write_text(yaml.safe_dump(WAVES), encoding="utf-8")
+        from flows.home import settle
+
+        settle()
+        taken: dict[bool, list[float]] = {False: [], True: []}
+        for turn in range(rounds + 1):
+            for live, found in taken.items():
+                found.append(learn(turn, live=live))
+        alone, live = (statistics.median(found[1:]) for found in taken.values())
+        ratios = [b / a for a, b in zip(*(found[1:] for found in taken.values()), strict=True)]
+        print(f"10,000 steps alone {alone:.2f} s, with live curves {live:.2f} s")
+        print(f"ratio, median of pairs: {statistics.median(ratios):.4f}")
+        print(f"registered in {statistics.median(registered(rounds)):.2f} s")
+        os.chdir("/")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
