@@ -116,7 +116,7 @@ def test_gradients_under_bf16_are_finite_and_point_the_same_way(name: str) -> No
         found.append(torch.cat([slope.flatten() for slope in known]))
 
     assert torch.isfinite(found[0]).all()
-    assert torch.cosine_similarity(*found, dim=0) > 0.98
+    assert torch.cosine_similarity(*found, dim=0) > 0.95
 
 
 @every_cell

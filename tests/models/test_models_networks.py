@@ -4,7 +4,9 @@ import pytest
 import torch
 from parts import face
 
+from models.features.signal import Tokens
 from models.networks import ModelConfig
+from models.networks.front import TokenFront
 from models.networks.jagged import Offsets
 from models.networks.network import build, parameter_count
 
@@ -45,3 +47,11 @@ def test_parameters_are_counted_as_the_equations_say() -> None:
     net = build(ModelConfig(cell="gru", hidden=4), face(3, 2), seed=0)
 
     assert parameter_count(net) == 3 * (4 * 3 + 4 * 4 + 2 * 4) + (4 * 2 + 2)
+
+
+@pytest.mark.parametrize(("ids", "spread"), [(30, 1.0), (10_000, 0.1)])
+def test_vectors_of_many_ids_begin_short(ids: int, spread: float) -> None:
+    torch.manual_seed(0)
+    front = TokenFront(Tokens(size=ids), 64)
+
+    assert front.embedding.weight.std().item() == pytest.approx(spread, rel=0.05)
