@@ -10,6 +10,7 @@ import click
 from flows.cli_contracts import JOB, JSON, contract
 from flows.cli_deploy import deploy_command
 from flows.cli_registry import COMMANDS
+from flows.cli_score import score_command
 from flows.cli_settings import parse_settings
 from flows.cli_tune import tune_command
 from flows.layout import table
@@ -266,6 +267,7 @@ def demo(names: tuple[str, ...], folder: Path) -> None:
 
 main.add_command(contract)
 main.add_command(deploy_command)
+main.add_command(score_command)
 main.add_command(tune_command)
 for command in COMMANDS:
     main.add_command(command)

@@ -18,8 +18,9 @@ from prefect.schedules import Schedule
 from prefect.types.entrypoint import EntrypointType
 
 from flows.home import PATIENT, QUIET
-from flows.job import Job, ScheduleConfig, load_job
+from flows.job import Job, load_job
 from flows.told import DRIFT, resource_of
+from tasks.schedule import ScheduleConfig
 
 POOL = "ostinato"
 
@@ -73,6 +74,10 @@ def plans_of(path: Path) -> Iterator[Plan]:
     yield plan(
         "retrain", path, job, about=f"Retrain {job.name} from {job.source.uri}.",
         schedule=job.schedule,
+    )  # fmt: skip
+    yield plan(
+        "score", path, job, about=f"Let a version of {job.name} answer the rows of a source.",
+        schedule=job.score.schedule,
     )  # fmt: skip
     yield plan("tune", path, job, about=f"Search for better settings of {job.name}.")
     yield plan(

@@ -19,6 +19,7 @@ FILE = Path("deployments/prefect.yaml")
 BUSY = WAVES | {
     "schedule": {"cron": "0 3 * * *", "timezone": "Europe/Vienna"},
     "triggers": {"new_data": "10m", "drift": "1d"},
+    "score": {"schedule": {"cron": "30 4 * * *"}},
 }
 
 
@@ -36,10 +37,10 @@ def test_the_prefect_file_is_what_the_example_jobs_say(monkeypatch: pytest.Monke
     assert all(Path(file).exists() for file in files)
 
 
-def test_a_job_without_triggers_is_retrained_tuned_and_rolled_back(tmp_path: Path) -> None:
+def test_a_job_without_triggers_is_retrained_scored_tuned_and_rolled_back(tmp_path: Path) -> None:
     plans = list(plans_of(write_job(tmp_path, WAVES)))
 
-    assert [plan.flow for plan in plans] == ["retrain", "tune", "rollback"]
+    assert [plan.flow for plan in plans] == ["retrain", "score", "tune", "rollback"]
 
 
 def test_what_is_served_has_its_schedules_limits_and_automation(tmp_path: Path) -> None:
@@ -47,10 +48,11 @@ def test_what_is_served_has_its_schedules_limits_and_automation(tmp_path: Path) 
 
     found = {f"{plan.flow}/{plan.name}": deployment_of(plan) for plan in plans}
 
-    flows = ["retrain", "tune", "rollback", "watch", "monitor"]
+    flows = ["retrain", "score", "tune", "rollback", "watch", "monitor"]
     assert set(found) == {f"{flow}/waves" for flow in flows} | {"watch/waves-drift"}
     assert found["rollback/waves"].parameters == {"name": "waves"}
     assert found["retrain/waves"].schedules[0].schedule.timezone == "Europe/Vienna"
+    assert found["score/waves"].schedules[0].schedule.cron == "30 4 * * *"
     assert found["watch/waves"].schedules[0].schedule.interval.total_seconds() == 600
     assert all(each.concurrency_limit == 1 for each in found.values())
     assert found["monitor/waves"].concurrency_options.collision_strategy == "CANCEL_NEW"
@@ -87,7 +89,7 @@ def test_deploying_twice_gives_each_flow_one_deployment_in_the_pool(home: Path) 
     assert {each.job_variables["working_dir"] for each in found} == {str(home)}
     told = {name: each.parameters for name, each in zip(first, found, strict=True)}
     assert told.pop("rollback/busy") == {"name": "busy"}
-    assert list(told.values()) == [{"job_file": "busy.yaml"}] * 5
+    assert list(told.values()) == [{"job_file": "busy.yaml"}] * 6
     assert len(automations) == 1
 
 
@@ -101,7 +103,7 @@ def test_a_file_with_the_users_own_jobs_can_be_written(home: Path) -> None:
     assert done.exit_code == 0, done.output
     entries = yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]
     assert [entry["entrypoint"].rpartition(".")[2] for entry in entries] == [
-        "retrain", "tune", "rollback", "watch", "watch", "monitor",
+        "retrain", "score", "tune", "rollback", "watch", "watch", "monitor",
     ]  # fmt: skip
     assert {entry["work_pool"]["name"] for entry in entries} == {"gpu"}
     assert str(home) not in json.dumps(entries)
