@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows.form import Box
+from flows.form import Text
 from flows.home import settle_run
 from flows.job import Job, load_job
 from flows.reproduce import job_of
@@ -23,8 +23,6 @@ from tasks.tables import table_kind
 from tasks.tracking import TAG
 
 JobOrName = Annotated[str, Field(min_length=1)]
-
-Text = Annotated[str | None, Box(type="string")]
 
 RowsChoice = Literal["job", "usual", "all", "last"]
 
@@ -61,7 +59,7 @@ def score(
             says.
     """
     settle_run()
-    job, number = asked_job(job_file, version)
+    job, number = asked_job(job_file, version or "champion")
     told = score_rows(
         Asked(job.name, number, kept(job), job.score.rows if rows == "job" else rows, job.gate),
         ingest(source_of(job, source), job.store),

@@ -6,6 +6,9 @@ from urllib.parse import quote
 from tasks.artifacts import Facts
 from tasks.score import Scored, Told
 
+LEFT = {"learned", "version", "probabilities", "vector"}
+"""Columns for which a page has no room."""
+
 WIDEST = 60
 """Characters of a cell."""
 
@@ -22,7 +25,7 @@ def page(told: Told) -> str:
         "|---|---|",
         f"| version | {version_words(scored)} |",
         f"| rows | {facts['rows']} |",
-        f"| without an answer | {facts['failed']} |",
+        f"| not answered | {facts['failed']} |",
         f"| dataset | `{scored.folder}` |",
         f"| snapshot | `{facts['snapshot']}` |",
         f"| seconds | {facts['seconds']} |",
@@ -30,7 +33,7 @@ def page(told: Told) -> str:
         *quality_lines(facts),
         "## The first answers",
         "",
-        *table_lines(told.shown),
+        *table_lines([{k: v for k, v in row.items() if k not in LEFT} for row in told.shown]),
     ]
     if facts["errors"]:
         lines += ["## The first rows without an answer", "", *table_lines(facts["errors"])]
