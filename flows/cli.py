@@ -4,6 +4,7 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -14,6 +15,9 @@ from flows.cli_score import score_command
 from flows.cli_settings import parse_settings
 from flows.cli_tune import tune_command
 from flows.layout import table
+
+if TYPE_CHECKING:
+    from flows.form import Preset
 
 EPILOG = """\
 Exit codes: 0 done (whatever the gate decided); 1 unexpected error; 2 job file or arguments;
@@ -52,8 +56,12 @@ def main() -> None:
 @main.command()
 @JOB
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a setting.")
+@click.option(
+    "--preset", type=click.Choice(["job", "quick", "balanced", "best"]), default="job",
+    help="How long and how hard is learned; --set wins over it.",
+)  # fmt: skip
 @JSON
-def run(job: Path, settings: tuple[str, ...], as_json: bool) -> None:
+def run(job: Path, *, settings: tuple[str, ...], preset: str, as_json: bool) -> None:
     """Retrain JOB: six stages, of which only those that have to be are done."""
     from flows.home import settle
 
@@ -71,7 +79,7 @@ def run(job: Path, settings: tuple[str, ...], as_json: bool) -> None:
 
     hush()
     with tags("ostinato", name):
-        outcome = retrain(str(job), overrides)
+        outcome = retrain(str(job), overrides, preset=cast("Preset", preset))
 
     if as_json:
         click.echo(json.dumps(asdict(outcome)))

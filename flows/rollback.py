@@ -5,6 +5,7 @@ from prefect.runtime import flow_run
 
 from flows.form import Text, Whole
 from flows.histories import as_data, moved_page
+from flows.home import settle_run
 from tasks.moves import rolled_back, store_of
 from tasks.stage import show
 from tasks.store import StoreConfig
@@ -28,6 +29,7 @@ def rollback(
         why: Reason, for the history.
         store: Folder or URI of the store; that of the newest version's job when empty.
     """
+    settle_run()
     config = StoreConfig(uri=store) if store else store_of(name)
     moved = rolled_back(name, str(version) if version else None, why, config)
     show(f"{name}-rollback", moved_page(name, moved))

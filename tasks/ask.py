@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
 from models.features import MINED
@@ -33,6 +34,9 @@ MOST_NUMBERS = 4_000_000
 
 Delayed = Callable[[], pl.DataFrame]
 """Answers that are given when they are asked for, so that some can be skipped."""
+
+
+Wanted = Callable[[pl.DataFrame], NDArray[np.bool_]]
 
 
 class Scorer(NamedTuple):
@@ -60,8 +64,12 @@ class Question(NamedTuple):
 
     scorer: Scorer
     rows: RowSet
-    keep: tuple[str, ...]
+    keep: tuple[str, ...] = ()
     """Columns that go with each answer."""
+    wanted: Wanted | None = None
+    """Tells of a frame which rows' answers are asked for; all where left out."""
+    also: tuple[str, ...] = ()
+    """Columns that this is told by."""
 
     def name_of(self, kept: str) -> str:
         """Name a column that goes with the answers so that it hides none of theirs."""
@@ -87,7 +95,7 @@ class Question(NamedTuple):
         """All that is read."""
         truth = [self.truth] if self.truth else []
         names = [*self.scorer.featurizer.layout.raw_columns, *self.keep, *truth, *self.marks]
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys([*names, *self.also]))
 
     @property
     def at_once(self) -> int:
@@ -119,15 +127,19 @@ def row_answers(question: Question) -> Iterator[Delayed]:
     start = 0
     for frame in question.rows.frames(question.columns):
         for piece in frame.iter_slices(question.at_once):
-            yield delayed(question, piece, start)
+            rows = np.arange(start, start + len(piece))
             start += len(piece)
+            if question.wanted:
+                marked = question.wanted(piece)
+                piece, rows = piece.filter(marked), rows[marked]  # noqa: PLW2901 - fewer of them
+            if len(piece):
+                yield delayed(question, piece, rows)
 
 
-def delayed(question: Question, frame: pl.DataFrame, start: int) -> Delayed:
+def delayed(question: Question, frame: pl.DataFrame, rows: Places) -> Delayed:
     """Answer these rows when asked."""
 
     def answer() -> pl.DataFrame:
-        rows = np.arange(start, start + len(frame))
         truth = frame[question.truth] if question.truth else None
         learned = learned_of(question, frame)
         said = asked(question, frame)

@@ -16,8 +16,9 @@ from models.features import MINED, Layout
 from models.features.series import ROW as NUMBER
 from models.features.series import SeriesInput, context, line_up, resampled, row_ahead
 from models.features.series.config import Context
+from tasks import ask_steps
 from tasks.ask import LEARNED, TRUTH, Delayed, Question, asked, laid_out, learned_of
-from tasks.ask_steps import GAP, by_step, gaps_of
+from tasks.ask_steps import GAP, gaps_of
 from tasks.lines import Slice, slices
 from tasks.placing import ROW, Placed, Places, place
 from tasks.rows import RowSet
@@ -26,8 +27,17 @@ Which = Literal["all", "last"]
 """At which rows windows end: at all, or at the last of each series."""
 
 
-def window_answers(question: Question, which: Which, folder: Path) -> Iterator[Delayed]:
-    """Answer windows in the order of the series; `folder` is for temporary files."""
+def window_answers(
+    question: Question, which: Which, folder: Path, *, by_step: bool = True
+) -> Iterator[Delayed]:
+    """Answer windows in the order of the series.
+
+    Args:
+        question: that is asked.
+        which: rows it is asked at.
+        folder: for temporary files.
+        by_step: whether a forecast has a row for each step, rather than a list.
+    """
     layout, target = question.scorer.featurizer.layout, question.scorer.featurizer.target
     averaged = question.truth if target.kind in {"number", "forecast"} else None
     placed = place(question.rows, layout, question.columns, averaged=averaged, folder=folder)
@@ -36,9 +46,11 @@ def window_answers(question: Question, which: Which, folder: Path) -> Iterator[D
     reach = context(layout)
     for part in slices(placed.line, columns, reach):
         chosen_R = chosen(part, layout, last)
+        if question.wanted:
+            chosen_R = chosen_R[wanted_windows(question, part, chosen_R)]
         if len(chosen_R):
-            yield delayed(question, part, chosen_R, placed)
-    if len(placed.aside):
+            yield delayed(question, part, chosen_R, placed, by_step=by_step)
+    if len(placed.aside) and not question.wanted:
         yield lambda: without_place(question, placed)
 
 
@@ -80,7 +92,20 @@ def chosen(part: Slice, layout: Layout, last: pl.DataFrame | None) -> Places:
     return np.asarray(own[(ends.to_series().to_numpy() & there)[own]])
 
 
-def delayed(question: Question, part: Slice, chosen_R: Places, placed: Placed) -> Delayed:
+def wanted_windows(
+    question: Question, part: Slice, chosen_R: Places
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Tell which windows have all of their answers among the rows that are asked for."""
+    assert question.wanted is not None  # noqa: S101 - asked by the caller
+    marked = question.wanted(part.frame)
+    answers_R = ahead(part, question)[chosen_R]
+    first_R = np.minimum(chosen_R + 1, np.maximum(answers_R, 0))
+    return np.asarray((answers_R >= 0) & marked[np.maximum(answers_R, 0)] & marked[first_R])
+
+
+def delayed(
+    question: Question, part: Slice, chosen_R: Places, placed: Placed, *, by_step: bool
+) -> Delayed:
     """Answer these windows of a slice when asked."""
 
     def answer() -> pl.DataFrame:
@@ -97,10 +122,12 @@ def delayed(question: Question, part: Slice, chosen_R: Places, placed: Placed) -
             truth=truths(question, frame, chosen_R, answers_R),
             learned=learned_windows(question, frame, chosen_R, answers_R),
         )
-        if question.scorer.featurizer.target.kind != "forecast":
+        if question.scorer.featurizer.target.kind != "forecast" or not by_step:
             return table
         gaps = gaps_of(frame, layout, chosen_R)
-        return by_step(table.with_columns(gaps), layout, time_of(question), lists_of(question))
+        return ask_steps.by_step(
+            table.with_columns(gaps), layout, time_of(question), lists_of(question)
+        )
 
     return answer
 
@@ -198,4 +225,4 @@ def without_place(question: Question, placed: Placed) -> pl.DataFrame:
     layout = scorer.featurizer.layout
     times = placed.line.schema[layout.time or ""]
     gap = pl.Series(GAP, [None] * len(aside), dtype=times if times.is_numeric() else pl.Duration)
-    return by_step(table.with_columns(gap), layout, time_of(question), lists_of(question))
+    return ask_steps.by_step(table.with_columns(gap), layout, time_of(question), lists_of(question))

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from models.evaluation.judged import Judged
+from models.features import MINED
 from models.features.featurizer import Featurizer
 from models.features.target import Target, to_numbers
 from tasks.answers import judged
@@ -41,11 +43,24 @@ def judge_answers(
     """Score answers beside their truth by every metric, with intervals; None of too few."""
     if len(answered) < LEAST_ROWS:
         return None
-    rows = np.arange(len(answered))
-    test = TestRows(rows, rows, truth_of(answered[TRUTH], featurizer.target), None)
     by_time = featurizer.split.by == "time"
-    card = score_card(judged(answered, test, featurizer, np.empty(0)), gate, by_time=by_time)
-    return {"metric": metric_name(gate, featurizer.target.kind), "rows": len(rows), "scores": card}
+    card = score_card(judged_rows(answered, featurizer), gate, by_time=by_time)
+    return {
+        "metric": metric_name(gate, featurizer.target.kind),
+        "rows": len(answered),
+        "scores": card,
+    }
+
+
+def judged_rows(answered: pl.DataFrame, featurizer: Featurizer) -> Judged:
+    """Put answers beside their truth; what is mined has none.
+
+    Of forecasts nothing is told that needs the series' own past.
+    """
+    rows, target = np.arange(len(answered)), featurizer.target
+    truth = np.zeros(len(rows)) if target.kind in MINED else truth_of(answered[TRUTH], target)
+    scale = np.full(len(rows), np.nan)
+    return judged(answered, TestRows(rows, rows, truth, None), featurizer, scale)
 
 
 def truth_of(column: pl.Series, target: Target) -> Any:  # noqa: ANN401 - by the kind
@@ -54,6 +69,8 @@ def truth_of(column: pl.Series, target: Target) -> Any:  # noqa: ANN401 - by the
         return np.nan_to_num(target.encode(column).astype(np.float64), nan=-1.0)
     if target.kind == "number":
         return to_numbers(column)
+    if target.kind == "forecast":
+        return np.array(column.to_list(), np.float64)
     if target.kind == "tags":
         return held_labels(column, target)
     return column.cast(pl.String)
