@@ -8,7 +8,7 @@ scoring goes on after the parts that it had. `latest.json` names the newest.
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,18 +125,18 @@ def make_scores(asked: Asked, snapshot: Snapshot, store: Store, output: Store) -
         work = work_dir(output, place)
         facts, new = answer_all(asked, record, snapshot, stores=(store, output), work=work), True
         publish(output, work, place)
-    told = {"folder": place, "version": asked.number, "written_at": facts["written_at"]}
+        # Of two scorings of the same, both tell what the first to finish came to.
+        facts = read_facts(output, place) or facts
+    name_latest(output, place, facts)
+    return replace(record, facts=facts, recomputed=new)
+
+
+def name_latest(output: Store, place: str, facts: Facts) -> None:
+    """Let `latest.json` name a dataset, unless it does."""
+    told = {"folder": place, "version": facts["version"], "written_at": facts["written_at"]}
     text = json.dumps(told, indent=2).encode()
     if read_bytes(output, LATEST) != text:
         write_bytes(output, LATEST, text)
-    return Scored(
-        model=record.model,
-        version=record.version,
-        run_id=record.run_id,
-        folder=record.folder,
-        facts=facts,
-        recomputed=new,
-    )
 
 
 def judged_by(gate: GateConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from models.bundle import Bundle, load
+from models.errors import UnlearnableError
 from models.features.kinds import KINDS
 from models.features.series import ROW, context, resample, resampled
 from models.features.split import TEST
@@ -168,9 +169,18 @@ def check_golden(folder: Path, title: str) -> None:
 def open_served(folder: Path) -> Ask:
     """Open a served model as MLflow does."""
     import mlflow.pyfunc
+    from mlflow.exceptions import MlflowException
 
     served = mlflow.pyfunc.load_model(str(folder))
-    return lambda frame: pl.from_pandas(served.predict(as_pandas(frame)))
+
+    def ask(frame: pl.DataFrame) -> pl.DataFrame:
+        try:
+            return pl.from_pandas(served.predict(as_pandas(frame)))
+        except MlflowException as error:
+            # Its message shows the whole table before it says what is wrong with it.
+            raise UnlearnableError(str(error).rpartition("Error: ")[2]) from error
+
+    return ask
 
 
 def as_pandas(frame: pl.DataFrame) -> "pd.DataFrame":

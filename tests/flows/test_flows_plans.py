@@ -17,6 +17,7 @@ from samples import WAVES, environment, waves, write_job
 from flows.cli import main
 from flows.deploy import deploy
 from flows.plans import deployment_of, plans_of, prefect_file
+from flows.retrain import retrain
 
 ROOT = Path(__file__).parents[2]
 FILE = Path("deployments/prefect.yaml")
@@ -139,13 +140,11 @@ def test_a_worker_does_the_runs_and_all_of_them_see_the_same_registry(home: Path
     gate = {"resamples": 200, "allow_behind_baseline": True}
     waves(120).write_parquet(home / "waves.parquet")
     path = write_job(home, WAVES | {"gate": gate}).relative_to(home)
+    retrain(str(path))
     deploy([path], "crew")
-    server = str(PREFECT_API_URL.value())
-
-    asked("retrain/waves")
-    work("crew", server)
     scored, rolled = asked("score/waves"), asked("rollback/waves")
-    work("crew", server)
+
+    work("crew", str(PREFECT_API_URL.value()))
 
     with get_client(sync_client=True) as client:
         found, refused = (client.read_flow_run(each).state for each in (scored, rolled))

@@ -328,6 +328,31 @@ def test_rows_that_the_version_cannot_read_are_refused_by_name(local_store: Stor
         scored(table(cells).with_columns(x=pl.lit("no list")), local_store, asked())
 
 
+def test_times_that_are_texts_are_refused_without_showing_the_table(local_store: Store) -> None:
+    target = TargetConfig(column="sales", kind="number")
+    registered(tides(), weekly(SALES, horizon=1), target, split=BY_TIME)
+    frame = tides(20).with_columns(pl.col("day").cast(pl.String))
+
+    with pytest.raises(SourceError, match=r"cannot read these rows: .* column day") as refused:
+        scored(frame, local_store, asked())
+
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("kind", ["number", "forecast"])
+def test_a_table_in_which_no_row_has_a_place_is_answered_row_by_row(
+    kind: str, local_store: Store
+) -> None:
+    target = TargetConfig(column="sales", kind=kind)
+    registered(tides(), weekly(SALES, horizon=3), target, split=BY_TIME)
+    frame = tides(20).with_columns(day=pl.lit(None, pl.Date))
+
+    found = scored(frame, local_store, asked())
+
+    assert (found.facts["rows"], found.facts["failed"]) == (40, 40)
+    assert lines(found)["row"].to_list() == list(range(40))
+
+
 def test_a_columns_own_name_hides_none_of_the_answers(local_store: Store) -> None:
     layout, cells = KINDS["series"]
     registered(table(cells), layout, CATEGORY)
