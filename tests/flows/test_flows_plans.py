@@ -37,7 +37,8 @@ def test_the_prefect_file_is_what_the_example_jobs_say(monkeypatch: pytest.Monke
 
     assert FILE.read_text(encoding="utf-8") == expected, "run: ostinato deploy --write"
     entries = yaml.safe_load(expected)["deployments"]
-    assert {entry["name"].removesuffix("-drift") for entry in entries} == {p.stem for p in jobs}
+    names = {entry["name"].removesuffix("-drift").removesuffix("-quality") for entry in entries}
+    assert names == {path.stem for path in jobs}
     assert all(entry["concurrency_limit"]["limit"] == 1 for entry in entries)
     files = [told["job_file"] for entry in entries if "job_file" in (told := entry["parameters"])]
     assert all(Path(file).exists() for file in files)
