@@ -4,15 +4,20 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from flows.cli_contracts import JOB, JSON, contract
 from flows.cli_deploy import deploy_command
 from flows.cli_registry import COMMANDS
+from flows.cli_score import score_command
 from flows.cli_settings import parse_settings
 from flows.cli_tune import tune_command
 from flows.layout import table
+
+if TYPE_CHECKING:
+    from flows.form import Preset
 
 EPILOG = """\
 Exit codes: 0 done (whatever the gate decided); 1 unexpected error; 2 job file or arguments;
@@ -51,8 +56,12 @@ def main() -> None:
 @main.command()
 @JOB
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a setting.")
+@click.option(
+    "--preset", type=click.Choice(["job", "quick", "balanced", "best"]), default="job",
+    help="How long and how hard is learned; --set wins over it.",
+)  # fmt: skip
 @JSON
-def run(job: Path, settings: tuple[str, ...], as_json: bool) -> None:
+def run(job: Path, *, settings: tuple[str, ...], preset: str, as_json: bool) -> None:
     """Retrain JOB: six stages, of which only those that have to be are done."""
     from flows.embedded import begin
     from flows.home import settle
@@ -70,7 +79,7 @@ def run(job: Path, settings: tuple[str, ...], as_json: bool) -> None:
 
     ready()
     with at_work(name):
-        outcome = retrain(str(job), overrides)
+        outcome = retrain(str(job), overrides, preset=cast("Preset", preset))
 
     if as_json:
         click.echo(json.dumps(asdict(outcome)))
@@ -267,6 +276,7 @@ def demo(names: tuple[str, ...], folder: Path) -> None:
 
 main.add_command(contract)
 main.add_command(deploy_command)
+main.add_command(score_command)
 main.add_command(tune_command)
 for command in COMMANDS:
     main.add_command(command)

@@ -10,8 +10,8 @@ from flows.quiet import hush
 
 
 @contextmanager
-def at_work(name: str) -> Iterator[None]:
-    """Run the flows of a job within."""
+def at_work(*names: str) -> Iterator[None]:
+    """Run flows within; the names are tags of theirs."""
     hush()
-    with own_pulse(), tags("ostinato", name):
+    with own_pulse(), tags("ostinato", *names):
         yield

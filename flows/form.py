@@ -107,6 +107,7 @@ else:
 Whole = Annotated[int | None, Box(type="integer", minimum=1)]
 Seed = Annotated[int | None, Box(type="integer", minimum=0)]
 Rate = Annotated[float | None, Box(type="number", exclusiveMinimum=0, maximum=1)]
+Text = Annotated[str | None, Box(type="string")]
 Span = Annotated[str | None, Box(type="string", pattern=DURATION)]
 Moment = Annotated[datetime | None, Box(type="string", format="date-time", pattern=DAY)]
 Settings = Annotated[dict[str, Any] | None, SettingsBox()]

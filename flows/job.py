@@ -38,37 +38,14 @@ from tasks.artifacts import Facts
 from tasks.brakes import TriggersConfig
 from tasks.errors import JobError
 from tasks.gate import GateConfig
+from tasks.schedule import ScheduleConfig
+from tasks.scoring import ScoreConfig
 from tasks.scrutiny import EvaluationConfig
 from tasks.sources import SourceConfig
 from tasks.space import Settings, TuningConfig
 from tasks.store import StoreConfig
 
 SETTINGS: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScheduleConfig:
-    """When the job runs by itself, while `ostinato ui` or a worker is up."""
-
-    __pydantic_config__: ClassVar = SETTINGS
-
-    cron: str
-    """Minute, hour, day, month, weekday: "0 3 * * *" is every night at three."""
-    timezone: str = "UTC"
-    """Name in the IANA database, such as Europe/Vienna."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is no schedule."""
-        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-        if len(self.cron.split()) != 5:
-            raise ValueError(f"cron: '{self.cron}' does not have five fields, such as '0 3 * * *'")
-        try:
-            ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(
-                f"timezone: '{self.timezone}' is not known; write it as Europe/Vienna"
-            ) from error
 
 
 Network = Annotated[
@@ -118,6 +95,8 @@ class Job:
     """Where artifacts are kept."""
     schedule: ScheduleConfig | None = None
     """When it runs by itself."""
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    """What the version that serves answers in batches, and when."""
     triggers: TriggersConfig | None = None
     """What else starts it, and how often at most."""
 

@@ -1,6 +1,6 @@
-"""Monitor: compare today's rows with those that the champion learned from, and tell of drift.
+"""Monitor: tell when the data has drifted from what the champion learned from, or its answers fell.
 
-What follows from it is not decided here: the event starts `watch` by a Prefect automation.
+What follows from it is not decided here: the events start `watch` by Prefect automations.
 """
 
 from datetime import UTC, datetime
@@ -13,9 +13,11 @@ from flows.form import JobFile
 from flows.home import settle_run
 from flows.job import Job, load_job
 from flows.rows import accept_rows
-from flows.told import DRIFT, tell
+from flows.told import DRIFT, QUALITY, tell
 from flows.watch import said
+from tasks.artifacts import Accepted
 from tasks.brakes import TriggersConfig
+from tasks.quality import Quality, measure_quality
 from tasks.shift import Drifted, measure_drift
 from tasks.stage import show
 
@@ -28,27 +30,66 @@ def run_name() -> str:
 
 @flow(name="monitor", flow_run_name=run_name, persist_result=False)
 def monitor(job_file: JobFile) -> State[None]:
-    """Compare today's rows with the champion's, and tell of drift by an event.
+    """Compare today's rows with the champion's, and its answers with their truth; tell by events.
 
     Args:
         job_file: Path of the job file, from the folder where the worker runs.
     """
     settle_run()
     job = load_job(Path(job_file))
-    triggers = job.triggers or TriggersConfig(drift=86_400.0)
+    triggers = job.triggers or TriggersConfig(drift=86_400.0, quality=86_400.0)
     _, accepted = accept_rows(job, datetime.now(UTC))
+    words, both = [], triggers.monitored is None
+    if triggers.drift or both:
+        words.append(tell_drift(job, accepted, triggers))
+    if triggers.quality or both:
+        words.append(tell_quality(job, accepted, triggers))
+    return said(f"{job.name}: {'; '.join(words)}")
+
+
+def tell_drift(job: Job, accepted: Accepted, triggers: TriggersConfig) -> str:
+    """Compare today's rows with the champion's, and say what came of it."""
     found = measure_drift(
         accepted, name=job.name, columns=watched(job), least=triggers.drift_from, store=job.store
     )
     show(f"{job.name}-drift", page(job.name, found))
     if found.champion is None:
-        return said(f"{job.name}: there is no champion's data to compare with")
+        return "there is no champion's data to compare with"
     if not found.columns:
-        return said(f"{job.name}: no drift of {found.looked_at} columns since {found.champion}")
+        return f"no drift of {found.looked_at} columns since {found.champion}"
     told = [f"{each.column} {each.verdict}" for each in found.columns]
     why = f"drift since version {found.champion}: {', '.join(told)}"
     tell(DRIFT, job.name, why=why, key=f"drift-{accepted.facts['rows_key'][:32]}")
-    return said(f"{job.name}: {why}")
+    return why
+
+
+def tell_quality(job: Job, accepted: Accepted, triggers: TriggersConfig) -> str:
+    """Compare the champion's answers with what it promised, and say what came of it."""
+    found = measure_quality(accepted, name=job.name, gate=job.gate, store=job.store)
+    show(f"{job.name}-quality", quality_page(job.name, found))
+    if found.fall is None:
+        return f"quality is not known: {found.unknown}"
+    scores = [card["value"] for card in (found.promised, found.now) if card]
+    moved = f"{found.metric} from {scores[0]:.4f} to {scores[1]:.4f} on {found.rows} new rows"
+    if not found.fall.low > triggers.quality_fall:
+        return f"quality of version {found.champion} has not fallen beyond doubt: {moved}"
+    why = f"quality of version {found.champion} fell: {moved}"
+    tell(QUALITY, job.name, why=why, key=f"quality-{accepted.facts['rows_key'][:32]}")
+    return why
+
+
+def quality_page(name: str, found: Quality) -> str:
+    """Write what was found about the champion's answers as a page."""
+    if found.fall is None or found.promised is None or found.now is None:
+        return f"# {name}: quality is not known\n\nBecause: {found.unknown}."
+    cards = {"promised at registration": found.promised, "on rows that came since": found.now}
+    lines = [f"# {name}: {found.metric} of version {found.champion}", ""]
+    lines += ["| | value | interval |", "|---|---:|---|"]
+    for what, card in cards.items():
+        lines.append(f"| {what} | {card['value']:.4f} | {card['low']:.4f} to {card['high']:.4f} |")
+    fall = found.fall
+    lines.append(f"| fall | {fall.fall:+.4f} | {fall.low:+.4f} to {fall.high:+.4f} |")
+    return "\n".join([*lines, "", f"On {found.rows} rows whose truth is known by now."])
 
 
 def watched(job: Job) -> list[str]:

@@ -18,8 +18,9 @@ from prefect.schedules import Schedule
 from prefect.types.entrypoint import EntrypointType
 
 from flows.home import PATIENT, QUIET
-from flows.job import Job, ScheduleConfig, load_job
-from flows.told import DRIFT, resource_of
+from flows.job import Job, load_job
+from flows.told import DRIFT, QUALITY, resource_of
+from tasks.schedule import ScheduleConfig
 
 POOL = "ostinato"
 
@@ -74,6 +75,10 @@ def plans_of(path: Path) -> Iterator[Plan]:
         "retrain", path, job, about=f"Retrain {job.name} from {job.source.uri}.",
         schedule=job.schedule,
     )  # fmt: skip
+    yield plan(
+        "score", path, job, about=f"Let a version of {job.name} answer the rows of a source.",
+        schedule=job.score.schedule,
+    )  # fmt: skip
     yield plan("tune", path, job, about=f"Search for better settings of {job.name}.")
     yield plan(
         "rollback", path, job, about=f"Let the version of {job.name} serve that served before.",
@@ -83,15 +88,21 @@ def plans_of(path: Path) -> Iterator[Plan]:
             "watch", path, job, about=f"Retrain {job.name} when its source has changed.",
             every=wanted.new_data, meet="CANCEL_NEW",
         )  # fmt: skip
+        # Apart from the looks: a look that meets another is left out, events wait.
         if wanted.drift:
-            # Apart from the looks: a look that meets another is left out, events wait.
             yield plan(
                 "watch", path, job, about=f"Retrain {job.name} when its data drifts.",
                 name=f"{job.name}-drift", answers=DRIFT,
             )  # fmt: skip
+        if wanted.quality:
             yield plan(
-                "monitor", path, job, about=f"Tell when the data of {job.name} drifts.",
-                every=wanted.drift, meet="CANCEL_NEW",
+                "watch", path, job, about=f"Retrain {job.name} when its champion gets worse.",
+                name=f"{job.name}-quality", answers=QUALITY,
+            )  # fmt: skip
+        if wanted.monitored:
+            yield plan(
+                "monitor", path, job, about=f"Tell when {job.name} drifts or gets worse.",
+                every=wanted.monitored, meet="CANCEL_NEW",
             )  # fmt: skip
 
 

@@ -3,7 +3,9 @@
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.form import Text, Whole
 from flows.histories import as_data, moved_page
+from flows.home import settle_run
 from tasks.moves import rolled_back, store_of
 from tasks.stage import show
 from tasks.store import StoreConfig
@@ -17,16 +19,17 @@ def run_name() -> str:
 
 @flow(name="rollback", flow_run_name=run_name, persist_result=False)
 def rollback(
-    name: str, version: int | None = None, why: str = "", *, store: str | None = None
+    name: str, version: Whole = None, why: str = "", *, store: Text = None
 ) -> dict[str, object]:
     """Let an earlier version of a model serve again, after it has proven that it still answers.
 
     Args:
         name: The registered model, named as its job.
-        version: Version that shall serve again; the one that served before when left out.
+        version: Version that shall serve again; the one that served before when empty.
         why: Reason, for the history.
-        store: Folder or URI of the store; that of the newest version's job when left out.
+        store: Folder or URI of the store; that of the newest version's job when empty.
     """
+    settle_run()
     config = StoreConfig(uri=store) if store else store_of(name)
     moved = rolled_back(name, str(version) if version else None, why, config)
     show(f"{name}-rollback", moved_page(name, moved))

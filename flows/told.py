@@ -4,6 +4,8 @@ from prefect.events import emit_event
 
 DRIFT = "ostinato.drift.detected"
 
+QUALITY = "ostinato.quality.fallen"
+
 
 def resource_of(name: str) -> str:
     """Name a job in events."""

@@ -27,6 +27,12 @@ class TriggersConfig:
     never when left out."""
     drift_from: Literal["small", "large"] = "large"
     """The least shift of a column that counts."""
+    quality: Duration | None = None
+    """How often the champion's answers to rows that came after its training, and whose truth is
+    known by now, are compared with the score that it was registered with, such as `1d`; never when
+    left out."""
+    quality_fall: float = 0.0
+    """How far the score has to have fallen beyond doubt, in the unit of the gate's metric."""
     cool_down: Duration = 3600.0
     """Least time from one run to the next that starts by itself, whatever started the first."""
     per_day: int = 6
@@ -34,7 +40,7 @@ class TriggersConfig:
 
     def __post_init__(self) -> None:
         """Refuse what would never look, or never rest."""
-        for name in ("new_data", "drift"):
+        for name in ("new_data", "drift", "quality"):
             every = getattr(self, name)
             if every is not None and every < 60:
                 raise ValueError(f"{name}: {every:g} s is too often; give at least 1m")
@@ -42,8 +48,17 @@ class TriggersConfig:
             raise ValueError(f"per_day: {self.per_day} starts nothing; give at least 1")
         if self.cool_down < 0:
             raise ValueError(f"cool_down: {self.cool_down:g} is below 0")
-        if self.new_data is None and self.drift is None:
-            raise ValueError("new_data, drift: neither is looked at; give one, or remove triggers")
+        if not self.quality_fall >= 0:
+            raise ValueError(f"quality_fall: {self.quality_fall:g} is below 0")
+        if not (self.new_data or self.drift or self.quality):
+            raise ValueError(
+                "new_data, drift, quality: none is looked at; give one, or remove triggers"
+            )
+
+    @property
+    def monitored(self) -> float | None:
+        """Seconds from one look at drift or quality to the next."""
+        return min((each for each in (self.drift, self.quality) if each), default=None)
 
 
 class Past(NamedTuple):

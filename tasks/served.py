@@ -2,6 +2,7 @@
 
 import operator
 import warnings
+from collections.abc import Callable
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from models.bundle import Bundle, load
+from models.errors import UnlearnableError
 from models.features.kinds import KINDS
 from models.features.series import ROW, context, resample, resampled
 from models.features.split import TEST
@@ -23,6 +25,9 @@ from tasks.rows import RowSet
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
+
+Ask = Callable[[pl.DataFrame], pl.DataFrame]
+"""Answers raw rows, a row for a row."""
 
 GOLDEN_ROWS = 5
 """Rows whose answers are stored with a version and compared after it is loaded back."""
@@ -159,6 +164,42 @@ def check_golden(folder: Path, title: str) -> None:
             found=f"stored {stored.head(2).to_dicts()}, now {answers.head(2).to_dict('records')}",
             mend="no alias was moved; check that MLflow's storage is intact, then run again",
         )
+
+
+def open_served(folder: Path) -> Ask:
+    """Open a served model as MLflow does."""
+    import mlflow.pyfunc
+    from mlflow.exceptions import MlflowException
+
+    served = mlflow.pyfunc.load_model(str(folder))
+
+    def ask(frame: pl.DataFrame) -> pl.DataFrame:
+        try:
+            return pl.from_pandas(served.predict(as_pandas(frame)))
+        except MlflowException as error:
+            # Its message shows the whole table before it says what is wrong with it.
+            raise UnlearnableError(str(error).rpartition("Error: ")[2]) from error
+
+    return ask
+
+
+def as_pandas(frame: pl.DataFrame) -> "pd.DataFrame":
+    """Hand a table over with every value as it is.
+
+    Pandas' own types know no missing whole number, and lists are objects there; such columns are
+    Arrow's. MLflow takes bytes and times in pandas' own types alone.
+    """
+    arrows = [
+        each.name
+        for each in frame
+        if each.dtype.is_nested() or (each.null_count() and not each.dtype.is_float())
+        if each.dtype != pl.Binary and not each.dtype.is_temporal()
+    ]
+    table = frame.drop(arrows).to_pandas()
+    exact = frame.select(arrows).to_pandas(use_pyarrow_extension_array=True)
+    for name in arrows:
+        table[name] = exact[name]
+    return table[frame.columns]
 
 
 def same_answers(now: pl.DataFrame, stored: pl.DataFrame) -> bool:

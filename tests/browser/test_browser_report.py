@@ -1,11 +1,11 @@
 """The report in a real browser: light, dark, on a phone; nothing is loaded and nothing is said."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import browsing
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from samples import WAVES, waves, write_job
 
 from data_contracts.draft import draft_contract
@@ -20,26 +20,15 @@ from tasks.store import open_store
 from tasks.train import make_candidate
 from tasks.validate import hold
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+SHOTS = browsing.SHOTS / "report"
 
-CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
-
-QUIET = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-
-SHOTS = Path(__file__).parents[2] / "test-output" / "report"
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+pytestmark = browsing.NEEDED
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+    with browsing.open_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

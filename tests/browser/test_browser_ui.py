@@ -1,39 +1,27 @@
 """`ostinato ui` in a real browser: from the form to the champion, as an analyst goes."""
 
 import json
-import shutil
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+import browsing
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
-from samples import Pages
+from playwright.sync_api import Browser, Page
+from samples import Pages, ostinato, waves
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-
-CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
-
-QUIET = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-
-SHOTS = Path(__file__).parents[2] / "test-output" / "ui"
+SHOTS = browsing.SHOTS / "ui"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+    browsing.NEEDED,
 ]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+    with browsing.open_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -52,14 +40,31 @@ def ask(url: str, body: dict[str, Any]) -> Any:
         return json.load(answer)
 
 
-def open_form(page: Page, pages: Pages) -> None:
-    """Open the form of the retrain deployment, as the list of deployments leads to it."""
+def open_form(page: Page, pages: Pages, flow: str = "retrain", field: str = "epochs") -> None:
+    """Open the form of a deployment, as the list of deployments leads to it."""
     page.goto(f"{pages.prefect}/v2/deployments")
     page.get_by_role("link", name="waves", exact=True).first.wait_for()
-    asked = {"flows": {"name": {"any_": ["retrain"]}}}
+    asked = {"flows": {"name": {"any_": [flow]}}}
     [found] = ask(f"{pages.prefect}/api/deployments/filter", asked)
     page.goto(f"{pages.prefect}/v2/deployments/deployment/{found['id']}/run")
-    page.get_by_label("epochs").wait_for()
+    page.get_by_label(field).wait_for()
+
+
+def submit(page: Page, pages: Pages) -> dict[str, Any]:
+    """Start the run that the form asks for, and see it come to its end."""
+    with page.expect_response(lambda answer: "create_flow_run" in answer.url) as made:
+        page.get_by_role("button", name="Submit").click()
+    run = made.value.json()
+    page.goto(f"{pages.prefect}/v2/runs/flow-run/{run['id']}")
+    page.get_by_text("Completed", exact=True).first.wait_for(timeout=200_000)
+    return run
+
+
+def open_artifact(page: Page, pages: Pages, run: dict[str, Any], key: str) -> None:
+    """Open what a run has left under this key."""
+    mine = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+    found = {a["key"]: a["id"] for a in ask(f"{pages.prefect}/api/artifacts/filter", mine)}
+    page.goto(f"{pages.prefect}/v2/artifacts/artifact/{found[key]}")
 
 
 def shoot(page: Page, name: str, *, after: str | None = None) -> str:
@@ -95,18 +100,13 @@ def test_from_the_form_to_the_champion(pages: Pages, page: Page) -> None:
     page.get_by_label("epochs").fill("6")
     page.get_by_label("seed").fill("11")
     shoot(page, "form-filled")
-    with page.expect_response(lambda answer: "create_flow_run" in answer.url) as made:
-        page.get_by_role("button", name="Submit").click()
-    run = made.value.json()
 
-    page.goto(f"{pages.prefect}/v2/runs/flow-run/{run['id']}")
-    page.get_by_text("Completed", exact=True).first.wait_for(timeout=200_000)
+    run = submit(page, pages)
+
     shoot(page, "run")
     page.get_by_role("tab", name="Artifacts").click()
     shoot(page, "artifacts", after="waves-result")
-    mine = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
-    found = {a["key"]: a["id"] for a in ask(f"{pages.prefect}/api/artifacts/filter", mine)}
-    page.goto(f"{pages.prefect}/v2/artifacts/artifact/{found['waves-result']}")
+    open_artifact(page, pages, run, "waves-result")
     result = shoot(page, "result", after="model version")
     links = {link.inner_text(): link.get_attribute("href") for link in page.locator("a").all()}
 
@@ -126,3 +126,63 @@ def test_from_the_form_to_the_champion(pages: Pages, page: Page) -> None:
     assert "learning_curve.png" in curves or "validation_loss" in curves
     assert "challenger" in version
     assert "champion" in model
+
+
+def promoted(pages: Pages, seed: str) -> str:
+    """Train a version, and let it serve whatever the gate said."""
+    run = ostinato(pages.folder, "run", "waves.yaml", "--set", f"training.seed={seed}", "--json")
+    number = str(json.loads(run.stdout.splitlines()[-1])["version"])
+    ostinato(pages.folder, "promote", "waves", number, "--why", "to be looked at")
+    return number
+
+
+def versions_with(page: Page, alias: str) -> list[str]:
+    """Tell which versions carry an alias, as the model's page in MLflow shows it."""
+    rows = page.get_by_role("row").filter(has_text=f"@ {alias}")
+    rows.first.wait_for()
+    links = [row.get_by_role("link").first.get_attribute("href") for row in rows.all()]
+    return [str(link).rpartition("/")[2] for link in links]
+
+
+@pytest.mark.timeout(600)
+def test_a_rollback_is_asked_for_in_the_form_and_seen_in_mlflow(pages: Pages, page: Page) -> None:
+    before, newest = (promoted(pages, seed) for seed in ("41", "42"))
+
+    page.goto(f"{pages.mlflow}/#/models/waves")
+    shoot(page, "mlflow-before-rollback", after="previous")
+    serving = versions_with(page, "champion")
+    open_form(page, pages, "rollback", "why")
+    page.get_by_label("why").fill("it alarmed at night")
+    form = shoot(page, "rollback-form")
+    run = submit(page, pages)
+    shoot(page, "rollback-run")
+    open_artifact(page, pages, run, "waves-rollback")
+    told = shoot(page, "rollback-artifact", after="it alarmed at night")
+    page.goto(f"{pages.mlflow}/#/models/waves")
+    page.reload()
+    shoot(page, "mlflow-after-rollback", after="champion")
+
+    assert 'Property is type "None"' not in form
+    assert serving == [newest]
+    assert versions_with(page, "champion") == [before]
+    assert "rollback" in told
+
+
+@pytest.mark.timeout(600)
+def test_answers_are_asked_for_in_the_form_and_shown(pages: Pages, page: Page) -> None:
+    number = promoted(pages, "42")
+    waves(40, seed=5).drop("label").write_parquet(pages.folder / "new.parquet")
+    open_form(page, pages, "score", "source")
+
+    page.get_by_label("source").fill("new.parquet")
+    form = shoot(page, "score-form")
+    run = submit(page, pages)
+    open_artifact(page, pages, run, "waves-scores")
+    told = shoot(page, "score-artifact", after="The first answers")
+    page.get_by_role("link", name=number, exact=True).first.click()
+    version = shoot(page, "score-version", after="champion")
+
+    assert "as in the job's source.uri" in form
+    assert run["parameters"]["source"] == "new.parquet"
+    assert "40 rows answered" in told
+    assert "waves" in version

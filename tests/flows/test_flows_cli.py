@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import polars as pl
+import pytest
 from samples import SALES, ostinato, sales, write_job
 
 from models.networks.families import FAMILIES
@@ -34,6 +35,23 @@ def test_check_tells_what_a_run_would_take_and_trains_nothing(tmp_path: Path) ->
         "part", "ingest", "validate", "featurize",
     ]  # fmt: skip
     assert "nothing to delete" in dry.stdout
+
+
+@pytest.mark.slow
+def test_a_preset_is_asked_for_in_one_word_and_a_setting_wins_over_it(tmp_path: Path) -> None:
+    sales(200).write_parquet(tmp_path / "sales.parquet")
+    write_job(tmp_path, SALES)
+
+    wrong = ostinato(tmp_path, "run", "sales.yaml", "--preset", "fast")
+    words = ("--preset", "quick", "--set", "training.epochs=2", "--json")
+    done = ostinato(tmp_path, "run", "sales.yaml", *words)
+
+    assert wrong.returncode == 2
+    assert "quick" in wrong.stderr
+    assert done.returncode == 0, done.stderr
+    [trained] = (tmp_path / ".ostinato" / "store" / "train").glob("*/manifest.json")
+    training = json.loads(trained.read_text())["recipe"]["config"]["training"]
+    assert (training["epochs"], training["patience"], training["budget"]) == (2, 3, 120.0)
 
 
 def test_init_drafts_what_check_accepts(tmp_path: Path) -> None:

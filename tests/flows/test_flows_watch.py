@@ -120,6 +120,32 @@ def test_drift_is_told_by_an_event_with_its_reason_and_key(
     assert payload["key"].startswith("drift-")
 
 
+@pytest.mark.slow
+def test_a_champion_that_got_worse_is_told_by_an_event(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    monkeypatch.setattr(monitor_module, "tell", lambda *words, **more: told.append((words, more)))
+    waves(300).write_parquet(home / "waves.parquet")
+    gate = {"resamples": 200, "allow_behind_baseline": True}
+    job = write_job(home, WAVES | {"gate": gate, "triggers": {"quality": "1d"}})
+    before = said(monitor, str(job))
+    retrain(str(job))
+    calm = said(monitor, str(job))
+    swapped = pl.col("label").replace({"kind 0": "kind 1", "kind 1": "kind 0"})
+    pl.concat([waves(300), waves(80, seed=9).with_columns(swapped)]).write_parquet("waves.parquet")
+
+    worse = said(monitor, str(job))
+
+    assert "there is no champion" in before
+    assert "0 rows came since" in calm
+    assert "quality of version 1 fell: macro_f1 from" in worse
+    [((event, name), payload)] = told
+    assert (event, name) == ("ostinato.quality.fallen", "waves")
+    assert payload["why"] in worse
+    assert payload["key"].startswith("quality-")
+
+
 def test_a_reason_from_elsewhere_is_answered_once(job: Path) -> None:
     deploy(job)
 

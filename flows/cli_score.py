@@ -1,0 +1,39 @@
+"""The command that lets a registered version answer the rows of a source."""
+
+import json
+from typing import cast
+
+import click
+
+from flows.cli_contracts import JSON
+
+
+@click.command("score")
+@click.argument("job")
+@click.option("--source", help="Files, glob, folder or URI; else the job's own source.")
+@click.option("--version", default="champion", show_default=True, help="An alias or a number.")
+@click.option("--output", help="Folder or URI for the answers; else scores/NAME in the store.")
+@click.option(
+    "--rows", type=click.Choice(["job", "usual", "all", "last"]), default="job",
+    help="Of a long table: a window at all rows, or at the end of each series.",
+)  # fmt: skip
+@JSON
+def score_command(
+    job: str, *, source: str | None, version: str, output: str | None, rows: str, as_json: bool
+) -> None:
+    """Let a version of JOB (its file, or a model's name) answer every row of a source."""
+    from flows.embedded import begin
+    from flows.home import settle
+
+    settle()
+    ready = begin()
+    from dataclasses import asdict
+
+    from flows.command import at_work
+    from flows.score import RowsChoice, score
+    from flows.scored import summary
+
+    ready()
+    with at_work():
+        scored = score(job, source, version, output, rows=cast("RowsChoice", rows))
+    click.echo(json.dumps(asdict(scored), default=str) if as_json else summary(scored))

@@ -1,0 +1,29 @@
+"""When a job's flows run by themselves."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScheduleConfig:
+    """When the job runs by itself, while `ostinato ui` or a worker is up."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
+
+    cron: str
+    """Minute, hour, day, month, weekday: "0 3 * * *" is every night at three."""
+    timezone: str = "UTC"
+    """Name in the IANA database, such as Europe/Vienna."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no schedule."""
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        if len(self.cron.split()) != 5:
+            raise ValueError(f"cron: '{self.cron}' does not have five fields, such as '0 3 * * *'")
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(
+                f"timezone: '{self.timezone}' is not known; write it as Europe/Vienna"
+            ) from error
