@@ -67,9 +67,10 @@ def run(job: Path, settings: tuple[str, ...], as_json: bool) -> None:
 
     from flows.quiet import hush
     from flows.retrain import retrain
+    from flows.told import tags_of
 
     hush()
-    with tags("ostinato", name):
+    with tags(*tags_of(name), name):
         outcome = retrain(str(job), overrides)
 
     if as_json:

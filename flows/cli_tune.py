@@ -37,6 +37,7 @@ def tune_command(
 
     from flows.job import load_job
     from flows.quiet import hush
+    from flows.told import tags_of
     from flows.tune import tune
     from flows.tuned import summary
     from models.units import parse_duration
@@ -48,7 +49,7 @@ def tune_command(
     overrides = parse_settings(settings)
     name = load_job(job, overrides).name
     hush()
-    with tags("ostinato", name):
+    with tags(*tags_of(name), name):
         found = tune(
             str(job),
             overrides,

@@ -12,8 +12,8 @@ from prefect.runtime import flow_run
 from flows.form import JobFile
 from flows.home import settle_run
 from flows.job import Job, load_job
+from flows.notices import tell_drift
 from flows.rows import accept_rows
-from flows.told import DRIFT, tell
 from flows.watch import said
 from tasks.brakes import TriggersConfig
 from tasks.shift import Drifted, measure_drift
@@ -47,7 +47,7 @@ def monitor(job_file: JobFile) -> State[None]:
         return said(f"{job.name}: no drift of {found.looked_at} columns since {found.champion}")
     told = [f"{each.column} {each.verdict}" for each in found.columns]
     why = f"drift since version {found.champion}: {', '.join(told)}"
-    tell(DRIFT, job.name, why=why, key=f"drift-{accepted.facts['rows_key'][:32]}")
+    tell_drift(job, why=why, key=f"drift-{accepted.facts['rows_key'][:32]}")
     return said(f"{job.name}: {why}")
 
 
