@@ -3,16 +3,19 @@
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 from flows.job import Job
+from flows.notices import tell_outcome
 from tasks.artifacts import Artifact, Facts, Outcome, Version
 from tasks.reporting.words import named
+from tasks.secrecy import discreet
 from tasks.stage import show
 
 
 def announce(job: Job, version: Version, made: Sequence[Artifact | None], began: float) -> Outcome:
-    """Build the outcome and leave it in the Prefect UI.
+    """Build the outcome, leave it in the Prefect UI, and tell whoever wants to know.
 
     Args:
         job: that was run.
@@ -37,6 +40,14 @@ def announce(job: Job, version: Version, made: Sequence[Artifact | None], began:
         headline=facts.get("headline", ""),
         warnings=facts.get("warnings", []),
     )
+    doubts = tell_outcome(
+        job,
+        outcome,
+        champion=facts["champion"],
+        baseline=facts["baselines"][best],
+        fresh=version.recomputed,
+    )
+    outcome = replace(outcome, warnings=[*outcome.warnings, *doubts])
     page = markdown(outcome, facts["baselines"], facts["champion"])
     page += gate_words(facts.get("gate")) + data_words(artifacts)
     show(f"{job.name}-result", page)
@@ -65,7 +76,7 @@ def summary(outcome: Outcome) -> str:
 
 def links(version: Version) -> dict[str, str]:
     """Where the version is shown, when MLflow is a server with pages."""
-    base = os.environ.get("MLFLOW_TRACKING_URI", "")
+    base = discreet(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if not base.startswith("http"):
         return {}
     run = f"{base}/#/experiments/{version.experiment_id}/runs/{version.run_id}"

@@ -1,6 +1,7 @@
 """The commands about registered versions: who serves, who served, and who shall."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import date, datetime
@@ -61,6 +62,7 @@ def carry(
 
     settle()
     from flows.histories import as_data, moved_words
+    from flows.told import tell_move
     from tasks import moves
     from tasks.store import StoreConfig, open_store
 
@@ -72,6 +74,8 @@ def carry(
     }
     store = open_store(StoreConfig(uri=uri) if uri else moves.store_of(name))
     moved = works[action](store, name, str(version) if version else None, why)
+    if os.environ.get("PREFECT_API_URL"):
+        tell_move(name, moved)
     click.echo(json.dumps(as_data(moved)) if as_json else moved_words(name, moved))
 
 

@@ -30,10 +30,11 @@ def score_command(
     from dataclasses import asdict
 
     from flows.command import at_work
-    from flows.score import RowsChoice, score
+    from flows.score import RowsChoice, name_of, score
     from flows.scored import summary
 
+    name = name_of(job)
     ready()
-    with at_work():
+    with at_work(name):
         scored = score(job, source, version, output, rows=cast("RowsChoice", rows))
     click.echo(json.dumps(asdict(scored), default=str) if as_json else summary(scored))

@@ -7,11 +7,12 @@ from prefect import tags
 
 from flows.pulse import own_pulse
 from flows.quiet import hush
+from flows.told import tags_of
 
 
 @contextmanager
-def at_work(*names: str) -> Iterator[None]:
-    """Run flows within; the names are tags of theirs."""
+def at_work(name: str) -> Iterator[None]:
+    """Run the flows of a job, or of a model of its name, within."""
     hush()
-    with own_pulse(), tags("ostinato", *names):
+    with own_pulse(), tags(*tags_of(name), name):
         yield

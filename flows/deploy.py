@@ -7,6 +7,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
 
+from flows.automations import settle_automations
+from flows.job import load_job
 from flows.plans import deployment_of, plans_of
 
 
@@ -28,9 +30,11 @@ def deploy(paths: Sequence[Path], pool: str) -> list[str]:
         The names of the deployments.
 
     Raises:
-        JobError: a job file is not valid; nothing is deployed then.
+        JobError: a job file is not valid, or tells a block that there is not; nothing is deployed
+            then.
     """
     plans = [made for path in paths for made in plans_of(path)]
+    settle_automations([(path, load_job(path)) for path in paths])
     open_pool(pool)
     for made in plans:
         deployment_of(made, pool=pool).apply()

@@ -4,6 +4,8 @@ import difflib
 import re
 from typing import Any
 
+from tasks.secrecy import discreet
+
 NETWORK, WORD = "(a section)", "(a word)"
 """Where a section may be a word, the names under which pydantic tells of the two."""
 
@@ -21,8 +23,8 @@ def explain(  # noqa: PLR0911 - a sentence for each fault
         schema: the JSON schema of what was read, for the keys that there are.
     """
     place = [part for part in fault["loc"] if part not in UNSAID]
-    # What stands behind an index is the kind by which pydantic chose the section.
-    location = [p for n, p in enumerate(place) if not (n and isinstance(place[n - 1], int))]
+    location = spoken(place, schema)
+    word = next((part for part in reversed(location) if isinstance(part, str)), "")
     key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
     found, context = fault["input"], fault.get("ctx", {})
     match fault["type"]:
@@ -30,12 +32,11 @@ def explain(  # noqa: PLR0911 - a sentence for each fault
             return f"  {key} is missing; give it a value"
         case "unexpected_keyword_argument" | "extra_forbidden":
             known = known_keys(place[:-1], schema)
-            return f"  {key} is not a key{suggestion(str(location[-1]), known)}"
+            return f"  {key} is not a key{suggestion(word, known)}"
         case "literal_error" if WORD in fault["loc"]:
             return f"  {key}: {found!r} is no section; write {key}: {{cell: {found}}}, or auto"
         case "literal_error":
             choices = re.findall(r"'([^']*)'", context["expected"])
-            word = str(location[-1])
             return f"  {key}: {found!r} is not a {word}{suggestion(str(found), choices)}"
         case "union_tag_not_found":
             return f"  {key}.kind is missing; give it a value"
@@ -45,8 +46,10 @@ def explain(  # noqa: PLR0911 - a sentence for each fault
             return f"  {key}.kind: {context['tag']!r} is not a kind{near}"
         case "value_error":
             return f"  {join_key(key, str(context['error']))}"
+        case "tuple_type":
+            return f"  {key}: {found!r} is not a list; put [ and ] around it"
         case _:
-            return f"  {key}: {found!r} is not valid: {fault['msg'].lower()}"
+            return f"  {key}: {discreet(repr(found))} is not valid: {fault['msg'].lower()}"
 
 
 def join_key(key: str, text: str) -> str:
@@ -67,17 +70,36 @@ def suggestion(word: str, choices: list[str]) -> str:
 
 def known_keys(location: list[Any], schema: dict[str, Any]) -> list[str]:
     """Name the keys of the section at this place."""
-    node: dict[str, Any] = schema
+    node = schema
     for part in location:
-        node = resolve(node, schema)
-        chosen = node.get("discriminator", {}).get("mapping", {})
-        if isinstance(part, int):
-            node = node["items"]
-        elif part in chosen:
-            node = {"$ref": chosen[part]}
-        else:
-            node = node.get("properties", {}).get(part, {})
+        node = below(node, part, schema)
     return list(resolve(node, schema).get("properties", {}))
+
+
+def spoken(place: list[Any], schema: dict[str, Any]) -> list[Any]:
+    """Leave out of a place the kinds by which pydantic chose a section: no job file has them."""
+    node, said = schema, []
+    for part in place:
+        if part not in kinds_of(node):
+            said.append(part)
+        node = below(node, part, schema)
+    return said
+
+
+def below(node: dict[str, Any], part: str | int, schema: dict[str, Any]) -> dict[str, Any]:
+    """Take one step down: to an item of a list, a key, or a kind of section."""
+    kinds = kinds_of(node)
+    if part in kinds:
+        return {"$ref": kinds[str(part)]}
+    node = resolve(node, schema)
+    if isinstance(part, int):
+        return dict(node.get("items", {}))
+    return dict(node.get("properties", {}).get(part, {}))
+
+
+def kinds_of(node: dict[str, Any]) -> dict[str, str]:
+    """Give the kinds that a section may be of, where its `kind` tells."""
+    return dict(node.get("discriminator", {}).get("mapping", {}))
 
 
 def resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:

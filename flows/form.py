@@ -19,6 +19,7 @@ from pydantic_core import CoreSchema
 from flows.job import ADAPTER
 from models.networks.families import FAMILIES
 from tasks.gate import MetricName
+from tasks.secrecy import NO_SECRET
 
 DAY = r"^\d{4}-\d\d-\d\d"
 
@@ -77,6 +78,12 @@ def settings_schema(job: Mapping[str, Any]) -> dict[str, Any]:
             for key, schema in fields.items()
             if "$ref" not in json.dumps(schema)
         }
+        # A whole section may be given too; what must not be kept is refused there as well.
+        held = {
+            key: {"pattern": each["pattern"]} for key, each in fields.items() if "pattern" in each
+        }
+        if held:
+            values[f"^{name}$"] = {"properties": held}
     return {"type": "object", "propertyNames": {"allOf": rules}, "patternProperties": values}
 
 
@@ -109,6 +116,7 @@ Seed = Annotated[int | None, Box(type="integer", minimum=0)]
 Rate = Annotated[float | None, Box(type="number", exclusiveMinimum=0, maximum=1)]
 Text = Annotated[str | None, Box(type="string")]
 Span = Annotated[str | None, Box(type="string", pattern=DURATION)]
+Place = Annotated[str | None, Box(type="string", pattern=NO_SECRET)]
 Moment = Annotated[datetime | None, Box(type="string", format="date-time", pattern=DAY)]
 Settings = Annotated[dict[str, Any] | None, SettingsBox()]
 

@@ -27,6 +27,12 @@ PATIENT = {"OMP_WAIT_POLICY": "passive"}
 as another program takes a core, and a small network then trains many times slower."""
 
 
+BEAT_SECONDS = 60
+
+ALIVE = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(BEAT_SECONDS)}
+"""How often a run tells that its process is alive; `flows.automations` ends those that do not."""
+
+
 def settle(folder: Path = Path(HOME), *, use_pages: bool = True) -> None:
     """Set what the user has not set, before Prefect and MLflow are imported.
 
@@ -38,6 +44,7 @@ def settle(folder: Path = Path(HOME), *, use_pages: bool = True) -> None:
     defaults = {
         **QUIET,
         **PATIENT,
+        **ALIVE,
         **(open_pages(folder) if use_pages else {}),
         "PREFECT_HOME": str(absolute / "prefect"),
         "TMPDIR": str(absolute / "tmp"),

@@ -15,6 +15,7 @@ import yaml
 from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
 from flows.faults import NETWORK, WORD, explain
+from flows.notify import NotifyConfig, refuse_twice
 from flows.refusals import (
     refuse_auto,
     refuse_ensemble,
@@ -99,6 +100,8 @@ class Job:
     """What the version that serves answers in batches, and when."""
     triggers: TriggersConfig | None = None
     """What else starts it, and how often at most."""
+    notify: tuple[NotifyConfig, ...] = ()
+    """Who is told what becomes of it, while it is served by `ostinato ui` or deployed."""
 
     def __post_init__(self) -> None:
         """Refuse sections that do not fit each other."""
@@ -119,6 +122,7 @@ class Job:
             raise ValueError("window: a series needs source.time, the column that orders it")
         refuse_own_answer(self.layout, self.target.column)
         refuse_patterns(self.needed)
+        refuse_twice(self.notify)
         refuse_losses(self.head, self.target)
         refuse_sampling(self.training, self.target)
         refuse_stops(self.training, self.target)

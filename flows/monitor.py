@@ -12,8 +12,8 @@ from prefect.runtime import flow_run
 from flows.form import JobFile
 from flows.home import settle_run
 from flows.job import Job, load_job
+from flows.notices import tell_found
 from flows.rows import accept_rows
-from flows.told import DRIFT, QUALITY, tell
 from flows.watch import said
 from tasks.artifacts import Accepted
 from tasks.brakes import TriggersConfig
@@ -41,13 +41,13 @@ def monitor(job_file: JobFile) -> State[None]:
     _, accepted = accept_rows(job, datetime.now(UTC))
     words, both = [], triggers.monitored is None
     if triggers.drift or both:
-        words.append(tell_drift(job, accepted, triggers))
+        words.append(see_drift(job, accepted, triggers))
     if triggers.quality or both:
-        words.append(tell_quality(job, accepted, triggers))
+        words.append(see_quality(job, accepted, triggers))
     return said(f"{job.name}: {'; '.join(words)}")
 
 
-def tell_drift(job: Job, accepted: Accepted, triggers: TriggersConfig) -> str:
+def see_drift(job: Job, accepted: Accepted, triggers: TriggersConfig) -> str:
     """Compare today's rows with the champion's, and say what came of it."""
     found = measure_drift(
         accepted, name=job.name, columns=watched(job), least=triggers.drift_from, store=job.store
@@ -59,11 +59,11 @@ def tell_drift(job: Job, accepted: Accepted, triggers: TriggersConfig) -> str:
         return f"no drift of {found.looked_at} columns since {found.champion}"
     told = [f"{each.column} {each.verdict}" for each in found.columns]
     why = f"drift since version {found.champion}: {', '.join(told)}"
-    tell(DRIFT, job.name, why=why, key=f"drift-{accepted.facts['rows_key'][:32]}")
+    tell_found(job, "drift", why=why, key=f"drift-{accepted.facts['rows_key'][:32]}")
     return why
 
 
-def tell_quality(job: Job, accepted: Accepted, triggers: TriggersConfig) -> str:
+def see_quality(job: Job, accepted: Accepted, triggers: TriggersConfig) -> str:
     """Compare the champion's answers with what it promised, and say what came of it."""
     found = measure_quality(accepted, name=job.name, gate=job.gate, store=job.store)
     show(f"{job.name}-quality", quality_page(job.name, found))
@@ -74,7 +74,7 @@ def tell_quality(job: Job, accepted: Accepted, triggers: TriggersConfig) -> str:
     if not found.fall.low > triggers.quality_fall:
         return f"quality of version {found.champion} has not fallen beyond doubt: {moved}"
     why = f"quality of version {found.champion} fell: {moved}"
-    tell(QUALITY, job.name, why=why, key=f"quality-{accepted.facts['rows_key'][:32]}")
+    tell_found(job, "quality", why=why, key=f"quality-{accepted.facts['rows_key'][:32]}")
     return why
 
 

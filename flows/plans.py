@@ -17,9 +17,9 @@ from prefect.events import DeploymentEventTrigger
 from prefect.schedules import Schedule
 from prefect.types.entrypoint import EntrypointType
 
-from flows.home import PATIENT, QUIET
+from flows.home import ALIVE, PATIENT, QUIET
 from flows.job import Job, load_job
-from flows.told import DRIFT, QUALITY, resource_of
+from flows.told import DRIFT, QUALITY, resource_of, tags_of
 from tasks.schedule import ScheduleConfig
 
 POOL = "ostinato"
@@ -30,6 +30,8 @@ HEAD = """\
 #   prefect --no-prompt deploy --all --prefect-file {path}
 #   prefect worker start --pool {pool} --limit 1
 # Written by `ostinato deploy --write {path} JOB...`; edit the jobs, and write it again.
+# `ostinato deploy JOB...` makes the same, and what this file cannot say: the automations that
+# tell the blocks of `notify`, and that end runs whose process is dead.
 """
 
 
@@ -122,7 +124,7 @@ def plan(
         name=name or job.name,
         job_file=path.as_posix(),
         about=about,
-        tags=("ostinato", job.layout.input.kind, job.target.kind),
+        tags=(*tags_of(job.name), job.layout.input.kind, job.target.kind),
         **more,
     )
 
@@ -156,7 +158,7 @@ def variables(folder: str) -> dict[str, Any]:
     """Give what a worker sets for a run: the folder where paths start, and no telemetry."""
     return {
         "working_dir": folder,
-        "env": {**QUIET, **PATIENT, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
+        "env": {**QUIET, **PATIENT, **ALIVE, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
     }
 
 

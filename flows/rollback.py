@@ -3,9 +3,10 @@
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.form import Text, Whole
+from flows.form import Place, Whole
 from flows.histories import as_data, moved_page
 from flows.home import settle_run
+from flows.told import tell_move
 from tasks.moves import rolled_back, store_of
 from tasks.stage import show
 from tasks.store import StoreConfig
@@ -19,7 +20,7 @@ def run_name() -> str:
 
 @flow(name="rollback", flow_run_name=run_name, persist_result=False)
 def rollback(
-    name: str, version: Whole = None, why: str = "", *, store: Text = None
+    name: str, version: Whole = None, why: str = "", *, store: Place = None
 ) -> dict[str, object]:
     """Let an earlier version of a model serve again, after it has proven that it still answers.
 
@@ -33,4 +34,5 @@ def rollback(
     config = StoreConfig(uri=store) if store else store_of(name)
     moved = rolled_back(name, str(version) if version else None, why, config)
     show(f"{name}-rollback", moved_page(name, moved))
+    tell_move(name, moved)
     return as_data(moved)

@@ -8,9 +8,10 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows.form import Text
+from flows.form import Place
 from flows.home import settle_run
 from flows.job import Job, load_job
+from flows.pulse import beating
 from flows.reproduce import job_of
 from flows.scored import page
 from tasks import versions
@@ -38,9 +39,9 @@ def run_name() -> str:
 @flow(name="score", flow_run_name=run_name, persist_result=False)
 def score(
     job_file: JobOrName,
-    source: Text = None,
+    source: Place = None,
     version: str = "champion",
-    output: Text = None,
+    output: Place = None,
     *,
     rows: RowsChoice = "job",
 ) -> Scored:
@@ -60,14 +61,24 @@ def score(
     """
     settle_run()
     job, number = asked_job(job_file, version or "champion")
-    told = score_rows(
-        Asked(job.name, number, kept(job), job.score.rows if rows == "job" else rows, job.gate),
-        ingest(source_of(job, source), job.store),
-        output=output or job.score.output,
-        store=job.store,
-    )
+    with beating():
+        told = score_rows(
+            Asked(job.name, number, kept(job), job.score.rows if rows == "job" else rows, job.gate),
+            ingest(source_of(job, source), job.store),
+            output=output or job.score.output,
+            store=job.store,
+        )
     show(f"{job.name}-scores", page(told))
     return told.scored
+
+
+def name_of(asked: str) -> str:
+    """Name the job of a file, or the model.
+
+    Raises:
+        JobError: the job is not valid.
+    """
+    return load_job(Path(asked)).name if asked.endswith(FILES) else asked
 
 
 def asked_job(asked: str, version: str) -> tuple[Job, str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from prefect import serve
 
+from flows.automations import settle_automations
+from flows.job import load_job
 from flows.plans import deployment_of, plans_of
 from flows.sweep import sweep
 
@@ -20,6 +22,7 @@ def main(words: list[str]) -> None:
     plans = [made for path in paths for made in plans_of(path)]
     if ALONE in words:
         sweep([made.name for made in plans])
+    settle_automations([(path, load_job(path)) for path in paths])
     serve(*map(deployment_of, plans))
 
 

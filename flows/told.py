@@ -1,10 +1,13 @@
 """The events by which our flows tell each other, and anybody's automations, what they found."""
 
+from collections.abc import Mapping
+
 from prefect.events import emit_event
 
-DRIFT = "ostinato.drift.detected"
+from flows.notify import EVENTS
+from tasks.moves import Moved
 
-QUALITY = "ostinato.quality.fallen"
+DRIFT, QUALITY, MOVED = EVENTS["drift"], EVENTS["quality"], EVENTS["moved"]
 
 
 def resource_of(name: str) -> str:
@@ -12,7 +15,32 @@ def resource_of(name: str) -> str:
     return f"ostinato.job.{name}"
 
 
-def tell(event: str, name: str, *, why: str, key: str) -> None:
-    """Emit an event about a job; `key` is the same for what is the same news."""
+def tags_of(name: str) -> tuple[str, str]:
+    """Tag whatever runs for a job; by these, automations know the runs."""
+    return ("ostinato", f"job:{name}")
+
+
+def tell(event: str, name: str, *, title: str, text: str, facts: Mapping[str, object]) -> None:
+    """Emit an event about a job.
+
+    Args:
+        event: its name.
+        name: of the job.
+        title: the news in one line.
+        text: the news in a few lines, as a person is told them.
+        facts: what programs look at.
+    """
     resource = {"prefect.resource.id": resource_of(name), "prefect.resource.name": name}
-    emit_event(event, resource=resource, payload={"why": why, "key": key})
+    emit_event(event, resource=resource, payload={"title": title, "text": text, **facts})
+
+
+def tell_move(name: str, moved: Moved) -> None:
+    """Tell that a person, by a form or a command, changed who serves."""
+    line = moved.line
+    tell(
+        MOVED,
+        name,
+        title=f"{name}: {line.action} of version {line.version}",
+        text=f"{line.action} by {line.who}: {line.why or 'no reason was given'}",
+        facts={"action": line.action, "version": line.version, "why": line.why, "who": line.who},
+    )

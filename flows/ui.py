@@ -15,8 +15,12 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.home import HOME, local_tracking_uri, settle
+
+if TYPE_CHECKING:
+    from flows.job import Job
 
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
@@ -28,9 +32,9 @@ def serve_pages(jobs: Sequence[Path], *, prefect_port: int, mlflow_port: int, sa
     """Start all three, wait for an end, stop all three; the exit code comes back."""
     settle(use_pages=False)
     from flows.job import load_job
+    from tasks.secrecy import discreet
 
-    for path in jobs:
-        load_job(path)
+    read = [(path, load_job(path)) for path in jobs]
     home = Path(HOME)
     (home / "logs").mkdir(parents=True, exist_ok=True)
     children: dict[str, subprocess.Popen[bytes]] = {}
@@ -41,7 +45,8 @@ def serve_pages(jobs: Sequence[Path], *, prefect_port: int, mlflow_port: int, sa
         if prefect is None:
             port = free_port(prefect_port)
             prefect = f"http://127.0.0.1:{port}/api"
-            command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+            server = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+            command = ["flows.prefect_server", *server]
             children["prefect"] = start("prefect", command, {"PREFECT_API_URL": prefect})
         mlflow = os.environ["MLFLOW_TRACKING_URI"]
         if not mlflow.startswith("http"):
@@ -51,13 +56,11 @@ def serve_pages(jobs: Sequence[Path], *, prefect_port: int, mlflow_port: int, sa
         servers = {"PREFECT_API_URL": prefect, "MLFLOW_TRACKING_URI": mlflow}
         wait_for(f"{prefect}/health", children)
         wait_for(f"{mlflow}/health", children)
-        paths = [str(path) for path in jobs]
-        if paths:
-            alone = ["--alone"] if "prefect" in children else []
-            children["jobs"] = start("jobs", ["flows.serve", *alone, *paths], servers)
+        if read:
+            children["jobs"] = start_jobs(read, servers, alone="prefect" in children)
         note_pages(home, servers)
-        say(f"Prefect  {prefect.removesuffix('/api')}")
-        say(f"MLflow   {mlflow}")
+        say(f"Prefect  {discreet(prefect.removesuffix('/api'))}")
+        say(f"MLflow   {discreet(mlflow)}")
         say(f"Jobs     {', '.join(path.stem for path in jobs) or 'none'}")
         say(f"Logs     {home / 'logs'}; stop with Ctrl-C")
         sys.stdout.flush()
@@ -67,6 +70,22 @@ def serve_pages(jobs: Sequence[Path], *, prefect_port: int, mlflow_port: int, sa
     finally:
         (home / "pages.json").unlink(missing_ok=True)
         stop_all(children)
+
+
+def start_jobs(
+    read: Sequence[tuple[Path, "Job"]], servers: dict[str, str], *, alone: bool
+) -> "subprocess.Popen[bytes]":
+    """Serve the jobs, unless they tell a block that there is not.
+
+    Raises:
+        JobError: they do.
+    """
+    if any(job.notify for _, job in read):
+        from flows.blocks import refuse_untold
+
+        refuse_untold(read, servers["PREFECT_API_URL"])
+    paths = [str(path) for path, _ in read]
+    return start("jobs", ["flows.serve", *(["--alone"] if alone else []), *paths], servers)
 
 
 def mlflow_command(port: int) -> list[str]:
@@ -132,9 +151,13 @@ def tail(name: str) -> str:
 
 
 def note_pages(home: Path, servers: dict[str, str]) -> None:
-    """Leave word of the servers, so that `ostinato run` shows its runs there."""
-    text = json.dumps({"pid": os.getpid(), **servers})
-    (home / "pages.json").write_text(text, encoding="utf-8")
+    """Leave word of the servers, so that `ostinato run` shows its runs there.
+
+    Only for this user: the address of a server of their own may hold a password.
+    """
+    note = home / "pages.json"
+    note.touch(mode=0o600)
+    note.write_text(json.dumps({"pid": os.getpid(), **servers}), encoding="utf-8")
 
 
 def watch(children: dict[str, "subprocess.Popen[bytes]"], say: Say) -> int:

@@ -1,10 +1,12 @@
 """Where the data is, and what a run does when it has changed."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from models.units import Share
+from tasks.secrecy import NO_SECRET, refuse_secret
 from tasks.tables import Table, table_kind
 
 Policy = Literal["accept", "warn", "stop"]
@@ -32,7 +34,7 @@ class SourceConfig:
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    uri: str
+    uri: Annotated[str, Field(json_schema_extra={"pattern": NO_SECRET})]
     """Parquet, CSV, JSON Lines or Arrow files: one, a glob or a folder (hive partitions too), here
     or on s3://, gs://, az://, http(s)://. Or a Delta Lake or Iceberg table's folder. Or a database:
     postgresql://user@host/name, sqlite:///file.db; its password is in PGPASSWORD or ~/.pgpass."""
@@ -56,11 +58,7 @@ class SourceConfig:
         """Refuse an empty place, a secret in it, and a query where there is no database."""
         if not self.uri.strip():
             raise ValueError("uri: name a file, a glob, a folder, a table or a database")
-        if urlsplit(self.uri).password:
-            raise ValueError(
-                "uri: it holds a password, which would be logged with every run; "
-                "take it out and set PGPASSWORD, or use ~/.pgpass"
-            )
+        refuse_secret(self.uri)
         database = self.uri.startswith(("postgresql://", "postgres://", "sqlite://"))
         if database and not (self.query or "").strip():
             raise ValueError("query: name the database's table, or write a SELECT")

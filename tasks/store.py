@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from pydantic import Field
 
 from tasks.errors import StoreError
+from tasks.secrecy import NO_SECRET, refuse_secret
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,10 +24,14 @@ class StoreConfig:
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    uri: str = ".ostinato/store"
+    uri: Annotated[str, Field(json_schema_extra={"pattern": NO_SECRET})] = ".ostinato/store"
     """A folder, or a URI of any fsspec filesystem: s3://bucket/prefix, gs://..., memory://..."""
     cache: str = ".ostinato/cache"
     """Folder for local copies of artifacts of a remote store."""
+
+    def __post_init__(self) -> None:
+        """Refuse a secret in the URI."""
+        refuse_secret(self.uri)
 
 
 @dataclass(frozen=True, slots=True)

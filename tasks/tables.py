@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from tasks import databases, lakes
 from tasks.errors import SourceError
+from tasks.secrecy import MEND, holds_secret
 from tasks.spans import Bound, Kind, Span, Table
 
 __all__ = [
@@ -34,9 +35,6 @@ SCHEMES: dict[str, Kind] = {
 
 # A glob or a file by its name: no need to look whether it is a table's folder.
 PLAIN = re.compile(r"[*?\[]|\.(parquet|pq|csv|jsonl|ndjson)$", re.IGNORECASE)
-
-# user:password@host, whatever signs the password has, or password=... among the options.
-SECRET = re.compile(r"^[a-z][a-z0-9+.-]*://[^/?#@]*:[^?#]*@|password\s*=", re.IGNORECASE)
 
 
 class Reader(Protocol):
@@ -81,11 +79,8 @@ def refuse_password(uri: str) -> None:
     Raises:
         SourceError: the URI holds one.
     """
-    if SECRET.search(uri):
-        raise SourceError.of(
-            "source.uri holds a password",
-            mend="take it out, and put it into PGPASSWORD or ~/.pgpass, where libpq finds it",
-        )
+    if holds_secret(uri):
+        raise SourceError.of("source.uri holds a password or a token", mend=MEND)
 
 
 def reader_of(table: Table) -> tuple[Reader, Kind]:

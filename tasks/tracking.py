@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import RegistryDownError, RegistryError
+from tasks.secrecy import discreet
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,21 +58,22 @@ def answers_named() -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
 
-    where = os.environ.get("MLFLOW_TRACKING_URI", "MLflow")
+    where = discreet(os.environ.get("MLFLOW_TRACKING_URI", "MLflow"))
     try:
         yield
     except MlflowException as error:
+        said = discreet(str(error))
         if is_down(error):
             raise RegistryDownError.of(
-                f"MLflow at {where} cannot be reached: {str(error).splitlines()[0][:300]}",
+                f"MLflow at {where} cannot be reached: {said.splitlines()[0][:300]}",
                 found="Nothing was registered or promoted; the trained model stays in the store.",
                 mend="start it or correct MLFLOW_TRACKING_URI, then run again: "
                 "finished stages are not done twice",
             ) from error
-        raise RegistryError.of(f"MLflow at {where} refused: {error}", mend="see above") from error
+        raise RegistryError.of(f"MLflow at {where} refused: {said}", mend="see above") from error
     except (ConnectionError, TimeoutError, RequestException) as error:
         raise RegistryDownError.of(
-            f"MLflow at {where} broke off: {error}", mend="run again once it is up"
+            f"MLflow at {where} broke off: {discreet(str(error))}", mend="run again once it is up"
         ) from error
     except OSError as error:
         raise RegistryError.of(

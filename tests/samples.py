@@ -1,8 +1,12 @@
 """Small data with a signal in it, jobs over it, and the command line as a user runs it."""
 
+import json
 import os
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -110,3 +114,36 @@ def open_pages(folder: Path, *words: str) -> Pages:
         assert process.poll() is None, "".join(said) + process.stdout.read()
     names = dict(line.split(maxsplit=1) for line in said if line.startswith(("Prefect", "MLflow")))
     return Pages(folder, process, names["Prefect"].strip(), names["MLflow"].strip())
+
+
+def send(url: str, body: dict[str, Any], *, method: str = "POST") -> Any:
+    """Send JSON, and return the JSON that comes back."""
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"content-type": "application/json"}, method=method
+    )
+    for _ in range(10):
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            # Its database is SQLite, and locked for a moment; Prefect's own client asks again too.
+            if error.code != 503:
+                raise
+            time.sleep(0.5)
+    raise TimeoutError(f"{url} is too busy to answer")
+
+
+def fetch(url: str) -> bytes:
+    """Return what lies at an address."""
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return answer.read()
+
+
+def wait_until(found: Any, seconds: float = 120.0) -> Any:
+    """Ask until there is something, and return it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := found():
+            return value
+        time.sleep(0.5)
+    raise TimeoutError("nothing came of it in time")

@@ -61,6 +61,9 @@ def test_boxes_may_be_left_empty() -> None:
         ({"overrides": {"training.batch": "many"}}, "training.batch"),
         ({"overrides": {"source.changes.missing": "halt"}}, "['accept', 'warn', 'stop']"),
         ({"overrides": [1]}, "'overrides'"),
+        ({"overrides": {"source.uri": "postgresql://me:s3cret@host/db"}}, "does not match"),
+        ({"overrides": {"source": {"uri": "postgresql://me:s3cret@host/db"}}}, "does not match"),
+        ({"overrides": {"store.uri": "s3://AKIA:s3cret@bucket/store"}}, "does not match"),
     ],
 )
 def test_a_wrong_value_is_refused_in_words(asked: dict[str, Any], words: str) -> None:

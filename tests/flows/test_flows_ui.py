@@ -3,44 +3,30 @@
 import json
 import signal
 import socket
-import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from samples import WAVES, Pages, open_pages, ostinato, waves, write_job
+from samples import (
+    WAVES,
+    Pages,
+    fetch,
+    open_pages,
+    ostinato,
+    send,
+    wait_until,
+    waves,
+    write_job,
+)
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-
-
-def post(url: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(
-        url, json.dumps(body).encode(), {"content-type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
-
-
-def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        return answer.read()
-
-
-def wait_until(found: Any, seconds: float = 120.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := found():
-            return value
-        time.sleep(0.5)
-    pytest.fail("nothing came of it in time")
 
 
 def deployment(pages: Pages, flow: str = "retrain") -> dict[str, Any]:
     asked = {"flows": {"name": {"any_": [flow]}}}
     return wait_until(
-        lambda: post(f"{pages.prefect}/api/deployments/filter", asked),
+        lambda: send(f"{pages.prefect}/api/deployments/filter", asked),
     )[0]
 
 
@@ -57,9 +43,9 @@ def test_both_servers_answer_on_this_machine_only(pages: Pages) -> None:
         if connection.status == psutil.CONN_LISTEN
     }
 
-    assert b"true" in get(f"{pages.prefect}/api/health")
-    assert b"OK" in get(f"{pages.mlflow}/health")
-    assert b"<title>" in get(pages.mlflow)
+    assert b"true" in fetch(f"{pages.prefect}/api/health")
+    assert b"OK" in fetch(f"{pages.mlflow}/health")
+    assert b"<title>" in fetch(pages.mlflow)
     assert listening == {"127.0.0.1"}
 
 
@@ -73,7 +59,7 @@ def test_a_job_with_a_schedule_has_its_next_runs_waiting(pages: Pages) -> None:
         },
     }
 
-    waiting = wait_until(lambda: post(f"{pages.prefect}/api/flow_runs/filter", body))
+    waiting = wait_until(lambda: send(f"{pages.prefect}/api/flow_runs/filter", body))
 
     assert found["name"] == "waves"
     assert {run["expected_start_time"][11:16] for run in waiting} == {"03:00"}
@@ -82,17 +68,17 @@ def test_a_job_with_a_schedule_has_its_next_runs_waiting(pages: Pages) -> None:
 def test_a_run_that_is_started_on_the_page_is_done_by_the_served_job(pages: Pages) -> None:
     parameters = {"job_file": "waves.yaml", "overrides": {"training.seed": 21}}
     url = f"{pages.prefect}/api/deployments/{deployment(pages)['id']}/create_flow_run"
-    run = post(url, {"parameters": parameters})
+    run = send(url, {"parameters": parameters})
 
     def ended() -> dict[str, Any] | None:
-        found = json.loads(get(f"{pages.prefect}/api/flow_runs/{run['id']}"))
+        found = json.loads(fetch(f"{pages.prefect}/api/flow_runs/{run['id']}"))
         return found if found["state_type"] in FINAL else None
 
     done = wait_until(ended)
 
     assert done["state_type"] == "COMPLETED", done["state"]
     body = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
-    texts = {a["key"]: a["data"] for a in post(f"{pages.prefect}/api/artifacts/filter", body)}
+    texts = {a["key"]: a["data"] for a in send(f"{pages.prefect}/api/artifacts/filter", body)}
     assert pages.mlflow in texts["waves-result"]
     assert texts["training"] == 100.0
 
@@ -101,10 +87,10 @@ def test_a_search_can_be_started_on_the_page(pages: Pages) -> None:
     found = deployment(pages, "tune")
     parameters = {"job_file": "waves.yaml", "trials": 2, "overrides": {"training.epochs": 2}}
     url = f"{pages.prefect}/api/deployments/{found['id']}/create_flow_run"
-    run = post(url, {"parameters": parameters})
+    run = send(url, {"parameters": parameters})
 
     def ended() -> dict[str, Any] | None:
-        found = json.loads(get(f"{pages.prefect}/api/flow_runs/{run['id']}"))
+        found = json.loads(fetch(f"{pages.prefect}/api/flow_runs/{run['id']}"))
         return found if found["state_type"] in FINAL else None
 
     done = wait_until(ended)
@@ -129,10 +115,10 @@ def test_a_rollback_is_a_form_on_the_page(pages: Pages) -> None:
     assert promoted.returncode == 0, promoted.stdout
     found = deployment(pages, "rollback")
     url = f"{pages.prefect}/api/deployments/{found['id']}/create_flow_run"
-    run = post(url, {"parameters": found["parameters"] | {"why": "it alarmed"}})
+    run = send(url, {"parameters": found["parameters"] | {"why": "it alarmed"}})
 
     def ended() -> dict[str, Any] | None:
-        found = json.loads(get(f"{pages.prefect}/api/flow_runs/{run['id']}"))
+        found = json.loads(fetch(f"{pages.prefect}/api/flow_runs/{run['id']}"))
         return found if found["state_type"] in FINAL else None
 
     done = wait_until(ended)
@@ -148,12 +134,12 @@ def test_a_rollback_is_a_form_on_the_page(pages: Pages) -> None:
     assert history["lines"][-1]["who"] == f"prefect run {run['id']}"
     assert history["aliases"]["champion"] == before
     body = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
-    texts = {a["key"]: a["data"] for a in post(f"{pages.prefect}/api/artifacts/filter", body)}
+    texts = {a["key"]: a["data"] for a in send(f"{pages.prefect}/api/artifacts/filter", body)}
     assert "it alarmed" in texts["waves-rollback"]
 
 
 def versions_of(pages: Pages) -> list[dict[str, Any]]:
-    found = get(f"{pages.mlflow}/api/2.0/mlflow/model-versions/search?filter=name%3D%27waves%27")
+    found = fetch(f"{pages.mlflow}/api/2.0/mlflow/model-versions/search?filter=name%3D%27waves%27")
     return list(json.loads(found)["model_versions"])
 
 
@@ -166,7 +152,21 @@ def test_a_run_in_the_same_folder_uses_the_pages_servers(pages: Pages) -> None:
         "job", "version", "decision", "metrics", "baseline", "recomputed", "seconds",
     }  # fmt: skip
     assert outcome["links"]["model version"].startswith(pages.mlflow)
-    assert b"waves" in get(f"{pages.mlflow}/api/2.0/mlflow/registered-models/get?name=waves")
+    assert b"waves" in fetch(f"{pages.mlflow}/api/2.0/mlflow/registered-models/get?name=waves")
+
+
+@pytest.mark.slow
+def test_a_job_that_tells_a_block_that_is_not_there_is_refused_before_it_is_served(
+    pages: Pages, tmp_path: Path
+) -> None:
+    write_job(tmp_path, WAVES | {"name": "told", "notify": [{"block": "slack-webhook/nobody"}]})
+    servers = {"PREFECT_API_URL": f"{pages.prefect}/api", "MLFLOW_TRACKING_URI": pages.mlflow}
+
+    done = ostinato(tmp_path, "ui", "told.yaml", **servers)
+
+    assert done.returncode == 2
+    assert "job file told.yaml, notify[0].block: the Prefect server has no block" in done.stderr
+    assert "`ostinato ui` without a job opens the pages" in done.stderr
 
 
 def test_a_taken_port_is_left_alone_and_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:

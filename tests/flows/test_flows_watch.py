@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed, Crashed, Running
 from samples import WAVES, waves, write_job
 
-import flows.monitor as monitor_module
+import flows.notices as notices_module
 from flows.monitor import monitor
 from flows.plans import deployment_of, plans_of
 from flows.retrain import retrain
@@ -98,7 +98,7 @@ def test_drift_is_told_by_an_event_with_its_reason_and_key(
     job: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = []
-    monkeypatch.setattr(monitor_module, "tell", lambda *words, **more: told.append((words, more)))
+    monkeypatch.setattr(notices_module, "tell", lambda *words, **more: told.append((words, more)))
     deploy(job)
     before = said(monitor, str(job))
     retrain(str(job))
@@ -114,7 +114,8 @@ def test_drift_is_told_by_an_event_with_its_reason_and_key(
     assert "no drift" in calm
     assert "drift since version 1: wave large" in drifted
     assert "is started: files" in said(watch, str(job)), "the monitor's reading is no run's"
-    [((event, name), payload)] = told
+    [((event, name), news)] = told[-1:]
+    payload = news["facts"]
     assert (event, name) == ("ostinato.drift.detected", job.stem)
     assert payload["why"] in drifted
     assert payload["key"].startswith("drift-")
@@ -125,7 +126,7 @@ def test_a_champion_that_got_worse_is_told_by_an_event(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = []
-    monkeypatch.setattr(monitor_module, "tell", lambda *words, **more: told.append((words, more)))
+    monkeypatch.setattr(notices_module, "tell", lambda *words, **more: told.append((words, more)))
     waves(300).write_parquet(home / "waves.parquet")
     gate = {"resamples": 200, "allow_behind_baseline": True}
     job = write_job(home, WAVES | {"gate": gate, "triggers": {"quality": "1d"}})
@@ -140,7 +141,8 @@ def test_a_champion_that_got_worse_is_told_by_an_event(
     assert "there is no champion" in before
     assert "0 rows came since" in calm
     assert "quality of version 1 fell: macro_f1 from" in worse
-    [((event, name), payload)] = told
+    [((event, name), news)] = told[-1:]
+    payload = news["facts"]
     assert (event, name) == ("ostinato.quality.fallen", "waves")
     assert payload["why"] in worse
     assert payload["key"].startswith("quality-")

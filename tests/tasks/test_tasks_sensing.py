@@ -5,6 +5,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+import fsspec
 import pytest
 from samples import waves
 
@@ -64,6 +65,54 @@ def test_a_file_that_was_only_touched_is_no_news(folder: SourceConfig, store: St
     os.utime("data/a.parquet", (time.time() + 60, time.time() + 60))
 
     assert look("waves", folder, store).news is None
+
+
+TEXTS = (b"id,label\n1,up\n2,no\n", b"id,label\n1,no\n2,up\n")
+"""Other rows in as many bytes."""
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_other_bytes_of_the_same_size_and_time_are_news(
+    home: Path, store: Store, *, settled: bool
+) -> None:
+    before, after = TEXTS
+    path = home / "rows.csv"
+    path.write_bytes(before)
+    if settled:
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    source = SourceConfig(uri=str(path))
+    finish_run(source, store)
+    quiet, old = look("waves", source, store), path.stat()
+    path.write_bytes(after)
+    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+
+    loud = look("waves", source, store)
+
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (old.st_size, old.st_mtime_ns)
+    assert quiet.news is None
+    assert loud.news == "files written again: 1"
+    assert loud.key != quiet.key
+
+
+@pytest.mark.parametrize("kind", ["s3", "memory"])
+def test_other_bytes_of_the_same_size_are_news_on_any_filesystem(
+    request: pytest.FixtureRequest, store: Store, kind: str
+) -> None:
+    before, after = TEXTS
+    place = request.getfixturevalue("s3_bucket") if kind == "s3" else "sensing"
+    uri = f"{kind}://{place}/rows.csv"
+    with fsspec.open(uri, "wb") as file:
+        file.write(before)
+    source = SourceConfig(uri=uri)
+    finish_run(source, store)
+    quiet = look("waves", source, store)
+    with fsspec.open(uri, "wb") as file:
+        file.write(after)
+
+    loud = look("waves", source, store)
+
+    assert quiet.news is None
+    assert loud.news == "files written again: 1"
 
 
 def test_new_rows_of_a_table_are_news_until_a_run_has_read_them(store: Store) -> None:

@@ -242,7 +242,7 @@ def test_the_kind_is_told_by_the_uri(uri: str, kind: str | None) -> None:
     ],
 )
 def test_a_password_in_the_uri_is_refused_and_not_repeated(uri: str) -> None:
-    with pytest.raises(SourceError, match=r"holds a password\n.*PGPASSWORD") as caught:
+    with pytest.raises(SourceError, match=r"holds a password or a token\n.*PGPASSWORD") as caught:
         table_kind(uri)
 
     assert "s3cret" not in str(caught.value)

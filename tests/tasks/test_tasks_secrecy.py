@@ -1,0 +1,62 @@
+"""URIs with a secret in them are refused by every door, and the secret is not repeated."""
+
+import re
+
+import pytest
+
+from tasks.secrecy import NO_SECRET, discreet, holds_secret
+from tasks.sources import SourceConfig
+from tasks.store import StoreConfig
+
+SECRET = [
+    "postgresql://me:s3cret@host/db",
+    "postgresql://me:12345@host/db",
+    "postgresql://me:s3/cr@et@host/db",
+    "postgresql://host/db?user=me&password=s3cret",
+    "s3://AKIA123:s3/cr+et@bucket/data/*.parquet",
+    "https://s3cret@host/data.csv",
+    "HTTPS://me:s3cret@host/data.csv",
+    "https://account.blob.core.windows.net/box/data.csv?sv=2024&sig=s3cret",
+    "https://bucket.s3.amazonaws.com/data.csv?X-Amz-Signature=s3cret",
+    "https://host/data.csv?access_token=s3cret",
+]
+
+OPEN = [
+    "data/weather/*.parquet",
+    "C:/data/sales@home.csv",
+    "s3://bucket/day=1/a:b@c.parquet",
+    "http://host:9000/a@b.csv",
+    "http://host:9000",
+    "sftp://me@host/data.csv",
+    "abfs://box@account.dfs.core.windows.net/data",
+    "postgresql://reader@db:5432/shop?sslmode=require",
+    "https://host/data.csv?signatures=no&page=2",
+    "data/token=5/a.parquet",
+    "token=5/a.parquet",
+]
+
+
+@pytest.mark.parametrize("uri", SECRET)
+def test_a_secret_in_a_uri_is_refused_and_not_repeated(uri: str) -> None:
+    for config in (SourceConfig, StoreConfig):
+        with pytest.raises(ValueError, match=r"uri: it holds a password or a token") as refused:
+            config(uri=uri)
+
+        assert "s3" + "cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("uri", OPEN)
+def test_what_only_looks_like_a_secret_is_let_in(uri: str) -> None:
+    assert not holds_secret(uri)
+    assert re.search(NO_SECRET, uri)
+
+
+@pytest.mark.parametrize("uri", [uri for uri in SECRET if "X-Amz" not in uri])
+def test_the_form_refuses_it_before_the_server_keeps_it(uri: str) -> None:
+    assert not re.search(NO_SECRET, uri)
+
+
+def test_words_about_a_server_leave_out_who_was_let_in() -> None:
+    told = discreet("http://me:s3cret@mlflow:5000/api said 500; see http://mlflow:5000 or a@b.c")
+
+    assert told == "http://mlflow:5000/api said 500; see http://mlflow:5000 or a@b.c"
