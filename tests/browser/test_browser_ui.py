@@ -44,7 +44,7 @@ def open_form(page: Page, pages: Pages, flow: str = "retrain", field: str = "epo
     """Open the form of a deployment, as the list of deployments leads to it."""
     page.goto(f"{pages.prefect}/v2/deployments")
     page.get_by_role("link", name="waves", exact=True).first.wait_for()
-    asked = {"flows": {"name": {"any_": [flow]}}}
+    asked = {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": ["waves"]}}}
     [found] = ask(f"{pages.prefect}/api/deployments/filter", asked)
     page.goto(f"{pages.prefect}/v2/deployments/deployment/{found['id']}/run")
     page.get_by_label(field).wait_for()
@@ -70,7 +70,7 @@ def open_artifact(page: Page, pages: Pages, run: dict[str, Any], key: str) -> No
 def shoot(page: Page, name: str, *, after: str | None = None) -> str:
     """Keep a picture of the page, once it shows these words; give all that it shows."""
     if after:
-        page.get_by_text(after).first.wait_for()
+        page.get_by_text(after).filter(visible=True).first.wait_for()
     page.wait_for_timeout(1500)
     SHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SHOTS / f"{name}.png")
@@ -97,7 +97,7 @@ def test_from_the_form_to_the_champion(pages: Pages, page: Page) -> None:
     form = shoot(page, "form")
     page.get_by_label("preset").click()
     page.get_by_role("option", name="quick").click()
-    page.get_by_label("epochs").fill("6")
+    page.get_by_label("epochs").fill("12")
     page.get_by_label("seed").fill("11")
     shoot(page, "form-filled")
 
@@ -120,7 +120,7 @@ def test_from_the_form_to_the_champion(pages: Pages, page: Page) -> None:
     model = shoot(page, "mlflow-model", after="champion")
 
     assert "Upper bound on passes over the training rows" in form
-    assert (run["parameters"]["preset"], run["parameters"]["epochs"]) == ("quick", 6)
+    assert (run["parameters"]["preset"], run["parameters"]["epochs"]) == ("quick", 12)
     assert "on the test rows" in result
     assert "macro_f1" in result
     assert "learning_curve.png" in curves or "validation_loss" in curves

@@ -15,7 +15,12 @@ import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    LogFilter,
+    LogFilterFlowRunId,
+)
 from prefect.client.schemas.objects import FlowRun
 from prefect.events import emit_event
 from prefect.states import Crashed, Failed, Running
@@ -132,7 +137,8 @@ def test_an_outcome_is_told_and_who_cannot_be_told_is_a_warning(
     with get_client(sync_client=True) as client:
         named = ArtifactFilter(key=ArtifactFilterKey(any_=["told-waves-result"]))
         pages = client.read_artifacts(artifact_filter=named)
-        logs = [each.message for each in client.read_logs(limit=200)]
+        ours = LogFilterFlowRunId(any_=[page.flow_run_id for page in pages])
+        logs = [each.message for each in client.read_logs(LogFilter(flow_run_id=ours), limit=200)]
     page = "\n".join(str(page.data) for page in pages)
     assert "> Warning: notify: custom-webhook/refused could not be told" in page
     assert any("custom-webhook/refused could not be told" in words for words in logs)

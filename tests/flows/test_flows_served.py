@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -110,13 +111,18 @@ def state(pages: Pages, run: str) -> dict[str, Any]:
     return dict(json.loads(fetch(f"{pages.prefect}/api/flow_runs/{run}"))["state"])
 
 
-def hasten(pages: Pages, seconds: float) -> None:
+@contextmanager
+def hasty(pages: Pages, seconds: float) -> Iterator[None]:
     """Let the automation for dead runs wait less than the minutes that it waits for."""
+    sooner = dead_runs()
+    sooner.trigger.within = timedelta(seconds=seconds)
     with SyncPrefectClient(f"{pages.prefect}/api") as client:
         found = found_by(client, DEAD_RUNS)[DEAD_RUNS]
-        sooner = dead_runs()
-        sooner.trigger.within = timedelta(seconds=seconds)
         client.update_automation(found.id, sooner)
+        try:
+            yield
+        finally:
+            client.update_automation(found.id, dead_runs())
 
 
 def is_learning(pages: Pages) -> list[Path]:
@@ -127,15 +133,15 @@ def test_a_run_that_died_with_its_machine_is_ended_and_gone_on_with(
     pages: Pages, serve: Serve
 ) -> None:
     machine = serve(LONG)
-    hasten(pages, 15.0)
-    asked = [start(pages, "retrain", "long") for _ in range(2)]
-    wait_until(lambda: is_learning(pages))
-    # Whichever came first: the other waits for its place.
-    dead, waiting = sorted(asked, key=lambda run: state(pages, run)["type"] != "RUNNING")
+    with hasty(pages, 15.0):
+        asked = [start(pages, "retrain", "long") for _ in range(2)]
+        wait_until(lambda: is_learning(pages))
+        # Whichever came first: the other waits for its place.
+        dead, waiting = sorted(asked, key=lambda run: state(pages, run)["type"] != "RUNNING")
 
-    kill(machine)
-    before = state(pages, dead)
-    ended = wait_until(lambda: (found := state(pages, dead))["type"] == "CRASHED" and found)
+        kill(machine)
+        before = state(pages, dead)
+        ended = wait_until(lambda: (found := state(pages, dead))["type"] == "CRASHED" and found)
     slots = deployments(pages, "retrain", "long")[0]["global_concurrency_limit"]
     serve(LONG)
     finished(pages, waiting)

@@ -24,7 +24,7 @@ FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 def deployment(pages: Pages, flow: str = "retrain") -> dict[str, Any]:
-    asked = {"flows": {"name": {"any_": [flow]}}}
+    asked = {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": ["waves"]}}}
     return wait_until(
         lambda: send(f"{pages.prefect}/api/deployments/filter", asked),
     )[0]

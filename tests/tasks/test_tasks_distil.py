@@ -77,7 +77,8 @@ def test_the_distilled_network_is_nearer_to_the_ensemble_than_a_plain_one(bench:
 
     distilled = train(bench, ensemble=3, distil=True)
 
-    plain = chances(bundle_of(bench, train(bench)), rows)
+    # One that is no member of the ensemble, for those are near it anyway.
+    plain = chances(bundle_of(bench, train(bench, seed=50)), rows)
     found = chances(bundle_of(bench, distilled), rows)
     assert np.abs(found - ensemble).mean() < np.abs(plain - ensemble).mean()
 
