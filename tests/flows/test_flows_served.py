@@ -22,7 +22,8 @@ from flows.home import ALIVE, PATIENT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-EPOCHS = 60
+EPOCHS = 300
+"""Seconds of learning on any machine: one has to be there in time to pull the plug."""
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
