@@ -1,16 +1,14 @@
 """Say what a run came to: the outcome record, Prefect's result artifact, links."""
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from urllib.parse import quote
 
 from flows.job import Job
+from flows.links import mlflow_pages, version_page
 from flows.notices import tell_outcome
 from tasks.artifacts import Artifact, Facts, Outcome, Version
 from tasks.reporting.words import named
-from tasks.secrecy import discreet
 from tasks.stage import show
 
 
@@ -76,12 +74,12 @@ def summary(outcome: Outcome) -> str:
 
 def links(version: Version) -> dict[str, str]:
     """Where the version is shown, when MLflow is a server with pages."""
-    base = discreet(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    if not base.startswith("http"):
+    pages = mlflow_pages()
+    if pages is None:
         return {}
-    run = f"{base}/#/experiments/{version.experiment_id}/runs/{version.run_id}"
+    run = f"{pages}/#/experiments/{version.experiment_id}/runs/{version.run_id}"
     return {
-        "model version": f"{base}/#/models/{quote(version.name)}/versions/{version.version}",
+        "model version": version_page(pages, version.name, version.version),
         "run": run,
         "report": f"{run}/artifacts/report.html",
         "data docs": f"{run}/artifacts/data_docs.html",

@@ -1,8 +1,6 @@
 """What a scoring came to, as a page in Prefect and as lines on a terminal."""
 
-import os
-from urllib.parse import quote
-
+from flows.links import mlflow_pages, version_page
 from tasks.artifacts import Facts
 from tasks.score import Scored, Told
 
@@ -42,11 +40,10 @@ def page(told: Told) -> str:
 
 def version_words(scored: Scored) -> str:
     """Name the version, with a link where MLflow is a server with pages."""
-    base = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not base.startswith("http"):
+    pages = mlflow_pages()
+    if pages is None:
         return scored.version
-    where = f"{base}/#/models/{quote(scored.model)}/versions/{scored.version}"
-    return f"[{scored.version}]({where})"
+    return f"[{scored.version}]({version_page(pages, scored.model, scored.version)})"
 
 
 def quality_lines(facts: Facts) -> list[str]:
