@@ -8,16 +8,14 @@ when they are. It ends when this process does, however that dies.
 import atexit
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
+
+from flows.localhost import answers, free_port
 
 START_SECONDS = 180.0
 """On a busy machine, with a fresh database, it may take so long."""
@@ -68,13 +66,6 @@ def is_named() -> bool:
     return any(path.exists() and mark in path.read_text("utf-8") for path, mark in marks.items())
 
 
-def free_port() -> int:
-    """Find a free port of this machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_for(process: "subprocess.Popen[bytes]", address: str) -> None:
     """Wait until the server answers.
 
@@ -85,8 +76,7 @@ def wait_for(process: "subprocess.Popen[bytes]", address: str) -> None:
 
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        with suppress(urllib.error.URLError, OSError):
-            urllib.request.urlopen(address, timeout=2).close()  # noqa: S310 - our own server
+        if answers(address):
             return
         time.sleep(0.05)
     raise PagesError.of(

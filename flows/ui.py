@@ -6,18 +6,16 @@ They start together, on 127.0.0.1 only, and stop together: by Ctrl-C, or when on
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.home import HOME, local_tracking_uri, settle
+from flows.localhost import answers, free_port
 
 if TYPE_CHECKING:
     from flows.job import Job
@@ -111,15 +109,6 @@ def start(name: str, module: Sequence[str], servers: dict[str, str]) -> "subproc
         )
 
 
-def free_port(wanted: int) -> int:
-    """Return the wanted port, or a free one when it is taken."""
-    for port in (wanted, 0):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
-    raise OSError("no port of 127.0.0.1 is free")
-
-
 def wait_for(url: str, children: dict[str, "subprocess.Popen[bytes]"]) -> None:
     """Wait until a server answers.
 
@@ -137,8 +126,7 @@ def wait_for(url: str, children: dict[str, "subprocess.Popen[bytes]"]) -> None:
                     found=tail(name),
                     mend=f"see {Path(HOME) / 'logs' / name}.log",
                 )
-        with suppress(urllib.error.URLError, OSError):
-            urllib.request.urlopen(url, timeout=2).close()  # noqa: S310 - our own servers
+        if answers(url):
             return
         time.sleep(0.2)
     raise PagesError.of(f"{url} did not answer within {START_SECONDS:.0f} s", mend="see the logs")

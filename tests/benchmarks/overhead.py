@@ -113,7 +113,8 @@ def first_step(kind: str, folder: Path, server: str) -> float:
 
 def serve(folder: Path) -> tuple["subprocess.Popen[bytes]", str]:
     """Start a Prefect server that stands by."""
-    from flows.embedded import LIKE_PREFECTS, free_port, wait_for
+    from flows.embedded import LIKE_PREFECTS, wait_for
+    from flows.localhost import free_port
 
     port = free_port()
     process = subprocess.Popen(
