@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import State, flow
-from prefect.runtime import flow_run
 
 from flows.form import JobFile
 from flows.home import settle_run
 from flows.job import Job, load_job
+from flows.naming import named
 from flows.notices import tell_found
 from flows.rows import accept_rows
 from flows.watch import said
@@ -22,13 +22,7 @@ from tasks.shift import Drifted, measure_drift
 from tasks.stage import show
 
 
-def run_name() -> str:
-    """Name a run after its job and its start."""
-    start = flow_run.scheduled_start_time
-    return f"monitor-{Path(flow_run.parameters['job_file']).stem}-{start:%Y%m%d-%H%M%S}"
-
-
-@flow(name="monitor", flow_run_name=run_name, persist_result=False)
+@flow(name="monitor", flow_run_name=named("monitor"), persist_result=False)
 def monitor(job_file: JobFile) -> State[None]:
     """Compare today's rows with the champion's, and its answers with their truth; tell by events.
 

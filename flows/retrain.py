@@ -24,6 +24,7 @@ from flows.form import (
 )
 from flows.home import artifact_root, settle_run
 from flows.job import Job, flat_params, job_text
+from flows.naming import named
 from flows.presets import load_asked
 from flows.pulse import beating
 from flows.rows import accept_rows
@@ -37,13 +38,7 @@ from tasks.sensing import note_read
 from tasks.train import train
 
 
-def run_name() -> str:
-    """Name a run after its job and its start."""
-    start = flow_run.scheduled_start_time
-    return f"{Path(flow_run.parameters['job_file']).stem}-{start:%Y%m%d-%H%M%S}"
-
-
-@flow(name="retrain", flow_run_name=run_name, persist_result=False)
+@flow(name="retrain", flow_run_name=named(), persist_result=False)
 def retrain(
     job_file: JobFile,
     overrides: Settings = BELOW,

@@ -1,24 +1,18 @@
 """Rollback: let the version serve again that served before, from a form in the Prefect UI."""
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from flows.form import Place, Whole
 from flows.histories import as_data, moved_page
 from flows.home import settle_run
+from flows.naming import named
 from flows.told import tell_move
 from tasks.moves import rolled_back, store_of
 from tasks.stage import show
 from tasks.store import StoreConfig
 
 
-def run_name() -> str:
-    """Name a run after its model and its start."""
-    start = flow_run.scheduled_start_time
-    return f"rollback-{flow_run.parameters['name']}-{start:%Y%m%d-%H%M%S}"
-
-
-@flow(name="rollback", flow_run_name=run_name, persist_result=False)
+@flow(name="rollback", flow_run_name=named("rollback"), persist_result=False)
 def rollback(
     name: str, version: Whole = None, why: str = "", *, store: Place = None
 ) -> dict[str, object]:

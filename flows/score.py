@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from prefect import flow
-from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.form import Place
 from flows.home import settle_run
 from flows.job import Job, load_job
+from flows.naming import named
 from flows.pulse import beating
 from flows.reproduce import job_of
 from flows.scored import page
@@ -30,13 +30,7 @@ RowsChoice = Literal["job", "usual", "all", "last"]
 FILES = (".yaml", ".yml")
 
 
-def run_name() -> str:
-    """Name a run after its job and its start."""
-    start = flow_run.scheduled_start_time
-    return f"score-{Path(flow_run.parameters['job_file']).stem}-{start:%Y%m%d-%H%M%S}"
-
-
-@flow(name="score", flow_run_name=run_name, persist_result=False)
+@flow(name="score", flow_run_name=named("score"), persist_result=False)
 def score(
     job_file: JobOrName,
     source: Place = None,

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from flows.home import artifact_root, settle_run
 from flows.job import Job, load_job
+from flows.naming import named
 from flows.pulse import beating
 from flows.rows import accept_rows
 from flows.tuned import Tuned, refuse_own_file, tuned_path, write_tuned
@@ -21,13 +21,7 @@ from tasks.space import TuningConfig
 from tasks.tune import search_settings
 
 
-def run_name() -> str:
-    """Name a run after its job and its start."""
-    start = flow_run.scheduled_start_time
-    return f"tune-{Path(flow_run.parameters['job_file']).stem}-{start:%Y%m%d-%H%M%S}"
-
-
-@flow(name="tune", flow_run_name=run_name, persist_result=False)
+@flow(name="tune", flow_run_name=named("tune"), persist_result=False)
 def tune(
     job_file: str,
     overrides: dict[str, Any] | None = None,

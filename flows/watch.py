@@ -18,13 +18,13 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
-from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import Field
 
 from flows.form import JobFile
 from flows.home import settle_run
 from flows.job import load_job
+from flows.naming import named
 from tasks.brakes import Past, TriggersConfig, hold_back
 from tasks.sensing import look_at_source
 from tasks.stage import logger
@@ -34,13 +34,7 @@ MARK = "ostinato"
 Reason = Annotated[str, Field(max_length=500)]
 
 
-def run_name() -> str:
-    """Name a run after its job and its start."""
-    start = flow_run.scheduled_start_time
-    return f"watch-{Path(flow_run.parameters['job_file']).stem}-{start:%Y%m%d-%H%M%S}"
-
-
-@flow(name="watch", flow_run_name=run_name, persist_result=False)
+@flow(name="watch", flow_run_name=named("watch"), persist_result=False)
 def watch(job_file: JobFile, because: Reason = "", key: Reason = "") -> State[None]:
     """Start a retrain run if there is a reason and the job's brakes allow it.
 
