@@ -39,6 +39,7 @@ def reproduce(store: Store, name: str, number: str) -> Reproduction:
             scratch,
             **job.settings._asdict(),
             watch=Watch(lambda _: None),
+            plans=found.plans,
         )
         again = {"accepted": accepted, "features": features, "model": candidate}
         bundle = local_dir(scratch, candidate) / "bundle"

@@ -38,12 +38,12 @@ def make_ensemble(
     store: Store,
     recipe: Recipe,
     training: TrainingConfig,
-    make_member: Callable[[TrainingConfig], Candidate],
+    make_member: Callable[[int, TrainingConfig], Candidate],
     *,
     features_dir: Path,
 ) -> Candidate:
-    """Return the ensemble, whose networks are made one after the other."""
-    members = [make_member(member) for member in members_of(training)]
+    """Return the ensemble, whose networks are made one after the other, each told its place."""
+    members = [make_member(place, member) for place, member in enumerate(members_of(training))]
     folders = [local_dir(store, member) for member in members]
 
     def build(target: Path) -> Facts:
@@ -75,6 +75,7 @@ def put_together(
         **summed,
         "members": [member.key for member in members],
         "member_losses": losses,
+        "plans": [plan for member in members for plan in member.facts["plans"]],
     }
 
 
@@ -92,4 +93,5 @@ def taught(facts: Facts, ensemble: Candidate) -> Facts:
     names = ("members", "member_losses")
     seconds = round(facts["seconds"] + ensemble.facts["seconds"], 3)
     told = {name: ensemble.facts[name] for name in names}
-    return {**facts, **told, "ensemble": ensemble.key, "seconds": seconds}
+    plans = ensemble.facts["plans"] + facts["plans"]
+    return {**facts, **told, "ensemble": ensemble.key, "seconds": seconds, "plans": plans}

@@ -40,8 +40,9 @@ def learn(
     checkpoints: Checkpoints,
     watch: Watch,
     teachers: Ensemble | None = None,
+    plan: Plan | None = None,
 ) -> Facts:
-    """Train on the features and write the bundle and its history into `folder`.
+    """Train on the features, by a plan if one is given; write bundle and history into `folder`.
 
     Raises:
         DivergedError: the loss stopped being finite.
@@ -49,7 +50,7 @@ def learn(
     keep_memory()
     device, featurizer = pick_device(training), load_featurizer(features_dir)
     network = build(model, face_of(featurizer, head), seed=training.seed)
-    kept = kept_plan(checkpoints)
+    kept = kept_plan(checkpoints) or plan
     streamed = is_streamed(features_dir, training, device, kept)
     training = replace(training, precision=pick_precision(training, model, device, kept))
     learned, validation = load_splits(features_dir, device, streamed=streamed)
@@ -65,6 +66,7 @@ def learn(
         checkpoints=checkpoints,
         watch=watch,
         judge=judge,
+        plan=plan,
     )
     spent = meter.spent()
     bundle, apart = Bundle(featurizer, network, model, head), halves.apart or validation
@@ -104,4 +106,5 @@ def planned(plan: Plan) -> Facts:
         "precision": plan.precision,
         "data": "streamed" if plan.streamed else "resident",
         "kernels": plan.kernels,
+        "plans": [plan._asdict()],
     }

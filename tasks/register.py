@@ -51,6 +51,7 @@ class Origin:
             f"{TAG}report_key": self.report.key,
             f"{TAG}report_hash": self.report.content_hash,
             f"{TAG}code_version": installed_version("ostinato"),
+            f"{TAG}plans": json.dumps(self.candidate.facts["plans"]),
             f"{TAG}made_by": json.dumps(made_by(self.candidate.facts)),
             f"{TAG}job": job_text,
             f"{TAG}decision": self.report.facts["decision"],

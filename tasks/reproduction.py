@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors.numpy import load_file
 
+from models.learning.plan import Plan
 from tasks import versions
 from tasks.artifacts import Accepted, Artifact, Snapshot
 from tasks.errors import RegistryError, StoreError
@@ -32,6 +33,8 @@ class Sources(NamedTuple):
 
     tags: Mapping[str, str]
     job_text: str
+    plans: list[Plan]
+    """What was measured before each of its networks learned, in the order in which they did."""
     snapshot: Snapshot
     accepted: Accepted
 
@@ -64,7 +67,9 @@ def sources_of(store: Store, name: str, number: str) -> Sources:
     """
     look_up(name, number)
     tags = versions.find_number(name, number).tags
-    wanted = {key: tags.get(f"{TAG}{key}") for key in ("snapshot_key", "accepted_key", "job")}
+    wanted = {
+        key: tags.get(f"{TAG}{key}") for key in ("snapshot_key", "accepted_key", "job", "plans")
+    }
     if missing := [key for key, value in wanted.items() if not value]:
         raise RegistryError.of(
             f"{name} version {number} does not say what it was made from: "
@@ -81,7 +86,8 @@ def sources_of(store: Store, name: str, number: str) -> Sources:
             found=f"Looked for: ingest/{wanted['snapshot_key']}, validate/{wanted['accepted_key']}",
             mend="name the store that has it with --store, or restore it from a copy",
         )
-    found = Sources(tags, str(wanted["job"]), Snapshot(snapshot), Accepted(accepted))
+    plans = [Plan(**told) for told in json.loads(str(wanted["plans"]))]
+    found = Sources(tags, str(wanted["job"]), plans, Snapshot(snapshot), Accepted(accepted))
     refuse_changed(store, found, f"{name} version {number}")
     return found
 

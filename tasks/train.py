@@ -1,5 +1,6 @@
 """Train a candidate on the features, resumable after a kill at any moment."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from models.features.featurizer import load_featurizer
 from models.features.split import TRAINING
 from models.learning import TrainingConfig
 from models.learning.loop import Checkpoints, Watch, probe
+from models.learning.plan import Plan
 from models.learning.precision import pick_precision
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
@@ -29,7 +31,7 @@ from tasks.publish import Recipe, digest_of, find, local_dir, produce
 from tasks.stage import HOUR, STAGE, logger
 from tasks.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 
-VERSION = 9
+VERSION = 10
 
 SHOWN_ROWS = 10
 """Rows that are named where training failed."""
@@ -46,8 +48,11 @@ def make_candidate(
     head: HeadConfig,
     training: TrainingConfig,
     watch: Watch,
+    plans: Sequence[Plan] = (),
 ) -> Candidate:
     """Return the model of these features and settings, trained unless the store has it.
+
+    One that is made again keeps to the `plans` of its networks, a distilled one's the last.
 
     Raises:
         TrainingError: the loss stopped being finite.
@@ -57,19 +62,16 @@ def make_candidate(
     recipe = candidate_recipe(features, model, head, training)
     if found := find(store, recipe):
         return Candidate(found)
+    made = partial(make_candidate, features, store, model=model, head=head, watch=watch)
     teachers = None
     if training.distil:
-        shared = replace(training, distil=False)
-        teachers = make_candidate(
-            features, store, model=model, head=head, training=shared, watch=watch
-        )
+        teachers = made(training=replace(training, distil=False), plans=plans[:-1])
     elif training.ensemble > 1:
-        member = partial(make_candidate, features, store, model=model, head=head, watch=watch)
         return make_ensemble(
             store,
             recipe,
             training,
-            lambda config: member(training=config),
+            lambda place, config: made(training=config, plans=plans[place : place + 1]),
             features_dir=local_dir(store, features),
         )
     return make_alone(
@@ -81,6 +83,7 @@ def make_candidate(
         training=training,
         watch=watch,
         teachers=teachers,
+        plan=plans[-1] if plans else None,
     )
 
 
@@ -94,6 +97,7 @@ def make_alone(
     training: TrainingConfig,
     watch: Watch,
     teachers: Candidate | None = None,
+    plan: Plan | None = None,
 ) -> Candidate:
     """Train one network under a lease, from where a killed run left it."""
     folder = f"checkpoints/{recipe.key}"
@@ -110,6 +114,7 @@ def make_alone(
                 checkpoints=checkpoints,
                 watch=watch,
                 teachers=networks_in(store, teachers),
+                plan=plan,
             )
         except DivergedError as error:
             raise diverged(error, local_dir(store, features)) from error

@@ -6,7 +6,7 @@ Shapes: B sequences, O outputs, S sequences of a split.
 import copy
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +30,7 @@ from models.learning.checkpoint import (
     set_random_state,
 )
 from models.learning.feeding import Sequences, drawn, fed, steps_in
-from models.learning.plan import Plan, make_plan, step_seconds
+from models.learning.plan import Plan, followed, planned, step_seconds
 from models.learning.schedule import learning_rate
 from models.learning.scoring import predict, validate
 from models.learning.step import step
@@ -38,7 +38,7 @@ from models.learning.subnormals import flushed_subnormals
 from models.learning.watch import Epoch, Judge, Step, Watch, figure
 from models.learning.weights import Weights
 from models.networks.native.kernels import kept
-from models.networks.network import Network, computes_with
+from models.networks.network import Network
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ def fit(
     checkpoints: Checkpoints,
     watch: Watch,
     judge: Judge | None = None,
+    plan: Plan | None = None,
 ) -> tuple[Plan, list[Epoch]]:
     """Train the network and leave it with the weights of its best epoch.
 
@@ -96,6 +97,7 @@ def fit(
         checkpoints: where to go on from, and to leave the state.
         watch: is told of every step and epoch.
         judge: measures the validation's answers beside the loss, and may decide.
+        plan: of a training that is done over; made anew where there is none.
 
     Raises:
         DivergedError: the loss stopped being finite.
@@ -103,15 +105,13 @@ def fit(
     saving = Saver(checkpoints.save, config.checkpoint_every)
     with flushed_subnormals(), torch.random.fork_rng(), saving as saver, kept() as keep:
         torch.manual_seed(config.seed)
-        state = loaded(data) if (data := checkpoints.load()) else None
-        if state is not None and not keep(Plan(*state["plan"]).kernels):
-            logger.warning("the kernels that this training began with are not here; it begins anew")
-            state = None
-        plan = Plan(*state["plan"]) if state else planned(network, training, validation, config)
-        config = plan.settled(config)
-        loop = Loop(network, plan, config, judge=judge)
+        state = left_state(checkpoints, keep)
         if state is not None:
-            loop.restore(state)
+            plan = Plan(*state["plan"])
+        else:
+            plan = followed(network, plan, keep) or planned(network, training, validation, config)
+        config = plan.settled(config)
+        loop = Loop(network, plan, config, judge=judge, state=state)
         progress = loop.progress
         while not progress.is_over(plan, config, first=loop.average.from_epoch):
             order = drawn(training, config, epoch=progress.epoch).until(plan.steps)
@@ -123,26 +123,37 @@ def fit(
     return plan, progress.history
 
 
-def planned(
-    network: Network, training: Sequences, validation: Sequences, config: TrainingConfig
-) -> Plan:
-    """Plan a training that begins, and leave the random numbers as they were before."""
-    plan = make_plan(network, training, validation, config)
-    torch.manual_seed(config.seed)
-    return plan._replace(kernels=computes_with(network))
+def left_state(checkpoints: Checkpoints, keep: Callable[[str], bool]) -> dict[str, Any] | None:
+    """Load where a training was left, if it can go on from there with the kernels it began with."""
+    data = checkpoints.load()
+    if data is None:
+        return None
+    state = loaded(data)
+    if not keep(Plan(*state["plan"]).kernels):
+        logger.warning("the kernels that this training began with are not here; it begins anew")
+        return None
+    return state
 
 
 class Loop:
     """What changes while a network learns."""
 
     def __init__(
-        self, network: Network, plan: Plan, config: TrainingConfig, *, judge: Judge | None
+        self,
+        network: Network,
+        plan: Plan,
+        config: TrainingConfig,
+        *,
+        judge: Judge | None,
+        state: dict[str, Any] | None = None,
     ) -> None:
         self.network, self.plan, self.config, self.judge = network, plan, config, judge
         self.average = Average(network, config, epochs=plan.epochs, steps=plan.total)
         self.weights = Weights(network, config)
         device = next(network.parameters()).device
         self.progress = Progress(losses=torch.zeros(plan.steps, dtype=torch.float64, device=device))
+        if state is not None:
+            self.restore(state)
 
     def run_epoch(self, order: Drawn, training: Sequences, saver: Saver, watch: Watch) -> None:
         """Take the epoch's steps that are left."""

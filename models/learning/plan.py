@@ -1,11 +1,14 @@
 """What a training is planned to be: how many steps, and how large the largest of them.
 
-A plan is made once, kept in every checkpoint, and not measured again by a run that goes on.
+A plan is made once, kept in every checkpoint and with the model, and not measured again by a run
+that goes on, nor by one that makes the model again.
 """
 
 import copy
+import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,7 +24,9 @@ from models.learning.step import loss_of, step
 from models.learning.stream import StreamedSet
 from models.learning.weights import Weights
 from models.networks.native.kernels import TORCH
-from models.networks.network import Network
+from models.networks.network import Network, computes_with
+
+logger = logging.getLogger(__name__)
 
 LOWEST, HIGHEST = 1e-5, 1.0
 """Rates between which one is looked for."""
@@ -90,6 +95,24 @@ def make_plan(
     if epoch <= config.budget:
         return plan._replace(epochs=min(config.epochs, int(config.budget / epoch)))
     return plan._replace(epochs=1, steps=max(1, int((config.budget - scoring) / learning)))
+
+
+def planned(
+    network: Network, training: Sequences, validation: Sequences, config: TrainingConfig
+) -> Plan:
+    """Plan a training that begins, and leave the random numbers as they were before."""
+    plan = make_plan(network, training, validation, config)
+    torch.manual_seed(config.seed)
+    return plan._replace(kernels=computes_with(network))
+
+
+def followed(network: Network, plan: Plan | None, keep: Callable[[str], bool]) -> Plan | None:
+    """Take over a plan, and its kernels where they are here."""
+    if plan is None:
+        return None
+    if not keep(plan.kernels):
+        logger.warning("the kernels that this model was made with are not here; it may differ")
+    return plan._replace(kernels=computes_with(network))
 
 
 def find_rate(network: Network, training: Sequences, config: TrainingConfig) -> float:

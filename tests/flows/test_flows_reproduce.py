@@ -1,6 +1,8 @@
 """A version is made again from its own tags, or the reason why not is told."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -11,6 +13,7 @@ from samples import WAVES, waves, write_job
 
 from flows.job import load_job
 from flows.reproduce import reproduce, words
+from models.learning.plan import Plan
 from tasks import versions
 from tasks.errors import RegistryError, StoreError
 from tasks.store import Store, StoreConfig, open_store
@@ -60,6 +63,34 @@ def test_a_version_is_made_again_to_the_bit_or_what_differs_is_told(made: Store)
     assert other.files == ["network.safetensors"]
     assert list(other.made_by) == ["torch"]
     assert f"network.{name}" in words(other)
+
+
+@pytest.mark.parametrize(
+    ("training", "networks"),
+    [
+        ({"budget": 1.0, "batch": "auto", "learning_rate": "auto", "epochs": 400}, 1),
+        ({"ensemble": 3, "batch": "auto"}, 3),
+        ({"ensemble": 3, "distil": True, "learning_rate": "auto"}, 4),
+    ],
+    ids=["measured", "ensemble", "distilled"],
+)
+def test_what_was_measured_then_is_not_measured_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch, training: dict[str, Any], networks: int
+) -> None:
+    waves(120).write_parquet("waves.parquet")
+    given = {f"training.{name}": value for name, value in ({"epochs": 3} | training).items()}
+    run(load_job(write_job(home, WAVES), given))
+    plans = json.loads(MlflowClient().get_model_version("waves", "1").tags["ostinato.plans"])
+
+    def measured_again(*_: object) -> Plan:
+        pytest.fail("a network's training was planned anew")
+
+    monkeypatch.setattr("models.learning.plan.make_plan", measured_again)
+    again = reproduce(open_store(StoreConfig()), "waves", "1")
+
+    assert len(plans) == networks
+    assert again.identical, words(again)
+    assert (again.differing, again.files, again.made_by) == ([], [], {})
 
 
 def test_what_cannot_be_made_again_is_refused_with_the_reason(made: Store) -> None:

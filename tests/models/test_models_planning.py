@@ -97,6 +97,30 @@ def test_a_run_that_goes_on_reads_as_many_sequences_as_before(
     assert_equal_weights(found, expected)
 
 
+def test_a_plan_is_followed_where_its_kernels_are_gone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    network, tried = new_network(), measured(monkeypatch, {})
+    data, few = sequences(200, "category"), sequences(8, "category")
+    plan = Plan(2, 7, 0.01, streamed=False, batch=16, precision="fp32", kernels="gone")
+
+    done, history = fit(
+        network,
+        data,
+        few,
+        config=AUTO,
+        checkpoints=Disk().checkpoints(),
+        watch=Watch(lambda _: None),
+        plan=plan,
+    )
+
+    assert not tried
+    assert done._replace(kernels="gone") == plan
+    assert done.kernels != "gone"
+    assert len(history) == 2
+    assert "the kernels that this model was made with are not here" in caplog.text
+
+
 def test_precision_depends_on_the_cpu_the_cell_and_its_width_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

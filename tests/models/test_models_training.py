@@ -242,7 +242,7 @@ def test_a_budget_is_measured_once_even_over_a_kill() -> None:
         raise AssertionError("measured again")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.learning.loop.make_plan", measure)
+        patch.setattr("models.learning.plan.make_plan", measure)
         history = train(new_network(), disk.checkpoints(), config=config)
 
     assert len(history) == 4
