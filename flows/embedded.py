@@ -100,9 +100,9 @@ def serve(port: int, parent: int) -> None:
     """Serve Prefect's API while the process that asked for it lives."""
     import uvicorn
 
-    from flows.prefect_server import be_discreet
+    from flows.prefect_server import mend
 
-    be_discreet()
+    mend()
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     uvicorn.run(
         "prefect.server.api.server:create_app",
