@@ -112,9 +112,13 @@ def end_trigger(name: str, expected: set[str]) -> EventTrigger:
 
 
 def dead_runs() -> AutomationCore:
-    """Describe the automation that ends our runs whose heartbeats have stopped."""
+    """Describe the automation that ends our runs whose heartbeats have stopped.
+
+    It counts from the beginning of a run, too: the first heartbeat may be lost on its way, and a
+    busy server on SQLite drops events that it could not write four times.
+    """
     beat = max(get_current_settings().flows.heartbeat_frequency or BEAT_SECONDS, BEAT_SECONDS)
-    return ending(DEAD_RUNS, after={"heartbeat"}, seconds=BEATS * beat, why=GONE)
+    return ending(DEAD_RUNS, after={"Running", "heartbeat"}, seconds=BEATS * beat, why=GONE)
 
 
 def lost_runs() -> AutomationCore:

@@ -169,6 +169,8 @@ def test_a_run_that_is_dead_or_failed_is_told_by_the_server_once(
     deployment = deployment_of(next(iter(plans_of(path)))).apply()
     ends = [Crashed(message="killed"), Crashed(message="killed"), Failed(message="no space")]
 
+    # The server takes a moment until it heeds an automation that is new.
+    time.sleep(6)
     with get_client(sync_client=True) as client:
         for end in ends:
             run = client.create_flow_run_from_deployment(deployment)
@@ -297,26 +299,31 @@ def test_a_silent_run_of_ours_is_ended_and_nobody_elses_nor_a_live_one(home: Pat
     path = write_job(home, WAVES | {"name": "beating"})
     settle_automations([(path, load_job(path))])
     sooner = dead_runs()
-    sooner.trigger.within = timedelta(seconds=10)
+    sooner.trigger.within = timedelta(seconds=20)
     deployment = deployment_of(next(iter(plans_of(path)))).apply()
     with get_client(sync_client=True) as client:
         client.update_automation(found_by(client, DEAD_RUNS)[DEAD_RUNS].id, sooner)
-        silent, live = (client.create_flow_run_from_deployment(deployment) for _ in range(2))
+        silent, mute, live = (client.create_flow_run_from_deployment(deployment) for _ in range(3))
         foreign = client.create_flow_run(retrain, tags=["of another team"])
         for run in (silent, live, foreign):
             client.set_flow_run_state(run.id, Running(), force=True)
-            beat(run)
+        # as long as the server may take to read the automation again
+        for _ in range(7):
+            for run in (silent, live, foreign):
+                beat(run)
+            time.sleep(1)
+        client.set_flow_run_state(mute.id, Running(), force=True)
 
         def ended() -> bool:
             time.sleep(1)
             beat(live)
-            return client.read_flow_run(silent.id).state.is_crashed()
+            return all(client.read_flow_run(run.id).state.is_crashed() for run in (silent, mute))
 
-        wait_for(ended, 60)
-        states = [client.read_flow_run(run.id).state for run in (silent, live, foreign)]
+        wait_for(ended, 90)
+        states = [client.read_flow_run(run.id).state for run in (silent, mute, live, foreign)]
 
-    assert [state.name for state in states] == ["Crashed", "Running", "Running"]
-    assert "its heartbeats have stopped" in states[0].message
+    assert [state.name for state in states] == ["Crashed", "Crashed", "Running", "Running"]
+    assert all("its heartbeats have stopped" in state.message for state in states[:2])
 
 
 def beat(run: FlowRun) -> None:
