@@ -91,7 +91,8 @@ def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
         network.train()
         for *given, answers in batches:
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(network(*given), answers)
+            with torch.autocast("cpu", torch.bfloat16, enabled=lesson.options["bf16"]):
+                loss = nn.functional.cross_entropy(network(*given), answers)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
             optimizer.step()

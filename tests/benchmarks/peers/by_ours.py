@@ -12,6 +12,7 @@ from models.learning import TrainingConfig
 from models.learning.batches import Places, SequenceSet, to_device
 from models.learning.loop import Checkpoints, Watch, fit
 from models.learning.memory import keep_memory
+from models.learning.precision import pick_precision
 from models.networks import ModelConfig
 from models.networks.heads import HeadConfig
 from models.networks.heads.make import Asked
@@ -91,17 +92,19 @@ def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
         batch=lesson.batch,
         learning_rate=lesson.rate,
         seed=lesson.seed,
+        precision=lesson.options.get("precision", "auto"),
     )
+    precision = pick_precision(config, model, torch.device("cpu"), None)
     clock.start()
     fit(
         network,
         training,
         validation,
-        config=config,
+        config=replace(config, precision=precision),
         checkpoints=NOWHERE,
         watch=Watch(lambda epoch: clock.epoch(epoch.validation_loss)),
     )
-    return {"parameters": parameter_count(network)}
+    return {"parameters": parameter_count(network), "precision": precision}
 
 
 if __name__ == "__main__":
