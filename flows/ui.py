@@ -20,7 +20,7 @@ from flows.localhost import answers, free_port
 if TYPE_CHECKING:
     from flows.job import Job
 
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 STOP_SECONDS = 10.0
 
 Say = Callable[[str], object]

@@ -121,29 +121,33 @@ def send(url: str, body: dict[str, Any], *, method: str = "POST") -> Any:
     request = urllib.request.Request(
         url, json.dumps(body).encode(), {"content-type": "application/json"}, method=method
     )
+    return json.loads(patiently(request) or b"null")
+
+
+def patiently(request: urllib.request.Request) -> bytes:
+    """Ask, and ask again where the server is busy."""
     for _ in range(10):
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.loads(answer.read() or b"null")
+                return answer.read()
         except urllib.error.HTTPError as error:
             # Its database is SQLite, and locked for a moment; Prefect's own client asks again too.
             if error.code != 503:
                 raise
             time.sleep(0.5)
-    raise TimeoutError(f"{url} is too busy to answer")
+    raise TimeoutError(f"{request.full_url} is too busy to answer")
 
 
 def fetch(url: str) -> bytes:
     """Return what lies at an address."""
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        return answer.read()
+    return patiently(urllib.request.Request(url))
 
 
-def wait_until(found: Any, seconds: float = 120.0) -> Any:
+def wait_until(found: Any, seconds: float = 120.0, *, every: float = 0.5) -> Any:
     """Ask until there is something, and return it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := found():
             return value
-        time.sleep(0.5)
+        time.sleep(every)
     raise TimeoutError("nothing came of it in time")

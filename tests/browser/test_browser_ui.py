@@ -1,14 +1,13 @@
 """`ostinato ui` in a real browser: from the form to the champion, as an analyst goes."""
 
 import json
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import browsing
 import pytest
 from playwright.sync_api import Browser, Page
-from samples import Pages, ostinato, waves
+from samples import Pages, ostinato, send, waves
 
 SHOTS = browsing.SHOTS / "ui"
 
@@ -32,20 +31,12 @@ def page(browser: Browser) -> Iterator[Page]:
     opened.context.close()
 
 
-def ask(url: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(
-        url, json.dumps(body).encode(), {"content-type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
-
-
 def open_form(page: Page, pages: Pages, flow: str = "retrain", field: str = "epochs") -> None:
     """Open the form of a deployment, as the list of deployments leads to it."""
-    page.goto(f"{pages.prefect}/v2/deployments")
+    page.goto(f"{pages.prefect}/v2/deployments?flowOrDeploymentName=waves")
     page.get_by_role("link", name="waves", exact=True).first.wait_for()
     asked = {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": ["waves"]}}}
-    [found] = ask(f"{pages.prefect}/api/deployments/filter", asked)
+    [found] = send(f"{pages.prefect}/api/deployments/filter", asked)
     page.goto(f"{pages.prefect}/v2/deployments/deployment/{found['id']}/run")
     page.get_by_label(field).wait_for()
 
@@ -63,7 +54,7 @@ def submit(page: Page, pages: Pages) -> dict[str, Any]:
 def open_artifact(page: Page, pages: Pages, run: dict[str, Any], key: str) -> None:
     """Open what a run has left under this key."""
     mine = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
-    found = {a["key"]: a["id"] for a in ask(f"{pages.prefect}/api/artifacts/filter", mine)}
+    found = {a["key"]: a["id"] for a in send(f"{pages.prefect}/api/artifacts/filter", mine)}
     page.goto(f"{pages.prefect}/v2/artifacts/artifact/{found[key]}")
 
 
@@ -84,7 +75,7 @@ def test_a_wrong_value_never_becomes_a_run(pages: Pages, page: Page) -> None:
 
     page.get_by_label("budget").fill("ten minutes")
     page.get_by_role("button", name="Submit").click()
-    told = shoot(page, "refused")
+    told = shoot(page, "refused", after="does not match")
 
     assert page.url.endswith("/run")
     assert "does not match" in told

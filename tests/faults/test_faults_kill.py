@@ -51,6 +51,10 @@ print("trained", candidate.key)
 """
 
 
+EPOCHS = 24
+"""More than are done when the plug is pulled, however seldom one looks."""
+
+
 def write_job(folder: Path) -> None:
     draw = np.random.default_rng(3)
     cells = [draw.normal(size=(draw.integers(10, 30), 1))[:, 0].tolist() for _ in range(600)]
@@ -62,7 +66,7 @@ def write_job(folder: Path) -> None:
         "inputs": [{"column": "path", "kind": "series"}],
         "target": {"column": "label", "kind": "category"},
         "model": {"cell": "lstm", "hidden": 24, "layers": 2, "bidirectional": True, "dropout": 0.3},
-        "training": {"epochs": 12, "patience": 12, "batch": 16, "checkpoint_every": "0s"},
+        "training": {"epochs": EPOCHS, "patience": EPOCHS, "batch": 16, "checkpoint_every": "0s"},
     }
     (folder / "paths.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
 
@@ -148,4 +152,4 @@ def test_a_resumed_run_does_only_the_epochs_that_were_not_done(tmp_path: Path) -
     closed = finish(tmp_path)
 
     assert reached >= 2
-    assert closed == list(range(reached, 12))
+    assert closed == list(range(reached, EPOCHS))

@@ -35,9 +35,9 @@ def command(folder: Path, then: str) -> "subprocess.Popen[str]":
     )
 
 
-def answers(address: str) -> bool:
+def answers(address: str, *, patience: float = 2) -> bool:
     with suppress(OSError):
-        return bool(urllib.request.urlopen(f"{address}/health", timeout=2).status == 200)
+        return bool(urllib.request.urlopen(f"{address}/health", timeout=patience).status == 200)
     return False
 
 
@@ -53,7 +53,7 @@ def test_a_server_ends_with_its_command_however_that_ends(tmp_path: Path) -> Non
     with command(tmp_path, "time.sleep(600)") as killed:
         assert killed.stdout is not None
         address = killed.stdout.readline().strip()
-        served = answers(address)
+        served = answers(address, patience=60)
         os.kill(killed.pid, signal.SIGKILL)
         after = gone(address, within=30)
     with command(tmp_path, "sys.exit(3)") as done:

@@ -117,7 +117,7 @@ def test_a_scoring_that_is_killed_goes_on_where_it_was(
         start_new_session=True,
     )
     scores = home / ".ostinato" / "store" / "scores" / "waves"
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while len(list(scores.glob(".v1-*/part-*.parquet"))) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -70,15 +70,17 @@ def test_the_lease_of_another_machine_counts_until_it_is_stale(
 
 def test_of_two_takers_in_one_moment_one_wins(store: Store) -> None:
     together, inside, refused = threading.Barrier(2), [], []
+    over = threading.Event()
 
     def take() -> None:
         together.wait()
         try:
             with lease(store, "checkpoints/k"):
                 inside.append(time.monotonic())
-                time.sleep(0.5)
+                over.wait(30)
         except LeaseHeldError:
             refused.append(time.monotonic())
+            over.set()
 
     threads = [threading.Thread(target=take) for _ in range(2)]
     for thread in threads:
