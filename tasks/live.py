@@ -91,7 +91,7 @@ class Live:
             run = self.opened()
             self.sample(run)
             batch = self.waiting[:]
-            runs.tell(run.run_id, batch)
+            runs.tell(run.run_id, [one for one in batch if (one.name, one.step) not in run.known])
             del self.waiting[: len(batch)]
         except RegistryError as error:
             self.rests_until = time.monotonic() + RETRY_SECONDS

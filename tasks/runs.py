@@ -36,6 +36,8 @@ class Opened(NamedTuple):
     run_id: str
     began: float
     """Seconds since 1970; before this process, where a killed one began it."""
+    known: frozenset[tuple[str, int]]
+    """Names and steps of the numbers that a killed process has told; its checkpoint was older."""
 
 
 def open_training(
@@ -53,7 +55,13 @@ def open_training(
         else:
             whole = {f"{TAG}model_key": model_key, **tags}
             found = str(client().create_run(experiment, tags=whole, run_name=run_name).info.run_id)
-        return Opened(found, client().get_run(found).info.start_time / 1000)
+        run = client().get_run(found)
+        known = {
+            (name, one.step)
+            for name in run.data.metrics
+            for one in client().get_metric_history(found, name)
+        }
+        return Opened(found, run.info.start_time / 1000, frozenset(known))
 
 
 def open_report(experiment: str, report_key: str, *, model_key: str, run_name: str) -> str:

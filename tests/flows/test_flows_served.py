@@ -161,7 +161,7 @@ def test_a_run_that_died_with_its_machine_is_ended_and_gone_on_with(
     [run] = client.search_runs([experiment.experiment_id])
     steps = [each.step for each in client.get_metric_history(run.info.run_id, "validation_loss")]
     assert run.info.status == "FINISHED"
-    assert sorted({*steps}) == list(range(EPOCHS)), "one training, part of it by the dead run"
+    assert sorted(steps) == list(range(EPOCHS)), "one training, part of it by the dead run"
 
 
 def test_drift_starts_one_run_with_its_reason_and_the_same_drift_none(

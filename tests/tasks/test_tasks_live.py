@@ -89,12 +89,13 @@ def test_a_training_is_told_while_it_goes_on_and_closed_at_its_end() -> None:
     } <= set(after.data.metrics)
 
 
-def test_a_killed_training_goes_on_in_the_same_run() -> None:
+@pytest.mark.parametrize("first", [2, 1], ids=["on", "a-little-back"])
+def test_a_killed_training_goes_on_in_the_same_run(first: int) -> None:
     killed = Live(JOB, "key")
     train(killed, range(2))
 
     with Live(JOB, "key") as again:
-        train(again, range(2, 4))
+        train(again, range(first, 4))
 
     killed.over.set()
     [run] = the_runs()
