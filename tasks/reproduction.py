@@ -86,10 +86,25 @@ def sources_of(store: Store, name: str, number: str) -> Sources:
             found=f"Looked for: ingest/{wanted['snapshot_key']}, validate/{wanted['accepted_key']}",
             mend="name the store that has it with --store, or restore it from a copy",
         )
-    plans = [Plan(**told) for told in json.loads(str(wanted["plans"]))]
+    plans = plans_of(str(wanted["plans"]), f"{name} version {number}")
     found = Sources(tags, str(wanted["job"]), plans, Snapshot(snapshot), Accepted(accepted))
     refuse_changed(store, found, f"{name} version {number}")
     return found
+
+
+def plans_of(text: str, title: str) -> list[Plan]:
+    """Read what was measured before each network learned.
+
+    Raises:
+        RegistryError: this program does not know such plans any more.
+    """
+    try:
+        return [Plan(**told) for told in json.loads(text)]
+    except (TypeError, ValueError) as error:
+        raise RegistryError.of(
+            f"{title} has training plans that this version of ostinato cannot read: {error}",
+            mend="install the version that is in its tag ostinato.code_version",
+        ) from error
 
 
 def refuse_changed(store: Store, found: Sources, title: str) -> None:

@@ -117,7 +117,10 @@ def test_what_cannot_be_made_again_is_refused_with_the_reason(made: Store) -> No
     with pytest.raises(RegistryError, match="no model 'wave'"):
         reproduce(made, "wave", "1")
     MlflowClient().set_model_version_tag("waves", "1", "ostinato.job", '{"name": "waves"}')
-    with pytest.raises(RegistryError, match="cannot read"):
+    with pytest.raises(RegistryError, match="has a job that"):
+        reproduce(made, "waves", "1")
+    MlflowClient().set_model_version_tag("waves", "1", "ostinato.plans", '[{"epoch": 3}]')
+    with pytest.raises(RegistryError, match="has training plans that"):
         reproduce(made, "waves", "1")
     MlflowClient().delete_model_version_tag("waves", "1", "ostinato.snapshot_key")
     with pytest.raises(RegistryError, match=r"ostinato\.snapshot_key missing"):
