@@ -15,10 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from flows.localhost import answers, free_port
+from flows.localhost import START_SECONDS, answers, free_port
 
-START_SECONDS = 180.0
-"""On a busy machine, with a fresh database, it may take so long."""
 STOP_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 """Between two looks at whether the command still lives."""

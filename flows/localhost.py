@@ -5,6 +5,9 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 
+START_SECONDS = 180.0
+"""That a server may take to start: a busy machine, a fresh database."""
+
 
 def free_port(wanted: int = 0) -> int:
     """Return the wanted port, or a free one when it is taken.

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.home import HOME, local_tracking_uri, settle
-from flows.localhost import answers, free_port
+from flows.localhost import START_SECONDS, answers, free_port
 
 if TYPE_CHECKING:
     from flows.job import Job
 
-START_SECONDS = 180.0
 STOP_SECONDS = 10.0
 
 Say = Callable[[str], object]

@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from samples import wait_until
 
 from flows import embedded
+from flows.localhost import answers
 
 COMMAND = """
 import os, sys, time
@@ -35,25 +35,23 @@ def command(folder: Path, then: str) -> "subprocess.Popen[str]":
     )
 
 
-def answers(address: str, *, patience: float = 2) -> bool:
-    with suppress(OSError):
-        return bool(urllib.request.urlopen(f"{address}/health", timeout=patience).status == 200)
-    return False
+def is_up(address: str) -> bool:
+    return answers(f"{address}/health")
 
 
 def gone(address: str, *, within: float) -> bool:
     """Wait until nobody answers."""
     deadline = time.monotonic() + within
-    while answers(address) and time.monotonic() < deadline:
+    while is_up(address) and time.monotonic() < deadline:
         time.sleep(0.2)
-    return not answers(address)
+    return not is_up(address)
 
 
 def test_a_server_ends_with_its_command_however_that_ends(tmp_path: Path) -> None:
     with command(tmp_path, "time.sleep(600)") as killed:
         assert killed.stdout is not None
         address = killed.stdout.readline().strip()
-        served = answers(address, patience=60)
+        served = wait_until(lambda: is_up(address), 60)
         os.kill(killed.pid, signal.SIGKILL)
         after = gone(address, within=30)
     with command(tmp_path, "sys.exit(3)") as done:
