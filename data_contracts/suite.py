@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from data_contracts.contract import Contract, ContractFileError, Expectation, Severity
-from data_contracts.gx import (
+from data_contracts.engine.gx import (
     GxExpectation,
     GxResult,
     ValidatorBrokenError,
@@ -112,8 +112,8 @@ def check_values(
     columns: Sequence[Finding],
 ) -> Checked:
     """Ask the Polars engine about everything, and pandas about what is left."""
-    from data_contracts.fallback import Fallback, check_by_pandas
-    from data_contracts.polars_engine import UNSUPPORTED, PolarsValidator
+    from data_contracts.engine.pandas_fallback import Fallback, check_by_pandas
+    from data_contracts.engine.polars_engine import UNSUPPORTED, PolarsValidator
 
     findings, results, broken = list(columns), [], []
     context = open_gx()

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from data_contracts.drift import ColumnDrift, DriftConfig, drift
-from data_contracts.profile import Profile, measure_rows, profile_rows
+from data_contracts.drift.drift import ColumnDrift, DriftConfig, drift
+from data_contracts.drift.profile import Profile, measure_rows, profile_rows
 from tasks.artifacts import Accepted, Artifact, Champion, Facts
 from tasks.publish import Recipe, find_key, local_dir, produce
 from tasks.rows import RowSet, open_rows

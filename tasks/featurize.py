@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 from prefect import task
 
-from data_contracts.duplicates import ROW
+from data_contracts.engine.uniqueness import ROW
 from data_contracts.quarantine import REASONS
 from models.errors import UnlearnableError
 from models.features import Layout, TargetConfig

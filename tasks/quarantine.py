@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from data_contracts.contract import Contract
-from data_contracts.duplicates import ROW
+from data_contracts.engine.uniqueness import ROW
 from data_contracts.quarantine import REASONS, bad_rows
 from data_contracts.suite import Checked
 from tasks.artifacts import Facts, Snapshot

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from prefect import task
 
-from data_contracts.drift import ORDER, ColumnDrift, Verdict
+from data_contracts.drift.drift import ORDER, ColumnDrift, Verdict
 from tasks import versions
 from tasks.artifacts import Accepted
 from tasks.drift import drift_since

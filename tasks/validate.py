@@ -16,9 +16,9 @@ from data_contracts.contract import (
     read_contract,
     to_yaml,
 )
-from data_contracts.docs import to_html
+from data_contracts.data_docs import to_html
 from data_contracts.draft import draft_contract
-from data_contracts.gx import ValidatorBrokenError
+from data_contracts.engine.gx import ValidatorBrokenError
 from data_contracts.suite import Checked, Finding, check
 from tasks.artifacts import Accepted, Facts, Snapshot
 from tasks.errors import ContractError, JobError, StoreError, ValidatorError

@@ -40,8 +40,8 @@ def tell(began, halfway, before, extra=0.0):
 
 OURS = """
 import polars as pl
-from data_contracts.drift import DriftConfig, drift
-from data_contracts.profile import measure_rows, profile_rows
+from data_contracts.drift.drift import DriftConfig, drift
+from data_contracts.drift.profile import measure_rows, profile_rows
 
 before, began = peak(), time.perf_counter()
 names = ["normal", "skewed", "whole", "few", "city", "note"]

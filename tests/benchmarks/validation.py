@@ -48,7 +48,7 @@ def report():
 CONTENDERS = {
     "validate: ours": """
 import polars as pl
-import data_contracts.fallback, data_contracts.polars_engine
+import data_contracts.engine.pandas_fallback, data_contracts.engine.polars_engine
 from data_contracts.contract import Contract, Expectation
 from data_contracts.suite import check
 before, began = peak(), time.perf_counter()
@@ -59,9 +59,9 @@ report()
 """,
     "validate: GX on pandas": """
 import pandas as pd
-import data_contracts.fallback
+import data_contracts.engine.pandas_fallback
 from data_contracts.contract import Expectation
-from data_contracts.gx import ask, build, open_gx
+from data_contracts.engine.gx import ask, build, open_gx
 from great_expectations.core.batch import Batch
 from great_expectations.execution_engine import PandasExecutionEngine
 from great_expectations.validator.validator import Validator

@@ -17,7 +17,7 @@ from data_contracts.contract import (
     to_yaml,
 )
 from data_contracts.draft import draft_contract
-from data_contracts.gx import ValidatorBrokenError
+from data_contracts.engine.gx import ValidatorBrokenError
 from data_contracts.suite import check, check_columns
 
 NOT_NULL = "expect_column_values_to_not_be_null"

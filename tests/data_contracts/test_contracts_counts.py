@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_contracts.contract import Contract, ContractFileError, Expectation
-from data_contracts.gx import ValidatorBrokenError
+from data_contracts.engine.gx import ValidatorBrokenError
 from data_contracts.suite import Finding
 from data_contracts.suite import check as check_rows
 

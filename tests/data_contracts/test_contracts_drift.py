@@ -14,10 +14,10 @@ from pydantic import TypeAdapter, ValidationError
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp
 
-from data_contracts import distance
-from data_contracts.distribution import ProfileError
-from data_contracts.drift import ColumnDrift, DriftConfig, drift
-from data_contracts.profile import Profile, measure_rows, profile_rows
+from data_contracts.drift.drift import distance
+from data_contracts.drift.distribution import ProfileError
+from data_contracts.drift.drift import ColumnDrift, DriftConfig, drift
+from data_contracts.drift.profile import Profile, measure_rows, profile_rows
 
 BINS = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=30)
 NUMBERS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=80)

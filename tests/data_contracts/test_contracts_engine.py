@@ -20,8 +20,8 @@ from hypothesis import Phase, assume, currently_in_test_context, event, given, s
 from hypothesis import strategies as st
 
 from data_contracts.contract import ContractFileError, Expectation
-from data_contracts.gx import ask, build, failure_of, open_gx
-from data_contracts.polars_engine import UNSUPPORTED, PolarsValidator
+from data_contracts.engine.gx import ask, build, failure_of, open_gx
+from data_contracts.engine.polars_engine import UNSUPPORTED, PolarsValidator
 
 INF, NAN = math.inf, math.nan
 

@@ -12,11 +12,11 @@ from great_expectations.validator.validator import Validator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_contracts import fallback
+from data_contracts.engine import pandas_fallback
 from data_contracts.contract import Expectation
-from data_contracts.duplicates import ROW
-from data_contracts.fallback import check_by_pandas
-from data_contracts.gx import ask, build, open_gx
+from data_contracts.engine.uniqueness import ROW
+from data_contracts.engine.pandas_fallback import check_by_pandas
+from data_contracts.engine.gx import ask, build, open_gx
 from data_contracts.quarantine import REASONS, bad_rows
 from data_contracts.suite import check_values
 
@@ -65,7 +65,7 @@ def whole(frame: pl.DataFrame, kind: str, kwargs: dict) -> object:
     return ask(validator, [built], detail="COMPLETE")[0]
 
 
-def in_batches(frame: pl.DataFrame, kind: str, kwargs: dict) -> fallback.Fallback:
+def in_batches(frame: pl.DataFrame, kind: str, kwargs: dict) -> pandas_fallback.Fallback:
     expectation = Expectation(type=kind, kwargs=kwargs)
     built = build(expectation, place=0)
     return check_by_pandas(frame.lazy(), expectation, built, context=open_gx())
@@ -74,7 +74,7 @@ def in_batches(frame: pl.DataFrame, kind: str, kwargs: dict) -> fallback.Fallbac
 @pytest.mark.parametrize("rows", [1, 7, 1000])
 @pytest.mark.parametrize(("kind", "kwargs"), [*BY_ROWS, *OF_WHOLE])
 def test_batches_add_up_to_the_whole(kind, kwargs, rows, monkeypatch) -> None:
-    monkeypatch.setattr(fallback, "BATCH_ROWS", rows)
+    monkeypatch.setattr(pandas_fallback, "BATCH_ROWS", rows)
 
     found = in_batches(FRAME, kind, kwargs)
 
@@ -94,7 +94,7 @@ def test_no_rows_break_nothing(kind, kwargs) -> None:
 
 
 def test_pandas_keeps_every_digit_beside_gaps(monkeypatch) -> None:
-    monkeypatch.setattr(fallback, "BATCH_ROWS", 2)
+    monkeypatch.setattr(pandas_fallback, "BATCH_ROWS", 2)
     large = 2**53 + 1
     frame = pl.DataFrame({"x": [large, None, large, 2**53], "y": [2**53, None, large, None]})
 
@@ -160,7 +160,7 @@ def oracle(drawn: list[tuple]) -> dict[int, list[str]]:
 @given(drawn=rows)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_bad_rows_are_those_that_plain_python_finds(drawn, monkeypatch) -> None:
-    monkeypatch.setattr(fallback, "BATCH_ROWS", 5)
+    monkeypatch.setattr(pandas_fallback, "BATCH_ROWS", 5)
     schema = {"s": pl.String, "x": pl.Int64, "y": pl.Int64}
     scan = pl.DataFrame(drawn, schema=schema, orient="row").lazy()
     expectations = [

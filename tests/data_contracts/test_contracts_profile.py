@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_contracts import profile as profile_module
-from data_contracts import sketches
-from data_contracts.counting import MAX_CHARACTERS, Moments, ValueCounter, count_words
-from data_contracts.distribution import Column, Numbers, ProfileError, Values
-from data_contracts.profile import Profile, measure_rows, profile_rows
-from data_contracts.sketches import Frequent, Sample
+from data_contracts.drift.drift import profile as profile_module
+from data_contracts.drift.drift import sketches
+from data_contracts.drift.counters import MAX_CHARACTERS, Moments, ValueCounter, count_words
+from data_contracts.drift.distribution import Column, Numbers, ProfileError, Values
+from data_contracts.drift.profile import Profile, measure_rows, profile_rows
+from data_contracts.drift.sketches import Frequent, Sample
 
 FLOATS = st.lists(st.none() | st.floats() | st.integers(-3, 3).map(float), max_size=120)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -283,7 +283,7 @@ def test_long_values_are_known_by_their_beginning() -> None:
 def test_the_same_words_are_counted_slice_by_slice(monkeypatch) -> None:
     rows = pl.Series([f"a b{row} c" for row in range(50)])
     whole = count_words(rows).sort("value")
-    monkeypatch.setattr("data_contracts.counting.SLICE_BYTES", 64)
+    monkeypatch.setattr("data_contracts.drift.counters.SLICE_BYTES", 64)
 
     assert count_words(rows).sort("value").equals(whole)
     assert whole["count"].sum() == 150

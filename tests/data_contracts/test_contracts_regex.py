@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_contracts.regex import UntranslatableError, to_rust
+from data_contracts.engine.regex import UntranslatableError, to_rust
 
 ALPHABET = [
     *"abAZz019_- .,\n\r\t|\x00\x1c\x1f\x85\xa0\u200b\u2028\u3000",

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from data_contracts.counting import (
+from data_contracts.drift.counters import (
     NumberCounter,
     ValueCounter,
     count_values,
     count_words,
     finite_of,
 )
-from data_contracts.distribution import PARTS, Column, Kind, Numbers, Values
-from data_contracts.sketches import Floats, Frequent, Sample
+from data_contracts.drift.distribution import PARTS, Column, Kind, Numbers, Values
+from data_contracts.drift.sketches import Floats, Frequent, Sample
 
 MAX_VALUES = 200
 """Categories that are counted one by one."""

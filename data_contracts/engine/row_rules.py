@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from data_contracts.checks import CHECKS, Kwargs, UnsupportedError, refuse_nested
+from data_contracts.engine.predicates import CHECKS, Kwargs, UnsupportedError, refuse_nested
 
 PRESENCE = ("column_values.nonnull", "column_values.null")
 

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 
 import polars as pl
 
-from data_contracts.columns import ColumnCounter, ColumnPlan, comparable, lighten
-from data_contracts.distribution import Column, ProfileError, brief, read_record
+from data_contracts.drift.column_profile import ColumnCounter, ColumnPlan, comparable, lighten
+from data_contracts.drift.distribution import Column, ProfileError, brief, read_record
 
 FORMAT = 1
 """Of the JSON; another number is another layout."""

@@ -26,9 +26,9 @@ from great_expectations.execution_engine import PandasExecutionEngine
 from great_expectations.validator.metric_configuration import MetricConfiguration
 from great_expectations.validator.validator import Validator
 
-from data_contracts.aggregates import Plan, Query, aggregate_of
-from data_contracts.gx import GxContext, GxExpectation
-from data_contracts.row_metrics import row_metric_of
+from data_contracts.engine.aggregates import Plan, Query, aggregate_of
+from data_contracts.engine.gx import GxContext, GxExpectation
+from data_contracts.engine.row_metrics import row_metric_of
 
 UNSUPPORTED = "no equal in Polars:"
 

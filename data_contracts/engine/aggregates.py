@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from data_contracts import ranks
-from data_contracts.checks import Kwargs, UnsupportedError, refuse_nested, within
-from data_contracts.rules import present
+from data_contracts.engine import quantiles
+from data_contracts.engine.predicates import Kwargs, UnsupportedError, refuse_nested, within
+from data_contracts.engine.row_rules import present
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A metric that needs the data by itself: distinct values, ranks, examples."""
+    """A metric that needs the data by itself: distinct values, quantiles, examples."""
 
     ask: Callable[[pl.LazyFrame], Any]
     count: "Plan | Query | None" = None
@@ -114,7 +114,7 @@ def median(column: str, dtype: pl.DataType, kwargs: Kwargs) -> Query:
     """Compile `column.median`."""
     del kwargs
     refuse_texts(dtype, "median")
-    return Query(lambda scan: ranks.median(scan, present(column, dtype)))
+    return Query(lambda scan: quantiles.median(scan, present(column, dtype)))
 
 
 def quantile_values(column: str, dtype: pl.DataType, kwargs: Kwargs) -> Query:
@@ -123,7 +123,7 @@ def quantile_values(column: str, dtype: pl.DataType, kwargs: Kwargs) -> Query:
     if kwargs.get("allow_relative_error") not in {None, False, "nearest"}:
         raise UnsupportedError(f"allow_relative_error {kwargs['allow_relative_error']}")
     shares = [float(share) for share in kwargs["quantiles"]]
-    return Query(lambda scan: ranks.quantiles(scan, present(column, dtype), shares))
+    return Query(lambda scan: quantiles.quantiles(scan, present(column, dtype), shares))
 
 
 def histogram(column: str, dtype: pl.DataType, kwargs: Kwargs) -> Plan:

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from data_contracts.regex import UntranslatableError, to_rust
+from data_contracts.engine.regex import UntranslatableError, to_rust
 
 Kwargs = Mapping[str, Any]
 

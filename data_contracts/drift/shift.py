@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from data_contracts.distance import (
+from data_contracts.drift.distance import (
     jensen_shannon,
     jensen_shannon_by_chance,
     kolmogorov_p,
@@ -13,7 +13,7 @@ from data_contracts.distance import (
     psi_by_chance,
     share_by_chance,
 )
-from data_contracts.distribution import Numbers, Values
+from data_contracts.drift.distribution import Numbers, Values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

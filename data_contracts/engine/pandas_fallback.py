@@ -20,7 +20,7 @@ from great_expectations.expectations.expectation import (
 from great_expectations.validator.validator import Validator
 
 from data_contracts.contract import Expectation
-from data_contracts.gx import (
+from data_contracts.engine.gx import (
     GxContext,
     GxExpectation,
     GxResult,

@@ -4,10 +4,10 @@ from typing import Any
 
 import polars as pl
 
-from data_contracts.aggregates import Plan, Query
-from data_contracts.checks import Kwargs, UnsupportedError
-from data_contracts.duplicates import ROW, count_duplicated, first_duplicated
-from data_contracts.rules import Rule, present, rule_of
+from data_contracts.engine.aggregates import Plan, Query
+from data_contracts.engine.predicates import Kwargs, UnsupportedError
+from data_contracts.engine.uniqueness import ROW, count_duplicated, first_duplicated
+from data_contracts.engine.row_rules import Rule, present, rule_of
 
 DEFAULT_EXAMPLES = 20
 

@@ -15,10 +15,10 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from data_contracts.distance import share_by_chance
-from data_contracts.distribution import Column, Numbers, ProfileError, Values
-from data_contracts.profile import Profile
-from data_contracts.shift import Newcomers, Shift, newcomers, shift_numbers, shift_values
+from data_contracts.drift.distance import share_by_chance
+from data_contracts.drift.distribution import Column, Numbers, ProfileError, Values
+from data_contracts.drift.profile import Profile
+from data_contracts.drift.shift import Newcomers, Shift, newcomers, shift_numbers, shift_values
 
 Verdict = Literal["none", "small", "large"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from data_contracts.distribution import Numbers, Values
-from data_contracts.sketches import Floats, Frequent, sum_counts
+from data_contracts.drift.distribution import Numbers, Values
+from data_contracts.drift.sketches import Floats, Frequent, sum_counts
 
 MAX_CHARACTERS = 100
 """Longer values and words are known by their beginning."""

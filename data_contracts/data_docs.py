@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from data_contracts.gx import GxResult
+from data_contracts.engine.gx import GxResult
 
 POLICY = (
     '<meta http-equiv="Content-Security-Policy" '

@@ -1,0 +1,1 @@
+"""How far the data has moved: column profiles, distances between distributions, drift tests."""
