@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from data_contracts.engine.uniqueness import ROW, duplicated_rows, first_duplicated
 from data_contracts.engine.gx import GxExpectation
 from data_contracts.engine.row_metrics import keys_of
 from data_contracts.engine.row_rules import Rule, rule_of
+from data_contracts.engine.uniqueness import ROW, duplicated_rows, first_duplicated
 from data_contracts.suite import Broken
 
 REASONS = "reasons"

@@ -14,7 +14,7 @@ def describe(*, hidden: int, device: str) -> list[dict[str, Any]]:
     """
     import torch
 
-    from models.networks.speed import Shape, measure
+    from models.networks.benchmark import Shape, measure
 
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     speeds = measure(Shape(hidden=hidden), device=torch.device(chosen))

@@ -9,7 +9,7 @@ import polars as pl
 from data_contracts.contract import to_yaml
 from data_contracts.draft import draft_contract
 from flows.contracts import source_at
-from models.features.named_split import MEANINGS
+from models.features.splitting.column_split import MEANINGS
 from tasks.errors import DataError, JobError
 from tasks.ingest import take_snapshot
 from tasks.rows import open_snapshot

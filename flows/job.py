@@ -28,13 +28,13 @@ from flows.refusals import (
     refuse_stops,
     refuse_unread,
 )
-from models.features import Layout, TargetConfig, WindowConfig
+from models.features.config import Layout, TargetConfig, WindowConfig
 from models.features.kinds import InputConfig
-from models.features.split import SplitConfig, split_columns
-from models.features.statics import CategoryInput, NumberInput
-from models.learning import TrainingConfig
-from models.networks import ModelConfig
-from models.networks.heads import HeadConfig
+from models.features.splitting.split import SplitConfig, split_columns
+from models.features.static_covariates import CategoryInput, NumberInput
+from models.learning.config import TrainingConfig
+from models.networks.config import ModelConfig
+from models.networks.heads.config import HeadConfig
 from tasks.artifacts import Facts
 from tasks.brakes import TriggersConfig
 from tasks.errors import JobError

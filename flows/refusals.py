@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import get_args
 
-from models.evaluation.metrics import METRICS
-from models.features import MINED, Answer, Layout, TargetConfig
-from models.learning import StopName, TrainingConfig
-from models.networks import ModelConfig
-from models.networks.heads import HeadConfig
+from models.evaluation.metrics.by_kind import METRICS
+from models.features.config import MINED, Answer, Layout, TargetConfig
+from models.learning.config import StopName, TrainingConfig
+from models.networks.config import ModelConfig
+from models.networks.heads.config import HeadConfig
 from tasks.contenders import contenders
 from tasks.space import Domain, Range, Settings, TuningConfig
 

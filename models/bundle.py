@@ -17,21 +17,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from models import calibration as calibrated
-from models.answering import Beside, answer_columns
 from models.calibration import Calibration
 from models.errors import BundleError, UnlearnableError
 from models.features.featurizer import Featurizer, Sample, load_featurizer, save_featurizer
 from models.features.steps import Floats
 from models.features.target import str_of
-from models.learning import TrainingConfig
 from models.learning.batches import Places, to_device
-from models.learning.feeding import Sequences
+from models.learning.config import TrainingConfig
+from models.learning.data_source import Sequences
 from models.learning.loop import predict
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 from models.networks.ensemble import Ensemble
-from models.networks.heads import HeadConfig
+from models.networks.heads.config import HeadConfig
 from models.networks.heads.make import Asked
 from models.networks.network import Face, Network
+from models.prediction_table import Beside, answer_columns
 
 FORMAT = 5
 """Raised when an older program could not read what this one writes."""

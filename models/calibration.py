@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import BundleError
-from models.networks.heads import HeadConfig
+from models.networks.heads.config import HeadConfig
 
 Doubles = NDArray[np.float64]
 

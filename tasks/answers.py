@@ -8,8 +8,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.bundle import Bundle
-from models.evaluation.forecasts import judge_forecasts
-from models.evaluation.judged import (
+from models.evaluation.metrics.forecast import judge_forecasts
+from models.evaluation.metrics.text import judge_texts
+from models.evaluation.predictions import (
     MOST_CHANCES,
     Answers,
     Floats,
@@ -18,8 +19,7 @@ from models.evaluation.judged import (
     Steps,
     Tags,
 )
-from models.evaluation.texts import judge_texts
-from models.features import MINED
+from models.features.config import MINED
 from models.features.featurizer import Featurizer
 from models.features.target import to_numbers
 from tasks.past import naive_error, past_of

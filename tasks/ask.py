@@ -13,9 +13,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
-from models.features import MINED
+from models.features.config import MINED
 from models.features.featurizer import Featurizer, load_featurizer
-from models.features.learned import Learned, load_learned, were_learned
+from models.features.splitting.training_rows import Learned, load_learned, were_learned
 from tasks.errors import SourceError
 from tasks.placing import ROW, Places
 from tasks.rows import RowSet

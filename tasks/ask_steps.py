@@ -6,7 +6,7 @@ Shapes: R rows that are asked about.
 import numpy as np
 import polars as pl
 
-from models.features import Layout
+from models.features.config import Layout
 from models.features.series import line_up, read_of, resampled
 from models.features.series.width import bin_of, parse_width, start_of
 from tasks.ask import FORECASTS

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from models.features import MINED, Layout
+from models.features.config import MINED, Layout
 from models.features.series import ROW as NUMBER
 from models.features.series import SeriesInput, context, line_up, resampled, row_ahead
 from models.features.series.config import Context

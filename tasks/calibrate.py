@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.answering import parts_of
 from models.bundle import Bundle
 from models.calibration import (
     Calibration,
@@ -25,11 +24,12 @@ from models.calibration import (
     softmax,
 )
 from models.features.featurizer import Featurizer
-from models.features.sameness import sequence_hashes
-from models.features.split import VALIDATION
-from models.features.statics import Statics
-from models.learning.feeding import Sequences
+from models.features.splitting.sequence_hash import sequence_hashes
+from models.features.splitting.split import VALIDATION
+from models.features.static_covariates import Statics
+from models.learning.data_source import Sequences
 from models.learning.stream import StreamedSet
+from models.prediction_table import parts_of
 from tasks.features_files import read_sequences
 
 MANY = 2_000

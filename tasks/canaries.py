@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.evaluation.baselines import Rows, describe_steps
-from models.evaluation.canaries import (
+from models.evaluation.baselines.single import Rows, describe_steps
+from models.evaluation.leakage_checks import (
     SEEN_ROWS,
     Canary,
     aged,
@@ -19,12 +19,12 @@ from models.evaluation.canaries import (
     shuffled,
     told_by_one,
 )
+from models.features.feature_spec import Numbers
 from models.features.featurizer import Featurizer
-from models.features.sameness import sequence_hashes
 from models.features.series import read_of
-from models.features.signal import Numbers
-from models.features.split import TEST, TRAINING
-from models.features.statics import Statics
+from models.features.splitting.sequence_hash import sequence_hashes
+from models.features.splitting.split import TEST, TRAINING
+from models.features.static_covariates import Statics
 from tasks.features_files import map_steps, read_sequences, side_values
 from tasks.naive import Baselines
 from tasks.past import at, past_of

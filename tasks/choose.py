@@ -19,9 +19,9 @@ from prefect import task
 from models.bundle import read_spec
 from models.errors import BundleError
 from models.features.featurizer import load_featurizer
-from models.learning import TrainingConfig
-from models.networks import ModelConfig
-from models.networks.heads import HeadConfig
+from models.learning.config import TrainingConfig
+from models.networks.config import ModelConfig
+from models.networks.heads.config import HeadConfig
 from tasks import versions
 from tasks.artifacts import Choice, Facts, Features
 from tasks.contenders import contenders

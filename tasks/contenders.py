@@ -7,8 +7,8 @@ job, as a person could have written it.
 from dataclasses import replace
 from typing import Any
 
-from models.features import MINED, Answer, Layout
-from models.networks import ModelConfig, PoolingName
+from models.features.config import MINED, Answer, Layout
+from models.networks.config import ModelConfig, PoolingName
 from models.networks.families import FAMILIES
 
 SMALL: dict[str, Any] = {"hidden": 32}

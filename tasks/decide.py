@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from models.bundle import load
-from models.evaluation.judged import Judged
-from models.evaluation.metrics import METRICS, score, sign_of
+from models.evaluation.metrics.by_kind import METRICS, score, sign_of
+from models.evaluation.predictions import Judged
 from tasks.artifacts import Champion
 from tasks.evidence import gate_record, write_gate
 from tasks.gate import GateConfig, Rival, best_of, gain_over, metric_name, require_told

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from models.bundle import Bundle, load, save
-from models.features.split import VALIDATION
-from models.learning import TrainingConfig
+from models.features.splitting.split import VALIDATION
+from models.learning.config import TrainingConfig
 from models.networks.ensemble import Ensemble
 from models.networks.network import Network
 from tasks.artifacts import Candidate, Facts

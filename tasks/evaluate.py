@@ -8,11 +8,11 @@ from typing import Any
 from prefect import task
 
 from models.bundle import load
-from models.evaluation.forecasts import errors_by_step
-from models.evaluation.judged import Answers, Forecasts, Judged, Tags
-from models.evaluation.metrics import by_label, confusion_table, score, units
+from models.evaluation.metrics.by_kind import by_label, confusion_table, score, units
+from models.evaluation.metrics.forecast import errors_by_step
+from models.evaluation.predictions import Answers, Forecasts, Judged, Tags
 from models.features.featurizer import Featurizer, load_featurizer
-from models.features.split import TEST
+from models.features.splitting.split import TEST
 from tasks import versions
 from tasks.answers import answered_by, judged, naive_scale
 from tasks.artifacts import Accepted, Candidate, Champion, Choice, Facts, Features, Report

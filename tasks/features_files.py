@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from models.features.split import TEST, TRAINING, VALIDATION
-from models.features.statics import Statics
+from models.features.splitting.split import TEST, TRAINING, VALIDATION
+from models.features.static_covariates import Statics
 
 CHUNK_STEPS = 262_144
 """Steps that are written at once."""

@@ -8,9 +8,16 @@ from prefect import task
 from data_contracts.engine.uniqueness import ROW
 from data_contracts.quarantine import REASONS
 from models.errors import UnlearnableError
-from models.features import Layout, TargetConfig
+from models.features.config import Layout, TargetConfig
 from models.features.featurizer import check_columns, save_featurizer
-from models.features.split import NAMES, TEST, TRAINING, VALIDATION, SplitConfig, split_columns
+from models.features.splitting.split import (
+    NAMES,
+    TEST,
+    TRAINING,
+    VALIDATION,
+    SplitConfig,
+    split_columns,
+)
 from models.features.target import check_target
 from tasks.artifacts import Accepted, Facts, Features
 from tasks.errors import DataError

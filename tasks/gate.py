@@ -13,11 +13,11 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.bootstrap import Interval, gain_interval, score_intervals
-from models.evaluation.dependence import block_of_gain, block_of_score
-from models.evaluation.judged import Judged
-from models.evaluation.metrics import METRICS, TOLD_ALONE, score, sign_of
-from models.features import Answer
+from models.evaluation.metrics.by_kind import METRICS, TOLD_ALONE, score, sign_of
+from models.evaluation.predictions import Judged
+from models.evaluation.statistics.block_length import block_of_gain, block_of_score
+from models.evaluation.statistics.bootstrap import Interval, gain_interval, score_intervals
+from models.features.config import Answer
 from tasks.errors import JobError
 
 MetricName = Literal[

@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from models.bundle import Bundle
-from models.evaluation.bootstrap import gain_interval
-from models.evaluation.dependence import block_of_gain
-from models.evaluation.guards import (
+from models.evaluation.guardrails import (
     Slice,
     calibration_error,
     falls,
     slices_by_answer,
     slices_by_name,
 )
-from models.evaluation.judged import Answers, Judged
-from models.evaluation.metrics import log_loss
+from models.evaluation.metrics.by_kind import log_loss
+from models.evaluation.predictions import Answers, Judged
+from models.evaluation.statistics.block_length import block_of_gain
+from models.evaluation.statistics.bootstrap import gain_interval
 from models.features.featurizer import Featurizer
-from models.features.learned import FILE
+from models.features.splitting.training_rows import FILE
 from tasks.gate import GateConfig, Rival
 from tasks.judge import Guard
 from tasks.rows import RowSet

@@ -11,14 +11,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.evaluation.outputs import DEAR, Truth, measure_of, more_is_better, usual_metric
-from models.features import MINED
+from models.evaluation.epoch_scores import DEAR, Truth, measure_of, more_is_better, usual_metric
+from models.features.config import MINED
 from models.features.featurizer import Featurizer
-from models.features.split import VALIDATION
+from models.features.splitting.split import VALIDATION
 from models.features.target import Target
-from models.learning import TrainingConfig
-from models.learning.watch import Judge
-from models.networks.heads import HeadConfig
+from models.learning.callbacks import Judge
+from models.learning.config import TrainingConfig
+from models.networks.heads.config import HeadConfig
 from tasks.features_files import map_answers, read_sequences
 from tasks.truth import ahead, held_labels
 
@@ -58,7 +58,7 @@ def truth_of(
     target: Target,
     rows_S: NDArray[np.int64] | None = None,
 ) -> Any:  # noqa: ANN401 - by the kind
-    """Give the validation's answers, as `models.evaluation.outputs.Truth` has them."""
+    """Give the validation's answers, as `models.evaluation.epoch_scores.Truth` has them."""
     if target.kind in MINED:
         return None
     column = "answer" if target.kind in {"tags", "text"} else "answer_start"

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from models.bundle import Bundle, face_of, save
 from models.features.featurizer import load_featurizer
-from models.learning import TrainingConfig
+from models.learning.callbacks import Judge, figure
+from models.learning.config import TrainingConfig
 from models.learning.loop import Checkpoints, Epoch, Watch, fit
 from models.learning.memory import keep_memory
 from models.learning.plan import Plan, kept_plan
 from models.learning.precision import pick_precision
-from models.learning.scoring import advised
-from models.learning.watch import Judge, figure
-from models.networks import ModelConfig
+from models.learning.validation import advised
+from models.networks.config import ModelConfig
 from models.networks.ensemble import Ensemble
-from models.networks.heads import HeadConfig
+from models.networks.heads.config import HeadConfig
 from models.networks.network import build, parameter_count
 from tasks.artifacts import Facts
 from tasks.calibrate import calibrated, divided

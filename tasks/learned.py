@@ -12,8 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.features.featurizer import Featurizer
-from models.features.identity import identities
-from models.features.learned import (
+from models.features.splitting.row_hash import identities
+from models.features.splitting.split import TRAINING, VALIDATION
+from models.features.splitting.training_rows import (
     FILE,
     Learned,
     learn_marks,
@@ -22,7 +23,6 @@ from models.features.learned import (
     save_learned,
     were_learned,
 )
-from models.features.split import TRAINING, VALIDATION
 from tasks.rows import RowSet
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.errors import UnlearnableError
-from models.features import Layout
+from models.features.config import Layout
 from models.features.series import ROW, Context, resample, resampled
 from tasks.rows import RowSet
 from tasks.sorting import in_order, to_batches

@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 from prefect.context import FlowRunContext, TaskRunContext
 
-from models.learning.watch import Epoch, Step, Watch
+from models.learning.callbacks import Epoch, Step, Watch
 from tasks import runs, tracking
 from tasks.errors import RegistryError
 from tasks.runs import Opened, Status, Told

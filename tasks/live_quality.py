@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from models.evaluation.judged import Judged
-from models.features import MINED
+from models.evaluation.predictions import Judged
+from models.features.config import MINED
 from models.features.featurizer import Featurizer
 from models.features.target import Target, to_numbers
 from tasks.answers import judged

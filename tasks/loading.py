@@ -7,17 +7,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from models.features.feature_spec import Pixels
 from models.features.featurizer import Featurizer, load_featurizer
 from models.features.image import AugmentConfig, ImageInput
-from models.features.signal import Pixels
-from models.features.split import TRAINING, VALIDATION
-from models.learning import TrainingConfig
+from models.features.splitting.split import TRAINING, VALIDATION
 from models.learning.batches import Places, to_device
-from models.learning.feeding import Sequences
+from models.learning.config import TrainingConfig
+from models.learning.data_placement import fits
+from models.learning.data_source import Sequences
 from models.learning.plan import Plan
-from models.learning.residence import fits
 from models.learning.stream import StreamedSet
-from models.networks.augment import augment
+from models.networks.inputs.augment import augment
 from tasks.errors import JobError
 from tasks.features_files import map_answers, map_steps, read_sequences, side_values
 

@@ -10,19 +10,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.evaluation.baselines import Rows, answer_all
-from models.evaluation.forecasts import judge_forecasts
-from models.evaluation.judged import Floats, Judged, Mined, Steps, Tags
-from models.evaluation.list_baselines import (
+from models.evaluation.baselines.multi import (
     FORECAST_ROWS,
     forecast_answers,
     tag_answers,
     text_answers,
 )
-from models.evaluation.texts import judge_texts
+from models.evaluation.baselines.single import Rows, answer_all
+from models.evaluation.metrics.forecast import judge_forecasts
+from models.evaluation.metrics.text import judge_texts
+from models.evaluation.predictions import Floats, Judged, Mined, Steps, Tags
+from models.features.feature_spec import Tokens, Trees
 from models.features.featurizer import Featurizer
-from models.features.signal import Tokens, Trees
-from models.features.split import TEST, TRAINING
+from models.features.splitting.split import TEST, TRAINING
 from models.features.target import to_numbers
 from tasks.features_files import map_steps, read_sequences, side_values
 from tasks.past import past_answers, past_forecasts, past_of

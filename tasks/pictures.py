@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.judged import Steps
+from models.evaluation.predictions import Steps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

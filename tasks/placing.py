@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.features import Layout
+from models.features.config import Layout
 from models.features.series import ROW as NUMBER
 from models.features.series import resampled
 from tasks.lines import line_keys, lined_up, open_file, write_batches

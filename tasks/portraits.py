@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from models.evaluation.judged import Answers, Forecasts, Judged, Mined, Tags, Texts
-from models.evaluation.metrics import confusion_table, tag_counts
+from models.evaluation.metrics.by_kind import confusion_table, tag_counts
+from models.evaluation.predictions import Answers, Forecasts, Judged, Mined, Tags, Texts
 from models.features.featurizer import Featurizer
 from tasks.pictures import (
     answers_against_truth,

@@ -8,16 +8,16 @@ from dataclasses import replace
 import numpy as np
 
 from models.errors import UnlearnableError
-from models.learning.feeding import Sequences, sample
-from models.networks import ModelConfig
+from models.learning.data_source import Sequences, sample
+from models.networks.config import ModelConfig
 from models.networks.heads.category import CategoryHead
 from models.networks.heads.ctc import CtcHead, least_steps
 from models.networks.heads.forecast import ForecastHead
 from models.networks.heads.forms import Counts
 from models.networks.heads.number import NumberHead
 from models.networks.heads.tags import TagsHead
+from models.networks.inputs.pixels import PixelFront
 from models.networks.network import Network
-from models.networks.pixels import PixelFront
 
 SHOWN = 500
 """Training sequences on which fixed parts of the network are fitted."""

@@ -18,12 +18,12 @@ import polars as pl
 from numpy.typing import NDArray
 from prefect import task
 
-from models.evaluation.metrics import sign_of
-from models.features.duplicates import found_in
+from models.evaluation.metrics.by_kind import sign_of
 from models.features.featurizer import Featurizer
-from models.features.identity import identities
-from models.features.learned import row_columns
 from models.features.series import resampled
+from models.features.splitting.duplicates import found_in
+from models.features.splitting.row_hash import identities
+from models.features.splitting.training_rows import row_columns
 from tasks import versions
 from tasks.artifacts import Accepted, Champion
 from tasks.ask import LEARNED, OK, TRUTH, Delayed, Question, Wanted, open_scorer, row_answers

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from models.bundle import Bundle, load
 from models.errors import BundleError, UnlearnableError
-from models.evaluation.judged import Floats, Judged
+from models.evaluation.predictions import Floats, Judged
 from models.features.featurizer import Featurizer
-from models.features.learned import load_learned
+from models.features.splitting.training_rows import load_learned
 from tasks.answers import answered_by, judged, same_question
 from tasks.artifacts import Champion
 from tasks.learned import edges_of, learned_any

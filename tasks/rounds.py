@@ -11,14 +11,14 @@ import torch
 
 from models.bundle import face_of
 from models.errors import PausedError
-from models.evaluation.outputs import more_is_better
+from models.evaluation.epoch_scores import more_is_better
 from models.features.featurizer import load_featurizer
-from models.learning import TrainingConfig
+from models.learning.callbacks import Epoch, Step, Watch
 from models.learning.checkpoint import loaded
+from models.learning.config import TrainingConfig
 from models.learning.plan import Plan
-from models.learning.watch import Epoch, Step, Watch
-from models.networks import ModelConfig
-from models.networks.heads import HeadConfig
+from models.networks.config import ModelConfig
+from models.networks.heads.config import HeadConfig
 from models.networks.network import build, parameter_count
 from tasks.artifacts import Artifact, Features
 from tasks.errors import DataError, JobError, TrainingError

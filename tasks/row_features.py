@@ -15,11 +15,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
-from models.features import Layout, TargetConfig
+from models.features.config import Layout, TargetConfig
 from models.features.featurizer import Featurizer
 from models.features.kinds import KINDS
-from models.features.split import TRAINING, UNUSED, SplitConfig
-from models.features.statics import Statics, fit_statics
+from models.features.splitting.split import TRAINING, UNUSED, SplitConfig
+from models.features.static_covariates import Statics, fit_statics
 from models.features.target import Lists, Target, check_answers, fit_target
 from tasks.features_files import side_columns, write_answers, write_steps
 from tasks.row_plan import RowPlan, plan_rows

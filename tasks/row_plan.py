@@ -12,14 +12,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
-from models.features import Layout, TargetConfig
-from models.features.duplicates import remember, remove_duplicates
-from models.features.identity import identities
-from models.features.kept import Split, types_of
-from models.features.learned import content_columns
-from models.features.minhash import near_rows
-from models.features.named_split import split_by_column
-from models.features.split import (
+from models.features.config import Layout, TargetConfig
+from models.features.splitting.column_split import split_by_column
+from models.features.splitting.duplicates import remember, remove_duplicates
+from models.features.splitting.minhash import near_rows
+from models.features.splitting.row_hash import identities
+from models.features.splitting.split import (
     TEST,
     TRAINING,
     UNUSED,
@@ -30,7 +28,9 @@ from models.features.split import (
     split_by_time,
     way_of,
 )
-from models.features.strata import split_stratified, strata_of
+from models.features.splitting.stratified_split import split_stratified, strata_of
+from models.features.splitting.training_rows import content_columns
+from models.features.splitting.unseen_rows import Split, types_of
 from tasks.rows import RowSet
 
 Hashes = NDArray[np.uint64]

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import polars as pl
 
 from models.calibration import Calibration
-from models.evaluation.canaries import Canary
-from models.evaluation.judged import Judged
-from models.evaluation.metrics import METRICS
+from models.evaluation.leakage_checks import Canary
+from models.evaluation.metrics.by_kind import METRICS
+from models.evaluation.predictions import Judged
 from models.evaluation.slices import (
     Slice,
     among,
@@ -21,7 +21,7 @@ from models.evaluation.slices import (
     worst_of,
 )
 from models.features.featurizer import Featurizer
-from models.features.split import TEST
+from models.features.splitting.split import TEST
 from tasks.features_files import read_sequences
 from tasks.gate import GateConfig, Rival, metric_name
 from tasks.rows import RowSet

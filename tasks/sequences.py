@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 
 from models.errors import UnlearnableError
-from models.features import Answer
+from models.features.config import Answer
 from models.features.featurizer import Featurizer
-from models.features.split import NAMES, TEST, TRAINING, VALIDATION
+from models.features.splitting.split import NAMES, TEST, TRAINING, VALIDATION
 from models.features.target import Lists
 
 

@@ -14,9 +14,9 @@ from models.bundle import Bundle, load
 from models.errors import UnlearnableError
 from models.features.kinds import KINDS
 from models.features.series import ROW, context, resample, resampled
-from models.features.split import TEST
+from models.features.splitting.split import TEST
 from models.networks.families import FAMILIES
-from models.networks.heads import SPREADING
+from models.networks.heads.config import SPREADING
 from tasks.errors import RegistryError
 from tasks.features_files import read_sequences
 from tasks.publish import file_table, hash_files

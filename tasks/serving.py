@@ -9,7 +9,7 @@ import polars as pl
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from models.bundle import Bundle, load
-from models.mixed import fitting, sort_out
+from models.mixed_types import fitting, sort_out
 
 
 class ServedBundle(PythonModel):

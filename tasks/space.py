@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError, WithJsonSchema
 
-from models.learning import TrainingConfig
-from models.networks import PLAIN, ModelConfig
+from models.learning.config import TrainingConfig
+from models.networks.config import PLAIN, ModelConfig
 from models.networks.families import FAMILIES
-from models.networks.heads import HeadConfig
+from models.networks.heads.config import HeadConfig
 from models.units import Duration
 
 SECTIONS: dict[str, Any] = {

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from models.calibration import Calibration
-from models.evaluation.judged import Floats
-from models.evaluation.reliability import covered, reliability, without_temperature
+from models.evaluation.metrics.calibration import covered, reliability, without_temperature
+from models.evaluation.predictions import Floats
 from models.features.featurizer import Featurizer
 from models.features.target import to_numbers
 from tasks.answers import numbers_of

@@ -10,13 +10,13 @@ from prefect import task
 from models.bundle import face_of
 from models.errors import DivergedError, UnlearnableError
 from models.features.featurizer import load_featurizer
-from models.features.split import TRAINING
-from models.learning import TrainingConfig
+from models.features.splitting.split import TRAINING
+from models.learning.config import TrainingConfig
 from models.learning.loop import Checkpoints, Watch, probe
 from models.learning.plan import Plan
 from models.learning.precision import pick_precision
-from models.networks import ModelConfig
-from models.networks.heads import HeadConfig
+from models.networks.config import ModelConfig
+from models.networks.heads.config import HeadConfig
 from models.networks.network import build
 from tasks.artifacts import Candidate, Facts, Features
 from tasks.ensembles import make_ensemble, networks_in, taught

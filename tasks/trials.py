@@ -14,11 +14,11 @@ from typing import Any, Literal, NamedTuple
 
 from models.bundle import load
 from models.errors import PausedError, PrunedError
-from models.evaluation.metrics import score, sign_of
+from models.evaluation.metrics.by_kind import score, sign_of
 from models.features.featurizer import load_featurizer
-from models.features.split import VALIDATION
-from models.learning import TrainingConfig
+from models.features.splitting.split import VALIDATION
 from models.learning.checkpoint import loaded
+from models.learning.config import TrainingConfig
 from models.learning.loop import Epoch, Watch
 from tasks.answers import answered_by, judged, naive_scale
 from tasks.artifacts import Accepted, Artifact, Candidate, Features

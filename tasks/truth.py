@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.features.featurizer import Featurizer
-from models.features.split import TEST
+from models.features.splitting.split import TEST
 from models.features.target import Target, to_numbers
 from tasks.features_files import map_answers, read_sequences
 from tasks.rows import RowSet

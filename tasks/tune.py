@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prefect import task
 
-from models.features import Layout, TargetConfig
+from models.features.config import Layout, TargetConfig
 from tasks.artifacts import Accepted, Facts, Features, Study
 from tasks.errors import DataError
 from tasks.publish import Recipe, local_dir, produce

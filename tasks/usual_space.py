@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from models.features import MINED, Layout, TargetConfig
+from models.features.config import MINED, Layout, TargetConfig
 from tasks.space import Domain, Range, Settings, TuningConfig
 
 WORDS = ("text", "tree")

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
-from models.features import MINED, Layout, TargetConfig
+from models.features.config import MINED, Layout, TargetConfig
 from models.features.featurizer import Featurizer, Sample
 from models.features.series import (
     ROW,
@@ -29,8 +29,8 @@ from models.features.series import (
     row_ahead,
     scales_entities,
 )
-from models.features.split import TRAINING, UNUSED, SplitConfig, split_columns
-from models.features.statics import fit_statics
+from models.features.splitting.split import TRAINING, UNUSED, SplitConfig, split_columns
+from models.features.static_covariates import fit_statics
 from models.features.target import Lists, Target, check_answers, fit_target, to_numbers
 from tasks.features_files import GrowingFile, side_columns, write_steps
 from tasks.lines import Slice, lined_up, slices

@@ -11,12 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
-from models.features import Layout
-from models.features.duplicates import remember
-from models.features.identity import identities
-from models.features.kept import Split, types_of
-from models.features.named_split import codes_of, split_by_column
-from models.features.split import (
+from models.features.config import Layout
+from models.features.splitting.column_split import codes_of, split_by_column
+from models.features.splitting.duplicates import remember
+from models.features.splitting.row_hash import identities
+from models.features.splitting.split import (
     TRAINING,
     VALIDATION,
     SplitConfig,
@@ -25,6 +24,7 @@ from models.features.split import (
     split_by_time,
     way_of,
 )
+from models.features.splitting.unseen_rows import Split, types_of
 from tasks.rows import RowSet
 
 Places = Callable[[pl.DataFrame], NDArray[np.int8]]

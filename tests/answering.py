@@ -7,14 +7,14 @@ import polars as pl
 from kinds import whole
 
 from models.bundle import Bundle, load
-from models.features import Layout, TargetConfig, WindowConfig
+from models.features.config import Layout, TargetConfig, WindowConfig
 from models.features.series import SeriesInput
-from models.features.split import SplitConfig
+from models.features.splitting.split import SplitConfig
 from models.features.text import TextInput
-from models.learning import TrainingConfig
+from models.learning.config import TrainingConfig
 from models.learning.loop import Checkpoints, Watch
-from models.networks import ModelConfig
-from models.networks.heads import HeadConfig
+from models.networks.config import ModelConfig
+from models.networks.heads.config import HeadConfig
 from tasks.featurize import build_features
 from tasks.learn import learn
 from tasks.rows import RowSet

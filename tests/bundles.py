@@ -15,9 +15,9 @@ import polars as pl
 from answering import ALONE, BY_TIME, TOLD, features, tagged, tides, trained, weekly
 
 from models.bundle import FORMAT
-from models.features import Layout, TargetConfig
+from models.features.config import Layout, TargetConfig
 from models.features.series import SeriesInput
-from models.networks.heads import HeadConfig
+from models.networks.heads.config import HeadConfig
 from tasks.served import golden_frame
 
 KEPT = Path(__file__).parent / "tasks" / "data" / "bundles"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from models.evaluation.judged import Answers
+from models.evaluation.predictions import Answers
 from tasks.gate import Gain, GateConfig, Rival, gain_over
 from tasks.judge import Evidence, Verdict, judge
 

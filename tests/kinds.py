@@ -8,11 +8,11 @@ import polars as pl
 from PIL import Image
 
 from flows.demo import wav
-from models.features import Layout, TargetConfig, WindowConfig
 from models.features.audio import AudioInput
+from models.features.config import Layout, TargetConfig, WindowConfig
 from models.features.image import ImageInput
 from models.features.series import SeriesInput
-from models.features.statics import CategoryInput, NumberInput
+from models.features.static_covariates import CategoryInput, NumberInput
 from models.features.text import TextInput
 from models.features.tree import TreeInput
 

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from parts import face
 
-from models.learning import TrainingConfig
 from models.learning.batches import Places, SequenceSet, to_device
+from models.learning.config import TrainingConfig
 from models.learning.loop import Checkpoints, Epoch, Judge, Watch, fit
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 from models.networks.network import Network, build
 
 NOWHERE = Checkpoints(load=lambda: None, save=lambda _: None)

@@ -6,16 +6,16 @@ import numpy as np
 import polars as pl
 
 from models.bundle import Bundle, face_of
-from models.features import Layout, TargetConfig, WindowConfig
+from models.features.config import Layout, TargetConfig, WindowConfig
+from models.features.feature_spec import Numbers
 from models.features.featurizer import Featurizer
 from models.features.image import ImageInput, ImageState
-from models.features.kept import Split
 from models.features.series import Scaler, SeriesInput, SeriesState
-from models.features.signal import Numbers
-from models.features.split import SplitConfig
+from models.features.splitting.split import SplitConfig
+from models.features.splitting.unseen_rows import Split
 from models.features.target import Target, fit_target
-from models.networks import ModelConfig
-from models.networks.heads import HeadConfig
+from models.networks.config import ModelConfig
+from models.networks.heads.config import HeadConfig
 from models.networks.heads.make import Asked
 from models.networks.network import NO_STATICS, Face, build
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from models.features import Layout, TargetConfig
-from models.features.kept import Split
+from models.features.config import Layout, TargetConfig
 from models.features.series import line_up, row_ahead
-from models.features.split import UNUSED, SplitConfig
+from models.features.splitting.split import UNUSED, SplitConfig
+from models.features.splitting.unseen_rows import Split
 from tasks.row_plan import plan_rows
 from tasks.rows import RowSet
 from tasks.window_plan import plan_windows

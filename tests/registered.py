@@ -5,7 +5,7 @@ from pathlib import Path
 from answering import ALONE, TOLD, features, tagged, trained
 from mlflow import MlflowClient
 
-from models.features import TargetConfig
+from models.features.config import TargetConfig
 from tasks import tracking, versions
 from tasks.served import golden_frame, hash_served, save_served
 

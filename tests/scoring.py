@@ -9,9 +9,9 @@ from answering import TOLD, features, trained
 from registered import register
 
 from models.bundle import Bundle
-from models.features import Layout, TargetConfig
-from models.features.split import SplitConfig
-from models.networks.heads import HeadConfig
+from models.features.config import Layout, TargetConfig
+from models.features.splitting.split import SplitConfig
+from models.networks.heads.config import HeadConfig
 from tasks.gate import GateConfig
 from tasks.ingest import take_snapshot
 from tasks.score import Asked, Scored, make_scores, output_store

@@ -6,8 +6,8 @@ import polars as pl
 
 from data_contracts.engine.aggregates import Plan, Query
 from data_contracts.engine.predicates import Kwargs, UnsupportedError
-from data_contracts.engine.uniqueness import ROW, count_duplicated, first_duplicated
 from data_contracts.engine.row_rules import Rule, present, rule_of
+from data_contracts.engine.uniqueness import ROW, count_duplicated, first_duplicated
 
 DEFAULT_EXAMPLES = 20
 

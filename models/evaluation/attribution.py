@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.features.tree.config import WORDLESS
-from models.networks.front import Statics, TokenFront
+from models.networks.inputs.front import Statics, TokenFront
+from models.networks.inputs.pixels import PixelFront
 from models.networks.jagged import Offsets
 from models.networks.network import Network
-from models.networks.pixels import PixelFront
 
 POINTS = 32
 

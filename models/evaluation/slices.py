@@ -12,12 +12,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.evaluation.bootstrap import Interval, score_interval, score_intervals
-from models.evaluation.class_metrics import answer_codes, right, truth_codes
-from models.evaluation.dependence import block_of_score
-from models.evaluation.judged import Answers, Judged, Tags
-from models.evaluation.metrics import METRICS, sign_of
-from models.evaluation.summed import Floats, Summed, columns, divided
+from models.evaluation.metrics.additive import Floats, Summed, columns, divided
+from models.evaluation.metrics.by_kind import METRICS, sign_of
+from models.evaluation.metrics.classification import answer_codes, right, truth_codes
+from models.evaluation.predictions import Answers, Judged, Tags
+from models.evaluation.statistics.block_length import block_of_score
+from models.evaluation.statistics.bootstrap import Interval, score_interval, score_intervals
 
 MOST_VALUES = 20
 """Values of a column that are slices of their own; the rarer ones are one together."""

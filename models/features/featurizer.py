@@ -12,10 +12,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
-from models.features import Layout, WindowConfig
-from models.features.kept import Split, kept_for_test
+from models.features.config import Layout, WindowConfig
+from models.features.feature_spec import Signal
 from models.features.kinds import KINDS, InputConfig
-from models.features.saved import as_record, read_state, write_state
+from models.features.serialization import as_record, read_state, write_state
 from models.features.series import (
     ROW,
     SeriesState,
@@ -25,8 +25,8 @@ from models.features.series import (
     resample,
     resampled,
 )
-from models.features.signal import Signal
-from models.features.statics import (
+from models.features.splitting.unseen_rows import Split, kept_for_test
+from models.features.static_covariates import (
     StaticInput,
     Statics,
     StaticState,

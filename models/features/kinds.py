@@ -7,12 +7,13 @@ import polars as pl
 from pydantic import Field
 
 from models.errors import UnlearnableError
-from models.features import Layout, audio, image, series, text, tree
+from models.features import audio, image, series, text, tree
 from models.features.audio import AudioInput
+from models.features.config import Layout
+from models.features.feature_spec import Signal
 from models.features.image import ImageInput
 from models.features.series import SeriesInput
-from models.features.signal import Signal
-from models.features.statics import CategoryInput, NumberInput
+from models.features.static_covariates import CategoryInput, NumberInput
 from models.features.steps import Steps
 from models.features.text import TextInput
 from models.features.tree import TreeInput

@@ -16,7 +16,7 @@ class Steps(NamedTuple):
     """The steps of a table's rows. Rows may share steps: a window is a view, not a copy."""
 
     values_NC: NDArray[Any]
-    """What `models.features.signal` says of the kind: numbers, ids or pixels."""
+    """What `models.features.feature_spec` says of the kind: numbers, ids or pixels."""
     starts_R: Integers
     stops_R: Integers
     """Row r has the steps from its start up to its stop; none when its error says why."""

@@ -12,8 +12,8 @@ from statistics import median
 
 import torch
 
-from models.learning import TrainingConfig
-from models.learning.feeding import Sequences, endless, longest
+from models.learning.config import TrainingConfig
+from models.learning.data_source import Sequences, endless, longest
 from models.learning.step import step
 from models.learning.weights import Weights
 from models.networks.network import Network

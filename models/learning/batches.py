@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.features.statics import Statics as SideValues
-from models.networks.front import Statics
+from models.features.static_covariates import Statics as SideValues
 from models.networks.heads.face import Answers
+from models.networks.inputs.front import Statics
 from models.networks.jagged import Offsets
 
 POOL = 50

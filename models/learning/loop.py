@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.errors import DivergedError, PausedError
-from models.learning import TrainingConfig
-from models.learning.averaging import Average
 from models.learning.batch_size import with_batch
 from models.learning.batches import Drawn, SequenceSet, padding_share
+from models.learning.callbacks import Epoch, Judge, Step, Watch, figure
 from models.learning.checkpoint import (
     Checkpoints,
     Saver,
@@ -29,13 +28,14 @@ from models.learning.checkpoint import (
     random_state,
     set_random_state,
 )
-from models.learning.feeding import Sequences, drawn, fed, steps_in
+from models.learning.config import TrainingConfig
+from models.learning.data_source import Sequences, drawn, fed, steps_in
+from models.learning.flush_denormals import flushed_subnormals
 from models.learning.plan import Plan, followed, planned, step_seconds
 from models.learning.schedule import learning_rate
-from models.learning.scoring import predict, validate
 from models.learning.step import step
-from models.learning.subnormals import flushed_subnormals
-from models.learning.watch import Epoch, Judge, Step, Watch, figure
+from models.learning.validation import predict, validate
+from models.learning.weight_averaging import Average
 from models.learning.weights import Weights
 from models.networks.native.kernels import kept
 from models.networks.network import Network

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.learning import PrecisionName, TrainingConfig
 from models.learning.batch_size import with_batch
 from models.learning.checkpoint import Checkpoints, loaded
-from models.learning.feeding import Sequences, endless, fed, plain, steps_in
+from models.learning.config import PrecisionName, TrainingConfig
+from models.learning.data_source import Sequences, endless, fed, plain, steps_in
 from models.learning.step import loss_of, step
 from models.learning.stream import StreamedSet
 from models.learning.weights import Weights

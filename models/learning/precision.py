@@ -7,9 +7,9 @@ the same, as a timing would not be. `tests/benchmarks/precision.py` prints them 
 
 import torch
 
-from models.learning import PrecisionName, TrainingConfig
+from models.learning.config import PrecisionName, TrainingConfig
 from models.learning.plan import Plan
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 
 BF16_FROM: dict[str, int] = {"lstm": 128, "tcn": 128}
 """Units from which on a cell learns faster in bf16, by half at least.

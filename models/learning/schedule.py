@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from models.learning import TrainingConfig
+from models.learning.config import TrainingConfig
 
 WARMUP_SHARE = 0.05
 FINAL_RATE = 0.05

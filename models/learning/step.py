@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.learning import TrainingConfig
 from models.learning.batches import SequenceSet, epoch_order, gather
+from models.learning.config import TrainingConfig
 from models.learning.weights import Weights
 from models.networks.network import Network
 

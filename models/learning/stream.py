@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.features.statics import Statics as SideValues
+from models.features.static_covariates import Statics as SideValues
 from models.learning.batches import POOL, Change, Drawn, Fed, Places, SequenceSet, to_device
 from models.networks.heads.face import Answers
 

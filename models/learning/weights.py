@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from models.learning import TrainingConfig
+from models.learning.config import TrainingConfig
 
 FADING = 0.9, 0.999
 """What is kept of the mean of the gradients, and of their squares, from step to step."""

@@ -5,12 +5,12 @@ Shapes: N steps of all sequences, C channels of the front, H units.
 
 from torch import Tensor, nn
 
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 from models.networks.convolution import Shorten
 from models.networks.families import FAMILIES
+from models.networks.inputs.segments import Segments
 from models.networks.jagged import Offsets
 from models.networks.layer import Layer, LockedDropout, PlainDropout, make_cell
-from models.networks.segments import Segments
 
 
 class Encoder(nn.Module):

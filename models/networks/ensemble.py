@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from models.features import Answer
-from models.networks.front import Statics
-from models.networks.heads import HeadConfig
+from models.features.config import Answer
+from models.networks.heads.config import HeadConfig
+from models.networks.inputs.front import Statics
 from models.networks.jagged import Offsets
 from models.networks.network import Network
 

@@ -32,24 +32,32 @@ class Family(NamedTuple):
 
 FAMILIES: dict[str, Family] = {
     "rnn": Family(
-        "rnn:Rnn", "Elman 1990, with tanh", options=("zoneout", "learned_start", "weights")
+        "cells.rnn:Rnn", "Elman 1990, with tanh", options=("zoneout", "learned_start", "weights")
     ),
     "lstm": Family(
-        "lstm:make_lstm",
+        "cells.lstm:make_lstm",
         "Hochreiter and Schmidhuber 1997",
         options=("zoneout", "learned_start", "peephole", "layer_norm", "weights"),
     ),
-    "gru": Family("gru:Gru", "Cho et al. 2014", options=("zoneout", "learned_start", "weights")),
-    "mingru": Family("minimal:MinGru", "Feng et al. 2024", parallel=True),
-    "minlstm": Family("minimal:MinLstm", "Feng et al. 2024", parallel=True),
-    "sru": Family("sru:Sru", "Lei et al. 2018", parallel=True, options=("learned_start",)),
-    "qrnn": Family("qrnn:Qrnn", "Bradbury et al. 2017", parallel=True, options=("width",)),
-    "lru": Family("lru:Lru", "Orvieto et al. 2023", parallel=True, options=("learned_start",)),
-    "slstm": Family("slstm:Slstm", "Beck et al. 2024, of xLSTM", options=("heads",)),
-    "mlstm": Family("mlstm:Mlstm", "Beck et al. 2024, of xLSTM", parallel=True, options=("heads",)),
-    "keras-rnn": Family("keras_cells:KerasRnn", "SimpleRNN of Keras 3, on torch", extra="keras"),
-    "keras-gru": Family("keras_cells:KerasGru", "GRU of Keras 3, on torch", extra="keras"),
-    "keras-lstm": Family("keras_cells:KerasLstm", "LSTM of Keras 3, on torch", extra="keras"),
+    "gru": Family(
+        "cells.gru:Gru", "Cho et al. 2014", options=("zoneout", "learned_start", "weights")
+    ),
+    "mingru": Family("cells.min_rnn:MinGru", "Feng et al. 2024", parallel=True),
+    "minlstm": Family("cells.min_rnn:MinLstm", "Feng et al. 2024", parallel=True),
+    "sru": Family("cells.sru:Sru", "Lei et al. 2018", parallel=True, options=("learned_start",)),
+    "qrnn": Family("cells.qrnn:Qrnn", "Bradbury et al. 2017", parallel=True, options=("width",)),
+    "lru": Family(
+        "cells.lru:Lru", "Orvieto et al. 2023", parallel=True, options=("learned_start",)
+    ),
+    "slstm": Family("cells.slstm:Slstm", "Beck et al. 2024, of xLSTM", options=("heads",)),
+    "mlstm": Family(
+        "cells.mlstm:Mlstm", "Beck et al. 2024, of xLSTM", parallel=True, options=("heads",)
+    ),
+    "keras-rnn": Family(
+        "cells.keras_cells:KerasRnn", "SimpleRNN of Keras 3, on torch", extra="keras"
+    ),
+    "keras-gru": Family("cells.keras_cells:KerasGru", "GRU of Keras 3, on torch", extra="keras"),
+    "keras-lstm": Family("cells.keras_cells:KerasLstm", "LSTM of Keras 3, on torch", extra="keras"),
     "cnn": Family(
         "convolution:Cnn",
         "one-dimensional convolution, as wide before a step as behind it",
@@ -58,13 +66,13 @@ FAMILIES: dict[str, Family] = {
         causal=False,
     ),
     "tcn": Family(
-        "tcn:Tcn",
+        "cells.tcn:Tcn",
         "Bai, Kolter and Koltun 2018, reaching twice as far a layer",
         parallel=True,
         options=("width", "dilation", "dropout"),
     ),
     "tree-lstm": Family(
-        "tree:TreeLstm",
+        "cells.tree_lstm:TreeLstm",
         "Tai, Socher and Manning 2015, for trees",
         options=("children",),
         causal=False,

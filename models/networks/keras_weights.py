@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import UnlearnableError
-from models.networks.keras_library import keras_on_torch, on_device
+from models.networks.cells.keras_import import keras_on_torch, on_device
 
 CELLS = {"SimpleRNN": "rnn", "LSTM": "lstm", "GRU": "gru"}
 """Keras' layers, and the cells that are theirs here."""

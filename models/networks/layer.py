@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.networks import ModelConfig
 from models.networks.cell import Cell, State
+from models.networks.config import ModelConfig
 from models.networks.families import FAMILIES
 from models.networks.jagged import Offsets
 

@@ -10,24 +10,24 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import UnlearnableError
-from models.features import MINED, SequenceInput
+from models.features.config import MINED, SequenceInput
+from models.features.feature_spec import Pixels, Signal, Tokens, Trees
 from models.features.image import ImageInput
-from models.features.signal import Pixels, Signal, Tokens, Trees
-from models.features.statics import StaticState
-from models.networks import ModelConfig
-from models.networks.anchor import Anchor
+from models.features.static_covariates import StaticState
 from models.networks.cell import Cell
+from models.networks.config import ModelConfig
 from models.networks.convolution import Fcn
 from models.networks.encoder import Encoder
 from models.networks.families import FAMILIES
-from models.networks.front import PlainFront, SideFront, Statics, TokenFront
 from models.networks.heads.face import Answers, Encoded
 from models.networks.heads.make import Asked, Read, make_head, refuse_seen
 from models.networks.heads.mining import MiningHead
+from models.networks.inputs.front import PlainFront, SideFront, Statics, TokenFront
+from models.networks.inputs.pixels import PixelFront
+from models.networks.inputs.window_norm import Anchor
 from models.networks.jagged import Offsets
 from models.networks.keras_weights import start_from
 from models.networks.native.kernels import TORCH, chosen
-from models.networks.pixels import PixelFront
 from models.networks.pooling import Several
 from models.networks.rocket import Rocket
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.judged import Answers, Floats, Forecasts, Judged, Mined, Tags, Texts
+from models.evaluation.predictions import Answers, Floats, Forecasts, Judged, Mined, Tags, Texts
 
 MOST_ROWS = 20
 

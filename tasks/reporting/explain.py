@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.bundle import Bundle
+from models.evaluation.attention_weights import attention_of, errors_of, writing_of
 from models.evaluation.attribution import Sequence, attribute
-from models.evaluation.judged import Answers, Judged, Tags
-from models.evaluation.looking import attention_of, errors_of, writing_of
-from models.features import MINED
-from models.features.split import TEST
+from models.evaluation.predictions import Answers, Judged, Tags
+from models.features.config import MINED
+from models.features.splitting.split import TEST
 from models.learning.batches import Places, gather, to_device
 from models.networks.heads.ctc import NOTHING, CtcHead
 from models.networks.network import Network

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Bundle
-from models.networks.heads import HeadConfig
+from models.networks.heads.config import HeadConfig
 
 PARTS = {"gaussian": 2, "student": 3, "negative_binomial": 2}
 """Numbers that a head gives of each answer, where they are more than one."""

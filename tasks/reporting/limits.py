@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from models.evaluation.metrics import sign_of
+from models.evaluation.metrics.by_kind import sign_of
 from tasks.reporting.words import figure, named, share
 
 Facts = Mapping[str, Any]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from models.evaluation.metrics import sign_of
+from models.evaluation.metrics.by_kind import sign_of
 from tasks.reporting.charts import Interval, intervals
 from tasks.reporting.words import named
 

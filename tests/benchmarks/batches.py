@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from models.learning.batches import Places, SequenceSet, epoch_order, gather, to_device
 from models.learning.memory import keep_memory
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 from models.networks.layer import make_cell
 from tasks.features_files import map_steps, write_steps
 

@@ -16,8 +16,8 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from models.networks import ModelConfig
 from models.networks.cell import Cell, plain
+from models.networks.config import ModelConfig
 from models.networks.families import FAMILIES
 from models.networks.jagged import Offsets
 from models.networks.layer import make_cell

@@ -43,7 +43,7 @@ def report():
 
 OURS = """
 import polars as pl
-from models.features import Layout, WindowConfig
+from models.features.config import Layout, WindowConfig
 from models.features.series import (
     SeriesInput, context, fit_windows, line_up, resample, transform,
 )

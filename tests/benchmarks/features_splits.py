@@ -43,10 +43,10 @@ frame = pd.read_parquet(path / "table.parquet")
 
 OURS = """
 import polars as pl
-from models.features.identity import identities
-from models.features.split import *
-from models.features.duplicates import remove_duplicates
-from models.features.strata import split_stratified, strata_of
+from models.features.splitting.row_hash import identities
+from models.features.splitting.split import *
+from models.features.splitting.duplicates import remove_duplicates
+from models.features.splitting.stratified_split import split_stratified, strata_of
 frame = pl.read_parquet(path / "table.parquet")
 """
 
@@ -99,7 +99,7 @@ repeated = frame[frame["hash"].duplicated(keep=False)]
 (repeated.groupby("hash")["code"].transform("nunique") > 1).sum()
 """,
     "near-duplicates: ours": f"""{TEXTS}
-from models.features.minhash import near_rows
+from models.features.splitting.minhash import near_rows
 before, began = peak(), time.perf_counter()
 near_rows(lambda: [texts], splits, 0.8)
 """,

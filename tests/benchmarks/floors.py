@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from models.learning.memory import keep_memory
-from models.networks.speed import Shape, make, measure
+from models.networks.benchmark import Shape, make, measure
 
 SIDE = 1_024
 SHAPE = Shape()

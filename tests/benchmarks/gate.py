@@ -14,9 +14,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from challengers import EQUALS, EVEN, classified, decided
 
-from models.evaluation.bootstrap import draws_of, interval, spreads
-from models.evaluation.dependence import block_length
-from models.evaluation.metrics import METRICS, sign_of
+from models.evaluation.metrics.by_kind import METRICS, sign_of
+from models.evaluation.statistics.block_length import block_length
+from models.evaluation.statistics.bootstrap import draws_of, interval, spreads
 from tasks.gate import GateConfig
 
 GATE = GateConfig(resamples=500)

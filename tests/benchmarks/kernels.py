@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from models.learning.memory import keep_memory
-from models.networks import ModelConfig
 from models.networks.cell import Cell
+from models.networks.config import ModelConfig
 from models.networks.families import FAMILIES
 from models.networks.jagged import Offsets
 from models.networks.layer import make_cell

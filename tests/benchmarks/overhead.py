@@ -58,7 +58,7 @@ if kind == "plain":
     ):
         setattr(place, name, getattr(place, name).fn)
 if until == "step":
-    from models.learning import loop
+    from models.learning.config import loop
 
     def stepped(*_, **__):
         print(json.dumps({"stepped": time.time()}), flush=True)

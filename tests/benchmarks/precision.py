@@ -13,13 +13,13 @@ from statistics import median
 import numpy as np
 import torch
 
-from models.features.signal import Numbers
-from models.learning import TrainingConfig
+from models.features.feature_spec import Numbers
 from models.learning.batches import Places, SequenceSet, to_device
+from models.learning.config import TrainingConfig
 from models.learning.memory import keep_memory
 from models.learning.step import step
 from models.learning.weights import Weights
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 from models.networks.families import CellName
 from models.networks.heads.make import Asked
 from models.networks.network import Face, build

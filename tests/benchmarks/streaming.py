@@ -16,15 +16,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.features.signal import Numbers
-from models.features.statics import Statics
-from models.learning import TrainingConfig
+from models.features.feature_spec import Numbers
+from models.features.static_covariates import Statics
 from models.learning.batches import Places, to_device
-from models.learning.feeding import Sequences
+from models.learning.config import TrainingConfig
+from models.learning.data_source import Sequences
 from models.learning.loop import Checkpoints, Watch, fit
 from models.learning.memory import keep_memory
 from models.learning.stream import StreamedSet
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 from models.networks.heads.make import Asked
 from models.networks.network import Face, build
 

@@ -27,11 +27,11 @@ ROWS, STEPS, CHANNELS, EPOCHS = 12_800, 20, 4, 50
 
 def learn(turn: int, *, live: bool) -> float:
     """Train once; return the seconds that it took."""
-    from models.features.signal import Numbers
-    from models.learning import TrainingConfig
+    from models.features.feature_spec import Numbers
     from models.learning.batches import Places, to_device
+    from models.learning.config import TrainingConfig
     from models.learning.loop import Checkpoints, Watch, fit
-    from models.networks import ModelConfig
+    from models.networks.config import ModelConfig
     from models.networks.heads.make import Asked
     from models.networks.network import Face, build
     from tasks.live import Experiment, Live

@@ -25,14 +25,14 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 from torch.utils.data import DataLoader
 
-from models.features.signal import Numbers
-from models.learning import TrainingConfig
+from models.features.feature_spec import Numbers
 from models.learning.batches import Places, SequenceSet, gather, to_device
+from models.learning.config import TrainingConfig
+from models.learning.flush_denormals import flushed_subnormals
 from models.learning.loop import Checkpoints, Watch, fit
 from models.learning.memory import keep_memory
 from models.learning.step import orders
-from models.learning.subnormals import flushed_subnormals
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 from models.networks.heads.make import Asked
 from models.networks.network import Face, Network, build
 

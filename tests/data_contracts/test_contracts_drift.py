@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp
 
-from data_contracts.drift.drift import distance
+from data_contracts.drift import distance
 from data_contracts.drift.distribution import ProfileError
 from data_contracts.drift.drift import ColumnDrift, DriftConfig, drift
 from data_contracts.drift.profile import Profile, measure_rows, profile_rows

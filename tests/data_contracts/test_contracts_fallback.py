@@ -12,11 +12,11 @@ from great_expectations.validator.validator import Validator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_contracts.engine import pandas_fallback
 from data_contracts.contract import Expectation
-from data_contracts.engine.uniqueness import ROW
-from data_contracts.engine.pandas_fallback import check_by_pandas
+from data_contracts.engine import pandas_fallback
 from data_contracts.engine.gx import ask, build, open_gx
+from data_contracts.engine.pandas_fallback import check_by_pandas
+from data_contracts.engine.uniqueness import ROW
 from data_contracts.quarantine import REASONS, bad_rows
 from data_contracts.suite import check_values
 

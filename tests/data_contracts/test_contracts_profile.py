@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_contracts.drift.drift import profile as profile_module
-from data_contracts.drift.drift import sketches
+from data_contracts.drift import profile as profile_module
+from data_contracts.drift import sketches
 from data_contracts.drift.counters import MAX_CHARACTERS, Moments, ValueCounter, count_words
 from data_contracts.drift.distribution import Column, Numbers, ProfileError, Values
 from data_contracts.drift.profile import Profile, measure_rows, profile_rows

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_contracts.engine import aggregates, uniqueness, quantiles
+from data_contracts.engine import aggregates, quantiles, uniqueness
 
 VALUE = pl.col("x")
 

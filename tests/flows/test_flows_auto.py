@@ -13,7 +13,7 @@ from flows.check import check_job
 from flows.job import ADAPTER, load_job, schema_text
 from flows.retrain import retrain
 from flows.tune import tune
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 from tasks.errors import JobError
 
 AUTO = WAVES | {"model": "auto", "training": {"epochs": 4, "learning_rate": 0.02, "batch": 64}}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models.errors import UnlearnableError
 from models.features.audio import AudioInput, AudioState, fit, transform
 from models.features.audio.mel import log_mel, sizes
-from models.features.saved import as_record, read_state, write_state
+from models.features.serialization import as_record, read_state, write_state
 
 
 def file_of(

@@ -11,7 +11,7 @@ from parts import bundle_of, featurizer_of, scale, series_layout, target_of
 
 from models.bundle import FORMAT, Bundle, load, save
 from models.errors import BundleError, UnlearnableError
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 
 
 def bundle(*, window: int = 0, kind: str = "category") -> Bundle:

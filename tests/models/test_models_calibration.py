@@ -24,8 +24,8 @@ from models.calibration import (
     softmax,
 )
 from models.errors import BundleError
-from models.networks import ModelConfig
-from models.networks.heads import HeadConfig
+from models.networks.config import ModelConfig
+from models.networks.heads.config import HeadConfig
 
 FITTED = Calibration(
     confidence=0.9, rows=100, apart=False, exchangeable=True, temperature=1.7, least_chance=0.2

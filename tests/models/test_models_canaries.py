@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from models.evaluation.baselines import Rows
-from models.evaluation.canaries import aged, repeated, ridge, shuffled, told_by_one
-from models.features.sameness import sequence_hashes
-from models.features.statics import Statics
+from models.evaluation.baselines.single import Rows
+from models.evaluation.leakage_checks import aged, repeated, ridge, shuffled, told_by_one
+from models.features.splitting.sequence_hash import sequence_hashes
+from models.features.static_covariates import Statics
 
 NONE = np.empty((0, 0))
 

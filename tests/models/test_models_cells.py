@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.networks import PLAIN, ModelConfig
 from models.networks.cell import Cell, plain
+from models.networks.cells.scan import by_doubling, linear_scan, log_space_scan, scanned
+from models.networks.config import PLAIN, ModelConfig
 from models.networks.families import FAMILIES
 from models.networks.jagged import Offsets
 from models.networks.layer import Layer, make_cell
-from models.networks.scan import by_doubling, linear_scan, log_space_scan, scanned
 
 VARIANTS: dict[str, dict[str, object]] = {
     "lstm, peephole": {"cell": "lstm", "peephole": True},

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parts import face
 
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 from models.networks.convolution import Cnn, Shorten, convolve, plain_convolution
+from models.networks.inputs.segments import Segments
 from models.networks.jagged import Offsets
 from models.networks.network import build
-from models.networks.segments import Segments
 
 sizes = st.lists(st.integers(1, 9), min_size=1, max_size=4)
 

@@ -5,8 +5,13 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.features.duplicates import Duplicates, remember, remove_duplicates, stand_among
-from models.features.split import TEST, TRAINING, UNUSED, VALIDATION, identities
+from models.features.splitting.duplicates import (
+    Duplicates,
+    remember,
+    remove_duplicates,
+    stand_among,
+)
+from models.features.splitting.split import TEST, TRAINING, UNUSED, VALIDATION, identities
 
 tables = st.lists(
     st.tuples(

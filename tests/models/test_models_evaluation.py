@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from models.evaluation.baselines import Rows, answer_all
-from models.evaluation.bootstrap import gain_interval, resamples, score_interval
-from models.evaluation.dependence import block_length, influence, run_length
-from models.evaluation.metrics import METRICS, Answers, accuracy, score
+from models.evaluation.baselines.single import Rows, answer_all
+from models.evaluation.metrics.by_kind import METRICS, Answers, accuracy, score
+from models.evaluation.statistics.block_length import block_length, influence, run_length
+from models.evaluation.statistics.bootstrap import gain_interval, resamples, score_interval
 
 
 def classes(truth, answer, chance=None, count: int = 4) -> Answers:

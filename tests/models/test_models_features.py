@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from parts import featurizer_of, scale, series_layout, target_of
 
 from models.errors import UnlearnableError
-from models.features import Layout, TargetConfig
+from models.features.config import Layout, TargetConfig
 from models.features.featurizer import Featurizer, check_columns, load_featurizer, save_featurizer
-from models.features.kept import Split
 from models.features.series import line_up, row_ahead
 from models.features.series.channels import RawSteps, raw_steps
-from models.features.split import SplitConfig
+from models.features.splitting.split import SplitConfig
+from models.features.splitting.unseen_rows import Split
 from models.features.target import check_answers, check_target
 
 CATEGORY = TargetConfig(column="label", kind="category")

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.networks import flash, slstm
 from models.networks.cell import unroll
+from models.networks.cells import flashrnn, slstm
+from models.networks.cells.slstm import Slstm
 from models.networks.jagged import Offsets
-from models.networks.slstm import Slstm
 
 LENGTHS = [19, 1, 7]
 
@@ -44,7 +44,7 @@ def test_flashrnn_s_own_definition_comes_to_what_ours_does(carried: bool) -> Non
 
 @pytest.mark.parametrize(("count", "size"), [(1, 16), (16, 16), (17, 32), (64, 64), (100, 128)])
 def test_grids_are_filled_up_to_few_sizes(count: int, size: int) -> None:
-    assert flash.filled(count) == size
+    assert flashrnn.filled(count) == size
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_grids_are_filled_up_to_few_sizes(count: int, size: int) -> None:
 def test_a_kernel_is_asked_within_its_limits_alone(
     monkeypatch: pytest.MonkeyPatch, device: str, size: int, there: bool, expected: bool
 ) -> None:
-    monkeypatch.setattr(flash, "installed", lambda: there)
+    monkeypatch.setattr(flashrnn, "installed", lambda: there)
 
-    assert flash.takes(torch.device(device), size) is expected
+    assert flashrnn.takes(torch.device(device), size) is expected
 
 
 def at_once(monkeypatch: pytest.MonkeyPatch, change) -> Tensor:
@@ -73,9 +73,9 @@ def at_once(monkeypatch: pytest.MonkeyPatch, change) -> Tensor:
         return change(plain(driven, again, state, backend="vanilla"))
 
     asked: list[str] = []
-    plain = flash.read_slstm
-    monkeypatch.setattr(flash, "read_slstm", read)
-    monkeypatch.setattr(flash, "takes", lambda *_: True)
+    plain = flashrnn.read_slstm
+    monkeypatch.setattr(flashrnn, "read_slstm", read)
+    monkeypatch.setattr(flashrnn, "takes", lambda *_: True)
     slstm.trusted.cache_clear()
     cell, (values, offsets) = cell_of(), steps()
     with torch.no_grad():

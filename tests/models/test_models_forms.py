@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from models.answering import said
-from models.networks.heads import HeadConfig
+from models.networks.heads.config import HeadConfig
 from models.networks.heads.forms import make_form
+from models.prediction_table import said
 
 ERRORS = ("squared", "gaussian", "quantile", "student", "negative_binomial")
 

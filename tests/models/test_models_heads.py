@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from models.networks.heads import HeadConfig
 from models.networks.heads.category import CategoryHead
+from models.networks.heads.config import HeadConfig
 from models.networks.heads.face import Answers, Encoded, Head
 from models.networks.heads.forms import LEAST_SPREAD, make_form
 from models.networks.heads.number import NumberHead

@@ -14,10 +14,11 @@ from parts import featurizer_of, scale
 from planned import make_plan
 
 from models.errors import UnlearnableError
-from models.features import Layout, WindowConfig, identity
+from models.features.config import Layout, WindowConfig
 from models.features.featurizer import Featurizer, load_featurizer, save_featurizer
 from models.features.series import SeriesInput
-from models.features.split import (
+from models.features.splitting import row_hash
+from models.features.splitting.split import (
     NAMES,
     TEST,
     TRAINING,
@@ -121,7 +122,7 @@ def test_pieces_and_repetition_change_no_identity(content: list[tuple], piece: i
     frame = frame_of(content * 2)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(identity, "PIECE_ROWS", piece)
+        patch.setattr(row_hash, "PIECE_ROWS", piece)
         for columns in (frame.columns, ["bytes"], ["list"], ["text", "number"]):
             assert identities(frame, columns).tolist() == written(frame, columns)
 

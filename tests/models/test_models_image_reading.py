@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from models.errors import UnlearnableError
+from models.features.feature_spec import Pixels
 from models.features.image import AugmentConfig, ImageInput
-from models.features.signal import Pixels
-from models.networks.augment import augment
+from models.networks.inputs.augment import augment
+from models.networks.inputs.grid_order import hilbert, raster
+from models.networks.inputs.pixels import PixelFront
 from models.networks.jagged import Offsets
-from models.networks.pixels import PixelFront
-from models.networks.reading import hilbert, raster
 
 sides = st.integers(1, 12)
 

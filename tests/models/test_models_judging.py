@@ -19,15 +19,15 @@ from learned import (
 )
 
 from flows.refusals import STOPS, refuse_stops
-from models.evaluation.metrics import METRICS, score
-from models.evaluation.outputs import Truth, judge_outputs
-from models.features import TargetConfig
+from models.evaluation.epoch_scores import Truth, judge_outputs
+from models.evaluation.metrics.by_kind import METRICS, score
+from models.features.config import TargetConfig
 from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
-from models.features.split import VALIDATION
-from models.learning import TrainingConfig
+from models.features.splitting.split import VALIDATION
+from models.learning.config import TrainingConfig
 from models.learning.loop import Judge, predict
-from models.networks.heads import HeadConfig
+from models.networks.heads.config import HeadConfig
 from tasks import truth as gate_truth
 from tasks.answers import answered_by, judged
 from tasks.features_files import read_sequences

@@ -11,10 +11,10 @@ import torch
 from parts import face
 
 from models.errors import UnlearnableError
-from models.networks import ModelConfig
+from models.networks.cells.keras_import import keras_on_torch
+from models.networks.config import ModelConfig
 from models.networks.encoder import Encoder
 from models.networks.jagged import Offsets
-from models.networks.keras_library import keras_on_torch
 from models.networks.keras_weights import read_keras, start_from
 from models.networks.layer import make_cell
 from models.networks.network import build

@@ -9,10 +9,10 @@ from learned import NOWHERE, PulledPlugError, sequences
 from parts import face
 
 from models.errors import DivergedError
-from models.learning import TrainingConfig
 from models.learning.batches import Places, epoch_order, gather, padding_share, to_device
+from models.learning.config import TrainingConfig
 from models.learning.loop import Checkpoints, Watch, fit, predict
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 from models.networks.network import build
 
 lengths = st.lists(st.integers(1, 30), min_size=1, max_size=60)

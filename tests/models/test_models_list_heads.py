@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from models.features.signal import Numbers, Tokens
-from models.networks import ModelConfig
-from models.networks.heads import HeadConfig
+from models.features.feature_spec import Numbers, Tokens
+from models.networks.config import ModelConfig
 from models.networks.heads.attention import AttentionHead, Size, memory_of
+from models.networks.heads.config import HeadConfig
 from models.networks.heads.ctc import CtcHead, least_steps
 from models.networks.heads.face import Answers, Encoded
 from models.networks.heads.make import Asked

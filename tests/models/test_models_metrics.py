@@ -6,19 +6,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from models.evaluation import ranked
-from models.evaluation.baselines import (
+from models.evaluation.baselines.single import (
     Rows,
     answer_all,
     answers_of,
     count_ids,
     random_convolutions,
 )
-from models.evaluation.bootstrap import draws_of, gain_interval, score_intervals, strata_of
-from models.evaluation.forecasts import judge_forecasts
-from models.evaluation.judged import Answers, Judged, Mined, Steps, Tags
-from models.evaluation.metrics import METRICS, TOLD_ALONE, by_label, score, sign_of, units
-from models.evaluation.texts import judge_texts
+from models.evaluation.metrics import ranking
+from models.evaluation.metrics.by_kind import (
+    METRICS,
+    TOLD_ALONE,
+    by_label,
+    score,
+    sign_of,
+    units,
+)
+from models.evaluation.metrics.forecast import judge_forecasts
+from models.evaluation.metrics.text import judge_texts
+from models.evaluation.predictions import Answers, Judged, Mined, Steps, Tags
+from models.evaluation.statistics.bootstrap import (
+    draws_of,
+    gain_interval,
+    score_intervals,
+    strata_of,
+)
 
 NOTHING = np.empty(0)
 
@@ -217,7 +229,7 @@ def test_of_many_rows_ranks_are_resampled_as_if_one_by_one(
     counts = np.stack([np.bincount(draw, minlength=4000) for draw in draws]).astype(float)
     expected = metric.resampled(judged, counts)
 
-    monkeypatch.setattr(ranked, "MANY", 1000)
+    monkeypatch.setattr(ranking, "MANY", 1000)
     found = metric.resampled(judged, counts)
 
     np.testing.assert_allclose(found, expected, atol=3e-4)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.features.minhash import CANDIDATES, bands_for, candidates, jaccard, near_rows
-from models.features.split import TEST, TRAINING, UNUSED, VALIDATION
+from models.features.splitting.minhash import CANDIDATES, bands_for, candidates, jaccard, near_rows
+from models.features.splitting.split import TEST, TRAINING, UNUSED, VALIDATION
 
 thresholds = st.sampled_from([0.5, 0.7, 0.8, 0.95, 1.0])
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from learned import Disk, PulledPlugError, assert_equal_weights, new_network, train
 from torch import Tensor
 
-from models.networks import ModelConfig
 from models.networks.cell import Cell, plain
+from models.networks.config import ModelConfig
 from models.networks.families import FAMILIES
 from models.networks.jagged import Offsets
 from models.networks.layer import Layer, make_cell
@@ -283,7 +283,7 @@ def test_importing_builds_nothing(tmp_path: Path) -> None:
 def test_a_forked_process_reads_on() -> None:
     code = """
 import os, sys, torch
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 from models.networks.jagged import Offsets
 from models.networks.layer import make_cell
 torch.set_num_threads(2)

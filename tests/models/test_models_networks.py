@@ -4,9 +4,9 @@ import pytest
 import torch
 from parts import face
 
-from models.features.signal import Tokens
-from models.networks import ModelConfig
-from models.networks.front import TokenFront
+from models.features.feature_spec import Tokens
+from models.networks.config import ModelConfig
+from models.networks.inputs.front import TokenFront
 from models.networks.jagged import Offsets
 from models.networks.network import build, parameter_count
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from parts import face
 from torch import Tensor
 
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 from models.networks.families import FAMILIES
 from models.networks.jagged import Offsets
 from models.networks.network import Network, build

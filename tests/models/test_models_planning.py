@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from learned import CONFIG, Disk, PulledPlugError, assert_equal_weights, new_network, sequences
 
-from models.learning import TrainingConfig, batch_size
+from models.learning import batch_size
 from models.learning import precision as precisions
 from models.learning.batch_size import find_batch, sizes
+from models.learning.config import TrainingConfig
 from models.learning.loop import Checkpoints, Watch, fit
 from models.learning.plan import Plan, kept_plan, make_plan
 from models.learning.precision import pick_precision
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 AUTO = replace(CONFIG, batch="auto")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.calibration import softmax
-from models.evaluation.reliability import (
+from models.evaluation.metrics.calibration import (
     covered,
     reliability,
     share_interval,

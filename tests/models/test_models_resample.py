@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import UnlearnableError
-from models.features import Layout, WindowConfig
+from models.features.config import Layout, WindowConfig
 from models.features.series import ROW, SeriesInput, bins_of_rows, check, resample
 from models.features.series.width import bin_of, parse_width, start_of
 

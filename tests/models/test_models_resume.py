@@ -22,13 +22,13 @@ from learned import (
 from parts import face
 
 from models.errors import DivergedError
-from models.learning import TrainingConfig
 from models.learning.batches import SequenceSet, epoch_order, plain_order
+from models.learning.config import TrainingConfig
 from models.learning.loop import Checkpoints, Watch, fit, predict
 from models.learning.schedule import learning_rate
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 from models.networks.families import FAMILIES
-from models.networks.front import Statics
+from models.networks.inputs.front import Statics
 from models.networks.jagged import Offsets
 from models.networks.network import build
 

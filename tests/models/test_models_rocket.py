@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from parts import face
 
 from models.errors import UnlearnableError
-from models.features.signal import Tokens
-from models.networks import ModelConfig
+from models.features.feature_spec import Tokens
+from models.networks.config import ModelConfig
 from models.networks.jagged import Offsets
 from models.networks.network import Face, build
 from models.networks.rocket import KERNELS, TAPS, Rocket

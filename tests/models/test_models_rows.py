@@ -24,7 +24,7 @@ from polars.testing import assert_frame_equal
 
 from models.bundle import Bundle, load, save
 from models.errors import BundleError
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 
 ANSWERS = {"category": ["no", "yes", "\u00e9"], "number": [10.0, 20.0, 60.0]}
 

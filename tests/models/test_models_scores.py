@@ -6,16 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from models.evaluation import baselines
-from models.evaluation.baselines import Rows, answer_all, answers_of, from_past, numbered
-from models.evaluation.bootstrap import (
-    Interval,
-    gain_interval,
-    resamples,
-    score_interval,
-)
-from models.evaluation.dependence import block_length
-from models.evaluation.metrics import (
+from models.evaluation.baselines import single
+from models.evaluation.baselines.single import Rows, answer_all, answers_of, from_past, numbered
+from models.evaluation.metrics.by_kind import (
     LOWER_IS_BETTER,
     METRICS,
     Answers,
@@ -26,6 +19,13 @@ from models.evaluation.metrics import (
     mae,
     r2,
     score,
+)
+from models.evaluation.statistics.block_length import block_length
+from models.evaluation.statistics.bootstrap import (
+    Interval,
+    gain_interval,
+    resamples,
+    score_interval,
 )
 
 
@@ -232,7 +232,7 @@ def test_the_majority_answers_with_the_shares_of_training() -> None:
 
 
 def test_rows_that_come_class_by_class_do_not_stop_the_regression(monkeypatch) -> None:
-    monkeypatch.setattr(baselines, "MAX_ROWS", 40)
+    monkeypatch.setattr(single, "MAX_ROWS", 40)
     training = separable(300)
     order = np.argsort(training.target_S, kind="stable")
     by_class = Rows(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import UnlearnableError
-from models.features import Layout, WindowConfig
+from models.features.config import Layout, WindowConfig
 from models.features.series import (
     SeriesInput,
     SeriesState,

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from models.features import Layout, WindowConfig
+from models.features.config import Layout, WindowConfig
 from models.features.series import SeriesInput
-from models.learning import TrainingConfig
-from models.networks import ModelConfig
+from models.learning.config import TrainingConfig
+from models.networks.config import ModelConfig
 from models.units import Duration, Share
 
 SHARE, DURATION = TypeAdapter(Share), TypeAdapter(Duration)

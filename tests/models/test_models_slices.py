@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from models.evaluation.baselines import answers_of
-from models.evaluation.judged import Answers, Tags
+from models.evaluation.baselines.single import answers_of
+from models.evaluation.predictions import Answers, Tags
 from models.evaluation.slices import (
     among,
     by_class,

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from planned import make_plan
 
 from models.errors import UnlearnableError
-from models.features import Layout, WindowConfig
-from models.features.duplicates import remember
-from models.features.kept import Split, kept_for_test, types_of
-from models.features.named_split import split_by_column
+from models.features.config import Layout, WindowConfig
 from models.features.series import SeriesInput
-from models.features.split import (
+from models.features.splitting.column_split import split_by_column
+from models.features.splitting.duplicates import remember
+from models.features.splitting.split import (
     TEST,
     TRAINING,
     UNUSED,
@@ -28,7 +27,8 @@ from models.features.split import (
     split_by_time,
     way_of,
 )
-from models.features.strata import split_stratified, strata_of
+from models.features.splitting.stratified_split import split_stratified, strata_of
+from models.features.splitting.unseen_rows import Split, kept_for_test, types_of
 
 cells = st.one_of(st.none(), st.text(max_size=5), st.sampled_from(["a", "b"]))
 shares = st.floats(0.01, 0.4)

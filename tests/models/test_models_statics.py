@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from models.errors import UnlearnableError
-from models.features.statics import (
+from models.features.static_covariates import (
     CategoryInput,
     NumberInput,
     check_statics,

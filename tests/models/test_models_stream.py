@@ -19,15 +19,15 @@ from learned import (
 )
 
 from models.errors import DivergedError
-from models.features.statics import Statics
-from models.learning import TrainingConfig
+from models.features.static_covariates import Statics
 from models.learning.batches import SequenceSet, gather
-from models.learning.feeding import drawn, fed, plain, sample, steps_in
+from models.learning.config import TrainingConfig
+from models.learning.data_placement import container_bytes, fits
+from models.learning.data_source import drawn, fed, plain, sample, steps_in
 from models.learning.loop import Checkpoints, Epoch, Watch, fit, predict
 from models.learning.plan import kept_plan
-from models.learning.residence import container_bytes, fits
-from models.learning.scoring import validate
 from models.learning.stream import StreamedSet
+from models.learning.validation import validate
 
 CPU = torch.device("cpu")
 
@@ -212,7 +212,7 @@ def test_the_rows_of_a_step_that_diverged_are_named_on_disk_too() -> None:
 def test_half_of_the_free_memory_is_for_sequences(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.learning.residence.container_bytes", lambda _: 1000)
+    monkeypatch.setattr("models.learning.data_placement.container_bytes", lambda _: 1000)
 
     assert fits(500, CPU)
     assert not fits(501, CPU)

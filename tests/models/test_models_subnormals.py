@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.learning.subnormals import flushed_subnormals, is_flushing
+from models.learning.flush_denormals import flushed_subnormals, is_flushing
 
 SMALL = 2.0**-100
 MANY = 1 << 20

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import UnlearnableError
-from models.features import TargetConfig
+from models.features.config import TargetConfig
 from models.features.target import MAX_CLASSES, UNSEEN, Target, check_answers
 from models.features.target import check_target as check_type
 from models.features.target import fit_target as fit_pieces

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.evaluation.metrics import bleu, character_error_rate, score, word_error_rate
-from models.evaluation.texts import distances, judge_texts, words_of
+from models.evaluation.metrics.by_kind import bleu, character_error_rate, score, word_error_rate
+from models.evaluation.metrics.text import distances, judge_texts, words_of
 
 words = st.lists(st.sampled_from("abc"), max_size=8)
 

@@ -21,14 +21,14 @@ from learned import (
 )
 
 from models.errors import DivergedError
-from models.learning import TrainingConfig
-from models.learning.averaging import Average
 from models.learning.batches import epoch_order
 from models.learning.checkpoint import Saver
+from models.learning.config import TrainingConfig
 from models.learning.loop import Watch, fit
 from models.learning.plan import find_rate, make_plan
 from models.learning.schedule import learning_rate, plateaus
 from models.learning.step import balanced, orders, step
+from models.learning.weight_averaging import Average
 from models.learning.weights import Weights
 
 WAYS = {

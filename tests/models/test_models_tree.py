@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import UnlearnableError
-from models.features.saved import as_record, read_state, write_state
+from models.features.serialization import as_record, read_state, write_state
 from models.features.tree import TreeInput, TreeState, child_index, fit, read_trees, transform
 
 WORDS = st.sampled_from(["film", "good", "n't", "-LRB-", "...", "\u00e9t\u00e9", "1.5"])

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from models.networks.cells.tree_lstm import TreeLstm
 from models.networks.jagged import Offsets
-from models.networks.tree import TreeLstm
 
 FORMS = ("sum", "n-ary")
 

@@ -10,11 +10,11 @@ from parts import BY_HASH, PLAIN, target_of
 
 from models.bundle import face_of, label_codes
 from models.errors import UnlearnableError
-from models.features import Layout
+from models.features.config import Layout
 from models.features.featurizer import Featurizer
-from models.features.statics import NumberInput, fit_statics
+from models.features.static_covariates import NumberInput, fit_statics
 from models.features.tree import TreeInput, fit
-from models.networks import ModelConfig
+from models.networks.config import ModelConfig
 from models.networks.heads.face import Answers
 from models.networks.jagged import Offsets
 from models.networks.network import build

@@ -19,11 +19,11 @@ from kinds import by_day, shops, table, waves, whole
 
 from models.bundle import Bundle
 from models.errors import UnlearnableError
-from models.features import Layout, TargetConfig, WindowConfig
+from models.features.config import Layout, TargetConfig, WindowConfig
 from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
-from models.features.split import TEST, TRAINING, SplitConfig
-from models.networks.heads import HeadConfig
+from models.features.splitting.split import TEST, TRAINING, SplitConfig
+from models.networks.heads.config import HeadConfig
 from tasks.answers import answered_by, judged, naive_scale
 from tasks.features_files import map_answers, map_steps, read_sequences
 from tasks.naive import Baselines

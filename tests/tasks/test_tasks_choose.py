@@ -15,9 +15,9 @@ from searched import SEARCHED, copied, make_bench
 
 from flows.job import ADAPTER, job_text, load_job
 from models.bundle import load
-from models.features import MINED, Answer
-from models.learning.watch import Watch
-from models.networks import ModelConfig
+from models.features.config import MINED, Answer
+from models.learning.callbacks import Watch
+from models.networks.config import ModelConfig
 from tasks import rounds
 from tasks.artifacts import Candidate, Choice
 from tasks.choose import DIVISORS, make_choice, run_rungs, shared, standing, trainings

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from flows.job import load_job
 from models.bundle import Bundle, load
-from models.learning.scoring import advised
-from models.learning.watch import Epoch, Watch
-from models.networks import ModelConfig
+from models.learning.callbacks import Epoch, Watch
+from models.learning.validation import advised
+from models.networks.config import ModelConfig
 from models.networks.ensemble import Ensemble
-from models.networks.heads import SPREADING, HeadConfig
 from models.networks.heads.category import CategoryHead
+from models.networks.heads.config import SPREADING, HeadConfig
 from models.networks.heads.face import Encoded
 from models.networks.heads.forms import make_form
 from models.networks.heads.tags import TagsHead

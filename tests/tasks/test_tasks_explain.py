@@ -11,15 +11,15 @@ from kinds import CATEGORY, KINDS, NUMBER, by_day, shops, table, whole
 
 from models.bundle import Bundle
 from models.evaluation.attribution import Sequence, attribute
-from models.evaluation.judged import Answers
-from models.features import TargetConfig
+from models.evaluation.predictions import Answers
+from models.features.config import TargetConfig
 from models.features.featurizer import load_featurizer
 from models.features.image import ImageInput
 from models.features.series import SeriesInput
-from models.features.split import TEST
+from models.features.splitting.split import TEST
 from models.features.text import TextInput
-from models.networks.front import Statics
-from models.networks.heads import HeadConfig
+from models.networks.heads.config import HeadConfig
+from models.networks.inputs.front import Statics
 from tasks.answers import answered_by, judged, naive_scale
 from tasks.features_files import read_sequences
 from tasks.reporting.choice import MOST_ROWS, choose

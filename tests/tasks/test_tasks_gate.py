@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from models.evaluation.metrics import Answers
+from models.evaluation.metrics.by_kind import Answers
 from tasks.errors import JobError
 from tasks.evidence import gate_record, write_gate
 from tasks.gate import (

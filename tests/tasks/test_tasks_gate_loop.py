@@ -11,7 +11,7 @@ from mlflow.artifacts import download_artifacts
 from samples import WAVES, waves, write_job
 
 from flows.job import load_job
-from models.features.learned import FILE
+from models.features.splitting.training_rows import FILE
 from tasks.errors import RegistryDownError
 from tasks.publish import local_dir
 from tasks.store import open_store

@@ -9,11 +9,11 @@ from answering import ALONE, features, rows_of, tides, trained, weekly
 from kinds import NUMBER, by_day, shops
 
 from models.errors import BundleError, UnlearnableError
-from models.features import Layout, TargetConfig
+from models.features.config import Layout, TargetConfig
 from models.features.featurizer import load_featurizer
-from models.features.learned import FILE, load_learned
 from models.features.series import SeriesInput
-from models.features.split import TEST, TRAINING, VALIDATION, SplitConfig
+from models.features.splitting.split import TEST, TRAINING, VALIDATION, SplitConfig
+from models.features.splitting.training_rows import FILE, load_learned
 from tasks.features_files import read_sequences
 from tasks.learned import edges_of, ids_of, learned_any, learned_rows
 from tasks.rows import RowSet

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from models.errors import DivergedError
-from models.learning.watch import Epoch, Step
+from models.learning.callbacks import Epoch, Step
 from tasks import live, runs, tracking
 from tasks.live import Experiment, Live
 

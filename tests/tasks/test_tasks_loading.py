@@ -7,15 +7,15 @@ import torch
 from answering import ALONE, BY_TIME, features, tagged, tides, weekly
 from learned import Disk, PulledPlugError
 
-from models.features import TargetConfig
+from models.features.config import TargetConfig
 from models.features.series import SeriesInput
-from models.features.split import TRAINING
-from models.learning import TrainingConfig
-from models.learning.feeding import sample
+from models.features.splitting.split import TRAINING
+from models.learning.config import TrainingConfig
+from models.learning.data_source import sample
 from models.learning.loop import Watch
 from models.learning.stream import StreamedSet
-from models.networks import ModelConfig
-from models.networks.heads import HeadConfig
+from models.networks.config import ModelConfig
+from models.networks.heads.config import HeadConfig
 from tasks.artifacts import Facts
 from tasks.learn import learn
 from tasks.loading import load_split

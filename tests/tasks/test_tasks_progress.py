@@ -7,7 +7,7 @@ import httpx
 import pytest
 import torch
 
-from models.learning.watch import Epoch, Step
+from models.learning.callbacks import Epoch, Step
 from tasks import progress
 from tasks.progress import Course, shown
 

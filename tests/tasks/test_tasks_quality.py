@@ -11,7 +11,7 @@ from kinds import CATEGORY, KINDS, table
 from scoring import forget, registered
 
 from data_contracts.draft import draft_contract
-from models.features import Layout, TargetConfig, WindowConfig
+from models.features.config import Layout, TargetConfig, WindowConfig
 from models.features.series import SeriesInput
 from tasks.artifacts import Accepted, Champion, Facts
 from tasks.gate import GateConfig

@@ -8,12 +8,12 @@ import pytest
 from answering import TOLD, features, rows_of, trained
 from kinds import table, waves, whole
 
-from models.evaluation.judged import Judged
-from models.features import TargetConfig
+from models.evaluation.predictions import Judged
+from models.features.config import TargetConfig
 from models.features.featurizer import load_featurizer
-from models.features.learned import FILE
 from models.features.series import SeriesInput
-from models.features.split import SplitConfig
+from models.features.splitting.split import SplitConfig
+from models.features.splitting.training_rows import FILE
 from tasks.answers import answered_by, judged
 from tasks.artifacts import Champion
 from tasks.decide import Outing, decide

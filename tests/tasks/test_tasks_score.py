@@ -16,10 +16,10 @@ import tasks.ask
 import tasks.rows
 import tasks.score
 import tasks.scored_parts
-from models.features import Layout, TargetConfig, WindowConfig
+from models.features.config import Layout, TargetConfig, WindowConfig
 from models.features.series import SeriesInput
-from models.features.split import SplitConfig
-from models.networks.heads import HeadConfig
+from models.features.splitting.split import SplitConfig
+from models.networks.heads.config import HeadConfig
 from tasks.errors import RegistryError, SourceError
 from tasks.score import number_of
 from tasks.served import same_answers

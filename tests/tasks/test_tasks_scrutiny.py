@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 from answering import TOLD, features, tides, trained, weekly
 
-from models.evaluation.canaries import Canary
-from models.features import Layout, TargetConfig
+from models.evaluation.leakage_checks import Canary
+from models.features.config import Layout, TargetConfig
 from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
-from models.features.split import SplitConfig
+from models.features.splitting.split import SplitConfig
 from tasks.answers import answered_by, judged
 from tasks.canaries import ask_canaries
 from tasks.gate import Gain, GateConfig, Rival, headline

@@ -10,10 +10,10 @@ from answering import ALONE, BY_TIME, TOLD, features, tagged, tides, trained, tu
 from bundles import CASES as BUNDLES
 from kinds import KINDS, table
 
-from models.features import Layout, TargetConfig
+from models.features.config import Layout, TargetConfig
 from models.features.series import SeriesInput
-from models.features.split import SplitConfig
-from models.networks.heads import HeadConfig
+from models.features.splitting.split import SplitConfig
+from models.networks.heads.config import HeadConfig
 from tasks.served import golden_frame, same_answers, save_served
 
 

@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 from answering import BY_TIME, TOLD, features, tides, trained, weekly
 
-from models.features import Layout, TargetConfig
+from models.features.config import Layout, TargetConfig
 from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
-from models.features.split import SplitConfig
-from models.networks.heads import HeadConfig
+from models.features.splitting.split import SplitConfig
+from models.networks.heads.config import HeadConfig
 from tasks import calibrate
 from tasks.answers import answered_by
 from tasks.sureness import calibration_of, conformal_of

@@ -15,7 +15,7 @@ from models.errors import UnlearnableError
 from models.features.audio.config import AudioInput, AudioState
 from models.features.audio.mel import frame_counts, log_mel
 from models.features.audio.sounds import at_rate, read_cell
-from models.features.signal import Numbers
+from models.features.feature_spec import Numbers
 from models.features.steps import Floats, Steps
 
 __all__ = [

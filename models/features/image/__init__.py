@@ -2,7 +2,7 @@
 
 `config` says what is read and how, `files` decodes, `arrays` reads numbers, `column` reads either
 for a whole column, and `fitted` holds what training decides: size, colours, mean and spread.
-The network turns the rows of pixels into the reading order (models/networks/pixels.py), so that
+The network turns the rows of pixels into the reading order (`inputs/pixels.py`), so that
 order, patches and augmentation cost nothing on disk.
 """
 

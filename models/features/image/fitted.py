@@ -17,10 +17,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
+from models.features.feature_spec import Pixels
 from models.features.image.column import Element, as_cells, first_shape, read_column
 from models.features.image.config import ImageInput, check_size
 from models.features.image.files import Shape
-from models.features.signal import Pixels
 from models.features.steps import Steps
 
 SAMPLE = 4096

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.features import Layout
+from models.features.config import Layout
 from models.features.series.config import read_of, scales_entities
 from models.features.series.line import Line, line_up, place_ahead
 from models.features.series.times import calendar_waves, log_gaps

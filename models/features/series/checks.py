@@ -3,7 +3,7 @@
 import polars as pl
 
 from models.errors import UnlearnableError
-from models.features import Layout
+from models.features.config import Layout
 from models.features.series.config import read_of
 from models.features.series.width import parse_width, refuse_unfit
 

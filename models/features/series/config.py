@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
-from models.features import Layout
+from models.features.config import Layout
 from models.features.series.width import parse_width
 
 ROW = "__row__"

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import polars as pl
 
-from models.features import Layout
+from models.features.config import Layout
+from models.features.feature_spec import Numbers
 from models.features.series.channels import raw_steps
 from models.features.series.config import read_of
 from models.features.series.scaler import Chunk, Scaler, fit_scaler
 from models.features.series.scaling import scaled_steps
-from models.features.signal import Numbers
 from models.features.steps import Integers, Steps
 
 

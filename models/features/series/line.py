@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
-from models.features import Layout
+from models.features.config import Layout
 from models.features.steps import Integers
 
 PLACE = "__place__"

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from models.errors import UnlearnableError
-from models.features import Layout
+from models.features.config import Layout
 from models.features.series.config import ROW, SeriesInput, read_of
 from models.features.series.line import (
     entity_codes,

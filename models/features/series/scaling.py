@@ -7,7 +7,7 @@ Shapes: C channels, N steps, S series.
 
 import numpy as np
 
-from models.features import Layout
+from models.features.config import Layout
 from models.features.series.channels import Doubles, RawSteps
 from models.features.series.config import reach_of, read_of
 from models.features.series.scaler import Scaler

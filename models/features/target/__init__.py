@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.features import Answer, TargetConfig, Unit
+from models.features.config import Answer, TargetConfig, Unit
 from models.features.steps import Floats, Integers
 from models.features.target.checks import check_answers, check_target
 from models.features.target.classes import (

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
-from models.features import TargetConfig
+from models.features.config import TargetConfig
 from models.features.target.scale import to_numbers
 
 NAMES = {pl.String, pl.Categorical, pl.Enum}

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from models.errors import UnlearnableError
-from models.features import TargetConfig, Unit, text
+from models.features import text
+from models.features.config import TargetConfig, Unit
 from models.features.steps import Floats, Integers
 from models.features.text import TextInput, TextState
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from models.errors import UnlearnableError
-from models.features.signal import Tokens
+from models.features.feature_spec import Tokens
 from models.features.steps import Steps
 from models.features.text.characters import encode_bytes, encode_characters, fit_characters
 from models.features.text.config import BYTES, UNKNOWN, TextInput, TextState

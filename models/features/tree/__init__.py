@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from models.errors import UnlearnableError
-from models.features.signal import Trees
+from models.features.feature_spec import Trees
 from models.features.steps import Steps
 from models.features.tree.brackets import Nodes, child_index, read_trees
 from models.features.tree.config import UNKNOWN, WORDLESS, TreeInput, TreeState

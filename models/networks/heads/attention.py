@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.networks.gru import Gru
-from models.networks.heads import HeadConfig
+from models.networks.cells.gru import Gru
+from models.networks.heads.config import HeadConfig
 from models.networks.heads.ctc import NOTHING
 from models.networks.heads.face import Answers, Encoded, Head
 from models.networks.jagged import Offsets

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.networks.heads import HeadConfig
+from models.networks.heads.config import HeadConfig
 from models.networks.heads.face import SOFTNESS, Answers, Encoded, Head
 
 

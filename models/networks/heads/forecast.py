@@ -7,7 +7,7 @@ R parts of an answer, K answers that are known.
 import torch
 from torch import Tensor, nn
 
-from models.networks.heads import HeadConfig
+from models.networks.heads.config import HeadConfig
 from models.networks.heads.face import Answers, Encoded, Head, Origin
 from models.networks.heads.forms import Form
 

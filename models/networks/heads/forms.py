@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.networks.heads import HeadConfig
+from models.networks.heads.config import HeadConfig
 
 LEAST_SPREAD = 1e-3
 """Of the training answers' own spread: no answer is taken to be surer than that."""

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from models.errors import UnlearnableError
-from models.features import Answer
-from models.networks.heads import HeadConfig
+from models.features.config import Answer
 from models.networks.heads.attention import AttentionHead, Size
 from models.networks.heads.category import CategoryHead
+from models.networks.heads.config import HeadConfig
 from models.networks.heads.ctc import CtcHead
 from models.networks.heads.face import Head
 from models.networks.heads.forecast import ForecastHead

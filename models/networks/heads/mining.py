@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.networks.gru import Gru
+from models.networks.cells.gru import Gru
 from models.networks.heads.face import Answers, Encoded, Head
 
 

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from lesson import HORIZON, LOOKBACK, Clock, Lesson, run
 
-from models.features.signal import Numbers, Tokens
-from models.learning import TrainingConfig
+from models.features.feature_spec import Numbers, Tokens
 from models.learning.batches import Places, SequenceSet, to_device
+from models.learning.config import TrainingConfig
 from models.learning.loop import Checkpoints, Watch, fit
 from models.learning.memory import keep_memory
 from models.learning.precision import pick_precision
-from models.networks import ModelConfig
-from models.networks.heads import HeadConfig
+from models.networks.config import ModelConfig
+from models.networks.heads.config import HeadConfig
 from models.networks.heads.make import Asked
 from models.networks.network import Face, build, parameter_count
 

@@ -1,0 +1,1 @@
+"""Cheap, strong baselines that a network has to beat."""

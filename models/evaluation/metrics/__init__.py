@@ -1,0 +1,1 @@
+"""Metrics of predictions against targets, a module for each kind of target."""

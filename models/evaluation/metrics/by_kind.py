@@ -1,0 +1,123 @@
+"""The metrics of every kind of answer, with their units and their direction."""
+
+import numpy as np
+
+from models.evaluation.metrics.additive import Metric
+from models.evaluation.metrics.classification import (
+    accuracy,
+    balanced_accuracy,
+    by_label,
+    confusion,
+    confusion_table,
+    hamming_loss,
+    log_loss,
+    macro_f1,
+    matthews,
+    micro_f1,
+    same_tags,
+    tag_counts,
+    tag_macro_f1,
+    tag_micro_f1,
+    top_3_accuracy,
+    weighted_f1,
+)
+from models.evaluation.metrics.ranking import auprc, auroc
+from models.evaluation.metrics.regression import (
+    bleu,
+    character_error_rate,
+    coverage,
+    forecast_mae,
+    forecast_rmse,
+    mae,
+    mape,
+    mase,
+    pinball,
+    r2,
+    rmse,
+    same_texts,
+    smape,
+    unexplained,
+    width,
+    word_error_rate,
+)
+from models.evaluation.predictions import Answers, Judged
+from models.features.config import Answer
+
+__all__ = [
+    "LOWER_IS_BETTER", "METRICS", "TOLD_ALONE", "Answers", "Metric", "accuracy", "bleu",
+    "by_label", "character_error_rate", "confusion", "confusion_table", "log_loss", "mae", "r2",
+    "score", "sign_of", "tag_counts", "units", "word_error_rate",
+]  # fmt: skip
+
+CATEGORY: dict[str, Metric] = {
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "macro_f1": macro_f1,
+    "micro_f1": micro_f1,
+    "weighted_f1": weighted_f1,
+    "matthews": matthews,
+    "log_loss": log_loss,
+    "auroc": auroc,
+    "auprc": auprc,
+    "top_3_accuracy": top_3_accuracy,
+}
+
+MINING: dict[str, Metric] = {"unexplained": unexplained}
+
+METRICS: dict[Answer, dict[str, Metric]] = {
+    "category": CATEGORY,
+    "number": {"mae": mae, "rmse": rmse, "r2": r2, "mape": mape},
+    "tags": {
+        "macro_f1": tag_macro_f1,
+        "micro_f1": tag_micro_f1,
+        "exact_match": same_tags,
+        "hamming_loss": hamming_loss,
+    },
+    "forecast": {
+        "mae": forecast_mae,
+        "rmse": forecast_rmse,
+        "smape": smape,
+        "mase": mase,
+        "pinball": pinball,
+        "coverage": coverage,
+        "width": width,
+    },
+    "text": {
+        "character_error_rate": character_error_rate,
+        "word_error_rate": word_error_rate,
+        "exact_match": same_texts,
+        "bleu": bleu,
+    },
+    "next_step": MINING,
+    "reconstruction": MINING,
+}
+"""The first of each kind decides, where a job says nothing else; but macro_f1 for a category."""
+
+LOWER_IS_BETTER = {
+    "log_loss", "mae", "rmse", "mape", "hamming_loss", "smape", "mase", "pinball",
+    "character_error_rate", "word_error_rate", "unexplained",
+}  # fmt: skip
+
+TOLD_ALONE = ("coverage", "width")
+"""Metrics of which neither more nor less is better by itself."""
+
+UNITS = {"log_loss": "nats", "mape": "%", "smape": "% (0 to 200)", "bleu": "points (0 to 100)"}
+
+IN_TARGET_UNITS = ("mae", "rmse", "pinball", "width")
+
+
+def units(kind: Answer, column: str) -> dict[str, str]:
+    """Name the unit of each metric of a kind; shares and correlations have none."""
+    of_target = dict.fromkeys(IN_TARGET_UNITS, f"unit of {column}")
+    return {name: (UNITS | of_target).get(name, "") for name in METRICS[kind]}
+
+
+def sign_of(metric: str) -> float:
+    """1 where more is better, -1 where less is."""
+    return -1.0 if metric in LOWER_IS_BETTER else 1.0
+
+
+def score(judged: Judged) -> dict[str, float]:
+    """Compute every metric of the answers' kind that can be told."""
+    values = {name: metric(judged) for name, metric in METRICS[judged.kind].items()}
+    return {name: value for name, value in values.items() if not np.isnan(value)}

@@ -1,0 +1,1 @@
+"""Uncertainty of scores: bootstrap intervals and permutation tests, in blocks for series."""

@@ -1,0 +1,121 @@
+"""The linear recurrent unit (Orvieto et al. 2023): a diagonal recurrence of complex numbers.
+
+s = L s' + g (B x)            L = exp(-exp(n) + i exp(p)), on a ring within the unit circle
+y = Re(C s) + D x             g = sqrt(1 - |L|^2), so that all units begin equally loud
+h = u * sigmoid(v), where u, v = W gelu(y)
+
+The last line is the gated unit of the paper's block; without it stacked layers would be one linear
+map.
+
+Shapes: N steps, T steps of a grid, B sequences, I inputs, H units; complex parts stand last, 2.
+"""
+
+from math import pi, sqrt
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.networks.cell import Cell, State
+from models.networks.cells.scan import linear_scan
+from models.networks.jagged import Offsets
+from models.networks.native.call import Kernels
+from models.networks.native.kernels import kernels_for
+from models.networks.native.scans import read_scan
+
+RING = 0.4, 0.99
+"""Absolute values between which units begin: how many steps they recall."""
+TURN = pi / 10
+"""Largest angle that a unit turns by a step, to begin with."""
+
+
+class Lru(Cell):
+    """A complex memory, read out through a gate."""
+
+    compiles = True
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden = hidden
+        low, high = RING
+        radius_H = torch.sqrt(torch.rand(hidden) * (high**2 - low**2) + low**2)
+        self.log_decay_H = nn.Parameter(torch.log(-torch.log(radius_H)))
+        self.log_turn_H = nn.Parameter(torch.log(TURN * torch.rand(hidden).clamp(min=1e-3)))
+        self.enter = nn.Linear(inputs, 2 * hidden, bias=False)
+        self.leave = nn.Linear(2 * hidden, hidden, bias=False)
+        self.past = nn.Linear(inputs, hidden)
+        self.gate = nn.Linear(hidden, 2 * hidden)
+        with torch.no_grad():
+            self.enter.weight.normal_(0, 1 / sqrt(2 * inputs))
+            self.leave.weight.normal_(0, 1 / sqrt(hidden))
+
+    def start(self, like_BI: Tensor, rows: int) -> State:
+        """Return zeros."""
+        return (like_BI.new_zeros(rows, self.hidden, 2),)
+
+    @property
+    def turn_H(self) -> Tensor:
+        """By what each unit's memory is multiplied at every step."""
+        return torch.exp(torch.complex(-self.log_decay_H.exp(), self.log_turn_H.exp()))
+
+    @property
+    def loud_H1(self) -> Tensor:
+        """How loud each unit hears what enters."""
+        return torch.sqrt(-torch.expm1(-2 * self.log_decay_H.exp()))[:, None]
+
+    def entering(self, inputs_NI: Tensor) -> Tensor:
+        """Return what enters the memory, complex [N, H]."""
+        parts_NH2 = self.enter(inputs_NI).unflatten(1, (self.hidden, 2))
+        return torch.view_as_complex(
+            (self.loud_H1 * parts_NH2).to(self.log_decay_H.dtype).contiguous()
+        )
+
+    def read(self, memory_NH: Tensor, inputs_NI: Tensor) -> Tensor:
+        """Return the outputs of these memories."""
+        return self.said(self.leave(torch.view_as_real(memory_NH).flatten(1)), inputs_NI)
+
+    def said(self, seen_NH: Tensor, inputs_NI: Tensor) -> Tensor:
+        """Return the outputs where the memories say this."""
+        seen_NH = seen_NH + self.past(inputs_NI)
+        return functional.glu(self.gate(functional.gelu(seen_NH)), dim=1)
+
+    def step(self, inputs_BI: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take one step."""
+        before_BH = torch.view_as_complex(state[0].contiguous())
+        memory_BH = self.turn_H * before_BH + self.entering(inputs_BI)
+        return self.read(memory_BH, inputs_BI), (torch.view_as_real(memory_BH),)
+
+    def forward(
+        self, values_NI: Tensor, offsets: Offsets, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Read whole sequences by a scan."""
+        [start_BH2] = state or self.start(values_NI, len(offsets))
+        if (ours := kernels_for(values_NI, start_BH2, *self.parameters())) is not None:
+            return self.compiled(ours, values_NI, offsets, start_BH2)
+        start_BH = torch.view_as_complex(start_BH2.to(self.log_decay_H.dtype).contiguous())
+        enter_TBH = offsets.grid(self.entering(values_NI))
+        turn_TBH = self.turn_H.expand(enter_TBH.shape)
+        if not offsets.uniform:
+            turn_TBH = torch.where(offsets.valid_TB[:, :, None], turn_TBH, 1.0)
+        states_TBH = linear_scan(turn_TBH, enter_TBH, start_BH)
+        outputs_NH = self.read(offsets.flat(states_TBH), values_NI)
+        return outputs_NH, (torch.view_as_real(states_TBH[-1]),)
+
+    def compiled(
+        self, kernels: Kernels, values_NI: Tensor, offsets: Offsets, start_BH2: Tensor
+    ) -> tuple[Tensor, State]:
+        """Scan with a kernel of ours, for which all real parts stand first; so the weights do."""
+        hidden = self.hidden
+        enter_H2I = self.loud_H1[:, :, None] * self.enter.weight.unflatten(0, (hidden, 2))
+        memory_N2H, ends_B2H = read_scan(
+            kernels,
+            "lru",
+            offsets,
+            functional.linear(values_NI, enter_H2I.transpose(0, 1).flatten(0, 1)),
+            start=start_BH2.transpose(1, 2).flatten(1),
+            shared=torch.view_as_real(self.turn_H).t().flatten(),
+        )
+        leave_HH2 = self.leave.weight.unflatten(1, (hidden, 2)).transpose(1, 2).flatten(1)
+        seen_NH = functional.linear(memory_N2H, leave_HH2)
+        ends_BH2 = ends_B2H.unflatten(1, (2, hidden)).transpose(1, 2)
+        return self.said(seen_NH, values_NI), (ends_BH2,)

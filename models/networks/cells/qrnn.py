@@ -1,0 +1,77 @@
+"""Quasi-recurrent networks (Bradbury et al. 2017), with fo-pooling.
+
+z, f, o = tanh, sigmoid, sigmoid of W [x_{t-K+1}, ..., x_t] + b
+c = f c' + (1 - f) z
+h = o c
+
+Shapes: N steps, T steps of a grid, B sequences, K steps that a gate sees, I inputs, J = K I,
+H units.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.networks.cell import Cell, State
+from models.networks.cells.scan import linear_scan
+from models.networks.jagged import Offsets
+from models.networks.native.kernels import kernels_for
+from models.networks.native.scans import read_scan
+
+
+class Qrnn(Cell):
+    """Gates by a convolution into the past, memory by a scan."""
+
+    compiles = True
+
+    def __init__(self, inputs: int, hidden: int, *, width: int = 2) -> None:
+        super().__init__()
+        self.hidden, self.inputs, self.width = hidden, inputs, width
+        self.gates = nn.Linear(width * inputs, 3 * hidden)
+
+    def start(self, like_BI: Tensor, rows: int) -> State:
+        """Return a memory of zeros, and zeros for the inputs before the first."""
+        past_BKI = like_BI.new_zeros(rows, self.width - 1, self.inputs)
+        return like_BI.new_zeros(rows, self.hidden), past_BKI
+
+    def step(self, inputs_BI: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take one step."""
+        seen_BKI = torch.cat([state[1], inputs_BI[:, None]], dim=1)
+        fresh_BH, keep_BH, leave_BH = self.gates(seen_BKI.flatten(1)).chunk(3, dim=1)
+        memory_BH = torch.lerp(torch.tanh(fresh_BH), state[0], torch.sigmoid(keep_BH))
+        return torch.sigmoid(leave_BH) * memory_BH, (memory_BH, seen_BKI[:, 1:])
+
+    def forward(
+        self, values_NI: Tensor, offsets: Offsets, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Read whole sequences by a scan."""
+        memory_BH, past_BKI = state or self.start(values_NI, len(offsets))
+        seen = [
+            offsets.shifted(values_NI, back, before_BKC=past_BKI) if back else values_NI
+            for back in reversed(range(self.width))
+        ]
+        seen_NJ = torch.cat(seen, dim=1)
+        if (ours := kernels_for(values_NI, memory_BH, past_BKI, *self.parameters())) is not None:
+            driven_NP, bias_P = functional.linear(seen_NJ, self.gates.weight), self.gates.bias
+            outputs_NH, memory_BH = read_scan(
+                ours, "qrnn", offsets, driven_NP, start=memory_BH, shared=bias_P
+            )
+        else:
+            outputs_NH, memory_BH = self.scanned(seen_NJ, offsets, memory_BH)
+        last_B = offsets.last_B
+        ends = [part.index_select(0, last_B) for part in seen[1:]]
+        past_BKI = torch.stack(ends, dim=1) if ends else past_BKI
+        return outputs_NH, (memory_BH, past_BKI)
+
+    def scanned(
+        self, seen_NJ: Tensor, offsets: Offsets, memory_BH: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Scan with torch."""
+        fresh_NH, keep_NH, leave_NH = self.gates(seen_NJ).chunk(3, dim=1)
+        keep_NH = torch.sigmoid(keep_NH)
+        states_TBH = linear_scan(
+            offsets.grid(keep_NH, fill=1.0),
+            offsets.grid((1 - keep_NH) * torch.tanh(fresh_NH)),
+            memory_BH,
+        )
+        return torch.sigmoid(leave_NH) * offsets.flat(states_TBH), states_TBH[-1]

@@ -1,0 +1,24 @@
+"""The vanilla recurrent network (Elman 1990), with tanh.
+
+h = tanh(W x + b + U h' + d)
+
+Shapes: B sequences, I inputs, H units.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from models.networks.cell import State
+from models.networks.cells.torch_kernels import Fused
+
+
+class Rnn(Fused):
+    """Elman's cell."""
+
+    def __init__(self, inputs: int, hidden: int, *, zoneout: float = 0.0) -> None:
+        super().__init__(nn.RNN(inputs, hidden), zoneout=zoneout)
+
+    def advance(self, driven_BP: Tensor, state: State) -> tuple[Tensor, State]:
+        """Move one step on."""
+        state_BH = torch.tanh(driven_BP + self.again(state[0]))
+        return state_BH, (state_BH,)

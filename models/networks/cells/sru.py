@@ -1,0 +1,122 @@
+"""Simple recurrent units (Lei et al. 2018), second form: each unit recalls its own memory alone.
+
+f = sigmoid(W_f x + v_f c' + b_f)
+c = f c' + (1 - f) W x
+r = sigmoid(W_r x + v_r c' + b_r)
+h = r c + (1 - r) a x            a = sqrt(3), the paper's scale where b_r begins at 0
+
+Where inputs and units differ in number, x of the last line is projected first. All products with
+matrices happen for all steps at once; what is left step by step is cheap, and the way back through
+it is a linear scan.
+
+Shapes: N steps, T steps of a grid, B sequences, I inputs, H units.
+"""
+
+from math import sqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+
+from models.networks.cell import Cell, State
+from models.networks.cells.scan import scanned_back, shifted
+from models.networks.jagged import Offsets
+from models.networks.native.kernels import kernels_for
+from models.networks.native.scans import read_scan
+
+HIGHWAY = sqrt(3.0)
+SHUT = 1e4
+"""A drive at which a forget gate lets all through, where a sequence has ended."""
+
+
+class Sru(Cell):
+    """A light recurrence with a highway past it."""
+
+    compiles = True
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.input = nn.Linear(inputs, 3 * hidden, bias=False)
+        self.past = nn.Linear(inputs, hidden, bias=False) if inputs != hidden else nn.Identity()
+        self.recall_2H = nn.Parameter(torch.empty(2, hidden).uniform_(-1, 1) / sqrt(hidden))
+        self.bias_2H = nn.Parameter(torch.zeros(2, hidden))
+        bound = sqrt(3 / inputs)
+        with torch.no_grad():
+            self.input.weight.uniform_(-bound, bound)
+
+    def project(self, inputs_NI: Tensor) -> Tensor:
+        """Return the fresh value, the drives of both gates, and what goes past them."""
+        fresh_NH, forget_NH, reset_NH = self.input(inputs_NI).chunk(3, dim=1)
+        gates = [forget_NH + self.bias_2H[0], reset_NH + self.bias_2H[1]]
+        return torch.cat([fresh_NH, *gates, HIGHWAY * self.past(inputs_NI)], dim=1)
+
+    def advance(self, driven_BP: Tensor, state: State) -> tuple[Tensor, State]:
+        """Move one step on."""
+        fresh_BH, forget_BH, reset_BH, past_BH = driven_BP.chunk(4, dim=1)
+        recall_2H, memory_BH = self.recall_2H, state[0]
+        forget_BH = torch.sigmoid(torch.addcmul(forget_BH, recall_2H[0], memory_BH))
+        reset_BH = torch.sigmoid(torch.addcmul(reset_BH, recall_2H[1], memory_BH))
+        memory_BH = torch.lerp(fresh_BH, memory_BH, forget_BH)
+        return torch.lerp(past_BH, memory_BH, reset_BH), (memory_BH,)
+
+    def forward(
+        self, values_NI: Tensor, offsets: Offsets, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Read whole sequences."""
+        [start_BH] = state or self.start(values_NI, len(offsets))
+        if (ours := kernels_for(values_NI, start_BH, *self.parameters())) is not None:
+            flat = self.input(values_NI), HIGHWAY * self.past(values_NI)
+            shared_4H = torch.cat([self.recall_2H, self.bias_2H]).flatten()
+            outputs_NH, ends_BH = read_scan(
+                ours, "sru", offsets, *flat, start=start_BH, shared=shared_4H
+            )
+            return outputs_NH, (ends_BH,)
+        return self.scanned(values_NI, offsets, start_BH)
+
+    def scanned(
+        self, values_NI: Tensor, offsets: Offsets, start_BH: Tensor
+    ) -> tuple[Tensor, State]:
+        """Go step by step with torch."""
+        driven_NP = self.project(values_NI)
+        driven_NP = driven_NP if driven_NP.dtype.itemsize >= 4 else driven_NP.float()
+        fresh_NH, forget_NH, reset_NH, past_NH = driven_NP.chunk(4, dim=1)
+        memory_TBH: Tensor = Recall.apply(  # type: ignore[no-untyped-call]
+            offsets.grid(fresh_NH),
+            offsets.grid(forget_NH, fill=SHUT),
+            self.recall_2H[0],
+            start_BH.to(driven_NP.dtype),
+        )
+        before_NH = offsets.flat(shifted(memory_TBH, start_BH.to(driven_NP.dtype)))
+        reset_NH = torch.sigmoid(torch.addcmul(reset_NH, self.recall_2H[1], before_NH))
+        return torch.lerp(past_NH, offsets.flat(memory_TBH), reset_NH), (memory_TBH[-1],)
+
+
+class Recall(torch.autograd.Function):
+    """The memory at every step, and its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, *parts: Tensor) -> Tensor:  # noqa: ANN401 - torch's context
+        """Go step by step; `parts` are fresh values, forget drives, recall and start."""
+        fresh_TBH, forget_TBH, recall_H, start_BH = parts
+        gate_TBH, memory_TBH = torch.empty_like(fresh_TBH), torch.empty_like(fresh_TBH)
+        last_BH = start_BH
+        steps = (part.unbind() for part in (fresh_TBH, forget_TBH, gate_TBH, memory_TBH))
+        for fresh_BH, forget_BH, gate_BH, memory_BH in zip(*steps, strict=True):
+            torch.addcmul(forget_BH, recall_H, last_BH, out=gate_BH).sigmoid_()
+            last_BH = torch.lerp(fresh_BH, last_BH, gate_BH, out=memory_BH)
+        ctx.save_for_backward(fresh_TBH, gate_TBH, memory_TBH, recall_H, start_BH)
+        return memory_TBH
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *slopes: Tensor) -> tuple[Tensor, ...]:
+        """Scan backwards: each step hands its slope on by one number a unit."""
+        fresh_TBH, gate_TBH, memory_TBH, recall_H, start_BH = ctx.saved_tensors  # type: ignore[attr-defined]
+        before_TBH = shifted(memory_TBH, start_BH)
+        by_gate_TBH = (before_TBH - fresh_TBH) * gate_TBH * (1 - gate_TBH)
+        handed_TBH = torch.addcmul(gate_TBH, by_gate_TBH, recall_H)
+        flow_TBH = scanned_back(handed_TBH, slopes[0])
+        to_forget_TBH = flow_TBH * by_gate_TBH
+        to_recall_H = (to_forget_TBH * before_TBH).sum((0, 1))
+        return flow_TBH * (1 - gate_TBH), to_forget_TBH, to_recall_H, handed_TBH[0] * flow_TBH[0]

@@ -1,0 +1,73 @@
+"""Cells that torch has kernels for.
+
+Shapes: N steps of all sequences, B sequences, T steps, I inputs, H units.
+"""
+
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.networks.cell import State, gated_start, unroll
+from models.networks.cells.padded_grid import Gridded
+from models.networks.jagged import Offsets
+
+
+class Fused(Gridded):
+    """A cell with a kernel of torch's; `step` is its definition over the kernel's weights.
+
+    Where a compiled kernel of ours is there too, that one reads: it takes sequences of any lengths
+    as they lie, and its threads don't wait for each other at every step.
+    """
+
+    forget: ClassVar[int | None] = None
+    """Which gate lets a memory go, if one does."""
+
+    def __init__(self, kernel: nn.RNNBase, *, zoneout: float = 0.0) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.hidden, self.zoneout = kernel.hidden_size, zoneout
+        gated_start(*kernel.all_weights[0], forget=self.forget)
+
+    def project(self, inputs_NI: Tensor) -> Tensor:
+        """Return the input's share of the gates."""
+        weight_GI, _, bias_G, _ = self.kernel.all_weights[0]
+        return functional.linear(inputs_NI, weight_GI, bias_G)
+
+    def again(self, state_BH: Tensor) -> Tensor:
+        """Return the last output's share of the gates."""
+        _, weight_GH, _, bias_G = self.kernel.all_weights[0]
+        return functional.linear(state_BH, weight_GH, bias_G)
+
+    def run(self, grid_TBI: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Call the kernel on a grid."""
+        given: Any = None
+        if state is not None:
+            parts = tuple(part[None].contiguous() for part in state)
+            given = parts if len(parts) > 1 else parts[0]
+        outputs_TBH, last = self.kernel(grid_TBI, given)
+        parts = last if isinstance(last, tuple) else (last,)
+        return outputs_TBH, tuple(part[0] for part in parts)
+
+    def compiled(
+        self, values_NI: Tensor, offsets: Offsets, state: State | None
+    ) -> tuple[Tensor, State] | None:
+        """Read with a kernel of ours, if it is there and takes these sequences."""
+        del values_NI, offsets, state
+        return None
+
+    def forward(
+        self, values_NI: Tensor, offsets: Offsets, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Read whole sequences; return outputs and last states."""
+        if self.zoneout:
+            return unroll(self, values_NI, offsets, state, zoneout=self.zoneout)
+        read = self.compiled(values_NI, offsets, state)
+        return read if read is not None else super().forward(values_NI, offsets, state)
+
+    def outputs(self, values_NI: Tensor, offsets: Offsets, state: State | None = None) -> Tensor:
+        """Return the outputs alone: one call of the kernel."""
+        if self.zoneout:
+            return self(values_NI, offsets, state)[0]  # type: ignore[no-any-return]
+        read = self.compiled(values_NI, offsets, state)
+        return read[0] if read is not None else super().outputs(values_NI, offsets, state)

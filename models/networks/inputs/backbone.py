@@ -1,0 +1,186 @@
+"""A convolutional network's features, read column by column from left to right.
+
+After CRNN (Shi, Bai and Yao 2015): one step is a column of the feature map with all its channels
+and heights, so that nothing that it saw is averaged away before the recurrent layers.
+
+Shapes: B images, T steps, H rows of pixels, W columns, D colours, K channels of the map, G its
+height, C = K * G channels of a step.
+"""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from types import ModuleType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from models.errors import UnlearnableError
+from models.features.feature_spec import Pixels
+from models.features.image.config import ImageInput
+from models.networks.inputs.pixel_scale import Scale
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_SPREAD = (0.229, 0.224, 0.225)
+"""Of colours from 0 to 1, for models that don't say what they learned with."""
+
+
+class Backbone(nn.Module):
+    """A timm model up to the stage that keeps one column for `stride` pixels."""
+
+    def __init__(self, signal: Pixels, config: ImageInput, *, pretrained: bool) -> None:
+        super().__init__()
+        if signal.colours not in {1, 3}:
+            raise UnlearnableError(
+                f"a backbone reads 1 or 3 colours, these images have {signal.colours}; set "
+                "colour: rgb, or read rows, columns or patches"
+            )
+        timm = import_timm()
+        self.fine_tune = config.fine_tune
+        self.body = create(timm, config, signal, pretrained=pretrained)
+        self.body.requires_grad_(self.fine_tune)
+        learned = self.body.pretrained_cfg
+        self.bytes_scale = Scale(
+            tuple(255 * mean for mean in learned.get("mean", IMAGENET_MEAN)),
+            tuple(255 * spread for spread in learned.get("std", IMAGENET_SPREAD)),
+        )
+        self.floats_scale = Scale(signal.mean, signal.spread)
+        self.body.eval()
+        with torch.no_grad():
+            probe_BHWD = torch.zeros(1, signal.height, signal.width, 3)
+            self.steps, self.channels = self.columns(probe_BHWD).shape[1:]
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Switch to training, except what is frozen: its statistics stay as they came."""
+        super().train(mode)
+        if not self.fine_tune:
+            self.body.eval()
+        return self
+
+    def forward(self, pixels_BHWD: Tensor) -> Tensor:
+        """Return [B, T, C]. Bytes are scaled as in the backbone's own training."""
+        # Only bytes are known to run from black to white; other numbers are scaled by ours.
+        scale = self.bytes_scale if pixels_BHWD.dtype == torch.uint8 else self.floats_scale
+        colours_BHWD = scale(pixels_BHWD).expand(-1, -1, -1, 3)
+        if self.fine_tune:
+            return self.columns(colours_BHWD)
+        with torch.no_grad():
+            return self.columns(colours_BHWD)
+
+    def columns(self, colours_BHWD: Tensor) -> Tensor:
+        """Read the feature map from left to right, [B, T, K * G]."""
+        map_BKGT: Tensor = self.body(colours_BHWD.movedim(3, 1).contiguous())[0]
+        if map_BKGT.shape[1] != self.body.feature_info.channels()[0]:
+            # Some transformers keep the channels behind.
+            map_BKGT = map_BKGT.movedim(3, 1)
+        return map_BKGT.flatten(1, 2).transpose(1, 2).contiguous()
+
+
+def import_timm() -> ModuleType:
+    """Import timm where a backbone is asked for, and nowhere else.
+
+    Raises:
+        UnlearnableError: it is missing, or does not fit the torch that is here.
+    """
+    try:
+        import timm
+    except (ImportError, RuntimeError) as error:
+        # torchvision that was built for another torch fails with a RuntimeError.
+        raise UnlearnableError(
+            f"read: a backbone needs timm, which cannot be imported here: {error}; run pip install "
+            "'ostinato[images]', with torch and torchvision of one release and one device (both "
+            "from PyPI, or both from download.pytorch.org/whl/cpu)"
+        ) from error
+    module: ModuleType = timm
+    return module
+
+
+def create(timm: ModuleType, config: ImageInput, signal: Pixels, *, pretrained: bool) -> Any:  # noqa: ANN401 -- timm's wrapper has no type of its own
+    """Make the model that ends at the stage of the wanted stride.
+
+    Raises:
+        UnlearnableError: names what is unknown or cannot be had, and the mend.
+    """
+    name = str(config.backbone)
+    if not timm.is_model(name):
+        alike = ", ".join(timm.list_models(f"*{name[:6]}*")[:5]) or "resnet18, convnext_atto"
+        raise UnlearnableError(f"backbone: timm has no model '{name}'; it has {alike}, and more")
+    known = timm.get_pretrained_cfg(name)
+    options: dict[str, Any] = {"features_only": True}
+    if known and known.fixed_input_size:
+        options["img_size"] = (signal.height, signal.width)
+    try:
+        with torch.device("meta"):
+            plan = timm.create_model(name, **options)
+        options["out_indices"] = (stage_of(plan.feature_info.reduction(), config),)
+        if pretrained:
+            return load(timm, config, options)
+        return timm.create_model(name, **options)
+    except (OSError, RuntimeError, AssertionError, KeyError) as error:
+        raise UnlearnableError(unavailable(config, error)) from error
+    except (SafetensorError, UnpicklingError) as error:
+        raise UnlearnableError(unavailable(config, error)) from error
+
+
+def load(timm: ModuleType, config: ImageInput, options: dict[str, Any]) -> Any:  # noqa: ANN401 -- as above
+    """Make the model with the weights that others learned, every one of them.
+
+    Raises:
+        UnlearnableError: a weight is missing from them: timm would leave it at random.
+    """
+    if config.weights:
+        if not Path(config.weights).is_file():
+            raise UnlearnableError(f"weights: there is no file '{config.weights}'; mend its path")
+        options = options | {"pretrained_cfg_overlay": {"file": config.weights}}
+    loaded, again = (seeded(timm, config, options, seed=seed) for seed in (0, 1))
+    other = dict(again.named_parameters())
+    # What the file gives is the same twice; what it lacks is drawn anew.
+    missing = [
+        name
+        for name, weight in loaded.named_parameters()
+        if weight.ndim > 1 and not torch.equal(weight, other[name])
+    ]
+    if missing:
+        raise UnlearnableError(
+            f"weights: {len(missing)} weights of '{config.backbone}' are not in "
+            f"'{config.weights or 'its hub'}', such as {missing[0]}; give a file saved from it"
+        )
+    return loaded
+
+
+def seeded(timm: ModuleType, config: ImageInput, options: dict[str, Any], *, seed: int) -> Any:  # noqa: ANN401 -- as above
+    """Make the model with its weights, after `seed` where they leave a gap."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return timm.create_model(config.backbone, pretrained=True, **options)
+
+
+def stage_of(strides: list[int], config: ImageInput) -> int:
+    """Find the last stage of the wanted stride, counted from the end.
+
+    Raises:
+        UnlearnableError: the model has none.
+    """
+    fitting = [stage for stage, stride in enumerate(strides) if stride == config.stride]
+    if not fitting:
+        has = ", ".join(str(stride) for stride in sorted(set(strides)))
+        raise UnlearnableError(
+            f"stride: '{config.backbone}' has no stage of stride {config.stride}; it has {has}"
+        )
+    return fitting[-1] - len(strides)
+
+
+def unavailable(config: ImageInput, error: Exception) -> str:
+    """Say that the backbone or its weights cannot be had."""
+    reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    if config.weights:
+        return (
+            f"weights: '{config.weights}' does not hold those of '{config.backbone}' ({reason}); "
+            "give a .safetensors or .pth file of its weights alone"
+        )
+    return (
+        f"backbone: '{config.backbone}' cannot be had ({reason}); without a network, give its "
+        "weights as a local file, such as weights: resnet18.safetensors"
+    )

@@ -1,0 +1,61 @@
+"""Columns of what small two-dimensional convolutions see, learned with all else.
+
+The front of a CRNN (Shi, Bai and Yao 2015): stages of convolutions, each followed by a pooling
+that halves the height, and the width until one column stands for so many pixels. Normalised in
+groups of channels over each image (Wu and He 2018): over the batch, an image's steps would hang on
+which others stand beside it, and over the channels of each place hardly anything is learned.
+
+Shapes: B images, T steps, H rows, W columns of pixels, D colours, K channels of the map, G its
+height, C = K * G channels of a step.
+"""
+
+from torch import Tensor, nn
+
+from models.features.feature_spec import Pixels
+from models.features.image.config import ImageInput
+
+NARROWEST, WIDEST = 32, 128
+"""Channels of the first stage, and of the last ones."""
+GROUPS = 8
+LOWEST = 4
+"""A map is brought down to so many rows, or fewer."""
+
+
+class Convolutions(nn.Module):
+    """Scaled images in, one step for every `stride` pixels of their width out."""
+
+    def __init__(self, signal: Pixels, config: ImageInput) -> None:
+        super().__init__()
+        height, self.steps = signal.height, signal.width
+        channels, narrowed = NARROWEST, 1
+        stages: list[nn.Module] = [stage(signal.colours, channels)]
+        while narrowed < config.stride or height > LOWEST:
+            across = 2 if narrowed < config.stride else 1
+            down = 2 if height > 1 else 1
+            narrowed *= across
+            # What is left over at an edge is pooled too.
+            height, self.steps = -(-height // down), -(-self.steps // across)
+            wider = min(2 * channels, WIDEST)
+            stages += [nn.MaxPool2d((down, across), ceil_mode=True), stage(channels, wider)]
+            channels = wider
+        self.stages = nn.Sequential(*stages)
+        self.channels = channels * height
+
+    def forward(self, scaled_BHWD: Tensor) -> Tensor:
+        """Return [B, T, C]."""
+        map_BKGT: Tensor = self.stages(scaled_BHWD.movedim(3, 1))
+        return map_BKGT.flatten(1, 2).transpose(1, 2).contiguous()
+
+
+def stage(colours: int, channels: int) -> nn.Sequential:
+    """Make two convolutions, normalised and rectified."""
+    return nn.Sequential(*convolution(colours, channels), *convolution(channels, channels))
+
+
+def convolution(colours: int, channels: int) -> tuple[nn.Module, ...]:
+    """Make one, of three by three pixels."""
+    return (
+        nn.Conv2d(colours, channels, 3, padding=1, bias=False),
+        nn.GroupNorm(GROUPS, channels),
+        nn.ReLU(),
+    )

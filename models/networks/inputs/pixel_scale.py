@@ -1,0 +1,27 @@
+"""Pixels to numbers around 0, on the device.
+
+Shapes: B images, H rows of pixels, W columns, D colours.
+"""
+
+import torch
+from torch import Tensor, nn
+
+FARTHEST = 1e6
+"""Standard deviations from the mean at which a pixel is clipped, so that it stays finite."""
+
+
+class Scale(nn.Module):
+    """Centre and scale each colour."""
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, mean: tuple[float, ...], spread: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
+        self.register_buffer("spread", torch.tensor(spread, dtype=torch.float32), persistent=False)
+
+    def forward(self, pixels_BHWD: Tensor) -> Tensor:
+        """Return float32 of the same shape."""
+        scaled_BHWD = (pixels_BHWD.float() - self.mean) / self.spread
+        return scaled_BHWD.clamp(-FARTHEST, FARTHEST)
