@@ -7,9 +7,9 @@ from dataclasses import replace
 from flows.job import Job
 from flows.links import mlflow_pages, version_page
 from flows.notices import tell_outcome
-from tasks.artifacts import Artifact, Facts, Outcome, Version
-from tasks.reporting.words import named
-from tasks.stage import show
+from tasks.records import Artifact, Facts, Outcome, Version
+from tasks.reporting.formatting import named
+from tasks.task_options import show
 
 
 def announce(job: Job, version: Version, made: Sequence[Artifact | None], began: float) -> Outcome:

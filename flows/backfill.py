@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 from flows.command import at_work
 from flows.job import Job, load_job
 from flows.retrain import retrain
-from tasks.artifacts import Outcome
 from tasks.errors import JobError
-from tasks.ingest import take_snapshot
-from tasks.store import open_store
+from tasks.ingestion.ingest import take_snapshot
+from tasks.records import Outcome
+from tasks.storage.store import open_store
 
 
 def moments(job: Job, start: datetime, stop: datetime, *, every: float | None) -> list[datetime]:

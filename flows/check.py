@@ -7,13 +7,13 @@ from typing import Any
 
 from data_contracts.contract import Contract
 from flows.job import Job
-from tasks.artifacts import Features, Snapshot
-from tasks.choose import time_search
-from tasks.featurize import make_features
-from tasks.ingest import take_snapshot
-from tasks.store import Store, open_store
-from tasks.train import time_epoch
-from tasks.validate import draft, hold, open_contract
+from tasks.features.featurize import make_features
+from tasks.ingestion.ingest import take_snapshot
+from tasks.records import Features, Snapshot
+from tasks.storage.store import Store, open_store
+from tasks.training.train import time_epoch
+from tasks.tuning.auto_model import time_search
+from tasks.validation.validate import draft, hold, open_contract
 
 
 def check_job(job: Job) -> dict[str, Any]:

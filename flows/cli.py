@@ -183,8 +183,8 @@ def ui(jobs: tuple[Path, ...], prefect_port: int, mlflow_port: int) -> None:
 @JSON
 def artifacts(uri: str, as_json: bool) -> None:
     """List what the store holds."""
-    from tasks.housekeeping import list_artifacts
-    from tasks.store import StoreConfig, open_store
+    from tasks.retention.artifacts import list_artifacts
+    from tasks.storage.store import StoreConfig, open_store
 
     rows = list_artifacts(open_store(StoreConfig(uri=uri)))
     click.echo(json.dumps(rows) if as_json else table(rows, "the store is empty"))
@@ -209,9 +209,9 @@ def prune(uri: str, yes: bool, keep: int, as_json: bool) -> None:
     from flows.home import settle
 
     settle()
-    from tasks.housekeeping import delete, find_dead
-    from tasks.retention import delete_versions, find_dead_versions
-    from tasks.store import StoreConfig, open_store
+    from tasks.retention.artifacts import delete, find_dead
+    from tasks.retention.versions import delete_versions, find_dead_versions
+    from tasks.storage.store import StoreConfig, open_store
 
     store = open_store(StoreConfig(uri=uri))
     old, dead = find_dead_versions(store, keep=keep), find_dead(store, keep=keep)

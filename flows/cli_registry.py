@@ -63,16 +63,16 @@ def carry(
     settle()
     from flows.histories import as_data, moved_words
     from flows.told import tell_move
-    from tasks import moves
-    from tasks.store import StoreConfig, open_store
+    from tasks.registry import promotion
+    from tasks.storage.store import StoreConfig, open_store
 
     works = {
-        "promote": moves.promote,
-        "approve": moves.approve,
-        "reject": moves.reject,
-        "rollback": moves.roll_back,
+        "promote": promotion.promote,
+        "approve": promotion.approve,
+        "reject": promotion.reject,
+        "rollback": promotion.roll_back,
     }
-    store = open_store(StoreConfig(uri=uri) if uri else moves.store_of(name))
+    store = open_store(StoreConfig(uri=uri) if uri else promotion.store_of(name))
     moved = works[action](store, name, str(version) if version else None, why)
     if os.environ.get("PREFECT_API_URL"):
         tell_move(name, moved)
@@ -110,8 +110,8 @@ def reproduce_command(name: str, *, version: int, uri: str | None, as_json: bool
 
     from flows.quiet import hush
     from flows.reproduce import reproduce, words
-    from tasks.moves import store_of
-    from tasks.store import StoreConfig, open_store
+    from tasks.registry.promotion import store_of
+    from tasks.storage.store import StoreConfig, open_store
 
     hush()
     store = open_store(StoreConfig(uri=uri) if uri else store_of(name))

@@ -10,16 +10,16 @@ from data_contracts.contract import Contract, compare_contracts
 from data_contracts.draft import draft_contract
 from data_contracts.suite import Finding
 from flows.job import Job
-from tasks.artifacts import Accepted, Snapshot
-from tasks.changes import difference
+from tasks.dataset.rowset import open_snapshot
 from tasks.errors import ContractError, JobError
-from tasks.housekeeping import manifests
-from tasks.ingest import take_snapshot
-from tasks.publish import find_key
-from tasks.rows import open_snapshot
-from tasks.sources import ChangesConfig, SourceConfig
-from tasks.store import Store, StoreConfig, open_store
-from tasks.validate import (
+from tasks.ingestion.config import ChangesConfig, SourceConfig
+from tasks.ingestion.ingest import take_snapshot
+from tasks.ingestion.source_changes import difference
+from tasks.records import Accepted, Snapshot
+from tasks.retention.artifacts import manifests
+from tasks.storage.artifacts import find_key
+from tasks.storage.store import Store, StoreConfig, open_store
+from tasks.validation.validate import (
     broken_table,
     contract_at,
     contract_of,

@@ -4,7 +4,7 @@ import difflib
 import re
 from typing import Any
 
-from tasks.secrecy import discreet
+from tasks.redaction import discreet
 
 NETWORK, WORD = "(a section)", "(a word)"
 """Where a section may be a word, the names under which pydantic tells of the two."""

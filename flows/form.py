@@ -18,8 +18,8 @@ from pydantic_core import CoreSchema
 
 from flows.job import ADAPTER
 from models.networks.families import FAMILIES
-from tasks.gate import MetricName
-from tasks.secrecy import NO_SECRET
+from tasks.gate.comparison import MetricName
+from tasks.redaction import NO_SECRET
 
 DAY = r"^\d{4}-\d\d-\d\d"
 

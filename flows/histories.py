@@ -7,11 +7,11 @@ from datetime import date, datetime
 from typing import Any
 
 from flows.layout import table
-from tasks.aliases import current, told
 from tasks.errors import RegistryDownError, RegistryError
-from tasks.history import Line, read_history, served_on, spans_of, state_after
-from tasks.moves import Moved, store_of, unknown_model
-from tasks.store import StoreConfig, open_store
+from tasks.registry.alias_log import Line, read_history, served_on, spans_of, state_after
+from tasks.registry.aliases import current, told
+from tasks.registry.promotion import Moved, store_of, unknown_model
+from tasks.storage.store import StoreConfig, open_store
 
 Found = dict[str, Any]
 

@@ -10,10 +10,10 @@ from data_contracts.contract import to_yaml
 from data_contracts.draft import draft_contract
 from flows.contracts import source_at
 from models.features.splitting.column_split import MEANINGS
+from tasks.dataset.rowset import open_snapshot
 from tasks.errors import DataError, JobError
-from tasks.ingest import take_snapshot
-from tasks.rows import open_snapshot
-from tasks.store import StoreConfig, open_store
+from tasks.ingestion.ingest import take_snapshot
+from tasks.storage.store import StoreConfig, open_store
 
 TARGET_NAMES = ("target", "label", "class", "y", "category", "answer")
 

@@ -35,16 +35,16 @@ from models.features.static_covariates import CategoryInput, NumberInput
 from models.learning.config import TrainingConfig
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
-from tasks.artifacts import Facts
-from tasks.brakes import TriggersConfig
 from tasks.errors import JobError
-from tasks.gate import GateConfig
-from tasks.schedule import ScheduleConfig
-from tasks.scoring import ScoreConfig
-from tasks.scrutiny import EvaluationConfig
-from tasks.sources import SourceConfig
-from tasks.space import Settings, TuningConfig
-from tasks.store import StoreConfig
+from tasks.evaluation.slices import EvaluationConfig
+from tasks.gate.comparison import GateConfig
+from tasks.ingestion.config import SourceConfig
+from tasks.records import Facts
+from tasks.scoring.config import ScoreConfig
+from tasks.storage.store import StoreConfig
+from tasks.triggers.limits import TriggersConfig
+from tasks.triggers.schedule import ScheduleConfig
+from tasks.tuning.search_space import Settings, TuningConfig
 
 SETTINGS: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True}
 

@@ -3,7 +3,7 @@
 import os
 from urllib.parse import quote
 
-from tasks.secrecy import discreet
+from tasks.redaction import discreet
 
 
 def mlflow_pages() -> str | None:

@@ -15,11 +15,11 @@ from flows.naming import named
 from flows.notices import tell_found
 from flows.rows import accept_rows
 from flows.watch import said
-from tasks.artifacts import Accepted
-from tasks.brakes import TriggersConfig
-from tasks.quality import Quality, measure_quality
-from tasks.shift import Drifted, measure_drift
-from tasks.stage import show
+from tasks.monitoring.data_drift import Drifted, measure_drift
+from tasks.monitoring.model_quality import Quality, measure_quality
+from tasks.records import Accepted
+from tasks.task_options import show
+from tasks.triggers.limits import TriggersConfig
 
 
 @flow(name="monitor", flow_run_name=named("monitor"), persist_result=False)

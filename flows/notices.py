@@ -23,10 +23,10 @@ from flows.blocks import block_of
 from flows.job import Job
 from flows.notify import EVENTS, Heard
 from flows.told import tell
-from tasks.artifacts import Decision, Outcome
 from tasks.errors import JobError
-from tasks.reporting.words import named
-from tasks.stage import logger
+from tasks.records import Decision, Outcome
+from tasks.reporting.formatting import named
+from tasks.task_options import logger
 
 HEARD: dict[Decision, Heard] = {
     "promote": "promoted",

@@ -20,7 +20,7 @@ from prefect.types.entrypoint import EntrypointType
 from flows.home import ALIVE, PATIENT, QUIET
 from flows.job import Job, load_job
 from flows.told import DRIFT, QUALITY, resource_of, tags_of
-from tasks.schedule import ScheduleConfig
+from tasks.triggers.schedule import ScheduleConfig
 
 POOL = "ostinato"
 

@@ -9,8 +9,8 @@ from models.features.config import MINED, Answer, Layout, TargetConfig
 from models.learning.config import StopName, TrainingConfig
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
-from tasks.contenders import contenders
-from tasks.space import Domain, Range, Settings, TuningConfig
+from tasks.tuning.auto_candidates import contenders
+from tasks.tuning.search_space import Domain, Range, Settings, TuningConfig
 
 
 def refuse_own_answer(layout: Layout, target: str) -> None:

@@ -7,12 +7,12 @@ from pydantic import ValidationError
 from flows.job import ADAPTER, Job
 from models.learning.loop import Watch
 from tasks.errors import RegistryError
-from tasks.featurize import make_features
-from tasks.publish import local_dir
-from tasks.reproduction import Reproduction, apart, compare, sources_of
-from tasks.store import Store
-from tasks.train import make_candidate
-from tasks.validate import contract_of, hold
+from tasks.features.featurize import make_features
+from tasks.registry.reproduction import Reproduction, apart, compare, sources_of
+from tasks.storage.artifacts import local_dir
+from tasks.storage.store import Store
+from tasks.training.train import make_candidate
+from tasks.validation.validate import contract_of, hold
 
 
 def reproduce(store: Store, name: str, number: str) -> Reproduction:

@@ -28,14 +28,14 @@ from flows.naming import named
 from flows.presets import load_asked
 from flows.pulse import beating
 from flows.rows import accept_rows
-from tasks.artifacts import Choice, Features, Outcome
-from tasks.choose import choose
-from tasks.evaluate import evaluate
-from tasks.featurize import featurize
-from tasks.live import Experiment
-from tasks.register import register
-from tasks.sensing import note_read
-from tasks.train import train
+from tasks.evaluation.evaluate import evaluate
+from tasks.features.featurize import featurize
+from tasks.records import Choice, Features, Outcome
+from tasks.registry.register import register
+from tasks.tracking.live_metrics import Experiment
+from tasks.training.train import train
+from tasks.triggers.new_data import note_read
+from tasks.tuning.auto_model import choose
 
 
 @flow(name="retrain", flow_run_name=named(), persist_result=False)

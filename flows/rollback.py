@@ -7,9 +7,9 @@ from flows.histories import as_data, moved_page
 from flows.home import settle_run
 from flows.naming import named
 from flows.told import tell_move
-from tasks.moves import rolled_back, store_of
-from tasks.stage import show
-from tasks.store import StoreConfig
+from tasks.registry.promotion import rolled_back, store_of
+from tasks.storage.store import StoreConfig
+from tasks.task_options import show
 
 
 @flow(name="rollback", flow_run_name=named("rollback"), persist_result=False)

@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from flows.job import Job
-from tasks.artifacts import Accepted, Snapshot
-from tasks.ingest import ingest
-from tasks.validate import validate
+from tasks.ingestion.ingest import ingest
+from tasks.records import Accepted, Snapshot
+from tasks.validation.validate import validate
 
 
 def accept_rows(job: Job, as_of: datetime) -> tuple[Snapshot, Accepted]:

@@ -14,14 +14,14 @@ from flows.naming import named
 from flows.pulse import beating
 from flows.reproduce import job_of
 from flows.scored import page
-from tasks import versions
-from tasks.ingest import ingest
-from tasks.moves import look_up
-from tasks.score import Asked, Scored, number_of, score_rows
-from tasks.sources import ChangesConfig, SourceConfig
-from tasks.stage import show
-from tasks.tables import table_kind
-from tasks.tracking import TAG
+from tasks.ingestion.config import ChangesConfig, SourceConfig
+from tasks.ingestion.ingest import ingest
+from tasks.ingestion.tables.reader import table_kind
+from tasks.registry import versions
+from tasks.registry.promotion import look_up
+from tasks.scoring.score import Asked, Scored, number_of, score_rows
+from tasks.task_options import show
+from tasks.tracking.mlflow_client import TAG
 
 JobOrName = Annotated[str, Field(min_length=1)]
 

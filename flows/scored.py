@@ -1,8 +1,8 @@
 """What a scoring came to, as a page in Prefect and as lines on a terminal."""
 
 from flows.links import mlflow_pages, version_page
-from tasks.artifacts import Facts
-from tasks.score import Scored, Told
+from tasks.records import Facts
+from tasks.scoring.score import Scored, Told
 
 LEFT = {"learned", "version", "probabilities", "vector"}
 """Columns for which a page has no room."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from prefect.events import emit_event
 
 from flows.notify import EVENTS
-from tasks.moves import Moved
+from tasks.registry.promotion import Moved
 
 DRIFT, QUALITY, MOVED = EVENTS["drift"], EVENTS["quality"], EVENTS["moved"]
 

@@ -15,10 +15,10 @@ from flows.pulse import beating
 from flows.rows import accept_rows
 from flows.tuned import Tuned, refuse_own_file, tuned_path, write_tuned
 from models.units import parse_duration
-from tasks.artifacts import Study
-from tasks.featurize import featurize
-from tasks.space import TuningConfig
-from tasks.tune import search_settings
+from tasks.features.featurize import featurize
+from tasks.records import Study
+from tasks.tuning.search_space import TuningConfig
+from tasks.tuning.tune import search_settings
 
 
 @flow(name="tune", flow_run_name=named("tune"), persist_result=False)

@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 
 from flows.job import load_job, override
-from tasks.artifacts import Study
 from tasks.errors import JobError
-from tasks.space import Settings
+from tasks.records import Study
+from tasks.tuning.search_space import Settings
 
 MARK = "# ostinato tune: "
 

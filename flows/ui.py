@@ -29,7 +29,7 @@ def serve_pages(jobs: Sequence[Path], *, prefect_port: int, mlflow_port: int, sa
     """Start all three, wait for an end, stop all three; the exit code comes back."""
     settle(use_pages=False)
     from flows.job import load_job
-    from tasks.secrecy import discreet
+    from tasks.redaction import discreet
 
     read = [(path, load_job(path)) for path in jobs]
     home = Path(HOME)

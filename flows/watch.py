@@ -25,9 +25,9 @@ from flows.form import JobFile
 from flows.home import settle_run
 from flows.job import load_job
 from flows.naming import named
-from tasks.brakes import Past, TriggersConfig, hold_back
-from tasks.sensing import look_at_source
-from tasks.stage import logger
+from tasks.task_options import logger
+from tasks.triggers.limits import Past, TriggersConfig, hold_back
+from tasks.triggers.new_data import look_at_source
 
 MARK = "ostinato"
 

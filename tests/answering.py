@@ -15,9 +15,9 @@ from models.learning.config import TrainingConfig
 from models.learning.loop import Checkpoints, Watch
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
-from tasks.featurize import build_features
-from tasks.learn import learn
-from tasks.rows import RowSet
+from tasks.dataset.rowset import RowSet
+from tasks.features.featurize import build_features
+from tasks.training.fit import learn
 
 BY_TIME = SplitConfig(by="time", test=0.25, validation=0.2)
 

@@ -18,7 +18,7 @@ from models.bundle import FORMAT
 from models.features.config import Layout, TargetConfig
 from models.features.series import SeriesInput
 from models.networks.heads.config import HeadConfig
-from tasks.served import golden_frame
+from tasks.serving.model_package import golden_frame
 
 KEPT = Path(__file__).parent / "tasks" / "data" / "bundles"
 

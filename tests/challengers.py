@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from models.evaluation.predictions import Answers
-from tasks.gate import Gain, GateConfig, Rival, gain_over
-from tasks.judge import Evidence, Verdict, judge
+from tasks.gate.comparison import Gain, GateConfig, Rival, gain_over
+from tasks.gate.rules import Evidence, Verdict, judge
 
 Draw = np.random.Generator
 Pair = tuple[Answers, Answers]

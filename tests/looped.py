@@ -5,15 +5,15 @@ from pathlib import Path
 from flows.home import artifact_root
 from flows.job import Job, job_text
 from models.learning.loop import Watch
-from tasks import versions
-from tasks.artifacts import Accepted, Report, Version
-from tasks.evaluate import make_report
-from tasks.featurize import make_features
-from tasks.ingest import take_snapshot
-from tasks.register import Origin, register_candidate
-from tasks.store import open_store
-from tasks.train import make_candidate
-from tasks.validate import draft, hold
+from tasks.evaluation.evaluate import make_report
+from tasks.features.featurize import make_features
+from tasks.ingestion.ingest import take_snapshot
+from tasks.records import Accepted, Report, Version
+from tasks.registry import versions
+from tasks.registry.register import Origin, register_candidate
+from tasks.storage.store import open_store
+from tasks.training.train import make_candidate
+from tasks.validation.validate import draft, hold
 
 
 def run(job: Job) -> tuple[Report, Version]:

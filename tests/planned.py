@@ -12,9 +12,9 @@ from models.features.config import Layout, TargetConfig
 from models.features.series import line_up, row_ahead
 from models.features.splitting.split import UNUSED, SplitConfig
 from models.features.splitting.unseen_rows import Split
-from tasks.row_plan import plan_rows
-from tasks.rows import RowSet
-from tasks.window_plan import plan_windows
+from tasks.dataset.rowset import RowSet
+from tasks.features.row_split import plan_rows
+from tasks.features.window_split import plan_windows
 
 
 class Plan(NamedTuple):

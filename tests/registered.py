@@ -6,8 +6,9 @@ from answering import ALONE, TOLD, features, tagged, trained
 from mlflow import MlflowClient
 
 from models.features.config import TargetConfig
-from tasks import tracking, versions
-from tasks.served import golden_frame, hash_served, save_served
+from tasks.registry import versions
+from tasks.serving.model_package import golden_frame, hash_served, save_served
+from tasks.tracking import mlflow_client
 
 
 def served_model(folder: Path) -> Path:
@@ -24,7 +25,7 @@ def register(
     served: Path, count: int = 1, *, decision: str = "promote", name: str = "waves", **more: str
 ) -> dict[str, str]:
     """Register the model as so many further versions, as a gate that decided so leaves them."""
-    experiment = tracking.open_experiment(name, Path(".ostinato/mlflow/artifacts"))
+    experiment = mlflow_client.open_experiment(name, Path(".ostinato/mlflow/artifacts"))
     for _ in range(count):
         run = MlflowClient().create_run(experiment)
         tags = {

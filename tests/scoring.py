@@ -12,12 +12,12 @@ from models.bundle import Bundle
 from models.features.config import Layout, TargetConfig
 from models.features.splitting.split import SplitConfig
 from models.networks.heads.config import HeadConfig
-from tasks.gate import GateConfig
-from tasks.ingest import take_snapshot
-from tasks.score import Asked, Scored, make_scores, output_store
-from tasks.served import golden_frame, save_served
-from tasks.sources import SourceConfig
-from tasks.store import Store, StoreConfig
+from tasks.gate.comparison import GateConfig
+from tasks.ingestion.config import SourceConfig
+from tasks.ingestion.ingest import take_snapshot
+from tasks.scoring.score import Asked, Scored, make_scores, output_store
+from tasks.serving.model_package import golden_frame, save_served
+from tasks.storage.store import Store, StoreConfig
 
 MADE: dict[str, tuple[Path, Bundle]] = {}
 """Models by what they were made of: training one takes a second."""

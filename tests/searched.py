@@ -7,12 +7,12 @@ import polars as pl
 from samples import waves, write_job
 
 from flows.job import load_job
-from tasks.featurize import make_features
-from tasks.ingest import take_snapshot
-from tasks.store import StoreConfig, open_store
-from tasks.trial_runs import Runs
-from tasks.trials import Bench
-from tasks.validate import draft, hold
+from tasks.features.featurize import make_features
+from tasks.ingestion.ingest import take_snapshot
+from tasks.storage.store import StoreConfig, open_store
+from tasks.tuning.mlflow_runs import Runs
+from tasks.tuning.trials import Bench
+from tasks.validation.validate import draft, hold
 
 SEARCHED = {
     "name": "waves",

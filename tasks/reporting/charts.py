@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from tasks.reporting.words import brief, figure
+from tasks.reporting.formatting import brief, figure
 
 WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 38

@@ -24,12 +24,12 @@ from models.features.splitting.split import TEST
 from models.learning.batches import Places, gather, to_device
 from models.networks.heads.ctc import NOTHING, CtcHead
 from models.networks.network import Network
-from tasks.features_files import map_steps, read_sequences, side_values
-from tasks.reporting.choice import Chosen, choose
-from tasks.reporting.goals import Goal, Scale, of_class, of_number, of_tag
-from tasks.reporting.steps import Raw, digits, rounded, spelled
-from tasks.rows import RowSet
-from tasks.truth import TestRows
+from tasks.dataset.feature_files import map_steps, read_sequences, side_values
+from tasks.dataset.labels import TestRows
+from tasks.dataset.rowset import RowSet
+from tasks.reporting.attribution_targets import Goal, Scale, of_class, of_number, of_tag
+from tasks.reporting.example_rows import Chosen, choose
+from tasks.reporting.explanation_steps import Raw, digits, rounded, spelled
 
 TEXTS = ("text", "tree")
 """Kinds whose steps are told in the source's own words."""

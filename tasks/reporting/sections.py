@@ -6,10 +6,10 @@ A section gives what its template shows. What an older or a smaller report lacks
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from tasks.reporting import origins, scores
+from tasks.reporting import lineage_sections, score_sections
 from tasks.reporting.charts import Interval, Line, intervals, lines
-from tasks.reporting.shown import shown
-from tasks.reporting.words import figure
+from tasks.reporting.explanation_views import shown
+from tasks.reporting.formatting import figure
 
 Told = dict[str, Any]
 Facts = Mapping[str, Any]
@@ -205,8 +205,8 @@ def explanations(report: Facts, origin: Facts) -> Told | None:
 
 
 SECTIONS = (
-    Section("scores", "Scores", scores.table),
-    Section("gate", "The gate", scores.gate),
+    Section("scores", "Scores", score_sections.table),
+    Section("gate", "The gate", score_sections.gate),
     Section("confusion", "Confusion", confusion),
     Section("labels", "Labels", labels),
     Section("steps", "Steps ahead", steps),
@@ -217,9 +217,9 @@ SECTIONS = (
     Section("explanations", "Why it answers so", explanations),
     Section("search", "Networks tried", search),
     Section("curves", "Training", curves),
-    Section("data", "Data and splits", origins.data),
-    Section("contract", "Contract", origins.contract),
+    Section("data", "Data and splits", lineage_sections.data),
+    Section("contract", "Contract", lineage_sections.contract),
     Section("drift", "Drift", drift),
-    Section("cost", "Cost", origins.cost),
-    Section("provenance", "Provenance", origins.provenance),
+    Section("cost", "Cost", lineage_sections.cost),
+    Section("provenance", "Provenance", lineage_sections.provenance),
 )

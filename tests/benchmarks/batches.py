@@ -34,7 +34,7 @@ from models.learning.batches import Places, SequenceSet, epoch_order, gather, to
 from models.learning.memory import keep_memory
 from models.networks.config import ModelConfig
 from models.networks.layer import make_cell
-from tasks.features_files import map_steps, write_steps
+from tasks.dataset.feature_files import map_steps, write_steps
 
 Way = Callable[[], object]
 

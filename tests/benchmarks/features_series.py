@@ -44,9 +44,7 @@ def report():
 OURS = """
 import polars as pl
 from models.features.config import Layout, WindowConfig
-from models.features.series import (
-    SeriesInput, context, fit_windows, line_up, resample, transform,
-)
+from models.features.series import SeriesInput, context, fit_windows, line_up, resample, transform
 SLICE = 100_000
 frame = pl.read_parquet(path)
 def made(**more):

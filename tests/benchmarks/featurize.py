@@ -25,8 +25,8 @@ import json, sys, time
 from pathlib import Path
 import polars as pl, numpy, torch, sklearn
 from flows.job import ADAPTER
-from tasks.featurize import build_features
-from tasks.rows import RowSet
+from tasks.features.featurize import build_features
+from tasks.dataset.rowset import RowSet
 
 def peak():
     status = Path("/proc/self/status").read_text()

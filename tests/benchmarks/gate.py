@@ -17,7 +17,7 @@ from challengers import EQUALS, EVEN, classified, decided
 from models.evaluation.metrics.by_kind import METRICS, sign_of
 from models.evaluation.statistics.block_length import block_length
 from models.evaluation.statistics.bootstrap import draws_of, interval, spreads
-from tasks.gate import GateConfig
+from tasks.gate.comparison import GateConfig
 
 GATE = GateConfig(resamples=500)
 

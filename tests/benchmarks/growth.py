@@ -21,10 +21,10 @@ STAGE = """
 import json, sys, time
 from pathlib import Path
 from flows.job import load_job
-from tasks.featurize import make_features
-from tasks.ingest import take_snapshot
-from tasks.store import open_store
-from tasks.validate import draft, hold, open_contract
+from tasks.features.featurize import make_features
+from tasks.ingestion.ingest import take_snapshot
+from tasks.storage.store import open_store
+from tasks.validation.validate import draft, hold, open_contract
 import great_expectations, torch
 
 def peak():

@@ -34,7 +34,7 @@ def learn(turn: int, *, live: bool) -> float:
     from models.networks.config import ModelConfig
     from models.networks.heads.make import Asked
     from models.networks.network import Face, build
-    from tasks.live import Experiment, Live
+    from tasks.tracking.live_metrics import Experiment, Live
 
     draw = np.random.default_rng(0)
     starts = np.arange(ROWS) * STEPS

@@ -88,9 +88,9 @@ pl.scan_parquet(path).select(
 report()
 """,
     "ingest Parquet: ours": """
-from tasks.ingest import take_snapshot
-from tasks.sources import SourceConfig
-from tasks.store import StoreConfig, open_store
+from tasks.ingestion.ingest import take_snapshot
+from tasks.ingestion.config import SourceConfig
+from tasks.storage.store import StoreConfig, open_store
 store = open_store(StoreConfig(uri=str(folder / "store"), cache=str(folder / "cache")))
 before, began = peak(), time.perf_counter()
 take_snapshot(SourceConfig(uri=str(path)), store)
@@ -103,9 +103,9 @@ pd.read_parquet(path).to_parquet(folder / "copy.parquet", compression="zstd")
 report()
 """,
     "ingest CSV: ours": """
-from tasks.ingest import take_snapshot
-from tasks.sources import SourceConfig
-from tasks.store import StoreConfig, open_store
+from tasks.ingestion.ingest import take_snapshot
+from tasks.ingestion.config import SourceConfig
+from tasks.storage.store import StoreConfig, open_store
 store = open_store(StoreConfig(uri=str(folder / "store"), cache=str(folder / "cache")))
 before, began = peak(), time.perf_counter()
 take_snapshot(SourceConfig(uri=str(path.with_suffix(".csv"))), store)

@@ -11,14 +11,14 @@ from samples import WAVES, waves, write_job
 from data_contracts.draft import draft_contract
 from flows.job import load_job
 from models.learning.loop import Watch
-from tasks.evaluate import make_report
-from tasks.featurize import make_features
-from tasks.ingest import take_snapshot
-from tasks.publish import local_dir
-from tasks.rows import open_snapshot
-from tasks.store import open_store
-from tasks.train import make_candidate
-from tasks.validate import hold
+from tasks.dataset.rowset import open_snapshot
+from tasks.evaluation.evaluate import make_report
+from tasks.features.featurize import make_features
+from tasks.ingestion.ingest import take_snapshot
+from tasks.storage.artifacts import local_dir
+from tasks.storage.store import open_store
+from tasks.training.train import make_candidate
+from tasks.validation.validate import hold
 
 SHOTS = browsing.SHOTS / "report"
 

@@ -21,11 +21,11 @@ from pathlib import Path
 from flows.home import settle
 settle()
 from flows.job import load_job
-from tasks.featurize import make_features
-from tasks.ingest import take_snapshot
-from tasks.store import open_store
-from tasks.train import make_candidate
-from tasks.validate import draft, hold, open_contract
+from tasks.features.featurize import make_features
+from tasks.ingestion.ingest import take_snapshot
+from tasks.storage.store import open_store
+from tasks.training.train import make_candidate
+from tasks.validation.validate import draft, hold, open_contract
 from models.learning.loop import Watch
 
 job = load_job(Path(sys.argv[1]))

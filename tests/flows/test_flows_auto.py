@@ -32,7 +32,7 @@ def auto_job(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def few(*_: object, champion: ModelConfig | None = None) -> list[ModelConfig]:
         return [*TRIED, champion] if champion and champion not in TRIED else TRIED
 
-    monkeypatch.setattr("tasks.choose.contenders", few)
+    monkeypatch.setattr("tasks.tuning.auto_model.contenders", few)
     waves(300).write_parquet(home / "waves.parquet")
     return write_job(home, AUTO)
 

@@ -36,8 +36,8 @@ from flows.prefect_server import TELLS, Discreet
 from flows.retrain import retrain
 from flows.told import resource_of, tell_move
 from tasks.errors import JobError
-from tasks.history import Line
-from tasks.moves import Moved
+from tasks.registry.alias_log import Line
+from tasks.registry.promotion import Moved
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

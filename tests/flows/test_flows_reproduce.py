@@ -14,9 +14,9 @@ from samples import WAVES, waves, write_job
 from flows.job import load_job
 from flows.reproduce import reproduce, words
 from models.learning.plan import Plan
-from tasks import versions
 from tasks.errors import RegistryError, StoreError
-from tasks.store import Store, StoreConfig, open_store
+from tasks.registry import versions
+from tasks.storage.store import Store, StoreConfig, open_store
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from samples import wait_until
 
 import flows.retrain as retrain_module
 from flows.retrain import retrain
+from tasks.dataset.rowset import open_snapshot
 from tasks.errors import ContractError, RegistryDownError, RegistryError, SourceError
-from tasks.evaluate import evaluate
-from tasks.moves import refuse_stale
-from tasks.publish import find_key
-from tasks.rows import open_snapshot
-from tasks.store import StoreConfig, open_store
+from tasks.evaluation.evaluate import evaluate
+from tasks.registry.promotion import refuse_stale
+from tasks.storage.artifacts import find_key
+from tasks.storage.store import StoreConfig, open_store
 
 STAGES = ["ingest", "validate", "featurize", "train", "evaluate", "register"]
 

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from samples import WAVES, environment, ostinato, waves, write_job
 
-import tasks.rows
+import tasks.dataset.rowset
 from flows.cli import main
 from flows.retrain import retrain
 from flows.score import score
@@ -88,15 +88,15 @@ def test_the_jobs_own_section_says_what_is_scored_and_where(home: Path) -> None:
 
 SLOWLY = """
 import sys, time
-import tasks.ask, tasks.rows, tasks.scored_parts
+import tasks.prediction.predict, tasks.dataset.rowset, tasks.scoring.output_dataset
 from flows.home import settle
 settle()
-tasks.rows.FRAME_BYTES, tasks.scored_parts.PART_FRAMES = 1, 1
-own = tasks.ask.asked
+tasks.dataset.rowset.FRAME_BYTES, tasks.scoring.output_dataset.PART_FRAMES = 1, 1
+own = tasks.prediction.predict.asked
 def slowly(question, frame):
     time.sleep(0.3)
     return own(question, frame)
-tasks.ask.asked = slowly
+tasks.prediction.predict.asked = slowly
 from flows.score import score
 score("waves.yaml")
 """
@@ -108,7 +108,7 @@ def test_a_scoring_that_is_killed_goes_on_where_it_was(
 ) -> None:
     job = job_of(home)
     retrain(str(job))
-    monkeypatch.setattr(tasks.rows, "FRAME_BYTES", 1)
+    monkeypatch.setattr(tasks.dataset.rowset, "FRAME_BYTES", 1)
     whole = answers(score(str(job), output="whole").folder)
     mlflow = os.environ["MLFLOW_TRACKING_URI"]
     started = subprocess.Popen(

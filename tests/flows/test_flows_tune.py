@@ -19,7 +19,7 @@ from flows.job import load_job
 from flows.tune import tune
 from flows.tuned import tuned_path
 from tasks.errors import JobError
-from tasks.tuned_pages import PICTURES
+from tasks.tuning.study_report import PICTURES
 
 
 @pytest.fixture

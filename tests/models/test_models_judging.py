@@ -28,11 +28,11 @@ from models.features.splitting.split import VALIDATION
 from models.learning.config import TrainingConfig
 from models.learning.loop import Judge, predict
 from models.networks.heads.config import HeadConfig
-from tasks import truth as gate_truth
-from tasks.answers import answered_by, judged
-from tasks.features_files import read_sequences
-from tasks.judging import truth_of
-from tasks.loading import load_split
+from tasks.dataset import labels as gate_truth
+from tasks.dataset.feature_files import read_sequences
+from tasks.prediction.test_predictions import answered_by, judged
+from tasks.training.data import load_split
+from tasks.training.validation_metric import truth_of
 
 TEXTS = TargetConfig(column="y", kind="text")
 

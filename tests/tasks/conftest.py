@@ -5,7 +5,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from tasks.store import Store, StoreConfig, open_store
+from tasks.storage.store import Store, StoreConfig, open_store
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tasks import aliases, versions
-from tasks.aliases import Asked, move
 from tasks.errors import RegistryDownError, RegistryError, StoreError
-from tasks.history import Entry, Line, read_history, served_on, spans_of
-from tasks.store import Store
+from tasks.registry import aliases, versions
+from tasks.registry.alias_log import Entry, Line, read_history, served_on, spans_of
+from tasks.registry.aliases import Asked, move
+from tasks.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -140,9 +140,9 @@ def test_a_rollback_after_a_killed_promotion_goes_back_from_what_serves(
 
 MOVER = """
 import os, signal, sys
-from tasks import versions
-from tasks.aliases import Asked, move
-from tasks.store import StoreConfig, open_store
+from tasks.registry import versions
+from tasks.registry.aliases import Asked, move
+from tasks.storage.store import StoreConfig, open_store
 
 store, version, times = open_store(StoreConfig(uri=sys.argv[1])), sys.argv[2], int(sys.argv[3])
 if times == 0:
@@ -215,7 +215,7 @@ def test_the_history_tells_what_served_on_a_day(
     start = datetime(2026, 1, 31, 12, tzinfo=UTC)
     for version, days in (("1", 0), ("2", 2)):
         moment = start + timedelta(days=days)
-        monkeypatch.setattr("tasks.history.now", lambda moment=moment: moment)
+        monkeypatch.setattr("tasks.registry.alias_log.now", lambda moment=moment: moment)
         promote(local_store, version)
     entries = read_history(local_store, "waves")
 

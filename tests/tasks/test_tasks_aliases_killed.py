@@ -10,17 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 
-from tasks import aliases, history, versions
-from tasks.aliases import Asked, current, move, settled
-from tasks.history import state_after
-from tasks.store import Store
+from tasks.registry import alias_log, aliases, versions
+from tasks.registry.alias_log import state_after
+from tasks.registry.aliases import Asked, current, move, settled
+from tasks.storage.store import Store
 
 NAMES = (f"waves-{number}" for number in count())
 
 WRITES = (
     (versions, "point_alias"),
     (versions, "tag_version"),
-    (history, "create_exclusively"),
+    (alias_log, "create_exclusively"),
 )
 """Everything that a move writes."""
 

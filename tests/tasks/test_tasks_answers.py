@@ -24,11 +24,11 @@ from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.splitting.split import TEST, TRAINING, SplitConfig
 from models.networks.heads.config import HeadConfig
-from tasks.answers import answered_by, judged, naive_scale
-from tasks.features_files import map_answers, map_steps, read_sequences
-from tasks.naive import Baselines
-from tasks.rows import RowSet
-from tasks.truth import ahead, load_test, truth_of
+from tasks.dataset.feature_files import map_answers, map_steps, read_sequences
+from tasks.dataset.labels import ahead, load_test, truth_of
+from tasks.dataset.rowset import RowSet
+from tasks.evaluation.baselines import Baselines
+from tasks.prediction.test_predictions import answered_by, judged, naive_scale
 
 FORECAST = TargetConfig(column="sales", kind="forecast")
 

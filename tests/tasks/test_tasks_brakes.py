@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.brakes import AT_WORK, Past, TriggersConfig, hold_back
+from tasks.triggers.limits import AT_WORK, Past, TriggersConfig, hold_back
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BRAKES = TriggersConfig(new_data=600.0, cool_down=3600.0, per_day=2)

@@ -18,15 +18,15 @@ from models.bundle import load
 from models.features.config import MINED, Answer
 from models.learning.callbacks import Watch
 from models.networks.config import ModelConfig
-from tasks import rounds
-from tasks.artifacts import Candidate, Choice
-from tasks.choose import DIVISORS, make_choice, run_rungs, shared, standing, trainings
-from tasks.contenders import contenders
 from tasks.errors import DataError
-from tasks.publish import local_dir
-from tasks.rounds import Contest, Round, least_epochs, play, ranked
-from tasks.train import candidate_recipe, make_candidate
-from tasks.trials import Bench
+from tasks.records import Candidate, Choice
+from tasks.storage.artifacts import local_dir
+from tasks.training.train import candidate_recipe, make_candidate
+from tasks.tuning import successive_halving
+from tasks.tuning.auto_candidates import contenders
+from tasks.tuning.auto_model import DIVISORS, make_choice, run_rungs, shared, standing, trainings
+from tasks.tuning.successive_halving import Contest, Round, least_epochs, play, ranked
+from tasks.tuning.trials import Bench
 
 LAST_OF_TWO = [ModelConfig(cell="cnn", hidden=8, width=1), ModelConfig(cell="gru", hidden=8)]
 """A network that sees the last step alone, and one that remembers the first."""
@@ -38,8 +38,8 @@ LONGER: dict[str, Any] = {"epochs": 9, "batch": 64}
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only two networks are tried, and judged at once, so that a search takes a second."""
-    monkeypatch.setattr("tasks.choose.contenders", lambda *_, **__: LAST_OF_TWO)
-    monkeypatch.setattr("tasks.rounds.LEAST_STEPS", 1)
+    monkeypatch.setattr("tasks.tuning.auto_model.contenders", lambda *_, **__: LAST_OF_TWO)
+    monkeypatch.setattr("tasks.tuning.successive_halving.LEAST_STEPS", 1)
 
 
 def first_steps(rows: int) -> pl.DataFrame:
@@ -124,7 +124,7 @@ def test_a_search_that_is_killed_anywhere_goes_on_to_the_same_choice(
 ) -> None:
     whole, broken = bench, copied(bench, tmp_path / "broken")
     expected, seen = choose(whole, **LONGER), list[int]()
-    plain = rounds.train_on
+    plain = successive_halving.train_on
 
     def pulled(store: Any, features: Any, settings: Any, watch: Watch) -> Candidate:
         def step(step: Any) -> None:
@@ -135,7 +135,7 @@ def test_a_search_that_is_killed_anywhere_goes_on_to_the_same_choice(
 
         return plain(store, features, settings, Watch(watch.on_epoch, step))
 
-    monkeypatch.setattr(rounds, "train_on", pulled)
+    monkeypatch.setattr(successive_halving, "train_on", pulled)
     with pytest.raises(PulledPlugError):
         choose(broken, **LONGER)
     found = choose(broken, **LONGER)
@@ -173,7 +173,7 @@ def test_a_finished_round_is_not_trained_again(
 ) -> None:
     contest = Contest(bench.store, bench.features, bench.own.head, bench.own.training, LAST_OF_TWO)
     first = play(contest, 0, 3)
-    monkeypatch.setattr(rounds, "attempt", None)
+    monkeypatch.setattr(successive_halving, "attempt", None)
 
     again = play(contest, 0, 3)
 

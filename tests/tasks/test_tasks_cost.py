@@ -4,9 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tasks import cost
-from tasks.cost import counter_range, energy_since, folder_bytes, read_packages, start_meter
-from tasks.reporting.pages import total
+from tasks import resource_usage
+from tasks.reporting.write import total
+from tasks.resource_usage import (
+    counter_range,
+    energy_since,
+    folder_bytes,
+    read_packages,
+    start_meter,
+)
 
 
 def package(root: Path, name: str, microjoules: int, *, most: int = 10_000_000) -> Path:
@@ -31,7 +37,7 @@ def test_a_counter_that_begins_anew_is_no_negative_energy(
     zone = package(tmp_path, "intel-rapl:0", 9_000_000)
     before = read_packages(tmp_path)
     package(tmp_path, "intel-rapl:0", 1_000_000)
-    monkeypatch.setattr(cost, "read_energy", lambda: read_packages(tmp_path))
+    monkeypatch.setattr(resource_usage, "read_energy", lambda: read_packages(tmp_path))
 
     assert energy_since(before) == pytest.approx(2.0)
     assert counter_range(zone) == pytest.approx(10.0)

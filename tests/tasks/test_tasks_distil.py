@@ -29,11 +29,11 @@ from models.networks.heads.forms import make_form
 from models.networks.heads.tags import TagsHead
 from models.networks.jagged import Offsets
 from models.networks.network import build
-from tasks.artifacts import Candidate
 from tasks.errors import JobError
-from tasks.publish import local_dir
-from tasks.train import make_candidate
-from tasks.trials import Bench
+from tasks.records import Candidate
+from tasks.storage.artifacts import local_dir
+from tasks.training.train import make_candidate
+from tasks.tuning.trials import Bench
 
 NOBODY = Watch(lambda _: None)
 

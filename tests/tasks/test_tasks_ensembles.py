@@ -23,11 +23,11 @@ from models.networks.ensemble import (
     mixed_gaussians,
     mixed_students,
 )
-from tasks.artifacts import Candidate
 from tasks.errors import JobError
-from tasks.publish import local_dir
-from tasks.train import make_candidate
-from tasks.trials import Bench
+from tasks.records import Candidate
+from tasks.storage.artifacts import local_dir
+from tasks.training.train import make_candidate
+from tasks.tuning.trials import Bench
 
 NOBODY = Watch(lambda _: None)
 

@@ -20,12 +20,12 @@ from models.features.splitting.split import TEST
 from models.features.text import TextInput
 from models.networks.heads.config import HeadConfig
 from models.networks.inputs.front import Statics
-from tasks.answers import answered_by, judged, naive_scale
-from tasks.features_files import read_sequences
-from tasks.reporting.choice import MOST_ROWS, choose
+from tasks.dataset.feature_files import read_sequences
+from tasks.dataset.labels import load_test
+from tasks.dataset.rowset import RowSet
+from tasks.prediction.test_predictions import answered_by, judged, naive_scale
+from tasks.reporting.example_rows import MOST_ROWS, choose
 from tasks.reporting.explain import explain
-from tasks.rows import RowSet
-from tasks.truth import load_test
 
 
 def explained(folder: Path, rows: RowSet, bundle: Bundle) -> list[dict]:

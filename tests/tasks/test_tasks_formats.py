@@ -10,7 +10,7 @@ from bundles import CASES, KEPT
 
 from models.bundle import FORMAT, READS, load
 from models.errors import BundleError
-from tasks.served import same_answers
+from tasks.serving.model_package import same_answers
 
 FOLDERS = sorted(KEPT.glob("format_*/*"))
 

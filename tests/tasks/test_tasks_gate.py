@@ -7,8 +7,7 @@ import pytest
 
 from models.evaluation.metrics.by_kind import Answers
 from tasks.errors import JobError
-from tasks.evidence import gate_record, write_gate
-from tasks.gate import (
+from tasks.gate.comparison import (
     Gain,
     GateConfig,
     Rival,
@@ -17,8 +16,9 @@ from tasks.gate import (
     metric_name,
     require_told,
 )
-from tasks.judge import Evidence, Guard, Verdict, judge
-from tasks.uses import Window, count_use, window_hash
+from tasks.gate.decision_record import gate_record, write_gate
+from tasks.gate.holdout_reuse import Window, count_use, window_hash
+from tasks.gate.rules import Evidence, Guard, Verdict, judge
 
 GATE = GateConfig(resamples=300)
 

@@ -13,8 +13,8 @@ from samples import WAVES, waves, write_job
 from flows.job import load_job
 from models.features.splitting.training_rows import FILE
 from tasks.errors import RegistryDownError
-from tasks.publish import local_dir
-from tasks.store import open_store
+from tasks.storage.artifacts import local_dir
+from tasks.storage.store import open_store
 
 
 def champion_of(name: str) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from challengers import EQUALS, EVEN, classified, decided, promoted
 
-from tasks.gate import GateConfig
+from tasks.gate.comparison import GateConfig
 
 GATE = GateConfig(resamples=400, slice_drop=None)
 

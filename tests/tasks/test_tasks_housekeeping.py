@@ -9,9 +9,9 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.errors import RegistryDownError
-from tasks.housekeeping import WORK_SECONDS, delete, find_dead, list_artifacts
-from tasks.publish import Recipe, find_key, produce
-from tasks.store import Store, write_bytes
+from tasks.retention.artifacts import WORK_SECONDS, delete, find_dead, list_artifacts
+from tasks.storage.artifacts import Recipe, find_key, produce
+from tasks.storage.store import Store, write_bytes
 
 
 def fill(folder: Path) -> dict[str, int]:

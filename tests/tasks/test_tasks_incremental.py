@@ -15,15 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import tasks.parts
-import tasks.readings
-from tasks.artifacts import Snapshot
-from tasks.blocks import is_plain, read_blocks
+import tasks.ingestion.incremental
+import tasks.ingestion.parts
+from tasks.dataset.rowset import open_snapshot
 from tasks.errors import SourceDownError, SourceError
-from tasks.ingest import take_snapshot
-from tasks.rows import open_snapshot
-from tasks.sources import ChangesConfig, SourceConfig
-from tasks.store import Store
+from tasks.ingestion.config import ChangesConfig, SourceConfig
+from tasks.ingestion.files.csv_blocks import is_plain, read_blocks
+from tasks.ingestion.ingest import take_snapshot
+from tasks.records import Snapshot
+from tasks.storage.store import Store
 
 DAY = dt.timedelta(days=1)
 START = dt.datetime(2024, 1, 1)  # noqa: DTZ001 - as most sources have it
@@ -46,13 +46,13 @@ def rows_of(snapshot: Snapshot, store: Store) -> pl.DataFrame:
 def files_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the source files that are opened."""
     opened: list[str] = []
-    original = tasks.parts.open_file
+    original = tasks.ingestion.parts.open_file
 
     def spy(path, file):
         opened.append(Path(file.path).name)
         return original(path, file)
 
-    monkeypatch.setattr(tasks.parts, "open_file", spy)
+    monkeypatch.setattr(tasks.ingestion.parts, "open_file", spy)
     return opened
 
 
@@ -163,13 +163,13 @@ def shop(tmp_path: Path, **more: object) -> SourceConfig:
 def spans_read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, object]]:
     """The spans of watermarks that are read of a table."""
     spans: list[tuple[object, object]] = []
-    original = tasks.readings.read_batches
+    original = tasks.ingestion.incremental.read_batches
 
     def spy(table, span, *, order_by):
         spans.append((span.after, span.until) if span else (None, None))
         return original(table, span, order_by=order_by)
 
-    monkeypatch.setattr(tasks.readings, "read_batches", spy)
+    monkeypatch.setattr(tasks.ingestion.incremental, "read_batches", spy)
     return spans
 
 
@@ -578,13 +578,13 @@ def test_a_file_that_is_written_while_it_is_read_is_read_again(
 ) -> None:
     path = tmp_path / "a.csv"
     path.write_text("a\n1\n")
-    original = tasks.parts.open_file
+    original = tasks.ingestion.parts.open_file
 
     def replaced(place, file):
         path.write_text("a\n99\n")
         return original(place, file)
 
-    monkeypatch.setattr(tasks.parts, "open_file", replaced)
+    monkeypatch.setattr(tasks.ingestion.parts, "open_file", replaced)
     with pytest.raises(SourceDownError, match="was written while it was read"):
         take_snapshot(SourceConfig(uri=str(path)), local_store)
     monkeypatch.undo()

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.artifacts import Snapshot
+from tasks.dataset.rowset import open_snapshot
 from tasks.errors import SourceError
-from tasks.ingest import take_snapshot
-from tasks.rows import open_snapshot
-from tasks.sources import SourceConfig
-from tasks.store import Store
+from tasks.ingestion.config import SourceConfig
+from tasks.ingestion.ingest import take_snapshot
+from tasks.records import Snapshot
+from tasks.storage.store import Store
 
 pytestmark = [
     # aiobotocore's and moto's connections are closed by the garbage collector.

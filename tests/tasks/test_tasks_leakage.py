@@ -11,10 +11,10 @@ from kinds import CATEGORY, KINDS, NUMBER, ROWS, WINDOWS, by_day, shops, table
 from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.splitting.split import TEST, TRAINING, SplitConfig, identities, split_by_hash
-from tasks import rows as row_reading
-from tasks.features_files import map_answers, map_steps, read_sequences, side_values
-from tasks.featurize import build_features
-from tasks.rows import RowSet
+from tasks.dataset import rowset as row_reading
+from tasks.dataset.feature_files import map_answers, map_steps, read_sequences, side_values
+from tasks.dataset.rowset import RowSet
+from tasks.features.featurize import build_features
 
 TOLD = SplitConfig(by="column", column="split", duplicates="keep")
 

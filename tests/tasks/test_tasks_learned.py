@@ -14,9 +14,9 @@ from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.splitting.split import TEST, TRAINING, VALIDATION, SplitConfig
 from models.features.splitting.training_rows import FILE, load_learned
-from tasks.features_files import read_sequences
-from tasks.learned import edges_of, ids_of, learned_any, learned_rows
-from tasks.rows import RowSet
+from tasks.dataset.feature_files import read_sequences
+from tasks.dataset.rowset import RowSet
+from tasks.dataset.training_membership import edges_of, ids_of, learned_any, learned_rows
 
 LABEL = TargetConfig(column="label", kind="category")
 

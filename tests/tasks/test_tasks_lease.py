@@ -10,8 +10,8 @@ import time
 import pytest
 
 from tasks.errors import LeaseHeldError
-from tasks.lease import STALE_SECONDS, lease
-from tasks.store import Store, write_bytes
+from tasks.storage.lease import STALE_SECONDS, lease
+from tasks.storage.store import Store, write_bytes
 
 pytestmark = [
     # aiobotocore's and moto's connections are closed by the garbage collector.

@@ -12,8 +12,8 @@ from mlflow.entities import Run
 
 from models.errors import DivergedError
 from models.learning.callbacks import Epoch, Step
-from tasks import live, runs, tracking
-from tasks.live import Experiment, Live
+from tasks.tracking import live_metrics, mlflow_client, runs
+from tasks.tracking.live_metrics import Experiment, Live
 
 JOB = Experiment("waves", None)
 
@@ -31,8 +31,8 @@ def hasty(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     for run in the_runs():
         MlflowClient().delete_run(run.info.run_id)
-    monkeypatch.setattr(live, "BEGIN_SECONDS", 0.0)
-    monkeypatch.setattr(live, "TELL_SECONDS", 0.01)
+    monkeypatch.setattr(live_metrics, "BEGIN_SECONDS", 0.0)
+    monkeypatch.setattr(live_metrics, "TELL_SECONDS", 0.01)
 
 
 def step(done: int) -> Step:
@@ -123,7 +123,7 @@ def end_with(error: BaseException) -> None:
 def test_a_training_that_does_not_end_well_says_so(
     error: BaseException, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "BEGIN_SECONDS", 60.0)
+    monkeypatch.setattr(live_metrics, "BEGIN_SECONDS", 60.0)
 
     with pytest.raises(type(error)):
         end_with(error)
@@ -134,7 +134,7 @@ def test_a_training_that_does_not_end_well_says_so(
 def test_a_training_that_is_over_at_once_is_left_to_registration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(live, "BEGIN_SECONDS", 60.0)
+    monkeypatch.setattr(live_metrics, "BEGIN_SECONDS", 60.0)
 
     with Live(JOB, "key") as told:
         told.watch.on_step(step(1))
@@ -149,7 +149,7 @@ def test_an_outage_is_said_once_and_training_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     working = MlflowClient().tracking_uri
-    monkeypatch.setattr(live, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(live_metrics, "RETRY_SECONDS", 0.01)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
 
     with caplog.at_level(logging.WARNING), Live(JOB, "key") as told:
@@ -183,7 +183,7 @@ def test_the_first_report_takes_up_the_run_of_the_training_and_a_second_does_not
     assert anew.run.run_id not in {first, second}
 
 
-RECORD = tracking.RunRecord(
+RECORD = mlflow_client.RunRecord(
     params={},
     metrics={},
     curves={},
@@ -200,7 +200,7 @@ def test_what_was_told_live_is_not_written_twice() -> None:
         train(told, range(2))
 
     curves = {"training_loss": [0.5, 0.25, 0.2]}
-    tracking.write_run(told.run.run_id, replace(RECORD, curves=curves))
+    mlflow_client.write_run(told.run.run_id, replace(RECORD, curves=curves))
 
     [run] = the_runs()
     assert steps_of(run, "training_loss") == [0, 1, 2]
@@ -209,10 +209,10 @@ def test_what_was_told_live_is_not_written_twice() -> None:
 def test_a_killed_run_goes_on_after_its_job_was_edited() -> None:
     with Live(JOB, "key") as told:
         train(told, range(1))
-    tracking.write_run(told.run.run_id, replace(RECORD, params={"tuning.trials": "5"}))
+    mlflow_client.write_run(told.run.run_id, replace(RECORD, params={"tuning.trials": "5"}))
 
     edited = {"tuning.trials": "9", "gate.metric": "auto"}
-    tracking.write_run(told.run.run_id, replace(RECORD, params=edited, tags={"job": "new"}))
+    mlflow_client.write_run(told.run.run_id, replace(RECORD, params=edited, tags={"job": "new"}))
 
     [run] = the_runs()
     assert run.data.params == {"tuning.trials": "5", "gate.metric": "auto"}

@@ -16,9 +16,9 @@ from models.learning.loop import Watch
 from models.learning.stream import StreamedSet
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
-from tasks.artifacts import Facts
-from tasks.learn import learn
-from tasks.loading import load_split
+from tasks.records import Facts
+from tasks.training.data import load_split
+from tasks.training.fit import learn
 
 CPU = torch.device("cpu")
 
@@ -69,10 +69,10 @@ def test_a_run_that_goes_on_reads_as_it_did_before_whatever_memory_there_is(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk()
-    monkeypatch.setattr("tasks.loading.fits", lambda *_: False)
+    monkeypatch.setattr("tasks.training.data.fits", lambda *_: False)
     with pytest.raises(PulledPlugError):
         train(folder, disk, lives=3)
-    monkeypatch.setattr("tasks.loading.fits", lambda *_: True)
+    monkeypatch.setattr("tasks.training.data.fits", lambda *_: True)
 
     facts = train(folder, disk)
     anew = train(folder, Disk())

@@ -7,12 +7,12 @@ import pytest
 from mlflow import MlflowClient
 from registered import files_of, now, register, served_model
 
-from tasks import versions
-from tasks.aliases import Asked, move
 from tasks.errors import RegistryError
-from tasks.history import read_history
-from tasks.moves import approve, promote, reject, roll_back, store_of
-from tasks.store import Store, StoreConfig
+from tasks.registry import versions
+from tasks.registry.alias_log import read_history
+from tasks.registry.aliases import Asked, move
+from tasks.registry.promotion import approve, promote, reject, roll_back, store_of
+from tasks.storage.store import Store, StoreConfig
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -144,7 +144,7 @@ DAMAGED = (
     "artifacts/bundle/featurizer.json",
     "golden_inputs.parquet",
     "golden_answers.parquet",
-    "serving.py",
+    "pyfunc_model.py",
 )
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from models.learning.callbacks import Epoch, Step
-from tasks import progress
-from tasks.progress import Course, shown
+from tasks.training import progress
+from tasks.training.progress import Course, shown
 
 
 def step(done: int) -> Step:

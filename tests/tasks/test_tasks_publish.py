@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import StoreError
-from tasks.publish import MANIFEST, Recipe, find, local_dir, produce, read_manifest
-from tasks.store import Store, create_exclusively, read_bytes, write_bytes
+from tasks.storage.artifacts import MANIFEST, Recipe, find, local_dir, produce, read_manifest
+from tasks.storage.store import Store, create_exclusively, read_bytes, write_bytes
 
 pytestmark = [
     # aiobotocore's and moto's connections are closed by the garbage collector.
@@ -77,7 +77,7 @@ def test_a_key_changes_with_everything_that_goes_into_it(change: dict) -> None:
 
 def test_a_key_is_the_same_in_every_order_and_process() -> None:
     code = (
-        "from tasks.publish import Recipe;"
+        "from tasks.storage.artifacts import Recipe;"
         "print(Recipe(inputs={'x': 'k1'}, config={'b': 2, 'a': 1}, version=1, stage='train').key)"
     )
 
@@ -132,8 +132,8 @@ def test_of_many_publishers_of_one_key_one_wins_and_all_get_the_same(store: Stor
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tasks.publish import Recipe, produce
-from tasks.store import StoreConfig, open_store
+from tasks.storage.artifacts import Recipe, produce
+from tasks.storage.store import StoreConfig, open_store
 
 def build(folder):
     (folder / "one.txt").write_text("half")

@@ -13,15 +13,15 @@ from scoring import forget, registered
 from data_contracts.draft import draft_contract
 from models.features.config import Layout, TargetConfig, WindowConfig
 from models.features.series import SeriesInput
-from tasks.artifacts import Accepted, Champion, Facts
-from tasks.gate import GateConfig
-from tasks.ingest import take_snapshot
-from tasks.publish import Recipe, produce
-from tasks.quality import Quality, compare_quality, fall_of
-from tasks.rows import open_snapshot
-from tasks.sources import SourceConfig
-from tasks.store import Store
-from tasks.validate import hold
+from tasks.dataset.rowset import open_snapshot
+from tasks.gate.comparison import GateConfig
+from tasks.ingestion.config import SourceConfig
+from tasks.ingestion.ingest import take_snapshot
+from tasks.monitoring.model_quality import Quality, compare_quality, fall_of
+from tasks.records import Accepted, Champion, Facts
+from tasks.storage.artifacts import Recipe, produce
+from tasks.storage.store import Store
+from tasks.validation.validate import hold
 
 pytestmark = pytest.mark.usefixtures("home")
 

@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_contracts.contract import Contract, Expectation
-from tasks.artifacts import Accepted, Snapshot
+from tasks.dataset.rowset import RowSet, open_rows
 from tasks.errors import ContractError, JobError, ValidatorError, is_transient
-from tasks.ingest import take_snapshot
-from tasks.publish import local_dir
-from tasks.rows import RowSet, open_rows
-from tasks.sources import SourceConfig
-from tasks.store import Store
-from tasks.validate import hold
+from tasks.ingestion.config import SourceConfig
+from tasks.ingestion.ingest import take_snapshot
+from tasks.records import Accepted, Snapshot
+from tasks.storage.artifacts import local_dir
+from tasks.storage.store import Store
+from tasks.validation.validate import hold
 
 NOT_NULL = Expectation(type="expect_column_values_to_not_be_null", kwargs={"column": "x"})
 POSITIVE = Expectation(

@@ -5,14 +5,14 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tasks.register import LONGEST_DESCRIPTION, shortened
-from tasks.reporting import words
-from tasks.reporting.card import to_markdown
+from tasks.registry.register import LONGEST_DESCRIPTION, shortened
+from tasks.reporting import formatting
 from tasks.reporting.charts import Interval, Line, intervals, lines, ticks
-from tasks.reporting.limits import limitations
-from tasks.reporting.page import to_html
+from tasks.reporting.html_page import to_html
+from tasks.reporting.limitations import limitations
+from tasks.reporting.model_card import to_markdown
 from tasks.reporting.sections import SECTIONS
-from tasks.reporting.trees import places
+from tasks.reporting.tree_view import places
 
 EVIL = "<script>alert('x')</script>"
 
@@ -350,14 +350,14 @@ def test_a_long_card_is_cut_at_a_line_s_end_and_says_so() -> None:
     ],
 )  # fmt: skip
 def test_numbers_are_written_with_the_digits_that_count(value: object, told: str) -> None:
-    assert words.figure(value) == told
+    assert formatting.figure(value) == told
 
 
 @pytest.mark.parametrize(
     ("count", "told"), [(0.02, "20 ms"), (6.62, "6.6 s"), (600, "10 min"), (9_000, "2.5 h")]
 )
 def test_times_have_a_unit_that_fits(count: float, told: str) -> None:
-    assert words.seconds(count) == told
+    assert formatting.seconds(count) == told
 
 
 def test_ticks_are_round_and_inside() -> None:

@@ -6,12 +6,12 @@ import pytest
 from mlflow import MlflowClient
 from registered import files_of, now, register, served_model
 
-from tasks.aliases import Asked, move
 from tasks.errors import RegistryDownError
-from tasks.history import read_history, spans_of
-from tasks.moves import promote, roll_back
-from tasks.retention import delete_versions, find_dead_versions
-from tasks.store import Store, StoreConfig, open_store
+from tasks.registry.alias_log import read_history, spans_of
+from tasks.registry.aliases import Asked, move
+from tasks.registry.promotion import promote, roll_back
+from tasks.retention.versions import delete_versions, find_dead_versions
+from tasks.storage.store import Store, StoreConfig, open_store
 
 pytestmark = pytest.mark.usefixtures("home")
 

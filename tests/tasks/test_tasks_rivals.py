@@ -14,15 +14,15 @@ from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.splitting.split import SplitConfig
 from models.features.splitting.training_rows import FILE
-from tasks.answers import answered_by, judged
-from tasks.artifacts import Champion
-from tasks.decide import Outing, decide
-from tasks.gate import GateConfig
-from tasks.naive import Baselines
-from tasks.rivals import Question, ask
-from tasks.rows import RowSet
-from tasks.store import Store
-from tasks.truth import load_test
+from tasks.dataset.labels import load_test
+from tasks.dataset.rowset import RowSet
+from tasks.evaluation.baselines import Baselines
+from tasks.gate.champion import Question, ask
+from tasks.gate.comparison import GateConfig
+from tasks.gate.decide import Outing, decide
+from tasks.prediction.test_predictions import answered_by, judged
+from tasks.records import Champion
+from tasks.storage.store import Store
 
 LABEL = TargetConfig(column="label", kind="category")
 

@@ -12,18 +12,18 @@ from answering import ALONE, BY_TIME, tagged, tides, turned, weekly
 from kinds import CATEGORY, KINDS, table
 from scoring import asked, forget, lines, registered, scored
 
-import tasks.ask
-import tasks.rows
-import tasks.score
-import tasks.scored_parts
+import tasks.dataset.rowset
+import tasks.prediction.predict
+import tasks.scoring.output_dataset
+import tasks.scoring.score
 from models.features.config import Layout, TargetConfig, WindowConfig
 from models.features.series import SeriesInput
 from models.features.splitting.split import SplitConfig
 from models.networks.heads.config import HeadConfig
 from tasks.errors import RegistryError, SourceError
-from tasks.score import number_of
-from tasks.served import same_answers
-from tasks.store import Store
+from tasks.scoring.score import number_of
+from tasks.serving.model_package import same_answers
+from tasks.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -112,8 +112,8 @@ def shuffled(frame: pl.DataFrame) -> pl.DataFrame:
 
 @pytest.fixture
 def tiny_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks.rows, "FRAME_BYTES", 400)
-    monkeypatch.setattr(tasks.scored_parts, "PART_FRAMES", 2)
+    monkeypatch.setattr(tasks.dataset.rowset, "FRAME_BYTES", 400)
+    monkeypatch.setattr(tasks.scoring.output_dataset, "PART_FRAMES", 2)
 
 
 @pytest.mark.usefixtures("tiny_frames")
@@ -251,7 +251,7 @@ def test_a_scoring_that_is_cut_short_shows_nothing_and_goes_on(
     frame = pl.concat([table(cells, seed=seed) for seed in range(4)])
     whole = scored(frame, local_store, asked(), output="whole")
     frames = []
-    own = tasks.ask.asked
+    own = tasks.prediction.predict.asked
 
     def broken(question, frame):
         frames.append(frame)
@@ -259,11 +259,11 @@ def test_a_scoring_that_is_cut_short_shows_nothing_and_goes_on(
             raise KeyboardInterrupt
         return own(question, frame)
 
-    monkeypatch.setattr(tasks.ask, "asked", broken)
+    monkeypatch.setattr(tasks.prediction.predict, "asked", broken)
     with pytest.raises(KeyboardInterrupt):
         scored(frame, local_store, asked())
     shown = [path for path in Path(local_store.root, "scores").rglob("*") if path.name[0] == "v"]
-    monkeypatch.setattr(tasks.ask, "asked", own)
+    monkeypatch.setattr(tasks.prediction.predict, "asked", own)
 
     again = scored(frame, local_store, asked())
 
@@ -281,7 +281,7 @@ def test_what_is_answered_already_is_asked_of_nobody(
     layout, cells = KINDS["series"]
     registered(table(cells), layout, CATEGORY)
     first = scored(table(cells), local_store, asked())
-    monkeypatch.setattr(tasks.score, "open_scorer", None)
+    monkeypatch.setattr(tasks.scoring.score, "open_scorer", None)
 
     again = scored(table(cells), local_store, asked())
 

@@ -12,11 +12,11 @@ from models.features.config import Layout, TargetConfig
 from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.splitting.split import SplitConfig
-from tasks.answers import answered_by, judged
-from tasks.canaries import ask_canaries
-from tasks.gate import Gain, GateConfig, Rival, headline
-from tasks.scrutiny import EvaluationConfig, Looked, blocking, look_closer, warnings_of
-from tasks.truth import load_test
+from tasks.dataset.labels import load_test
+from tasks.evaluation.leakage_checks import ask_canaries
+from tasks.evaluation.slices import EvaluationConfig, Looked, blocking, look_closer, warnings_of
+from tasks.gate.comparison import Gain, GateConfig, Rival, headline
+from tasks.prediction.test_predictions import answered_by, judged
 
 GATE = GateConfig(resamples=200)
 SERIES = Layout(input=SeriesInput(column=("a", "b")), window=None, time=None, entity=None)

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from tasks.secrecy import NO_SECRET, discreet, holds_secret
-from tasks.sources import SourceConfig
-from tasks.store import StoreConfig
+from tasks.ingestion.config import SourceConfig
+from tasks.redaction import NO_SECRET, discreet, holds_secret
+from tasks.storage.store import StoreConfig
 
 SECRET = [
     "postgresql://me:s3cret@host/db",

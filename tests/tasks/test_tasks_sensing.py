@@ -9,10 +9,10 @@ import fsspec
 import pytest
 from samples import waves
 
-from tasks.ingest import take_snapshot
-from tasks.sensing import look, note_read
-from tasks.sources import SourceConfig
-from tasks.store import Store, StoreConfig, open_store
+from tasks.ingestion.config import SourceConfig
+from tasks.ingestion.ingest import take_snapshot
+from tasks.storage.store import Store, StoreConfig, open_store
+from tasks.triggers.new_data import look, note_read
 
 pytestmark = pytest.mark.usefixtures("home")
 

@@ -14,7 +14,7 @@ from models.features.config import Layout, TargetConfig
 from models.features.series import SeriesInput
 from models.features.splitting.split import SplitConfig
 from models.networks.heads.config import HeadConfig
-from tasks.served import golden_frame, same_answers, save_served
+from tasks.serving.model_package import golden_frame, same_answers, save_served
 
 
 @dataclass

@@ -12,10 +12,10 @@ from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.splitting.split import SplitConfig
 from models.networks.heads.config import HeadConfig
-from tasks import calibrate
-from tasks.answers import answered_by
-from tasks.sureness import calibration_of, conformal_of
-from tasks.truth import load_test
+from tasks.dataset.labels import load_test
+from tasks.evaluation.calibration import calibration_of, conformal_of
+from tasks.prediction.test_predictions import answered_by
+from tasks.training import calibration
 
 
 def levels(rows: int = 900, *, more: str | None = None) -> pl.DataFrame:
@@ -74,7 +74,7 @@ def test_classes_that_training_never_showed_are_reckoned_with(tmp_path: Path) ->
 def test_many_validation_rows_are_divided_and_equal_ones_stay_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibrate, "MANY", 100)
+    monkeypatch.setattr(calibration, "MANY", 100)
 
     bundle, _, found, _ = told(tmp_path / "f", levels(), LEVELS, LABEL, KEPT)
 

@@ -26,10 +26,11 @@ from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import StaticTable
 
-from tasks import sorting, sqlite
+from tasks.dataset import external_sort
 from tasks.errors import SourceDownError, SourceError, StoreError
-from tasks.lakes import FILE_IO, newest_metadata
-from tasks.tables import (
+from tasks.ingestion.tables import sqlite
+from tasks.ingestion.tables.lakehouse import FILE_IO, newest_metadata
+from tasks.ingestion.tables.reader import (
     Span,
     Table,
     count_rows,
@@ -938,8 +939,8 @@ def test_a_full_disk_is_not_blamed_on_the_table(tmp_path: Path, monkeypatch) -> 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     SALES.write_delta(str(tmp_path / "t"))
-    monkeypatch.setattr(sorting, "RANGE_BYTES", 64)
-    monkeypatch.setattr(sorting, "deal", no_room)
+    monkeypatch.setattr(external_sort, "RANGE_BYTES", 64)
+    monkeypatch.setattr(external_sort, "deal", no_room)
 
     with pytest.raises(StoreError, match=r"temporary folder.*No space left"):
         rows_of(Table(uri=str(tmp_path / "t")), order_by="id")
@@ -976,10 +977,10 @@ def test_sorting_on_disk_agrees_with_sorting_in_memory(tmp_path: Path, monkeypat
         common=pl.when(pl.int_range(count) % 10 > 0).then(1),
     )  # fmt: skip
     rows.write_parquet(tmp_path / "rows.parquet", row_group_size=512)
-    monkeypatch.setattr(sorting, "RANGE_BYTES", 10_000)
+    monkeypatch.setattr(external_sort, "RANGE_BYTES", 10_000)
 
     found = pl.DataFrame(
-        pa.Table.from_batches(list(sorting.in_order(pl.scan_parquet(tmp_path / "*"), column)))
+        pa.Table.from_batches(list(external_sort.in_order(pl.scan_parquet(tmp_path / "*"), column)))
     )
 
     assert found.equals(rows.sort(column, maintain_order=True))

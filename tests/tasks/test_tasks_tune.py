@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from learned import PulledPlugError
 from searched import NoRuns, make_bench
 
-from tasks.artifacts import Study
 from tasks.errors import DataError
-from tasks.publish import local_dir
-from tasks.sampling import Sampling, keeps_up, placed, spread
-from tasks.space import Domain, Range
-from tasks.trials import Asked, Bench, Trial, make_trial
-from tasks.tune import run_trials, search
-from tasks.tuned_pages import PICTURES
-from tasks.usual_space import holds
+from tasks.records import Study
+from tasks.storage.artifacts import local_dir
+from tasks.tuning.default_space import holds
+from tasks.tuning.optuna_sampler import Sampling, keeps_up, placed, spread
+from tasks.tuning.search_space import Domain, Range
+from tasks.tuning.study_report import PICTURES
+from tasks.tuning.trials import Asked, Bench, Trial, make_trial
+from tasks.tuning.tune import run_trials, search
 
 SPACE: dict[str, Domain] = {
     "model.cell": ("gru", "mingru"),

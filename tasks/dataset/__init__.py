@@ -1,0 +1,1 @@
+"""Rows, labels and features as they lie in the store: what several stages read and write."""

@@ -1,0 +1,1 @@
+"""From accepted rows to stored sequences and splits."""

@@ -1,0 +1,1 @@
+"""Sources that are files: listing, formats, compression, linked files."""

@@ -1,0 +1,1 @@
+"""Sources that are tables: databases and lakehouse tables, read in bounded ranges."""

@@ -1,0 +1,1 @@
+"""Predictions of a saved model for stored rows, in bounded memory."""

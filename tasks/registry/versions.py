@@ -1,0 +1,216 @@
+"""Versions of models in MLflow's registry, and the aliases that point at them.
+
+"There is no champion" and "nobody can be asked" are different answers: the first is None, the
+second raises, so an outage never promotes anything. Who moves an alias goes through
+`aliases` beside it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.errors import RegistryError
+from tasks.records import Champion
+from tasks.tracking.mlflow_client import TAG, answers_named, client, is_down
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+
+ABSENT = "RESOURCE_DOES_NOT_EXIST"
+
+
+def find_champion(name: str) -> Champion | None:
+    """Return the version that serves under this name, or None when nothing does yet.
+
+    Raises:
+        RegistryError: the registry cannot be asked.
+    """
+    version = find_alias(name, "champion")
+    if version is None:
+        return None
+    return Champion(
+        name=name,
+        version=str(version.version),
+        model_key=version.tags.get(f"{TAG}model_key", ""),
+        report_key=version.tags.get(f"{TAG}report_key", ""),
+        accepted_key=version.tags.get(f"{TAG}accepted_key", ""),
+        source_uri=version.source or "",
+    )
+
+
+def find_alias(name: str, alias: str) -> "ModelVersion | None":
+    """Return the version with that alias, or None when there is none."""
+    number = aliases_of(name).get(alias)
+    return find_number(name, number) if number else None
+
+
+def fetch_bundle(champion: Champion) -> Path:
+    """Download a version's bundle and return its folder."""
+    return fetch_files(champion.name, champion.version) / "artifacts" / "bundle"
+
+
+def fetch_files(name: str, version: str) -> Path:
+    """Download a version's files and return their folder.
+
+    Raises:
+        RegistryError: MLflow cannot be asked, or they are gone.
+    """
+    from mlflow.artifacts import download_artifacts
+
+    with answers_named():
+        return Path(download_artifacts(artifact_uri=f"models:/{name}/{version}"))
+
+
+def find_version(name: str, model_key: str) -> "ModelVersion | None":
+    """Return the newest version that was made of this model, or None."""
+    versions = versions_of(name)
+    ours = [v for v in versions if v.tags.get(f"{TAG}model_key") == model_key]
+    return max(ours, key=lambda v: int(v.version), default=None)
+
+
+def versions_of(name: str) -> "list[ModelVersion]":
+    """Return every version under this name."""
+    with answers_named():
+        return list(client().search_model_versions(f"name = '{name}'", max_results=10_000))
+
+
+def create_version(
+    name: str, *, experiment: str, run_id: str, folder: Path, tags: Mapping[str, str]
+) -> "ModelVersion":
+    """Register a saved model as the next version under this name."""
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.exceptions import MlflowException
+
+    with answers_named():
+        try:
+            client().create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        logged = client().create_logged_model(experiment, name=name, source_run_id=run_id)
+        client().log_model_artifacts(logged.model_id, str(folder))
+        client().finalize_logged_model(logged.model_id, "READY")
+        client().log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        return client().create_model_version(
+            name,
+            source=f"models:/{logged.model_id}",
+            run_id=run_id,
+            tags=dict(tags),
+            model_id=logged.model_id,
+        )
+
+
+def tag_version(name: str, version: str, tags: Mapping[str, str]) -> None:
+    """Write tags on a version."""
+    with answers_named():
+        for key, value in tags.items():
+            client().set_model_version_tag(name, version, key, value)
+
+
+def describe_version(name: str, version: str, text: str) -> None:
+    """Write what MLflow shows on a version's page, in Markdown."""
+    with answers_named():
+        client().update_model_version(name, version, text)
+
+
+def point_alias(name: str, alias: str, version: str | None) -> None:
+    """Point an alias at a version (or at none), and read it back.
+
+    Raises:
+        RegistryError: another program moved it in the same moment.
+    """
+    with answers_named():
+        if version is None:
+            client().delete_registered_model_alias(name, alias)
+        else:
+            client().set_registered_model_alias(name, alias, version)
+    if aliases_of(name).get(alias) != version:
+        raise RegistryError.of(
+            f"alias '{alias}' of '{name}' was moved by somebody else just now",
+            mend="look at the registered model in MLflow, then run again",
+        )
+
+
+def find_number(name: str, number: str) -> "ModelVersion":
+    """Return one version.
+
+    Raises:
+        RegistryError: there is none of that number.
+    """
+    with answers_named():
+        return client().get_model_version(name, number)
+
+
+def model_names() -> list[str]:
+    """Name every registered model."""
+    with answers_named():
+        return [model.name for model in client().search_registered_models(max_results=1000)]
+
+
+def aliases_of(name: str) -> dict[str, str]:
+    """Return the number of the version that each alias points at; none where nothing is known.
+
+    Raises:
+        RegistryError: the registry cannot be asked.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with answers_named():
+        try:
+            found = client().get_registered_model(name).aliases
+        except MlflowException as error:
+            if error.error_code == ABSENT:
+                return {}
+            raise
+    return {alias: str(number) for alias, number in found.items()}
+
+
+def size_of(found: "ModelVersion") -> int:
+    """Count the bytes of a version's files; none where they are gone."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    with answers_named():
+        try:
+            return size_under(get_artifact_repository(location_of(found)), None)
+        except (MlflowException, FileNotFoundError) as error:
+            if is_down(error):
+                raise
+            return 0
+
+
+def size_under(files: "ArtifactRepository", folder: str | None) -> int:
+    """Count the bytes in a folder of artifacts."""
+    return sum(
+        size_under(files, each.path) if each.is_dir else int(each.file_size or 0)
+        for each in files.list_artifacts(folder)
+    )
+
+
+def location_of(found: "ModelVersion") -> str:
+    """Tell where a version's files are."""
+    model_id = str(found.source or "").removeprefix("models:/")
+    if model_id == found.source:
+        return str(found.source)
+    return str(client().get_logged_model(model_id).artifact_location)
+
+
+def delete_version(name: str, number: str) -> None:
+    """Delete a version and its files; its run, with scores and report, stays.
+
+    The version goes first, so that nobody finds one whose files are going.
+
+    Raises:
+        RegistryError: MLflow cannot be asked, or refuses.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    found = find_number(name, number)
+    with answers_named():
+        where = location_of(found)
+        model_id = str(found.source or "").removeprefix("models:/")
+        client().delete_model_version(name, number)
+        if model_id != found.source:
+            get_artifact_repository(where).delete_artifacts()
+            client().delete_logged_model(model_id)

@@ -1,0 +1,1 @@
+"""Batch scoring: a version predicts every row of a source into Parquet."""

@@ -1,0 +1,146 @@
+"""The only door to the files: small files whole or not at all, on any fsspec filesystem."""
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from pydantic import Field
+
+from tasks.errors import StoreError
+from tasks.redaction import NO_SECRET, refuse_secret
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreConfig:
+    """Where artifacts and checkpoints are kept."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
+
+    uri: Annotated[str, Field(json_schema_extra={"pattern": NO_SECRET})] = ".ostinato/store"
+    """A folder, or a URI of any fsspec filesystem: s3://bucket/prefix, gs://..., memory://..."""
+    cache: str = ".ostinato/cache"
+    """Folder for local copies of artifacts of a remote store."""
+
+    def __post_init__(self) -> None:
+        """Refuse a secret in the URI."""
+        refuse_secret(self.uri)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """An opened store."""
+
+    fs: fsspec.AbstractFileSystem
+    root: str
+    cache_dir: Path
+
+    @property
+    def is_local(self) -> bool:
+        """Whether artifacts can be read where they lie."""
+        return isinstance(self.fs, LocalFileSystem)
+
+
+def open_store(config: StoreConfig) -> Store:
+    """Open the filesystem that `config.uri` names.
+
+    Raises:
+        StoreError: nothing that we have can open that kind of URI.
+    """
+    try:
+        fs, root = fsspec.core.url_to_fs(config.uri)
+    except (ImportError, ValueError) as error:
+        raise StoreError.of(
+            f"store.uri: '{config.uri}' cannot be opened: {error}",
+            mend="install the filesystem's package, or name a folder or a URI such as s3://...",
+        ) from error
+    return Store(fs=fs, root=root.rstrip("/"), cache_dir=Path(config.cache).absolute())
+
+
+def read_bytes(store: Store, path: str) -> bytes | None:
+    """Read a small file of the store, or None when there is none."""
+    store.fs.invalidate_cache()
+    try:
+        return bytes(store.fs.cat_file(f"{store.root}/{path}"))
+    except FileNotFoundError:
+        return None
+
+
+def write_bytes(store: Store, path: str, data: bytes) -> None:
+    """Write a small file of the store, whole or not at all, over what is there."""
+    full = f"{store.root}/{path}"
+    with refusals_named(store):
+        store.fs.makedirs(full.rpartition("/")[0], exist_ok=True)
+        if store.is_local:
+            partial = Path(f"{full}.{secrets.token_hex(4)}")
+            try:
+                partial.write_bytes(data)
+                partial.replace(full)
+            finally:
+                partial.unlink(missing_ok=True)
+        else:
+            store.fs.pipe_file(full, data)
+
+
+def create_exclusively(store: Store, path: str, data: bytes) -> bool:
+    """Create a file that nobody has created; False when somebody was first."""
+    full = f"{store.root}/{path}"
+    store.fs.makedirs(full.rpartition("/")[0], exist_ok=True)
+    if not store.is_local:
+        return create_remotely(store, full, data)
+    partial = Path(f"{full}.{secrets.token_hex(4)}")
+    try:
+        partial.write_bytes(data)
+        os.link(partial, full)
+    except FileExistsError:
+        return False
+    finally:
+        partial.unlink(missing_ok=True)
+    return True
+
+
+def create_remotely(store: Store, full: str, data: bytes) -> bool:
+    """Create by the filesystem's own exclusive mode (on S3 a conditional put)."""
+    try:
+        store.fs.pipe_file(full, data, mode="create")
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if "PreconditionFailed" in str(error) or "pre-condition" in str(error).lower():
+            return False
+        raise
+    return True
+
+
+@contextmanager
+def staging_dir(store: Store) -> Iterator[Path]:
+    """Give an empty folder beside the store (or in the cache), deleted at the end."""
+    parent = Path(store.root) / ".staging" if store.is_local else store.cache_dir / ".staging"
+    try:
+        folder = parent / secrets.token_hex(8)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise StoreError.from_os(error, where=str(parent)) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def refusals_named(store: Store) -> Iterator[None]:
+    """Turn what the operating system refuses (no space, no right) into words."""
+    named = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EFBIG}
+    try:
+        yield
+    except OSError as error:
+        if error.errno in named:
+            raise StoreError.from_os(error, where=store.root) from error
+        raise

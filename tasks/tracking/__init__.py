@@ -1,0 +1,1 @@
+"""The only door to MLflow's runs: parameters, metrics, curves, files."""

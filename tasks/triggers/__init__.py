@@ -1,0 +1,1 @@
+"""When a job runs: schedules, new data, and limits on how often."""

@@ -1,0 +1,1 @@
+"""Hyperparameter search and the choice of a network, with Optuna."""

@@ -1,0 +1,1 @@
+"""Whether a snapshot keeps its contract; rows that do not are quarantined."""
