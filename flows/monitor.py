@@ -8,12 +8,12 @@ from pathlib import Path
 
 from prefect import State, flow
 
-from flows.form import JobFile
-from flows.home import settle_run
-from flows.job import Job, load_job
-from flows.naming import named
-from flows.notices import tell_found
-from flows.rows import accept_rows
+from flows.accept_rows import accept_rows
+from flows.environment import settle_run
+from flows.job.form import JobFile
+from flows.job.job import Job, load_job
+from flows.notifications.send import tell_found
+from flows.runtime.run_names import named
 from flows.watch import said
 from tasks.monitoring.data_drift import Drifted, measure_drift
 from tasks.monitoring.model_quality import Quality, measure_quality

@@ -7,8 +7,9 @@ from pathlib import Path
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.announce import announce
-from flows.form import (
+from flows.accept_rows import accept_rows
+from flows.environment import artifact_root, settle_run
+from flows.job.form import (
     BELOW,
     LOWEST,
     CellChoice,
@@ -22,12 +23,11 @@ from flows.form import (
     Span,
     Whole,
 )
-from flows.home import artifact_root, settle_run
-from flows.job import Job, flat_params, job_text
-from flows.naming import named
-from flows.presets import load_asked
-from flows.pulse import beating
-from flows.rows import accept_rows
+from flows.job.job import Job, flat_params, job_text
+from flows.job.presets import load_asked
+from flows.results.outcome import announce
+from flows.runtime.heartbeat import beating
+from flows.runtime.run_names import named
 from tasks.evaluation.evaluate import evaluate
 from tasks.features.featurize import featurize
 from tasks.records import Choice, Features, Outcome

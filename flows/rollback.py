@@ -2,11 +2,11 @@
 
 from prefect import flow
 
-from flows.form import Place, Whole
-from flows.histories import as_data, moved_page
-from flows.home import settle_run
-from flows.naming import named
-from flows.told import tell_move
+from flows.environment import settle_run
+from flows.job.form import Place, Whole
+from flows.notifications.events import tell_move
+from flows.results.alias_history import as_data, moved_page
+from flows.runtime.run_names import named
 from tasks.registry.promotion import rolled_back, store_of
 from tasks.storage.store import StoreConfig
 from tasks.task_options import show

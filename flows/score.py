@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 from prefect import flow
 from pydantic import Field
 
-from flows.form import Place
-from flows.home import settle_run
-from flows.job import Job, load_job
-from flows.naming import named
-from flows.pulse import beating
-from flows.reproduce import job_of
-from flows.scored import page
+from flows.commands.reproduce import job_of
+from flows.environment import settle_run
+from flows.job.form import Place
+from flows.job.job import Job, load_job
+from flows.results.scoring import page
+from flows.runtime.heartbeat import beating
+from flows.runtime.run_names import named
 from tasks.ingestion.config import ChangesConfig, SourceConfig
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.tables.reader import table_kind

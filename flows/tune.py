@@ -8,12 +8,12 @@ from typing import Any
 
 from prefect import flow
 
-from flows.home import artifact_root, settle_run
-from flows.job import Job, load_job
-from flows.naming import named
-from flows.pulse import beating
-from flows.rows import accept_rows
-from flows.tuned import Tuned, refuse_own_file, tuned_path, write_tuned
+from flows.accept_rows import accept_rows
+from flows.environment import artifact_root, settle_run
+from flows.job.job import Job, load_job
+from flows.results.tuned_job import Tuned, refuse_own_file, tuned_path, write_tuned
+from flows.runtime.heartbeat import beating
+from flows.runtime.run_names import named
 from models.units import parse_duration
 from tasks.features.featurize import featurize
 from tasks.records import Study

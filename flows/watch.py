@@ -21,10 +21,10 @@ from prefect.deployments import run_deployment
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.form import JobFile
-from flows.home import settle_run
-from flows.job import load_job
-from flows.naming import named
+from flows.environment import settle_run
+from flows.job.form import JobFile
+from flows.job.job import load_job
+from flows.runtime.run_names import named
 from tasks.task_options import logger
 from tasks.triggers.limits import Past, TriggersConfig, hold_back
 from tasks.triggers.new_data import look_at_source

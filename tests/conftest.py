@@ -14,7 +14,7 @@ from databases import Postgres, running_postgres
 from moto.server import ThreadedMotoServer
 from samples import SALES, WAVES, Pages, open_pages, sales, waves, write_job
 
-from flows.home import QUIET
+from flows.environment import QUIET
 
 os.environ.update(QUIET)
 

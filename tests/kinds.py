@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from flows.demo import wav
+from flows.commands.demo_data import wav
 from models.features.audio import AudioInput
 from models.features.config import Layout, TargetConfig, WindowConfig
 from models.features.image import ImageInput

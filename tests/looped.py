@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from flows.home import artifact_root
-from flows.job import Job, job_text
+from flows.environment import artifact_root
+from flows.job.job import Job, job_text
 from models.learning.loop import Watch
 from tasks.evaluation.evaluate import make_report
 from tasks.features.featurize import make_features

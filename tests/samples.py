@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import yaml
 
-from flows.home import QUIET
+from flows.environment import QUIET
 
 
 def waves(rows: int, seed: int = 0) -> pl.DataFrame:
@@ -78,7 +78,7 @@ def environment() -> dict[str, str]:
 def ostinato(folder: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """Run the command line in a folder, as a user would."""
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *words],
+        [sys.executable, "-m", "flows.cli.main", *words],
         cwd=folder,
         env=environment() | variables,
         capture_output=True,
@@ -101,7 +101,7 @@ class Pages:
 def open_pages(folder: Path, *words: str) -> Pages:
     """Start `ostinato ui` on free ports and wait until it names its pages."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "ui", *words],
+        [sys.executable, "-m", "flows.cli.main", "ui", *words],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 from samples import waves, write_job
 
-from flows.job import load_job
+from flows.job.job import load_job
 from tasks.features.featurize import make_features
 from tasks.ingestion.ingest import take_snapshot
 from tasks.storage.store import StoreConfig, open_store

@@ -74,14 +74,14 @@ def test_errors_are_caught_by_name() -> None:
     ]
 
     # The command line maps every error of ours to its exit code, and lets the others through.
-    assert [place.partition(":")[0] for place in broad] == ["flows/cli.py"]
+    assert [place.partition(":")[0] for place in broad] == ["flows/cli/main.py"]
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["ui", "--help"]])
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     code = (
         "import sys; sys.argv[1:] = " + repr(words) + "\n"
-        "from flows.cli import main\n"
+        "from flows.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as end: assert end.code == 0\n"
         "heavy = {'torch', 'mlflow', 'prefect', 'great_expectations', 'polars', 'numpy'}\n"

@@ -24,7 +24,7 @@ STAGE = """
 import json, sys, time
 from pathlib import Path
 import polars as pl, numpy, torch, sklearn
-from flows.job import ADAPTER
+from flows.job.job import ADAPTER
 from tasks.features.featurize import build_features
 from tasks.dataset.rowset import RowSet
 
@@ -97,7 +97,7 @@ def images(rows: int) -> pl.DataFrame:
 
 def sounds(rows: int) -> pl.DataFrame:
     """WAV files of half a second at 8 kHz."""
-    from flows.demo import chords
+    from flows.commands.demo_data import chords
 
     return repeated(chords()["sound"].to_list(), rows)
 

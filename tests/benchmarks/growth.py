@@ -20,7 +20,7 @@ from samples import environment
 STAGE = """
 import json, sys, time
 from pathlib import Path
-from flows.job import load_job
+from flows.job.job import load_job
 from tasks.features.featurize import make_features
 from tasks.ingestion.ingest import take_snapshot
 from tasks.storage.store import open_store

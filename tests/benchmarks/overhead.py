@@ -42,18 +42,18 @@ RUN = """
 import json, os, sys, time
 start = time.perf_counter()
 kind, until = sys.argv[1:]
-from flows.home import settle
+from flows.environment import settle
 settle()
-from flows.embedded import begin
+from flows.servers.ephemeral import begin
 ready = begin() if kind == "own" else (lambda: None)
 from datetime import UTC, datetime
 from pathlib import Path
-from flows.job import load_job
-from flows import retrain as module, rows
-from flows.command import at_work
+from flows.job.job import load_job
+from flows import retrain as module, accept_rows
+from flows.runtime.run_context import at_work
 if kind == "plain":
     for place, name in (
-        *((rows, name) for name in ("ingest", "validate")),
+        *((accept_rows, name) for name in ("ingest", "validate")),
         *((module, name) for name in ("featurize", "train", "evaluate", "register")),
     ):
         setattr(place, name, getattr(place, name).fn)
@@ -113,12 +113,12 @@ def first_step(kind: str, folder: Path, server: str) -> float:
 
 def serve(folder: Path) -> tuple["subprocess.Popen[bytes]", str]:
     """Start a Prefect server that stands by."""
-    from flows.embedded import LIKE_PREFECTS, wait_for
-    from flows.localhost import free_port
+    from flows.servers.ephemeral import LIKE_PREFECTS, wait_for
+    from flows.servers.ports import free_port
 
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.embedded", str(port), str(os.getpid())],
+        [sys.executable, "-m", "flows.servers.ephemeral", str(port), str(os.getpid())],
         cwd=folder,
         env=environment() | LIKE_PREFECTS | {"PREFECT_HOME": str(folder / "standing")},
     )
@@ -130,7 +130,7 @@ def measure(rounds: int, folder: Path, server: str) -> dict[str, dict[str, list[
     """Let all take turns."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     processes = {line: [sys.executable, "-c", line] for line in LINES}
-    processes["ostinato --help"] = [sys.executable, "-m", "flows.cli", "--help"]
+    processes["ostinato --help"] = [sys.executable, "-m", "flows.cli.main", "--help"]
     for kind in KINDS:
         run(kind, folder, server)
     for _ in range(rounds):

@@ -61,11 +61,11 @@ def learn(turn: int, *, live: bool) -> float:
 
 def registered(rounds: int) -> list[float]:
     """Retrain so often, with other seeds; return the seconds of the last stage."""
-    from flows import retrain, rows
-    from flows.job import load_job
+    from flows import retrain
+    from flows.job.job import load_job
 
     for place, name in (
-        *((rows, name) for name in ("ingest", "validate")),
+        *((accept_rows, name) for name in ("ingest", "validate")),
         *((retrain, name) for name in ("featurize", "train", "evaluate", "register")),
     ):
         setattr(place, name, getattr(place, name).fn)
@@ -90,7 +90,7 @@ def main(rounds: int) -> None:
         os.chdir(folder)
         waves(300).write_parquet("waves.parquet")
         Path("waves.yaml").write_text(yaml.safe_dump(WAVES), encoding="utf-8")
-        from flows.home import settle
+        from flows.environment import settle
 
         settle()
         taken: dict[bool, list[float]] = {False: [], True: []}

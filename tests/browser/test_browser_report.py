@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page
 from samples import WAVES, waves, write_job
 
 from data_contracts.draft import draft_contract
-from flows.job import load_job
+from flows.job.job import load_job
 from models.learning.loop import Watch
 from tasks.dataset.rowset import open_snapshot
 from tasks.evaluation.evaluate import make_report

@@ -18,9 +18,9 @@ import yaml
 TRAIN = """
 import sys
 from pathlib import Path
-from flows.home import settle
+from flows.environment import settle
 settle()
-from flows.job import load_job
+from flows.job.job import load_job
 from tasks.features.featurize import make_features
 from tasks.ingestion.ingest import take_snapshot
 from tasks.storage.store import open_store

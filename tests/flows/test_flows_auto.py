@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from samples import WAVES, waves, write_job
 
-from flows.check import check_job
-from flows.job import ADAPTER, load_job, schema_text
+from flows.commands.check import check_job
+from flows.job.job import ADAPTER, load_job, schema_text
 from flows.retrain import retrain
 from flows.tune import tune
 from models.networks.config import ModelConfig

@@ -112,7 +112,7 @@ def test_wrong_words_are_refused_like_a_wrong_job(tmp_path: Path) -> None:
 
 def test_an_embedded_server_is_given_time_on_a_busy_machine(tmp_path: Path) -> None:
     code = (
-        "from flows.home import settle; settle()\n"
+        "from flows.environment import settle; settle()\n"
         "from prefect.settings import get_current_settings\n"
         "print(get_current_settings().server.ephemeral.startup_timeout_seconds)"
     )

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from samples import SALES, WAVES, ostinato, sales, waves, write_job
 
-from flows.backfill import moments
-from flows.job import load_job
+from flows.commands.backfill import moments
+from flows.job.job import load_job
 from flows.retrain import retrain
 from tasks.errors import JobError
 

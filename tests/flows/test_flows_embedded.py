@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from samples import wait_until
 
-from flows import embedded
-from flows.localhost import answers
+from flows.servers import ephemeral
+from flows.servers.ports import answers
 
 COMMAND = """
 import os, sys, time
-from flows.home import settle
+from flows.environment import settle
 settle()
-from flows.embedded import begin
+from flows.servers.ephemeral import begin
 begin()()
 print(os.environ["PREFECT_API_URL"], flush=True)
 {then}
@@ -80,10 +80,10 @@ def test_a_server_that_is_named_in_a_file_is_left_to_prefect(
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
     for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"):
         monkeypatch.delenv(name, raising=False)
-    before = embedded.is_named()
+    before = ephemeral.is_named()
     (tmp_path / "home").mkdir()
 
     (tmp_path / where).write_text(text)
 
     assert not before
-    assert embedded.is_named()
+    assert ephemeral.is_named()

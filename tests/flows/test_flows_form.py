@@ -7,7 +7,7 @@ import pytest
 from prefect.utilities.schema_tools.validation import ValidationError, validate
 from samples import WAVES, write_job
 
-from flows.presets import FIELDS, PRESETS, load_asked
+from flows.job.presets import FIELDS, PRESETS, load_asked
 from flows.retrain import retrain
 
 FORM = retrain.parameters.model_dump()

@@ -8,9 +8,9 @@ import pytest
 from samples import sales, waves
 
 from data_contracts.contract import read_contract
-from flows.demo import digits
-from flows.init import draft_files
-from flows.job import Job, load_job
+from flows.commands.demo_data import digits
+from flows.commands.init import draft_files
+from flows.job.job import Job, load_job
 from tasks.errors import DataError, JobError
 
 

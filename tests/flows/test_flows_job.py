@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.job import ADAPTER, Job, job_text, load_job, schema_text
+from flows.job.job import ADAPTER, Job, job_text, load_job, schema_text
 from tasks.errors import JobError
 
 ROOT = Path(__file__).parents[2]

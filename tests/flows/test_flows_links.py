@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.links import mlflow_pages, version_page
+from flows.results.mlflow_links import mlflow_pages, version_page
 
 
 def test_a_link_to_a_version_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:

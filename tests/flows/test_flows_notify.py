@@ -26,15 +26,21 @@ from prefect.events import emit_event
 from prefect.states import Crashed, Failed, Running
 from samples import WAVES, waves, write_job
 
-import flows.notices as notices_module
-from flows.automations import DEAD_RUNS, dead_runs, found_by, is_same, settle_automations
-from flows.deploy import deploy
-from flows.job import load_job
-from flows.notices import tell_found
-from flows.plans import deployment_of, plans_of
-from flows.prefect_server import TELLS, Discreet
+import flows.notifications.send as notices_module
+from flows.deployment.deploy import deploy
+from flows.deployment.deployments import deployment_of, plans_of
+from flows.job.job import load_job
+from flows.notifications.automations import (
+    DEAD_RUNS,
+    dead_runs,
+    found_by,
+    is_same,
+    settle_automations,
+)
+from flows.notifications.events import resource_of, tell_move
+from flows.notifications.send import tell_found
 from flows.retrain import retrain
-from flows.told import resource_of, tell_move
+from flows.servers.prefect_server import TELLS, Discreet
 from tasks.errors import JobError
 from tasks.registry.alias_log import Line
 from tasks.registry.promotion import Moved

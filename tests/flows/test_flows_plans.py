@@ -14,9 +14,9 @@ from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL
 from samples import WAVES, environment, waves, write_job
 
-from flows.cli import main
-from flows.deploy import deploy
-from flows.plans import deployment_of, plans_of, prefect_file
+from flows.cli.main import main
+from flows.deployment.deploy import deploy
+from flows.deployment.deployments import deployment_of, plans_of, prefect_file
 from flows.retrain import retrain
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from samples import environment, fetch, send, wait_until
 
-from flows.automations import DEAD_RUNS, dead_runs, lost_runs, settle
-from flows.localhost import answers, free_port
+from flows.notifications.automations import DEAD_RUNS, dead_runs, lost_runs, settle
+from flows.servers.ports import answers, free_port
 
 AT_ONCE, EACH = 8, 12
 TAGS = ["ostinato", "job:busy"]
@@ -31,7 +31,7 @@ class Served(NamedTuple):
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     port, log = free_port(), tmp_path / "server.log"
-    command = ["flows.prefect_server", "server", "start", "--port", str(port)]
+    command = ["flows.servers.prefect_server", "server", "start", "--port", str(port)]
     api = f"http://127.0.0.1:{port}/api"
     with log.open("wb") as output:
         process = subprocess.Popen(

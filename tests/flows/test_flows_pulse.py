@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from prefect import flow, flow_engine, tags
 
-from flows import pulse
-from flows.pulse import beating, own_pulse
+from flows.runtime import heartbeat
+from flows.runtime.heartbeat import beating, own_pulse
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -20,7 +20,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     def note(event: str, **told: Any) -> None:
         found.append((event, told))
 
-    monkeypatch.setattr(pulse, "emit_event", note)
+    monkeypatch.setattr(heartbeat, "emit_event", note)
     monkeypatch.setattr(flow_engine, "emit_event", note)
     return found
 
@@ -61,7 +61,7 @@ def test_they_go_on_while_the_run_does_and_end_at_once(
 
     @flow
     def alive() -> int:
-        pulse.every.set(0)
+        heartbeat.every.set(0)
         with beating():
             while len(sent) < 3:
                 enough.wait(0.01)

@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 from safetensors.numpy import load_file, save_file
 from samples import WAVES, waves, write_job
 
-from flows.job import load_job
-from flows.reproduce import reproduce, words
+from flows.commands.reproduce import reproduce, words
+from flows.job.job import load_job
 from models.learning.plan import Plan
 from tasks.errors import RegistryError, StoreError
 from tasks.registry import versions

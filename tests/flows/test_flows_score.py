@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from samples import WAVES, environment, ostinato, waves, write_job
 
 import tasks.dataset.rowset
-from flows.cli import main
+from flows.cli.main import main
 from flows.retrain import retrain
 from flows.score import score
 from tasks.errors import RegistryError
@@ -89,7 +89,7 @@ def test_the_jobs_own_section_says_what_is_scored_and_where(home: Path) -> None:
 SLOWLY = """
 import sys, time
 import tasks.prediction.predict, tasks.dataset.rowset, tasks.scoring.output_dataset
-from flows.home import settle
+from flows.environment import settle
 settle()
 tasks.dataset.rowset.FRAME_BYTES, tasks.scoring.output_dataset.PART_FRAMES = 1, 1
 own = tasks.prediction.predict.asked

@@ -17,8 +17,8 @@ from mlflow import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
 from samples import WAVES, Pages, environment, fetch, send, wait_until, waves, write_job
 
-from flows.automations import DEAD_RUNS, dead_runs, found_by
-from flows.home import PATIENT
+from flows.environment import PATIENT
+from flows.notifications.automations import DEAD_RUNS, dead_runs, found_by
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -63,7 +63,7 @@ def serve(pages: Pages) -> Iterator[Serve]:
         servers = {"PREFECT_API_URL": f"{pages.prefect}/api", "MLFLOW_TRACKING_URI": pages.mlflow}
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "flows.serve", path.name],
+                [sys.executable, "-m", "flows.deployment.serve", path.name],
                 cwd=pages.folder,
                 env=environment() | PATIENT | OFTEN | servers,
                 stdout=output,

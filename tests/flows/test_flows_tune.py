@@ -15,9 +15,9 @@ from mlflow import MlflowClient
 from samples import environment, ostinato, waves, write_job
 from searched import SEARCHED
 
-from flows.job import load_job
+from flows.job.job import load_job
+from flows.results.tuned_job import tuned_path
 from flows.tune import tune
-from flows.tuned import tuned_path
 from tasks.errors import JobError
 from tasks.tuning.study_report import PICTURES
 
@@ -100,7 +100,7 @@ def test_a_killed_search_goes_on_where_it_was(searched_job: Path) -> None:
     home = searched_job.parent
     settings = SEARCHED | {"training": SEARCHED["training"] | {"epochs": 30}}
     searched_job.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    command = [sys.executable, "-m", "flows.cli", "tune", searched_job.name, "--trials", "6"]
+    command = [sys.executable, "-m", "flows.cli.main", "tune", searched_job.name, "--trials", "6"]
     process = subprocess.Popen(command, cwd=home, env=environment(), start_new_session=True)
     # Only where trials are published: around it folders come and go.
     while len(list((home / ".ostinato/store/trial").glob("*/manifest.json"))) < 2:

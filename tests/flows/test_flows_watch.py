@@ -10,11 +10,11 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed, Crashed, Running
 from samples import WAVES, waves, write_job
 
-import flows.notices as notices_module
+import flows.notifications.send as notices_module
+from flows.deployment.crashed_runs import sweep
+from flows.deployment.deployments import deployment_of, plans_of
 from flows.monitor import monitor
-from flows.plans import deployment_of, plans_of
 from flows.retrain import retrain
-from flows.sweep import sweep
 from flows.watch import watch
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -18,7 +18,7 @@ from learned import (
     train,
 )
 
-from flows.refusals import STOPS, refuse_stops
+from flows.job.cross_checks import STOPS, refuse_stops
 from models.evaluation.epoch_scores import Truth, judge_outputs
 from models.evaluation.metrics.by_kind import METRICS, score
 from models.features.config import TargetConfig

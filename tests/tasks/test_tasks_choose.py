@@ -13,7 +13,7 @@ from learned import PulledPlugError
 from samples import write_job
 from searched import SEARCHED, copied, make_bench
 
-from flows.job import ADAPTER, job_text, load_job
+from flows.job.job import ADAPTER, job_text, load_job
 from models.bundle import load
 from models.features.config import MINED, Answer
 from models.learning.callbacks import Watch

@@ -16,7 +16,7 @@ from samples import waves, write_job
 from searched import SEARCHED, copied, make_bench
 from torch import Tensor
 
-from flows.job import load_job
+from flows.job.job import load_job
 from models.bundle import Bundle, load
 from models.learning.callbacks import Epoch, Watch
 from models.learning.validation import advised

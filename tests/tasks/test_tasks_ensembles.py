@@ -13,7 +13,7 @@ from learned import PulledPlugError
 from samples import waves, write_job
 from searched import SEARCHED, make_bench
 
-from flows.job import load_job
+from flows.job.job import load_job
 from models.bundle import Bundle, load, save
 from models.learning.loop import Epoch, Watch
 from models.networks.ensemble import (

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from samples import WAVES, waves, write_job
 
-from flows.job import load_job
+from flows.job.job import load_job
 from models.features.splitting.training_rows import FILE
 from tasks.errors import RegistryDownError
 from tasks.storage.artifacts import local_dir

@@ -1,0 +1,1 @@
+"""What a command does when it is not a flow: drafts, checks, reproduction, benchmarks."""

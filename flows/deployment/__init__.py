@@ -1,0 +1,1 @@
+"""How flows come to run elsewhere: deployments, serving processes, crashed runs."""

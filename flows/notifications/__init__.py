@@ -1,0 +1,1 @@
+"""Who learns of an outcome, and how: events, automations, notification blocks."""

@@ -1,0 +1,1 @@
+"""What surrounds a run: its name, its heartbeat, its log."""

@@ -1,0 +1,1 @@
+"""The Prefect and MLflow servers that we start, and their ports."""
