@@ -61,7 +61,7 @@ def learn(turn: int, *, live: bool) -> float:
 
 def registered(rounds: int) -> list[float]:
     """Retrain so often, with other seeds; return the seconds of the last stage."""
-    from flows import retrain
+    from flows import accept_rows, retrain
     from flows.job.job import load_job
 
     for place, name in (
