@@ -10,11 +10,11 @@ import boto3
 import fsspec
 import hypothesis
 import pytest
-from databases import Postgres, running_postgres
 from moto.server import ThreadedMotoServer
-from samples import SALES, WAVES, Pages, open_pages, sales, waves, write_job
 
 from flows.environment import QUIET
+from tests.support.postgres import Postgres, running_postgres
+from tests.support.sample_jobs import SALES, WAVES, Pages, open_pages, sales, waves, write_job
 
 os.environ.update(QUIET)
 

@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from samples import environment
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.support.sample_jobs import environment
 
 PART = 100_000
 

@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "benchmarks")]
 
 from featurize import sounds, trees  # noqa: E402 - found through the lines above
-from samples import environment  # noqa: E402
+
+from tests.support.sample_jobs import environment  # noqa: E402
 
 ROUNDS = 3
 

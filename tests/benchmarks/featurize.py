@@ -18,7 +18,7 @@ import polars as pl
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from samples import environment  # noqa: E402 - found through the line above
+from tests.support.sample_jobs import environment  # noqa: E402 - found through the line above
 
 STAGE = """
 import json, sys, time

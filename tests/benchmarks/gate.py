@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from challengers import EQUALS, EVEN, classified, decided
-
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from models.evaluation.metrics.by_kind import METRICS, sign_of
 from models.evaluation.statistics.block_length import block_length
 from models.evaluation.statistics.bootstrap import draws_of, interval, spreads
 from tasks.gate.comparison import GateConfig
+from tests.support.gate_simulation import EQUALS, EVEN, classified, decided
 
 GATE = GateConfig(resamples=500)
 

@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from samples import environment
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.support.sample_jobs import environment
 
 STAGE = """
 import json, sys, time

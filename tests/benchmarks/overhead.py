@@ -25,8 +25,8 @@ from pathlib import Path
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from samples import WAVES, environment, waves
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.support.sample_jobs import WAVES, environment, waves
 
 LINES = (
     "pass",

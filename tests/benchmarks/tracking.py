@@ -18,8 +18,8 @@ import numpy as np
 import torch
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from samples import WAVES, waves
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.support.sample_jobs import WAVES, waves
 
 ROWS, STEPS, CHANNELS, EPOCHS = 12_800, 20, 4, 50
 """50 epochs of 200 batches."""

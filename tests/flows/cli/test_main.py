@@ -1,0 +1,124 @@
+"""The command line beside `run` and `ui`: what a person reads and what a machine reads."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from models.networks.families import FAMILIES
+from tests.support.sample_jobs import SALES, ostinato, sales, write_job
+
+
+def test_check_tells_what_a_run_would_take_and_trains_nothing(tmp_path: Path) -> None:
+    sales(200).write_parquet(tmp_path / "sales.parquet")
+    write_job(tmp_path, SALES)
+
+    person = ostinato(tmp_path, "check", "sales.yaml")
+    machine = ostinato(tmp_path, "check", "sales.yaml", "--json")
+
+    found = json.loads(machine.stdout.splitlines()[-1])
+    assert person.returncode == machine.returncode == 0, person.stderr
+    assert "job sales: valid" in person.stdout
+    assert "if no epoch is saved by patience" in person.stdout
+    assert (found["rows"], found["broken"]) == (200, 0)
+    assert found["training"] > found["test"] > found["validation"] > 0
+    assert found["training_seconds_at_most"] > found["epoch_seconds"] > 0
+    assert not list(tmp_path.glob(".ostinato/store/train/*"))
+
+    listed = ostinato(tmp_path, "artifacts", "--json")
+    dry = ostinato(tmp_path, "prune")
+
+    assert [row["stage"] for row in json.loads(listed.stdout)] == [
+        "part", "ingest", "validate", "featurize",
+    ]  # fmt: skip
+    assert "nothing to delete" in dry.stdout
+
+
+@pytest.mark.slow
+def test_a_preset_is_asked_for_in_one_word_and_a_setting_wins_over_it(tmp_path: Path) -> None:
+    sales(200).write_parquet(tmp_path / "sales.parquet")
+    write_job(tmp_path, SALES)
+
+    wrong = ostinato(tmp_path, "run", "sales.yaml", "--preset", "fast")
+    words = ("--preset", "quick", "--set", "training.epochs=2", "--json")
+    done = ostinato(tmp_path, "run", "sales.yaml", *words)
+
+    assert wrong.returncode == 2
+    assert "quick" in wrong.stderr
+    assert done.returncode == 0, done.stderr
+    [trained] = (tmp_path / ".ostinato" / "store" / "train").glob("*/manifest.json")
+    training = json.loads(trained.read_text())["recipe"]["config"]["training"]
+    assert (training["epochs"], training["patience"], training["budget"]) == (2, 3, 120.0)
+
+
+def test_init_drafts_what_check_accepts(tmp_path: Path) -> None:
+    sales(200).write_csv(tmp_path / "sales.csv")
+
+    drafted = ostinato(tmp_path, "init", "sales.csv", "--output", "jobs")
+    checked = ostinato(tmp_path, "check", "jobs/sales.yaml")
+
+    assert drafted.stdout.splitlines()[:2] == [
+        "wrote jobs/sales.yaml", "wrote jobs/contracts/sales.yaml",
+    ]  # fmt: skip
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_every_cell_is_shown_with_its_speed_here(tmp_path: Path) -> None:
+    machine = ostinato(tmp_path, "cells", "--hidden", "8", "--device", "cpu", "--json")
+    person = ostinato(tmp_path, "cells", "--hidden", "8")
+
+    rows = {row["family"]: row for row in json.loads(machine.stdout)}
+    assert list(rows) == list(FAMILIES)
+    assert all(row["steps_per_second"] > 0 for row in rows.values())
+    assert rows["gru"]["parameters"] == 3 * (8 * 32 + 8 * 8 + 2 * 8)
+    assert rows["mingru"]["parallel"]
+    assert not rows["lstm"]["parallel"]
+    assert [line.split()[0] for line in person.stdout.splitlines()[1:-1]] == list(FAMILIES)
+
+
+def test_the_schema_is_written_and_checked(tmp_path: Path) -> None:
+    wrote = ostinato(tmp_path, "schema", "--output", "schema.json")
+    fresh = ostinato(tmp_path, "schema", "--check", "--output", "schema.json")
+    (tmp_path / "schema.json").write_text("{}", encoding="utf-8")
+    stale = ostinato(tmp_path, "schema", "--check", "--output", "schema.json")
+
+    assert (wrote.returncode, fresh.returncode, stale.returncode) == (0, 0, 2)
+    assert "ostinato schema" in stale.stderr
+
+
+def test_the_demonstrations_data_is_what_the_example_jobs_read(tmp_path: Path) -> None:
+    done = ostinato(tmp_path, "demo")
+
+    folder = tmp_path / ".ostinato" / "data"
+    assert done.returncode == 0, done.stderr
+    assert pl.read_parquet(folder / "digits.parquet").shape == (1797, 2)
+    assert pl.read_parquet(folder / "volume.parquet").shape == (1047, 7)
+    assert pl.read_parquet(folder / "volume.parquet")["date"].is_sorted()
+
+
+def test_wrong_words_are_refused_like_a_wrong_job(tmp_path: Path) -> None:
+    write_job(tmp_path, SALES)
+
+    no_sign = ostinato(tmp_path, "run", "sales.yaml", "--set", "training.epochs")
+    no_job = ostinato(tmp_path, "run", "other.yaml", "--json")
+
+    assert (no_sign.returncode, no_job.returncode) == (2, 2)
+    assert "not KEY=VALUE" in no_sign.stderr
+    assert json.loads(no_job.stdout)["error"] == "JobError"
+
+
+def test_an_embedded_server_is_given_time_on_a_busy_machine(tmp_path: Path) -> None:
+    code = (
+        "from flows.environment import settle; settle()\n"
+        "from prefect.settings import get_current_settings\n"
+        "print(get_current_settings().server.ephemeral.startup_timeout_seconds)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    assert int(done.stdout) >= 120

@@ -1,0 +1,206 @@
+"""Job files: every fault is one line with the key, the value and the mend."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows.job.job import ADAPTER, Job, job_text, load_job, schema_text
+from tasks.errors import JobError
+
+ROOT = Path(__file__).parents[3]
+
+LEAST = {
+    "name": "waves",
+    "source": {"uri": "waves.parquet"},
+    "inputs": [{"column": "wave", "kind": "series"}],
+    "target": {"column": "label", "kind": "category"},
+}
+
+SERIES = LEAST | {
+    "source": {"uri": "w.parquet", "time": "day"},
+    "window": {"length": 7},
+}
+
+
+def written(folder: Path, job: object) -> Path:
+    path = folder / "job.yaml"
+    path.write_text(job if isinstance(job, str) else yaml.safe_dump(job), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "deployments" / "jobs").rglob("*.yaml")))
+def test_the_example_jobs_load_and_fit_the_schema_that_editors_use(path: Path) -> None:
+    schema = json.loads((ROOT / "deployments" / "job.schema.json").read_text(encoding="utf-8"))
+
+    job = load_job(path)
+    jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
+
+    assert job.name == path.stem
+
+
+def test_the_schema_is_the_one_that_the_code_has() -> None:
+    schema = json.loads(schema_text())
+
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert (ROOT / "deployments" / "job.schema.json").read_text(encoding="utf-8") == schema_text()
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(LEAST | {"modle": {}}, schema)
+    assert schema["$defs"]["TrainingConfig"]["properties"]["epochs"]["description"]
+
+
+def test_four_keys_are_enough(tmp_path: Path) -> None:
+    job = load_job(written(tmp_path, LEAST))
+
+    assert job.model.cell == "gru"
+    assert job.contract_path == ".ostinato/contracts/waves.yaml"
+    assert job.needed == ["wave", "label"]
+
+
+def with_input(**changes: object) -> dict:
+    return LEAST | {"inputs": [LEAST["inputs"][0] | changes]}
+
+
+@pytest.mark.parametrize(
+    ("job", "line"),
+    [
+        (LEAST | {"modle": {}}, "modle is not a key; did you mean 'model'?"),
+        (LEAST | {"model": {"hiden": 3}}, "model.hiden is not a key; did you mean 'hidden'?"),
+        (with_input(colour=1), "inputs[0].colour is not a key"),
+        (with_input(kind="serie"), "inputs[0].kind: 'serie' is not a kind; did you mean 'series'?"),
+        (
+            LEAST | {"model": {"cell": "transformer"}},
+            "model.cell: 'transformer' is not a cell; choose one of rnn, lstm, gru",
+        ),
+        ({k: v for k, v in LEAST.items() if k != "target"}, "target is missing; give it a value"),
+        (LEAST | {"training": {"epochs": "many"}}, "training.epochs: 'many' is not valid"),
+        (LEAST | {"training": {"epochs": 0}}, "training.epochs: 0 is too small; give at least 1"),
+        (LEAST | {"model": {"dropout": 1.5}}, "model.dropout: 1.5 is not between 0 and 1"),
+        (LEAST | {"split": {"test": "20 percent"}}, "split.test: '20 percent' is not a share"),
+        (
+            LEAST | {"training": {"checkpoint_every": "10"}},
+            "training.checkpoint_every: '10' is not a duration; write it with its unit",
+        ),
+        (LEAST | {"schedule": {"cron": "daily"}}, "schedule.cron: 'daily' does not have five"),
+        (
+            LEAST | {"schedule": {"cron": "0 3 * * *", "timezone": "Mars"}},
+            "schedule.timezone: 'Mars' is not known",
+        ),
+        (LEAST | {"inputs": LEAST["inputs"] * 2}, "inputs: found 2 sequences, expected one"),
+        (LEAST | {"window": {"length": 3}}, "window: a series needs source.time"),
+        (SERIES | {"window": {"length": 0}}, "window.length: 0 is not a length"),
+        (LEAST | {"name": "my job"}, "name: 'my job' is not a name"),
+        (
+            LEAST | {"target": {"column": "wave", "kind": "number"}},
+            "target.column: 'wave' is also an input",
+        ),
+        (
+            LEAST | {"head": {"error": "huber"}},
+            "head.error: a target of kind category has none",
+        ),
+        (
+            LEAST
+            | {"target": {"column": "y", "kind": "number"}, "training": {"sampling": "balanced"}},
+            "training.sampling: a target of kind number has no classes",
+        ),
+        (LEAST | {"training": {"budget": "0s"}}, "training.budget: 0.0 is not above 0"),
+        (
+            LEAST
+            | {
+                "inputs": [{"column": "wave", "kind": "tree", "teach_nodes": True}],
+                "model": {"cell": "tree-lstm", "pooling": "mean"},
+            },
+            "inputs.teach_nodes: nodes are answered as roots are",
+        ),
+        (
+            LEAST | {"inputs": [{"column": "wave", "kind": "text"}], "model": {"beside": "rocket"}},
+            "model.beside: rocket reads numbers",
+        ),
+        (
+            LEAST | {"model": {"cell": "gur"}},
+            "model.cell",
+        ),
+        (
+            LEAST | {"target": {"column": "^w.*$", "kind": "category"}},
+            "column: '^w.*$' means several columns; rename it",
+        ),
+    ],
+)
+def test_a_fault_names_its_key_its_value_and_the_mend(job: dict, line: str, tmp_path: Path) -> None:
+    with pytest.raises(JobError) as refusal:
+        load_job(written(tmp_path, job))
+
+    [_, *faults] = str(refusal.value).splitlines()
+    assert [fault for fault in faults if fault.strip().startswith(line)], str(refusal.value)
+    assert refusal.value.exit_code == 2
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    job = LEAST | {"model": {"cell": "gur", "hiden": 3}, "gate": {"metric": "acuracy"}}
+
+    with pytest.raises(JobError) as refusal:
+        load_job(written(tmp_path, job))
+
+    assert [line.split()[0].rstrip(":") for line in str(refusal.value).splitlines()[1:]] == [
+        "model.cell",
+        "model.hiden",
+        "gate.metric",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [", "is not YAML"), ("- a", "holds list"), ("", "holds NoneType")],
+)
+def test_a_file_that_is_no_job_says_so(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=message):
+        load_job(written(tmp_path, text))
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="ostinato init"):
+        load_job(tmp_path / "none.yaml")
+
+
+def test_units_are_read_as_people_write_them(tmp_path: Path) -> None:
+    texts = {"split": {"test": "20%"}, "training": {"checkpoint_every": "10m"}}
+    numbers = {"split": {"test": 0.2}, "training": {"checkpoint_every": 600}}
+
+    first = load_job(written(tmp_path, LEAST | texts))
+    second = load_job(written(tmp_path, LEAST | numbers))
+
+    assert first == second
+    assert first.training.checkpoint_every == 600.0
+
+
+def test_settings_can_be_replaced_for_one_run(tmp_path: Path) -> None:
+    path = written(tmp_path, LEAST)
+
+    job = load_job(path, {"training.epochs": 3, "split.by": "hash", "gate.confidence": 0.9})
+
+    assert (job.training.epochs, job.split.by, job.gate.confidence) == (3, "hash", 0.9)
+    with pytest.raises(JobError, match=r"training.epoch is not a key; did you mean 'epochs'"):
+        load_job(path, {"training.epoch": 3})
+    with pytest.raises(JobError, match="'name' is not a section"):
+        load_job(path, {"name.first": 3})
+
+
+@given(
+    st.integers(1, 500),
+    st.floats(0.01, 0.4),
+    st.sampled_from(["rnn", "lstm", "gru"]),
+    st.one_of(st.none(), st.sampled_from(["\u00fc", "a b", "day"])),
+)
+def test_a_job_survives_being_written_whole(hidden: int, test: float, cell: str, time) -> None:
+    raw = LEAST | {
+        "source": {"uri": "x", "time": time},
+        "model": {"hidden": hidden, "cell": cell},
+        "split": {"test": test},
+    }
+    job: Job = ADAPTER.validate_python(raw)
+
+    assert ADAPTER.validate_python(json.loads(job_text(job))) == job

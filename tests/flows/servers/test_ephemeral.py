@@ -1,0 +1,89 @@
+"""A command's own Prefect server, and the heartbeats of the flows that it runs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.servers import ephemeral
+from flows.servers.ports import answers
+from tests.support.sample_jobs import wait_until
+
+COMMAND = """
+import os, sys, time
+from flows.environment import settle
+settle()
+from flows.servers.ephemeral import begin
+begin()()
+print(os.environ["PREFECT_API_URL"], flush=True)
+{then}
+"""
+
+
+def command(folder: Path, then: str) -> "subprocess.Popen[str]":
+    """Start a process that waits for its own server, prints its address, and goes on."""
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND.format(then=then)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"},
+    )
+
+
+def is_up(address: str) -> bool:
+    return answers(f"{address}/health")
+
+
+def gone(address: str, *, within: float) -> bool:
+    """Wait until nobody answers."""
+    deadline = time.monotonic() + within
+    while is_up(address) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return not is_up(address)
+
+
+def test_a_server_ends_with_its_command_however_that_ends(tmp_path: Path) -> None:
+    with command(tmp_path, "time.sleep(600)") as killed:
+        assert killed.stdout is not None
+        address = killed.stdout.readline().strip()
+        served = wait_until(lambda: is_up(address), 60)
+        os.kill(killed.pid, signal.SIGKILL)
+        after = gone(address, within=30)
+    with command(tmp_path, "sys.exit(3)") as done:
+        assert done.stdout is not None
+        other = done.stdout.readline().strip()
+
+    assert served
+    assert after
+    assert done.returncode == 3
+    assert gone(other, within=0)
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        ("prefect.toml", "[api]\n"),
+        ("pyproject.toml", "[tool.prefect.api]\nurl = 'http://elsewhere/api'\n"),
+        (".env", "PREFECT_API_URL=http://elsewhere/api\n"),
+        ("home/profiles.toml", "[profiles.ours]\nPREFECT_API_URL = 'http://elsewhere/api'\n"),
+    ],
+)
+def test_a_server_that_is_named_in_a_file_is_left_to_prefect(
+    where: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    before = ephemeral.is_named()
+    (tmp_path / "home").mkdir()
+
+    (tmp_path / where).write_text(text)
+
+    assert not before
+    assert ephemeral.is_named()

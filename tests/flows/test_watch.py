@@ -1,0 +1,171 @@
+"""Watch and monitor on a real Prefect server: what starts a run, and what holds it back."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Completed, Crashed, Running
+
+import flows.notifications.send as notices_module
+from flows.deployment.crashed_runs import sweep
+from flows.deployment.deployments import deployment_of, plans_of
+from flows.monitor import monitor
+from flows.retrain import retrain
+from flows.watch import watch
+from tests.support.sample_jobs import WAVES, waves, write_job
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+BRAKES = {"new_data": "10m", "drift": "1d", "cool_down": 0, "drift_from": "small"}
+
+
+@pytest.fixture
+def job(home: Path, request: pytest.FixtureRequest) -> Path:
+    """A deployed job, whose runs nobody takes."""
+    name = f"waves-{abs(hash(request.node.name)) % 10**8}"
+    waves(300).write_parquet(home / "waves.parquet")
+    return write_job(home, WAVES | {"name": name, "triggers": BRAKES})
+
+
+def deploy(job: Path) -> None:
+    deployment_of(next(iter(plans_of(job)))).apply()
+
+
+def started(job: Path) -> list[FlowRun]:
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(
+            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[job.stem]))
+        )
+
+
+def said(flow, *words: str) -> str:
+    return flow(*words, return_state=True).message
+
+
+def end(run: FlowRun, state) -> None:
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, state, force=True)
+
+
+def test_new_data_starts_one_run_however_often_one_looks(job: Path) -> None:
+    deploy(job)
+
+    first = said(watch, str(job))
+    second = said(watch, str(job))
+    [run] = started(job)
+    end(run, Completed())
+    third = said(watch, str(job))
+
+    assert "is started: no run has come to its end on this source yet" in first
+    assert "it is answered already, by a run that is scheduled" in second
+    assert "it is answered already, by a run that is completed" in third
+    assert {"automatic", "data"} <= set(run.tags)
+    assert run.parameters["job_file"] == str(job)
+
+
+@pytest.mark.slow
+def test_what_a_run_has_read_starts_nothing_until_it_changes(job: Path) -> None:
+    deploy(job)
+    retrain(str(job))
+
+    quiet = said(watch, str(job))
+    waves(40, seed=9).write_parquet("waves.parquet")
+    loud = said(watch, str(job))
+
+    assert "nothing has changed since the last run" in quiet
+    assert "is started: files written again: 1" in loud
+    assert len(started(job)) == 1
+
+
+def test_a_run_that_crashed_is_started_again(job: Path) -> None:
+    deploy(job)
+    said(watch, str(job))
+    [run] = started(job)
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Crashed(), force=True)
+
+    again = said(watch, str(job))
+
+    assert "is started" in again
+    assert len(started(job)) == 2
+
+
+@pytest.mark.slow
+def test_drift_is_told_by_an_event_with_its_reason_and_key(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    monkeypatch.setattr(notices_module, "tell", lambda *words, **more: told.append((words, more)))
+    deploy(job)
+    before = said(monitor, str(job))
+    retrain(str(job))
+    calm = said(monitor, str(job))
+    louder = pl.read_parquet("waves.parquet").with_columns(
+        pl.col("wave").list.eval(pl.element() * 3 + 2)
+    )
+    louder.write_parquet("waves.parquet")
+
+    drifted = said(monitor, str(job))
+
+    assert "no champion's data" in before
+    assert "no drift" in calm
+    assert "drift since version 1: wave large" in drifted
+    assert "is started: files" in said(watch, str(job)), "the monitor's reading is no run's"
+    [((event, name), news)] = told[-1:]
+    payload = news["facts"]
+    assert (event, name) == ("ostinato.drift.detected", job.stem)
+    assert payload["why"] in drifted
+    assert payload["key"].startswith("drift-")
+
+
+@pytest.mark.slow
+def test_a_champion_that_got_worse_is_told_by_an_event(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    monkeypatch.setattr(notices_module, "tell", lambda *words, **more: told.append((words, more)))
+    waves(300).write_parquet(home / "waves.parquet")
+    gate = {"resamples": 200, "allow_behind_baseline": True}
+    job = write_job(home, WAVES | {"gate": gate, "triggers": {"quality": "1d"}})
+    before = said(monitor, str(job))
+    retrain(str(job))
+    calm = said(monitor, str(job))
+    swapped = pl.col("label").replace({"kind 0": "kind 1", "kind 1": "kind 0"})
+    pl.concat([waves(300), waves(80, seed=9).with_columns(swapped)]).write_parquet("waves.parquet")
+
+    worse = said(monitor, str(job))
+
+    assert "there is no champion" in before
+    assert "0 rows came since" in calm
+    assert "quality of version 1 fell: macro_f1 from" in worse
+    [((event, name), news)] = told[-1:]
+    payload = news["facts"]
+    assert (event, name) == ("ostinato.quality.fallen", "waves")
+    assert payload["why"] in worse
+    assert payload["key"].startswith("quality-")
+
+
+def test_a_reason_from_elsewhere_is_answered_once(job: Path) -> None:
+    deploy(job)
+
+    first = said(watch, str(job), "drift since version 1", "drift-1")
+    second = said(watch, str(job), "drift since version 1", "drift-1")
+
+    assert "is started: drift since version 1" in first
+    assert "answered already" in second
+
+
+def test_what_pages_left_at_work_is_ended_and_nothing_else(job: Path) -> None:
+    deploy(job)
+    said(watch, str(job))
+    [run] = started(job)
+    untouched = sweep([job.stem])
+    end(run, Running())
+
+    swept = sweep([job.stem])
+
+    assert (untouched, swept) == (0, 1)
+    assert started(job)[0].state.is_crashed()

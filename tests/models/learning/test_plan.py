@@ -1,0 +1,153 @@
+"""What a training settles before it begins: how much it reads at once, and what it computes in."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.learning import batch_size
+from models.learning import precision as precisions
+from models.learning.batch_size import find_batch, sizes
+from models.learning.config import TrainingConfig
+from models.learning.loop import Checkpoints, Watch, fit
+from models.learning.plan import Plan, kept_plan, make_plan
+from models.learning.precision import pick_precision
+from models.networks.config import ModelConfig
+from tests.support.learning_fixtures import (
+    CONFIG,
+    Disk,
+    PulledPlugError,
+    assert_equal_weights,
+    new_network,
+    sequences,
+)
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+AUTO = replace(CONFIG, batch="auto")
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, speeds: dict[int, float]) -> list[int]:
+    """Let sizes be as fast as is said, 0 where they do not fit; give those that are tried."""
+    tried: list[int] = []
+
+    def timed(_network: object, _training: object, config: TrainingConfig) -> float:
+        tried.append(config.batch_size)
+        if not speeds.get(config.batch_size):
+            raise torch.OutOfMemoryError
+        return speeds[config.batch_size]
+
+    monkeypatch.setattr(batch_size, "timed", timed)
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("speeds", "expected"),
+    [
+        ({16: 1.0, 32: 2.0, 64: 3.0, 128: 3.1, 256: 9.0}, 64),
+        ({16: 1.0, 32: 2.0, 64: 4.0}, 64),
+        ({16: 1.0, 32: 1.0}, 16),
+        ({4: 1.0, 2: 1.0}, 4),
+        ({1: 1.0}, 1),
+    ],
+)
+def test_the_largest_batch_is_taken_that_is_faster_and_fits(
+    monkeypatch: pytest.MonkeyPatch, speeds: dict[int, float], expected: int
+) -> None:
+    tried = measured(monkeypatch, speeds)
+
+    found = find_batch(new_network(), sequences(20_000, "category"), AUTO)
+
+    assert found == expected
+    assert len(tried) == len(set(tried))
+
+
+@given(rows=st.integers(1, 10**6), accumulate=st.integers(1, 8))
+def test_a_larger_batch_leaves_an_epoch_its_steps(rows: int, accumulate: int) -> None:
+    assert all(rows // (size * accumulate) >= 50 for size in sizes(rows, accumulate))
+    assert len(sizes(50 * 512 * accumulate, accumulate)) == 5
+
+
+def test_measuring_leaves_the_network_as_it_is() -> None:
+    network, before = new_network(), new_network()
+
+    plan = make_plan(network, sequences(2000, "category"), sequences(8, "category"), AUTO)
+
+    assert plan.batch in {16, 32}
+    assert plan.steps == -(-2000 // plan.batch)
+    assert_equal_weights(network, before)
+
+
+def test_a_run_that_goes_on_reads_as_many_sequences_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def train(checkpoints: Checkpoints) -> tuple[Plan, object]:
+        network = new_network()
+        data, few = sequences(2000, "category"), sequences(8, "category")
+        silent = Watch(lambda _: None)
+        config = replace(AUTO, epochs=1)
+        plan, _ = fit(network, data, few, config=config, checkpoints=checkpoints, watch=silent)
+        return plan, network
+
+    disk = Disk()
+    measured(monkeypatch, {16: 1.0, 32: 2.0})
+    whole, expected = train(Disk().checkpoints())
+    with pytest.raises(PulledPlugError):
+        train(disk.checkpoints(lives=20))
+    tried = measured(monkeypatch, {16: 1.0})
+
+    resumed, found = train(disk.checkpoints())
+
+    assert not tried
+    assert resumed == whole
+    assert resumed.batch == 32
+    assert_equal_weights(found, expected)
+
+
+def test_a_plan_is_followed_where_its_kernels_are_gone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    network, tried = new_network(), measured(monkeypatch, {})
+    data, few = sequences(200, "category"), sequences(8, "category")
+    plan = Plan(2, 7, 0.01, streamed=False, batch=16, precision="fp32", kernels="gone")
+
+    done, history = fit(
+        network,
+        data,
+        few,
+        config=AUTO,
+        checkpoints=Disk().checkpoints(),
+        watch=Watch(lambda _: None),
+        plan=plan,
+    )
+
+    assert not tried
+    assert done._replace(kernels="gone") == plan
+    assert done.kernels != "gone"
+    assert len(history) == 2
+    assert "the kernels that this model was made with are not here" in caplog.text
+
+
+def test_precision_depends_on_the_cpu_the_cell_and_its_width_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(precisions, "BF16_FROM", {"lstm": 256})
+    wide, narrow = ModelConfig(cell="lstm", hidden=256), ModelConfig(cell="lstm", hidden=128)
+    seeing = ModelConfig(cell="lstm", hidden=256, peephole=True)
+    other, open_ = ModelConfig(cell="gru", hidden=512), TrainingConfig()
+
+    monkeypatch.setattr(precisions, "has_tiles", lambda: True)
+    found = [pick_precision(open_, model, CPU, None) for model in (wide, narrow, other, seeing)]
+
+    assert found == ["bf16", "fp32", "fp32", "fp32"]
+    assert pick_precision(open_, narrow, CUDA, None) == "bf16"
+    assert pick_precision(TrainingConfig(precision="fp32"), wide, CPU, None) == "fp32"
+    monkeypatch.setattr(precisions, "has_tiles", lambda: False)
+    assert pick_precision(open_, wide, CPU, None) == "fp32"
+    kept = Plan(1, 1, 0.1, streamed=False, batch=64, precision="bf16")
+    assert pick_precision(open_, narrow, CPU, kept) == "bf16"
+
+
+def test_no_checkpoint_keeps_no_plan() -> None:
+    assert kept_plan(Disk().checkpoints()) is None

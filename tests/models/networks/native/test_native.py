@@ -1,0 +1,368 @@
+"""Compiled kernels: what they compute is what the equations say, and nobody needs a compiler."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from models.networks.cell import Cell, plain
+from models.networks.config import ModelConfig
+from models.networks.families import FAMILIES
+from models.networks.jagged import Offsets
+from models.networks.layer import Layer, make_cell
+from models.networks.native import build, kernels
+from models.networks.native.call import Kernels
+from tests.support.learning_fixtures import (
+    Disk,
+    PulledPlugError,
+    assert_equal_weights,
+    new_network,
+    train,
+)
+
+ROOT = Path(__file__).parents[4]
+COMPILED = ["gru", "lstm", "mingru", "minlstm", "sru", "qrnn", "lru"]
+TOLERANCE = 5e-6
+"""Largest difference from the equations in float64, relative to the largest value: float32's."""
+
+every_cell = pytest.mark.parametrize("name", COMPILED)
+sizes = st.lists(st.integers(1, 9), min_size=1, max_size=40).filter(lambda sizes: max(sizes) > 1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> Kernels:
+    """The kernels, where this machine can compile them."""
+    try:
+        build.find_compiler()
+    except OSError:
+        pytest.skip("no compiler")
+    found = kernels.found()
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def afresh() -> Iterator[None]:
+    """A process that has not looked for kernels yet."""
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
+    """Let kernels be looked for again."""
+    kernels.found.cache_clear()
+    kernels.earlier.cache_clear()
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which kernels are called."""
+    seen: list[str] = []
+    call = Kernels.call
+
+    def noted(self: Kernels, kernel: str, *given: object, **named: object) -> None:
+        seen.append(kernel)
+        call(self, kernel, *given, **named)
+
+    monkeypatch.setattr(Kernels, "call", noted)
+    return seen
+
+
+def cell_of(name: str, inputs: int = 3, hidden: int = 4, seed: int = 0) -> Cell:
+    torch.manual_seed(seed)
+    cell = make_cell(ModelConfig(cell=name, hidden=hidden), inputs=inputs)
+    for weight in cell.parameters():
+        weight.data += 0.1 * torch.randn_like(weight)
+    return cell
+
+
+def slopes(read, cell: Cell, values: Tensor, state: tuple[Tensor, ...]) -> list[Tensor]:
+    """Outputs, last states, and the gradients of all that went in."""
+    outputs, ends = read(values, state)
+    weights = torch.linspace(0.5, 1.5, outputs.numel(), dtype=outputs.dtype).view_as(outputs)
+    total = (outputs * weights).sum() + sum(end.square().sum() for end in ends)
+    learned = [values, *state, *cell.parameters()]
+    return [outputs, *ends, *torch.autograd.grad(total, learned)]
+
+
+def batch_of(cell: Cell, lengths: list[int]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    values = torch.randn(sum(lengths), 3).requires_grad_()
+    start = cell.start(values, len(lengths))
+    return values, tuple(torch.rand_like(part).requires_grad_() for part in start)
+
+
+def assert_near(found: list[Tensor], expected: list[Tensor]) -> None:
+    for ours, right in zip(found, expected, strict=True):
+        off = (ours - right).abs().max() / right.abs().max().clamp(min=1e-3)
+        assert off < TOLERANCE
+
+
+@every_cell
+@settings(max_examples=30)
+@given(lengths=sizes, hidden=st.integers(1, 70), threads=st.integers(1, 3))
+def test_a_kernel_comes_to_what_the_equations_say(
+    name: str, lengths: list[int], hidden: int, threads: int
+) -> None:
+    cell, offsets = cell_of(name, hidden=hidden), Offsets.of(lengths)
+    values, state = batch_of(cell, lengths)
+    torch.set_num_threads(threads)
+
+    fast = slopes(lambda v, s: cell(v, offsets, s), cell, values, state)
+
+    torch.set_num_threads(1)
+    exact = cell.double()
+    many = values.detach().double().requires_grad_()
+    start = tuple(part.detach().double().requires_grad_() for part in state)
+    slow = slopes(lambda v, s: plain(exact, v, offsets, s), exact, many, start)
+    assert_near([part.double() for part in fast], slow)
+
+
+@every_cell
+def test_a_layer_that_reads_from_both_ends_learns_the_same_without_kernels(
+    name: str, calls: list[str]
+) -> None:
+    torch.manual_seed(0)
+    options = {"learned_start": True} if "learned_start" in FAMILIES[name].options else {}
+    config = ModelConfig(cell=name, hidden=19, bidirectional=True, **options)
+    layer, offsets = Layer(config, inputs=3), Offsets.of([5, 1, 8, 8, 2])
+    values, learned = torch.randn(24, 3), list(layer.parameters())
+
+    ours = layer.outputs(values, offsets)
+    found = [ours, *torch.autograd.grad(ours.square().sum(), learned)]
+    used = len(calls)
+    with kernels.kept() as keep:
+        keep(kernels.TORCH)
+        torchs = layer.outputs(values, offsets)
+        expected = [torchs, *torch.autograd.grad(torchs.square().sum(), learned)]
+
+    assert used == len(calls) == 4
+    assert_near(found, expected)
+
+
+@every_cell
+def test_neither_neighbours_nor_threads_change_a_bit(name: str) -> None:
+    cell, lengths = cell_of(name, hidden=37), [9, 4, 1, 9, 7, 2, 9] * 5
+    values, offsets = torch.randn(sum(lengths), 3), Offsets.of(lengths)
+
+    outputs = cell.outputs(values, offsets)
+    torch.set_num_threads(3)
+    again = cell.outputs(values, offsets)
+    torch.set_num_threads(1)
+
+    assert torch.equal(again, outputs)
+
+
+@every_cell
+def test_the_same_batch_gives_the_same_gradients_to_the_last_bit(name: str) -> None:
+    cell, lengths = cell_of(name, hidden=64), [30, 11, 30, 2] * 8
+    offsets, (values, state) = Offsets.of(lengths), batch_of(cell, lengths)
+
+    first, second = (
+        slopes(lambda v, s: cell(v, offsets, s), cell, values, state) for _ in range(2)
+    )
+
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+@every_cell
+def test_what_is_not_a_number_is_passed_on(name: str) -> None:
+    cell, values = cell_of(name, hidden=20), torch.randn(12, 3)
+    values[3] = float("nan")
+
+    outputs = cell.outputs(values, Offsets.of([6, 6]))
+
+    assert outputs[3:6].isnan().all()
+    assert not outputs[:3].isnan().any()
+    assert not outputs[6:].isnan().any()
+
+
+@every_cell
+def test_drives_of_any_size_shut_gates_and_break_nothing(name: str) -> None:
+    cell, values = cell_of(name, hidden=20), 1e4 * torch.randn(12, 3)
+    offsets = Offsets.of([6, 6])
+
+    outputs = cell.outputs(values, offsets)
+
+    # Of a drive of 1e4 float32 knows three places behind the point, and so of a gate's value.
+    torch.testing.assert_close(
+        outputs.double(),
+        plain(cell.double(), values.double(), offsets)[0],
+        rtol=1e-4,
+        atol=2e-3,
+    )
+
+
+def test_what_a_kernel_cannot_do_is_torchs(calls: list[str]) -> None:
+    values, offsets = torch.randn(6, 3), Offsets.of([4, 2])
+    noisy = make_cell(ModelConfig(cell="gru", hidden=4, zoneout=0.1), inputs=3)
+    normal = make_cell(ModelConfig(cell="lstm", hidden=4, layer_norm=True), inputs=3)
+
+    noisy.outputs(values, offsets)
+    normal.outputs(values, offsets)
+    cell_of("gru").double().outputs(values.double(), offsets)
+    with torch.autocast("cpu", torch.bfloat16):
+        cell_of("gru").outputs(values, offsets)
+    cell_of("gru").outputs(values, Offsets.of([1] * 6))
+
+    assert calls == []
+
+
+@pytest.mark.usefixtures("afresh")
+def test_without_a_compiler_torch_does_it_and_it_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cell, values, offsets = cell_of("gru"), torch.randn(6, 3), Offsets.of([4, 2])
+
+    with caplog.at_level(logging.WARNING):
+        outputs = [cell.outputs(values, offsets) for _ in range(2)]
+
+    [said] = caplog.messages
+    assert "no compiler of C++ on the path" in said
+    assert kernels.chosen() == kernels.TORCH
+    assert_near([outputs[0]], [plain(cell, values, offsets)[0]])
+
+
+@pytest.mark.usefixtures("afresh")
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo wrong >&2; exit 1",
+        'case "$*" in *version*) echo 1;; *) echo "no room" >&2; exit 1;; esac',
+        # A compiler that makes something else.
+        'case "$*" in *version*) exit;; esac; while [ "$1" != -o ]; do shift; done; echo x > "$2"',
+    ],
+)
+def test_a_compiler_that_fails_leaves_the_work_to_torch(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    broken = tmp_path / "c++"
+    broken.write_text(f"#!/bin/sh\n{script}\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    cell_of("gru").outputs(torch.randn(6, 3), Offsets.of([4, 2]))
+
+    assert kernels.found() is None
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_that_build_at_once_both_get_a_whole_library(tmp_path: Path) -> None:
+    code = (
+        "import ctypes; from models.networks.native.build import built\n"
+        "place = built(); ctypes.CDLL(str(place)).gru_forward; print(place)"
+    )
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    running = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+
+    said = {process.communicate(timeout=120)[0].decode().strip() for process in running}
+
+    [place] = said
+    assert [path.name for path in (tmp_path / "ostinato").iterdir()] == [Path(place).name]
+    assert (tmp_path / "ostinato").stat().st_mode & 0o077 == 0
+
+
+def test_importing_builds_nothing(tmp_path: Path) -> None:
+    code = "import models.networks.network, models.learning.loop, models.bundle"
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_forked_process_reads_on() -> None:
+    code = """
+import os, sys, torch
+from models.networks.config import ModelConfig
+from models.networks.jagged import Offsets
+from models.networks.layer import make_cell
+torch.set_num_threads(2)
+cell, offsets = make_cell(ModelConfig(cell="gru", hidden=8), inputs=3), Offsets.of([20, 20])
+values = torch.randn(40, 3)
+before = cell.outputs(values, offsets)
+torch.mm(torch.randn(300, 300), torch.randn(300, 300))
+child = os.fork()
+if child == 0:
+    os._exit(0 if torch.equal(cell.outputs(values, offsets), before) else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+
+    done = subprocess.run([sys.executable, "-c", code], check=False, env=environment, timeout=60)
+
+    assert done.returncode == 0
+
+
+@pytest.mark.usefixtures("afresh")
+def test_a_folder_that_others_may_write_to_is_not_loaded_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "ostinato").mkdir()
+    (tmp_path / "ostinato").chmod(0o777)
+
+    assert kernels.found() is None
+    assert "others may write" in caplog.text
+
+
+@pytest.mark.usefixtures("afresh")
+@pytest.mark.parametrize(
+    ("began", "then", "anew"),
+    [
+        # A compiler that went, and left what it made; one that went with it; one that came.
+        ("compiler", "cache", False),
+        ("compiler", "nothing", True),
+        ("nothing", "compiler", False),
+    ],
+)
+def test_a_run_that_goes_on_computes_as_it_began_or_begins_anew(
+    began: str,
+    then: str,
+    anew: bool,
+    *,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing that came or went between a kill and the next start changes a number within a run."""
+
+    def here(what: str) -> None:
+        with monkeypatch.context() as own:
+            if what != "compiler":
+                own.setenv("PATH", str(tmp_path))
+            if what == "nothing":
+                own.setenv("XDG_CACHE_HOME", str(tmp_path))
+            forget()
+            kernels.found()
+            kernels.earlier(known)
+
+    known = kernels.chosen()
+    lasting, resumed, disk = new_network("gru"), new_network("gru"), Disk()
+    here(began)
+    with pytest.raises(PulledPlugError):
+        train(new_network("gru"), disk.checkpoints(lives=9))
+    here(then if anew else began)
+    whole = train(lasting)
+    here(then)
+
+    history = train(resumed, disk.checkpoints())
+
+    assert history == whole
+    assert_equal_weights(resumed, lasting)
+    assert ("it begins anew" in caplog.text) is anew

@@ -1,0 +1,118 @@
+"""Convolutions over steps: as the equation says, and never across a sequence's ends."""
+
+from typing import Literal
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.networks.config import ModelConfig
+from models.networks.convolution import Cnn, Shorten, convolve, plain_convolution
+from models.networks.inputs.segments import Segments
+from models.networks.jagged import Offsets
+from models.networks.network import build
+from tests.support.model_parts import face
+
+sizes = st.lists(st.integers(1, 9), min_size=1, max_size=4)
+
+
+@settings(max_examples=60)
+@given(
+    lengths=sizes,
+    taps=st.integers(1, 5),
+    dilation=st.integers(1, 3),
+    ahead=st.integers(0, 2),
+    kept=st.booleans(),
+)
+def test_a_convolution_is_what_its_equation_says(
+    lengths: list[int], taps: int, dilation: int, ahead: int, kept: bool
+) -> None:
+    torch.manual_seed(0)
+    ahead = min(ahead, (taps - 1) * dilation)
+    values = torch.randn(sum(lengths), 2, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(3, 2, taps, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(3, dtype=torch.float64, requires_grad=True)
+    before = torch.randn(len(lengths), (taps - 1) * dilation, 2, dtype=torch.float64)
+    given_before = before if kept and not ahead else None
+    found = []
+    for read in (convolve, plain_convolution):
+        outputs = read(
+            values,
+            Offsets.of(lengths),
+            weight,
+            bias_H=bias,
+            dilation=dilation,
+            ahead=ahead,
+            before_BRI=given_before,
+        )
+        total = (outputs * torch.linspace(0, 1, outputs.numel()).view_as(outputs)).sum()
+        found.append(
+            [outputs, *torch.autograd.grad(total, [values, weight, bias], materialize_grads=True)]
+        )
+
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_a_cnn_reads_as_far_before_a_step_as_behind_it(width: int) -> None:
+    torch.manual_seed(0)
+    layer = Cnn(2, 6, width=width).double()
+    values = torch.randn(20, 2, dtype=torch.float64)
+    moved = values.clone()
+    moved[10] += 1.0
+
+    before, after = (layer(steps, Offsets.of([20]))[0] for steps in (values, moved))
+
+    changed = (before != after).any(dim=1).nonzero()[:, 0].tolist()
+    assert changed == list(range(10 - width // 2, 10 - width // 2 + width))
+
+
+@given(lengths=sizes, stride=st.integers(1, 6))
+def test_shortening_leaves_one_step_of_so_many_alone_or_in_company(
+    lengths: list[int], stride: int
+) -> None:
+    torch.manual_seed(0)
+    front = Shorten(2, 4, stride=stride).double()
+    parts = [torch.randn(length, 2, dtype=torch.float64) for length in lengths]
+
+    together, offsets = front(torch.cat(parts), Offsets.of(lengths))
+    alone = torch.cat([front(part, Offsets.of([len(part)]))[0] for part in parts])
+
+    assert offsets.lengths.tolist() == [-(-length // stride) for length in lengths]
+    torch.testing.assert_close(together, alone)
+
+
+@given(lengths=sizes, stride=st.integers(1, 6))
+def test_segments_are_counted_from_each_sequence_s_own_end(lengths: list[int], stride: int) -> None:
+    torch.manual_seed(0)
+    front = Segments(2, 4, stride=stride).double()
+    parts = [torch.randn(length, 2, dtype=torch.float64) for length in lengths]
+
+    together, offsets = front(torch.cat(parts), Offsets.of(lengths))
+
+    expected = []
+    for part in parts:
+        missing = -len(part) % stride
+        filled = torch.cat([part.new_zeros(missing, 2), part])
+        expected.append(torch.relu(front.read(filled.view(-1, stride * 2))))
+    assert offsets.lengths.tolist() == [-(-length // stride) for length in lengths]
+    torch.testing.assert_close(together, torch.cat(expected))
+
+
+@pytest.mark.parametrize("way", ["convolution", "segments"])
+def test_a_network_reads_what_has_been_shortened(way: Literal["convolution", "segments"]) -> None:
+    config = ModelConfig(cell="lstm", hidden=6, shorten=4, shorten_by=way, bidirectional=True)
+    network = build(config, face(2, 3), seed=0).eval()
+    values = torch.randn(30, 2)
+
+    encoded = network.encode(values, Offsets.of([17, 13]))
+
+    assert encoded.offsets.lengths.tolist() == [5, 4]
+    assert encoded.steps_NH.shape == (9, 12)
+    assert network(values, Offsets.of([17, 13])).shape == (2, 3)
+
+
+def test_a_way_to_shorten_needs_something_to_shorten() -> None:
+    with pytest.raises(ValueError, match="shorten_by: nothing is shortened"):
+        ModelConfig(shorten_by="segments")

@@ -1,0 +1,198 @@
+"""Keras: its layers as cells, and models that TensorFlow trained, taken over with their weights."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.errors import UnlearnableError
+from models.networks.cells.keras_import import keras_on_torch
+from models.networks.config import ModelConfig
+from models.networks.encoder import Encoder
+from models.networks.jagged import Offsets
+from models.networks.keras_weights import read_keras, start_from
+from models.networks.layer import make_cell
+from models.networks.network import build
+from tests.support.model_parts import face
+
+TENSORFLOW = """
+import sys
+import numpy as np
+import keras
+from keras import layers, ops
+
+assert keras.backend.backend() == "tensorflow"
+folder = sys.argv[1]
+keras.utils.set_random_seed(0)
+values = np.random.default_rng(0).normal(size=(4, 30, 5)).astype("float32")
+np.save(f"{folder}/values.npy", values)
+
+
+def kept(name, *stack, ending=("keras", "h5")):
+    model = keras.Sequential([keras.Input((None, 5)), *stack])
+    # Fresh biases are zeros, which would hide their own mistakes.
+    model.set_weights([w + 0.1 * np.random.normal(size=w.shape) for w in model.get_weights()])
+    for kind in ending:
+        model.save(f"{folder}/{name}.{kind}")
+    np.save(f"{folder}/{name}.npy", model(values).numpy())
+
+
+every = {"return_sequences": True}
+kept("rnn", layers.SimpleRNN(6, **every))
+kept("lstm", layers.LSTM(6, **every))
+kept("gru", layers.GRU(6, **every))
+kept("lstm-both", layers.Bidirectional(layers.LSTM(6, **every)))
+kept("gru-both", layers.Bidirectional(layers.GRU(6, **every)))
+kept("lstm-bare", layers.LSTM(6, use_bias=False, **every))
+kept("gru-bare", layers.GRU(6, use_bias=False, **every))
+kept("lstm-stack", layers.Bidirectional(layers.LSTM(6, **every)), layers.Dropout(0.5),
+     layers.Bidirectional(layers.LSTM(6, **every)))
+kept("within", keras.Sequential([layers.GRU(6, **every)]))
+kept("relu", layers.LSTM(6, activation="relu", **every))
+kept("before", layers.GRU(6, reset_after=False, **every))
+kept("summed", layers.Bidirectional(layers.LSTM(6, **every), merge_mode="sum"))
+kept("back", layers.LSTM(6, go_backwards=True, **every))
+kept("over", layers.RNN(layers.StackedRNNCells([layers.LSTMCell(6)]), **every))
+kept("dense", layers.Dense(6))
+keras.Sequential([keras.Input((None, 5)), layers.LSTM(6)]).save_weights(f"{folder}/only.weights.h5")
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models that TensorFlow saved, and what they answer."""
+    folder = tmp_path_factory.mktemp("tensorflow")
+    environment = os.environ | {
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    subprocess.run(
+        [sys.executable, "-c", TENSORFLOW, str(folder)],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return folder
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+@pytest.mark.parametrize(
+    ("name", "cell", "layers"),
+    [
+        ("rnn", "rnn", 1),
+        ("lstm", "lstm", 1),
+        ("gru", "gru", 1),
+        ("lstm-both", "lstm", 1),
+        ("gru-both", "gru", 1),
+        ("lstm-bare", "lstm", 1),
+        ("gru-bare", "gru", 1),
+        ("lstm-stack", "lstm", 2),
+        ("within", "gru", 1),
+    ],
+)
+def test_a_model_of_tensorflow_s_answers_here_as_it_does_there(
+    trained: Path, name: str, cell: str, layers: int, ending: str
+) -> None:
+    both = name.endswith(("both", "stack"))
+    config = ModelConfig(cell=cell, hidden=6, layers=layers, bidirectional=both)
+    encoder = Encoder(config, 5, learned_inputs=False).eval()
+    start_from(encoder.layers, trained / f"{name}.{ending}", cell)
+    values = np.load(trained / "values.npy")
+
+    with torch.no_grad():
+        flat = torch.from_numpy(values.reshape(-1, 5))
+        found, _ = encoder(flat, Offsets.of([30] * 4), flat)
+
+    expected = np.load(trained / f"{name}.npy").reshape(120, -1)
+    assert np.abs(found.numpy() - expected).max() < 1e-5
+
+
+def test_a_job_begins_with_the_weights_that_it_names(trained: Path) -> None:
+    config = ModelConfig(cell="lstm", hidden=6, weights=str(trained / "lstm.keras"))
+
+    network = build(config, face(5, 3), seed=0)
+
+    [stored] = read_keras(trained / "lstm.keras")
+    kernel = network.encoder.layers[0].cells[0].kernel  # type: ignore[union-attr]
+    assert torch.equal(kernel.weight_ih_l0.T, stored.weights[0][0])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("relu.keras", "layer 'lstm.*' has activation 'relu'; only 'tanh' is read"),
+        ("before.keras", "reset_after False"),
+        ("summed.keras", "brings its directions together by sum"),
+        ("back.keras", "go_backwards True"),
+        ("over.keras", "is a RNN; only SimpleRNN, LSTM, GRU are read"),
+        ("dense.keras", "has no layer of SimpleRNN, LSTM, GRU"),
+        ("only.weights.h5", "give a whole model"),
+        ("nowhere.keras", "there is no file"),
+        ("values.npy", "Keras cannot read"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_named(trained: Path, name: str, message: str) -> None:
+    with pytest.raises(UnlearnableError, match=f"^weights: .*{message}"):
+        read_keras(trained / name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden": 8}, "is lstm of 6 units on 5 numbers; the job's is lstm of 8 units"),
+        ({"cell": "gru"}, "the job's is gru of 6 units on 5 numbers; make them the same"),
+        ({"bidirectional": True}, "numbers, bidirectional; make them the same"),
+        ({"layers": 2}, "has 1 recurrent layers and the job 2; set model.layers: 1"),
+    ],
+)
+def test_a_job_of_another_shape_is_told_what_the_file_holds(
+    trained: Path, settings: dict[str, object], message: str
+) -> None:
+    config = {"cell": "lstm", "hidden": 6, "weights": str(trained / "lstm.keras")} | settings
+
+    with pytest.raises(UnlearnableError, match=message):
+        build(ModelConfig(**config), face(5, 3), seed=0)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
+def test_a_layer_of_keras_comes_to_what_our_cell_does(name: str, tmp_path: Path) -> None:
+    theirs = make_cell(ModelConfig(cell=f"keras-{name}", hidden=6), inputs=5)
+    for weight in theirs.parameters():
+        weight.data += 0.1 * torch.randn_like(weight)
+    values, offsets = torch.randn(24, 5, requires_grad=True), Offsets.of([11, 1, 12])
+    keras = keras_on_torch()
+    copy = getattr(keras.layers, theirs.layer)(6, return_sequences=True)
+    model = keras.Sequential([keras.Input((None, 5)), copy])
+    copy.set_weights([weight.detach().numpy() for weight in theirs.weights])
+    model.save(tmp_path / "model.keras")
+    ours = Encoder(ModelConfig(cell=name, hidden=6), 5, learned_inputs=False)
+    start_from(ours.layers, tmp_path / "model.keras", name)
+
+    outputs, ends = theirs(values, offsets)
+    expected, own_ends = ours.layers[0](values, offsets)  # type: ignore[operator]
+
+    torch.testing.assert_close((outputs, ends), (expected, own_ends), rtol=1e-5, atol=1e-6)
+    slopes = [torch.autograd.grad(each.square().sum(), values)[0] for each in (outputs, expected)]
+    torch.testing.assert_close(*slopes, rtol=1e-4, atol=1e-5)
+
+
+def test_the_first_weights_of_a_keras_cell_depend_on_the_seed_alone() -> None:
+    config = ModelConfig(cell="keras-gru", hidden=6, bidirectional=True)
+
+    first, again, other = (build(config, face(5, 3), seed=seed).state_dict() for seed in (1, 1, 2))
+
+    assert list(first) == list(other)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(
+        first["encoder.layers.0.cells.0.weights.0"], other["encoder.layers.0.cells.0.weights.0"]
+    )
+    assert not torch.equal(
+        first["encoder.layers.0.cells.0.weights.0"], first["encoder.layers.0.cells.1.weights.0"]
+    )

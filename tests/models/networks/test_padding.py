@@ -1,0 +1,121 @@
+"""Company: the sequences that stand beside one change neither its answer nor its gradient."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from models.networks.config import ModelConfig
+from models.networks.families import FAMILIES
+from models.networks.jagged import Offsets
+from models.networks.network import Network, build
+from tests.support.model_parts import face
+
+CELLS = tuple(name for name, family in FAMILIES.items() if family.reads == "steps")
+POOLINGS = ("last", "mean", "max", "attention", "multi-head", ("max", "last"))
+EVERY = [
+    *[(cell, "last", ends) for cell in CELLS for ends in (False, FAMILIES[cell].causal)],
+    *itertools.product(("gru",), POOLINGS, (False, True)),
+    ("lstm", "last", "fcn"),
+    ("lstm", "last", "rocket"),
+]
+
+sizes = st.lists(st.integers(1, 7), min_size=1, max_size=4)
+
+
+def network(cell: str, pooling: object, ends: object, layers: int = 1) -> Network:
+    """Read from both ends where `ends` is true, or with what it names beside."""
+    config = ModelConfig(
+        cell=cell,
+        pooling=pooling,
+        bidirectional=ends is True,
+        beside="none" if isinstance(ends, bool) else ends,
+        layers=layers,
+        hidden=4,
+        heads=2,
+    )
+    return build(config, face(2, 3), seed=1).eval()
+
+
+def sequences(lengths: list[int], dtype: torch.dtype) -> list[Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    return [torch.randn(length, 2, generator=draw, dtype=dtype) for length in lengths]
+
+
+@pytest.mark.parametrize(("cell", "pooling", "ends"), EVERY)
+@settings(max_examples=12)
+@given(sizes, st.integers(1, 3), st.sampled_from([float("nan"), 1e30, 0.0]))
+def test_not_even_rubbish_beside_it_changes_what_is_said_of_a_sequence(
+    cell: str, pooling: object, ends: object, lengths: list[int], layers: int, junk: float
+) -> None:
+    net = network(cell, pooling, ends, layers)
+    parts = sequences(lengths, torch.float32)
+    rubbish = torch.full((9, 2), junk)
+
+    with torch.no_grad():
+        together = net(torch.cat([*parts, rubbish]), Offsets.of([*lengths, 9]))[:-1]
+        alone = torch.cat([net(part, Offsets.of([len(part)])) for part in parts])
+
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("cell", "pooling", "ends"), EVERY)
+@settings(max_examples=5)
+@given(sizes)
+def test_sequences_teach_together_what_they_teach_alone(
+    cell: str, pooling: object, ends: object, lengths: list[int]
+) -> None:
+    net = network(cell, pooling, ends, layers=2).double()
+    parts = sequences(lengths, torch.float64)
+
+    net(torch.cat(parts), Offsets.of(lengths)).square().sum().backward()
+    together = [parameter.grad.clone() for parameter in net.parameters()]
+    net.zero_grad()
+    for part in parts:
+        net(part, Offsets.of([len(part)])).square().sum().backward()
+
+    alone = [parameter.grad for parameter in net.parameters()]
+    # Keras works in float32 here and there, whatever it is given.
+    close = 1e-5 if cell.startswith("keras") else 1e-9
+    torch.testing.assert_close(together, alone, rtol=close, atol=close)
+
+
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if FAMILIES[cell].causal])
+@settings(max_examples=20)
+@given(lengths=sizes)
+def test_reading_backwards_is_reading_the_reversed_sequence(cell: str, lengths: list[int]) -> None:
+    layer = network(cell, "last", ends=True).double().encoder.layers[0]
+    layer.cells[1].load_state_dict(layer.cells[0].state_dict())
+    values = torch.cat(sequences(lengths, torch.float64))
+    offsets = Offsets.of(lengths)
+
+    _, back = layer(values, offsets)[0].chunk(2, dim=1)
+    mirrored, _ = layer(offsets.mirrored(values), offsets)[0].chunk(2, dim=1)
+
+    torch.testing.assert_close(back, offsets.mirrored(mirrored))
+
+
+def test_a_network_is_built_without_touching_the_callers_random_state() -> None:
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+
+    torch.manual_seed(11)
+    network("lstm", "attention", ends=True)
+
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_dropout_is_silent_once_the_network_serves(locked: bool) -> None:
+    config = ModelConfig(hidden=8, layers=3, dropout=0.6, locked_dropout=locked)
+    net = build(config, face(2, 2), seed=0)
+    [part] = sequences([5], torch.float32)
+
+    learning = {net.train()(part, Offsets.of([5])).sum().item() for _ in range(5)}
+    serving = {net.eval()(part, Offsets.of([5])).sum().item() for _ in range(5)}
+
+    assert len(learning) > 1
+    assert len(serving) == 1

@@ -1,0 +1,182 @@
+"""The champion is asked now, on rows that it never learned from, or it is said why it cannot."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.evaluation.predictions import Judged
+from models.features.config import TargetConfig
+from models.features.featurizer import load_featurizer
+from models.features.series import SeriesInput
+from models.features.splitting.split import SplitConfig
+from models.features.splitting.training_rows import FILE
+from tasks.dataset.labels import load_test
+from tasks.dataset.rowset import RowSet
+from tasks.evaluation.baselines import Baselines
+from tasks.gate.champion import Question, ask
+from tasks.gate.comparison import GateConfig
+from tasks.gate.decide import Outing, decide
+from tasks.prediction.test_predictions import answered_by, judged
+from tasks.records import Champion
+from tasks.storage.store import Store
+from tests.support.input_tables import table, waves, whole
+from tests.support.trained_models import TOLD, features, rows_of, trained
+
+LABEL = TargetConfig(column="label", kind="category")
+
+LAYOUT = whole(SeriesInput(column="x"))
+
+CHAMPION = Champion(
+    name="waves", version="3", model_key="", report_key="", accepted_key="", source_uri=""
+)
+
+BY_HASH = SplitConfig(test=0.4)
+
+
+def learned(folder: Path, split: SplitConfig = TOLD) -> tuple[RowSet, Path]:
+    """A model, and where its bundle lies."""
+    rows = features(folder, table(waves), LAYOUT, LABEL, split)
+    trained(folder)
+    return rows, folder / "model" / "bundle"
+
+
+def question(rows: RowSet, folder: Path) -> Question:
+    featurizer = load_featurizer(folder)
+    return Question(rows, load_test(rows, folder, featurizer), featurizer, np.empty(0))
+
+
+def test_a_champion_of_the_same_split_learned_from_no_row_of_the_test(tmp_path) -> None:
+    rows, bundle_dir = learned(tmp_path / "f")
+    asked = question(rows, tmp_path / "f")
+
+    found = ask(CHAMPION, bundle_dir, asked)
+
+    assert found.incomparable is None
+    assert len(found.fair_F) == len(found.answers) == len(asked.test.rows_R)
+
+
+def test_rows_that_the_champion_learned_from_are_left_out_whatever_split_is_asked_for(
+    tmp_path,
+) -> None:
+    rows, bundle_dir = learned(tmp_path / "then")
+    features(tmp_path / "now", table(waves), LAYOUT, LABEL, BY_HASH)
+    asked = question(rows, tmp_path / "now")
+
+    found = ask(CHAMPION, bundle_dir, asked)
+
+    then = rows.scan().select("split").collect().to_series().gather(asked.test.answers_R)
+    np.testing.assert_array_equal(found.fair_F, np.flatnonzero(then == "test"))
+    assert 0 < len(found.fair_F) < len(asked.test.rows_R)
+
+
+def test_a_champion_that_carries_no_rows_is_asked_for_its_split(tmp_path) -> None:
+    rows, bundle_dir = learned(tmp_path / "f", BY_HASH)
+    asked = question(rows, tmp_path / "f")
+    (bundle_dir / FILE).unlink()
+
+    found = ask(CHAMPION, bundle_dir, asked)
+
+    assert len(found.fair_F) == len(asked.test.rows_R)
+
+
+def damaged(bundle_dir: Path) -> None:
+    (bundle_dir / FILE).write_bytes(b"nothing")
+
+
+def gone(bundle_dir: Path) -> None:
+    (bundle_dir / "network.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"), [(damaged, "cannot read today's rows"), (gone, "cannot be loaded")]
+)
+def test_a_damaged_champion_cannot_be_compared(tmp_path, harm, words: str) -> None:
+    rows, bundle_dir = learned(tmp_path / "f")
+    harm(bundle_dir)
+
+    found = ask(CHAMPION, bundle_dir, question(rows, tmp_path / "f"))
+
+    assert found.answers is None
+    assert words in found.incomparable
+
+
+def test_a_champion_whose_columns_are_gone_cannot_be_compared(tmp_path) -> None:
+    _, bundle_dir = learned(tmp_path / "then")
+    renamed = table(waves).rename({"x": "wave"})
+    layout, folder = whole(SeriesInput(column="wave")), tmp_path / "now"
+    rows = features(folder, renamed, layout, LABEL)
+
+    found = ask(CHAMPION, bundle_dir, question(rows, folder))
+
+    assert "cannot read today's rows" in found.incomparable
+
+
+def test_a_champion_whose_id_column_is_gone_cannot_be_compared(tmp_path) -> None:
+    frame = table(waves)
+    then = tmp_path / "then"
+    features(then, frame, LAYOUT, LABEL, SplitConfig(id="id"))
+    trained(then)
+    rows = features(tmp_path / "now", frame.drop("id"), LAYOUT, LABEL)
+
+    found = ask(CHAMPION, then / "model" / "bundle", question(rows, tmp_path / "now"))
+
+    assert "cannot read today's rows" in found.incomparable
+
+
+# --- the whole decision
+
+
+def ruled(asked: Question, bundle_dir: Path, folder: Path, store: Store, gate: GateConfig, **more):
+    from models.bundle import load
+
+    test, featurizer = asked.test, asked.featurizer
+    candidate_dir = folder / "model"
+    said = answered_by(load(candidate_dir / "bundle"), asked.rows, test)
+    challenger: Judged = judged(said, test, featurizer, asked.scale_R)
+    naive = Baselines(asked.rows, folder, featurizer, season=1).answers(said, test, asked.scale_R)
+    outing = Outing(asked.rows, folder, candidate_dir, CHAMPION, bundle_dir, store, key="k", **more)
+    return decide(challenger, naive, asked, outing, gate=gate)
+
+
+def test_champion_challenger_and_baseline_are_compared_on_the_same_rows(
+    tmp_path, local_store
+) -> None:
+    rows, bundle_dir = learned(tmp_path / "then")
+    now = tmp_path / "now"
+    features(now, table(waves), LAYOUT, LABEL, BY_HASH)
+    trained(now)
+    asked = question(rows, now)
+    gate = GateConfig(resamples=100, minimum_rows=2, slice_rows=2, latency_ms=1e6, size_mb=1e3)
+
+    found = ruled(asked, bundle_dir, now, local_store, gate)
+
+    evidence = found.evidence
+    assert evidence.over_champion.rows == evidence.over_baseline.rows == evidence.rows
+    assert evidence.excluded_rows == len(asked.test.rows_R) - evidence.rows > 0
+    names = {guard.name.partition(" (")[0] for guard in evidence.guards}
+    classes = {f"fall of class {name}" for name in asked.featurizer.target.classes}
+    assert classes <= names
+    assert {"rise of the log loss", "milliseconds a row", "megabytes of the model"} <= names
+
+
+def test_a_champion_that_learned_from_the_whole_test_leaves_the_decision_to_a_person(
+    tmp_path, local_store
+) -> None:
+    turned = table(waves).with_columns(pl.col("split").replace({"test": "train", "train": "test"}))
+    then = tmp_path / "then"
+    features(then, turned, LAYOUT, LABEL)
+    trained(then)
+    now = tmp_path / "now"
+    features(now, table(waves), LAYOUT, LABEL)
+    trained(now)
+    rows = rows_of(table(waves), tmp_path / "rows.parquet")
+
+    found = ruled(
+        question(rows, now), then / "model" / "bundle", now, local_store, GateConfig(resamples=100)
+    )
+
+    assert found.verdict.decision == "needs-approval"
+    assert found.evidence.rows == 0
+    assert found.champion is None
