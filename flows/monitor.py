@@ -31,12 +31,12 @@ def monitor(job_file: JobFile) -> State[None]:
     """
     settle_run()
     job = load_job(Path(job_file))
-    triggers = job.triggers or TriggersConfig(drift=86_400.0, quality=86_400.0)
+    triggers = job.triggers or TriggersConfig(drift=86_400.0, performance=86_400.0)
     _, accepted = accept_rows(job, datetime.now(UTC))
     words, both = [], triggers.monitored is None
     if triggers.drift or both:
         words.append(see_drift(job, accepted, triggers))
-    if triggers.quality or both:
+    if triggers.performance or both:
         words.append(see_quality(job, accepted, triggers))
     return said(f"{job.name}: {'; '.join(words)}")
 
@@ -44,7 +44,11 @@ def monitor(job_file: JobFile) -> State[None]:
 def see_drift(job: Job, accepted: Accepted, triggers: TriggersConfig) -> str:
     """Compare today's rows with the champion's, and say what came of it."""
     found = measure_drift(
-        accepted, name=job.name, columns=watched(job), least=triggers.drift_from, store=job.store
+        accepted,
+        name=job.name,
+        columns=watched(job),
+        least=triggers.drift_severity,
+        store=job.store,
     )
     show(f"{job.name}-drift", page(job.name, found))
     if found.champion is None:
@@ -65,7 +69,7 @@ def see_quality(job: Job, accepted: Accepted, triggers: TriggersConfig) -> str:
         return f"quality is not known: {found.unknown}"
     scores = [card["value"] for card in (found.promised, found.now) if card]
     moved = f"{found.metric} from {scores[0]:.4f} to {scores[1]:.4f} on {found.rows} new rows"
-    if not found.fall.low > triggers.quality_fall:
+    if not found.fall.low > triggers.min_performance_drop:
         return f"quality of version {found.champion} has not fallen beyond doubt: {moved}"
     why = f"quality of version {found.champion} fell: {moved}"
     tell_found(job, "quality", why=why, key=f"quality-{accepted.facts['rows_key'][:32]}")

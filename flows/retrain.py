@@ -46,7 +46,7 @@ def retrain(
     *,
     preset: Preset = "job",
     cell: CellChoice = "job",
-    hidden: Whole = None,
+    hidden_size: Whole = None,
     epochs: Whole = None,
     learning_rate: Rate = None,
     budget: Span = None,
@@ -58,14 +58,14 @@ def retrain(
     Args:
         job_file: Path of the job file, from the folder where the worker runs.
         overrides: Any other setting that is to replace the file's in this run, by its dotted key,
-            such as {"training.batch": 32, "gate.confidence": 0.9}. It wins over the fields above.
+            such as {"training.batch_size": 32, "gate.confidence": 0.9}. It wins over the fields above.
         as_of: See the data as it was at this time: rows that are later are left out. When empty,
             the time for which the run was scheduled.
         preset: How long and how hard is learned. job: as the job file says; quick: a first look,
             of two minutes at most; balanced: up to 50 epochs; best: five networks that answer
             together, up to 200 epochs each.
         cell: The recurrent network. job: as the job file says.
-        hidden: Units in each layer and direction; as the job file says when empty.
+        hidden_size: Units in each layer and direction; as the job file says when empty.
         epochs: Upper bound on passes over the training rows; as the preset says when empty.
         learning_rate: Highest step size, such as 0.002; as the job file says when empty.
         budget: Time that training may take, such as 10m; as the preset says when empty.
@@ -73,7 +73,12 @@ def retrain(
         seed: Another number gives another, equally good model; as the job file says when empty.
     """
     settle_run()
-    fields = {"cell": cell, "hidden": hidden, "epochs": epochs, "learning_rate": learning_rate}
+    fields = {
+        "cell": cell,
+        "hidden_size": hidden_size,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+    }
     fields |= {"budget": budget, "metric": metric, "seed": seed}
     job = load_asked(Path(job_file), overrides, preset=preset, **fields)
     asked = as_of or flow_run.scheduled_start_time or datetime.now(UTC)

@@ -14,7 +14,7 @@ from flows.job.job import Job, load_job
 from flows.results.scoring import page
 from flows.runtime.heartbeat import beating
 from flows.runtime.run_names import named
-from tasks.ingestion.config import ChangesConfig, SourceConfig
+from tasks.ingestion.config import OnChangeConfig, SourceConfig
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.tables.reader import table_kind
 from tasks.registry import versions
@@ -25,7 +25,7 @@ from tasks.tracking.mlflow_client import TAG
 
 JobOrName = Annotated[str, Field(min_length=1)]
 
-RowsChoice = Literal["job", "usual", "all", "last"]
+RowsChoice = Literal["job", "auto", "all", "last"]
 
 FILES = (".yaml", ".yml")
 
@@ -94,7 +94,7 @@ def asked_job(asked: str, version: str) -> tuple[Job, str]:
 def kept(job: Job) -> tuple[str, ...]:
     """Name the columns that go with each answer: whose and when it is, and what the job adds."""
     own = (job.split.id, job.source.entity, job.source.time)
-    return tuple(dict.fromkeys([*(name for name in own if name), *job.score.keep]))
+    return tuple(dict.fromkeys([*(name for name in own if name), *job.score.passthrough_columns]))
 
 
 def source_of(job: Job, asked: str | None) -> SourceConfig:
@@ -107,5 +107,5 @@ def source_of(job: Job, asked: str | None) -> SourceConfig:
         job.source,
         uri=uri,
         query=job.source.query if database else None,
-        changes=ChangesConfig(missing="accept", shrunken="accept", schema="warn"),
+        on_change=OnChangeConfig(missing="ignore", row_loss="ignore", schema="warn"),
     )

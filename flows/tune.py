@@ -59,7 +59,7 @@ def tuning_of(job: Job, trials: int | None, budget: str | None) -> TuningConfig:
     """Return what the job searches, with other limits where they are given."""
     tuning = job.tuning or TuningConfig()
     if trials is not None:
-        tuning = replace(tuning, trials=trials)
+        tuning = replace(tuning, n_trials=trials)
     if budget is not None:
         tuning = replace(tuning, budget=float(str(parse_duration(budget))))
     return tuning
@@ -84,7 +84,7 @@ def search_for(job: Job, tuning: TuningConfig) -> Study:
         tuning=tuning,
         layout=job.layout,
         target=job.target,
-        season=job.gate.season,
+        season=job.gate.season_length,
         artifact_root=artifact_root(),
         store=job.store,
     )

@@ -230,7 +230,7 @@ def label_codes(featurizer: Featurizer) -> tuple[int, ...]:
     codes = tuple(classes.index(label) if label in classes else -1 for label in labels)
     if labels and max(codes) < 0:
         raise UnlearnableError(
-            f"teach_nodes: no label of a node, such as '{labels[0]}', is a class of target "
+            f"supervise_nodes: no label of a node, such as '{labels[0]}', is a class of target "
             f"'{featurizer.target.column}', such as {classes[:1]}; remove it"
         )
     return codes

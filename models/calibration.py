@@ -126,11 +126,11 @@ def edges_of(
         spread: of the training answers.
     """
     point_ST = parts_STP[:, :, 0]
-    if head.error == "quantile":
+    if head.loss == "quantile":
         return parts_STP[:, :, 0], parts_STP[:, :, -1], np.ones_like(point_ST)
-    if head.error in {"gaussian", "student"}:
+    if head.loss in {"gaussian_nll", "student_t"}:
         return point_ST, point_ST, parts_STP[:, :, 1]
-    if head.error == "negative_binomial":
+    if head.loss == "negative_binomial":
         counts_ST = np.maximum(point_ST * spread + mean, 1e-6)
         variance_ST = counts_ST + parts_STP[:, :, 1] * counts_ST**2
         return point_ST, point_ST, np.sqrt(variance_ST) / spread

@@ -27,7 +27,7 @@ LIKELY = 0.5
 
 BOUND = "interval_"
 
-PARTS = {"gaussian": 2, "student": 3, "negative_binomial": 2}
+PARTS = {"gaussian_nll": 2, "student_t": 3, "negative_binomial": 2}
 
 
 class Beside(NamedTuple):
@@ -73,7 +73,7 @@ def blank_width(featurizer: Featurizer, head: HeadConfig) -> int:
 
 def parts_count(head: HeadConfig) -> int:
     """Count the numbers that tell of one step."""
-    return len(head.quantiles) if head.error == "quantile" else PARTS.get(head.error, 1)
+    return len(head.quantiles) if head.loss == "quantile" else PARTS.get(head.loss, 1)
 
 
 def parts_of(outputs_SO: NDArray[np.float32], head: HeadConfig) -> Doubles:
@@ -147,7 +147,7 @@ def told_of(parts: Doubles, target: Target, head: HeadConfig, beside: Beside) ->
         return told
     edges = edges_of(parts, head, mean=target.mean, spread=target.spread)
     low_ST, high_ST = bounds_of(edges, parts[:, :, point_place(head)], margins)
-    counted = head.error == "negative_binomial"
+    counted = head.loss == "negative_binomial"
     low_ST = low_ST * spreads_S[:, None] + means_S[:, None]
     told[f"{BOUND}low"] = np.maximum(low_ST, 0.0) if counted else low_ST
     told[f"{BOUND}high"] = high_ST * spreads_S[:, None] + means_S[:, None]
@@ -161,9 +161,9 @@ def said(
     parts = parts_STR.astype(np.float64)
     mean_S1, spread_S1 = means_S[:, None], spreads_S[:, None]
     told = {"prediction": parts[:, :, point_place(head)] * spread_S1 + mean_S1}
-    if head.error == "gaussian":
+    if head.loss == "gaussian_nll":
         told["spread"] = parts[:, :, 1] * spread_S1
-    if head.error in SPREADING:
+    if head.loss in SPREADING:
         for number, level in enumerate(head.quantiles):
             scaled_ST = quantile_of(parts, head, number, mean=means_S, spread=spreads_S)
             told[f"quantile_{level:g}"] = scaled_ST * spread_S1 + mean_S1
@@ -172,7 +172,7 @@ def said(
 
 def point_place(head: HeadConfig) -> int:
     """Tell which of the parts is the answer itself."""
-    return head.quantiles.index(0.5) if head.error == "quantile" else 0
+    return head.quantiles.index(0.5) if head.loss == "quantile" else 0
 
 
 def quantile_of(
@@ -182,11 +182,11 @@ def quantile_of(
     from scipy import special, stats
 
     level = head.quantiles[number]
-    if head.error == "quantile":
+    if head.loss == "quantile":
         return parts_STR[:, :, number]
-    if head.error == "gaussian":
+    if head.loss == "gaussian_nll":
         return np.asarray(parts_STR[:, :, 0] + parts_STR[:, :, 1] * special.ndtri(level))
-    if head.error == "student":
+    if head.loss == "student_t":
         off = special.stdtrit(parts_STR[:, :, 2], level)
         return np.asarray(parts_STR[:, :, 0] + parts_STR[:, :, 1] * off)
     counts_ST = np.maximum(parts_STR[:, :, 0] * spread[:, None] + mean[:, None], 1e-6)

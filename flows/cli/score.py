@@ -14,7 +14,7 @@ from flows.cli.contracts import JSON
 @click.option("--version", default="champion", show_default=True, help="An alias or a number.")
 @click.option("--output", help="Folder or URI for the answers; else scores/NAME in the store.")
 @click.option(
-    "--rows", type=click.Choice(["job", "usual", "all", "last"]), default="job",
+    "--rows", type=click.Choice(["job", "auto", "all", "last"]), default="job",
     help="Of a long table: a window at all rows, or at the end of each series.",
 )  # fmt: skip
 @JSON

@@ -12,7 +12,7 @@ from data_contracts.suite import Finding
 from flows.job.job import Job
 from tasks.dataset.rowset import open_snapshot
 from tasks.errors import ContractError, JobError
-from tasks.ingestion.config import ChangesConfig, SourceConfig
+from tasks.ingestion.config import OnChangeConfig, SourceConfig
 from tasks.ingestion.ingest import take_snapshot
 from tasks.ingestion.source_changes import difference
 from tasks.records import Accepted, Snapshot
@@ -36,8 +36,8 @@ def source_at(data: str, query: str | None = None) -> SourceConfig:
         JobError: it cannot be a source.
     """
     try:
-        changes = ChangesConfig(missing="accept", shrunken="accept", schema="accept")
-        return SourceConfig(uri=data, query=query, changes=changes)
+        changes = OnChangeConfig(missing="ignore", row_loss="ignore", schema="ignore")
+        return SourceConfig(uri=data, query=query, on_change=changes)
     except ValueError as error:
         raise JobError.of(f"'{data}' cannot be read: {error}") from error
 

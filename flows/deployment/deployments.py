@@ -96,7 +96,7 @@ def plans_of(path: Path) -> Iterator[Plan]:
                 "watch", path, job, about=f"Retrain {job.name} when its data drifts.",
                 name=f"{job.name}-drift", answers=DRIFT,
             )  # fmt: skip
-        if wanted.quality:
+        if wanted.performance:
             yield plan(
                 "watch", path, job, about=f"Retrain {job.name} when its champion gets worse.",
                 name=f"{job.name}-quality", answers=QUALITY,

@@ -20,7 +20,7 @@ def refuse_own_answer(layout: Layout, target: str) -> None:
         ValueError: names the column.
     """
     windowed = layout.window is not None and layout.window.horizon > 0
-    known = getattr(layout.input, "known", ())
+    known = getattr(layout.input, "known_future", ())
     beside = [side.column for side in layout.statics]
     own = [*known, *([] if windowed else [*layout.input.columns, *beside])]
     if target and target in own:
@@ -39,18 +39,18 @@ def refuse_patterns(columns: list[str]) -> None:
 
 
 LOSSES: dict[Answer, set[str]] = {
-    "category": {"class_weights", "focal", "label_smoothing"},
-    "tags": {"class_weights", "focal", "label_smoothing"},
-    "number": {"error", "quantiles"},
-    "forecast": {"error", "quantiles", "decoder", "segment", "anchor"},
-    "text": {"label_smoothing", "decoder", "beam"},
+    "category": {"class_weights", "focal_gamma", "label_smoothing"},
+    "tags": {"class_weights", "focal_gamma", "label_smoothing"},
+    "number": {"loss", "quantiles"},
+    "forecast": {"loss", "quantiles", "decoder", "patch_length", "normalization"},
+    "text": {"label_smoothing", "decoder", "beam_size"},
     "next_step": set(),
     "reconstruction": set(),
 }
 """Settings of the head that mean something for each kind of answer."""
 
 DECODERS: dict[Answer, tuple[str, ...]] = {
-    "forecast": ("auto", "direct", "segments", "recursive"),
+    "forecast": ("auto", "direct", "patches", "recursive"),
     "text": ("auto", "attention", "ctc"),
 }
 
@@ -61,8 +61,8 @@ STOPS: dict[Answer, set[str]] = {
     "tags": {"macro_f1", "micro_f1", "exact_match", "hamming_loss"},
     "forecast": {"mae", "rmse", "smape", "pinball"},
     "text": {"character_error_rate", "word_error_rate", "exact_match", "bleu"},
-    "next_step": {"unexplained"},
-    "reconstruction": {"unexplained"},
+    "next_step": {"unexplained_variance"},
+    "reconstruction": {"unexplained_variance"},
 }
 """Metrics that training may stop by; the metrics themselves are too heavy to import for `--help`.
 """
@@ -74,9 +74,9 @@ def refuse_sampling(training: TrainingConfig, target: TargetConfig) -> None:
     Raises:
         ValueError: names the setting.
     """
-    if training.sampling == "balanced" and target.kind != "category":
+    if training.sampler == "balanced" and target.kind != "category":
         raise ValueError(
-            f"training.sampling: a target of kind {target.kind} has no classes; remove it"
+            f"training.sampler: a target of kind {target.kind} has no classes; remove it"
         )
 
 
@@ -87,9 +87,9 @@ def refuse_stops(training: TrainingConfig, target: TargetConfig) -> None:
         ValueError: names the setting, and what there is.
     """
     known = [name for name in get_args(StopName) if name in STOPS[target.kind]]
-    if training.stop_on not in {"loss", *known}:
+    if training.early_stopping_metric not in {"loss", *known}:
         raise ValueError(
-            f"training.stop_on: '{training.stop_on}' does not fit a target of kind "
+            f"training.early_stopping_metric: '{training.early_stopping_metric}' does not fit a target of kind "
             f"'{target.kind}'; choose one of {', '.join(['loss', *known])}"
         )
 
@@ -125,19 +125,19 @@ def refuse_forecasts(layout: Layout, head: HeadConfig, target: TargetConfig) -> 
         return
     if window is None or window.horizon < 1:
         raise ValueError("target.kind: a forecast needs `window`, with a horizon of 1 step or more")
-    if window.horizon % head.segment:
+    if window.horizon % head.patch_length:
         raise ValueError(
-            f"head.segment: {head.segment} does not divide window.horizon {window.horizon}"
+            f"head.patch_length: {head.patch_length} does not divide window.horizon {window.horizon}"
         )
-    scale, by = getattr(read, "scale", ""), getattr(read, "scale_by", "all")
+    scale, by = getattr(read, "scaler", ""), getattr(read, "scale_per", "all")
     seen = target.column in getattr(read, "observed", ())
-    if head.anchor != "none" and (not seen or scale in {"arcsinh", "none"}):
+    if head.normalization != "none" and (not seen or scale in {"arcsinh", "none"}):
         raise ValueError(
-            f"head.anchor: the target's past has to be read for it; name '{target.column}' "
+            f"head.normalization: the target's past has to be read for it; name '{target.column}' "
             "under inputs.column, on a scale that is neither arcsinh nor none"
         )
-    if head.error == "negative_binomial" and by == "entity":
-        raise ValueError("head.error: counts have one scale; set inputs.scale_by: all")
+    if head.loss == "negative_binomial" and by == "entity":
+        raise ValueError("head.loss: counts have one scale; set inputs.scale_per: all")
 
 
 def refuse_ensemble(training: TrainingConfig, target: TargetConfig) -> None:
@@ -149,11 +149,11 @@ def refuse_ensemble(training: TrainingConfig, target: TargetConfig) -> None:
     if training.ensemble > 1 and target.kind == "text":
         raise ValueError(
             f"training.ensemble: {training.ensemble} texts have no mean; remove it, or set "
-            "training.average: swa, which averages the weights of one network"
+            "training.weight_averaging: swa, which averages the weights of one network"
         )
-    if training.distil and target.kind in MINED:
+    if training.distill and target.kind in MINED:
         raise ValueError(
-            f"training.distil: a target of kind {target.kind} is the sequence itself, of which "
+            f"training.distill: a target of kind {target.kind} is the sequence itself, of which "
             "others know nothing more; remove it"
         )
 
@@ -185,13 +185,15 @@ def refuse_unread(layout: Layout, model: ModelConfig, target: TargetConfig) -> N
             f"model.cell: '{model.cell}' cannot read a {kind}; "
             "trees are read by tree-lstm, everything else by the other cells"
         )
-    if model.beside == "rocket" and kind == "text":
-        raise ValueError("model.beside: rocket reads numbers, and texts are learned vectors")
-    if getattr(layout.input, "teach_nodes", False) and (
+    if model.parallel_branch == "rocket" and kind == "text":
+        raise ValueError(
+            "model.parallel_branch: rocket reads numbers, and texts are learned vectors"
+        )
+    if getattr(layout.input, "supervise_nodes", False) and (
         target.kind != "category" or model.poolings != ("last",) or layout.statics
     ):
         raise ValueError(
-            "inputs.teach_nodes: nodes are answered as roots are; it needs a target of kind "
+            "inputs.supervise_nodes: nodes are answered as roots are; it needs a target of kind "
             "category, model.pooling: last and nothing beside the trees"
         )
 
@@ -253,4 +255,4 @@ def refuse_value(
         else:
             return
     text = str(faults[0]).removeprefix(f"{key}: ").removeprefix(f"{key.partition('.')[2]}: ")
-    raise ValueError(f"tuning.space.{key}: {value!r} does not fit: {text}") from faults[0]
+    raise ValueError(f"tuning.search_space.{key}: {value!r} does not fit: {text}") from faults[0]

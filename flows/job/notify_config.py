@@ -47,7 +47,7 @@ class NotifyConfig:
     block: str
     """Notification block of the Prefect server, as TYPE/NAME, such as slack-webhook/team. Its
     address and password stay there; `prefect block ls` lists the blocks that there are."""
-    when: tuple[Heard, ...] = (
+    events: tuple[Heard, ...] = (
         "promoted",
         "needs-approval",
         "not-comparable",
@@ -71,12 +71,12 @@ class NotifyConfig:
                 f"block: '{self.block}' is not TYPE/NAME; write it as `prefect block ls` does, "
                 "such as slack-webhook/team"
             )
-        if not self.when:
+        if not self.events:
             raise ValueError(f"when: nothing is told; choose of {', '.join(get_args(Heard))}")
 
     def hears(self, *kinds: Heard) -> set[str]:
         """Name the events of these kinds that it is told of."""
-        return {EVENTS[kind] for kind in kinds if kind in self.when}
+        return {EVENTS[kind] for kind in kinds if kind in self.events}
 
 
 def refuse_twice(told: tuple[NotifyConfig, ...]) -> None:

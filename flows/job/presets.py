@@ -13,32 +13,32 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
         "training.epochs": 10,
         "training.patience": 3,
         "training.budget": "2m",
-        "training.average": "none",
+        "training.weight_averaging": "none",
         "training.ensemble": 1,
     },
     "balanced": {
         "training.epochs": 50,
         "training.patience": 8,
         "training.budget": None,
-        "training.average": "none",
+        "training.weight_averaging": "none",
         "training.ensemble": 1,
     },
     "best": {
         "training.epochs": 200,
         "training.patience": 20,
         "training.budget": None,
-        "training.average": "none",
+        "training.weight_averaging": "none",
         "training.ensemble": 5,
     },
 }
 """How long and how hard is learned; what the network is and reads stays the job's own."""
 
-ALONE = {"training.ensemble": 1, "training.average": "swa"}
+ALONE = {"training.ensemble": 1, "training.weight_averaging": "swa"}
 """In place of an ensemble, where answers have no mean."""
 
 FIELDS = {
     "cell": "model.cell",
-    "hidden": "model.hidden",
+    "hidden_size": "model.hidden_size",
     "epochs": "training.epochs",
     "learning_rate": "training.learning_rate",
     "budget": "training.budget",

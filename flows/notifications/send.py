@@ -105,7 +105,7 @@ def spread(
 ) -> list[str]:
     """Emit the event for automations, and tell every block that is to hear of it."""
     tell(EVENTS[heard], job.name, title=title, text=text, facts=facts)
-    faults = [fault_of(each.block, title, text) for each in job.notify if heard in each.when]
+    faults = [fault_of(each.block, title, text) for each in job.notify if heard in each.events]
     doubts = [f"notify: {fault}" for fault in faults if fault]
     for words in doubts:
         logger().warning("%s", words)

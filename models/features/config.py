@@ -24,15 +24,15 @@ class WindowConfig:
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    length: int
+    lookback: int
     """Steps that the network sees, the row itself included."""
     horizon: int = 1
     """Steps from the window's last row to the row whose target is predicted; 0 is the same row."""
 
     def __post_init__(self) -> None:
         """Refuse windows without steps, and targets in the past."""
-        if self.length < 1:
-            raise ValueError(f"length: {self.length} is not a length; give at least 1 step")
+        if self.lookback < 1:
+            raise ValueError(f"length: {self.lookback} is not a length; give at least 1 step")
         if self.horizon < 0:
             raise ValueError(f"horizon: {self.horizon} lies in the past; give 0 or more steps")
 
@@ -59,10 +59,10 @@ class TargetConfig:
     `text`: a text, written symbol by symbol. `next_step` and `reconstruction`: nothing is known;
     what the network fails to foretell, or to tell again, is unusual, and its vectors show which
     sequences are alike."""
-    unit: Unit = "character"
+    tokenizer: Unit = "character"
     """What a text is written in: characters, or byte pairs merged by how often training has
     them together."""
-    vocabulary: int = 8_000
+    vocab_size: int = 8_000
     """Largest number of a text's symbols."""
 
     def __post_init__(self) -> None:
@@ -73,10 +73,10 @@ class TargetConfig:
                 if self.column
                 else f"column: kind {self.kind} needs one, the column with the answer"
             )
-        if self.kind != "text" and (self.unit, self.vocabulary) != ("character", 8_000):
+        if self.kind != "text" and (self.tokenizer, self.vocab_size) != ("character", 8_000):
             raise ValueError(f"unit and vocabulary: only a text has symbols, not {self.kind}")
-        if self.vocabulary < 2 or (self.unit == "bpe" and self.vocabulary < 257):
-            raise ValueError(f"vocabulary: {self.vocabulary} is too small for {self.unit}")
+        if self.vocab_size < 2 or (self.tokenizer == "bpe" and self.vocab_size < 257):
+            raise ValueError(f"vocabulary: {self.vocab_size} is too small for {self.tokenizer}")
 
     @property
     def columns(self) -> tuple[str, ...]:

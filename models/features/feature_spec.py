@@ -53,7 +53,7 @@ class Pixels:
     width: int
     colours: int
     mean: tuple[float, ...]
-    """Of each colour in training."""
+    """Of each color in training."""
     spread: tuple[float, ...]
 
 

@@ -85,7 +85,7 @@ def check_bytes(schema: pl.Schema, layout: Layout) -> None:
         raise UnlearnableError(
             f"inputs: column '{name}' holds {dtype}, and an {kind} is read from the bytes of a "
             "file or from lists of numbers; name another column, or list the files under "
-            "source.files"
+            "source.file_columns"
         )
 
 

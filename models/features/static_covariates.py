@@ -33,14 +33,14 @@ class CategoryInput:
     """The column that holds it."""
     kind: Literal["category"] = "category"
     """`category`: one of several values, beside the sequence."""
-    minimum_count: int = 2
+    min_frequency: int = 2
     """Training rows that a value needs to have a place of its own; rarer ones share the place of
     those that training never showed, so that this place is learned too."""
 
     def __post_init__(self) -> None:
         """Refuse counts that count nothing."""
-        if self.minimum_count < 1:
-            raise ValueError(f"minimum_count: {self.minimum_count} is too small; give at least 1")
+        if self.min_frequency < 1:
+            raise ValueError(f"min_frequency: {self.min_frequency} is too small; give at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,7 +149,7 @@ def fit_statics(frames: Iterable[pl.DataFrame], statics: tuple[StaticInput, ...]
     return StaticState(
         values={
             name: tuple(
-                held.filter(pl.col("count") >= known[name].minimum_count)["value"].sort().to_list()
+                held.filter(pl.col("count") >= known[name].min_frequency)["value"].sort().to_list()
             )
             for name, held in counts.items()
         },

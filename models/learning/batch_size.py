@@ -32,9 +32,9 @@ SECONDS = 0.5
 
 def with_batch(network: Network, training: Sequences, config: TrainingConfig) -> TrainingConfig:
     """Settle the batch size; the network stays as it is."""
-    if config.batch != "auto":
+    if config.batch_size != "auto":
         return config
-    return replace(config, batch=find_batch(network, training, config))
+    return replace(config, batch_size=find_batch(network, training, config))
 
 
 def find_batch(network: Network, training: Sequences, config: TrainingConfig) -> int:
@@ -43,11 +43,11 @@ def find_batch(network: Network, training: Sequences, config: TrainingConfig) ->
     Raises:
         OutOfMemoryError: torch's; the device has no room for a single sequence.
     """
-    best, fastest = LEAST, speed(network, training, replace(config, batch=LEAST))
+    best, fastest = LEAST, speed(network, training, replace(config, batch_size=LEAST))
     if not fastest:
         return smaller(network, training, config)
-    for size in sizes(len(training), config.accumulate):
-        found = speed(network, training, replace(config, batch=size))
+    for size in sizes(len(training), config.gradient_accumulation):
+        found = speed(network, training, replace(config, batch_size=size))
         if found <= GAIN * fastest:
             break
         best, fastest = size, found
@@ -63,7 +63,7 @@ def sizes(rows: int, accumulate: int) -> list[int]:
 def smaller(network: Network, training: Sequences, config: TrainingConfig) -> int:
     """Find the largest size below the least that fits."""
     size = LEAST // 2
-    while size > 1 and not speed(network, training, replace(config, batch=size)):
+    while size > 1 and not speed(network, training, replace(config, batch_size=size)):
         size //= 2
     return size
 

@@ -17,7 +17,7 @@ def drawn(training: Sequences, config: TrainingConfig, *, epoch: int) -> Drawn:
     """Draw the rows of each step of an epoch, from the seed and the epoch alone."""
     if isinstance(training, SequenceSet):
         return Drawn(orders(training, config, epoch=epoch), [0])
-    shares_S = balanced(training) if config.sampling == "balanced" else None
+    shares_S = balanced(training) if config.sampler == "balanced" else None
     draw = np.random.default_rng([config.seed, epoch])
     return draw_streamed(training, unit=config.unit, draw=draw, shares_S=shares_S)
 

@@ -62,7 +62,7 @@ class Plan(NamedTuple):
 
     def settled(self, config: TrainingConfig) -> TrainingConfig:
         """Put what was measured in place of `auto`."""
-        return replace(config, batch=self.batch, precision=self.precision)
+        return replace(config, batch_size=self.batch, precision=self.precision)
 
     @property
     def total(self) -> int:
@@ -85,7 +85,7 @@ def make_plan(
     if rate == "auto":
         rate = find_rate(copy.deepcopy(network), training, config)
     steps, streamed = steps_in(training, config), isinstance(training, StreamedSet)
-    plan = Plan(config.epochs, steps, rate, streamed, config.batch_size, config.precision)
+    plan = Plan(config.epochs, steps, rate, streamed, config.initial_batch_size, config.precision)
     if config.budget is None:
         return plan
     most = max(1.0, min(MEASURED, config.budget / 50))
@@ -168,7 +168,9 @@ def score_seconds(
     began, done = time.perf_counter(), 0
     with torch.no_grad():
         network.eval()
-        for held, rows in fed(validation, plain(validation, batch=max(config.batch_size, 256))):
+        for held, rows in fed(
+            validation, plain(validation, batch=max(config.initial_batch_size, 256))
+        ):
             float(loss_of(network, held, rows, config))
             done += len(rows)
             if time.perf_counter() - began > seconds:

@@ -38,7 +38,7 @@ def is_faster(model: ModelConfig) -> bool:
     """Tell whether this network was measured to learn faster in bf16 on a CPU with tiles."""
     least = BF16_FROM.get(model.cell)
     read_step_by_step = model.peephole or model.layer_norm or model.zoneout > 0
-    return least is not None and model.hidden >= least and not read_step_by_step
+    return least is not None and model.hidden_size >= least and not read_step_by_step
 
 
 def has_tiles() -> bool:

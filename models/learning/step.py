@@ -22,7 +22,7 @@ ADVICE = 0.5
 
 def orders(training: SequenceSet, config: TrainingConfig, *, epoch: int) -> list[NDArray[np.int64]]:
     """Draw the rows of each step of an epoch."""
-    shares_S = balanced(training) if config.sampling == "balanced" else None
+    shares_S = balanced(training) if config.sampler == "balanced" else None
     return epoch_order(
         training.lengths_S,
         batch=config.unit,
@@ -53,7 +53,7 @@ def step(
     The network has to be in training.
     """
     weights.clear()
-    size = config.batch_size
+    size = config.initial_batch_size
     parts = [rows[cut : cut + size] for cut in range(0, len(rows), size)]
     losses = []
     for part in parts:

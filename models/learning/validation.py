@@ -42,7 +42,7 @@ def validate(
     network.eval()
     device = next(network.parameters()).device
     total = torch.zeros((), dtype=torch.float64, device=device)
-    order = plain(sequences, batch=max(config.batch_size, SCORED))
+    order = plain(sequences, batch=max(config.initial_batch_size, SCORED))
     parts: list[Tensor] = []
     for held, rows in fed(sequences, order):
         batch = gather(held, rows)
@@ -65,7 +65,7 @@ def predict(network: Network | Ensemble, sequences: Sequences, config: TrainingC
     Texts end apart from each other: behind the end of one stands `NOTHING`.
     """
     network.eval()
-    order = plain(sequences, batch=max(config.batch_size, SCORED))
+    order = plain(sequences, batch=max(config.initial_batch_size, SCORED))
     parts: list[Tensor] = []
     for held, rows in fed(sequences, order):
         batch = gather(held, rows)

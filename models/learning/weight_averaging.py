@@ -31,13 +31,13 @@ class Average:
             epochs: planned.
             steps: planned in all.
         """
-        self.kind, self.network = config.average, network
-        self.from_epoch = int(epochs * (1 - LAST)) if config.average == "swa" else 0
+        self.kind, self.network = config.weight_averaging, network
+        self.from_epoch = int(epochs * (1 - LAST)) if config.weight_averaging == "swa" else 0
         self.held: AveragedModel | None = None
-        if config.average == "ema":
+        if config.weight_averaging == "ema":
             decay = min(SLOWEST, 1 - 1 / max(1.0, FOLLOWED * steps))
             self.held = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
-        elif config.average == "swa":
+        elif config.weight_averaging == "swa":
             self.held = AveragedModel(network)
 
     def after_step(self) -> None:

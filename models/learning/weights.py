@@ -54,7 +54,7 @@ class Weights:
             [],
             steps,
             fused=True,
-            grad_scale=excess(slopes, self.config.clip_norm),
+            grad_scale=excess(slopes, self.config.max_grad_norm),
             amsgrad=False,
             beta1=FADING[0],
             beta2=FADING[1],

@@ -66,7 +66,7 @@ def measure(shape: Shape, *, device: torch.device, rounds: int = 5) -> dict[str,
 def make(name: str, shape: Shape, device: torch.device) -> nn.Module | None:
     """Make one cell, or nothing where a package is missing."""
     heads = max(count for count in (1, 2, 4) if shape.hidden % (2 * count) == 0 or count == 1)
-    config = ModelConfig(cell=name, hidden=shape.hidden, heads=heads)
+    config = ModelConfig(cell=name, hidden_size=shape.hidden, num_heads=heads)
     try:
         cell: nn.Module = make_cell(config, inputs=shape.inputs)
     except (ImportError, UnlearnableError):

@@ -10,12 +10,12 @@ PoolingName = Literal["last", "mean", "max", "attention", "multi-head"]
 
 PLAIN = {
     "zoneout": 0.0,
-    "learned_start": False,
+    "learn_initial_state": False,
     "peephole": False,
     "layer_norm": False,
     "children": "n-ary",
-    "width": None,
-    "weights": None,
+    "kernel_size": None,
+    "pretrained_weights": None,
 }
 """What settings that some cells alone take say where nothing is asked."""
 
@@ -28,24 +28,24 @@ class ModelConfig:
 
     cell: CellName = "gru"
     """Which recurrent network; `ostinato cells` describes them. `tree-lstm` reads trees."""
-    hidden: int = 128
+    hidden_size: int = 128
     """Units in each layer and direction."""
-    layers: int = 1
+    num_layers: int = 1
     """Recurrent layers on top of each other."""
-    embedding: int = 128
+    embedding_dim: int = 128
     """Numbers in the vector that is learned for each token, where the input is text or trees."""
     bidirectional: bool = False
     """Read each sequence from both ends."""
     residual: bool = False
     """Add each layer's input to its output, where both are equally wide."""
-    learned_start: bool = False
+    learn_initial_state: bool = False
     """Learn the state before the first step; it is zero otherwise."""
     pooling: PoolingName | tuple[PoolingName, ...] = "last"
     """How the steps become one vector: the last step, their mean or maximum, a learned mean
     (attention, or several with multi-head); or a list of these, one beside the other."""
     dropout: float = 0.0
     """Share of units that are silenced between layers and before the head, in training."""
-    locked_dropout: bool = False
+    variational_dropout: bool = False
     """Silence the same units at all steps of a sequence between layers."""
     zoneout: float = 0.0
     """Share of units that keep their last value at a step, in training: rnn, lstm and gru."""
@@ -53,35 +53,35 @@ class ModelConfig:
     """Let the gates of an lstm see its memory."""
     layer_norm: bool = False
     """Normalise the gates and the memory of an lstm."""
-    width: int | None = None
+    kernel_size: int | None = None
     """Steps that a convolution sees; when left out 2 for a qrnn, 3 for a tcn and 5 for a cnn."""
-    heads: int = 4
+    num_heads: int = 4
     """Parts of multi-head pooling, of an slstm and of an mlstm; they have to divide the units."""
-    shorten: int = 1
+    downsample: int = 1
     """Before the first layer one step is left of so many."""
-    shorten_by: Literal["convolution", "segments"] = "convolution"
+    downsample_by: Literal["conv", "patch"] = "conv"
     """How: by convolutions and poolings, as in a CRNN, or by one linear layer that reads so many
     steps together, as in SegRNN."""
-    beside: Literal["none", "fcn", "rocket"] = "none"
+    parallel_branch: Literal["none", "fcn", "rocket"] = "none"
     """What else reads the steps, beside the recurrent layers: `fcn` adds three convolutions and
     their mean, which makes an lstm an LSTM-FCN; `rocket` a thousand features of fixed random
     convolutions, for series, sounds and pixels."""
-    weights: str | None = None
+    pretrained_weights: str | None = None
     """Start from the recurrent layers of this Keras model (.keras or .h5), which have to be as many
     and as wide as these: rnn, lstm and gru."""
-    children: Literal["n-ary", "sum"] = "n-ary"
+    children: Literal["n-ary", "child-sum"] = "n-ary"
     """How a tree-lstm takes the children of a node: the first apart from the others, or as a sum
     without an order."""
 
     def __post_init__(self) -> None:
         """Refuse sizes and combinations that make no network."""
         for name, size in (
-            ("hidden", self.hidden),
-            ("layers", self.layers),
-            ("embedding", self.embedding),
-            ("width", 1 if self.width is None else self.width),
-            ("heads", self.heads),
-            ("shorten", self.shorten),
+            ("hidden_size", self.hidden_size),
+            ("num_layers", self.num_layers),
+            ("embedding_dim", self.embedding_dim),
+            ("kernel_size", 1 if self.kernel_size is None else self.kernel_size),
+            ("num_heads", self.num_heads),
+            ("downsample", self.downsample),
         ):
             if size < 1:
                 raise ValueError(f"{name}: {size} is too small; give at least 1")
@@ -89,16 +89,18 @@ class ModelConfig:
             if not 0 <= share < 1:
                 raise ValueError(f"{name}: {share} is not between 0 and 1")
         self.refuse_strangers()
-        width = self.hidden * (2 if self.bidirectional else 1)
+        width = self.hidden_size * (2 if self.bidirectional else 1)
         divided = [width] if "multi-head" in self.poolings else []
-        if "heads" in FAMILIES[self.cell].options:
-            divided.append(self.hidden)
-            if self.hidden < 2 * self.heads:
-                raise ValueError(f"heads: {self.heads} leave less than 2 units each; take fewer")
-        for units in divided:
-            if units % self.heads:
+        if "num_heads" in FAMILIES[self.cell].options:
+            divided.append(self.hidden_size)
+            if self.hidden_size < 2 * self.num_heads:
                 raise ValueError(
-                    f"heads: {self.heads} do not divide {units} units; change one of them"
+                    f"num_heads: {self.num_heads} leave less than 2 units each; take fewer"
+                )
+        for units in divided:
+            if units % self.num_heads:
+                raise ValueError(
+                    f"num_heads: {self.num_heads} do not divide {units} units; change one of them"
                 )
 
     def refuse_strangers(self) -> None:
@@ -116,12 +118,16 @@ class ModelConfig:
             if getattr(self, name) != plain and name not in family.options:
                 takers = ", ".join(c for c, other in FAMILIES.items() if name in other.options)
                 raise ValueError(f"{name}: a {self.cell} has none; remove it, or choose {takers}")
-        if self.weights and (self.peephole or self.layer_norm):
-            raise ValueError("weights: Keras has no peepholes and no layer_norm; remove them")
-        if self.shorten_by != "convolution" and self.shorten == 1:
-            raise ValueError("shorten_by: nothing is shortened; set shorten above 1, or remove it")
-        if family.reads == "trees" and (self.shorten > 1 or self.beside != "none"):
-            name = "shorten" if self.shorten > 1 else "beside"
+        if self.pretrained_weights and (self.peephole or self.layer_norm):
+            raise ValueError(
+                "pretrained_weights: Keras has no peepholes and no layer_norm; remove them"
+            )
+        if self.downsample_by != "conv" and self.downsample == 1:
+            raise ValueError(
+                "downsample_by: nothing is downsampled; set downsample above 1, or remove it"
+            )
+        if family.reads == "trees" and (self.downsample > 1 or self.parallel_branch != "none"):
+            name = "downsample" if self.downsample > 1 else "parallel_branch"
             raise ValueError(f"{name}: the nodes of trees are no line of steps; remove it")
 
     @classmethod

@@ -144,10 +144,10 @@ class Convolution(nn.Module):
 class Cnn(nn.Module):
     """One layer: convolution, LayerNorm over channels, GELU."""
 
-    def __init__(self, inputs: int, hidden: int, *, width: int = 5) -> None:
+    def __init__(self, inputs: int, hidden: int, *, kernel_size: int = 5) -> None:
         super().__init__()
         self.hidden = hidden
-        self.convolution = Convolution(inputs, hidden, width=width)
+        self.convolution = Convolution(inputs, hidden, width=kernel_size)
         self.norm = nn.LayerNorm(hidden)
 
     def outputs(
@@ -176,9 +176,9 @@ class Fcn(nn.Module):
         self.channels = hidden
         self.layers = nn.ModuleList(
             [
-                Cnn(inputs, hidden, width=8),
-                Cnn(hidden, 2 * hidden, width=5),
-                Cnn(2 * hidden, hidden, width=3),
+                Cnn(inputs, hidden, kernel_size=8),
+                Cnn(hidden, 2 * hidden, kernel_size=5),
+                Cnn(2 * hidden, hidden, kernel_size=3),
             ]
         )
 
@@ -213,7 +213,7 @@ def factors(number: int) -> list[int]:
     return []
 
 
-class Shorten(nn.Module):
+class Downsample(nn.Module):
     """The front of a CRNN (Shi, Bai and Yao 2015): fewer steps, each of which has seen more.
 
     A convolution and a pooling for each prime of the stride, as the paper pools by twos.
@@ -226,7 +226,7 @@ class Shorten(nn.Module):
             raise ValueError(f"stride must be at least 1, got {stride}")
         self.hidden, self.strides = hidden, factors(stride) or [1]
         self.layers = nn.ModuleList(
-            Cnn(hidden if depth else inputs, hidden, width=width)
+            Cnn(hidden if depth else inputs, hidden, kernel_size=width)
             for depth in range(len(self.strides))
         )
 

@@ -6,9 +6,9 @@ Shapes: N steps of all sequences, C channels of the front, H units.
 from torch import Tensor, nn
 
 from models.networks.config import ModelConfig
-from models.networks.convolution import Shorten
+from models.networks.convolution import Downsample
 from models.networks.families import FAMILIES
-from models.networks.inputs.segments import Segments
+from models.networks.inputs.segments import Patches
 from models.networks.jagged import Offsets
 from models.networks.layer import Layer, LockedDropout, PlainDropout, make_cell
 
@@ -27,22 +27,24 @@ class Encoder(nn.Module):
         super().__init__()
         self.reads_trees = FAMILIES[config.cell].reads == "trees"
         self.learned_inputs = learned_inputs
-        self.shorten: Shorten | Segments | None = None
-        if config.shorten > 1:
-            ways = {"convolution": Shorten, "segments": Segments}
-            self.shorten = ways[config.shorten_by](inputs, config.hidden, stride=config.shorten)
-            inputs = config.hidden
+        self.shorten: Downsample | Patches | None = None
+        if config.downsample > 1:
+            ways = {"conv": Downsample, "patch": Patches}
+            self.shorten = ways[config.downsample_by](
+                inputs, config.hidden_size, stride=config.downsample
+            )
+            inputs = config.hidden_size
         self.layers = nn.ModuleList()
-        for depth in range(config.layers):
+        for depth in range(config.num_layers):
             if self.reads_trees:
                 layer = make_cell(config, inputs=inputs)
-                inputs = config.hidden
+                inputs = config.hidden_size
             else:
                 layer = Layer(config, inputs=inputs, depth=depth)
                 inputs = layer.channels
             self.layers.append(layer)
         self.channels = inputs
-        silence = LockedDropout if config.locked_dropout else PlainDropout
+        silence = LockedDropout if config.variational_dropout else PlainDropout
         self.between = silence(config.dropout)
 
     def forward(

@@ -60,8 +60,8 @@ def mean_of(kind: Answer, head: HeadConfig) -> Callable[[Tensor], Tensor]:
         return mean_classes
     if kind == "tags":
         return mean_labels
-    if kind in {"number", "forecast"} and head.error in MIXTURES:
-        return MIXTURES[head.error]
+    if kind in {"number", "forecast"} and head.loss in MIXTURES:
+        return MIXTURES[head.loss]
     return lambda answers_EBO: answers_EBO.mean(0)
 
 
@@ -112,8 +112,8 @@ def widening(freedom: Tensor) -> Tensor:
 
 
 MIXTURES: dict[str, Callable[[Tensor], Tensor]] = {
-    "gaussian": mixed_gaussians,
-    "student": mixed_students,
+    "gaussian_nll": mixed_gaussians,
+    "student_t": mixed_students,
 }
 """Errors whose answers are distributions that mix; quantiles, and the mean and the dispersion of
 counts, are averaged one by one."""

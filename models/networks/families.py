@@ -32,26 +32,34 @@ class Family(NamedTuple):
 
 FAMILIES: dict[str, Family] = {
     "rnn": Family(
-        "cells.rnn:Rnn", "Elman 1990, with tanh", options=("zoneout", "learned_start", "weights")
+        "cells.rnn:Rnn",
+        "Elman 1990, with tanh",
+        options=("zoneout", "learn_initial_state", "pretrained_weights"),
     ),
     "lstm": Family(
         "cells.lstm:make_lstm",
         "Hochreiter and Schmidhuber 1997",
-        options=("zoneout", "learned_start", "peephole", "layer_norm", "weights"),
+        options=("zoneout", "learn_initial_state", "peephole", "layer_norm", "pretrained_weights"),
     ),
     "gru": Family(
-        "cells.gru:Gru", "Cho et al. 2014", options=("zoneout", "learned_start", "weights")
+        "cells.gru:Gru",
+        "Cho et al. 2014",
+        options=("zoneout", "learn_initial_state", "pretrained_weights"),
     ),
     "mingru": Family("cells.min_rnn:MinGru", "Feng et al. 2024", parallel=True),
     "minlstm": Family("cells.min_rnn:MinLstm", "Feng et al. 2024", parallel=True),
-    "sru": Family("cells.sru:Sru", "Lei et al. 2018", parallel=True, options=("learned_start",)),
-    "qrnn": Family("cells.qrnn:Qrnn", "Bradbury et al. 2017", parallel=True, options=("width",)),
-    "lru": Family(
-        "cells.lru:Lru", "Orvieto et al. 2023", parallel=True, options=("learned_start",)
+    "sru": Family(
+        "cells.sru:Sru", "Lei et al. 2018", parallel=True, options=("learn_initial_state",)
     ),
-    "slstm": Family("cells.slstm:Slstm", "Beck et al. 2024, of xLSTM", options=("heads",)),
+    "qrnn": Family(
+        "cells.qrnn:Qrnn", "Bradbury et al. 2017", parallel=True, options=("kernel_size",)
+    ),
+    "lru": Family(
+        "cells.lru:Lru", "Orvieto et al. 2023", parallel=True, options=("learn_initial_state",)
+    ),
+    "slstm": Family("cells.slstm:Slstm", "Beck et al. 2024, of xLSTM", options=("num_heads",)),
     "mlstm": Family(
-        "cells.mlstm:Mlstm", "Beck et al. 2024, of xLSTM", parallel=True, options=("heads",)
+        "cells.mlstm:Mlstm", "Beck et al. 2024, of xLSTM", parallel=True, options=("num_heads",)
     ),
     "keras-rnn": Family(
         "cells.keras_cells:KerasRnn", "SimpleRNN of Keras 3, on torch", extra="keras"
@@ -62,14 +70,14 @@ FAMILIES: dict[str, Family] = {
         "convolution:Cnn",
         "one-dimensional convolution, as wide before a step as behind it",
         parallel=True,
-        options=("width",),
+        options=("kernel_size",),
         causal=False,
     ),
     "tcn": Family(
         "cells.tcn:Tcn",
         "Bai, Kolter and Koltun 2018, reaching twice as far a layer",
         parallel=True,
-        options=("width", "dilation", "dropout"),
+        options=("kernel_size", "dilation", "dropout"),
     ),
     "tree-lstm": Family(
         "cells.tree_lstm:TreeLstm",

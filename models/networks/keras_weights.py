@@ -160,7 +160,7 @@ def start_from(layers: Iterable[nn.Module], path: Path, cell: str) -> None:
     if len(found) != len(own):
         raise UnlearnableError(
             f"weights: '{path}' has {len(found)} recurrent layers and the job {len(own)}; "
-            f"set model.layers: {len(found)}"
+            f"set model.num_layers: {len(found)}"
         )
 
 

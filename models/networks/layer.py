@@ -17,13 +17,13 @@ from models.networks.jagged import Offsets
 def make_cell(config: ModelConfig, *, inputs: int, depth: int = 0) -> Any:  # noqa: ANN401 - trees are read by another interface
     """Make one cell of the job's family, with the options that it takes."""
     family = FAMILIES[config.cell]
-    outside = {"dilation", "learned_start", "weights"}
+    outside = {"dilation", "learn_initial_state", "pretrained_weights"}
     options = {name: getattr(config, name) for name in family.options if name not in outside}
-    if options.get("width", 0) is None:
-        del options["width"]
+    if options.get("kernel_size", 0) is None:
+        del options["kernel_size"]
     if "dilation" in family.options:
         options["dilation"] = 2**depth
-    return family.load()(inputs, config.hidden, **options)
+    return family.load()(inputs, config.hidden_size, **options)
 
 
 class Start(nn.Module):
@@ -49,7 +49,9 @@ class Layer(nn.Module):
             for _ in range(2 if config.bidirectional else 1)
         ]
         self.cells = nn.ModuleList(cells)
-        self.starts = nn.ModuleList(Start(cell, inputs) for cell in cells if config.learned_start)
+        self.starts = nn.ModuleList(
+            Start(cell, inputs) for cell in cells if config.learn_initial_state
+        )
         self.channels = sum(cell.hidden for cell in cells)
         self.residual = config.residual and inputs == self.channels
 

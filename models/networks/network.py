@@ -24,7 +24,7 @@ from models.networks.heads.make import Asked, Read, make_head, refuse_seen
 from models.networks.heads.mining import MiningHead
 from models.networks.inputs.front import PlainFront, SideFront, Statics, TokenFront
 from models.networks.inputs.pixels import PixelFront
-from models.networks.inputs.window_norm import Anchor
+from models.networks.inputs.window_norm import WindowNormalization
 from models.networks.jagged import Offsets
 from models.networks.keras_weights import start_from
 from models.networks.native.kernels import TORCH, chosen
@@ -71,21 +71,23 @@ class Network(nn.Module):
         self.encoder = Encoder(
             config, self.front.channels, learned_inputs=isinstance(self.front, TokenFront)
         )
-        if fresh and config.weights:
-            start_from(self.encoder.layers, Path(config.weights), config.cell)
-        self.pooling = Several(config.poolings, self.encoder.channels, heads=config.heads)
+        if fresh and config.pretrained_weights:
+            start_from(self.encoder.layers, Path(config.pretrained_weights), config.cell)
+        self.pooling = Several(config.poolings, self.encoder.channels, heads=config.num_heads)
         self.beside = make_beside(config, self.front)
         self.side = SideFront(face.statics)
         self.dropout = nn.Dropout(config.dropout)
         more = self.side.channels + (self.beside.channels if self.beside is not None else 0)
         if face.label_codes and (config.poolings != ("last",) or more):
             raise UnlearnableError(
-                "teach_nodes: nodes are answered as roots are, so it needs pooling: last and "
+                "supervise_nodes: nodes are answered as roots are, so it needs pooling: last and "
                 "nothing beside the trees"
             )
         codes = torch.tensor([*face.label_codes, -1])
         self.register_buffer("label_codes", codes, persistent=False)
-        self.anchor = Anchor(face.asked.head.anchor, face.channel, face.observed)
+        self.anchor = WindowNormalization(
+            face.asked.head.normalization, face.channel, face.observed
+        )
         if mined := face.asked.kind in MINED:
             refuse_mining(config, face, self.front)
         self.mined = mined
@@ -94,7 +96,7 @@ class Network(nn.Module):
             Read(
                 units=self.encoder.channels,
                 pooled=self.pooling.channels + more,
-                hidden=config.hidden,
+                hidden=config.hidden_size,
                 dropout=config.dropout,
                 channels=self.front.channels,
                 ids=face.signal.size if isinstance(face.signal, Tokens) else 0,
@@ -157,7 +159,7 @@ Front = PlainFront | TokenFront | PixelFront
 def make_front(config: ModelConfig, face: Face, *, fresh: bool) -> Front:
     """Make the front that reads these steps."""
     if isinstance(face.signal, (Tokens, Trees)):
-        return TokenFront(face.signal, config.embedding)
+        return TokenFront(face.signal, config.embedding_dim)
     if isinstance(face.signal, Pixels):
         assert isinstance(face.input, ImageInput)  # noqa: S101 - pixels come from images
         return PixelFront(face.signal, face.input, pretrained=fresh)
@@ -170,13 +172,13 @@ def make_beside(config: ModelConfig, front: Front) -> Fcn | Rocket | None:
     Raises:
         UnlearnableError: fixed convolutions would read what changes while it is learned.
     """
-    if config.beside == "rocket":
+    if config.parallel_branch == "rocket":
         if any(weight.requires_grad for weight in front.parameters()):
             raise UnlearnableError(
                 "beside: rocket reads numbers as they are, and these steps are learned; choose fcn"
             )
         return Rocket(front.channels)
-    return Fcn(front.channels, config.hidden) if config.beside == "fcn" else None
+    return Fcn(front.channels, config.hidden_size) if config.parallel_branch == "fcn" else None
 
 
 def refuse_mining(config: ModelConfig, face: Face, front: Front) -> None:
@@ -191,7 +193,7 @@ def refuse_mining(config: ModelConfig, face: Face, front: Front) -> None:
     learned = any(weight.requires_grad for weight in front.parameters())
     refuse_seen(
         kind,
-        same_steps=config.shorten == 1,
+        same_steps=config.downsample == 1,
         learned=learned and not isinstance(front, TokenFront),
         causal=FAMILIES[config.cell].causal and not config.bidirectional,
     )

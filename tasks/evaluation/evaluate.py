@@ -46,11 +46,13 @@ def write_report(
     featurizer = load_featurizer(features_dir)
     metric = metric_name(gate, featurizer.target.kind)
     test = load_test(rows, features_dir, featurizer)
-    scale_R = naive_scale(rows, read_sequences(features_dir, TEST), featurizer, season=gate.season)
+    scale_R = naive_scale(
+        rows, read_sequences(features_dir, TEST), featurizer, season=gate.season_length
+    )
     bundle = load(outing.candidate_dir / "bundle")
     answered = answered_by(bundle, rows, test)
     challenger = judged(answered, test, featurizer, scale_R)
-    naive = Baselines(rows, features_dir, featurizer, season=gate.season)
+    naive = Baselines(rows, features_dir, featurizer, season=gate.season_length)
     baselines = naive.answers(answered, test, scale_R)
     question = Question(rows, test, featurizer, scale_R)
     canaries = ask_canaries(rows, features_dir, featurizer)

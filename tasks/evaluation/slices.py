@@ -41,7 +41,7 @@ class EvaluationConfig:
     slices: tuple[str, ...] = ()
     """Columns by whose values the rows are scored apart, such as a region or a customer's kind;
     by class, entity, length and time they are anyhow."""
-    canaries: Literal["warn", "block"] = "warn"
+    leakage_checks: Literal["warn", "block"] = "warn"
     """What follows when a check finds scores too good to be true: `block` lets none serve until a
     person has approved it."""
 
@@ -89,7 +89,7 @@ def look_closer(
 def blocking(canaries: Sequence[Canary], evaluation: EvaluationConfig) -> str | None:
     """Say why nothing may be promoted, where a canary rings and the job says that this blocks."""
     rung = [each for each in canaries if each.verdict == "alarm"]
-    if evaluation.canaries != "block" or not rung:
+    if evaluation.leakage_checks != "block" or not rung:
         return None
     words = "; ".join(f"{each.name}: {each.words}" for each in rung)
     return f"the scores are too good to be true: {words}"
@@ -143,7 +143,7 @@ def sliced(
     if rival is not None and rival.rows_F is not None:
         slices = among(slices, rival.rows_F, len(challenger))
         challenger, champion = rival.challenger, scores(rival.answers, FEW)
-    told = scores(challenger, gate.resamples)
+    told = scores(challenger, gate.bootstrap_samples)
     for place, entry in enumerate(told):
         entry["champion"] = champion[place]["score"] if champion else None
     overall = METRICS[challenger.kind][metric](challenger)

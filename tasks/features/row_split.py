@@ -76,8 +76,10 @@ def plan_rows(
     found: dict[str, int] = {}
     if content is not None and config.duplicates == "remove":
         splits_R, found = without_duplicates(content, splits_R)
-    if config.near_duplicates is not None:
-        splits_R, near = without_near(rows, layout, splits_R, threshold=config.near_duplicates)
+    if config.near_duplicate_threshold is not None:
+        splits_R, near = without_near(
+            rows, layout, splits_R, threshold=config.near_duplicate_threshold
+        )
         found |= near
     return RowPlan(splits_R, split, {words: count for words, count in found.items() if count})
 
@@ -146,7 +148,7 @@ def without_near(
     """
     if layout.input.kind != "text":
         raise UnlearnableError(
-            "split.near_duplicates: only texts are compared, and the input is "
+            "split.near_duplicate_threshold: only texts are compared, and the input is "
             f"{layout.input.kind}; remove it"
         )
     column = layout.input.columns[0]

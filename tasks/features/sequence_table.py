@@ -60,7 +60,7 @@ def require_splits(known: dict[int, int], *, reason: str | None, windowed: bool)
 def nothing_left(name: str, reason: str | None, *, windowed: bool) -> str:
     """Say why a split has no sequences."""
     hint = f" (the first row that cannot be used: {reason})" if reason else ""
-    mend = "shorten window.length or window.horizon, or " if windowed else ""
+    mend = "shorten window.lookback or window.horizon, or " if windowed else ""
     return f"the {name} split has no sequences{hint}; {mend}give more data, or change split"
 
 

@@ -21,10 +21,10 @@ from models.features.config import Answer
 from tasks.errors import JobError
 
 MetricName = Literal[
-    "auto", "accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "matthews", "log_loss",
-    "auroc", "auprc", "top_3_accuracy", "mae", "rmse", "r2", "mape",
+    "auto", "accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "log_loss",
+    "auroc", "average_precision", "top_3_accuracy", "mae", "rmse", "r2", "mape",
     "micro_f1", "exact_match", "hamming_loss", "smape", "mase", "pinball",
-    "character_error_rate", "word_error_rate", "bleu", "unexplained",
+    "character_error_rate", "word_error_rate", "bleu", "unexplained_variance",
 ]  # fmt: skip
 
 
@@ -36,42 +36,42 @@ class GateConfig:
 
     metric: MetricName = "auto"
     """What decides; `auto` is macro_f1 for a category or tags, mae for a number or a forecast,
-    character_error_rate for a text, unexplained where there is no answer."""
-    mode: Literal["better", "not-worse"] = "better"
-    """`better`: the gain over the champion has to be real. `not-worse`: for a routine refresh, the
+    character_error_rate for a text, unexplained_variance where there is no answer."""
+    mode: Literal["superiority", "non-inferiority"] = "superiority"
+    """`superiority`: the gain over the champion has to be real. `non-inferiority`: for a routine refresh, the
     loss has to be smaller than `margin`; many refreshes may each lose a little."""
-    minimum_gain: float = 0.0
-    """What the gain has to exceed beyond doubt, in the metric's unit; of mode better."""
+    min_improvement: float = 0.0
+    """What the gain has to exceed beyond doubt, in the metric's unit; of mode superiority."""
     margin: float = 0.0
-    """The loss that is put up with, in the metric's unit; of mode not-worse, and above 0 there."""
+    """The loss that is put up with, in the metric's unit; of mode non-inferiority, and above 0 there."""
     confidence: float = 0.95
     """Of the interval of the gain, which has to lie above the bound."""
-    resamples: int = 2000
+    bootstrap_samples: int = 2000
     """Of the bootstrap; of more than 50,000 test rows it draws fewer, but 1,000 at least, and of
     metrics that rank them 200."""
-    minimum_rows: int = 50
+    min_rows: int = 50
     """Test rows that the champion has not learned from, below which a person has to decide."""
-    allow_behind_baseline: bool = False
-    """Let a challenger serve that scores no better than the best baseline."""
-    slice_drop: float | None = 0.1
+    require_baseline: bool = True
+    """Whether a challenger has to score better than the best baseline before it may serve."""
+    max_slice_drop: float | None = 0.1
     """How far the challenger may fall behind the champion on one class, label or entity: in points
     of the metric (of a class, of the share that is right), or as a share of the champion's error.
     Only a fall beyond doubt counts. Without a value nobody looks."""
-    slice_rows: int = 20
+    min_slice_rows: int = 20
     """Rows below which a slice tells nothing."""
-    log_loss_rise: float | None = 0.1
+    max_log_loss_increase: float | None = 0.1
     """How much the log loss of a category may rise beyond doubt, in nats. Without a value nobody
     looks."""
-    calibration_rise: float | None = None
+    max_ece_increase: float | None = None
     """How much the expected calibration error of a category may rise, 0 to 1."""
-    latency_ms: float | None = None
+    max_latency_ms: float | None = None
     """Longest time for one row alone, at the 95th percentile, on the machine of the run."""
-    size_mb: float | None = None
+    max_size_mb: float | None = None
     """Most that the model's files may take, in 10^6 bytes."""
-    window_uses: int = 20
+    max_holdout_reuse: int = 20
     """Evaluations on the same test rows after which the report warns: each one that is looked at
     tells a little of the answers."""
-    season: int = 1
+    season_length: int = 1
     """Steps after which a series repeats itself, such as 24 for hours: for the naive forecast."""
 
     def __post_init__(self) -> None:
@@ -79,15 +79,21 @@ class GateConfig:
         if not 0.5 <= self.confidence < 1:
             raise ValueError(f"confidence: {self.confidence} is not between 0.5 and 1")
         for name, count, least in (
-            ("resamples", self.resamples, 100),
-            ("minimum_rows", self.minimum_rows, 2),
-            ("slice_rows", self.slice_rows, 2),
-            ("window_uses", self.window_uses, 1),
-            ("season", self.season, 1),
+            ("bootstrap_samples", self.bootstrap_samples, 100),
+            ("min_rows", self.min_rows, 2),
+            ("min_slice_rows", self.min_slice_rows, 2),
+            ("max_holdout_reuse", self.max_holdout_reuse, 1),
+            ("season_length", self.season_length, 1),
         ):
             if count < least:
                 raise ValueError(f"{name}: {count} is too small; give at least {least}")
-        for name in ("slice_drop", "log_loss_rise", "calibration_rise", "latency_ms", "size_mb"):
+        for name in (
+            "max_slice_drop",
+            "max_log_loss_increase",
+            "max_ece_increase",
+            "max_latency_ms",
+            "max_size_mb",
+        ):
             bound = getattr(self, name)
             if bound is not None and not bound >= 0:
                 raise ValueError(f"{name}: {bound} is below 0; give 0 or more, or leave it out")
@@ -95,19 +101,23 @@ class GateConfig:
 
     def refuse_other_mode(self) -> None:
         """Refuse a bound that the mode does not look at."""
-        if not self.minimum_gain >= 0:
-            raise ValueError(f"minimum_gain: {self.minimum_gain} is below 0; use mode: not-worse")
-        if self.mode == "better" and self.margin != 0:
-            raise ValueError(f"margin: {self.margin} is of mode: not-worse; set that, or remove it")
-        if self.mode == "not-worse" and not self.margin > 0:
+        if not self.min_improvement >= 0:
+            raise ValueError(
+                f"min_improvement: {self.min_improvement} is below 0; use mode: non-inferiority"
+            )
+        if self.mode == "superiority" and self.margin != 0:
+            raise ValueError(
+                f"margin: {self.margin} is of mode: non-inferiority; set that, or remove it"
+            )
+        if self.mode == "non-inferiority" and not self.margin > 0:
             raise ValueError(f"margin: {self.margin} puts up with no loss; give more")
-        if self.mode == "not-worse" and self.minimum_gain:
-            raise ValueError("minimum_gain: it is of mode: better; remove it")
+        if self.mode == "non-inferiority" and self.min_improvement:
+            raise ValueError("min_improvement: it is of mode: superiority; remove it")
 
     @property
     def bound(self) -> float:
         """What the low end of the gain over the champion has to exceed."""
-        return self.minimum_gain if self.mode == "better" else -self.margin
+        return self.min_improvement if self.mode == "superiority" else -self.margin
 
 
 class Rival(NamedTuple):
@@ -179,7 +189,7 @@ def gain_over(rival: Rival, gate: GateConfig, *, metric: str, by_time: bool) -> 
         rival.answers,
         sign=sign,
         confidence=gate.confidence,
-        count=gate.resamples,
+        count=gate.bootstrap_samples,
         block=block_of_gain(compute, rival.challenger, rival.answers, by_time=by_time),
         seed=0,
     )
@@ -219,7 +229,7 @@ def score_card(answers: Judged, gate: GateConfig, *, by_time: bool) -> dict[str,
         metrics,
         answers,
         confidence=gate.confidence,
-        count=gate.resamples,
+        count=gate.bootstrap_samples,
         block=block_of_score(metrics.values(), answers, by_time=by_time),
         seed=0,
     )

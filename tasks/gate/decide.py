@@ -140,7 +140,7 @@ def put_down(
         found.evidence,
         gate=gate,
         metric=metric_name(gate, question.featurizer.target.kind),
-        window=Window(rows_hash, len(ids_R), uses, gate.window_uses),
+        window=Window(rows_hash, len(ids_R), uses, gate.max_holdout_reuse),
     )
     write_gate(folder, record, gate)
     return record

@@ -36,7 +36,7 @@ def guard_slices(
     rival: Rival, slices: Sequence[Slice], gate: GateConfig, *, metric: str
 ) -> list[Guard]:
     """Compare challenger and champion slice by slice."""
-    if gate.slice_drop is None:
+    if gate.max_slice_drop is None:
         return []
     found = falls(
         rival.challenger,
@@ -44,15 +44,15 @@ def guard_slices(
         slices,
         metric=metric,
         confidence=gate.confidence,
-        count=gate.resamples,
-        least=gate.slice_rows,
+        count=gate.bootstrap_samples,
+        least=gate.min_slice_rows,
     )
     return [
         Guard(
             f"fall of {each.slice} ({each.rows} rows)",
             each.fall,
-            gate.slice_drop,
-            not each.beyond_doubt or each.fall <= gate.slice_drop,
+            gate.max_slice_drop,
+            not each.beyond_doubt or each.fall <= gate.max_slice_drop,
         )
         for each in found
     ]
@@ -74,14 +74,14 @@ def guard_calibration(rival: Rival, gate: GateConfig, *, by_time: bool) -> list[
     if not (isinstance(ours, Answers) and isinstance(theirs, Answers) and ours.classes):
         return []
     guards = []
-    if (bound := gate.log_loss_rise) is not None:
+    if (bound := gate.max_log_loss_increase) is not None:
         gain = gain_interval(
             log_loss,
             ours,
             theirs,
             sign=-1.0,
             confidence=gate.confidence,
-            count=gate.resamples,
+            count=gate.bootstrap_samples,
             block=block_of_gain(log_loss, ours, theirs, by_time=by_time),
             seed=0,
         )
@@ -89,7 +89,7 @@ def guard_calibration(rival: Rival, gate: GateConfig, *, by_time: bool) -> list[
         held = rise <= bound or gain.high >= 0
         guards.append(Guard("rise of the log loss", rise, bound, held))
     errors = calibration_error(ours), calibration_error(theirs)
-    if (bound := gate.calibration_rise) is not None and None not in errors:
+    if (bound := gate.max_ece_increase) is not None and None not in errors:
         rise = (errors[0] or 0.0) - (errors[1] or 0.0)
         guards.append(Guard("rise of the calibration error", rise, bound, rise <= bound))
     return guards
@@ -100,10 +100,10 @@ def guard_costs(
 ) -> list[Guard]:
     """Measure what an answer and the model's files take, where the job asks."""
     guards = []
-    if (bound := gate.latency_ms) is not None:
+    if (bound := gate.max_latency_ms) is not None:
         value = latency_ms(bundle, rows, features_dir)
         guards.append(Guard("milliseconds a row (95th percentile)", value, bound, value <= bound))
-    if (bound := gate.size_mb) is not None:
+    if (bound := gate.max_size_mb) is not None:
         files = [path for path in bundle_dir.rglob("*") if path.is_file() and path.name != FILE]
         value = sum(path.stat().st_size for path in files) / 1e6
         guards.append(Guard("megabytes of the model", value, bound, value <= bound))

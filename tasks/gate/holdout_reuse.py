@@ -34,7 +34,7 @@ class Window(NamedTuple):
         if self.uses <= self.bound:
             return None
         return (
-            f"the gate has used these {self.rows} test rows {self.uses} times (gate.window_uses: "
+            f"the gate has used these {self.rows} test rows {self.uses} times (gate.max_holdout_reuse: "
             f"{self.bound}), so its intervals promise less than they say; give the test new rows"
         )
 

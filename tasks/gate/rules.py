@@ -58,21 +58,21 @@ def judge(evidence: Evidence, gate: GateConfig, metric: str) -> Verdict:
         return Verdict("needs-approval", f"{evidence.blocked}; otherwise it would serve: {shown}")
     if evidence.champion is None:
         return Verdict("promote", f"no champion yet, and {first_words(evidence)}: {shown}")
-    better = "better beyond doubt" if gate.mode == "better" else "not worse beyond the margin"
+    better = "better beyond doubt" if gate.mode == "superiority" else "not worse beyond the margin"
     return Verdict("promote", f"{better}: {shown}")
 
 
 def too_few(evidence: Evidence, gate: GateConfig) -> str | None:
     """Say that the champion left too few rows to decide on, if it did."""
-    if evidence.champion is None or evidence.rows >= gate.minimum_rows:
+    if evidence.champion is None or evidence.rows >= gate.min_rows:
         return None
     left = (
         f"{evidence.champion} has learned from {evidence.excluded_rows} of the test's "
         f"{evidence.rows + evidence.excluded_rows} rows"
     )
     return (
-        f"only {evidence.rows} rows to compare on, and gate.minimum_rows asks for "
-        f"{gate.minimum_rows}: {left}"
+        f"only {evidence.rows} rows to compare on, and gate.min_rows asks for "
+        f"{gate.min_rows}: {left}"
     )
 
 
@@ -81,13 +81,13 @@ def what_lacks(evidence: Evidence, gate: GateConfig) -> str | None:
     behind, over = evidence.over_baseline, evidence.over_champion
     # Asked the other way round, so that what cannot be told is never enough.
     equal = evidence.flawless and behind.gain == 0
-    if not (gate.allow_behind_baseline or equal or behind.gain > 0):
+    if gate.require_baseline and not (equal or behind.gain > 0):
         return (
             f"the challenger does not beat the {behind.name} baseline ({behind.gain:+.4f} on "
             f"{behind.rows} rows)"
         )
     if evidence.champion is not None and not (over and over.low > gate.bound):
-        return "not better beyond doubt" if gate.mode == "better" else "perhaps worse"
+        return "not better beyond doubt" if gate.mode == "superiority" else "perhaps worse"
     broken = [guard for guard in evidence.guards if not guard.held]
     if broken:
         told = ", ".join(

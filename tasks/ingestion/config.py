@@ -9,20 +9,20 @@ from models.units import Share
 from tasks.ingestion.tables.reader import Table, table_kind
 from tasks.redaction import NO_SECRET, refuse_secret
 
-Policy = Literal["accept", "warn", "stop"]
+Policy = Literal["ignore", "warn", "fail"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ChangesConfig:
+class OnChangeConfig:
     """What to do when the source is not what it was at the last snapshot."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     missing: Policy = "warn"
     """Files that were there and are gone, or that a row refers to and are not there."""
-    shrunken: Policy = "stop"
-    """Fewer rows than last time, by more than `shrink_max`; or a database's past was rewritten."""
-    shrink_max: Share = 0.1
+    row_loss: Policy = "fail"
+    """Fewer rows than last time, by more than `max_row_loss`; or a database's past was rewritten."""
+    max_row_loss: Share = 0.1
     """Share of the rows that may vanish without a word."""
     schema: Policy = "warn"
     """Columns that came, went, or changed their type, since last time or from file to file."""
@@ -48,10 +48,10 @@ class SourceConfig:
     database or table, only rows above the last one seen are read. `time` when left out."""
     entity: str | None = None
     """Column that tells several series of one table apart."""
-    files: tuple[str, ...] = ()
+    file_columns: tuple[str, ...] = ()
     """Columns with paths of files, such as images or recordings, from the folder of the source:
     the snapshot takes the files' bytes in their place."""
-    changes: ChangesConfig = field(default_factory=ChangesConfig)
+    on_change: OnChangeConfig = field(default_factory=OnChangeConfig)
     """What to do when files are missing, rows have vanished, or columns have changed."""
 
     def __post_init__(self) -> None:

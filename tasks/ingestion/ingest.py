@@ -24,10 +24,10 @@ from tasks.ingestion.source_changes import (
     absent_files,
     difference,
     drifted_schema,
+    find_row_loss,
     missing_files,
     mixed_schemas,
     settle_changes,
-    shrunken,
 )
 from tasks.ingestion.source_state import Seen, Trail, read_trail, write_trail
 from tasks.records import Artifact, Facts, Snapshot
@@ -71,9 +71,9 @@ def file_parts(source: SourceConfig, store: Store, trail: Trail) -> list[Taken]:
     fs, files = list_files(source.uri)
     prints = {file.path: fingerprint(fs, file, trail.files.get(file.path)) for file in files}
     types = partition_types(files)
-    linked = fingerprint_linked(store, fs, files, columns=source.files)
+    linked = fingerprint_linked(store, fs, files, columns=source.file_columns)
     # Paths that rows name start in the folder of their own file.
-    groups = [[file] for file in files] if source.files else list(pack(files))
+    groups = [[file] for file in files] if source.file_columns else list(pack(files))
     parts = [
         part_of_files(
             store,
@@ -81,7 +81,7 @@ def file_parts(source: SourceConfig, store: Store, trail: Trail) -> list[Taken]:
             group,
             fingerprints={f.path: prints[f.path] + linked.get(f.path, "") for f in group},
             types=types,
-            embed=source.files,
+            embed=source.file_columns,
         )
         for group in groups
     ]
@@ -240,11 +240,11 @@ def take_snapshot(
     taken = read_parts(source, store, trail, as_of=as_of)
     parts = [each.part for each in taken]
     snapshot = assemble(store, view_of(store, source, taken, as_of))
-    facts, wanted = snapshot.facts, source.changes
+    facts, wanted = snapshot.facts, source.on_change
     changes = [
         *missing_files(files_before, list(trail.files), wanted.missing),
         *absent_files(parts, wanted.missing),
-        *shrunken(before, facts["rows"], wanted),
+        *find_row_loss(before, facts["rows"], wanted),
         *mixed_schemas(parts, wanted.schema),
         *drifted_schema(before, facts["schema"], wanted.schema),
     ]

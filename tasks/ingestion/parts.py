@@ -220,7 +220,7 @@ def embed_files(
     for column in columns:
         if schema.get(column) != pl.String:
             raise SourceError.of(
-                f"source.files: column '{column}' holds {schema.get(column, 'nothing')}, no paths",
+                f"source.file_columns: column '{column}' holds {schema.get(column, 'nothing')}, no paths",
                 found=f"Columns: {', '.join(schema.names())}",
                 mend="name columns of text",
             )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.errors import SourceError
-from tasks.ingestion.config import ChangesConfig, Policy
+from tasks.ingestion.config import OnChangeConfig, Policy
 from tasks.ingestion.source_state import Seen
 from tasks.records import Artifact
 
@@ -26,10 +26,10 @@ def settle_changes(changes: Sequence[Change]) -> list[str]:
     Raises:
         SourceError: names every change whose policy is `stop`.
     """
-    stopping = [change for change in changes if change.policy == "stop"]
+    stopping = [change for change in changes if change.policy == "fail"]
     if stopping:
         keys = dict.fromkeys(change.key for change in stopping)
-        options = " ".join(f"--set source.changes.{key}=accept" for key in keys)
+        options = " ".join(f"--set source.on_change.{key}=accept" for key in keys)
         raise SourceError.of(
             "; ".join(change.what for change in stopping),
             found="\n".join(change.found for change in stopping),
@@ -70,16 +70,16 @@ def absent_files(parts: Sequence[Artifact], policy: Policy) -> list[Change]:
     ]
 
 
-def shrunken(before: Seen | None, rows: int, config: ChangesConfig) -> list[Change]:
+def find_row_loss(before: Seen | None, rows: int, config: OnChangeConfig) -> list[Change]:
     """Tell a loss of rows beyond the bound."""
-    if before is None or rows >= before.rows * (1 - config.shrink_max):
+    if before is None or rows >= before.rows * (1 - config.max_row_loss):
         return []
     return [
         Change(
-            key="shrunken",
-            policy=config.shrunken,
+            key="row_loss",
+            policy=config.row_loss,
             what=f"the source has shrunk from {before.rows} to {rows} rows",
-            found=f"More than {config.shrink_max:.0%} are gone (source.changes.shrink_max).",
+            found=f"More than {config.max_row_loss:.0%} are gone (source.on_change.max_row_loss).",
         )
     ]
 

@@ -89,7 +89,7 @@ def absolute(uri: str) -> list[str | int]:
 
 def place_of(source: SourceConfig) -> str:
     """Name the file of a source's trail."""
-    identity = [*absolute(source.uri), source.query, source.order, source.files]
+    identity = [*absolute(source.uri), source.query, source.order, source.file_columns]
     return f"trails/{hashlib.sha256(canonical(identity).encode()).hexdigest()[:32]}.json"
 
 

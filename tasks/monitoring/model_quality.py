@@ -94,8 +94,8 @@ def compare_quality(
     question = Question(scorer, rows, wanted=wanted, also=columns)
     with TemporaryDirectory() as folder:
         answered = judgeable(answers_of(question, Path(folder)))
-    if len(answered) < gate.minimum_rows:
-        words = f"{len(answered)} rows came since whose truth is known; {gate.minimum_rows} tell"
+    if len(answered) < gate.min_rows:
+        words = f"{len(answered)} rows came since whose truth is known; {gate.min_rows} tell"
         return Quality(champion.version, metric, len(answered), unknown=words)
     found: dict[str, Any] = judge_answers(answered, scorer.featurizer, gate) or {"scores": {}}
     now = found["scores"].get(metric)

@@ -58,7 +58,7 @@ def times_of(rows: pl.DataFrame, layout: Layout, time: str) -> pl.Series:
     """Tell the time of each step: by the grid, or as far apart as the steps before."""
     if not resampled(layout):
         return rows.select((pl.col(time) + pl.col(GAP) * pl.col(STEP)).alias(AT)).to_series()
-    width = parse_width(read_of(layout).every or "1")
+    width = parse_width(read_of(layout).frequency or "1")
     known = rows.filter(pl.col(STEP).is_not_null())
     starts = start_of(bin_of(known[time], width) + known[STEP], width, rows.schema[time])
     places = pl.Series(np.cumsum(rows[STEP].is_not_null().to_numpy()) - 1)

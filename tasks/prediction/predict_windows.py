@@ -63,7 +63,7 @@ def ends_of(question: Question, line: RowSet, layout: Layout) -> pl.DataFrame:
     if resampled(layout):
         rows = rows.filter(pl.col(NUMBER).is_not_null())
     newest = time.max()
-    if isinstance(read, SeriesInput) and read.known:
+    if isinstance(read, SeriesInput) and read.known_future:
         told = [question.truth] if question.truth else list(read.observed)
         known = pl.any_horizontal(pl.col(name).is_not_null() for name in told)
         newest = pl.coalesce(time.filter(known).max(), newest)

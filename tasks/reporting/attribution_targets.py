@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.bundle import Bundle
 from models.networks.heads.config import HeadConfig
 
-PARTS = {"gaussian": 2, "student": 3, "negative_binomial": 2}
+PARTS = {"gaussian_nll": 2, "student_t": 3, "negative_binomial": 2}
 """Numbers that a head gives of each answer, where they are more than one."""
 
 
@@ -69,6 +69,6 @@ def of_number(bundle: Bundle, outputs: int, scale: Scale) -> Goal:
 
 def parts_of(head: HeadConfig) -> tuple[int, int]:
     """Tell how many numbers an answer has, and which of them is the answer itself."""
-    if head.error == "quantile":
+    if head.loss == "quantile":
         return len(head.quantiles), head.quantiles.index(0.5)
-    return PARTS.get(head.error, 1), 0
+    return PARTS.get(head.loss, 1), 0

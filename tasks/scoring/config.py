@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from tasks.triggers.schedule import ScheduleConfig
 
-Rows = Literal["usual", "all", "last"]
+Rows = Literal["auto", "all", "last"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,8 +22,8 @@ class ScoreConfig:
     output: str | None = None
     """Folder or URI that holds the datasets of answers; `scores/<name>` in the store when left
     out."""
-    keep: tuple[str, ...] = ()
+    passthrough_columns: tuple[str, ...] = ()
     """Columns that go with each answer, beside the id, the entity and the time."""
-    rows: Rows = "usual"
+    rows: Rows = "auto"
     """Of windows, whether one is answered at every row (`all`) or at the end of each series
     (`last`). `usual`: last for forecasts, all for others."""

@@ -148,7 +148,7 @@ def name_latest(output: Store, place: str, facts: Facts) -> None:
 
 def judged_by(gate: GateConfig) -> dict[str, Any]:
     """Name the settings that the quality in a manifest depends on."""
-    return {name: getattr(gate, name) for name in ("metric", "confidence", "resamples")}
+    return {name: getattr(gate, name) for name in ("metric", "confidence", "bootstrap_samples")}
 
 
 def answer_all(
@@ -219,7 +219,7 @@ def answers_of(question: Question, rows: Rows, folder: Path) -> Iterator[Delayed
     if featurizer.layout.window is None:
         return row_answers(question)
     which: Which = "last" if featurizer.target.kind == "forecast" else "all"
-    return window_answers(question, which if rows == "usual" else rows, folder)
+    return window_answers(question, which if rows == "auto" else rows, folder)
 
 
 def first_lines(output: Store, scored: Scored) -> pl.DataFrame:

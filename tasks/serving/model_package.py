@@ -98,7 +98,7 @@ def requirements(bundle: Bundle) -> tuple[str, ...]:
     names = [*REQUIREMENTS, *KINDS[layout.input.kind].packages(layout.input)]
     if target.unit == "bpe":
         names.append("tokenizers")
-    if bundle.head.error in SPREADING:
+    if bundle.head.loss in SPREADING:
         names.append("scipy")
     if extra := FAMILIES[bundle.model.cell].extra:
         names.append(extra)

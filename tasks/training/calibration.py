@@ -92,7 +92,7 @@ def calibrated(bundle: Bundle, known: Sequences, features_dir: Path) -> Bundle:
     outputs_SO = bundle.run(known)
     values_M = known.answers(np.arange(len(known))).values_M.cpu().numpy()
     start = Calibration(
-        confidence=bundle.head.confidence,
+        confidence=bundle.head.interval_coverage,
         rows=len(known) + unseen,
         apart=part < 1,
         exchangeable=featurizer.layout.window is None and featurizer.split.by != "time",

@@ -47,8 +47,8 @@ def is_streamed(
     """Decide whether the steps stay on disk; a run that goes on reads them as it did before."""
     if kept is not None:
         return kept.streamed
-    if training.data != "auto":
-        return training.data == "streamed"
+    if training.data_loading != "auto":
+        return training.data_loading == "streaming"
     size = sum((folder / name).stat().st_size for name in ("steps.npy", "answers.npy"))
     return not fits(size, device)
 

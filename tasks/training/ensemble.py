@@ -29,7 +29,7 @@ SUMMED = ("parameters", "seconds")
 def members_of(training: TrainingConfig) -> list[TrainingConfig]:
     """Say how each network of an ensemble learns: the first as if it were alone."""
     return [
-        replace(training, ensemble=1, distil=False, seed=training.seed + place)
+        replace(training, ensemble=1, distill=False, seed=training.seed + place)
         for place in range(training.ensemble)
     ]
 
@@ -61,7 +61,7 @@ def put_together(
     first = bundles[0]
     ensemble = Ensemble(networks, first.featurizer.target.kind, first.head)
     bundle = Bundle(first.featurizer, ensemble, first.model, first.head)
-    streamed = members[0].facts["data"] == "streamed"
+    streamed = members[0].facts["data"] == "streaming"
     validation = load_split(features_dir, VALIDATION, torch.device("cpu"), streamed=streamed)
     apart = divided(validation, first.featurizer).apart or validation
     save(calibrated(bundle, apart, features_dir), target / "bundle")

@@ -104,7 +104,7 @@ def planned(plan: Plan) -> Facts:
         "learning_rate": plan.rate,
         "batch": plan.batch,
         "precision": plan.precision,
-        "data": "streamed" if plan.streamed else "resident",
+        "data": "streaming" if plan.streamed else "in_memory",
         "kernels": plan.kernels,
         "plans": [plan._asdict()],
     }

@@ -35,7 +35,7 @@ def prepare(network: Network, training: Sequences, *, model: ModelConfig, seed: 
     Raises:
         UnlearnableError: texts are longer than their sequences, or counts are none.
     """
-    refuse_cramped(network, training, shorten=model.shorten)
+    refuse_cramped(network, training, shorten=model.downsample)
     refuse_fractions(network, training)
     weigh_classes(network, training)
     show_some(network, training, seed=seed)
@@ -59,9 +59,9 @@ def refuse_fractions(network: Network, training: Sequences) -> None:
     )
     if len(bad):
         raise UnlearnableError(
-            f"head.error negative_binomial: answers are counts, and {len(bad)} of "
+            f"head.loss negative_binomial: answers are counts, and {len(bad)} of "
             f"{len(counts_M)} in training are not, such as {counts_M[bad[0]]:.4g}; "
-            "set head.error: student or quantile"
+            "set head.loss: student or quantile"
         )
 
 
@@ -89,7 +89,7 @@ def refuse_cramped(network: Network, training: Sequences, *, shorten: int) -> No
     if cramped_S.mean() > MOST_CRAMPED:
         raise UnlearnableError(
             f"head.decoder ctc: {cramped_S.sum()} of {len(training)} training texts have more "
-            "symbols than their sequence has steps; set decoder: attention, or lower model.shorten"
+            "symbols than their sequence has steps; set decoder: attention, or lower model.downsample"
         )
 
 

@@ -64,8 +64,8 @@ def make_candidate(
         return Candidate(found)
     made = partial(make_candidate, features, store, model=model, head=head, watch=watch)
     teachers = None
-    if training.distil:
-        teachers = made(training=replace(training, distil=False), plans=plans[:-1])
+    if training.distill:
+        teachers = made(training=replace(training, distill=False), plans=plans[:-1])
     elif training.ensemble > 1:
         return make_ensemble(
             store,
@@ -137,7 +137,7 @@ def diverged(error: DivergedError, features_dir: Path) -> TrainingError:
         found = f"rows {', '.join(str(row) for row in rows.sort().head(SHOWN_ROWS))} were read"
         found += f", and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
     return TrainingError.of(
-        str(error), found=found, mend="lower training.learning_rate or training.clip_norm"
+        str(error), found=found, mend="lower training.learning_rate or training.max_grad_norm"
     )
 
 
@@ -158,12 +158,12 @@ def candidate_recipe(
     """
     config = {"model": model, "head": head, "training": replace(training, checkpoint_every=0.0)}
     inputs = {"features": features.key}
-    if model.weights:
+    if model.pretrained_weights:
         try:
-            inputs["weights"] = digest_of(Path(model.weights))
+            inputs["weights"] = digest_of(Path(model.pretrained_weights))
         except OSError as error:
             raise JobError.of(
-                f"model.weights: '{model.weights}' cannot be read: {error.strerror}",
+                f"model.pretrained_weights: '{model.pretrained_weights}' cannot be read: {error.strerror}",
                 mend="correct the path, which is taken from where the command runs",
             ) from error
     return Recipe(stage="train", version=VERSION, config=config, inputs=inputs)

@@ -43,10 +43,10 @@ def validation_judge(
         training: with the metric.
         rows_S: which of the validation rows are measured; all of them where left out.
     """
-    target, decides = featurizer.target, training.stop_on != "loss"
+    target, decides = featurizer.target, training.early_stopping_metric != "loss"
     if not decides and target.kind in DEAR:
         return None
-    name = training.stop_on if decides else usual_metric(target.kind)
+    name = training.early_stopping_metric if decides else usual_metric(target.kind)
     own = replace(target, mean=0.0, spread=1.0, entities={}) if target.entities else target
     truth = Truth(truth_of(features_dir, featurizer, own, rows_S), own, head)
     return Judge(name, more_is_better(name), measure_of(name, truth), decides)

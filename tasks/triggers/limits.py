@@ -25,32 +25,34 @@ class TriggersConfig:
     drift: Duration | None = None
     """How often today's rows are compared with those that the champion learned from, such as `1d`;
     never when left out."""
-    drift_from: Literal["small", "large"] = "large"
+    drift_severity: Literal["small", "large"] = "large"
     """The least shift of a column that counts."""
-    quality: Duration | None = None
+    performance: Duration | None = None
     """How often the champion's answers to rows that came after its training, and whose truth is
     known by now, are compared with the score that it was registered with, such as `1d`; never when
     left out."""
-    quality_fall: float = 0.0
+    min_performance_drop: float = 0.0
     """How far the score has to have fallen beyond doubt, in the unit of the gate's metric."""
-    cool_down: Duration = 3600.0
+    cooldown: Duration = 3600.0
     """Least time from one run to the next that starts by itself, whatever started the first."""
-    per_day: int = 6
+    max_runs_per_day: int = 6
     """Most runs of 24 hours that start by themselves; those of the schedule are not counted."""
 
     def __post_init__(self) -> None:
         """Refuse what would never look, or never rest."""
-        for name in ("new_data", "drift", "quality"):
+        for name in ("new_data", "drift", "performance"):
             every = getattr(self, name)
             if every is not None and every < 60:
                 raise ValueError(f"{name}: {every:g} s is too often; give at least 1m")
-        if self.per_day < 1:
-            raise ValueError(f"per_day: {self.per_day} starts nothing; give at least 1")
-        if self.cool_down < 0:
-            raise ValueError(f"cool_down: {self.cool_down:g} is below 0")
-        if not self.quality_fall >= 0:
-            raise ValueError(f"quality_fall: {self.quality_fall:g} is below 0")
-        if not (self.new_data or self.drift or self.quality):
+        if self.max_runs_per_day < 1:
+            raise ValueError(
+                f"max_runs_per_day: {self.max_runs_per_day} starts nothing; give at least 1"
+            )
+        if self.cooldown < 0:
+            raise ValueError(f"cooldown: {self.cooldown:g} is below 0")
+        if not self.min_performance_drop >= 0:
+            raise ValueError(f"min_performance_drop: {self.min_performance_drop:g} is below 0")
+        if not (self.new_data or self.drift or self.performance):
             raise ValueError(
                 "new_data, drift, quality: none is looked at; give one, or remove triggers"
             )
@@ -58,7 +60,7 @@ class TriggersConfig:
     @property
     def monitored(self) -> float | None:
         """Seconds from one look at drift or quality to the next."""
-        return min((each for each in (self.drift, self.quality) if each), default=None)
+        return min((each for each in (self.drift, self.performance) if each), default=None)
 
 
 class Past(NamedTuple):
@@ -88,9 +90,9 @@ def hold_back(key: str, past: Sequence[Past], now: datetime, config: TriggersCon
     if any(run.state in AT_WORK for run in past):
         return "a run of this job is under way"
     latest = max((run.began for run in past), default=None)
-    if latest is not None and (rest := latest + timedelta(seconds=config.cool_down)) > now:
+    if latest is not None and (rest := latest + timedelta(seconds=config.cooldown)) > now:
         return f"it cools down until {rest:%Y-%m-%d %H:%M} UTC"
     today = [run for run in past if run.key and run.began > now - timedelta(days=1)]
-    if len(today) >= config.per_day:
-        return f"{len(today)} runs started by themselves in 24 hours, as many as per_day allows"
+    if len(today) >= config.max_runs_per_day:
+        return f"{len(today)} runs started by themselves in 24 hours, as many as max_runs_per_day allows"
     return None

@@ -11,9 +11,9 @@ from models.features.config import MINED, Answer, Layout
 from models.networks.config import ModelConfig, PoolingName
 from models.networks.families import FAMILIES
 
-SMALL: dict[str, Any] = {"hidden": 32}
-MIDDLE: dict[str, Any] = {"hidden": 64, "layers": 2, "dropout": 0.2}
-LARGE: dict[str, Any] = {"hidden": 128, "layers": 2, "dropout": 0.4}
+SMALL: dict[str, Any] = {"hidden_size": 32}
+MIDDLE: dict[str, Any] = {"hidden_size": 64, "num_layers": 2, "dropout": 0.2}
+LARGE: dict[str, Any] = {"hidden_size": 128, "num_layers": 2, "dropout": 0.4}
 
 EMBEDDINGS = {32: 64, 64: 128, 128: 128}
 """Numbers of a token's vector, by the units that read them."""
@@ -33,8 +33,8 @@ RECURRENT: tuple[tuple[str, dict[str, Any]], ...] = (
 
 CONVOLVED: tuple[tuple[str, dict[str, Any]], ...] = (
     ("cnn", MIDDLE),
-    ("cnn", LARGE | {"layers": 3}),
-    ("tcn", MIDDLE | {"layers": 4}),
+    ("cnn", LARGE | {"num_layers": 3}),
+    ("tcn", MIDDLE | {"num_layers": 4}),
 )
 """Families that look at a part of the steps at once."""
 
@@ -63,14 +63,16 @@ def reads(model: ModelConfig, layout: Layout) -> bool:
 def tree_networks(layout: Layout) -> list[ModelConfig]:
     """List tree-lstms: small to large, with children in order and without."""
     # Where nodes teach they are answered as roots are, so nothing else is pooled.
-    taught = getattr(layout.input, "teach_nodes", False)
+    taught = getattr(layout.input, "supervise_nodes", False)
     plain = [
-        ModelConfig(cell="tree-lstm", hidden=64, embedding=64),
-        ModelConfig(cell="tree-lstm", hidden=64, embedding=64, children="sum"),
-        ModelConfig(cell="tree-lstm", hidden=128, embedding=128, dropout=0.3),
-        ModelConfig(cell="tree-lstm", hidden=128, embedding=128, dropout=0.5, children="sum"),
+        ModelConfig(cell="tree-lstm", hidden_size=64, embedding_dim=64),
+        ModelConfig(cell="tree-lstm", hidden_size=64, embedding_dim=64, children="child-sum"),
+        ModelConfig(cell="tree-lstm", hidden_size=128, embedding_dim=128, dropout=0.3),
+        ModelConfig(
+            cell="tree-lstm", hidden_size=128, embedding_dim=128, dropout=0.5, children="child-sum"
+        ),
     ]
-    large = ModelConfig(cell="tree-lstm", hidden=256, embedding=256, dropout=0.5)
+    large = ModelConfig(cell="tree-lstm", hidden_size=256, embedding_dim=256, dropout=0.5)
     return [*plain, large if taught else replace(large, pooling=("last", "max"))]
 
 
@@ -91,12 +93,15 @@ def step_networks(layout: Layout, kind: Answer) -> list[ModelConfig]:
         if kind != "next_step" or FAMILIES[cell].causal
     ]
     if layout.input.kind == "series" and not windowed and kind not in (*MINED, "text"):
-        found += [replace(found[4], beside="fcn"), replace(found[0], beside="rocket")]
+        found += [
+            replace(found[4], parallel_branch="fcn"),
+            replace(found[0], parallel_branch="rocket"),
+        ]
     return found
 
 
 def named(cell: str, size: dict[str, Any], *, word: bool, **more: Any) -> ModelConfig:  # noqa: ANN401 - settings
     """Write the section of a job."""
-    embedded = {"embedding": EMBEDDINGS[size["hidden"]]} if word else {}
+    embedded = {"embedding_dim": EMBEDDINGS[size["hidden_size"]]} if word else {}
     settings: dict[str, Any] = size | embedded | more
     return ModelConfig(cell=cell, **settings)

@@ -208,7 +208,7 @@ def champion_model(name: str) -> ModelConfig | None:
         logger().warning("model auto: the champion's network is not tried: %s", error)
         return None
     # The file of its first weights may be gone, and a search is no start from old weights.
-    return replace(model, weights=None)
+    return replace(model, pretrained_weights=None)
 
 
 def time_search(

@@ -11,7 +11,7 @@ WORDS = ("text", "tree")
 
 TRAINING: dict[str, Domain] = {
     "training.learning_rate": Range(low=5e-4, high=2e-2, log=True),
-    "training.batch": (16, 32, 64, 128),
+    "training.batch_size": (16, 32, 64, 128),
     "training.weight_decay": Range(low=1e-4, high=0.3, log=True),
 }
 
@@ -26,23 +26,23 @@ def usual_space(layout: Layout, target: TargetConfig, *, metric: str) -> dict[st
     """
     kind = layout.input.kind
     space: dict[str, Domain] = {
-        "model.hidden": (32, 64, 128, 256),
-        "model.layers": (1, 2),
+        "model.hidden_size": (32, 64, 128, 256),
+        "model.num_layers": (1, 2),
         "model.dropout": Range(low=0.0, high=0.5),
     }
     if kind in WORDS:
-        space["model.embedding"] = (64, 128, 256)
+        space["model.embedding_dim"] = (64, 128, 256)
     if kind == "tree":
-        space["model.children"] = ("n-ary", "sum")
+        space["model.children"] = ("n-ary", "child-sum")
     else:
         space["model.cell"] = ("gru", "lstm", "mingru", "qrnn")
     if kind != "tree" and target.kind != "next_step":
         space["model.bidirectional"] = (False, True)
-    if not getattr(layout.input, "teach_nodes", False) and target.kind not in MINED:
+    if not getattr(layout.input, "supervise_nodes", False) and target.kind not in MINED:
         space["model.pooling"] = ("last", "mean", "max", "attention")
     space |= TRAINING
     if target.kind == "category" and metric != "loss":
-        space["training.sampling"] = ("natural", "balanced")
+        space["training.sampler"] = ("random", "balanced")
     return space
 
 

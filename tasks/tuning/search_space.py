@@ -24,13 +24,13 @@ SECTIONS: dict[str, Any] = {
 FIXED = {
     "training.seed": "a lucky seed is no better setting",
     "training.ensemble": "set it in `training`, for the networks of the best settings",
-    "training.distil": "set it in `training`, for the network of the best settings",
+    "training.distill": "set it in `training`, for the network of the best settings",
     "training.device": "it changes no answer",
     "training.checkpoint_every": "it changes no answer",
 }
 """Settings that are not searched, and why."""
 
-MEASURES = ("error", "quantiles", "class_weights", "focal", "label_smoothing", "decoder")
+MEASURES = ("loss", "quantiles", "class_weights", "focal_gamma", "label_smoothing", "decoder")
 """Settings of the head that change what the loss measures."""
 
 NUMBERS: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, bool | int | float | None])
@@ -103,7 +103,7 @@ class TuningConfig:
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    trials: int = 20
+    n_trials: int = 20
     """Settings that are tried, the job's own first."""
     budget: Duration | None = None
     """Time after which no further trial is begun, such as `30m`; a trial that is at work then ends
@@ -115,18 +115,20 @@ class TuningConfig:
     """Which trials are ended early: those that do worse than the `median` of the others at the same
     epoch, or those that fall behind in successive `halving`, in one bracket or several
     (`hyperband`)."""
-    space: Annotated[dict[str, Any], WithJsonSchema(SPACE_SCHEMA)] = field(default_factory=dict)
+    search_space: Annotated[dict[str, Any], WithJsonSchema(SPACE_SCHEMA)] = field(
+        default_factory=dict
+    )
     """What is tried, by dotted key: a list of values, or a range such as
     {low: 1e-4, high: 1e-2, log: true}. It replaces or joins what is tried by default; an empty list
     leaves the job's own value alone."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be searched."""
-        if self.trials < 1:
-            raise ValueError(f"trials: {self.trials} is too small; give at least 1")
+        if self.n_trials < 1:
+            raise ValueError(f"trials: {self.n_trials} is too small; give at least 1")
         if self.budget is not None and self.budget <= 0:
             raise ValueError(f"budget: {self.budget} is not above 0; give more")
-        for key, told in self.space.items():
+        for key, told in self.search_space.items():
             domain = read_domain(key, told)
             if self.metric == "loss" and domain and key in {f"head.{name}" for name in MEASURES}:
                 raise ValueError(
@@ -137,7 +139,7 @@ class TuningConfig:
     @property
     def domains(self) -> dict[str, Domain]:
         """The space as it is told, read."""
-        return {key: read_domain(key, told) for key, told in self.space.items()}
+        return {key: read_domain(key, told) for key, told in self.search_space.items()}
 
 
 def read_domain(key: str, told: object) -> Domain:

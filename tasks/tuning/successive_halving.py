@@ -51,7 +51,7 @@ class Contest(NamedTuple):
     @property
     def metric(self) -> str:
         """What the better network is better by: what the job's training stops by."""
-        return self.training.stop_on
+        return self.training.early_stopping_metric
 
     def recipe(self, place: int) -> Recipe:
         """Name the finished training of a network."""
@@ -79,11 +79,11 @@ class Round:
 
 def words_of(model: ModelConfig) -> str:
     """Name a network in a few words."""
-    told = [f"{model.cell} {model.hidden}"]
-    told += [f"{model.layers} layers"] if model.layers > 1 else []
+    told = [f"{model.cell} {model.hidden_size}"]
+    told += [f"{model.num_layers} layers"] if model.num_layers > 1 else []
     told += ["both ways"] if model.bidirectional else []
     told += [" and ".join(model.poolings)]
-    told += [f"beside {model.beside}"] if model.beside != "none" else []
+    told += [f"beside {model.parallel_branch}"] if model.parallel_branch != "none" else []
     told += [f"children {model.children}"] if model.children != "n-ary" else []
     return ", ".join(told)
 

@@ -180,7 +180,7 @@ def train_on(store: Store, features: Features, settings: Settings, watch: Watch)
 
 def alone(training: TrainingConfig) -> TrainingConfig:
     """Ask for one network, which tells as well which settings are better as several do."""
-    return replace(training, ensemble=1, distil=False)
+    return replace(training, ensemble=1, distill=False)
 
 
 def past_epochs(store: Store, key: str) -> list[Epoch]:

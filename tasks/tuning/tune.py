@@ -28,7 +28,7 @@ def run_trials(bench: Bench, sampling: Sampling) -> Iterator[Trial]:
     tuning = bench.tuning
     spent, before = 0.0, "none"
     most = tuning.budget if tuning.budget is not None else float("inf")
-    for number in range(tuning.trials):
+    for number in range(tuning.n_trials):
         if spent >= most:
             return
         chosen, place = sampling.ask(number)
@@ -63,7 +63,7 @@ def search(bench: Bench, space: Mapping[str, Domain], runs: Runs) -> Study:
     if best_of(trials, metric) is None:
         raise DataError.of(
             f"none of {len(trials)} trials could be trained; the last one: {trials[-1].reason}",
-            mend="correct `tuning.space`, or try the job itself with `ostinato run`",
+            mend="correct `tuning.search_space`, or try the job itself with `ostinato run`",
         )
     return publish_study(bench, trials, sampling, space)
 

@@ -122,7 +122,7 @@ def compare_lengths(rounds: int) -> None:
     # As many steps, and as many batches, with nothing to sort or pad.
     equal_S = np.full(SEQUENCES, round(lengths_S.mean()))
     for name, kernel in KERNELS.items():
-        cell = make_cell(ModelConfig(cell=name, hidden=HIDDEN), inputs=CHANNELS)
+        cell = make_cell(ModelConfig(cell=name, hidden_size=HIDDEN), inputs=CHANNELS)
         unequal, equal = sequences_of(lengths_S), sequences_of(equal_S)
         seconds = turns(
             {

@@ -42,7 +42,7 @@ def slopes(
 def errors(name: str) -> list[float]:
     """Errors of outputs and gradients in float64, float32 and bf16."""
     torch.manual_seed(0)
-    cell = make_cell(ModelConfig(cell=name, hidden=16), inputs=8)
+    cell = make_cell(ModelConfig(cell=name, hidden_size=16), inputs=8)
     values = torch.randn(sum(LENGTHS), 8)
     exact = cell.double()
     truth = slopes(exact, values.double(), lambda v, o: plain(exact, v, o))
@@ -65,7 +65,7 @@ def timed(learn: Callable[[], Tensor]) -> float:
 
 def speeds(name: str, rounds: int) -> tuple[float, float, float]:
     """Milliseconds of ours, times faster than the definition, and than torch's own or its LSTM."""
-    cell = make_cell(ModelConfig(cell=name, hidden=128), inputs=32)
+    cell = make_cell(ModelConfig(cell=name, hidden_size=128), inputs=32)
     own = OWN.get(name, nn.LSTM)(32, 128, batch_first=True)
     values, one = torch.randn(6400, 32), torch.randn(100, 32)
     batch, single = Offsets.of([100] * 64), Offsets.of([100])

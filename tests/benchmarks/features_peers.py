@@ -28,7 +28,7 @@ WORK = {
         "ours": """
 import soundfile, soxr, scipy.fft
 from models.features.audio import AudioInput, AudioState, transform
-config = AudioInput(column="x", mel_bands=40)
+config = AudioInput(column="x", n_mels=40)
 state = AudioState(sample_rate=8000, mean=(0.0,) * 40, spread=(1.0,) * 40)
 def work(frame):
     return transform(frame, config, state).values_NC
@@ -48,7 +48,7 @@ def one(cell):
 import io, numpy, scipy.signal, soundfile
 from models.features.audio import AudioInput
 from models.features.audio.mel import mel_weights
-weights = mel_weights(AudioInput(column="x", mel_bands=40), 8000)
+weights = mel_weights(AudioInput(column="x", n_mels=40), 8000)
 def work(frame):
     return numpy.concatenate([one(cell) for cell in frame["x"]])
 def one(cell):

@@ -143,7 +143,7 @@ mean, spread = values[training].mean(axis=0), values[training].std(axis=0)
 np.lib.stride_tricks.sliding_window_view(((values - mean) / spread).astype(np.float32), LENGTH, 0)
 report()
 """,
-    "by entity: ours": OURS + "run(made(scale_by='entity')); report()",
+    "by entity: ours": OURS + "run(made(scale_per='entity')); report()",
     "by entity: pandas": PANDAS
     + """
 ordered, training = ordered_and_training()

@@ -41,7 +41,7 @@ import numpy as np
 import polars as pl, pyarrow, spacy, tokenizers
 from models.features.text import TextInput, TextState, fit, transform
 from models.features.text.words import words_of
-config = TextInput(column="text", tokenizer="TOKENIZER", normalise=(), max_length=100_000)
+config = TextInput(column="text", tokenizer="TOKENIZER", normalize=(), max_length=100_000)
 frame = pl.read_parquet(path)
 if "TOKENIZER" == "word":
     words_of("en")

@@ -125,7 +125,7 @@ def repeated(cells: list[object], rows: int) -> pl.DataFrame:
 
 LONG = {"column": [f"x{channel}" for channel in range(8)], "kind": "series"}
 
-WINDOWED = {"inputs": [LONG], "window": {"length": 28}, "time": "t", "entity": "e"}
+WINDOWED = {"inputs": [LONG], "window": {"lookback": 28}, "time": "t", "entity": "e"}
 
 BY_ID = {"split": {"by": "hash", "id": "id", "duplicates": "keep"}}
 

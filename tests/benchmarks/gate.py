@@ -18,7 +18,7 @@ from models.evaluation.statistics.bootstrap import draws_of, interval, spreads
 from tasks.gate.comparison import GateConfig
 from tests.support.gate_simulation import EQUALS, EVEN, classified, decided
 
-GATE = GateConfig(resamples=500)
+GATE = GateConfig(bootstrap_samples=500)
 
 BETTER = (0.25, 0.5, 1.0)
 
@@ -26,7 +26,7 @@ BETTER = (0.25, 0.5, 1.0)
 def percentile_low(pair, metric: str, *, by_time: bool) -> float:
     """The low end that percentiles alone give."""
     compute = METRICS[pair[0].kind][metric]
-    count = compute.affordable(pair[0], GATE.resamples)
+    count = compute.affordable(pair[0], GATE.bootstrap_samples)
     block = block_length(len(pair[0]), by_time=by_time)
 
     def gains(counts_BR):

@@ -112,7 +112,7 @@ def contenders(name: str, shape: Shape) -> Ways:
 
 def made(name: str, shape: Shape) -> tuple[Cell, Tensor, Offsets]:
     """Make a cell and what it reads."""
-    cell = make_cell(ModelConfig(cell=name, hidden=shape.hidden), inputs=shape.inputs)
+    cell = make_cell(ModelConfig(cell=name, hidden_size=shape.hidden), inputs=shape.inputs)
     values = torch.randn(shape.sequences * shape.steps, shape.inputs, requires_grad=True)
     return cell, values, Offsets.of([shape.steps] * shape.sequences)
 

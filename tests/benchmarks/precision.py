@@ -49,7 +49,7 @@ def milliseconds(cell: CellName, hidden: int, turns: int) -> dict[str, float]:
     data, rows = made(), np.arange(BATCH)
     face = Face(signal=Numbers(channels=CHANNELS), asked=Asked(kind="category", codes=CLASSES))
     networks = {
-        name: build(ModelConfig(cell=cell, hidden=hidden), face, seed=0).train()
+        name: build(ModelConfig(cell=cell, hidden_size=hidden), face, seed=0).train()
         for name in ("fp32", "bf16")
     }
     learners = {name: Weights(net, TrainingConfig()) for name, net in networks.items()}

@@ -35,7 +35,7 @@ from models.networks.heads.make import Asked
 from models.networks.network import Face, Network, build
 
 ROWS, STEPS, CHANNELS = 2_000, (5, 40), 8
-CONFIG = TrainingConfig(epochs=3, batch=32, checkpoint_every=0.05)
+CONFIG = TrainingConfig(epochs=3, batch_size=32, checkpoint_every=0.05)
 WIDTHS = (64, 256, 512)
 WAYS = ("resident", "streamed")
 SAVES = 6
@@ -72,7 +72,7 @@ def made(way: str) -> Sequences:
 def network_of(hidden: int) -> Network:
     """Make the network."""
     face = Face(signal=Numbers(channels=CHANNELS), asked=Asked(kind="category", codes=3))
-    return build(ModelConfig(hidden=hidden, dropout=0.2), face, seed=0)
+    return build(ModelConfig(hidden_size=hidden, dropout=0.2), face, seed=0)
 
 
 def alone(way: str, path: str, lives: str) -> None:

@@ -73,7 +73,7 @@ def alone(path: str, way: str) -> None:
     keep_memory()
     data, few = read(Path(path), way), read(Path(path), way, SCORED)
     face = Face(signal=Numbers(channels=CHANNELS), asked=Asked(kind="category", codes=2))
-    network = build(ModelConfig(cell="gru", hidden=HIDDEN), face, seed=0)
+    network = build(ModelConfig(cell="gru", hidden_size=HIDDEN), face, seed=0)
     config = TrainingConfig(epochs=1, checkpoint_every=1e9)
     nowhere = Checkpoints(load=lambda: None, save=lambda _: None)
     began = time.perf_counter()

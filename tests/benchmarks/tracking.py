@@ -46,7 +46,7 @@ def learn(turn: int, *, live: bool) -> float:
         device=torch.device("cpu"),
     )
     face = Face(signal=Numbers(channels=CHANNELS), asked=Asked(kind="category", codes=3))
-    network = build(ModelConfig(cell="gru", hidden=32), face, seed=0)
+    network = build(ModelConfig(cell="gru", hidden_size=32), face, seed=0)
     config = TrainingConfig(epochs=EPOCHS, patience=EPOCHS)
     nowhere = Checkpoints(load=lambda: None, save=lambda _: None)
     few = rows.picked(np.arange(64))

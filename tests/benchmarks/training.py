@@ -38,7 +38,7 @@ from models.networks.network import Face, Network, build
 
 CLASSES = 6
 EPOCHS = 3
-CONFIG = TrainingConfig(epochs=EPOCHS, batch=64, seed=7)
+CONFIG = TrainingConfig(epochs=EPOCHS, batch_size=64, seed=7)
 SCORED = 8
 SILENT = Watch(lambda _: None)
 NOWHERE = Checkpoints(load=lambda: None, save=lambda _: None)
@@ -65,7 +65,7 @@ def made(name: str) -> tuple[SequenceSet, ModelConfig, int]:
         answer_places=Places(np.arange(rows), np.arange(rows) + 1),
         device=torch.device("cpu"),
     )
-    return sequences, ModelConfig(cell="lstm", hidden=hidden, pooling="last"), channels
+    return sequences, ModelConfig(cell="lstm", hidden_size=hidden, pooling="last"), channels
 
 
 def network_of(model: ModelConfig, channels: int) -> Network:
@@ -147,7 +147,7 @@ def packed(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callabl
         return pad_sequence(values, batch_first=True), lengths, torch.tensor([r[1] for r in rows])
 
     loader = DataLoader(items, batch_size=64, shuffle=True, collate_fn=collate)
-    network = Packed(channels, model.hidden)
+    network = Packed(channels, model.hidden_size)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
 
     def learn() -> None:

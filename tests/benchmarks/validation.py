@@ -121,7 +121,7 @@ report()
 
 
 def write_table(path: Path, rows: int) -> None:
-    """A shuffled id, a number, a colour and a code."""
+    """A shuffled id, a number, a color and a code."""
     draw = np.random.default_rng(0)
     frame = pl.DataFrame(
         {

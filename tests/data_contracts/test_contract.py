@@ -89,7 +89,7 @@ def test_what_a_file_leaves_out_has_a_default(tmp_path: Path) -> None:
         ("expectations: {type: t}", "expectations"),
         ("expectations: [null]", r"expectations\[0\]: expected type, kwargs and severity"),
         ("expectations: [{type: 5}]", r"expectations\[0\]: expected type, kwargs and severity"),
-        ("expectations: [{type: t}, {type: t, colour: red}]", r"expectations\[1\].*colour"),
+        ("expectations: [{type: t}, {type: t, color: red}]", r"expectations\[1\].*color"),
         ("expectations: [{type: t, kwargs: [column]}]", r"expectations\[0\].*kwargs"),
         ("expectations: [{type: t, kwargs: column}]", r"expectations\[0\].*kwargs"),
         ("expectations: [{type: t, severity: [warning]}]", r"expectations\[0\]\.severity"),

@@ -65,8 +65,19 @@ def write_job(folder: Path) -> None:
         "source": {"uri": "paths.parquet"},
         "inputs": [{"column": "path", "kind": "series"}],
         "target": {"column": "label", "kind": "category"},
-        "model": {"cell": "lstm", "hidden": 24, "layers": 2, "bidirectional": True, "dropout": 0.3},
-        "training": {"epochs": EPOCHS, "patience": EPOCHS, "batch": 16, "checkpoint_every": "0s"},
+        "model": {
+            "cell": "lstm",
+            "hidden_size": 24,
+            "num_layers": 2,
+            "bidirectional": True,
+            "dropout": 0.3,
+        },
+        "training": {
+            "epochs": EPOCHS,
+            "patience": EPOCHS,
+            "batch_size": 16,
+            "checkpoint_every": "0s",
+        },
     }
     (folder / "paths.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
 

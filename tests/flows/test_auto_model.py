@@ -16,12 +16,12 @@ from models.networks.config import ModelConfig
 from tasks.errors import JobError
 from tests.support.sample_jobs import WAVES, waves, write_job
 
-AUTO = WAVES | {"model": "auto", "training": {"epochs": 4, "learning_rate": 0.02, "batch": 64}}
+AUTO = WAVES | {"model": "auto", "training": {"epochs": 4, "learning_rate": 0.02, "batch_size": 64}}
 
 TRIED = [
-    ModelConfig(hidden=8),
-    ModelConfig(cell="mingru", hidden=8, pooling=("mean", "max")),
-    ModelConfig(cell="cnn", hidden=8, pooling="mean"),
+    ModelConfig(hidden_size=8),
+    ModelConfig(cell="mingru", hidden_size=8, pooling=("mean", "max")),
+    ModelConfig(cell="cnn", hidden_size=8, pooling="mean"),
 ]
 
 
@@ -75,7 +75,7 @@ def test_the_champions_network_is_among_those_tried(auto_job: Path) -> None:
     run = MlflowClient().get_model_version("waves", outcome.version).run_id
     table = json.loads((Path(download_artifacts(run_id=run)) / "networks.json").read_text("utf-8"))
     place = table["columns"].index("model")
-    assert WAVES["model"]["hidden"] in [row[place]["hidden"] for row in table["data"]]
+    assert WAVES["model"]["hidden_size"] in [row[place]["hidden"] for row in table["data"]]
 
 
 def test_check_accepts_a_job_that_leaves_its_network_open(auto_job: Path) -> None:
@@ -96,7 +96,7 @@ def test_tune_has_nothing_to_begin_from(auto_job: Path) -> None:
         ({"model": "gru"}, "model: 'gru' is no section; write model: {cell: gru}, or auto"),
         ({"model": {"hiden": 3}}, "model.hiden is not a key; did you mean 'hidden'?"),
         ({"model": {"cell": "transformer"}}, "model.cell: 'transformer' is not a cell"),
-        ({"model": {"hidden": 0}}, "model.hidden: 0 is too small"),
+        ({"model": {"hidden_size": 0}}, "model.hidden_size: 0 is too small"),
         ({"model": "auto", "tuning": {}}, "tuning: model: auto searches by itself"),
     ],
 )

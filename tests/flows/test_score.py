@@ -21,7 +21,7 @@ from tests.support.sample_jobs import WAVES, environment, ostinato, waves, write
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-JOB = WAVES | {"split": {"id": "id"}, "gate": {"resamples": 200, "allow_behind_baseline": True}}
+JOB = WAVES | {"split": {"id": "id"}, "gate": {"bootstrap_samples": 200, "require_baseline": False}}
 
 
 def job_of(home: Path, **more: object) -> Path:

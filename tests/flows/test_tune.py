@@ -70,17 +70,23 @@ def test_a_job_file_that_somebody_changed_is_not_written_over(searched_job: Path
 @pytest.mark.parametrize(
     ("tuning", "words"),
     [
-        ({"space": {"model.hiden": [8]}}, "did you mean 'model.hidden'?"),
-        ({"space": {"model.hidden": [8, "many"]}}, "tuning.space.model.hidden: 'many' is not"),
-        ({"space": {"model.hidden": 8}}, "neither a list of values nor a range"),
+        ({"space": {"model.hiden": [8]}}, "did you mean 'model.hidden_size'?"),
+        (
+            {"space": {"model.hidden_size": [8, "many"]}},
+            "tuning.search_space.model.hidden_size: 'many' is not",
+        ),
+        ({"space": {"model.hidden_size": 8}}, "neither a list of values nor a range"),
         ({"space": {"model.dropout": {"low": 0.5, "high": 0.1}}}, "low 0.5 is not below high 0.1"),
         ({"space": {"model.dropout": {"low": 0.0, "hi": 1}}}, "'hi' is not a key of a range"),
         ({"space": {"model.dropout": [0.2, 1.5]}}, "1.5 does not fit"),
-        ({"space": {"model.cell": ["tree-lstm"]}}, "tuning.space.model.cell: 'tree-lstm' does not"),
+        (
+            {"space": {"model.cell": ["tree-lstm"]}},
+            "tuning.search_space.model.cell: 'tree-lstm' does not",
+        ),
         ({"space": {"training.seed": [1, 2]}}, "a lucky seed is no better setting"),
         ({"space": {"head.label_smoothing": [0.0, 0.1]}}, "losses would not compare"),
         ({"metric": "mae"}, "'mae' does not fit a target of kind category"),
-        ({"trials": 0}, "tuning.trials: 0 is too small"),
+        ({"trials": 0}, "tuning.n_trials: 0 is too small"),
         ({"budget": "soon"}, "tuning.budget"),
     ],
 )

@@ -19,7 +19,7 @@ from tests.support.sample_jobs import WAVES, waves, write_job
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-BRAKES = {"new_data": "10m", "drift": "1d", "cool_down": 0, "drift_from": "small"}
+BRAKES = {"new_data": "10m", "drift": "1d", "cooldown": 0, "drift_severity": "small"}
 
 
 @pytest.fixture
@@ -128,8 +128,8 @@ def test_a_champion_that_got_worse_is_told_by_an_event(
     told = []
     monkeypatch.setattr(notices_module, "tell", lambda *words, **more: told.append((words, more)))
     waves(300).write_parquet(home / "waves.parquet")
-    gate = {"resamples": 200, "allow_behind_baseline": True}
-    job = write_job(home, WAVES | {"gate": gate, "triggers": {"quality": "1d"}})
+    gate = {"bootstrap_samples": 200, "require_baseline": True}
+    job = write_job(home, WAVES | {"gate": gate, "triggers": {"performance": "1d"}})
     before = said(monitor, str(job))
     retrain(str(job))
     calm = said(monitor, str(job))

@@ -21,7 +21,9 @@ def bundle(*, window: int = 0, kind: str = "category") -> Bundle:
         scale([0.5], [2.0]),
         target_of(answers, kind),
     )
-    return bundle_of(featurizer, ModelConfig(hidden=6, bidirectional=True, pooling="attention"))
+    return bundle_of(
+        featurizer, ModelConfig(hidden_size=6, bidirectional=True, pooling="attention")
+    )
 
 
 FILES = {"bundle.json", "network.safetensors", "featurizer.json", "featurizer.safetensors"}

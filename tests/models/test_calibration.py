@@ -39,7 +39,7 @@ SEEDS = 200
 def bundle(kind: str, *, error: str = "squared", calibration: Calibration | None) -> Bundle:
     answers = ["no", "yes", "perhaps"] if kind == "category" else [10.0, 20.0, 24.0]
     featurizer = featurizer_of(series_layout("wave"), scale([0.5], [2.0]), target_of(answers, kind))
-    made = bundle_of(featurizer, ModelConfig(hidden=6), head=HeadConfig(error=error))
+    made = bundle_of(featurizer, ModelConfig(hidden_size=6), head=HeadConfig(loss=error))
     return replace(made, calibration=calibration)
 
 
@@ -104,7 +104,7 @@ def test_sets_hold_the_truth_as_often_as_they_promise() -> None:
 
 @pytest.mark.parametrize("error", ["squared", "gaussian", "student", "quantile"])
 def test_intervals_hold_the_truth_as_often_as_they_promise(error: str) -> None:
-    held, head = [], HeadConfig(error=error)
+    held, head = [], HeadConfig(loss=error)
     for seed in range(SEEDS):
         draw = np.random.default_rng(seed)
         spread = draw.uniform(0.5, 3, (240, 1))
@@ -125,7 +125,7 @@ def test_intervals_hold_the_truth_as_often_as_they_promise(error: str) -> None:
 )
 def test_an_interval_holds_its_own_answer(margin: float, quantiles: list) -> None:
     parts = np.array(quantiles)[None, None, :]
-    edges = edges_of(parts, HeadConfig(error="quantile"), mean=0.0, spread=1.0)
+    edges = edges_of(parts, HeadConfig(loss="quantile"), mean=0.0, spread=1.0)
 
     low, high = bounds_of(edges, parts[:, :, 1], [margin])
 
@@ -183,7 +183,7 @@ def test_a_bundle_of_the_fourth_format_is_read_without_calibration(tmp_path: Pat
     made = bundle("category", calibration=None)
     save(made, tmp_path)
     spec = json.loads((tmp_path / "bundle.json").read_text(encoding="utf-8"))
-    del spec["head"]["confidence"]
+    del spec["head"]["interval_coverage"]
     (tmp_path / "bundle.json").write_text(json.dumps(spec | {"format": 4}), encoding="utf-8")
 
     old = load(tmp_path)
@@ -203,4 +203,4 @@ def test_a_damaged_calibration_is_refused(tmp_path: Path) -> None:
 def test_a_confidence_that_promises_nothing_or_all_is_refused() -> None:
     for confidence in (0.2, 1.0):
         with pytest.raises(ValueError, match="confidence"):
-            HeadConfig(confidence=confidence)
+            HeadConfig(interval_coverage=confidence)

@@ -43,7 +43,9 @@ def bundle(
     if image:
         read, state = image_layout(column), grey_images(height=3, width=2)
     featurizer = featurizer_of(read, state, target_of(ANSWERS[target], target))
-    model = ModelConfig(cell="lstm", hidden=6, bidirectional=True, pooling="attention", layers=2)
+    model = ModelConfig(
+        cell="lstm", hidden_size=6, bidirectional=True, pooling="attention", num_layers=2
+    )
     return bundle_of(featurizer, model, seed)
 
 

@@ -74,16 +74,16 @@ def test_the_schema_allows_just_the_texts_that_can_be_read(adapter: TypeAdapter,
     ("make", "message"),
     [
         (lambda: SeriesInput(column=()), "column: name at least one"),
-        (lambda: WindowConfig(length=0), "length: 0 is not a length; give at least 1"),
-        (lambda: WindowConfig(length=5, horizon=-1), "horizon: -1 lies in the past"),
-        (lambda: ModelConfig(hidden=0), "hidden: 0 is too small; give at least 1"),
-        (lambda: ModelConfig(layers=0), "layers: 0 is too small; give at least 1"),
+        (lambda: WindowConfig(lookback=0), "length: 0 is not a length; give at least 1"),
+        (lambda: WindowConfig(lookback=5, horizon=-1), "horizon: -1 lies in the past"),
+        (lambda: ModelConfig(hidden_size=0), "hidden: 0 is too small; give at least 1"),
+        (lambda: ModelConfig(num_layers=0), "layers: 0 is too small; give at least 1"),
         (lambda: ModelConfig(dropout=1.0), "dropout: 1.0 is not between 0 and 1"),
         (lambda: TrainingConfig(epochs=0), "epochs: 0 is too small; give at least 1"),
         (lambda: TrainingConfig(patience=0), "patience: 0 is too small; give at least 1"),
-        (lambda: TrainingConfig(batch=-3), "batch: -3 is too small; give at least 1"),
+        (lambda: TrainingConfig(batch_size=-3), "batch: -3 is too small; give at least 1"),
         (lambda: TrainingConfig(learning_rate=0.0), "learning_rate: 0.0 is not above 0"),
-        (lambda: TrainingConfig(clip_norm=-1.0), "clip_norm: -1.0 is not above 0"),
+        (lambda: TrainingConfig(max_grad_norm=-1.0), "max_grad_norm: -1.0 is not above 0"),
         (lambda: TrainingConfig(weight_decay=-0.1), "weight_decay .*give 0 or more"),
     ],
 )
@@ -97,7 +97,7 @@ def test_a_setting_that_cannot_work_is_refused_by_its_key(
 def test_a_prediction_needs_the_key_columns_of_a_window_and_each_column_once() -> None:
     channels = SeriesInput(column=("kw", "day"))
 
-    windowed = Layout(input=channels, window=WindowConfig(length=2), time="day", entity="shop")
+    windowed = Layout(input=channels, window=WindowConfig(lookback=2), time="day", entity="shop")
     whole = Layout(input=channels, window=None, time="day", entity="shop")
 
     assert windowed.raw_columns == ["kw", "day", "shop"]

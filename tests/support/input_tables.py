@@ -23,7 +23,7 @@ CATEGORY = TargetConfig(column="label", kind="category")
 
 def whole(read: object) -> Layout:
     """Rows that are sequences of their own, with two values beside them."""
-    statics = (CategoryInput(column="town", minimum_count=1), NumberInput(column="size"))
+    statics = (CategoryInput(column="town", min_frequency=1), NumberInput(column="size"))
     return Layout(input=read, window=None, time=None, entity=None, statics=statics)
 
 
@@ -73,12 +73,12 @@ Cells = Callable[[np.random.Generator], pl.Series]
 
 KINDS: dict[str, tuple[Layout, Cells]] = {
     "series": (whole(SeriesInput(column="x")), waves),
-    "series, robust": (whole(SeriesInput(column="x", scale="robust", missing="last")), waves),
-    "text, bpe": (whole(TextInput(column="x", vocabulary=300)), sentences),
+    "series, robust": (whole(SeriesInput(column="x", scaler="robust", impute="last")), waves),
+    "text, bpe": (whole(TextInput(column="x", vocab_size=300)), sentences),
     "text, words": (whole(TextInput(column="x", tokenizer="word")), sentences),
     "text, characters": (whole(TextInput(column="x", tokenizer="character")), sentences),
     "image": (whole(ImageInput(column="x")), pictures),
-    "audio": (whole(AudioInput(column="x", mel_bands=8)), tones),
+    "audio": (whole(AudioInput(column="x", n_mels=8)), tones),
     "tree": (whole(TreeInput(column="x")), trees),
 }
 
@@ -125,7 +125,7 @@ def by_day(read: SeriesInput, *, length: int = 5, horizon: int = 2) -> Layout:
     """Windows of the shops' sales."""
     return Layout(
         input=read,
-        window=WindowConfig(length=length, horizon=horizon),
+        window=WindowConfig(lookback=length, horizon=horizon),
         time="day",
         entity="shop",
         statics=(CategoryInput(column="town"),),
@@ -134,16 +134,16 @@ def by_day(read: SeriesInput, *, length: int = 5, horizon: int = 2) -> Layout:
 
 WINDOWS: dict[str, SeriesInput] = {
     "standard": SeriesInput(column="sales"),
-    "robust": SeriesInput(column="sales", scale="robust"),
-    "by entity": SeriesInput(column="sales", scale_by="entity"),
+    "robust": SeriesInput(column="sales", scaler="robust"),
+    "by entity": SeriesInput(column="sales", scale_per="entity"),
     "everything": SeriesInput(
         column="sales",
-        known=("price",),
+        known_future=("price",),
         calendar=("weekday", "day_of_year"),
-        deltas=True,
-        scale="arcsinh",
-        missing="last",
-        mask="always",
+        time_delta=True,
+        scaler="arcsinh",
+        impute="last",
+        missing_indicator="always",
     ),
-    "resampled": SeriesInput(column="sales", every="2d", aggregate="sum"),
+    "resampled": SeriesInput(column="sales", frequency="2d", aggregate="sum"),
 }

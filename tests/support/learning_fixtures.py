@@ -12,7 +12,9 @@ from tests.support.model_parts import face
 
 NOWHERE = Checkpoints(load=lambda: None, save=lambda _: None)
 
-CONFIG = TrainingConfig(epochs=4, patience=4, batch=8, learning_rate=0.02, checkpoint_every=0.0)
+CONFIG = TrainingConfig(
+    epochs=4, patience=4, batch_size=8, learning_rate=0.02, checkpoint_every=0.0
+)
 
 
 class PulledPlugError(Exception):
@@ -55,7 +57,9 @@ def sequences(count: int, goal: str, seed: int = 0) -> SequenceSet:
 
 
 def new_network(cell: str = "gru", goal: str = "category") -> Network:
-    config = ModelConfig(cell=cell, hidden=6, layers=2, pooling="attention", dropout=0.3, heads=2)
+    config = ModelConfig(
+        cell=cell, hidden_size=6, num_layers=2, pooling="attention", dropout=0.3, num_heads=2
+    )
     return build(config, face(2, 2 if goal == "category" else 1), seed=3)
 
 

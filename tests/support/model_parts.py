@@ -59,7 +59,7 @@ def series_layout(
     """A series: in lists, or in windows."""
     return Layout(
         input=SeriesInput(column=column),
-        window=WindowConfig(length=window, horizon=horizon) if window else None,
+        window=WindowConfig(lookback=window, horizon=horizon) if window else None,
         time=time if window else None,
         entity=entity if window else None,
     )

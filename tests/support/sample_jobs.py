@@ -45,9 +45,9 @@ WAVES = {
     "source": {"uri": "waves.parquet"},
     "inputs": [{"column": "wave", "kind": "series"}],
     "target": {"column": "label", "kind": "category"},
-    "model": {"hidden": 16, "pooling": "mean"},
+    "model": {"hidden_size": 16, "pooling": "mean"},
     "training": {"epochs": 8, "learning_rate": 0.02},
-    "gate": {"resamples": 200},
+    "gate": {"bootstrap_samples": 200},
 }
 
 SALES = {
@@ -55,10 +55,10 @@ SALES = {
     "source": {"uri": "sales.parquet", "time": "day"},
     "inputs": [{"column": "sales", "kind": "series"}],
     "target": {"column": "sales", "kind": "number"},
-    "window": {"length": 14, "horizon": 1},
-    "model": {"hidden": 16},
+    "window": {"lookback": 14, "horizon": 1},
+    "model": {"hidden_size": 16},
     "training": {"epochs": 5, "learning_rate": 0.02},
-    "gate": {"resamples": 200, "season": 7},
+    "gate": {"bootstrap_samples": 200, "season_length": 7},
 }
 
 

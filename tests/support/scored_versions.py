@@ -55,7 +55,7 @@ def forget() -> None:
 
 
 def asked(keep: tuple[str, ...] = (), rows: str = "usual", name: str = "waves") -> Asked:
-    return Asked(name, "1", keep, rows, GateConfig(resamples=100))
+    return Asked(name, "1", keep, rows, GateConfig(bootstrap_samples=100))
 
 
 def scored(

@@ -44,9 +44,9 @@ def trained(folder: Path, *, epochs: int = 2, head: HeadConfig | None = None, **
     learn(
         folder,
         folder / "model",
-        model=ModelConfig(**({"cell": "gru", "hidden": 12} | model)),
+        model=ModelConfig(**({"cell": "gru", "hidden_size": 12} | model)),
         head=head or HeadConfig(),
-        training=TrainingConfig(epochs=epochs, batch=16, learning_rate=0.01, patience=epochs),
+        training=TrainingConfig(epochs=epochs, batch_size=16, learning_rate=0.01, patience=epochs),
         checkpoints=NOWHERE,
         watch=Watch(lambda _: None),
     )
@@ -55,7 +55,7 @@ def trained(folder: Path, *, epochs: int = 2, head: HeadConfig | None = None, **
 
 def weekly(read: SeriesInput, *, horizon: int) -> Layout:
     """Two weeks of each shop, and what comes then."""
-    window = WindowConfig(length=14, horizon=horizon)
+    window = WindowConfig(lookback=14, horizon=horizon)
     return Layout(input=read, window=window, time="day", entity="shop")
 
 

@@ -19,16 +19,16 @@ SEARCHED = {
     "source": {"uri": "waves.parquet"},
     "inputs": [{"column": "wave", "kind": "series"}],
     "target": {"column": "label", "kind": "category"},
-    "model": {"hidden": 8, "pooling": "mean"},
+    "model": {"hidden_size": 8, "pooling": "mean"},
     "training": {"epochs": 4, "learning_rate": 0.02, "checkpoint_every": 0},
-    "gate": {"resamples": 200},
+    "gate": {"bootstrap_samples": 200},
     "tuning": {
-        "trials": 4,
-        "space": {
-            "model.hidden": [4, 8],
+        "n_trials": 4,
+        "search_space": {
+            "model.hidden_size": [4, 8],
             "model.cell": ["gru", "mingru"],
-            "model.layers": [],
-            "training.batch": [16, 32],
+            "model.num_layers": [],
+            "training.batch_size": [16, 32],
         },
     },
 }
@@ -61,7 +61,7 @@ def make_bench(folder: Path, table: pl.DataFrame | None = None, **tuning: object
     )
     accepted = hold(snapshot, contract, store)
     features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
-    return Bench(store, accepted, features, job.settings, job.tuning, job.gate.season)
+    return Bench(store, accepted, features, job.settings, job.tuning, job.gate.season_length)
 
 
 def copied(bench: Bench, folder: Path) -> Bench:

@@ -46,10 +46,10 @@ def scored(folder: Path, rows: RowSet, bundle: Bundle) -> tuple[pl.DataFrame, ob
 # --- forecasts
 
 
-@pytest.mark.parametrize("scale_by", ["all", "entity"])
+@pytest.mark.parametrize("scale_per", ["all", "entity"])
 @pytest.mark.parametrize("column", ["sales", "price"])
 def test_a_forecast_s_answers_are_the_next_rows_of_its_series(tmp_path, scale_by, column) -> None:
-    read = SeriesInput(column=column, scale_by=scale_by)
+    read = SeriesInput(column=column, scale_per=scale_by)
     frame, layout = shops(), by_day(read, length=5, horizon=3)
     folder = tmp_path / "features"
     rows = features(folder, frame, layout, FORECAST, BY_TIME)
@@ -79,7 +79,7 @@ def test_no_forecast_looks_over_the_edge_of_its_split(tmp_path) -> None:
 
 
 def test_a_forecast_is_fitted_on_training_alone(tmp_path) -> None:
-    frame, layout = shops(), by_day(SeriesInput(column="sales", scale_by="entity"))
+    frame, layout = shops(), by_day(SeriesInput(column="sales", scale_per="entity"))
     late = pl.col("day") >= pl.date(2024, 1, 20)
     other = frame.with_columns(sales=pl.when(late).then(pl.col("sales") * 50).otherwise("sales"))
 
@@ -114,7 +114,7 @@ def test_windows_share_their_answers_instead_of_copying_them(tmp_path) -> None:
 
 def test_gaps_of_a_resampled_series_are_neither_taught_nor_judged(tmp_path) -> None:
     frame = tides().filter(pl.int_range(pl.len()) % 9 != 4)
-    read = SeriesInput(column="sales", every="1d", missing="last")
+    read = SeriesInput(column="sales", frequency="1d", impute="last")
     layout = weekly(read, horizon=3)
     folder = tmp_path / "features"
     rows = features(folder, frame, layout, FORECAST, BY_TIME)
@@ -132,15 +132,15 @@ def test_gaps_of_a_resampled_series_are_neither_taught_nor_judged(tmp_path) -> N
     "head",
     [
         HeadConfig(),
-        HeadConfig(decoder="segments", segment=7, anchor="window", error="absolute"),
-        HeadConfig(decoder="recursive", anchor="last", error="student"),
-        HeadConfig(error="quantile", anchor="window"),
-        HeadConfig(error="gaussian"),
+        HeadConfig(decoder="segments", patch_length=7, normalization="window", loss="absolute"),
+        HeadConfig(decoder="recursive", normalization="last", loss="student"),
+        HeadConfig(loss="quantile", normalization="window"),
+        HeadConfig(loss="gaussian"),
     ],
-    ids=lambda head: f"{head.decoder}-{head.error}-{head.anchor}",
+    ids=lambda head: f"{head.decoder}-{head.loss}-{head.normalization}",
 )
 def test_a_week_that_repeats_itself_is_foretold(tmp_path, head: HeadConfig) -> None:
-    read = SeriesInput(column="sales", scale_by="entity")
+    read = SeriesInput(column="sales", scale_per="entity")
     layout, folder = weekly(read, horizon=7), tmp_path / "features"
     rows = features(folder, tides(), layout, FORECAST, BY_TIME)
 
@@ -154,7 +154,7 @@ def test_a_week_that_repeats_itself_is_foretold(tmp_path, head: HeadConfig) -> N
     assert said["prediction"].list.len().unique().to_list() == [7]
     # A mistake of one seasonal step is 2 % noise twice: the measure of MASE.
     assert found.scaled_R.sum() / found.count_R.sum() < 3
-    if head.error not in {"squared", "absolute"}:
+    if head.loss not in {"squared", "absolute"}:
         inside = found.inside_R.sum() / found.count_R.sum()
         assert 0.4 < inside <= 1.0
 
@@ -166,7 +166,7 @@ def test_counts_are_told_as_counts(tmp_path) -> None:
     rows = features(folder, frame, layout, FORECAST, BY_TIME)
 
     said, found, _ = scored(
-        folder, rows, trained(folder, epochs=5, head=HeadConfig(error="negative_binomial"))
+        folder, rows, trained(folder, epochs=5, head=HeadConfig(loss="negative_binomial"))
     )
 
     low, high = (said[f"quantile_{level}"].explode() for level in (0.1, 0.9))
@@ -225,15 +225,15 @@ def test_a_row_without_a_list_of_tags_is_refused_and_an_empty_list_is_not(tmp_pa
 @pytest.mark.parametrize(
     ("head", "unit"),
     [
-        (HeadConfig(decoder="attention", beam=2), "character"),
-        (HeadConfig(decoder="attention", beam=1), "bpe"),
+        (HeadConfig(decoder="attention", beam_size=2), "character"),
+        (HeadConfig(decoder="attention", beam_size=1), "bpe"),
     ],
     ids=["characters", "byte pairs"],
 )
 def test_a_text_is_written_for_a_text(tmp_path, head: HeadConfig, unit: str) -> None:
     folder = tmp_path / "features"
     size = {"vocabulary": 300} if unit == "bpe" else {}
-    target = TargetConfig(column="y", kind="text", unit=unit, **size)
+    target = TargetConfig(column="y", kind="text", tokenizer=unit, **size)
     rows = features(
         folder, turned(), ALONE, target, SplitConfig(by="column", column="split", duplicates="keep")
     )
@@ -287,7 +287,7 @@ def test_what_is_unlike_training_stands_out(tmp_path, kind: str) -> None:
     frame = tides()
     odd = (pl.col("day") >= pl.date(2024, 5, 20)) & (pl.col("day") < pl.date(2024, 5, 24))
     frame = frame.with_columns(sales=pl.when(odd).then(pl.col("sales") * 2.5).otherwise("sales"))
-    layout = weekly(SeriesInput(column="sales", scale_by="entity"), horizon=1)
+    layout = weekly(SeriesInput(column="sales", scale_per="entity"), horizon=1)
     folder = tmp_path / "features"
     rows = features(folder, frame, layout, TargetConfig(kind=kind), BY_TIME)
 
@@ -327,7 +327,7 @@ def test_scaled_answers_come_from_their_own_place(tmp_path) -> None:
     seen = np.isfinite(values[:, 0])
     # On the scale of its own past, an answer is what a later window reads there.
     np.testing.assert_allclose(values[seen, 0], own[seen], rtol=1e-5, atol=1e-6)
-    assert layout.window == WindowConfig(length=5, horizon=2)
+    assert layout.window == WindowConfig(lookback=5, horizon=2)
 
 
 def test_fractions_are_no_counts(tmp_path) -> None:
@@ -335,4 +335,4 @@ def test_fractions_are_no_counts(tmp_path) -> None:
     features(folder, tides(), layout, FORECAST, BY_TIME)
 
     with pytest.raises(UnlearnableError, match=r"answers are counts, and \d+ of \d+ .* are not"):
-        trained(folder, head=HeadConfig(error="negative_binomial"))
+        trained(folder, head=HeadConfig(loss="negative_binomial"))

@@ -12,7 +12,7 @@ from models.evaluation.metrics.classification import (
     hamming_loss,
     log_loss,
     macro_f1,
-    matthews,
+    mcc,
     micro_f1,
     same_tags,
     tag_counts,
@@ -21,7 +21,7 @@ from models.evaluation.metrics.classification import (
     top_3_accuracy,
     weighted_f1,
 )
-from models.evaluation.metrics.ranking import auprc, auroc
+from models.evaluation.metrics.ranking import auroc, average_precision
 from models.evaluation.metrics.regression import (
     bleu,
     character_error_rate,
@@ -36,7 +36,7 @@ from models.evaluation.metrics.regression import (
     rmse,
     same_texts,
     smape,
-    unexplained,
+    unexplained_variance,
     width,
     word_error_rate,
 )
@@ -55,14 +55,14 @@ CATEGORY: dict[str, Metric] = {
     "macro_f1": macro_f1,
     "micro_f1": micro_f1,
     "weighted_f1": weighted_f1,
-    "matthews": matthews,
+    "mcc": mcc,
     "log_loss": log_loss,
     "auroc": auroc,
-    "auprc": auprc,
+    "average_precision": average_precision,
     "top_3_accuracy": top_3_accuracy,
 }
 
-MINING: dict[str, Metric] = {"unexplained": unexplained}
+MINING: dict[str, Metric] = {"unexplained_variance": unexplained_variance}
 
 METRICS: dict[Answer, dict[str, Metric]] = {
     "category": CATEGORY,
@@ -95,7 +95,7 @@ METRICS: dict[Answer, dict[str, Metric]] = {
 
 LOWER_IS_BETTER = {
     "log_loss", "mae", "rmse", "mape", "hamming_loss", "smape", "mase", "pinball",
-    "character_error_rate", "word_error_rate", "unexplained",
+    "character_error_rate", "word_error_rate", "unexplained_variance",
 }  # fmt: skip
 
 TOLD_ALONE = ("coverage", "width")

@@ -144,7 +144,7 @@ balanced_accuracy = Summed(counted, mean_recall)
 macro_f1 = Summed(counted, mean_f1)
 weighted_f1 = Summed(counted, mean_f1_by_rows)
 micro_f1 = Summed(counted, common_f1)
-matthews = Summed(counted, correlation)
+mcc = Summed(counted, correlation)
 log_loss = Summed(surprise, ratio)
 top_3_accuracy = Summed(among_few, ratio)
 

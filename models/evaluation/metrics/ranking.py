@@ -130,4 +130,4 @@ def precision_area(right_GB: Floats, wrong_GB: Floats) -> Floats:
     return divided(area_B, np.where(wrong_GB.any(axis=0), right_B, 0.0), otherwise=np.nan)
 
 
-auroc, auprc = Ranked(roc_area), Ranked(precision_area)
+auroc, average_precision = Ranked(roc_area), Ranked(precision_area)

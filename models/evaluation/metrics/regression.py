@@ -142,5 +142,7 @@ def costs(mined: Mined) -> Floats:
     return columns(np.nan_to_num(error_R), np.nan_to_num(mined.usual_R))
 
 
-unexplained = Summed(costs, lambda sums_BF: divided(sums_BF[:, 0], sums_BF[:, 1], otherwise=1.0))
+unexplained_variance = Summed(
+    costs, lambda sums_BF: divided(sums_BF[:, 0], sums_BF[:, 1], otherwise=1.0)
+)
 """The error as a share of that of always saying the usual."""

@@ -19,36 +19,36 @@ class AudioInput:
     sample_rate: int | None = None
     """Samples a second that every sound is brought to; that of the first training sound when left
     out. Lists of samples are taken to have it."""
-    mel_bands: int = 64
+    n_mels: int = 64
     """Bands of a frame: 40 for speech at 8 kHz, 64 or 80 for more."""
-    window: Duration = 0.025
+    window_length: Duration = 0.025
     """Time that one frame looks at."""
-    hop: Duration = 0.010
+    hop_length: Duration = 0.010
     """Time from one frame to the next."""
-    low_hz: float = 20.0
+    f_min: float = 20.0
     """Lowest frequency."""
-    high_hz: float | None = None
+    f_max: float | None = None
     """Highest frequency; half the sample rate when left out."""
     deltas: bool = False
     """Whether the change since the frame before stands beside each band."""
     max_seconds: Duration = 30.0
     """Longer sounds are cut off."""
-    keep: Literal["start", "end"] = "start"
+    truncate: Literal["start", "end"] = "start"
     """Which part of a longer sound stays."""
 
     def __post_init__(self) -> None:
         """Refuse settings that hear nothing."""
-        for name in ("mel_bands", "window", "hop", "max_seconds"):
+        for name in ("n_mels", "window_length", "hop_length", "max_seconds"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
         if self.sample_rate is not None and not 100 <= self.sample_rate <= 384_000:
             raise ValueError(
                 f"sample_rate: {self.sample_rate} is no rate of sound; give 8000, 16000 or 44100"
             )
-        if self.low_hz < 0:
-            raise ValueError(f"low_hz: {self.low_hz} is negative; give 0 or more")
-        if self.high_hz is not None and self.high_hz <= self.low_hz:
-            raise ValueError(f"high_hz: {self.high_hz} is not above low_hz, {self.low_hz}")
+        if self.f_min < 0:
+            raise ValueError(f"f_min: {self.f_min} is negative; give 0 or more")
+        if self.f_max is not None and self.f_max <= self.f_min:
+            raise ValueError(f"f_max: {self.f_max} is not above f_min, {self.f_min}")
 
     @property
     def columns(self) -> tuple[str, ...]:

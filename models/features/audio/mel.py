@@ -45,12 +45,12 @@ def sizes(config: AudioInput, rate: int) -> tuple[int, int, int]:
 
     The transform is as long as the narrowest band needs, so that every band hears something.
     """
-    window = max(2, round(config.window * rate))
+    window = max(2, round(config.window_length * rate))
     transform = 1 << (window - 1).bit_length()
     narrowest = float(np.diff(band_edges(config, rate)).min())
     while rate / transform > narrowest and transform < LONGEST_TRANSFORM:
         transform *= 2
-    return window, max(1, round(config.hop * rate)), transform
+    return window, max(1, round(config.hop_length * rate)), transform
 
 
 def band_edges(config: AudioInput, rate: int) -> NDArray[np.float64]:
@@ -59,14 +59,14 @@ def band_edges(config: AudioInput, rate: int) -> NDArray[np.float64]:
     Raises:
         UnlearnableError: the lowest frequency is more than the rate can hold.
     """
-    high = min(config.high_hz or rate / 2, rate / 2)
-    if config.low_hz >= high:
+    high = min(config.f_max or rate / 2, rate / 2)
+    if config.f_min >= high:
         raise UnlearnableError(
-            f"inputs: low_hz: {config.low_hz} is not below {high}, the highest frequency at "
-            f"{rate} samples a second; lower low_hz"
+            f"inputs: f_min: {config.f_min} is not below {high}, the highest frequency at "
+            f"{rate} samples a second; lower f_min"
         )
-    ends = to_mel(np.array([config.low_hz, high]))
-    return to_hz(np.linspace(ends[0], ends[1], config.mel_bands + 2))
+    ends = to_mel(np.array([config.f_min, high]))
+    return to_hz(np.linspace(ends[0], ends[1], config.n_mels + 2))
 
 
 def mel_weights(config: AudioInput, rate: int) -> Floats:
@@ -101,7 +101,7 @@ def log_mel(sounds: list[Floats], config: AudioInput, rate: int) -> Floats:
     edges = np.cumsum(counts) - counts
     starts_T = np.repeat(begins - edges * hop, counts) + np.arange(counts.sum()) * hop
     windows = np.lib.stride_tricks.sliding_window_view(line, window)
-    frames_TM = np.empty((len(starts_T), config.mel_bands), np.float32)
+    frames_TM = np.empty((len(starts_T), config.n_mels), np.float32)
     for first in range(0, len(starts_T), max(1, FRAME_SAMPLES // transform)):
         here = slice(first, first + max(1, FRAME_SAMPLES // transform))
         spectrum = fft.rfft(windows[starts_T[here]] * hann_W, transform, axis=1)

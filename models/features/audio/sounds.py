@@ -54,7 +54,7 @@ def read_file(data: bytes, config: AudioInput) -> Sound | str:
                     "more than allowed"
                 )
             wanted = min(file.frames, max(1, round(config.max_seconds * file.samplerate)))
-            if config.keep == "end" and wanted < file.frames:
+            if config.truncate == "end" and wanted < file.frames:
                 file.seek(file.frames - wanted)
             samples = file.read(wanted, dtype="float32", always_2d=True)
             if len(samples) < wanted:
@@ -82,7 +82,7 @@ def lost_bytes(data: bytes) -> int:
 def cut(samples_N: Floats, config: AudioInput, rate: int) -> Floats:
     """Keep the wanted part of a longer sound."""
     wanted = max(1, round(config.max_seconds * rate))
-    return samples_N[:wanted] if config.keep == "start" else samples_N[-wanted:]
+    return samples_N[:wanted] if config.truncate == "start" else samples_N[-wanted:]
 
 
 def judged(samples_N: Floats, rate: int) -> Sound | str:

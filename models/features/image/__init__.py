@@ -23,4 +23,4 @@ __all__ = [
 
 def packages(config: ImageInput) -> tuple[str, ...]:
     """Name what a served model needs beside the core."""
-    return ("timm", "torchvision") if config.read == "backbone" else ()
+    return ("timm", "torchvision") if config.sequence == "backbone" else ()

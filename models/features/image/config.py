@@ -52,21 +52,21 @@ class ImageInput:
     """One image a row."""
     size: tuple[int, int] | None = None
     """Height and width that every image is brought to; that of the first one when left out."""
-    colour: Literal["auto", "grey", "rgb"] = "auto"
+    color: Literal["auto", "grey", "rgb"] = "auto"
     """`auto`: as the first image. `grey`: one number a pixel. `rgb`: three."""
-    read: Literal["rows", "columns", "patches", "convolutions", "backbone"] = "rows"
+    sequence: Literal["rows", "columns", "patches", "convolutions", "backbone"] = "rows"
     """What one step is. `rows`: from the top. `columns`: from the left. `patches`: squares of
     pixels. `convolutions`: columns of what two-dimensional convolutions see, learned with the rest
     (CRNN). `backbone`: columns of the features that a pretrained network sees."""
     patch: int = 4
     """Side of a patch in pixels."""
-    order: Literal["raster", "hilbert"] = "raster"
+    scan_order: Literal["raster", "hilbert"] = "raster"
     """`raster`: patches line by line. `hilbert`: along a curve that keeps neighbours together."""
     backbone: str | None = None
     """Name of a timm model, such as `resnet18`; needs the extra `images`."""
-    weights: str | None = None
+    pretrained_weights: str | None = None
     """Its weights, a local .safetensors or .pth file; fetched from their hub when left out."""
-    stride: Literal[2, 4, 8, 16, 32] = 8
+    feature_stride: Literal[2, 4, 8, 16, 32] = 8
     """Pixels in width behind one step of convolutions or of the backbone: few for text, many for
     photographs."""
     fine_tune: bool = False
@@ -80,13 +80,17 @@ class ImageInput:
             check_size(*self.size)
         if self.patch < 1:
             raise ValueError(f"patch: {self.patch} is no side of a square; give at least 1 pixel")
-        if self.order == "hilbert" and self.read != "patches":
-            raise ValueError(f"order: hilbert orders patches, not {self.read}; set read: patches")
-        if self.read == "backbone" and not self.backbone:
-            raise ValueError("backbone: name a timm model, such as resnet18, or read rows")
-        if self.read != "backbone" and (self.backbone or self.weights or self.fine_tune):
+        if self.scan_order == "hilbert" and self.sequence != "patches":
             raise ValueError(
-                f"read: a backbone is described, and {self.read} are read; set read: backbone"
+                f"order: hilbert orders patches, not {self.sequence}; set read: patches"
+            )
+        if self.sequence == "backbone" and not self.backbone:
+            raise ValueError("backbone: name a timm model, such as resnet18, or read rows")
+        if self.sequence != "backbone" and (
+            self.backbone or self.pretrained_weights or self.fine_tune
+        ):
+            raise ValueError(
+                f"read: a backbone is described, and {self.sequence} are read; set read: backbone"
             )
 
     @property

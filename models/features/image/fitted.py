@@ -48,9 +48,9 @@ class ImageState:
     element: Element
     """`uint8` for files and for arrays of bytes, else `float32`."""
     mean: tuple[float, ...]
-    """Of each colour."""
+    """Of each color."""
     spread: tuple[float, ...]
-    """Standard deviation of each colour; 1 where it never changes."""
+    """Standard deviation of each color; 1 where it never changes."""
 
     @property
     def shape(self) -> Shape:
@@ -102,7 +102,7 @@ def empty_sample(config: ImageInput, first: Shape, element: Element) -> Sample:
         check_size(height, width)
     except ValueError as error:
         raise UnlearnableError(f"column '{config.column}': {error}") from error
-    colours = {"auto": first.colours, "grey": 1, "rgb": 3}[config.colour]
+    colours = {"auto": first.colours, "grey": 1, "rgb": 3}[config.color]
     return Sample(
         shape=Shape(height, width, colours),
         element=element,

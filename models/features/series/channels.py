@@ -46,7 +46,7 @@ def raw_steps(frame: pl.DataFrame, layout: Layout) -> RawSteps:
 def window_steps(frame: pl.DataFrame, layout: Layout) -> RawSteps:
     """Let a window end at every row of a long table; rows with too short a past have an error."""
     assert layout.window is not None  # noqa: S101 - this is a table of windows
-    line, length = line_up(frame, layout), layout.window.length
+    line, length = line_up(frame, layout), layout.window.lookback
     places = np.arange(len(frame), dtype=np.int64)
     history = places + 1 - line.first_N
     too_short = history < length
@@ -79,12 +79,12 @@ def window_channels(frame: pl.DataFrame, layout: Layout, line: Line) -> Doubles:
     """Lay the channels of a long table under each other, in the order of the line."""
     read = read_of(layout)
     channels_CN = np.empty((len(read.channel_names), len(frame)), np.float64)
-    ahead = place_ahead(line, layout.window.horizon if layout.window and read.known else 0)
+    ahead = place_ahead(line, layout.window.horizon if layout.window and read.known_future else 0)
     for row_N, name in zip(channels_CN, read.columns, strict=False):
         row_N[:] = to_doubles(frame[name])[line.order_N]
-        if name in read.known:
+        if name in read.known_future:
             row_N[:] = np.where(ahead >= 0, row_N[ahead], np.nan)
-    if read.deltas and layout.time:
+    if read.time_delta and layout.time:
         channels_CN[-1] = log_gaps(frame[layout.time].gather(line.order_N))
         channels_CN[-1, line.first_N] = np.nan
     return cleaned(channels_CN)

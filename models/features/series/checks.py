@@ -17,15 +17,15 @@ def check(schema: pl.Schema, layout: Layout) -> None:
     read = read_of(layout)
     for name in read.columns:
         check_column(name, schema[name], layout)
-    if read.scale_by == "entity" and layout.entity is None:
+    if read.scale_per == "entity" and layout.entity is None:
         raise UnlearnableError(
-            "inputs: scale_by: 'entity' needs the column that tells the series apart; "
+            "inputs: scale_per: 'entity' needs the column that tells the series apart; "
             "name it under source.entity"
         )
-    timed = {"calendar": read.calendar, "deltas": read.deltas, "every": read.every}
+    timed = {"calendar": read.calendar, "time_delta": read.time_delta, "frequency": read.frequency}
     asked = next((key for key, value in timed.items() if value), None)
     if layout.window is None:
-        refuse_rows(asked or ("known" if read.known else None))
+        refuse_rows(asked or ("known_future" if read.known_future else None))
     elif layout.time:
         check_time(schema[layout.time], layout)
     elif asked:
@@ -72,7 +72,7 @@ def check_time(dtype: pl.DataType, layout: Layout) -> None:
             f"source.time: column '{layout.time}' holds {dtype}, expected dates, times or numbers; "
             "convert it upstream"
         )
-    if read.every:
+    if read.frequency:
         check_grid(dtype, layout)
     clock = tuple(part for part in read.calendar if part in {"minute", "hour"})
     parts = read.calendar if dtype.is_numeric() else clock if dtype == pl.Date else ()
@@ -89,7 +89,7 @@ def check_grid(dtype: pl.DataType, layout: Layout) -> None:
     Raises:
         UnlearnableError: says what is expected.
     """
-    every = read_of(layout).every or ""
+    every = read_of(layout).frequency or ""
     try:
         refuse_unfit(parse_width(every), dtype)
     except ValueError as error:

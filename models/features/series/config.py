@@ -22,29 +22,29 @@ class SeriesInput:
     """The columns that hold it, one a channel."""
     kind: Literal["series"] = "series"
     """`series`: numbers over time, as one row a step (give `window`) or one list a row."""
-    known: tuple[str, ...] = ()
+    known_future: tuple[str, ...] = ()
     """Channels that are known in advance, such as prices or holidays: a step shows their values
     of `window.horizon` steps later, so that the last one shows those of the answered row."""
     calendar: tuple[Calendar, ...] = ()
     """Parts of the step's own time, in its own time zone, each as a sine and a cosine."""
-    deltas: bool = False
+    time_delta: bool = False
     """Whether the time since the step before is a channel (its logarithm, so that its unit does
     not matter); for series that are not regular."""
-    scale: Literal["standard", "robust", "minmax", "arcsinh", "none"] = "standard"
+    scaler: Literal["standard", "robust", "minmax", "arcsinh", "none"] = "standard"
     """`standard`: mean and spread. `robust`: median and quartiles. `minmax`: from 0 to 1.
     `arcsinh`: as robust, then bent, for values of very different sizes. All of training alone."""
-    scale_by: Literal["all", "entity"] = "all"
+    scale_per: Literal["all", "entity"] = "all"
     """Whether each entity has a scale of its own, its target too; new ones, and those with few
     training steps, take that of all."""
-    missing: Literal["mean", "last", "zero"] = "mean"
+    impute: Literal["mean", "last", "zero"] = "mean"
     """What stands where a value is missing: the channel's typical value in training, the last one
     seen (the typical one where none is in reach), or zero."""
-    missing_reach: int | None = None
+    impute_limit: int | None = None
     """Steps that `missing: last` looks back at most; left out: as many as a window is long, or
     to the beginning of a list."""
-    mask: Literal["auto", "always", "never"] = "auto"
+    missing_indicator: Literal["auto", "always", "never"] = "auto"
     """Whether a channel with gaps has a companion that flags them; `auto`: if training has any."""
-    every: str | None = None
+    frequency: str | None = None
     """Width of a regular grid that the series is brought to, such as `1h`, `1d` or `1mo`; a number
     where time is one."""
     aggregate: Literal["mean", "sum", "last", "minimum", "maximum"] = "mean"
@@ -54,22 +54,22 @@ class SeriesInput:
         """Refuse what cannot be read."""
         if not self.observed:
             raise ValueError("column: name at least one column")
-        names = [*self.observed, *self.known]
+        names = [*self.observed, *self.known_future]
         if twice := [name for place, name in enumerate(names) if name in names[:place]]:
-            where = "known" if twice[0] in self.known else "column"
+            where = "known_future" if twice[0] in self.known_future else "column"
             raise ValueError(f"{where}: '{twice[0]}' is named twice; name each column once")
         if len(set(self.calendar)) < len(self.calendar):
             raise ValueError("calendar: a part is named twice; name each once")
-        if self.missing_reach is not None and self.missing != "last":
+        if self.impute_limit is not None and self.impute != "last":
             raise ValueError(
-                f"missing_reach: nothing looks back with missing: {self.missing}; "
+                f"impute_limit: nothing looks back with missing: {self.impute}; "
                 "remove it, or set missing: last"
             )
-        if self.missing_reach is not None and self.missing_reach < 1:
-            raise ValueError(f"missing_reach: {self.missing_reach} is no reach; give at least 1")
-        if self.every is not None:
-            parse_width(self.every)
-        if self.every is not None and self.deltas:
+        if self.impute_limit is not None and self.impute_limit < 1:
+            raise ValueError(f"impute_limit: {self.impute_limit} is no reach; give at least 1")
+        if self.frequency is not None:
+            parse_width(self.frequency)
+        if self.frequency is not None and self.time_delta:
             raise ValueError("deltas: with `every` each step is as long as any; remove one of them")
 
     @property
@@ -80,12 +80,12 @@ class SeriesInput:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns, one or many."""
-        return (*self.observed, *self.known)
+        return (*self.observed, *self.known_future)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
         """What to call the channels that are scaled, in their order."""
-        return (*self.columns, *(("(time since the step before)",) if self.deltas else ()))
+        return (*self.columns, *(("(time since the step before)",) if self.time_delta else ()))
 
 
 def read_of(layout: Layout) -> SeriesInput:
@@ -97,23 +97,23 @@ def read_of(layout: Layout) -> SeriesInput:
 def resampled(layout: Layout) -> bool:
     """Tell whether rows are brought to a regular grid."""
     read = layout.input
-    return isinstance(read, SeriesInput) and read.every is not None
+    return isinstance(read, SeriesInput) and read.frequency is not None
 
 
 def scales_entities(layout: Layout) -> bool:
     """Tell whether each entity has a scale of its own."""
     read = layout.input
-    return isinstance(read, SeriesInput) and read.scale_by == "entity" and bool(layout.entity)
+    return isinstance(read, SeriesInput) and read.scale_per == "entity" and bool(layout.entity)
 
 
 def reach_of(layout: Layout) -> int | None:
     """Tell how many steps back a missing value is looked for; None where the list is the limit."""
     read = read_of(layout)
-    if read.missing != "last":
+    if read.impute != "last":
         return 0
-    if read.missing_reach is not None:
-        return read.missing_reach
-    return layout.window.length if layout.window else None
+    if read.impute_limit is not None:
+        return read.impute_limit
+    return layout.window.lookback if layout.window else None
 
 
 class Context(NamedTuple):
@@ -126,11 +126,11 @@ class Context(NamedTuple):
 def context(layout: Layout) -> Context:
     """Tell how far windows, fillings, differences and answers reach.
 
-    The first step of a slice's first window may be filled from as far back as `missing_reach`, and
+    The first step of a slice's first window may be filled from as far back as `impute_limit`, and
     has a step before it. Other kinds reach no further than their window.
     """
     assert layout.window is not None  # noqa: S101 - only windows have a context
-    past = layout.window.length - 1
+    past = layout.window.lookback - 1
     if isinstance(layout.input, SeriesInput):
-        past += max(reach_of(layout) or 0, int(layout.input.deltas))
+        past += max(reach_of(layout) or 0, int(layout.input.time_delta))
     return Context(max(1, past), max(1, layout.window.horizon))

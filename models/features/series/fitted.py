@@ -78,7 +78,7 @@ def channel_scale(
     None where the column is no such channel, or its scale is bent or there is none.
     """
     read, scaler = read_of(layout), state.scaler
-    if name not in read.observed or read.scale in {"arcsinh", "none"}:
+    if name not in read.observed or read.scaler in {"arcsinh", "none"}:
         return None
     place = read.observed.index(name)
     scales = zip(

@@ -67,7 +67,7 @@ def in_order(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
 
 def width_of(layout: Layout) -> Width:
     """Read the width of the grid."""
-    return parse_width(read_of(layout).every or "1")
+    return parse_width(read_of(layout).frequency or "1")
 
 
 def with_bins(frame: pl.DataFrame, layout: Layout, width: Width) -> pl.DataFrame:
@@ -130,7 +130,7 @@ def refuse_fine_grid(apart_G: Integers, table: pl.DataFrame, layout: Layout) -> 
     last = int(np.argmax(apart_G))
     times = table[layout.time or ROW]
     raise UnlearnableError(
-        f"inputs: every: '{read_of(layout).every}' gives {places} steps for {len(apart_G)} that "
+        f"inputs: every: '{read_of(layout).frequency}' gives {places} steps for {len(apart_G)} that "
         f"have rows (the longest gap: from {times[last - 1]} to {times[last]}); "
         "give a wider step, or drop rows with wrong times upstream"
     )

@@ -89,7 +89,7 @@ class Fitting:
         self.stream = Stream()
         self.missing_C = np.zeros(channels, np.int64)
         self.entities = False
-        bounded = read.scale in {"robust", "arcsinh"}
+        bounded = read.scaler in {"robust", "arcsinh"}
         self.whole = Sample(channels) if bounded else None
         self.own = Sample(channels) if bounded else None
 
@@ -169,13 +169,13 @@ def scale_of(moments: Moments, quartiles: dict[str, Doubles], read: SeriesInput)
     """Take what the job asks for from what is known of each row."""
     count, mean = moments.count_GC, moments.mean_GC
     deviation = np.sqrt(moments.squares_GC / np.maximum(count, 1.0))
-    if read.scale == "none":
+    if read.scaler == "none":
         return Scale(count, np.zeros_like(mean), np.ones_like(mean), mean)
-    if read.scale == "minmax":
+    if read.scaler == "minmax":
         low = np.where(count > 0, moments.low_GC, 0.0)
         high = np.where(count > 0, moments.high_GC, 0.0)
         return Scale(count, low, high - low, mean)
-    if read.scale == "standard":
+    if read.scaler == "standard":
         return Scale(count, mean, deviation, mean)
     median = np.where(np.isnan(quartiles["median"]), mean, quartiles["median"])
     spread = (quartiles["upper"] - quartiles["lower"]) / NORMAL_QUARTILES
@@ -195,10 +195,10 @@ def own_or_all(scale: Scale) -> Scale:
 
 def fillings(typical_EC: Doubles, read: SeriesInput) -> Doubles:
     """Tell what stands for a missing value; a first step's gap is typical, for nothing is lost."""
-    if read.missing != "zero":
+    if read.impute != "zero":
         return typical_EC
     zeros = np.zeros_like(typical_EC)
-    if read.deltas:
+    if read.time_delta:
         zeros[:, -1] = typical_EC[:, -1]
     return zeros
 
@@ -209,5 +209,5 @@ def flagged(missing_C: Integers, read: SeriesInput) -> tuple[int, ...]:
         "auto": missing_C > 0,
         "always": np.ones(len(missing_C), bool),
         "never": np.zeros(len(missing_C), bool),
-    }[read.mask]
+    }[read.missing_indicator]
     return tuple(np.flatnonzero(asked[: len(read.columns)]).tolist())

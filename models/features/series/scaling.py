@@ -20,7 +20,7 @@ FARTHEST = 1e6
 def scaled_steps(raw: RawSteps, layout: Layout, scaler: Scaler) -> Floats:
     """Scale each channel on its own, so that no more than one is held twice."""
     rows_S = scaler.rows_of(raw.entities_S)
-    kind, reach = read_of(layout).scale, reach_of(layout)
+    kind, reach = read_of(layout).scaler, reach_of(layout)
     channels, waves = len(raw.values_CN), len(raw.calendar_KN)
     steps_NC = np.empty((len(raw.series_N), channels + waves + len(scaler.gaps)), np.float32)
     for channel, values_N in enumerate(raw.values_CN):

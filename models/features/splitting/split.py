@@ -69,7 +69,7 @@ class SplitConfig:
     Needs `time`."""
     duplicates: Literal["remove", "keep"] = "remove"
     """Whether rows of validation and test whose input also stands in training are left out."""
-    near_duplicates: float | None = None
+    near_duplicate_threshold: float | None = None
     """Leave out also the texts of validation and test that share this part (Jaccard, such as 0.8)
     of their runs of five characters with a text of training."""
 
@@ -85,9 +85,12 @@ class SplitConfig:
         gap_seconds = parse_duration(self.gap) if isinstance(self.gap, str) else self.gap
         if not isinstance(gap_seconds, (int, float)) or gap_seconds < 0:
             raise ValueError(f"gap: {self.gap} is negative; give 0 or more points in time")
-        if self.near_duplicates is not None and not 0.5 <= self.near_duplicates <= 1:
+        if (
+            self.near_duplicate_threshold is not None
+            and not 0.5 <= self.near_duplicate_threshold <= 1
+        ):
             raise ValueError(
-                f"near_duplicates: {self.near_duplicates} is not between 0.5 and 1; give 0.8"
+                f"near_duplicate_threshold: {self.near_duplicate_threshold} is not between 0.5 and 1; give 0.8"
             )
         refuse_contradictions(self)
 

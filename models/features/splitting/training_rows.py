@@ -81,7 +81,11 @@ def marks_of(layout: Layout, split: SplitConfig) -> Marks:
         return Marks(columns=((series,) if by == "hash" and series else row,))
     group = [(split.group,)] if split.group else []
     same = [content_columns(layout)] if split.duplicates == "remove" else []
-    near = Near(layout.input.columns[0], split.near_duplicates) if split.near_duplicates else None
+    near = (
+        Near(layout.input.columns[0], split.near_duplicate_threshold)
+        if split.near_duplicate_threshold
+        else None
+    )
     return Marks(columns=tuple(dict.fromkeys([row, *group, *same])), near=near)
 
 

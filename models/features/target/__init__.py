@@ -147,8 +147,8 @@ def fit_target(
         return Target(
             column=name,
             kind="text",
-            unit=config.unit,
-            vocabulary=config.vocabulary,
+            unit=config.tokenizer,
+            vocabulary=config.vocab_size,
             symbols=symbols,
             longest=longest,
         )

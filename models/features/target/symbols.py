@@ -25,10 +25,10 @@ def reading(column: str, unit: Unit, vocabulary: int) -> TextInput:
     return TextInput(
         column=column,
         tokenizer=unit,
-        vocabulary=vocabulary,
-        minimum_count=2 if unit == "bpe" else 1,
+        vocab_size=vocabulary,
+        min_frequency=2 if unit == "bpe" else 1,
         max_length=LONGEST,
-        normalise=("nfc",),
+        normalize=("nfc",),
     )
 
 
@@ -39,7 +39,7 @@ def fit_symbols(answers: Iterable[pl.Series], config: TargetConfig) -> tuple[Tex
         UnlearnableError: no row has an answer that holds anything.
     """
     held = [answer.cast(pl.String).alias(config.column) for answer in answers]
-    read = reading(config.column, config.unit, config.vocabulary)
+    read = reading(config.column, config.tokenizer, config.vocab_size)
     frames = (column.to_frame() for column in held)
     try:
         state = text.fit(frames, read)

@@ -26,8 +26,8 @@ def fit_characters(streams: Iterable[pl.Series], config: TextInput) -> TextState
     counts = np.zeros(CODE_POINTS, np.int64)
     for texts in streams:
         counts += np.bincount(code_points(texts), minlength=CODE_POINTS)
-    order = np.argsort(-counts, kind="stable")[: config.vocabulary - 1]
-    kept = order[counts[order] >= config.minimum_count]
+    order = np.argsort(-counts, kind="stable")[: config.vocab_size - 1]
+    kept = order[counts[order] >= config.min_frequency]
     return TextState(tokens=tuple(map(chr, kept.tolist())))
 
 

@@ -31,42 +31,42 @@ class TextInput:
     left out. `bpe`: byte pairs merged by how often they stand together in training."""
     language: str = "en"
     """Of the words, as spaCy writes it: `de`, `fr`, `xx` for any; `zh` is cut by jieba."""
-    vocabulary: int = 16_000
+    vocab_size: int = 16_000
     """Largest number of ids, id 0 for the unknown included; of no concern to bytes."""
-    minimum_count: int = 2
+    min_frequency: int = 2
     """A token seen less often in training is unknown; a pair seen less often is not merged. At 1
     no training row holds an unknown word, so that the network never learns what one means."""
-    normalise: tuple[Normalisation, ...] = ("nfc", "collapse_spaces")
+    normalize: tuple[Normalisation, ...] = ("nfc", "collapse_spaces")
     """What is done to a text before it is cut, in this order."""
     max_length: int = 512
     """Steps that a longer text is cut to."""
-    keep: Literal["start", "end", "both"] = "start"
+    truncate: Literal["start", "end", "both"] = "start"
     """Which part of a longer text stays; `both` is its first half of the steps and its last."""
-    vectors: str | None = None
+    pretrained_embeddings: str | None = None
     """A spaCy pipeline, by name or folder, whose vectors the words' own begin from."""
-    frozen_vectors: bool = False
+    freeze_embeddings: bool = False
     """Whether those vectors stay as they are while the network learns."""
 
     def __post_init__(self) -> None:
         """Refuse what leaves no tokens, and settings that contradict each other."""
         fewest = BYTES + 1 if self.tokenizer == "bpe" else 2
-        if self.vocabulary < fewest:
+        if self.vocab_size < fewest:
             raise ValueError(
-                f"vocabulary: {self.vocabulary} is too small for tokenizer '{self.tokenizer}'; "
+                f"vocabulary: {self.vocab_size} is too small for tokenizer '{self.tokenizer}'; "
                 f"give at least {fewest} ids"
             )
-        if self.minimum_count < 1:
-            raise ValueError(f"minimum_count: {self.minimum_count} is no count; give 1 or more")
+        if self.min_frequency < 1:
+            raise ValueError(f"min_frequency: {self.min_frequency} is no count; give 1 or more")
         if self.max_length < 1:
             raise ValueError(f"max_length: {self.max_length} leaves nothing; give 1 step or more")
-        if self.vectors is not None and self.tokenizer != "word":
+        if self.pretrained_embeddings is not None and self.tokenizer != "word":
             raise ValueError(
                 f"vectors: they belong to words, and tokenizer is '{self.tokenizer}'; "
                 "set tokenizer: word, or remove vectors"
             )
-        if self.frozen_vectors and self.vectors is None:
+        if self.freeze_embeddings and self.pretrained_embeddings is None:
             raise ValueError(
-                "frozen_vectors: there are no vectors to freeze; name a pipeline in vectors"
+                "freeze_embeddings: there are no vectors to freeze; name a pipeline in vectors"
             )
 
     @property

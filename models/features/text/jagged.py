@@ -62,7 +62,7 @@ def expand(pieces: Jagged, ids: Jagged) -> Jagged:
 def share(config: TextInput) -> tuple[int, int]:
     """Tell how many steps stay at the start and at the end of a text that is too long."""
     whole = config.max_length
-    head = {"start": whole, "end": 0, "both": whole - whole // 2}[config.keep]
+    head = {"start": whole, "end": 0, "both": whole - whole // 2}[config.truncate]
     return head, whole - head
 
 

@@ -64,7 +64,7 @@ def blocks(texts: pl.Series) -> Iterator[pl.Series]:
 
 def normalise(texts: pl.Series, config: TextInput) -> pl.Series:
     """Bring texts to the form that the job asks for; one of nothing but spaces becomes empty."""
-    for step in config.normalise:
+    for step in config.normalize:
         texts = apply_where(texts, needs(texts, step), step)
     blank = texts.str.strip_chars(WHITE) == ""
     return texts.set(blank, "") if blank.any() else texts

@@ -43,7 +43,7 @@ def fit(frames: Iterable[pl.DataFrame], config: TextInput) -> TextState:
     if not state.tokens:
         raise UnlearnableError(
             f"column '{config.column}' has no {config.tokenizer} that training rows hold "
-            f"{config.minimum_count} times; give more data, or lower minimum_count"
+            f"{config.min_frequency} times; give more data, or lower min_frequency"
         )
     return state
 
@@ -59,11 +59,11 @@ def fit_words(streams: Iterable[pl.Series], config: TextInput) -> TextState:
     """Keep the most frequent words, equals in code point order."""
     words = words_of(config.language)
     counts = count_tokens(map(words.cut, streams), words.split)
-    kept = ranked(counts, config.vocabulary - 1, config.minimum_count)
+    kept = ranked(counts, config.vocab_size - 1, config.min_frequency)
     state = TextState(tokens=tuple(token for token, _ in kept))
-    if config.vectors is None or not kept:
+    if config.pretrained_embeddings is None or not kept:
         return state
-    return replace(state, vectors_VD=word_vectors(config.vectors, state.tokens))
+    return replace(state, vectors_VD=word_vectors(config.pretrained_embeddings, state.tokens))
 
 
 def transform(frame: pl.DataFrame, config: TextInput, state: TextState) -> Steps:
@@ -125,5 +125,5 @@ def signal(config: TextInput, state: TextState) -> Tokens:
     return Tokens(
         size=1 + (BYTES if config.tokenizer == "byte" else len(state.tokens)),
         vectors_VD=state.vectors_VD,
-        frozen=config.frozen_vectors,
+        frozen=config.freeze_embeddings,
     )

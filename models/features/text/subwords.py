@@ -47,8 +47,8 @@ def fit_subwords(streams: Iterable[pl.Series], config: TextInput) -> TextState:
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = WhitespaceSplit()
     trainer = BpeTrainer(
-        vocab_size=config.vocabulary - 1,
-        min_frequency=config.minimum_count,
+        vocab_size=config.vocab_size - 1,
+        min_frequency=config.min_frequency,
         initial_alphabet=ByteLevel.alphabet(),
         show_progress=False,
     )

@@ -41,7 +41,7 @@ def words_of(nodes: Nodes, config: TreeInput) -> pl.Series:
     """Read the word of each node, null where it has none."""
     words = (
         nodes.word_N.zip_with(nodes.word_N.is_not_null(), nodes.label_N)
-        if config.labels
+        if config.label_tokens
         else (nodes.word_N)
     )
     return words.str.to_lowercase() if config.lowercase else words
@@ -58,7 +58,7 @@ def fit(frames: Iterable[pl.DataFrame], config: TreeInput) -> TreeState:
     for frame in frames:
         for part in frame.iter_slices(ROWS_AT_ONCE):
             nodes = read_trees(part[config.column], max_nodes=config.max_nodes)
-            if config.teach_nodes:
+            if config.supervise_nodes:
                 labels |= set(nodes.label_N.drop_nulls().unique().to_list())
                 refuse_names(labels, config)
             here = words_of(nodes, config).drop_nulls().rename("word").value_counts()
@@ -66,12 +66,12 @@ def fit(frames: Iterable[pl.DataFrame], config: TreeInput) -> TreeState:
             counts = both.group_by("word").agg(pl.col("count").sum())
             if len(counts) > MOST_WORDS:
                 counts = counts.filter(pl.col("count") > 1)
-    kept = counts.filter(pl.col("count") >= config.minimum_count)
-    chosen = kept.sort("count", "word", descending=[True, False]).head(config.vocabulary)
+    kept = counts.filter(pl.col("count") >= config.min_frequency)
+    chosen = kept.sort("count", "word", descending=[True, False]).head(config.vocab_size)
     if chosen.is_empty():
         raise UnlearnableError(
-            f"column '{config.column}' has no word that stands {config.minimum_count} times in "
-            "the training trees; lower minimum_count, or give more data"
+            f"column '{config.column}' has no word that stands {config.min_frequency} times in "
+            "the training trees; lower min_frequency, or give more data"
         )
     words = tuple(chosen["word"].to_list())
     return TreeState(
@@ -88,7 +88,7 @@ def refuse_names(labels: set[str], config: TreeInput) -> None:
     if len(labels) > MOST_LABELS:
         raise UnlearnableError(
             f"column '{config.column}' has more than {MOST_LABELS} labels of nodes, which are no "
-            "classes; remove teach_nodes"
+            "classes; remove supervise_nodes"
         )
 
 
@@ -96,11 +96,11 @@ def vectors_of(
     words: tuple[str, ...], config: TreeInput
 ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]] | None":
     """Look up where the words' vectors begin; zeros for nodes without a word."""
-    if config.vectors is None:
+    if config.pretrained_embeddings is None:
         return None
     from models.features.text.vectors import word_vectors
 
-    known = word_vectors(config.vectors, words)
+    known = word_vectors(config.pretrained_embeddings, words)
     blank = np.zeros((1, known.shape[1]), np.float32)
     return np.concatenate([known[:1], blank, known[1:]])
 
@@ -112,11 +112,11 @@ def transform(frame: pl.DataFrame, config: TreeInput, state: TreeState) -> Steps
         state.words, range(2, len(state.words) + 2), default=UNKNOWN, return_dtype=pl.Int32
     )
     blank = words_of(nodes, config).is_null().to_numpy()
-    values_NK = np.empty((len(ids), 4 if config.teach_nodes else 3), np.int32)
+    values_NK = np.empty((len(ids), 4 if config.supervise_nodes else 3), np.int32)
     values_NK[:, 0] = np.where(blank, WORDLESS, ids.fill_null(UNKNOWN).to_numpy())
     values_NK[:, 1] = nodes.parent_N
     values_NK[:, 2] = nodes.height_N
-    if config.teach_nodes:
+    if config.supervise_nodes:
         codes = nodes.label_N.replace_strict(
             state.labels, range(len(state.labels)), default=UNLABELLED, return_dtype=pl.Int32
         )
@@ -135,7 +135,7 @@ def signal(config: TreeInput, state: TreeState) -> Trees:
     return Trees(
         size=len(state.words) + 2,
         vectors_VD=state.vectors_VD,
-        frozen=config.frozen_vectors,
+        frozen=config.freeze_embeddings,
         labels=state.labels,
     )
 

@@ -20,31 +20,31 @@ class TreeInput:
     """The column that holds trees such as `(3 (2 The) (4 film))`: a label, then words or nodes."""
     kind: Literal["tree"] = "tree"
     """`tree`: trees in brackets, as in the Stanford Sentiment Treebank or the Penn Treebank."""
-    vocabulary: int = 20_000
+    vocab_size: int = 20_000
     """Most words that have an id of their own."""
-    minimum_count: int = 2
+    min_frequency: int = 2
     """Training trees' words that are rarer share the id of unknown words, so that it is learned."""
     lowercase: bool = False
     """Whether words are read in small letters."""
-    labels: bool = False
+    label_tokens: bool = False
     """Whether a node's label is read as a word. Never where the root's label is the answer."""
-    teach_nodes: bool = False
+    supervise_nodes: bool = False
     """Whether training learns from the labels of all nodes, not of the root alone. For labels that
     are classes of the target, as in the Stanford Sentiment Treebank; the model never reads them."""
     max_nodes: int = 2_000
     """Trees with more nodes are not read."""
-    vectors: str | None = None
+    pretrained_embeddings: str | None = None
     """Folder or name of a spaCy pipeline whose vectors the words begin with; extra `spacy`."""
-    frozen_vectors: bool = False
+    freeze_embeddings: bool = False
     """Whether those vectors stay as they are."""
 
     def __post_init__(self) -> None:
         """Refuse settings that read nothing."""
-        for name in ("vocabulary", "minimum_count", "max_nodes"):
+        for name in ("vocab_size", "min_frequency", "max_nodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is too small; give at least 1")
-        if self.labels and self.teach_nodes:
-            raise ValueError("teach_nodes: labels that are read cannot be asked; remove labels")
+        if self.label_tokens and self.supervise_nodes:
+            raise ValueError("supervise_nodes: labels that are read cannot be asked; remove labels")
 
     @property
     def columns(self) -> tuple[str, ...]:

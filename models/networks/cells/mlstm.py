@@ -44,15 +44,15 @@ class Asked(NamedTuple):
 class Mlstm(Cell):
     """Exponential gates over a matrix a head."""
 
-    def __init__(self, inputs: int, hidden: int, *, heads: int = 4) -> None:
+    def __init__(self, inputs: int, hidden: int, *, num_heads: int = 4) -> None:
         super().__init__()
-        self.hidden, self.heads = hidden, heads
+        self.hidden, self.heads = hidden, num_heads
         self.input = nn.Linear(inputs, 4 * hidden)
-        self.gates = nn.Linear(inputs, 2 * heads)
-        self.norm = HeadNorm(hidden, heads)
+        self.gates = nn.Linear(inputs, 2 * num_heads)
+        self.norm = HeadNorm(hidden, num_heads)
         with torch.no_grad():
             self.gates.weight.mul_(0.1)
-            self.gates.bias[heads:] = torch.linspace(*OPEN, heads)
+            self.gates.bias[num_heads:] = torch.linspace(*OPEN, num_heads)
 
     def start(self, like_BI: Tensor, rows: int) -> State:
         """Return C and n of zeros, and m far below any gate."""

@@ -24,10 +24,10 @@ class Qrnn(Cell):
 
     compiles = True
 
-    def __init__(self, inputs: int, hidden: int, *, width: int = 2) -> None:
+    def __init__(self, inputs: int, hidden: int, *, kernel_size: int = 2) -> None:
         super().__init__()
-        self.hidden, self.inputs, self.width = hidden, inputs, width
-        self.gates = nn.Linear(width * inputs, 3 * hidden)
+        self.hidden, self.inputs, self.width = hidden, inputs, kernel_size
+        self.gates = nn.Linear(kernel_size * inputs, 3 * hidden)
 
     def start(self, like_BI: Tensor, rows: int) -> State:
         """Return a memory of zeros, and zeros for the inputs before the first."""

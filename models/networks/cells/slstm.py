@@ -52,13 +52,13 @@ class HeadNorm(nn.Module):
 class Slstm(Cell):
     """Exponential gates over scalar memories."""
 
-    def __init__(self, inputs: int, hidden: int, *, heads: int = 4) -> None:
+    def __init__(self, inputs: int, hidden: int, *, num_heads: int = 4) -> None:
         super().__init__()
-        self.hidden, self.heads = hidden, heads
-        size = hidden // heads
+        self.hidden, self.heads = hidden, num_heads
+        size = hidden // num_heads
         self.input = nn.Linear(inputs, 4 * hidden)
-        self.again_AD4D = nn.Parameter(torch.empty(heads, size, 4 * size))
-        self.norm = HeadNorm(hidden, heads)
+        self.again_AD4D = nn.Parameter(torch.empty(num_heads, size, 4 * size))
+        self.norm = HeadNorm(hidden, num_heads)
         with torch.no_grad():
             self.again_AD4D.uniform_(-1 / sqrt(size), 1 / sqrt(size))
             self.input.bias[hidden : 2 * hidden] = torch.linspace(*OPEN, hidden)
@@ -133,7 +133,7 @@ def mistake(heads: int, size: int, dtype: torch.dtype, device: torch.device) -> 
     """Measure how far the kernel's outputs and gradients are from the definition's, as a share."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        cell = Slstm(8, heads * size, heads=heads).to(device)
+        cell = Slstm(8, heads * size, num_heads=heads).to(device)
         values_NI = torch.randn(5 * 24, 8).to(device)
     offsets = Offsets.of([24] * 5, device)
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):

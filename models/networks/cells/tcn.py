@@ -38,10 +38,10 @@ def latest(values_NI: Tensor, offsets: Offsets, before_BRI: Tensor) -> Tensor:
 class CausalConvolution(nn.Module):
     """A dilated convolution that sees no later step, its weight normalised."""
 
-    def __init__(self, inputs: int, hidden: int, *, width: int, dilation: int) -> None:
+    def __init__(self, inputs: int, hidden: int, *, kernel_size: int, dilation: int) -> None:
         super().__init__()
-        self.dilation, self.reach = dilation, (width - 1) * dilation
-        direction_HIK = torch.empty(hidden, inputs, width)
+        self.dilation, self.reach = dilation, (kernel_size - 1) * dilation
+        direction_HIK = torch.empty(hidden, inputs, kernel_size)
         nn.init.kaiming_normal_(direction_HIK, nonlinearity="relu")
         self.direction_HIK = nn.Parameter(direction_HIK)
         self.length_H = nn.Parameter(direction_HIK.flatten(1).norm(dim=1))
@@ -75,14 +75,22 @@ class Tcn(Cell):
     """One residual block."""
 
     def __init__(
-        self, inputs: int, hidden: int, *, width: int = 3, dilation: int = 1, dropout: float = 0.0
+        self,
+        inputs: int,
+        hidden: int,
+        *,
+        kernel_size: int = 3,
+        dilation: int = 1,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if width < 1 or dilation < 1:
-            raise ValueError(f"width and dilation must be at least 1, got {width} and {dilation}")
+        if kernel_size < 1 or dilation < 1:
+            raise ValueError(
+                f"width and dilation must be at least 1, got {kernel_size} and {dilation}"
+            )
         self.hidden, self.inputs, self.dropout = hidden, inputs, dropout
-        self.first = CausalConvolution(inputs, hidden, width=width, dilation=dilation)
-        self.second = CausalConvolution(hidden, hidden, width=width, dilation=dilation)
+        self.first = CausalConvolution(inputs, hidden, kernel_size=kernel_size, dilation=dilation)
+        self.second = CausalConvolution(hidden, hidden, kernel_size=kernel_size, dilation=dilation)
         self.beside = nn.Identity() if inputs == hidden else nn.Linear(inputs, hidden)
 
     def start(self, like_BI: Tensor, rows: int) -> State:

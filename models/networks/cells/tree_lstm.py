@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from models.networks.jagged import Offsets
 
-SIDES = {"n-ary": 2, "sum": 1}
+SIDES = {"n-ary": 2, "child-sum": 1}
 
 
 class Level(NamedTuple):
@@ -72,7 +72,7 @@ class TreeLstm(nn.Module):
     """One layer: the state of every node, from its input and its children's states."""
 
     def __init__(
-        self, inputs: int, hidden: int, *, children: Literal["n-ary", "sum"] = "n-ary"
+        self, inputs: int, hidden: int, *, children: Literal["n-ary", "child-sum"] = "n-ary"
     ) -> None:
         super().__init__()
         self.hidden, self.sides = hidden, SIDES[children]

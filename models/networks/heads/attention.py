@@ -104,7 +104,7 @@ class AttentionHead(Head):
         Returns:
             [B, 1 + L]: how sure it is, as a logarithm a symbol, then the symbols.
         """
-        rows, beam = len(encoded.pooled_BP), self.config.beam
+        rows, beam = len(encoded.pooled_BP), self.config.beam_size
         owner_K = torch.arange(rows, device=encoded.pooled_BP.device).repeat_interleave(beam)
         memory = memory_of(encoded).of(owner_K)
         state_KH = torch.tanh(self.start(encoded.pooled_BP))[owner_K]

@@ -66,6 +66,6 @@ class CategoryHead(Head):
             reduction="none",
             label_smoothing=self.config.label_smoothing,
         )
-        if self.config.focal:
-            losses_B = losses_B * (-torch.expm1(-losses_B)) ** self.config.focal
+        if self.config.focal_gamma:
+            losses_B = losses_B * (-torch.expm1(-losses_B)) ** self.config.focal_gamma
         return (weight_B * losses_B).mean()

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-Decoder = Literal["auto", "direct", "segments", "recursive", "attention", "ctc"]
+Decoder = Literal["auto", "direct", "patches", "recursive", "attention", "ctc"]
 
-Error = Literal[
-    "squared", "absolute", "huber", "gaussian", "quantile", "student", "negative_binomial"
-]
+Error = Literal["mse", "mae", "huber", "gaussian_nll", "quantile", "student_t", "negative_binomial"]
 
-SPREADING = ("gaussian", "quantile", "student", "negative_binomial")
+SPREADING = ("gaussian_nll", "quantile", "student_t", "negative_binomial")
 """Errors whose answers come with their uncertainty."""
 
 
@@ -22,12 +20,12 @@ class HeadConfig:
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced`: every class counts alike, however rare it is in training; of a tag, its presence
     as much as its absence."""
-    focal: float = 0.0
+    focal_gamma: float = 0.0
     """Above 0, rows that are answered well already count less (the focal loss's exponent; 2 is
     usual)."""
     label_smoothing: float = 0.0
     """Share of certainty that training hands to the other classes, tags or symbols."""
-    error: Error = "squared"
+    loss: Error = "mse"
     """How a number's error counts. `gaussian`, `student` and `negative_binomial` (for counts) learn
     a distribution of each answer, `quantile` its quantiles."""
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
@@ -37,24 +35,24 @@ class HeadConfig:
     where they lie, `recursive` each from the one before. Of a text: `attention` (auto) looks at
     any part of the input for each symbol, `ctc` writes while it reads, for sound and lines of
     writing."""
-    segment: int = 1
+    patch_length: int = 1
     """Steps that `segments` makes together; a divisor of `window.horizon`."""
-    anchor: Literal["none", "last", "window"] = "none"
+    normalization: Literal["none", "nlinear", "revin"] = "none"
     """What a forecast and its inputs are measured from: `last`: the window's last values;
     `window`: their mean and spread in the window. For series that wander, or differ in level."""
-    beam: int = 4
+    beam_size: int = 4
     """Texts that `attention` weighs against each other while it writes; 1 is the quickest."""
-    confidence: float = 0.9
+    interval_coverage: float = 0.9
     """Share of rows that `prediction_set`, or the interval from `interval_low` to `interval_high`,
     is to hold the truth of; measured on validation rows."""
 
     def __post_init__(self) -> None:
         """Refuse losses and decoders that cannot be."""
-        if self.focal < 0:
-            raise ValueError(f"focal: {self.focal} is below 0")
+        if self.focal_gamma < 0:
+            raise ValueError(f"focal: {self.focal_gamma} is below 0")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing: {self.label_smoothing} is not between 0 and 1")
-        if self.focal and self.label_smoothing:
+        if self.focal_gamma and self.label_smoothing:
             raise ValueError("focal: it does not go with label_smoothing; choose one of them")
         rising = all(low < high for low, high in zip(self.quantiles, self.quantiles[1:]))  # noqa: B905 - one shorter
         inside = all(0 < level < 1 for level in self.quantiles)
@@ -63,11 +61,13 @@ class HeadConfig:
                 f"quantiles: {list(self.quantiles)} do not rise between 0 and 1 through 0.5, "
                 "which is the answer itself"
             )
-        if self.segment < 1 or (self.segment > 1 and self.decoder != "segments"):
+        if self.patch_length < 1 or (self.patch_length > 1 and self.decoder != "patches"):
             raise ValueError("segment: give at least 1, and more only with decoder: segments")
-        if self.beam < 1:
-            raise ValueError(f"beam: {self.beam} is too small; give at least 1")
-        if not 0.5 <= self.confidence < 1:
-            raise ValueError(f"confidence: {self.confidence} is not between 0.5 and 1; give 0.9")
-        if self.anchor != "none" and self.error == "negative_binomial":
+        if self.beam_size < 1:
+            raise ValueError(f"beam: {self.beam_size} is too small; give at least 1")
+        if not 0.5 <= self.interval_coverage < 1:
+            raise ValueError(
+                f"confidence: {self.interval_coverage} is not between 0.5 and 1; give 0.9"
+            )
+        if self.normalization != "none" and self.loss == "negative_binomial":
             raise ValueError("anchor: counts are measured from zero; remove it")

@@ -114,12 +114,12 @@ class ForecastHead(Head):
     ) -> None:
         super().__init__()
         self.form, self.steps = form, steps
-        if config.decoder == "segments":
+        if config.decoder == "patches":
             self.decoder: Decoder = Segments(
                 inputs,
                 hidden=hidden,
                 steps=steps,
-                segment=config.segment,
+                segment=config.patch_length,
                 dropout=dropout,
                 form=form,
             )

@@ -46,9 +46,9 @@ class Form:
     def loss(self, parts_MR: Tensor, truth_M: Tensor) -> Tensor:
         """Return the mean error."""
         point_M = self.point(parts_MR)
-        if self.config.error == "absolute":
+        if self.config.loss == "mae":
             return functional.l1_loss(point_M, truth_M)
-        if self.config.error == "huber":
+        if self.config.loss == "huber":
             return functional.huber_loss(point_M, truth_M)
         return functional.mse_loss(point_M, truth_M)
 
@@ -190,7 +190,7 @@ def make_form(config: HeadConfig, *, mean: float = 0.0, spread: float = 1.0) -> 
         mean: taken away from the answers when they were scaled.
         spread: by which they were then divided.
     """
-    if config.error == "negative_binomial":
+    if config.loss == "negative_binomial":
         return Counts(config, mean, spread)
-    forms = {"gaussian": Gaussian, "quantile": Quantiles, "student": Student}
-    return forms.get(config.error, Form)(config)
+    forms = {"gaussian_nll": Gaussian, "quantile": Quantiles, "student_t": Student}
+    return forms.get(config.loss, Form)(config)

@@ -109,7 +109,7 @@ def refuse_seen(kind: Answer, *, same_steps: bool, learned: bool, causal: bool) 
         UnlearnableError: names the mend.
     """
     if not same_steps:
-        raise UnlearnableError(f"target.kind {kind}: every step is told; set model.shorten: 1")
+        raise UnlearnableError(f"target.kind {kind}: every step is told; set model.downsample: 1")
     if learned:
         raise UnlearnableError(
             f"target.kind {kind}: what is told must not be learned itself; read pixels as they are"

@@ -49,9 +49,9 @@ class TagsHead(Head):
             pos_weight=self.weight_O.to(logits_BO.dtype),
             reduction="none",
         )
-        if self.config.focal:
+        if self.config.focal_gamma:
             right_BO = torch.sigmoid(torch.where(truth_BO > 0, logits_BO, -logits_BO))
-            losses_BO = losses_BO * (1 - right_BO) ** self.config.focal
+            losses_BO = losses_BO * (1 - right_BO) ** self.config.focal_gamma
         return losses_BO.mean()
 
     def unlike(self, encoded: Encoded, advice_BO: Tensor) -> Tensor:

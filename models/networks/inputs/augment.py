@@ -54,7 +54,7 @@ class Draws:
         return ((2 * self.even() - 1) * farthest)[:, None, None, None]
 
     def normal_like(self, pixels_BHWD: Tensor) -> Tensor:
-        """Draw a number for every pixel and colour."""
+        """Draw a number for every pixel and color."""
         return torch.randn(pixels_BHWD.shape, generator=self.generator).to(self.device)
 
 

@@ -34,7 +34,7 @@ class Backbone(nn.Module):
         if signal.colours not in {1, 3}:
             raise UnlearnableError(
                 f"a backbone reads 1 or 3 colours, these images have {signal.colours}; set "
-                "colour: rgb, or read rows, columns or patches"
+                "color: rgb, or read rows, columns or patches"
             )
         timm = import_timm()
         self.fine_tune = config.fine_tune
@@ -130,10 +130,12 @@ def load(timm: ModuleType, config: ImageInput, options: dict[str, Any]) -> Any: 
     Raises:
         UnlearnableError: a weight is missing from them: timm would leave it at random.
     """
-    if config.weights:
-        if not Path(config.weights).is_file():
-            raise UnlearnableError(f"weights: there is no file '{config.weights}'; mend its path")
-        options = options | {"pretrained_cfg_overlay": {"file": config.weights}}
+    if config.pretrained_weights:
+        if not Path(config.pretrained_weights).is_file():
+            raise UnlearnableError(
+                f"weights: there is no file '{config.pretrained_weights}'; mend its path"
+            )
+        options = options | {"pretrained_cfg_overlay": {"file": config.pretrained_weights}}
     loaded, again = (seeded(timm, config, options, seed=seed) for seed in (0, 1))
     other = dict(again.named_parameters())
     # What the file gives is the same twice; what it lacks is drawn anew.
@@ -145,7 +147,7 @@ def load(timm: ModuleType, config: ImageInput, options: dict[str, Any]) -> Any: 
     if missing:
         raise UnlearnableError(
             f"weights: {len(missing)} weights of '{config.backbone}' are not in "
-            f"'{config.weights or 'its hub'}', such as {missing[0]}; give a file saved from it"
+            f"'{config.pretrained_weights or 'its hub'}', such as {missing[0]}; give a file saved from it"
         )
     return loaded
 
@@ -163,11 +165,11 @@ def stage_of(strides: list[int], config: ImageInput) -> int:
     Raises:
         UnlearnableError: the model has none.
     """
-    fitting = [stage for stage, stride in enumerate(strides) if stride == config.stride]
+    fitting = [stage for stage, stride in enumerate(strides) if stride == config.feature_stride]
     if not fitting:
         has = ", ".join(str(stride) for stride in sorted(set(strides)))
         raise UnlearnableError(
-            f"stride: '{config.backbone}' has no stage of stride {config.stride}; it has {has}"
+            f"stride: '{config.backbone}' has no stage of stride {config.feature_stride}; it has {has}"
         )
     return fitting[-1] - len(strides)
 
@@ -175,9 +177,9 @@ def stage_of(strides: list[int], config: ImageInput) -> int:
 def unavailable(config: ImageInput, error: Exception) -> str:
     """Say that the backbone or its weights cannot be had."""
     reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    if config.weights:
+    if config.pretrained_weights:
         return (
-            f"weights: '{config.weights}' does not hold those of '{config.backbone}' ({reason}); "
+            f"weights: '{config.pretrained_weights}' does not hold those of '{config.backbone}' ({reason}); "
             "give a .safetensors or .pth file of its weights alone"
         )
     return (

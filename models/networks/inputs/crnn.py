@@ -29,8 +29,8 @@ class Convolutions(nn.Module):
         height, self.steps = signal.height, signal.width
         channels, narrowed = NARROWEST, 1
         stages: list[nn.Module] = [stage(signal.colours, channels)]
-        while narrowed < config.stride or height > LOWEST:
-            across = 2 if narrowed < config.stride else 1
+        while narrowed < config.feature_stride or height > LOWEST:
+            across = 2 if narrowed < config.feature_stride else 1
             down = 2 if height > 1 else 1
             narrowed *= across
             # What is left over at an edge is pooled too.

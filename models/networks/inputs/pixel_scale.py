@@ -11,7 +11,7 @@ FARTHEST = 1e6
 
 
 class Scale(nn.Module):
-    """Centre and scale each colour."""
+    """Centre and scale each color."""
 
     mean: Tensor
     spread: Tensor

@@ -42,19 +42,19 @@ class PixelFront(nn.Module):
         self.scale = Scale(signal.mean, signal.spread)
         self.backbone: nn.Module | None = None
         height, width, colours = signal.height, signal.width, signal.colours
-        if config.read == "backbone":
+        if config.sequence == "backbone":
             self.backbone = Backbone(signal, config, pretrained=pretrained)
             self.steps, self.channels = self.backbone.steps, self.backbone.channels
-        elif config.read == "convolutions":
+        elif config.sequence == "convolutions":
             self.convolutions = Convolutions(signal, config)
             self.steps, self.channels = self.convolutions.steps, self.convolutions.channels
-        elif config.read == "patches":
+        elif config.sequence == "patches":
             self.grid = -(-height // config.patch), -(-width // config.patch)
-            order = (hilbert if config.order == "hilbert" else raster)(*self.grid)
+            order = (hilbert if config.scan_order == "hilbert" else raster)(*self.grid)
             self.register_buffer("order", torch.tensor(order), persistent=False)
             self.steps, self.channels = len(order), config.patch**2 * colours
         else:
-            across = config.read == "columns"
+            across = config.sequence == "columns"
             self.steps = width if across else height
             self.channels = (height if across else width) * colours
 
@@ -71,15 +71,15 @@ class PixelFront(nn.Module):
 
     def read(self, pixels_BHWD: Tensor) -> Tensor:
         """Cut scaled images into steps."""
-        if self.config.read == "rows":
+        if self.config.sequence == "rows":
             return pixels_BHWD.flatten(2)
-        if self.config.read == "columns":
+        if self.config.sequence == "columns":
             return pixels_BHWD.transpose(1, 2).flatten(2)
-        if self.config.read == "convolutions":
+        if self.config.sequence == "convolutions":
             steps_BTC: Tensor = self.convolutions(pixels_BHWD)
             return steps_BTC
         patches_BTC = patches(pixels_BHWD, self.config.patch)
-        return patches_BTC if self.config.order == "raster" else patches_BTC[:, self.order]
+        return patches_BTC if self.config.scan_order == "raster" else patches_BTC[:, self.order]
 
 
 def patches(pixels_BHWD: Tensor, side: int) -> Tensor:

@@ -13,7 +13,7 @@ from models.networks.convolution import shorter
 from models.networks.jagged import Offsets
 
 
-class Segments(nn.Module):
+class Patches(nn.Module):
     """A linear layer over the steps of each segment."""
 
     def __init__(self, inputs: int, hidden: int, *, stride: int) -> None:

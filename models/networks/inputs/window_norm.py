@@ -17,14 +17,14 @@ LEAST_SCALE = 1e-2
 """Of the training steps' spread: a window that hardly moves is not blown up further."""
 
 
-class Anchor(nn.Module):
+class WindowNormalization(nn.Module):
     """Moves the observed channels, and says where a forecast starts."""
 
     def __init__(self, way: str, channel: int, observed: int) -> None:
         """Take the way.
 
         Args:
-            way: `none`, `last` or `window`.
+            way: `none`, `nlinear` (the last value) or `revin` (mean and standard deviation).
             channel: the one that is foretold; -1 where that is not read.
             observed: channels, the first ones, that are measured so.
         """
@@ -40,7 +40,7 @@ class Anchor(nn.Module):
         if self.way == "none":
             return values_NC, Origin(last_B, torch.zeros_like(last_B), torch.ones_like(last_B))
         seen_NO = values_NC[:, : self.observed]
-        if self.way == "last":
+        if self.way == "nlinear":
             level_BO = last_BC[:, : self.observed]
             scale_BO = torch.ones_like(level_BO)
         else:

@@ -64,7 +64,7 @@ def foretold(lesson: Lesson) -> tuple[SequenceSet, SequenceSet, Face]:
         answer_places=Places(ends, ends + HORIZON),
         device=torch.device("cpu"),
     )
-    head = HeadConfig(anchor="last", error="absolute")
+    head = HeadConfig(normalization="last", loss="absolute")
     asked = Asked(kind="forecast", horizon=HORIZON, head=head)
     face = Face(signal=Numbers(channels=1), asked=asked, channel=0, observed=1)
     windows = np.arange(len(ends))
@@ -81,15 +81,15 @@ def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
     training, validation, face = lay_out(lesson)
     model = ModelConfig(
         cell=lesson.cell,
-        hidden=lesson.hidden,
-        embedding=lesson.embedding,
+        hidden_size=lesson.hidden,
+        embedding_dim=lesson.embedding,
         pooling=lesson.pooling,
     )
     network = build(model, face, seed=lesson.seed)
     config = TrainingConfig(
         epochs=lesson.epochs,
         patience=lesson.epochs,
-        batch=lesson.batch,
+        batch_size=lesson.batch,
         learning_rate=lesson.rate,
         seed=lesson.seed,
         precision=lesson.options.get("precision", "auto"),

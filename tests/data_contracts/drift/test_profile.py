@@ -422,7 +422,7 @@ CLASSES = ["columns", 1, "values"]
         (damaged([*X, "rows"], True), r"\.rows: expected a whole number, found True"),
         (damaged([*X, "rows"], 3), "rows: 3 filled, 2 counted"),
         (damaged([*X, "missing"], 9), "missing: 9 of 2 rows"),
-        (damaged([*X, "kind"], "colour"), r"\.kind: expected .*found 'colour'"),
+        (damaged([*X, "kind"], "color"), r"\.kind: expected .*found 'color'"),
         (damaged([*X, "kind"], ["number"]), r"\.kind: expected .*found \['number'\]"),
         (damaged([*X, "kind"], "text"), "text comes with other distributions"),
         (damaged([*NUMBERS, "mean"], "1"), r"numbers\.mean: expected a number, found '1'"),

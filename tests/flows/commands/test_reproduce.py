@@ -70,7 +70,7 @@ def test_a_version_is_made_again_to_the_bit_or_what_differs_is_told(made: Store)
     [
         ({"budget": 1.0, "batch": "auto", "learning_rate": "auto", "epochs": 400}, 1),
         ({"ensemble": 3, "batch": "auto"}, 3),
-        ({"ensemble": 3, "distil": True, "learning_rate": "auto"}, 4),
+        ({"ensemble": 3, "distill": True, "learning_rate": "auto"}, 4),
     ],
     ids=["measured", "ensemble", "distilled"],
 )

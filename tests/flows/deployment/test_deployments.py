@@ -24,7 +24,7 @@ FILE = Path("deployments/prefect.yaml")
 
 BUSY = WAVES | {
     "schedule": {"cron": "0 3 * * *", "timezone": "Europe/Vienna"},
-    "triggers": {"new_data": "10m", "drift": "1d", "quality": "12h"},
+    "triggers": {"new_data": "10m", "drift": "1d", "performance": "12h"},
     "score": {"schedule": {"cron": "30 4 * * *"}},
 }
 
@@ -138,7 +138,7 @@ def asked(name: str) -> UUID:
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_worker_does_the_runs_and_all_of_them_see_the_same_registry(home: Path) -> None:
-    gate = {"resamples": 200, "allow_behind_baseline": True}
+    gate = {"bootstrap_samples": 200, "require_baseline": True}
     waves(120).write_parquet(home / "waves.parquet")
     path = write_job(home, WAVES | {"gate": gate}).relative_to(home)
     retrain(str(path))

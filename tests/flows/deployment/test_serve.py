@@ -53,9 +53,9 @@ LONG = WAVES | {
 DRIFTY = WAVES | {
     "name": "drifty",
     "source": {"uri": "drifty.parquet"},
-    "triggers": {"drift": "1d", "drift_from": "small", "cool_down": 0},
+    "triggers": {"drift": "1d", "drift_severity": "small", "cooldown": 0},
     # The champion that the monitor looks at stays, whoever comes first.
-    "gate": {"minimum_rows": 10_000},
+    "gate": {"min_rows": 10_000},
 }
 
 Serve = Callable[[dict[str, Any]], "subprocess.Popen[bytes]"]

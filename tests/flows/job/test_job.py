@@ -23,7 +23,7 @@ LEAST = {
 
 SERIES = LEAST | {
     "source": {"uri": "w.parquet", "time": "day"},
-    "window": {"length": 7},
+    "window": {"lookback": 7},
 }
 
 
@@ -70,7 +70,7 @@ def with_input(**changes: object) -> dict:
     [
         (LEAST | {"modle": {}}, "modle is not a key; did you mean 'model'?"),
         (LEAST | {"model": {"hiden": 3}}, "model.hiden is not a key; did you mean 'hidden'?"),
-        (with_input(colour=1), "inputs[0].colour is not a key"),
+        (with_input(colour=1), "inputs[0].color is not a key"),
         (with_input(kind="serie"), "inputs[0].kind: 'serie' is not a kind; did you mean 'series'?"),
         (
             LEAST | {"model": {"cell": "transformer"}},
@@ -91,34 +91,38 @@ def with_input(**changes: object) -> dict:
             "schedule.timezone: 'Mars' is not known",
         ),
         (LEAST | {"inputs": LEAST["inputs"] * 2}, "inputs: found 2 sequences, expected one"),
-        (LEAST | {"window": {"length": 3}}, "window: a series needs source.time"),
-        (SERIES | {"window": {"length": 0}}, "window.length: 0 is not a length"),
+        (LEAST | {"window": {"lookback": 3}}, "window: a series needs source.time"),
+        (SERIES | {"window": {"lookback": 0}}, "window.lookback: 0 is not a length"),
         (LEAST | {"name": "my job"}, "name: 'my job' is not a name"),
         (
             LEAST | {"target": {"column": "wave", "kind": "number"}},
             "target.column: 'wave' is also an input",
         ),
         (
-            LEAST | {"head": {"error": "huber"}},
-            "head.error: a target of kind category has none",
+            LEAST | {"head": {"loss": "huber"}},
+            "head.loss: a target of kind category has none",
         ),
         (
             LEAST
-            | {"target": {"column": "y", "kind": "number"}, "training": {"sampling": "balanced"}},
-            "training.sampling: a target of kind number has no classes",
+            | {"target": {"column": "y", "kind": "number"}, "training": {"sampler": "balanced"}},
+            "training.sampler: a target of kind number has no classes",
         ),
         (LEAST | {"training": {"budget": "0s"}}, "training.budget: 0.0 is not above 0"),
         (
             LEAST
             | {
-                "inputs": [{"column": "wave", "kind": "tree", "teach_nodes": True}],
+                "inputs": [{"column": "wave", "kind": "tree", "supervise_nodes": True}],
                 "model": {"cell": "tree-lstm", "pooling": "mean"},
             },
-            "inputs.teach_nodes: nodes are answered as roots are",
+            "inputs.supervise_nodes: nodes are answered as roots are",
         ),
         (
-            LEAST | {"inputs": [{"column": "wave", "kind": "text"}], "model": {"beside": "rocket"}},
-            "model.beside: rocket reads numbers",
+            LEAST
+            | {
+                "inputs": [{"column": "wave", "kind": "text"}],
+                "model": {"parallel_branch": "rocket"},
+            },
+            "model.parallel_branch: rocket reads numbers",
         ),
         (
             LEAST | {"model": {"cell": "gur"}},
@@ -198,7 +202,7 @@ def test_settings_can_be_replaced_for_one_run(tmp_path: Path) -> None:
 def test_a_job_survives_being_written_whole(hidden: int, test: float, cell: str, time) -> None:
     raw = LEAST | {
         "source": {"uri": "x", "time": time},
-        "model": {"hidden": hidden, "cell": cell},
+        "model": {"hidden_size": hidden, "cell": cell},
         "split": {"test": test},
     }
     job: Job = ADAPTER.validate_python(raw)

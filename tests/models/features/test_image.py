@@ -151,7 +151,7 @@ def test_what_is_no_image_file_says_so(cell: bytes, reason: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
-@pytest.mark.parametrize("fitted", [GREY_STATE, COLOUR_STATE], ids=["grey", "colour"])
+@pytest.mark.parametrize("fitted", [GREY_STATE, COLOUR_STATE], ids=["grey", "color"])
 def test_a_file_of_any_mode_is_read_to_the_fitted_shape(mode: str, fitted: ImageState) -> None:
     black_and_white = np.where(GREY > 127, 255, 0).astype(np.uint8)
 

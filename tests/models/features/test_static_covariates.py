@@ -20,7 +20,7 @@ TIMES = [datetime(2020, 1, 1, 3, tzinfo=UTC), datetime(2020, 1, 1, 4, 0, 0, 5, t
 
 
 def codes(fitted: pl.Series, asked: pl.Series) -> list[int]:
-    sides = (CategoryInput(column="c", minimum_count=1),)
+    sides = (CategoryInput(column="c", min_frequency=1),)
     state = fit_statics([fitted.alias("c").to_frame()], sides)
     found = transform_statics(asked.alias("c").to_frame(), sides, state)
     return found.codes_RK[:, 0].tolist()

@@ -121,7 +121,7 @@ def test_labels_never_enter_the_steps_unless_they_are_asked_for() -> None:
     trees = pl.DataFrame({"t": ["(3 (2 good) (4 film))", "(0 (1 good) (1 bad))"] * 3})
     other = trees.with_columns(pl.col("t").str.replace_all(r"\(\d", "(9"))
     plain, labelled = (
-        TreeInput(column="t", minimum_count=1, labels=labels) for labels in (False, True)
+        TreeInput(column="t", min_frequency=1, label_tokens=labels) for labels in (False, True)
     )
 
     one, two = (transform(frame, plain, fit([frame], plain)) for frame in (trees, other))
@@ -132,7 +132,7 @@ def test_labels_never_enter_the_steps_unless_they_are_asked_for() -> None:
 
 
 def test_a_word_that_training_never_showed_has_the_place_of_the_rare_ones() -> None:
-    config = TreeInput(column="t", minimum_count=2)
+    config = TreeInput(column="t", min_frequency=2)
     state = fit([pl.DataFrame({"t": ["(1 (1 a) (1 b))", "(1 (1 a) (1 rare))"]})], config)
 
     steps = transform(pl.DataFrame({"t": ["(1 (1 new) (1 (1 a) (1 rare)))"]}), config, state)
@@ -144,7 +144,7 @@ def test_a_word_that_training_never_showed_has_the_place_of_the_rare_ones() -> N
 @given(st.lists(TREES, min_size=2, max_size=8), st.integers(1, 7))
 def test_no_cut_into_frames_changes_anything(trees, cut: int) -> None:
     frame = pl.DataFrame({"t": [written(tree) for tree in trees]})
-    config = TreeInput(column="t", minimum_count=1)
+    config = TreeInput(column="t", min_frequency=1)
 
     whole, parts = fit([frame], config), fit(frame.iter_slices(cut), config)
     once = transform(frame, config, whole).values_NC
@@ -162,5 +162,5 @@ def test_the_state_survives_being_saved_and_no_words_are_refused(tmp_path) -> No
 
     assert found.words == state.words
     np.testing.assert_array_equal(found.vectors_VD, state.vectors_VD)
-    with pytest.raises(UnlearnableError, match="lower minimum_count"):
+    with pytest.raises(UnlearnableError, match="lower min_frequency"):
         fit([pl.DataFrame({"t": ["(1 once)"]})], TreeInput(column="t"))

@@ -57,7 +57,12 @@ def test_every_cell_resumes_to_the_bit_from_any_step(cell: str, goal: str, lives
 
 def test_a_run_that_is_killed_after_its_best_epoch_still_ends_with_it() -> None:
     config = TrainingConfig(
-        epochs=9, patience=9, batch=4, learning_rate=0.3, clip_norm=50.0, checkpoint_every=0.0
+        epochs=9,
+        patience=9,
+        batch_size=4,
+        learning_rate=0.3,
+        max_grad_norm=50.0,
+        checkpoint_every=0.0,
     )
     unbroken, resumed, disk = new_network(), new_network(), Disk()
     whole = train(unbroken, config=config)
@@ -101,7 +106,7 @@ def test_the_same_seed_trains_the_same_network_and_another_seed_another() -> Non
     train(first)
     torch.rand(7)
     train(second)
-    train(other, config=TrainingConfig(epochs=4, patience=4, batch=8, seed=8))
+    train(other, config=TrainingConfig(epochs=4, patience=4, batch_size=8, seed=8))
 
     assert_equal_weights(second, first)
     assert not torch.equal(other.head.scores.weight, first.head.scores.weight)
@@ -167,8 +172,8 @@ def test_a_validation_loss_that_is_not_finite_stops_the_training() -> None:
 
 
 def test_a_number_that_can_be_learned_is_learned() -> None:
-    network = build(ModelConfig(hidden=12, pooling="last"), face(2, 1), seed=0)
-    config = TrainingConfig(epochs=25, patience=25, batch=8, learning_rate=0.02)
+    network = build(ModelConfig(hidden_size=12, pooling="last"), face(2, 1), seed=0)
+    config = TrainingConfig(epochs=25, patience=25, batch_size=8, learning_rate=0.02)
 
     history = train(network, goal="number", config=config)
 
@@ -179,7 +184,7 @@ def test_a_number_that_can_be_learned_is_learned() -> None:
 def test_half_precision_trains_on_the_processor_too() -> None:
     network = new_network()
 
-    history = train(network, config=TrainingConfig(epochs=2, batch=8, precision="bf16"))
+    history = train(network, config=TrainingConfig(epochs=2, batch_size=8, precision="bf16"))
 
     assert np.isfinite([epoch.validation_loss for epoch in history]).all()
     assert network.head.scores.weight.dtype == torch.float32

@@ -70,11 +70,15 @@ def test_a_batch_holds_the_rows_own_steps(rows: list[int]) -> None:
 
 
 def new_network(dropout: float = 0.3):
-    config = ModelConfig(cell="gru", hidden=8, bidirectional=True, pooling="mean", dropout=dropout)
+    config = ModelConfig(
+        cell="gru", hidden_size=8, bidirectional=True, pooling="mean", dropout=dropout
+    )
     return build(config, face(2, 2), seed=3)
 
 
-CONFIG = TrainingConfig(epochs=3, patience=3, batch=8, learning_rate=0.02, checkpoint_every=0.0)
+CONFIG = TrainingConfig(
+    epochs=3, patience=3, batch_size=8, learning_rate=0.02, checkpoint_every=0.0
+)
 
 
 def train(network, checkpoints: Checkpoints = NOWHERE, config: TrainingConfig = CONFIG):
@@ -123,7 +127,7 @@ def test_a_training_that_dies_after_any_step_comes_to_the_same_weights(
 
 def test_a_network_learns_what_can_be_learned_and_keeps_its_best_weights() -> None:
     network, validation = new_network(0.0), sequences(20, "category", seed=1)
-    config = TrainingConfig(epochs=30, patience=30, batch=8, learning_rate=0.02)
+    config = TrainingConfig(epochs=30, patience=30, batch_size=8, learning_rate=0.02)
 
     history = train(network, config=config)
     outputs = predict(network, validation, config)
@@ -134,7 +138,7 @@ def test_a_network_learns_what_can_be_learned_and_keeps_its_best_weights() -> No
 
 
 def test_patience_ends_the_training_early() -> None:
-    config = TrainingConfig(epochs=200, patience=2, batch=8, learning_rate=0.05)
+    config = TrainingConfig(epochs=200, patience=2, batch_size=8, learning_rate=0.05)
 
     history = train(new_network(), config=config)
 

@@ -25,7 +25,7 @@ from tests.support.learning_fixtures import (
 )
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-AUTO = replace(CONFIG, batch="auto")
+AUTO = replace(CONFIG, batch_size="auto")
 
 
 def measured(monkeypatch: pytest.MonkeyPatch, speeds: dict[int, float]) -> list[int]:
@@ -33,10 +33,10 @@ def measured(monkeypatch: pytest.MonkeyPatch, speeds: dict[int, float]) -> list[
     tried: list[int] = []
 
     def timed(_network: object, _training: object, config: TrainingConfig) -> float:
-        tried.append(config.batch_size)
-        if not speeds.get(config.batch_size):
+        tried.append(config.initial_batch_size)
+        if not speeds.get(config.initial_batch_size):
             raise torch.OutOfMemoryError
-        return speeds[config.batch_size]
+        return speeds[config.initial_batch_size]
 
     monkeypatch.setattr(batch_size, "timed", timed)
     return tried
@@ -133,9 +133,12 @@ def test_precision_depends_on_the_cpu_the_cell_and_its_width_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(precisions, "BF16_FROM", {"lstm": 256})
-    wide, narrow = ModelConfig(cell="lstm", hidden=256), ModelConfig(cell="lstm", hidden=128)
-    seeing = ModelConfig(cell="lstm", hidden=256, peephole=True)
-    other, open_ = ModelConfig(cell="gru", hidden=512), TrainingConfig()
+    wide, narrow = (
+        ModelConfig(cell="lstm", hidden_size=256),
+        ModelConfig(cell="lstm", hidden_size=128),
+    )
+    seeing = ModelConfig(cell="lstm", hidden_size=256, peephole=True)
+    other, open_ = ModelConfig(cell="gru", hidden_size=512), TrainingConfig()
 
     monkeypatch.setattr(precisions, "has_tiles", lambda: True)
     found = [pick_precision(open_, model, CPU, None) for model in (wide, narrow, other, seeing)]

@@ -71,7 +71,7 @@ def test_an_epoch_on_disk_visits_every_row_once_in_as_many_steps_as_in_memory(
 ) -> None:
     held = windows(count) if overlapping else sequences(count, "number")
     data = streamed(held, block_bytes=blocks, mixed=mixed)
-    config = TrainingConfig(batch=batch)
+    config = TrainingConfig(batch_size=batch)
 
     order = drawn(data, config, epoch=epoch)
 
@@ -94,7 +94,7 @@ def test_what_is_read_from_disk_is_what_lies_in_memory_from_any_step_on(
     count: int, batch: int, overlapping: bool, share: float
 ) -> None:
     held = windows(count) if overlapping else sequences(count, "number")
-    data, config = streamed(held), TrainingConfig(batch=batch)
+    data, config = streamed(held), TrainingConfig(batch_size=batch)
     order = drawn(data, config, epoch=0)
     first = int(share * len(order.steps))
 
@@ -110,7 +110,7 @@ def test_what_is_read_from_disk_is_what_lies_in_memory_from_any_step_on(
 
 def test_a_buffer_holds_no_more_than_it_may_and_mixes_blocks_from_afar() -> None:
     held = windows(4000)
-    data, config = streamed(held, block_bytes=800, mixed=8), TrainingConfig(batch=16)
+    data, config = streamed(held, block_bytes=800, mixed=8), TrainingConfig(batch_size=16)
 
     order = drawn(data, config, epoch=0)
 
@@ -124,7 +124,9 @@ def test_a_buffer_holds_no_more_than_it_may_and_mixes_blocks_from_afar() -> None
 
 def test_rows_of_like_length_go_together_on_disk_too() -> None:
     held = sequences(3000, "number")
-    order = drawn(streamed(held, block_bytes=2**12, mixed=8), TrainingConfig(batch=32), epoch=0)
+    order = drawn(
+        streamed(held, block_bytes=2**12, mixed=8), TrainingConfig(batch_size=32), epoch=0
+    )
 
     spans = [int(np.ptp(held.lengths_S[rows])) for rows in order.steps]
 
@@ -192,7 +194,9 @@ def test_balanced_rows_come_equally_often_from_disk_too() -> None:
     steps = [
         rows
         for epoch in range(3)
-        for rows in drawn(data, TrainingConfig(batch=20, sampling="balanced"), epoch=epoch).steps
+        for rows in drawn(
+            data, TrainingConfig(batch_size=20, sampler="balanced"), epoch=epoch
+        ).steps
     ]
 
     assert len(steps) == 300

@@ -100,7 +100,7 @@ def test_the_stochastic_average_is_the_mean_of_the_last_epochs_weights() -> None
     _, history = fit(
         averaged,
         *data,
-        config=replace(config, average="swa"),
+        config=replace(config, weight_averaging="swa"),
         checkpoints=NOWHERE,
         watch=Watch(lambda _: None),
     )
@@ -116,7 +116,7 @@ def test_patience_does_not_end_before_the_average_of_epochs_begins() -> None:
     config = replace(CONFIG, epochs=16, patience=1, learning_rate=0.5, schedule="constant")
 
     short = train(new_network(), config=config)
-    long = train(new_network(), config=replace(config, average="swa"))
+    long = train(new_network(), config=replace(config, weight_averaging="swa"))
 
     assert len(short) < 12
     assert len(long) >= 13
@@ -124,7 +124,7 @@ def test_patience_does_not_end_before_the_average_of_epochs_begins() -> None:
 
 def test_the_exponential_average_follows_every_step() -> None:
     network = new_network()
-    average = Average(network, replace(CONFIG, average="ema"), epochs=4, steps=200)
+    average = Average(network, replace(CONFIG, weight_averaging="ema"), epochs=4, steps=200)
     expected = None
 
     for _ in range(5):
@@ -144,7 +144,7 @@ def test_the_exponential_average_follows_every_step() -> None:
 
 @pytest.mark.parametrize("bound", [1e-3, 1e3])
 def test_a_step_is_that_of_torch_s_clipping_and_adamw(bound: float) -> None:
-    config = TrainingConfig(clip_norm=bound, weight_decay=0.1)
+    config = TrainingConfig(max_grad_norm=bound, weight_decay=0.1)
     ours, torchs = new_network(), new_network()
     weights = Weights(ours, config)
     adamw = torch.optim.AdamW(torchs.parameters(), lr=0.01, weight_decay=0.1)
@@ -186,7 +186,7 @@ def test_gradients_of_small_batches_add_up_to_those_of_a_large_one() -> None:
     for batch, accumulate in ((24, 1), (7, 4)):
         network = new_network(goal="number")
         network.dropout.p = network.encoder.between.dropout.p = 0.0
-        config = TrainingConfig(batch=batch, accumulate=accumulate)
+        config = TrainingConfig(batch_size=batch, gradient_accumulation=accumulate)
         loss = step(
             network.train(),
             Weights(network, config),
@@ -218,7 +218,7 @@ def test_balanced_sampling_shows_every_class_equally_often() -> None:
 
 def test_a_budget_bounds_the_time_and_the_schedule_fits_it() -> None:
     data = (sequences(3000, "category"), sequences(100, "category", seed=1))
-    config = TrainingConfig(epochs=10_000, patience=10_000, batch=8, budget=60.0)
+    config = TrainingConfig(epochs=10_000, patience=10_000, batch_size=8, budget=60.0)
     network = new_network()
     before = {name: value.clone() for name, value in network.state_dict().items()}
 
@@ -250,7 +250,7 @@ def test_a_budget_is_measured_once_even_over_a_kill() -> None:
 
 def test_a_rate_is_found_that_learns() -> None:
     data = sequences(200, "number")
-    config = TrainingConfig(batch=16, epochs=10, patience=10, learning_rate="auto")
+    config = TrainingConfig(batch_size=16, epochs=10, patience=10, learning_rate="auto")
 
     rate = find_rate(new_network(goal="number"), data, config)
     found = train(new_network(goal="number"), goal="number", config=config)

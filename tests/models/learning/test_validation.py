@@ -61,7 +61,7 @@ def case(kind: str, folder: Path):
         layout = weekly(SeriesInput(column="sales"), horizon=3 if kind == "forecast" else 1)
         target = TargetConfig(column="sales", kind=kind)
         rows = features(folder, tides(80), layout, target, BY_TIME)
-    head = HeadConfig(error="quantile") if kind == "forecast" else HeadConfig()
+    head = HeadConfig(loss="quantile") if kind == "forecast" else HeadConfig()
     return rows, trained(folder, head=head)
 
 
@@ -144,4 +144,4 @@ def test_a_metric_of_another_kind_is_refused_with_those_there_are() -> None:
     target = TargetConfig(column="label", kind="category")
 
     with pytest.raises(ValueError, match=r"'mae' does not fit .* loss, accuracy, balanced"):
-        refuse_stops(TrainingConfig(stop_on="mae"), target)
+        refuse_stops(TrainingConfig(early_stopping_metric="mae"), target)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.networks.config import ModelConfig
-from models.networks.convolution import Cnn, Shorten, convolve, plain_convolution
-from models.networks.inputs.segments import Segments
+from models.networks.convolution import Cnn, Downsample, convolve, plain_convolution
+from models.networks.inputs.segments import Patches
 from models.networks.jagged import Offsets
 from models.networks.network import build
 from tests.support.model_parts import face
@@ -57,7 +57,7 @@ def test_a_convolution_is_what_its_equation_says(
 @pytest.mark.parametrize("width", [1, 2, 5])
 def test_a_cnn_reads_as_far_before_a_step_as_behind_it(width: int) -> None:
     torch.manual_seed(0)
-    layer = Cnn(2, 6, width=width).double()
+    layer = Cnn(2, 6, kernel_size=width).double()
     values = torch.randn(20, 2, dtype=torch.float64)
     moved = values.clone()
     moved[10] += 1.0
@@ -73,7 +73,7 @@ def test_shortening_leaves_one_step_of_so_many_alone_or_in_company(
     lengths: list[int], stride: int
 ) -> None:
     torch.manual_seed(0)
-    front = Shorten(2, 4, stride=stride).double()
+    front = Downsample(2, 4, stride=stride).double()
     parts = [torch.randn(length, 2, dtype=torch.float64) for length in lengths]
 
     together, offsets = front(torch.cat(parts), Offsets.of(lengths))
@@ -86,7 +86,7 @@ def test_shortening_leaves_one_step_of_so_many_alone_or_in_company(
 @given(lengths=sizes, stride=st.integers(1, 6))
 def test_segments_are_counted_from_each_sequence_s_own_end(lengths: list[int], stride: int) -> None:
     torch.manual_seed(0)
-    front = Segments(2, 4, stride=stride).double()
+    front = Patches(2, 4, stride=stride).double()
     parts = [torch.randn(length, 2, dtype=torch.float64) for length in lengths]
 
     together, offsets = front(torch.cat(parts), Offsets.of(lengths))
@@ -102,7 +102,9 @@ def test_segments_are_counted_from_each_sequence_s_own_end(lengths: list[int], s
 
 @pytest.mark.parametrize("way", ["convolution", "segments"])
 def test_a_network_reads_what_has_been_shortened(way: Literal["convolution", "segments"]) -> None:
-    config = ModelConfig(cell="lstm", hidden=6, shorten=4, shorten_by=way, bidirectional=True)
+    config = ModelConfig(
+        cell="lstm", hidden_size=6, downsample=4, downsample_by=way, bidirectional=True
+    )
     network = build(config, face(2, 3), seed=0).eval()
     values = torch.randn(30, 2)
 
@@ -114,5 +116,5 @@ def test_a_network_reads_what_has_been_shortened(way: Literal["convolution", "se
 
 
 def test_a_way_to_shorten_needs_something_to_shorten() -> None:
-    with pytest.raises(ValueError, match="shorten_by: nothing is shortened"):
-        ModelConfig(shorten_by="segments")
+    with pytest.raises(ValueError, match="downsample_by: nothing is shortened"):
+        ModelConfig(downsample_by="segments")

@@ -100,7 +100,7 @@ def test_a_model_of_tensorflow_s_answers_here_as_it_does_there(
     trained: Path, name: str, cell: str, layers: int, ending: str
 ) -> None:
     both = name.endswith(("both", "stack"))
-    config = ModelConfig(cell=cell, hidden=6, layers=layers, bidirectional=both)
+    config = ModelConfig(cell=cell, hidden_size=6, num_layers=layers, bidirectional=both)
     encoder = Encoder(config, 5, learned_inputs=False).eval()
     start_from(encoder.layers, trained / f"{name}.{ending}", cell)
     values = np.load(trained / "values.npy")
@@ -114,7 +114,7 @@ def test_a_model_of_tensorflow_s_answers_here_as_it_does_there(
 
 
 def test_a_job_begins_with_the_weights_that_it_names(trained: Path) -> None:
-    config = ModelConfig(cell="lstm", hidden=6, weights=str(trained / "lstm.keras"))
+    config = ModelConfig(cell="lstm", hidden_size=6, pretrained_weights=str(trained / "lstm.keras"))
 
     network = build(config, face(5, 3), seed=0)
 
@@ -145,16 +145,16 @@ def test_what_cannot_be_taken_over_is_named(trained: Path, name: str, message: s
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hidden": 8}, "is lstm of 6 units on 5 numbers; the job's is lstm of 8 units"),
+        ({"hidden_size": 8}, "is lstm of 6 units on 5 numbers; the job's is lstm of 8 units"),
         ({"cell": "gru"}, "the job's is gru of 6 units on 5 numbers; make them the same"),
         ({"bidirectional": True}, "numbers, bidirectional; make them the same"),
-        ({"layers": 2}, "has 1 recurrent layers and the job 2; set model.layers: 1"),
+        ({"layers": 2}, "has 1 recurrent layers and the job 2; set model.num_layers: 1"),
     ],
 )
 def test_a_job_of_another_shape_is_told_what_the_file_holds(
     trained: Path, settings: dict[str, object], message: str
 ) -> None:
-    config = {"cell": "lstm", "hidden": 6, "weights": str(trained / "lstm.keras")} | settings
+    config = {"cell": "lstm", "hidden_size": 6, "weights": str(trained / "lstm.keras")} | settings
 
     with pytest.raises(UnlearnableError, match=message):
         build(ModelConfig(**config), face(5, 3), seed=0)
@@ -163,7 +163,7 @@ def test_a_job_of_another_shape_is_told_what_the_file_holds(
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
 def test_a_layer_of_keras_comes_to_what_our_cell_does(name: str, tmp_path: Path) -> None:
-    theirs = make_cell(ModelConfig(cell=f"keras-{name}", hidden=6), inputs=5)
+    theirs = make_cell(ModelConfig(cell=f"keras-{name}", hidden_size=6), inputs=5)
     for weight in theirs.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
     values, offsets = torch.randn(24, 5, requires_grad=True), Offsets.of([11, 1, 12])
@@ -172,7 +172,7 @@ def test_a_layer_of_keras_comes_to_what_our_cell_does(name: str, tmp_path: Path)
     model = keras.Sequential([keras.Input((None, 5)), copy])
     copy.set_weights([weight.detach().numpy() for weight in theirs.weights])
     model.save(tmp_path / "model.keras")
-    ours = Encoder(ModelConfig(cell=name, hidden=6), 5, learned_inputs=False)
+    ours = Encoder(ModelConfig(cell=name, hidden_size=6), 5, learned_inputs=False)
     start_from(ours.layers, tmp_path / "model.keras", name)
 
     outputs, ends = theirs(values, offsets)
@@ -184,7 +184,7 @@ def test_a_layer_of_keras_comes_to_what_our_cell_does(name: str, tmp_path: Path)
 
 
 def test_the_first_weights_of_a_keras_cell_depend_on_the_seed_alone() -> None:
-    config = ModelConfig(cell="keras-gru", hidden=6, bidirectional=True)
+    config = ModelConfig(cell="keras-gru", hidden_size=6, bidirectional=True)
 
     first, again, other = (build(config, face(5, 3), seed=seed).state_dict() for seed in (1, 1, 2))
 

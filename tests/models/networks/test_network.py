@@ -14,7 +14,7 @@ CELLS = ("rnn", "lstm", "gru")
 
 
 def network(**settings):
-    built = build(ModelConfig(hidden=5, **settings), face(2, 3), seed=1)
+    built = build(ModelConfig(hidden_size=5, **settings), face(2, 3), seed=1)
     return built.double().eval()
 
 
@@ -32,7 +32,7 @@ def test_a_bidirectional_layer_is_the_library_s_own_on_full_sequences(cell: str)
 
 
 def test_the_seed_alone_makes_the_weights() -> None:
-    config = ModelConfig(hidden=4)
+    config = ModelConfig(hidden_size=4)
     torch.manual_seed(123)
     first = build(config, face(2, 2), seed=5).state_dict()
     torch.manual_seed(321)
@@ -44,7 +44,7 @@ def test_the_seed_alone_makes_the_weights() -> None:
 
 
 def test_parameters_are_counted_as_the_equations_say() -> None:
-    net = build(ModelConfig(cell="gru", hidden=4), face(3, 2), seed=0)
+    net = build(ModelConfig(cell="gru", hidden_size=4), face(3, 2), seed=0)
 
     assert parameter_count(net) == 3 * (4 * 3 + 4 * 4 + 2 * 4) + (4 * 2 + 2)
 

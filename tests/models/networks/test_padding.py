@@ -32,10 +32,10 @@ def network(cell: str, pooling: object, ends: object, layers: int = 1) -> Networ
         cell=cell,
         pooling=pooling,
         bidirectional=ends is True,
-        beside="none" if isinstance(ends, bool) else ends,
-        layers=layers,
-        hidden=4,
-        heads=2,
+        parallel_branch="none" if isinstance(ends, bool) else ends,
+        num_layers=layers,
+        hidden_size=4,
+        num_heads=2,
     )
     return build(config, face(2, 3), seed=1).eval()
 
@@ -110,7 +110,7 @@ def test_a_network_is_built_without_touching_the_callers_random_state() -> None:
 
 @pytest.mark.parametrize("locked", [False, True])
 def test_dropout_is_silent_once_the_network_serves(locked: bool) -> None:
-    config = ModelConfig(hidden=8, layers=3, dropout=0.6, locked_dropout=locked)
+    config = ModelConfig(hidden_size=8, num_layers=3, dropout=0.6, variational_dropout=locked)
     net = build(config, face(2, 2), seed=0)
     [part] = sequences([5], torch.float32)
 

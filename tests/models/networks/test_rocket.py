@@ -71,7 +71,7 @@ def test_what_was_fitted_is_in_the_state() -> None:
 
 
 def test_a_network_learns_what_the_shares_tell() -> None:
-    config = ModelConfig(cell="gru", hidden=4, beside="rocket")
+    config = ModelConfig(cell="gru", hidden_size=4, parallel_branch="rocket")
     network = build(config, face(1, 2), seed=0)
     draw = torch.Generator().manual_seed(0)
     slow = torch.arange(60) % 2
@@ -90,7 +90,7 @@ def test_a_network_learns_what_the_shares_tell() -> None:
 
 
 def test_steps_that_are_learned_are_refused() -> None:
-    config = ModelConfig(cell="gru", hidden=4, beside="rocket")
+    config = ModelConfig(cell="gru", hidden_size=4, parallel_branch="rocket")
 
     with pytest.raises(UnlearnableError, match="beside: rocket reads numbers as they are"):
         build(config, Face(signal=Tokens(size=9)), seed=0)

@@ -29,7 +29,7 @@ SPLITS = {
     "column": SplitConfig(by="column", column="split"),
     "time": SplitConfig(by="time"),
     "time, equal rows kept": SplitConfig(by="time", duplicates="keep"),
-    "near": SplitConfig(near_duplicates=0.8),
+    "near": SplitConfig(near_duplicate_threshold=0.8),
 }
 
 
@@ -120,7 +120,7 @@ def test_a_text_that_is_nearly_a_learned_one_was_learned_from(tmp_path) -> None:
 
 
 def test_windows_are_known_again_by_their_times_series_or_both(tmp_path) -> None:
-    read = SeriesInput(column="sales", scale_by="entity")
+    read = SeriesInput(column="sales", scale_per="entity")
     number = TargetConfig(column="sales", kind="number")
     told = (
         pl.when(pl.col("day") < pl.date(2024, 1, 28))

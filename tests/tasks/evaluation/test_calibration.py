@@ -85,11 +85,16 @@ def test_many_validation_rows_are_divided_and_equal_ones_stay_together(
 
 @pytest.mark.parametrize("error", ["squared", "student", "quantile"])
 def test_a_forecast_tells_an_interval_of_each_step(tmp_path: Path, error: str) -> None:
-    layout = weekly(SeriesInput(column="sales", scale_by="entity"), horizon=3)
+    layout = weekly(SeriesInput(column="sales", scale_per="entity"), horizon=3)
     target = TargetConfig(column="sales", kind="forecast")
 
     bundle, answered, found, held = told(
-        tmp_path / "f", tides(), layout, target, BY_TIME, HeadConfig(error=error, confidence=0.8)
+        tmp_path / "f",
+        tides(),
+        layout,
+        target,
+        BY_TIME,
+        HeadConfig(loss=error, interval_coverage=0.8),
     )
 
     assert found is None

@@ -18,7 +18,7 @@ from tasks.gate.comparison import Gain, GateConfig, Rival, headline
 from tasks.prediction.test_predictions import answered_by, judged
 from tests.support.trained_models import TOLD, features, tides, trained, weekly
 
-GATE = GateConfig(resamples=200)
+GATE = GateConfig(bootstrap_samples=200)
 SERIES = Layout(input=SeriesInput(column=("a", "b")), window=None, time=None, entity=None)
 LABEL = TargetConfig(column="label", kind="category")
 KEPT = SplitConfig(by="column", column="split", duplicates="keep")
@@ -111,7 +111,7 @@ def test_a_column_with_tomorrows_sales_rings(tmp_path: Path, kind: str) -> None:
     # What is foretold of the last day is not known.
     known = day.with_columns(orders=pl.col("sales").shift(-1).over("shop").fill_null(0))
     layouts = [
-        weekly(SeriesInput(column=("sales", other), scale_by="entity"), horizon=1)
+        weekly(SeriesInput(column=("sales", other), scale_per="entity"), horizon=1)
         for other in ("visits", "orders")
     ]
     target = TargetConfig(column="sales", kind=kind)
@@ -133,7 +133,7 @@ def test_kinds_without_one_answer_are_asked_for_duplicates_alone(tmp_path: Path)
 
 
 def test_a_canary_blocks_where_the_job_says_so() -> None:
-    block = EvaluationConfig(canaries="block")
+    block = EvaluationConfig(leakage_checks="block")
 
     assert blocking([RUNG], EvaluationConfig()) is None
     assert blocking([RUNG._replace(verdict="warning")], block) is None

@@ -168,7 +168,7 @@ def test_rows_read_in_small_frames_give_the_features_of_the_whole(
 
 
 def test_windows_of_a_shuffled_table_are_those_of_the_table_in_order(tmp_path) -> None:
-    frame, layout = shops(), by_day(SeriesInput(column="sales", known=("price",)))
+    frame, layout = shops(), by_day(SeriesInput(column="sales", known_future=("price",)))
     split = SplitConfig(by="time", test=0.25, validation=0.15)
     mixed = frame.sample(fraction=1, shuffle=True, seed=1)
 

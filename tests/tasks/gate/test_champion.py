@@ -148,7 +148,9 @@ def test_champion_challenger_and_baseline_are_compared_on_the_same_rows(
     features(now, table(waves), LAYOUT, LABEL, BY_HASH)
     trained(now)
     asked = question(rows, now)
-    gate = GateConfig(resamples=100, minimum_rows=2, slice_rows=2, latency_ms=1e6, size_mb=1e3)
+    gate = GateConfig(
+        bootstrap_samples=100, min_rows=2, min_slice_rows=2, max_latency_ms=1e6, max_size_mb=1e3
+    )
 
     found = ruled(asked, bundle_dir, now, local_store, gate)
 
@@ -174,7 +176,11 @@ def test_a_champion_that_learned_from_the_whole_test_leaves_the_decision_to_a_pe
     rows = rows_of(table(waves), tmp_path / "rows.parquet")
 
     found = ruled(
-        question(rows, now), then / "model" / "bundle", now, local_store, GateConfig(resamples=100)
+        question(rows, now),
+        then / "model" / "bundle",
+        now,
+        local_store,
+        GateConfig(bootstrap_samples=100),
     )
 
     assert found.verdict.decision == "needs-approval"

@@ -50,7 +50,7 @@ def test_the_gate_decides_and_the_registry_keeps_the_evidence(home: Path, monkey
     assert left["rows"] + left["excluded_rows"] == third.facts["rows"]
     assert three.decision != "promote"
 
-    _, four = run(load_job(path, {"training.seed": 9, "gate.minimum_rows": 1000}))
+    _, four = run(load_job(path, {"training.seed": 9, "gate.min_rows": 1000}))
     tags = MlflowClient().get_model_version("waves", four.version).tags
     assert four.decision == tags["ostinato.decision"] == "needs-approval"
     assert champion_of("waves") == "1"

@@ -20,9 +20,9 @@ from tasks.gate.decision_record import gate_record, write_gate
 from tasks.gate.holdout_reuse import Window, count_use, window_hash
 from tasks.gate.rules import Evidence, Guard, Verdict, judge
 
-GATE = GateConfig(resamples=300)
+GATE = GateConfig(bootstrap_samples=300)
 
-REFRESH = GateConfig(resamples=300, mode="not-worse", margin=0.1)
+REFRESH = GateConfig(bootstrap_samples=300, mode="not-worse", margin=0.1)
 
 AHEAD = Gain("logistic regression", False, 400, 0.2, 0.1, 0.3)
 
@@ -80,7 +80,7 @@ def test_a_larger_number_alone_is_not_enough() -> None:
 
 
 def test_a_real_gain_below_the_one_asked_for_is_not_enough() -> None:
-    asked = GateConfig(resamples=300, minimum_gain=0.3)
+    asked = GateConfig(bootstrap_samples=300, min_improvement=0.3)
 
     verdict = decide(right(0.95), right(0.7, seed=1), asked)
 
@@ -119,7 +119,7 @@ def test_a_challenger_behind_a_baseline_is_kept_back_even_if_it_beats_the_champi
 
     assert verdict.decision == "keep"
     assert "does not beat the logistic regression baseline" in verdict.reason
-    allowed = GateConfig(resamples=300, allow_behind_baseline=True)
+    allowed = GateConfig(bootstrap_samples=300, require_baseline=True)
     assert decide(right(0.9), right(0.5), allowed, over_baseline=behind).decision == "promote"
 
 
@@ -195,12 +195,12 @@ def test_a_metric_that_does_not_fit_the_target_is_refused_with_the_choices() -> 
     [
         {"mode": "not-worse"},
         {"margin": 0.1},
-        {"mode": "not-worse", "margin": 0.1, "minimum_gain": 0.1},
-        {"minimum_gain": -0.1},
-        {"minimum_gain": float("nan")},
-        {"slice_drop": -0.1},
-        {"size_mb": float("nan")},
-        {"window_uses": 0},
+        {"mode": "not-worse", "margin": 0.1, "min_improvement": 0.1},
+        {"min_improvement": -0.1},
+        {"min_improvement": float("nan")},
+        {"max_slice_drop": -0.1},
+        {"max_size_mb": float("nan")},
+        {"max_holdout_reuse": 0},
         {"confidence": 1.0},
     ],
     ids=str,

@@ -6,7 +6,7 @@ import pytest
 from tasks.gate.comparison import GateConfig
 from tests.support.gate_simulation import EQUALS, EVEN, classified, decided, promoted
 
-GATE = GateConfig(resamples=400, slice_drop=None)
+GATE = GateConfig(bootstrap_samples=400, max_slice_drop=None)
 
 TRIALS = 200
 
@@ -24,7 +24,7 @@ def test_of_equal_challengers_no_more_are_promoted_than_the_confidence_allows(ca
 
 
 def test_equal_challengers_are_refreshed_where_no_gain_is_asked_for() -> None:
-    refresh = GateConfig(resamples=200, mode="not-worse", margin=0.1)
+    refresh = GateConfig(bootstrap_samples=200, mode="not-worse", margin=0.1)
 
     said = [
         decided(classified(np.random.default_rng(t), 400, EVEN, skill=1.5), refresh, "accuracy")
@@ -35,7 +35,7 @@ def test_equal_challengers_are_refreshed_where_no_gain_is_asked_for() -> None:
 
 
 def test_a_refresh_that_loses_twice_the_margin_is_hardly_ever_let_through() -> None:
-    refresh = GateConfig(resamples=200, mode="not-worse", margin=0.03)
+    refresh = GateConfig(bootstrap_samples=200, mode="not-worse", margin=0.03)
 
     said = [
         decided(

@@ -19,7 +19,7 @@ import tasks.ingestion.incremental
 import tasks.ingestion.parts
 from tasks.dataset.rowset import open_snapshot
 from tasks.errors import SourceDownError, SourceError
-from tasks.ingestion.config import ChangesConfig, SourceConfig
+from tasks.ingestion.config import OnChangeConfig, SourceConfig
 from tasks.ingestion.files.csv_blocks import is_plain, read_blocks
 from tasks.ingestion.ingest import take_snapshot
 from tasks.records import Snapshot
@@ -278,7 +278,7 @@ def change_files(folder: Path, what: str) -> None:
     match what:
         case "missing":
             (folder / "b.parquet").unlink()
-        case "shrunken":
+        case "row_loss":
             frame[:2].write_parquet(folder / "a.parquet")
         case "added":
             frame.with_columns(y=pl.lit(1)).write_parquet(folder / "a.parquet")
@@ -290,7 +290,7 @@ def change_files(folder: Path, what: str) -> None:
 
 CHANGES = [
     ("missing", "missing", "1 file(s) of the last snapshot are missing", "b.parquet"),
-    ("shrunken", "shrunken", "the source has shrunk from 7 to 3 rows", "shrink_max"),
+    ("row_loss", "row_loss", "the source has shrunk from 7 to 3 rows", "max_row_loss"),
     ("added", "schema", "columns have changed", "added y (Int32)"),
     ("removed", "schema", "does not have the columns of", "added x (Float64)"),
     ("retyped", "schema", "does not have the columns of", "retyped x (Float32 -> Float64)"),
@@ -303,9 +303,9 @@ def test_a_change_of_the_source_is_named_and_its_owner_says_what_then(
     what: str, key: str, message: str, detail: str, policy: str, tmp_path: Path,
     local_store: Store, caplog,
 ) -> None:  # fmt: skip
-    everything = {"missing": "accept", "shrunken": "accept", "schema": "accept"}
-    changes = ChangesConfig(**(everything | {key: policy}))
-    source = SourceConfig(uri=str(tmp_path / "*.parquet"), changes=changes)
+    everything = {"missing": "accept", "row_loss": "accept", "schema": "accept"}
+    changes = OnChangeConfig(**(everything | {key: policy}))
+    source = SourceConfig(uri=str(tmp_path / "*.parquet"), on_change=changes)
     days(1, 6).write_parquet(tmp_path / "a.parquet")
     days(7, 7).write_parquet(tmp_path / "b.parquet")
     take_snapshot(source, local_store)
@@ -315,7 +315,7 @@ def test_a_change_of_the_source_is_named_and_its_owner_says_what_then(
         with pytest.raises(SourceError) as caught:
             take_snapshot(source, local_store)
         text = str(caught.value)
-        assert f"--set source.changes.{key}=accept" in text
+        assert f"--set source.on_change.{key}=accept" in text
     else:
         with caplog.at_level(logging.WARNING):
             take_snapshot(source, local_store)
@@ -430,7 +430,7 @@ def test_columns_of_paths_become_the_bytes_of_their_files(
     (tmp_path / "pictures" / "1.png").write_bytes(b"one")
     paths = ["pictures/1.png", None, "pictures/2.png"]
     pl.DataFrame({"id": [1, 2, 3], "picture": paths}).write_csv(tmp_path / "list.csv")
-    source = SourceConfig(uri=str(tmp_path / "list.csv"), files=("picture",))
+    source = SourceConfig(uri=str(tmp_path / "list.csv"), file_columns=("picture",))
 
     first = take_snapshot(source, local_store)
     (tmp_path / "pictures" / "1.png").write_bytes(b"other")
@@ -443,7 +443,7 @@ def test_columns_of_paths_become_the_bytes_of_their_files(
 
 def test_a_column_that_holds_no_paths_is_told(tmp_path: Path, local_store: Store) -> None:
     pl.DataFrame({"id": [1]}).write_csv(tmp_path / "list.csv")
-    source = SourceConfig(uri=str(tmp_path / "list.csv"), files=("id",))
+    source = SourceConfig(uri=str(tmp_path / "list.csv"), file_columns=("id",))
 
     with pytest.raises(SourceError, match="column 'id' holds Int64, no paths"):
         take_snapshot(source, local_store)
@@ -627,7 +627,7 @@ def test_each_row_s_pictures_lie_beside_its_own_file(tmp_path: Path, local_store
         folder.mkdir()
         (folder / "a.bin").write_bytes(b"%d" % place)
         (folder / "l.csv").write_text("p\na.bin\n")
-    source = SourceConfig(uri=str(tmp_path / "*" / "l.csv"), files=("p",))
+    source = SourceConfig(uri=str(tmp_path / "*" / "l.csv"), file_columns=("p",))
 
     rows = rows_of(take_snapshot(source, local_store), local_store)
 

@@ -25,9 +25,9 @@ from tests.support.trained_models import BY_TIME, tides, weekly
 
 pytestmark = pytest.mark.usefixtures("home")
 
-GATE = GateConfig(resamples=200, minimum_rows=20)
+GATE = GateConfig(bootstrap_samples=200, min_rows=20)
 
-SALES = SeriesInput(column="sales", scale_by="entity")
+SALES = SeriesInput(column="sales", scale_per="entity")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -125,8 +125,10 @@ def test_windows_are_judged_by_answers_that_came_since(kind: str, local_store: S
 
 
 def test_a_resampled_series_is_judged_from_its_next_step_on(local_store: Store) -> None:
-    read = SeriesInput(column="sales", every="2d", aggregate="sum")
-    layout = Layout(input=read, window=WindowConfig(length=5, horizon=1), time="day", entity="shop")
+    read = SeriesInput(column="sales", frequency="2d", aggregate="sum")
+    layout = Layout(
+        input=read, window=WindowConfig(lookback=5, horizon=1), time="day", entity="shop"
+    )
     registered(tides(), layout, TargetConfig(column="sales", kind="number"), split=BY_TIME)
     now = tides(220)
     before = now.filter(pl.col("day") <= tides(160)["day"].max())

@@ -65,7 +65,7 @@ def test_what_the_steps_are_given_adds_up_to_the_answer(kind: str, tmp_path: Pat
     layout, cells = KINDS[kind]
     folder = tmp_path / "features"
     rows = features(folder, table(cells), layout, CATEGORY)
-    tree = {"cell": "tree-lstm", "hidden": 8, "embedding": 6} if kind == "tree" else {}
+    tree = {"cell": "tree-lstm", "hidden_size": 8, "embedding_dim": 6} if kind == "tree" else {}
     bundle = trained(folder, epochs=3, **tree)
 
     found = explained(folder, rows, bundle)
@@ -79,7 +79,7 @@ def test_what_the_steps_are_given_adds_up_to_the_answer(kind: str, tmp_path: Pat
 def test_pixels_have_shares_in_whatever_way_an_image_is_read(read: str, tmp_path: Path) -> None:
     _, cells = KINDS["image"]
     folder = tmp_path / "features"
-    layout = whole(ImageInput(column="x", read=read, patch=2, size=(16, 16)))
+    layout = whole(ImageInput(column="x", sequence=read, patch=2, size=(16, 16)))
     rows = features(folder, table(cells), layout, CATEGORY)
 
     found = explained(folder, rows, trained(folder, epochs=1))
@@ -107,7 +107,7 @@ def test_a_forecast_s_shares_add_up_to_the_mean_of_its_steps(error: str, tmp_pat
         folder, tides(), weekly(SeriesInput(column="sales"), horizon=3), target, BY_TIME
     )
 
-    found = explained(folder, rows, trained(folder, head=HeadConfig(error=error)))
+    found = explained(folder, rows, trained(folder, head=HeadConfig(loss=error)))
 
     assert_complete(found)
     for row in found:

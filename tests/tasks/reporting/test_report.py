@@ -69,7 +69,7 @@ MORE = {
          "champion": None},
     ],
     "worst_slice": f"town {EVIL}",
-    "canaries": [
+    "leakage_checks": [
         {"name": "shuffled", "verdict": "alarm", "words": EVIL, "value": 0.9, "threshold": 0.5},
     ],
     "confusion": {"classes": ["a", EVIL], "counts": [[40, 5], [30, 15]]},
@@ -77,8 +77,8 @@ MORE = {
     "steps": [{"step": 1.0, "mae": 0.1, "coverage": 0.9},
               {"step": 2.0, "mae": 0.2, "coverage": 0.8}],
     "gate": {
-        "decision": "promote", "reason": "better", "metric": "accuracy", "mode": "better",
-        "minimum_gain": 0.0, "confidence": 0.95,
+        "decision": "promote", "reason": "better", "metric": "accuracy", "mode": "superiority",
+        "min_improvement": 0.0, "confidence": 0.95,
         "rivals": [
             {"name": EVIL, "champion": True, "rows": 90, "gain": 0.1, "low": 0.0, "high": 0.2},
         ],

@@ -27,7 +27,7 @@ from tests.support.trained_models import ALONE, BY_TIME, tagged, tides, turned, 
 
 pytestmark = pytest.mark.usefixtures("home")
 
-SALES = SeriesInput(column="sales", scale_by="entity")
+SALES = SeriesInput(column="sales", scale_per="entity")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -139,7 +139,7 @@ def test_a_forecast_is_told_step_by_step_at_the_end_of_each_series(local_store: 
     target = TargetConfig(column="sales", kind="forecast")
     bundle = registered(
         tides(), weekly(SALES, horizon=7), target, split=BY_TIME,
-        head=HeadConfig(error="student"),
+        head=HeadConfig(loss="student"),
     )  # fmt: skip
     frame = shuffled(tides(60)[:110])
 
@@ -193,8 +193,10 @@ def test_rows_without_a_place_in_their_series_are_answered_with_that(local_store
 
 @pytest.mark.usefixtures("tiny_frames")
 def test_a_resampled_series_has_one_answer_a_step_of_its_grid(local_store: Store) -> None:
-    read = SeriesInput(column="sales", every="2d", aggregate="sum")
-    layout = Layout(input=read, window=WindowConfig(length=5, horizon=1), time="day", entity="shop")
+    read = SeriesInput(column="sales", frequency="2d", aggregate="sum")
+    layout = Layout(
+        input=read, window=WindowConfig(lookback=5, horizon=1), time="day", entity="shop"
+    )
     target = TargetConfig(column="sales", kind="forecast")
     bundle = registered(tides(), layout, target, split=BY_TIME)
     frame = tides(60)
@@ -214,7 +216,7 @@ def test_a_resampled_series_has_one_answer_a_step_of_its_grid(local_store: Store
 
 
 def test_what_is_known_ahead_reaches_beyond_the_forecasts_first_row(local_store: Store) -> None:
-    read = SeriesInput(column="sales", known=("open",))
+    read = SeriesInput(column="sales", known_future=("open",))
     frame = tides(100).with_columns(open=(pl.col("day").dt.weekday() < 6).cast(pl.Float64))
     target = TargetConfig(column="sales", kind="forecast")
     registered(frame, weekly(read, horizon=3), target, split=BY_TIME)

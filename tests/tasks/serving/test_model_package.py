@@ -49,7 +49,7 @@ class Case:
     packages: set[str]
 
 
-READ = SeriesInput(column="sales", scale_by="entity")
+READ = SeriesInput(column="sales", scale_per="entity")
 
 CASES = {
     "forecast": Case(
@@ -57,7 +57,7 @@ CASES = {
         weekly(READ, horizon=7),
         TargetConfig(column="sales", kind="forecast"),
         BY_TIME,
-        HeadConfig(error="student"),
+        HeadConfig(loss="student"),
         "gru",
         {"scipy"},
     ),
@@ -73,7 +73,7 @@ CASES = {
     "text": Case(
         turned(),
         ALONE,
-        TargetConfig(column="y", kind="text", unit="bpe", vocabulary=300),
+        TargetConfig(column="y", kind="text", tokenizer="bpe", vocab_size=300),
         SplitConfig(by="column", column="split", duplicates="keep"),
         HeadConfig(decoder="attention"),
         "gru",

@@ -209,11 +209,11 @@ def test_what_was_told_live_is_not_written_twice() -> None:
 def test_a_killed_run_goes_on_after_its_job_was_edited() -> None:
     with Live(JOB, "key") as told:
         train(told, range(1))
-    mlflow_client.write_run(told.run.run_id, replace(RECORD, params={"tuning.trials": "5"}))
+    mlflow_client.write_run(told.run.run_id, replace(RECORD, params={"tuning.n_trials": "5"}))
 
-    edited = {"tuning.trials": "9", "gate.metric": "auto"}
+    edited = {"tuning.n_trials": "9", "gate.metric": "auto"}
     mlflow_client.write_run(told.run.run_id, replace(RECORD, params=edited, tags={"job": "new"}))
 
     [run] = the_runs()
-    assert run.data.params == {"tuning.trials": "5", "gate.metric": "auto"}
+    assert run.data.params == {"tuning.n_trials": "5", "gate.metric": "auto"}
     assert run.data.tags["job"] == "new"

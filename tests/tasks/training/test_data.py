@@ -38,7 +38,7 @@ def train(folder: Path, disk: Disk, *, lives: int = 10_000, **settings) -> Facts
     return learn(
         folder,
         folder / "model",
-        model=ModelConfig(hidden=8),
+        model=ModelConfig(hidden_size=8),
         head=HeadConfig(),
         training=TrainingConfig(**({"epochs": 2, "batch": 16, "checkpoint_every": 0.0} | settings)),
         checkpoints=disk.checkpoints(lives=lives),
@@ -69,10 +69,10 @@ def test_a_run_that_goes_on_reads_as_it_did_before_whatever_memory_there_is(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk()
-    monkeypatch.setattr("tasks.training.data.fits", lambda *_: False)
+    monkeypatch.setattr("tasks.training.data_loading.fits", lambda *_: False)
     with pytest.raises(PulledPlugError):
         train(folder, disk, lives=3)
-    monkeypatch.setattr("tasks.training.data.fits", lambda *_: True)
+    monkeypatch.setattr("tasks.training.data_loading.fits", lambda *_: True)
 
     facts = train(folder, disk)
     anew = train(folder, Disk())

@@ -119,7 +119,7 @@ def test_a_killed_network_goes_on_with_its_teachers_to_the_same_weights(
 
 
 def test_what_an_ensemble_says_goes_with_its_rows() -> None:
-    config = ModelConfig(hidden=4)
+    config = ModelConfig(hidden_size=4)
     members = [build(config, face(2, 2), seed=seed) for seed in (1, 2)]
     teachers = Ensemble(members, "category", HeadConfig())
     whole = sequences(20, "category")
@@ -145,17 +145,17 @@ def test_rows_on_disk_are_taught_as_rows_in_memory_are(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"training": {"distil": True}}, "distil: there is no ensemble to learn from"),
+        ({"training": {"distill": True}}, "distill: there is no ensemble to learn from"),
         (
             {
-                "training": {"distil": True, "ensemble": 3},
+                "training": {"distill": True, "ensemble": 3},
                 "target": {"kind": "next_step"},
             },
-            "training.distil: a target of kind next_step is the sequence itself",
+            "training.distill: a target of kind next_step is the sequence itself",
         ),
         (
             {
-                "training": {"distil": True, "ensemble": 3},
+                "training": {"distill": True, "ensemble": 3},
                 "target": {"column": "label", "kind": "text"},
             },
             "texts have no mean",
@@ -199,7 +199,7 @@ def test_to_be_told_ones_own_answer_moves_nothing(kind: Any, seed: int) -> None:
 @pytest.mark.parametrize("error", ["squared", "absolute", *SPREADING])
 @given(seed=seeds)
 def test_no_number_is_nearer_to_what_is_told_than_itself(error: Any, seed: int) -> None:
-    form = make_form(HeadConfig(error=error))
+    form = make_form(HeadConfig(loss=error))
     draw = torch.Generator().manual_seed(seed)
     told, other = (form.parts(torch.randn(6, form.raw, generator=draw)) for _ in range(2))
 

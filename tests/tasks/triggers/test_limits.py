@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tasks.triggers.limits import AT_WORK, Past, TriggersConfig, hold_back
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-BRAKES = TriggersConfig(new_data=600.0, cool_down=3600.0, per_day=2)
+BRAKES = TriggersConfig(new_data=600.0, cooldown=3600.0, max_runs_per_day=2)
 
 
 def ran(hours_ago: float, key: str | None = None, state: str = "COMPLETED") -> Past:
@@ -69,8 +69,8 @@ def test_more_past_never_lets_go_what_less_held_back(past: list[Past], more: Pas
     [
         {},
         {"new_data": 59.0},
-        {"drift": 60.0, "per_day": 0},
-        {"new_data": 60.0, "cool_down": -1.0},
+        {"drift": 60.0, "max_runs_per_day": 0},
+        {"new_data": 60.0, "cooldown": -1.0},
     ],
 )
 def test_triggers_that_never_look_or_never_rest_are_refused(settings: dict[str, float]) -> None:

@@ -28,7 +28,10 @@ from tests.support.learning_fixtures import PulledPlugError
 from tests.support.sample_jobs import write_job
 from tests.support.tuning_fixtures import SEARCHED, copied, make_bench
 
-LAST_OF_TWO = [ModelConfig(cell="cnn", hidden=8, width=1), ModelConfig(cell="gru", hidden=8)]
+LAST_OF_TWO = [
+    ModelConfig(cell="cnn", hidden_size=8, kernel_size=1),
+    ModelConfig(cell="gru", hidden_size=8),
+]
 """A network that sees the last step alone, and one that remembers the first."""
 
 
@@ -160,7 +163,7 @@ def key_of(bench: Bench, choice: Choice) -> str:
 
 
 def test_few_rows_are_read_often_before_networks_are_judged(bench: Bench) -> None:
-    training = replace(bench.own.training, epochs=200, batch=64)
+    training = replace(bench.own.training, epochs=200, batch_size=64)
     contest = Contest(bench.store, bench.features, bench.own.head, training, LAST_OF_TWO)
 
     assert least_epochs(contest, 9) == 50
@@ -205,7 +208,7 @@ def test_the_cheap_networks_are_tried_however_short_the_budget(bench: Bench) -> 
     choice = choose(bench, budget=0.01, checkpoint_every=30.0)
 
     assert 1 <= choice.facts["tried"] < choice.facts["contenders"]
-    assert choice.facts["networks"][0]["model"]["hidden"] == 32
+    assert choice.facts["networks"][0]["model"]["hidden_size"] == 32
     assert choice.facts["budget"] == pytest.approx(0.01 / 4, abs=1e-3)
 
 
@@ -219,8 +222,8 @@ def test_networks_that_cannot_learn_are_told_and_do_not_end_the_search(
     bench: Bench, tmp_path: Path
 ) -> None:
     (tmp_path / "old.h5").write_bytes(b"no model")
-    models = [ModelConfig(weights=str(tmp_path / "old.h5")), ModelConfig(hidden=8)]
-    training = replace(bench.own.training, batch=64)
+    models = [ModelConfig(pretrained_weights=str(tmp_path / "old.h5")), ModelConfig(hidden_size=8)]
+    training = replace(bench.own.training, batch_size=64)
     contest = Contest(bench.store, bench.features, bench.own.head, training, models)
 
     made = run_rungs(contest, budget=None)
@@ -239,7 +242,7 @@ def test_a_search_in_which_nothing_could_be_trained_says_why(bench: Bench) -> No
 
 
 def test_the_champions_network_is_tried_where_it_can_read_the_input() -> None:
-    layout, champion = KINDS["series"][0], ModelConfig(cell="lru", hidden=48)
+    layout, champion = KINDS["series"][0], ModelConfig(cell="lru", hidden_size=48)
 
     plain = contenders(layout, "category")
 

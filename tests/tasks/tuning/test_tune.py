@@ -22,8 +22,8 @@ from tests.support.tuning_fixtures import NoRuns, make_bench
 
 SPACE: dict[str, Domain] = {
     "model.cell": ("gru", "mingru"),
-    "model.hidden": (4, 8),
-    "training.batch": (16, 32),
+    "model.hidden_size": (4, 8),
+    "training.batch_size": (16, 32),
     "training.learning_rate": Range(low=1e-5, high=5e-2, log=True),
 }
 
@@ -102,7 +102,7 @@ def test_more_trials_go_on_with_those_that_were_made(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, trials=2, pruner="none")
     few = search(bench, SPACE, NoRuns())
 
-    more = search(bench._replace(tuning=replace(bench.tuning, trials=4)), SPACE, NoRuns())
+    more = search(bench._replace(tuning=replace(bench.tuning, n_trials=4)), SPACE, NoRuns())
 
     assert found_by(bench, more)[:2] == found_by(bench, few)
     assert more.facts["trials"] == 4
@@ -154,7 +154,7 @@ def test_settings_that_do_not_go_together_are_one_trial_that_is_refused(tmp_path
 def test_a_search_in_which_nothing_could_be_trained_says_why(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, trials=2)
     own = bench.own._replace(training=replace(bench.own.training, learning_rate=1e30))
-    space: dict[str, Domain] = {"training.batch": (16, 32)}
+    space: dict[str, Domain] = {"training.batch_size": (16, 32)}
 
     with pytest.raises(DataError, match=r"none of 2 trials could be trained.*stopped being a fin"):
         search(bench._replace(own=own), space, NoRuns())
@@ -184,9 +184,9 @@ def test_every_place_of_a_domain_is_in_it(domain: Domain, share: float) -> None:
 def test_the_first_trials_try_every_value_equally_often(
     choice: tuple[int, ...], seed: int, rounds: int
 ) -> None:
-    rows = spread({"model.hidden": choice}, rounds * len(choice), seed=seed)
+    rows = spread({"model.hidden_size": choice}, rounds * len(choice), seed=seed)
 
-    tried = sorted(row["model.hidden"] for row in rows)
+    tried = sorted(row["model.hidden_size"] for row in rows)
     assert tried == sorted(choice * rounds)
 
 

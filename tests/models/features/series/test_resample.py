@@ -35,8 +35,10 @@ ZONES = [None, "UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"]
 
 def layout(every: str, aggregate: str = "mean", *, entity: str | None = "shop") -> Layout:
     return Layout(
-        input=SeriesInput(column="sales", known=("price",), every=every, aggregate=aggregate),
-        window=WindowConfig(length=3),
+        input=SeriesInput(
+            column="sales", known_future=("price",), frequency=every, aggregate=aggregate
+        ),
+        window=WindowConfig(lookback=3),
         time="at",
         entity=entity,
     )

@@ -22,7 +22,7 @@ SCALES = ["standard", "robust", "minmax", "arcsinh", "none"]
 
 
 def reading(scale: str = "standard", **more: object) -> SeriesInput:
-    return SeriesInput(column=NAMES, scale=scale, **more)
+    return SeriesInput(column=NAMES, scaler=scale, **more)
 
 
 def chunks(values: np.ndarray, places: list[int], owners: np.ndarray | None = None) -> list[Chunk]:

@@ -44,7 +44,7 @@ def list_layout(*columns: str, **more: object) -> Layout:
 def layout(length: int, *, entity: str | None = "shop", horizon: int = 1, **more: object) -> Layout:
     return Layout(
         input=SeriesInput(column="sales", **more),
-        window=WindowConfig(length=length, horizon=horizon),
+        window=WindowConfig(lookback=length, horizon=horizon),
         time="day",
         entity=entity,
     )
@@ -165,7 +165,7 @@ def test_rows_are_ordered_whatever_the_types_of_time_and_entity(
 
 def test_rows_without_a_time_stay_in_their_order() -> None:
     made = Layout(
-        input=SeriesInput(column="sales"), window=WindowConfig(length=1), time=None, entity="shop"
+        input=SeriesInput(column="sales"), window=WindowConfig(lookback=1), time=None, entity="shop"
     )
 
     line = line_up(pl.DataFrame({"shop": ["b", "a", "b", "a"]}), made)
@@ -233,7 +233,7 @@ def test_a_missing_value_keeps_its_place_in_the_window() -> None:
 @pytest.mark.parametrize("every_option", [False, True])
 def test_a_table_without_rows_has_no_windows(every_option: bool) -> None:
     schema = {"shop": pl.String, "day": pl.Date, "sales": pl.Float64, "price": pl.Float64}
-    more = {"known": ("price",), "calendar": ("month",), "deltas": True, "scale_by": "entity"}
+    more = {"known": ("price",), "calendar": ("month",), "deltas": True, "scale_per": "entity"}
 
     steps = raw_of(pl.DataFrame(schema=schema), layout(2, **(more if every_option else {})))
 
@@ -296,7 +296,7 @@ def filled_by_hand(
     steps: list[list[float | None]], made: Layout, typical: list[float]
 ) -> list[list[float]]:
     """Fill gaps as the job says, looking back as far as it says, or as a window is long."""
-    filled, reach = [], made.input.missing_reach or made.window.length
+    filled, reach = [], made.input.missing_reach or made.window.lookback
     for place, step in enumerate(steps):
         row = []
         for channel, value in enumerate(step):
@@ -361,9 +361,9 @@ def test_every_step_is_what_a_reading_by_hand_gives(table: pl.DataFrame, made: L
     assert steps.values_NC.shape[1] == signal(made, state).channels
     for row, (shop, day) in enumerate(table.select("shop", "day").iter_rows()):
         own = sorted(at for name, at in by_hand if name == shop and at <= day)
-        expected = [by_hand[shop, at] for at in own[-made.window.length :]]
+        expected = [by_hand[shop, at] for at in own[-made.window.lookback :]]
         found = steps.values_NC[steps.starts_R[row] : steps.stops_R[row]]
-        if len(expected) < made.window.length:
+        if len(expected) < made.window.lookback:
             assert steps.errors_R[row] is not None
         else:
             np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
@@ -583,7 +583,7 @@ def test_a_table_that_cannot_be_read_as_asked_is_refused_with_the_mend(
 
 def test_what_needs_the_time_is_refused_without_one() -> None:
     read = SeriesInput(column="sales", calendar=("hour",))
-    made = Layout(input=read, window=WindowConfig(length=2), time=None, entity=None)
+    made = Layout(input=read, window=WindowConfig(lookback=2), time=None, entity=None)
 
     with pytest.raises(UnlearnableError, match="calendar needs the column that holds the time"):
         check(pl.Schema(SCHEMA), made)
@@ -604,8 +604,8 @@ def test_numbers_of_any_type_and_gaps_are_channels(dtype: pl.DataType) -> None:
         ({"column": ("a", "a")}, "column: 'a' is named twice"),
         ({"column": "a", "known": ("a",)}, "known: 'a' is named twice"),
         ({"column": "a", "calendar": ("hour", "hour")}, "calendar: a part is named twice"),
-        ({"column": "a", "missing_reach": 2}, "missing_reach: nothing looks back"),
-        ({"column": "a", "missing": "last", "missing_reach": 0}, "missing_reach: 0 is no reach"),
+        ({"column": "a", "impute_limit": 2}, "impute_limit: nothing looks back"),
+        ({"column": "a", "missing": "last", "impute_limit": 0}, "impute_limit: 0 is no reach"),
         ({"column": "a", "deltas": True, "every": "1h"}, "deltas: with `every`"),
     ],
 )

@@ -276,7 +276,7 @@ def test_days_to_come_were_never_learned_from_and_a_change_of_their_type_is_noti
 def windows(length: int = 3, *, horizon: int = 1, entity: str | None = "shop") -> Layout:
     return Layout(
         input=SeriesInput(column="sales"),
-        window=WindowConfig(length=length, horizon=horizon),
+        window=WindowConfig(lookback=length, horizon=horizon),
         time="day",
         entity=entity,
     )

@@ -125,7 +125,7 @@ def long_table(entities: int, steps: int) -> pl.DataFrame:
 def layout(entity: str | None = "shop", horizon: int = 2) -> Layout:
     return Layout(
         input=SeriesInput(column="sales"),
-        window=WindowConfig(length=3, horizon=horizon),
+        window=WindowConfig(lookback=3, horizon=horizon),
         time="day",
         entity=entity,
     )
@@ -179,7 +179,10 @@ def test_whole_series_stay_on_one_side_by_hash() -> None:
         ({"by": "column"}, "column: name the column"),
         ({"by": "hash", "column": "fold"}, "it says the split, so by: hash cannot"),
         ({"gap": "a week"}, "'a week' is not a duration"),
-        ({"near_duplicates": 0.2}, "near_duplicates: 0.2 is not between 0.5 and 1"),
+        (
+            {"near_duplicate_threshold": 0.2},
+            "near_duplicate_threshold: 0.2 is not between 0.5 and 1",
+        ),
     ],
 )
 def test_a_split_that_leaves_nothing_is_refused(settings, message: str) -> None:

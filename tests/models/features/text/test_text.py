@@ -37,7 +37,7 @@ def column(rows) -> pl.DataFrame:
 
 
 def chosen(tokenizer: str, **settings) -> TextInput:
-    return TextInput(column="text", tokenizer=tokenizer, **({"minimum_count": 1} | settings))
+    return TextInput(column="text", tokenizer=tokenizer, **({"min_frequency": 1} | settings))
 
 
 def parts(frame: pl.DataFrame, places) -> list[pl.DataFrame]:
@@ -137,7 +137,7 @@ def test_a_long_text_keeps_the_end_that_was_asked_for(lengths, most: int, keep: 
     stops = np.cumsum(np.array(lengths, np.int64))
     flat = np.arange(sum(lengths))
 
-    kept = cut(Jagged(flat, stops), TextInput(column="text", max_length=most, keep=keep))
+    kept = cut(Jagged(flat, stops), TextInput(column="text", max_length=most, truncate=keep))
 
     head = {"start": most, "end": 0, "both": most - most // 2}[keep]
     expected = []
@@ -211,7 +211,7 @@ def test_identifiers_in_text_are_counted_in_bounded_memory(monkeypatch) -> None:
     ],
 )
 def test_a_step_of_normalising_changes_the_texts_that_need_it_alone(step, before, after) -> None:
-    config = TextInput(column="text", normalise=(step,))
+    config = TextInput(column="text", normalize=(step,))
 
     found = normalise.normalise(pl.Series(["plain", before, "", before]), config)
 
@@ -220,7 +220,7 @@ def test_a_step_of_normalising_changes_the_texts_that_need_it_alone(step, before
 
 @given(st.lists(st.text()))
 def test_collapsed_spaces_are_those_that_python_splits_at(rows: list[str]) -> None:
-    config = TextInput(column="text", normalise=("collapse_spaces",))
+    config = TextInput(column="text", normalize=("collapse_spaces",))
 
     found = normalise.normalise(pl.Series(rows, dtype=pl.String), config)
 
@@ -274,10 +274,10 @@ def test_training_rows_without_text_are_refused(tokenizer: str) -> None:
     [
         ({"vocabulary": 256}, r"vocabulary: 256 .* at least 257"),
         ({"vocabulary": 1, "tokenizer": "word"}, r"vocabulary: 1 .* at least 2"),
-        ({"minimum_count": 0}, "minimum_count: 0"),
+        ({"min_frequency": 0}, "min_frequency: 0"),
         ({"max_length": 0}, "max_length: 0"),
         ({"vectors": "en_core_web_md"}, "set tokenizer: word"),
-        ({"frozen_vectors": True}, "no vectors to freeze"),
+        ({"freeze_embeddings": True}, "no vectors to freeze"),
     ],
 )
 def test_settings_that_leave_nothing_to_read_are_refused(options, message: str) -> None:

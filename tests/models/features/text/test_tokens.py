@@ -104,7 +104,7 @@ def test_chinese_is_cut_at_words_without_files_or_noise(capfd, monkeypatch) -> N
 @settings(max_examples=30)
 @given(st.lists(st.one_of(st.text(), st.text(" a.b'1\n\u00e9\u3000"), st.sampled_from(SENTENCES))))
 def test_byte_pairs_piece_by_piece_are_those_of_tokenizers_on_whole_texts(options, rows) -> None:
-    config = TextInput(column="text", normalise=options, max_length=10_000)
+    config = TextInput(column="text", normalize=options, max_length=10_000)
     state = fit([column(SENTENCES)], config)
     tokenizer = Tokenizer.from_str(state.model)
 
@@ -125,7 +125,7 @@ def test_the_merges_are_those_of_training_on_whole_texts() -> None:
     )
     tokenizer.train_from_iterator(SENTENCES, trainer)
 
-    state = fit([column(SENTENCES)], TextInput(column="text", vocabulary=400))
+    state = fit([column(SENTENCES)], TextInput(column="text", vocab_size=400))
 
     assert json.loads(state.model)["model"] == json.loads(tokenizer.to_str())["model"]
     assert signal(TextInput(column="text"), state).size == len(state.tokens) + 1 <= 400
@@ -151,7 +151,9 @@ def pipeline(tmp_path: Path) -> Path:
 
 
 def test_words_begin_from_the_vectors_of_a_pipeline(pipeline: Path) -> None:
-    config = TextInput(column="text", tokenizer="word", vectors=str(pipeline), frozen_vectors=True)
+    config = TextInput(
+        column="text", tokenizer="word", pretrained_embeddings=str(pipeline), freeze_embeddings=True
+    )
 
     state = fit([column(SENTENCES)], config)
 
@@ -165,14 +167,14 @@ def test_words_begin_from_the_vectors_of_a_pipeline(pipeline: Path) -> None:
 
 
 def test_vectors_that_fit_no_word_are_refused(pipeline: Path) -> None:
-    config = TextInput(column="text", tokenizer="word", vectors=str(pipeline))
+    config = TextInput(column="text", tokenizer="word", pretrained_embeddings=str(pipeline))
 
     with pytest.raises(UnlearnableError, match="has no vector for any of the 2 words"):
         fit([column(["other words"] * 2)], config)
 
 
 def test_a_pipeline_that_does_not_exist_is_named() -> None:
-    config = TextInput(column="text", tokenizer="word", vectors="nowhere/to/be/found")
+    config = TextInput(column="text", tokenizer="word", pretrained_embeddings="nowhere/to/be/found")
 
     with pytest.raises(
         UnlearnableError, match=r"'nowhere/to/be/found' is neither .* spacy download"

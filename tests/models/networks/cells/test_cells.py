@@ -33,7 +33,7 @@ sizes = st.lists(st.integers(1, 7), min_size=1, max_size=4)
 
 def cell_of(name: str, inputs: int = 3, hidden: int = 4, seed: int = 0) -> Cell:
     torch.manual_seed(seed)
-    cell = make_cell(ModelConfig(hidden=hidden, **SETTINGS[name]), inputs=inputs)
+    cell = make_cell(ModelConfig(hidden_size=hidden, **SETTINGS[name]), inputs=inputs)
     for weight in cell.parameters():
         # What begins at zero would hide its own mistakes.
         weight.data += 0.1 * torch.randn_like(weight)
@@ -181,7 +181,7 @@ def test_the_gradient_of_a_scan_is_right(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("cell", [name for name, f in FAMILIES.items() if "zoneout" in f.options])
 def test_zoneout_keeps_units_in_training_and_averages_in_service(cell: str) -> None:
     torch.manual_seed(0)
-    config = ModelConfig(cell=cell, hidden=64, zoneout=0.5)
+    config = ModelConfig(cell=cell, hidden_size=64, zoneout=0.5)
     noisy = make_cell(config, inputs=3)
     values, offsets = torch.randn(2, 3), Offsets.of([2])
 
@@ -198,7 +198,7 @@ def test_zoneout_keeps_units_in_training_and_averages_in_service(cell: str) -> N
 
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_an_lstm_begins_by_keeping_what_it_knows(layer_norm: bool) -> None:
-    config = ModelConfig(cell="lstm", hidden=8, layer_norm=layer_norm)
+    config = ModelConfig(cell="lstm", hidden_size=8, layer_norm=layer_norm)
     cell = make_cell(config, inputs=3)
     norms, bias = (cell.input_norm, cell.input_norm.bias) if layer_norm else (None, None)
     weight_GH = cell.again.weight if norms else cell.kernel.weight_hh_l0
@@ -211,7 +211,7 @@ def test_an_lstm_begins_by_keeping_what_it_knows(layer_norm: bool) -> None:
 
 @pytest.mark.parametrize("name", ["rnn", "gru"])
 def test_what_is_read_of_the_last_output_begins_as_long_as_that(name: str) -> None:
-    cell = make_cell(ModelConfig(cell=name, hidden=8), inputs=3)
+    cell = make_cell(ModelConfig(cell=name, hidden_size=8), inputs=3)
     output = torch.randn(1, 8)
 
     for gate_HH in cell.kernel.weight_hh_l0.split(8):
@@ -220,8 +220,8 @@ def test_what_is_read_of_the_last_output_begins_as_long_as_that(name: str) -> No
 
 def test_a_layer_adds_its_input_and_learns_its_start_where_asked() -> None:
     torch.manual_seed(0)
-    config = ModelConfig(cell="lstm", hidden=4, residual=True, learned_start=True)
-    layer, bare = Layer(config, inputs=4), Layer(ModelConfig(cell="lstm", hidden=4), inputs=4)
+    config = ModelConfig(cell="lstm", hidden_size=4, residual=True, learn_initial_state=True)
+    layer, bare = Layer(config, inputs=4), Layer(ModelConfig(cell="lstm", hidden_size=4), inputs=4)
     bare.cells.load_state_dict(layer.cells.state_dict())
     values, offsets = torch.randn(8, 4), Offsets.of([5, 3])
 
@@ -253,7 +253,7 @@ def test_locked_dropout_silences_the_same_units_at_all_steps() -> None:
     [
         ("zoneout", 0.1),
         ("peephole", True),
-        ("learned_start", True),
+        ("learn_initial_state", True),
         ("layer_norm", True),
         ("children", "sum"),
         ("width", 3),

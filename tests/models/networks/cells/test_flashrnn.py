@@ -16,7 +16,7 @@ LENGTHS = [19, 1, 7]
 
 def cell_of(hidden: int = 32, heads: int = 2) -> Slstm:
     torch.manual_seed(0)
-    return Slstm(3, hidden, heads=heads)
+    return Slstm(3, hidden, num_heads=heads)
 
 
 def steps() -> tuple[Tensor, Offsets]:

@@ -21,8 +21,8 @@ from tests.support.model_parts import BY_HASH, PLAIN, target_of
 
 TREES = ["(1 (0 bad) (1 good))", "(0 (0 bad) (2 (5 odd) (1 good)))"]
 FRAME = pl.DataFrame({"tree": TREES, "size": [1.0, 2.0]})
-READ = TreeInput(column="tree", minimum_count=1, teach_nodes=True)
-MODEL = ModelConfig(cell="tree-lstm", hidden=4, embedding=3)
+READ = TreeInput(column="tree", min_frequency=1, supervise_nodes=True)
+MODEL = ModelConfig(cell="tree-lstm", hidden_size=4, embedding_dim=3)
 
 
 def featurizer(answers: list[object], *, beside: tuple[NumberInput, ...] = ()) -> Featurizer:

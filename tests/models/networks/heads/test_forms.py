@@ -17,7 +17,7 @@ raws = st.lists(st.floats(-3, 3, width=32), min_size=6, max_size=6)
 
 
 def parts_of(error: str, raw: list[float], *, mean: float = 0.0, spread: float = 1.0):
-    form = make_form(HeadConfig(error=error), mean=mean, spread=spread)
+    form = make_form(HeadConfig(loss=error), mean=mean, spread=spread)
     return form, form.parts(torch.tensor(raw).view(-1, 6)[:, : form.raw])
 
 
@@ -52,7 +52,7 @@ def test_quantiles_never_cross(raw: list[float]) -> None:
 
 def test_the_pinball_loss_is_least_at_the_truth_s_own_quantiles() -> None:
     truth = torch.from_numpy(np.random.default_rng(0).normal(size=20_000)).float()
-    form = make_form(HeadConfig(error="quantile"))
+    form = make_form(HeadConfig(loss="quantile"))
     raw = torch.zeros(1, 3, requires_grad=True)
     optimizer = torch.optim.Adam([raw], lr=0.05)
     for _ in range(300):
@@ -68,7 +68,7 @@ def test_the_pinball_loss_is_least_at_the_truth_s_own_quantiles() -> None:
 def test_quantiles_move_with_their_origin_and_scale(error, raw, origin, scale) -> None:
     form, parts = parts_of(error, raw)
     moved = form.moved(parts, torch.tensor([origin]), torch.tensor([scale]))
-    head, one = HeadConfig(error=error), np.ones(1)
+    head, one = HeadConfig(loss=error), np.ones(1)
 
     before = said(parts[:, None].numpy(), head, 0 * one, one)
     after = said(moved[:, None].numpy(), head, 0 * one, one)
@@ -84,7 +84,7 @@ def test_quantiles_rise_and_lie_around_the_answer(error: str, raw: list[float]) 
     _, parts = parts_of(error, raw, mean=mean, spread=spread)
 
     told = said(
-        parts[:, None].numpy(), HeadConfig(error=error), np.array([mean]), np.array([spread])
+        parts[:, None].numpy(), HeadConfig(loss=error), np.array([mean]), np.array([spread])
     )
 
     low, middle, high = (told[f"quantile_{level}"].item() for level in (0.1, 0.5, 0.9))
@@ -104,7 +104,7 @@ def test_a_loss_is_least_for_the_answers_that_came(error: str) -> None:
     counts = draw.poisson(7.0, 4000).astype(np.float32)
     mean, spread = float(counts.mean()), float(counts.std())
     truth = torch.from_numpy((counts - mean) / spread)
-    form = make_form(HeadConfig(error=error), mean=mean, spread=spread)
+    form = make_form(HeadConfig(loss=error), mean=mean, spread=spread)
     raw = torch.zeros(1, form.raw, requires_grad=True)
     optimizer = torch.optim.Adam([raw], lr=0.05)
     for _ in range(400):

@@ -65,7 +65,7 @@ def test_classes_are_not_weighed_unless_the_job_asks() -> None:
 
 def test_a_focal_loss_is_the_paper_s() -> None:
     codes = torch.tensor([0, 2, 1, 1])
-    head = made(CategoryHead, 5, 3, HeadConfig(focal=2.0))
+    head = made(CategoryHead, 5, 3, HeadConfig(focal_gamma=2.0))
     right = head(encoded(4)).softmax(dim=1)[torch.arange(4), codes]
 
     loss = head.loss(encoded(4), single(codes.tolist()))
@@ -91,7 +91,7 @@ def test_smoothed_labels_leave_doubt() -> None:
     ],
 )
 def test_a_number_s_error_counts_as_the_job_says(error: str, expected) -> None:
-    head, read = made(NumberHead, 5, make_form(HeadConfig(error=error))), encoded(6)
+    head, read = made(NumberHead, 5, make_form(HeadConfig(loss=error))), encoded(6)
     truth = [-4.0, -0.5, 0.0, 0.2, 3.0, 9.0]
 
     loss = head.loss(read, single(truth)).item()
@@ -101,7 +101,7 @@ def test_a_number_s_error_counts_as_the_job_says(error: str, expected) -> None:
 
 
 def test_a_gaussian_number_learns_where_it_is_unsure() -> None:
-    head = made(NumberHead, 1, make_form(HeadConfig(error="gaussian")))
+    head = made(NumberHead, 1, make_form(HeadConfig(loss="gaussian")))
     draw = torch.Generator().manual_seed(0)
     loud = (torch.arange(2000) % 2).float()
     truth = loud + torch.randn(2000, generator=draw) * (0.1 + 0.9 * loud)

@@ -49,7 +49,7 @@ def made(head, *given, seed: int = 1, **more):
 
 def writer(beam: int = 1, longest: int = 5) -> AttentionHead:
     size = Size(units=UNITS, pooled=UNITS, hidden=7, symbols=4, longest=longest)
-    return made(AttentionHead, size, dropout=0.0, config=HeadConfig(beam=beam))
+    return made(AttentionHead, size, dropout=0.0, config=HeadConfig(beam_size=beam))
 
 
 # --- tags
@@ -202,8 +202,8 @@ def test_a_text_does_not_depend_on_its_batch(make, lengths: list[int], seed: int
 
 
 def network(kind: str, *, tokens: bool = False, anchor: str = "none", **head: object) -> Network:
-    config = ModelConfig(cell="gru", hidden=5, embedding=4)
-    settings_of = HeadConfig(anchor=anchor, **head)
+    config = ModelConfig(cell="gru", hidden_size=5, embedding_dim=4)
+    settings_of = HeadConfig(normalization=anchor, **head)
     asked = Asked(kind=kind, horizon=4, head=settings_of)
     signal = Tokens(size=9) if tokens else Numbers(channels=3)
     channel = 1 if kind == "forecast" else -1

@@ -79,7 +79,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def cell_of(name: str, inputs: int = 3, hidden: int = 4, seed: int = 0) -> Cell:
     torch.manual_seed(seed)
-    cell = make_cell(ModelConfig(cell=name, hidden=hidden), inputs=inputs)
+    cell = make_cell(ModelConfig(cell=name, hidden_size=hidden), inputs=inputs)
     for weight in cell.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
     return cell
@@ -131,8 +131,10 @@ def test_a_layer_that_reads_from_both_ends_learns_the_same_without_kernels(
     name: str, calls: list[str]
 ) -> None:
     torch.manual_seed(0)
-    options = {"learned_start": True} if "learned_start" in FAMILIES[name].options else {}
-    config = ModelConfig(cell=name, hidden=19, bidirectional=True, **options)
+    options = (
+        {"learn_initial_state": True} if "learn_initial_state" in FAMILIES[name].options else {}
+    )
+    config = ModelConfig(cell=name, hidden_size=19, bidirectional=True, **options)
     layer, offsets = Layer(config, inputs=3), Offsets.of([5, 1, 8, 8, 2])
     values, learned = torch.randn(24, 3), list(layer.parameters())
 
@@ -203,8 +205,8 @@ def test_drives_of_any_size_shut_gates_and_break_nothing(name: str) -> None:
 
 def test_what_a_kernel_cannot_do_is_torchs(calls: list[str]) -> None:
     values, offsets = torch.randn(6, 3), Offsets.of([4, 2])
-    noisy = make_cell(ModelConfig(cell="gru", hidden=4, zoneout=0.1), inputs=3)
-    normal = make_cell(ModelConfig(cell="lstm", hidden=4, layer_norm=True), inputs=3)
+    noisy = make_cell(ModelConfig(cell="gru", hidden_size=4, zoneout=0.1), inputs=3)
+    normal = make_cell(ModelConfig(cell="lstm", hidden_size=4, layer_norm=True), inputs=3)
 
     noisy.outputs(values, offsets)
     normal.outputs(values, offsets)
