@@ -1,8 +1,8 @@
-"""A contract: the columns that the data must have, and a Great Expectations suite about them.
+"""A data contract: required columns with their types, and a Great Expectations suite.
 
-In YAML, so that a person reviews it: `columns` names each column's type (as Polars writes it), and
-`expectations` is a suite as GX stores it: `type`, `kwargs`, `severity` (critical stops the run,
-warning is told).
+It is a YAML file that a person reviews: `columns` maps each column to its type (as Polars writes
+it), `expectations` is a suite as GX stores it: `type`, `kwargs` and `severity`. A row that breaks
+a critical expectation is quarantined, a table-level one stops the run; a warning is only logged.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class ContractFileError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expectation:
-    """One promise about the data."""
+    """One expectation of Great Expectations about the data."""
 
     type: str
     """GX's name, such as expect_column_values_to_not_be_null."""
@@ -31,24 +31,24 @@ class Expectation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contract:
-    """What the data promises."""
+    """Columns and expectations that the data of a job has to meet."""
 
     name: str
     columns: Mapping[str, str]
-    """Type of each column that must be there; others may be there too."""
+    """Type of each required column, as Polars writes it; further columns are allowed."""
     expectations: tuple[Expectation, ...] = ()
-    quarantine_max: float = 0.01
-    """Largest share of rows, from 0 to 1, that may break it and be set aside; more stop the run."""
+    max_quarantined: float = 0.01
+    """Largest share of rows, from 0 to 1, that may be quarantined; more stop the run."""
 
 
-KEYS = {"name", "columns", "expectations", "quarantine_max"}
+_KEYS = {"name", "columns", "expectations", "max_quarantined"}
 
 
 def read_contract(path: Path) -> Contract:
     """Read a contract from its file.
 
     Raises:
-        ContractFileError: what is wrong with it, and where.
+        ContractFileError: the file cannot be read or is invalid; the message gives the place.
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -58,7 +58,7 @@ def read_contract(path: Path) -> Contract:
         raise ContractFileError(f"{path} is not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ContractFileError(f"{path}: expected the keys name, columns and expectations")
-    if unknown := raw.keys() - KEYS:
+    if unknown := raw.keys() - _KEYS:
         raise ContractFileError(f"{path}: unknown keys: {', '.join(sorted(map(str, unknown)))}")
     columns = raw.get("columns") or {}
     if not isinstance(columns, dict):
@@ -67,31 +67,86 @@ def read_contract(path: Path) -> Contract:
     if not isinstance(listed, list):
         raise ContractFileError(f"{path}: expectations: expected a list")
     expectations = [
-        read_expectation(entry, where=f"{path}: expectations[{index}]")
+        _read_expectation(entry, where=f"{path}: expectations[{index}]")
         for index, entry in enumerate(listed)
     ]
     return Contract(
         name=str(raw.get("name", path.stem)),
         columns={str(name): str(dtype) for name, dtype in columns.items()},
         expectations=tuple(expectations),
-        quarantine_max=read_share(raw.get("quarantine_max", "1%"), where=f"{path}: quarantine_max"),
+        max_quarantined=_parse_share(
+            raw.get("max_quarantined", "1%"), where=f"{path}: max_quarantined"
+        ),
     )
 
 
-def read_share(value: object, *, where: str) -> float:
-    """Read a share such as 1% or 0.01."""
+def compare_contracts(before: Contract, after: Contract) -> list[str]:
+    """List the differences between two contracts, one line each; empty when they are equal."""
+    lines = [f"+ column {n}: {t}" for n, t in after.columns.items() if n not in before.columns]
+    lines += [f"- column {n}: {t}" for n, t in before.columns.items() if n not in after.columns]
+    lines += [
+        f"~ column {name}: {dtype} -> {after.columns[name]}"
+        for name, dtype in before.columns.items()
+        if after.columns.get(name, dtype) != dtype
+    ]
+    old, new = _key_expectations(before), _key_expectations(after)
+    lines += [f"+ {_format_expectation(new[key])}" for key in new if key not in old]
+    lines += [f"- {_format_expectation(old[key])}" for key in old if key not in new]
+    lines += [
+        f"~ {_format_expectation(old[key])} -> {_format_expectation(new[key])}"
+        for key in old
+        if key in new and old[key] != new[key]
+    ]
+    if before.max_quarantined != after.max_quarantined:
+        lines.append(f"~ max_quarantined: {before.max_quarantined:g} -> {after.max_quarantined:g}")
+    return lines
+
+
+class _ContractDumper(yaml.SafeDumper):
+    """A YAML dumper whose strings are read back unchanged."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Quote a string with line ends other than a line feed, which YAML would read as one."""
+    odd = any(mark in text for mark in ("\x85", "\u2028", "\u2029", "\r"))
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if odd else None)
+
+
+_ContractDumper.add_representer(str, _represent_text)
+
+
+def format_contract(contract: Contract) -> str:
+    """Format a contract as YAML, in the order in which a person reads it."""
+    return yaml.dump(
+        {
+            "name": contract.name,
+            "max_quarantined": f"{100 * contract.max_quarantined:g}%",
+            "columns": dict(contract.columns),
+            "expectations": [
+                {"type": e.type, "severity": e.severity, "kwargs": dict(e.kwargs)}
+                for e in contract.expectations
+            ],
+        },
+        Dumper=_ContractDumper,
+        sort_keys=False,
+        allow_unicode=True,
+    )
+
+
+def _parse_share(value: object, *, where: str) -> float:
+    """Parse a share such as `1%` or `0.01` into a number from 0 to 1."""
     text = str(value).strip()
     try:
         share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError as error:
-        raise ContractFileError(f"{where}: '{value}' is no share; write 1% or 0.01") from error
+        raise ContractFileError(f"{where}: '{value}' is not a share; write 1% or 0.01") from error
     if not 0 <= share <= 1:
         raise ContractFileError(f"{where}: '{value}' is not between 0% and 100%")
     return share
 
 
-def read_expectation(entry: object, *, where: str) -> Expectation:
-    """Read one expectation of the list."""
+def _read_expectation(entry: object, *, where: str) -> Expectation:
+    """Validate one entry of the list `expectations`."""
     if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
         raise ContractFileError(f"{where}: expected type, kwargs and severity")
     if unknown := entry.keys() - {"type", "kwargs", "severity"}:
@@ -108,75 +163,22 @@ def read_expectation(entry: object, *, where: str) -> Expectation:
     )
 
 
-def compare_contracts(before: Contract, after: Contract) -> list[str]:
-    """Tell how one contract differs from another, a line each; empty when they are equal."""
-    lines = [f"+ column {n}: {t}" for n, t in after.columns.items() if n not in before.columns]
-    lines += [f"- column {n}: {t}" for n, t in before.columns.items() if n not in after.columns]
-    lines += [
-        f"~ column {name}: {dtype} -> {after.columns[name]}"
-        for name, dtype in before.columns.items()
-        if after.columns.get(name, dtype) != dtype
-    ]
-    old, new = by_place(before), by_place(after)
-    lines += [f"+ {told(new[key])}" for key in new if key not in old]
-    lines += [f"- {told(old[key])}" for key in old if key not in new]
-    lines += [
-        f"~ {told(old[key])} -> {told(new[key])}"
-        for key in old
-        if key in new and old[key] != new[key]
-    ]
-    if before.quarantine_max != after.quarantine_max:
-        lines.append(f"~ quarantine_max: {before.quarantine_max:g} -> {after.quarantine_max:g}")
-    return lines
-
-
-def by_place(contract: Contract) -> dict[tuple[str, ...], Expectation]:
-    """Tell expectations apart by type, column, and how many of that kind come before."""
+def _key_expectations(contract: Contract) -> dict[tuple[str, ...], Expectation]:
+    """Key each expectation by type, columns and its number among those of the same kind."""
     found: dict[tuple[str, ...], Expectation] = {}
     for expectation in contract.expectations:
-        kind = (expectation.type, *about(expectation))
+        kind = (expectation.type, *_list_column_arguments(expectation))
         number = sum(key[:-1] == kind for key in found)
         found[*kind, str(number)] = expectation
     return found
 
 
-def about(expectation: Expectation) -> tuple[str, ...]:
-    """Name the columns that tell two expectations of one type apart."""
+def _list_column_arguments(expectation: Expectation) -> tuple[str, ...]:
+    """List the arguments that name columns, as `name=value`."""
     return tuple(f"{k}={v}" for k, v in sorted(expectation.kwargs.items()) if "column" in k)
 
 
-def told(expectation: Expectation) -> str:
-    """Write an expectation on one line."""
+def _format_expectation(expectation: Expectation) -> str:
+    """Format an expectation on one line of at most 300 characters."""
     kwargs = ", ".join(f"{name}={value!r}" for name, value in expectation.kwargs.items())
     return f"{expectation.type}({kwargs}) [{expectation.severity}]"[:300]
-
-
-class ContractDumper(yaml.SafeDumper):
-    """Writes texts so that they come back as they were."""
-
-
-def write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    """Quote a text that holds line ends other than a line feed: YAML would read them as one."""
-    odd = any(mark in text for mark in ("\x85", "\u2028", "\u2029", "\r"))
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if odd else None)
-
-
-ContractDumper.add_representer(str, write_text)
-
-
-def to_yaml(contract: Contract) -> str:
-    """Write a contract as a person would."""
-    return yaml.dump(
-        {
-            "name": contract.name,
-            "quarantine_max": f"{100 * contract.quarantine_max:g}%",
-            "columns": dict(contract.columns),
-            "expectations": [
-                {"type": e.type, "severity": e.severity, "kwargs": dict(e.kwargs)}
-                for e in contract.expectations
-            ],
-        },
-        Dumper=ContractDumper,
-        sort_keys=False,
-        allow_unicode=True,
-    )

@@ -1,7 +1,7 @@
 """Great Expectations' Data Docs page of one validation, as a file that needs no network.
 
-GX's own template loads styles, scripts and a logo from other hosts. Here they are taken out, a
-short style sheet takes their place, and a policy in the page forbids the browser to load anything.
+GX's own template loads styles, scripts and a logo from other hosts. They are removed here, a
+short style sheet replaces them, and a Content-Security-Policy forbids loading anything.
 """
 
 import re
@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 
 from data_contracts.engine.gx import GxResult
 
-POLICY = (
+_POLICY = (
     '<meta http-equiv="Content-Security-Policy" '
     "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
 )
 
-STYLE = """<style>
+_STYLE = """<style>
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem; }
@@ -30,18 +30,18 @@ nav, button, footer, .modal, .col-lg-2, a[data-toggle] { display: none; }
 ul { padding-left: 1.2rem; }
 </style>"""
 
-REMOTE = re.compile(
+_REMOTE = re.compile(
     r'<link[^>]*>|<script[^>]*>.*?</script>|<img[^>]*src="https?:[^>]*>', flags=re.DOTALL
 )
 
 
-def to_html(results: Sequence[GxResult], *, name: str, run: str) -> str:
-    """Render GX's results as a page.
+def render_data_docs(results: Sequence[GxResult], *, name: str, run: str) -> str:
+    """Render GX's results as an HTML page.
 
     Args:
-        results: GX's own, one an expectation.
-        name: of the contract.
-        run: what was validated, such as the snapshot's key.
+        results: GX's own, one for each expectation.
+        name: contract.
+        run: identifies what was validated, such as the snapshot's key.
     """
     from great_expectations import __version__
     from great_expectations.core import ExpectationSuiteValidationResult
@@ -68,4 +68,4 @@ def to_html(results: Sequence[GxResult], *, name: str, run: str) -> str:
         },
     )
     page = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(suite))
-    return REMOTE.sub("", str(page)).replace("<head>", f"<head>{POLICY}{STYLE}", 1)
+    return _REMOTE.sub("", str(page)).replace("<head>", f"<head>{_POLICY}{_STYLE}", 1)

@@ -1,4 +1,4 @@
-"""Draft a contract from data: what held for every row becomes a promise, its owner edits it."""
+"""Draft a contract from data: what is true of every row becomes an expectation to review."""
 
 from typing import Any
 
@@ -6,39 +6,42 @@ import polars as pl
 
 from data_contracts.contract import Contract, Expectation
 
-MAX_VALUES = 50
-"""Texts and whole numbers with no more distinct values than this are drafted as a set."""
+MAX_SET_VALUES = 50
+"""A target with at most this many distinct values gets a set of allowed values."""
 
 
 def draft_contract(
-    frame: pl.LazyFrame, *, name: str, needed: tuple[str, ...], target: str | None
+    frame: pl.LazyFrame, *, name: str, required_columns: tuple[str, ...], target: str | None
 ) -> Contract:
     """Draft a contract over the columns that a job reads.
 
-    Types and missing values are critical where today's data keeps them; a target is never allowed
-    to be missing, and its classes are a warning, for a new class is news rather than an error.
+    Types are critical, and so is "not null" where no value is missing today; a target must never
+    be missing. Ranges and the target's classes are warnings: a new class is no error by itself.
 
     Args:
-        frame: the data, read in one streaming pass.
-        name: of the contract.
-        needed: the columns that the job reads.
-        target: the column that is predicted, if it must not have gaps.
+        frame: the data.
+        name: the contract's name.
+        required_columns: columns that the job reads.
+        target: column that is predicted, if it must not be missing.
     """
     schema = frame.collect_schema()
-    columns = {column: schema[column] for column in needed if column in schema}
-    facts = collect_facts(frame, columns)
+    columns = {column: schema[column] for column in required_columns if column in schema}
+    statistics = _compute_statistics(frame, columns)
     expectations = [
         Expectation(type="expect_table_row_count_to_be_between", kwargs={"min_value": 1})
     ]
     for column in columns:
-        if column == target or not facts[column, "missing"]:
+        if column == target or not statistics[column, "missing"]:
             kwargs = {"column": column}
             expectations.append(
                 Expectation(type="expect_column_values_to_not_be_null", kwargs=kwargs)
             )
-        expectations += draft_range(column, facts)
-    if target in columns and facts.get((target, "distinct"), MAX_VALUES + 1) <= MAX_VALUES:
-        expectations.append(draft_classes(frame, target))
+        expectations += _draft_range(column, statistics)
+    if (
+        target in columns
+        and statistics.get((target, "distinct"), MAX_SET_VALUES + 1) <= MAX_SET_VALUES
+    ):
+        expectations.append(_draft_classes(frame, target))
     return Contract(
         name=name,
         columns={column: str(dtype) for column, dtype in columns.items()},
@@ -46,10 +49,10 @@ def draft_contract(
     )
 
 
-def collect_facts(
+def _compute_statistics(
     frame: pl.LazyFrame, columns: dict[str, pl.DataType]
 ) -> dict[tuple[str, str], Any]:
-    """Count what is missing and distinct in every column, in one streaming pass."""
+    """Compute statistics by column and name (missing, low, ...), in one streaming pass."""
     wanted: dict[tuple[str, str], pl.Expr] = {}
     for column, dtype in columns.items():
         values = pl.col(column)
@@ -67,10 +70,10 @@ def collect_facts(
     return dict(zip(wanted, row.row(0), strict=True)) if wanted else {}
 
 
-def draft_range(column: str, facts: dict[tuple[str, str], Any]) -> list[Expectation]:
-    """Warn when a number leaves the range seen so far by more than the range's own width."""
-    low, high = facts.get((column, "low")), facts.get((column, "high"))
-    if low is None or high is None or facts[column, "infinite"]:
+def _draft_range(column: str, statistics: dict[tuple[str, str], Any]) -> list[Expectation]:
+    """Draft a warning for numbers outside the present range by more than the range's width."""
+    low, high = statistics.get((column, "low")), statistics.get((column, "high"))
+    if low is None or high is None or statistics[column, "infinite"]:
         return []
     width = (high - low) or abs(high) or 1.0
     bounds = {"min_value": low - width, "max_value": high + width}
@@ -83,8 +86,8 @@ def draft_range(column: str, facts: dict[tuple[str, str], Any]) -> list[Expectat
     ]
 
 
-def draft_classes(frame: pl.LazyFrame, target: str) -> Expectation:
-    """Warn of a class that nobody has seen: it is news rather than an error."""
+def _draft_classes(frame: pl.LazyFrame, target: str) -> Expectation:
+    """Draft a warning for classes that are not in the data."""
     classes = frame.select(pl.col(target).drop_nulls().unique()).collect(engine="streaming")
     return Expectation(
         type="expect_column_values_to_be_in_set",

@@ -1,7 +1,7 @@
-"""Hold data to a contract: every expectation judged by Great Expectations, in bounded memory.
+"""Check data against a contract with Great Expectations, in bounded memory.
 
-The engine is `polars_engine`: one streaming pass for the whole suite. An expectation that has no
-equal in Polars is asked of GX's pandas engine, and its finding says so.
+The engine is `polars_engine`: one streaming pass for the whole suite. An expectation without an
+equivalent in Polars is checked by GX's pandas engine, and its finding names that engine.
 """
 
 from collections.abc import Sequence
@@ -15,62 +15,64 @@ from data_contracts.engine.gx import (
     GxExpectation,
     GxResult,
     ValidatorBrokenError,
-    ask,
-    build,
-    columns_of,
-    failure_of,
-    open_gx,
+    build_expectation,
+    find_exception_message,
+    list_columns,
+    open_context,
+    run_validation,
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """What came of one promise."""
+    """The result of one expectation, or of one column's type."""
 
     rule: str
     column: str
     severity: Severity
-    kept: bool
-    found: str
-    """What was found, in words; with examples where values broke it."""
-    by_rows: bool = False
-    """Whether single rows keep or break it, so that those that break it can be set aside."""
+    passed: bool
+    observed: str
+    """Text for people: what was observed, with examples of unexpected values."""
+    row_level: bool = False
+    """Whether it is about single rows, so that those that break it can be quarantined."""
     engine: str = "polars"
-    """Who computed it: polars, or pandas where Polars has no equal."""
+    """What computed it: polars, or pandas where Polars has no equivalent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """A row-level promise that single rows break."""
+class BrokenExpectation:
+    """A row-level expectation that some rows break."""
 
     finding: Finding
-    built: GxExpectation
+    gx_expectation: GxExpectation
     count: int
     """How many rows break it."""
-    rows: tuple[int, ...] = ()
-    """The numbers of those rows, where pandas told them; Polars finds them by the rule."""
+    row_numbers: tuple[int, ...] = ()
+    """Numbers of those rows if pandas checked it; for Polars they are found by its row rule."""
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """All that came of a suite."""
+class SuiteResult:
+    """The result of a contract's suite."""
 
     findings: tuple[Finding, ...]
-    results: tuple[GxResult, ...] = ()
-    """GX's own results, for its pages."""
-    broken: tuple[Broken, ...] = ()
-    """The critical promises that rows break."""
+    gx_results: tuple[GxResult, ...] = ()
+    """GX's own results, for its Data Docs."""
+    broken: tuple[BrokenExpectation, ...] = ()
+    """The critical row-level expectations that rows break."""
 
     @property
-    def stops(self) -> list[Finding]:
-        """The critical promises that no setting aside of rows can mend."""
+    def table_failures(self) -> list[Finding]:
+        """List the critical failures that quarantining rows cannot fix."""
         return [
-            f for f in self.findings if f.severity == "critical" and not f.kept and not f.by_rows
+            f
+            for f in self.findings
+            if f.severity == "critical" and not f.passed and not f.row_level
         ]
 
 
 def check_columns(schema: pl.Schema, contract: Contract) -> list[Finding]:
-    """Compare the columns and their types with those of the contract."""
+    """Compare the columns and their types with those of the contract, one finding a column."""
     findings = []
     for name, dtype in contract.columns.items():
         found = str(schema[name]) if name in schema else "missing"
@@ -79,15 +81,15 @@ def check_columns(schema: pl.Schema, contract: Contract) -> list[Finding]:
                 rule=f"column of type {dtype}",
                 column=name,
                 severity="critical",
-                kept=found == dtype,
-                found=found,
+                passed=found == dtype,
+                observed=found,
             )
         )
     return findings
 
 
-def check(scan: pl.LazyFrame, contract: Contract) -> Checked:
-    """Check the columns and, if they are right, every expectation.
+def check_contract(scan: pl.LazyFrame, contract: Contract) -> SuiteResult:
+    """Check the columns and, if these are as required, every expectation.
 
     Raises:
         ContractFileError: an expectation that GX does not know or whose arguments it refuses.
@@ -95,53 +97,53 @@ def check(scan: pl.LazyFrame, contract: Contract) -> Checked:
     """
     schema = scan.collect_schema()
     columns = check_columns(schema, contract)
-    if not all(finding.kept for finding in columns):
-        return Checked(tuple(columns))
+    if not all(finding.passed for finding in columns):
+        return SuiteResult(tuple(columns))
     for expectation in contract.expectations:
-        refuse_unknown_columns(expectation, schema)
+        _require_columns(expectation, schema)
     if not contract.expectations:
-        return Checked(tuple(columns))
-    built = [build(e, place=place) for place, e in enumerate(contract.expectations)]
-    return check_values(scan, contract.expectations, built, columns)
+        return SuiteResult(tuple(columns))
+    built = [build_expectation(e, index=index) for index, e in enumerate(contract.expectations)]
+    return check_expectations(scan, contract.expectations, built, columns)
 
 
-def check_values(
+def check_expectations(
     scan: pl.LazyFrame,
     expectations: Sequence[Expectation],
     built: Sequence[GxExpectation],
     columns: Sequence[Finding],
-) -> Checked:
-    """Ask the Polars engine about everything, and pandas about what is left."""
-    from data_contracts.engine.pandas_fallback import Fallback, check_by_pandas
-    from data_contracts.engine.polars_engine import UNSUPPORTED, PolarsValidator
+) -> SuiteResult:
+    """Check all expectations with the Polars engine, and those that it lacks with pandas."""
+    from data_contracts.engine.pandas_fallback import EngineResult, check_with_pandas
+    from data_contracts.engine.polars_engine import UNSUPPORTED_PREFIX, PolarsValidator
 
     findings, results, broken = list(columns), [], []
-    context = open_gx()
-    answers = ask(PolarsValidator(scan, context), built)
+    context = open_context()
+    answers = run_validation(PolarsValidator(scan, context), built)
     for expectation, asked, result in zip(expectations, built, answers, strict=True):
-        engine, answer = "polars", Fallback(result)
-        if why := failure_of(result):
-            if not why.startswith(UNSUPPORTED):
+        engine, answer = "polars", EngineResult(result)
+        if why := find_exception_message(result):
+            if not why.startswith(UNSUPPORTED_PREFIX):
                 raise ValidatorBrokenError(f"{expectation.type} could not be computed: {why}")
-            engine, answer = "pandas", check_by_pandas(scan, expectation, asked, context=context)
-        finding = finding_of(expectation, answer.result, engine=engine)
+            engine, answer = "pandas", check_with_pandas(scan, expectation, asked, context=context)
+        finding = _build_finding(expectation, answer.result, engine=engine)
         findings.append(finding)
         results.append(answer.result)
-        if finding.by_rows and not finding.kept and finding.severity == "critical":
+        if finding.row_level and not finding.passed and finding.severity == "critical":
             count = int(answer.result.result["unexpected_count"])
-            broken.append(Broken(finding, asked, count, tuple(answer.rows)))
-    return Checked(tuple(findings), tuple(results), tuple(broken))
+            broken.append(BrokenExpectation(finding, asked, count, tuple(answer.row_numbers)))
+    return SuiteResult(tuple(findings), tuple(results), tuple(broken))
 
 
-def refuse_unknown_columns(expectation: Expectation, schema: pl.Schema) -> None:
-    """Refuse an expectation about a column that is not there.
+def _require_columns(expectation: Expectation, schema: pl.Schema) -> None:
+    """Raise unless the data has the columns of an expectation.
 
     Raises:
-        ContractFileError: names the expectation and the column.
+        ContractFileError: a column is missing; the message names the expectation and the column.
     """
     if expectation.type == "expect_column_to_exist":
         return
-    for name in columns_of(expectation) if "table" not in expectation.type else []:
+    for name in list_columns(expectation) if "table" not in expectation.type else []:
         if name not in schema:
             raise ContractFileError(
                 f"{expectation.type} is about column '{name}', which the data does not have; "
@@ -149,23 +151,23 @@ def refuse_unknown_columns(expectation: Expectation, schema: pl.Schema) -> None:
             )
 
 
-def finding_of(expectation: Expectation, result: GxResult, *, engine: str) -> Finding:
-    """Put GX's verdict into words."""
+def _build_finding(expectation: Expectation, result: GxResult, *, engine: str) -> Finding:
+    """Convert GX's result into a finding."""
     counts = result.result
     by_rows = "element_count" in counts
     return Finding(
         rule=expectation.type,
-        column=", ".join(columns_of(expectation)),
+        column=", ".join(list_columns(expectation)),
         severity=expectation.severity,
-        kept=bool(result.success),
-        found=broken_words(counts) if by_rows else observed_words(counts),
-        by_rows=by_rows,
+        passed=bool(result.success),
+        observed=_format_unexpected(counts) if by_rows else _format_observed(counts),
+        row_level=by_rows,
         engine=engine,
     )
 
 
-def broken_words(counts: dict[str, Any]) -> str:
-    """Tell how many values break a rule, with examples."""
+def _format_unexpected(counts: dict[str, Any]) -> str:
+    """Format how many values are unexpected, with up to three examples."""
     judged = counts["element_count"] - (counts.get("missing_count") or 0)
     broken = counts.get("unexpected_count") or 0
     listed = (repr(value)[:60] for value in counts.get("partial_unexpected_list") or [])
@@ -174,8 +176,8 @@ def broken_words(counts: dict[str, Any]) -> str:
     return found + (f", such as {', '.join(examples)}" if broken and examples else "")
 
 
-def observed_words(counts: dict[str, Any]) -> str:
-    """Tell what was observed of a whole column or table."""
+def _format_observed(counts: dict[str, Any]) -> str:
+    """Format what was observed of a whole column or table."""
     observed = counts.get("observed_value")
     if observed is None:
         parts = {

@@ -1,1 +1,1 @@
-"""What one can start: the flows, the job that they take, and the command line."""
+"""The flows, the job that configures them, and the command line."""

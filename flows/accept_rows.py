@@ -1,4 +1,4 @@
-"""The first two steps of every flow: the newest rows, held to their contract."""
+"""The first two stages of every flow: ingest the newest rows, and validate them."""
 
 from datetime import datetime
 
@@ -9,13 +9,13 @@ from tasks.validation.validate import validate
 
 
 def accept_rows(job: Job, as_of: datetime) -> tuple[Snapshot, Accepted]:
-    """Freeze a job's source as it was at a time, and accept the rows that keep the contract."""
+    """Snapshot a job's source as of a time, and accept the rows that satisfy the contract."""
     snapshot = ingest(job.source, job.store, as_of=as_of)
     accepted = validate(
         snapshot,
         name=job.name,
         contract_path=job.contract_path,
-        needed=job.needed,
+        required_columns=job.required_columns,
         target=job.target.required,
         store=job.store,
     )

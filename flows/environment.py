@@ -1,17 +1,16 @@
-"""Where everything lies on one machine, and which servers are used.
+"""Environment of Prefect and MLflow on one machine: where their data is, which servers they use.
 
-Without servers, Prefect and MLflow work embedded: their data goes under one folder, and nothing
-leaves the machine. Prefect and MLflow read their own environment variables; what a user has set
-there wins.
+Without servers, Prefect and MLflow work embedded: their data is in one folder, and nothing leaves
+the machine. Both read their own environment variables; what the user has set there wins.
 """
 
 import json
 import os
 from pathlib import Path
 
-HOME = ".ostinato"
+HOME_DIR = ".ostinato"
 
-QUIET = {
+NO_TELEMETRY = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -19,33 +18,34 @@ QUIET = {
     "GX_ANALYTICS_ENABLED": "false",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-"""Nothing that we start reports to anybody."""
+"""No process that we start sends telemetry."""
+
+THREAD_SETTINGS = {"OMP_WAIT_POLICY": "passive"}
+"""Waiting threads of torch sleep. Spinning, they starve each other as soon as another program takes
+a core, and a small network then trains many times slower."""
+
+HEARTBEAT_SECONDS = 60
+
+HEARTBEAT_SETTINGS = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
+"""How often a run sends a heartbeat; an automation marks a run without them as crashed."""
+
+UI_FILE = "ui.json"
+"""In the home folder while `ostinato ui` runs: its process id and the addresses of its servers."""
 
 
-PATIENT = {"OMP_WAIT_POLICY": "passive"}
-"""Threads of torch sleep while they wait for each other. Spinning, they starve each other as soon
-as another program takes a core, and a small network then trains many times slower."""
-
-
-BEAT_SECONDS = 60
-
-ALIVE = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(BEAT_SECONDS)}
-"""How often a run reports that its process is alive; an automation ends those that do not."""
-
-
-def settle(folder: Path = Path(HOME), *, use_pages: bool = True) -> None:
-    """Set what the user has not set, before Prefect and MLflow are imported.
+def configure_environment(folder: Path = Path(HOME_DIR), *, use_running_ui: bool = True) -> None:
+    """Set the variables that the user has not set, before Prefect and MLflow are imported.
 
     Args:
-        folder: where everything lies.
-        use_pages: use the servers of an `ostinato ui` that runs in this folder.
+        folder: home of all data.
+        use_running_ui: use the servers of an `ostinato ui` that runs in this folder.
     """
     absolute = folder.absolute()
     defaults = {
-        **QUIET,
-        **PATIENT,
-        **ALIVE,
-        **(open_pages(folder) if use_pages else {}),
+        **NO_TELEMETRY,
+        **THREAD_SETTINGS,
+        **HEARTBEAT_SETTINGS,
+        **(_read_ui_addresses(folder) if use_running_ui else {}),
         "PREFECT_HOME": str(absolute / "prefect"),
         "TMPDIR": str(absolute / "tmp"),
         # On a busy machine the embedded server takes longer than Prefect's 20 s.
@@ -59,36 +59,36 @@ def settle(folder: Path = Path(HOME), *, use_pages: bool = True) -> None:
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "GIT_PYTHON_REFRESH": "quiet",
     }
-    defaults.setdefault("MLFLOW_TRACKING_URI", local_tracking_uri(folder))
+    defaults.setdefault("MLFLOW_TRACKING_URI", build_local_tracking_uri(folder))
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     Path(os.environ["TMPDIR"]).mkdir(parents=True, exist_ok=True)
-    if os.environ["MLFLOW_TRACKING_URI"] == local_tracking_uri(folder):
+    if os.environ["MLFLOW_TRACKING_URI"] == build_local_tracking_uri(folder):
         (absolute / "mlflow").mkdir(parents=True, exist_ok=True)
 
 
-def settle_run() -> None:
-    """Settle for a run that a worker started, whose machine names no MLflow."""
+def configure_run() -> None:
+    """Configure a run that a worker started, where its machine sets no MLflow server."""
     if "MLFLOW_TRACKING_URI" not in os.environ:
-        settle()
+        configure_environment()
 
 
-def open_pages(folder: Path) -> dict[str, str]:
-    """Name the servers of the `ostinato ui` that is up in this folder, if one is."""
-    try:
-        pages = json.loads((folder / "pages.json").read_text(encoding="utf-8"))
-        os.kill(pages.pop("pid"), 0)
-    except (FileNotFoundError, ProcessLookupError):
-        return {}
-    return {str(name): str(value) for name, value in pages.items()}
-
-
-def local_tracking_uri(folder: Path = Path(HOME)) -> str:
-    """MLflow's database under the folder."""
+def build_local_tracking_uri(folder: Path = Path(HOME_DIR)) -> str:
+    """Return the URI of MLflow's own database in the folder."""
     return f"sqlite:///{(folder / 'mlflow' / 'mlflow.db').absolute()}"
 
 
-def artifact_root(folder: Path = Path(HOME)) -> str | None:
-    """Folder for MLflow's files where it works embedded; None where a server decides."""
+def find_artifact_root(folder: Path = Path(HOME_DIR)) -> str | None:
+    """Return the folder for MLflow's files where it works embedded; None where a server decides."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     return str((folder / "mlflow" / "artifacts").absolute()) if uri.startswith("sqlite:") else None
+
+
+def _read_ui_addresses(folder: Path) -> dict[str, str]:
+    """Return the server addresses of the `ostinato ui` that runs in this folder, if one does."""
+    try:
+        addresses = json.loads((folder / UI_FILE).read_text(encoding="utf-8"))
+        os.kill(addresses.pop("pid"), 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    return {str(name): str(value) for name, value in addresses.items()}

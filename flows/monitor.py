@@ -1,6 +1,6 @@
-"""Monitor: tell when the data has drifted from what the champion learned from, or its answers fell.
+"""Monitor: report data drift since the champion's training, and a drop of its performance.
 
-What follows from it is not decided here: the events start `watch` by Prefect automations.
+Nothing is decided here: the events that it emits start `watch` by Prefect automations.
 """
 
 from datetime import UTC, datetime
@@ -9,100 +9,105 @@ from pathlib import Path
 from prefect import State, flow
 
 from flows.accept_rows import accept_rows
-from flows.environment import settle_run
+from flows.environment import configure_run
 from flows.job.form import JobFile
 from flows.job.job import Job, load_job
-from flows.notifications.send import tell_found
-from flows.runtime.run_names import named
-from flows.watch import said
-from tasks.monitoring.data_drift import Drifted, measure_drift
-from tasks.monitoring.model_quality import Quality, measure_quality
+from flows.notifications.send import notify_finding
+from flows.runtime.run_names import build_run_name
+from flows.watch import complete_with_message
+from tasks.monitoring.data_drift import DriftResult, detect_drift
+from tasks.monitoring.model_quality import ModelQuality, measure_quality
 from tasks.records import Accepted
-from tasks.task_options import show
+from tasks.task_options import publish_page
 from tasks.triggers.limits import TriggersConfig
 
+DAY_SECONDS = 86_400.0
 
-@flow(name="monitor", flow_run_name=named("monitor"), persist_result=False)
+
+@flow(name="monitor", flow_run_name=build_run_name("monitor"), persist_result=False)
 def monitor(job_file: JobFile) -> State[None]:
-    """Compare today's rows with the champion's, and its answers with their truth; tell by events.
+    """Compare today's rows with the champion's, and its predictions with the targets known by now.
 
     Args:
         job_file: Path of the job file, from the folder where the worker runs.
     """
-    settle_run()
+    configure_run()
     job = load_job(Path(job_file))
-    triggers = job.triggers or TriggersConfig(drift=86_400.0, performance=86_400.0)
+    triggers = job.triggers or TriggersConfig(drift=DAY_SECONDS, performance=DAY_SECONDS)
     _, accepted = accept_rows(job, datetime.now(UTC))
-    words, both = [], triggers.monitored is None
-    if triggers.drift or both:
-        words.append(see_drift(job, accepted, triggers))
-    if triggers.performance or both:
-        words.append(see_quality(job, accepted, triggers))
-    return said(f"{job.name}: {'; '.join(words)}")
+    messages, check_both = [], triggers.monitor_interval_seconds is None
+    if triggers.drift or check_both:
+        messages.append(_monitor_drift(job, accepted, triggers))
+    if triggers.performance or check_both:
+        messages.append(_monitor_performance(job, accepted, triggers))
+    return complete_with_message(f"{job.name}: {'; '.join(messages)}")
 
 
-def see_drift(job: Job, accepted: Accepted, triggers: TriggersConfig) -> str:
-    """Compare today's rows with the champion's, and say what came of it."""
-    found = measure_drift(
+def _monitor_drift(job: Job, accepted: Accepted, triggers: TriggersConfig) -> str:
+    """Measure drift, publish its page, notify if there is any, and return a summary."""
+    result: DriftResult = detect_drift(
         accepted,
         name=job.name,
-        columns=watched(job),
-        least=triggers.drift_severity,
+        columns=_list_monitored_columns(job),
+        min_severity=triggers.drift_severity,
         store=job.store,
     )
-    show(f"{job.name}-drift", page(job.name, found))
-    if found.champion is None:
+    publish_page(f"{job.name}-drift", _format_drift_page(job.name, result))
+    if result.champion is None:
         return "there is no champion's data to compare with"
-    if not found.columns:
-        return f"no drift of {found.looked_at} columns since {found.champion}"
-    told = [f"{each.column} {each.verdict}" for each in found.columns]
-    why = f"drift since version {found.champion}: {', '.join(told)}"
-    tell_found(job, "drift", why=why, key=f"drift-{accepted.facts['rows_key'][:32]}")
-    return why
+    if not result.drifted_columns:
+        return f"no drift of {result.columns_checked} columns since {result.champion}"
+    columns = [f"{each.column} {each.severity}" for each in result.drifted_columns]
+    reason = f"drift since version {result.champion}: {', '.join(columns)}"
+    notify_finding(job, "drift", reason=reason, key=f"drift-{accepted.facts.rows_key[:32]}")
+    return reason
 
 
-def see_quality(job: Job, accepted: Accepted, triggers: TriggersConfig) -> str:
-    """Compare the champion's answers with what it promised, and say what came of it."""
-    found = measure_quality(accepted, name=job.name, gate=job.gate, store=job.store)
-    show(f"{job.name}-quality", quality_page(job.name, found))
-    if found.fall is None:
-        return f"quality is not known: {found.unknown}"
-    scores = [card["value"] for card in (found.promised, found.now) if card]
-    moved = f"{found.metric} from {scores[0]:.4f} to {scores[1]:.4f} on {found.rows} new rows"
-    if not found.fall.low > triggers.min_performance_drop:
-        return f"quality of version {found.champion} has not fallen beyond doubt: {moved}"
-    why = f"quality of version {found.champion} fell: {moved}"
-    tell_found(job, "quality", why=why, key=f"quality-{accepted.facts['rows_key'][:32]}")
-    return why
+def _monitor_performance(job: Job, accepted: Accepted, triggers: TriggersConfig) -> str:
+    """Measure the champion's performance, publish its page, notify of a drop, return a summary."""
+    result: ModelQuality = measure_quality(accepted, name=job.name, gate=job.gate, store=job.store)
+    publish_page(f"{job.name}-performance", _format_performance_page(job.name, result))
+    if result.drop is None:
+        return f"performance is unknown: {result.unknown_reason}"
+    scores = [each.value for each in (result.reference, result.current) if each]
+    change = f"{result.metric} from {scores[0]:.4f} to {scores[1]:.4f} on {result.rows} new rows"
+    if not result.drop.low > triggers.min_performance_drop:
+        return f"performance of version {result.champion} has not dropped significantly: {change}"
+    reason = f"performance of version {result.champion} dropped: {change}"
+    key = f"performance-{accepted.facts.rows_key[:32]}"
+    notify_finding(job, "performance", reason=reason, key=key)
+    return reason
 
 
-def quality_page(name: str, found: Quality) -> str:
-    """Write what was found about the champion's answers as a page."""
-    if found.fall is None or found.promised is None or found.now is None:
-        return f"# {name}: quality is not known\n\nBecause: {found.unknown}."
-    cards = {"promised at registration": found.promised, "on rows that came since": found.now}
-    lines = [f"# {name}: {found.metric} of version {found.champion}", ""]
+def _format_performance_page(name: str, result: ModelQuality) -> str:
+    """Format the measured performance as a Markdown page."""
+    if result.drop is None or result.reference is None or result.current is None:
+        return f"# {name}: performance is unknown\n\nBecause: {result.unknown_reason}."
+    scores = {"reference at registration": result.reference, "on rows since then": result.current}
+    lines = [f"# {name}: {result.metric} of version {result.champion}", ""]
     lines += ["| | value | interval |", "|---|---:|---|"]
-    for what, card in cards.items():
-        lines.append(f"| {what} | {card['value']:.4f} | {card['low']:.4f} to {card['high']:.4f} |")
-    fall = found.fall
-    lines.append(f"| fall | {fall.fall:+.4f} | {fall.low:+.4f} to {fall.high:+.4f} |")
-    return "\n".join([*lines, "", f"On {found.rows} rows whose truth is known by now."])
+    for label, score in scores.items():
+        interval = f"{score.low:.4f} to {score.high:.4f}"
+        lines.append(f"| {label} | {score.value:.4f} | {interval} |")
+    drop = result.drop
+    lines.append(f"| drop | {drop.drop:+.4f} | {drop.low:+.4f} to {drop.high:+.4f} |")
+    return "\n".join([*lines, "", f"On {result.rows} rows whose target is known by now."])
 
 
-def watched(job: Job) -> list[str]:
-    """Name the columns that may drift; time only ever grows."""
+def _list_monitored_columns(job: Job) -> list[str]:
+    """List the columns that may drift: inputs and targets, without time, which only ever grows."""
     names = {*job.layout.raw_columns, *job.target.columns} - {job.source.time}
     return sorted(name for name in names if name)
 
 
-def page(name: str, found: Drifted) -> str:
-    """Write what was found as a page."""
-    if found.champion is None:
+def _format_drift_page(name: str, result: DriftResult) -> str:
+    """Format the drifted columns as a Markdown page."""
+    if result.champion is None:
         return f"# {name}: nothing to compare with\n\nThere is no champion, or its data is gone."
-    lines = [f"# {name}: {len(found.columns)} of {found.looked_at} columns have drifted", ""]
-    lines += [f"Compared with the rows that version {found.champion} learned from.", ""]
-    if found.columns:
-        lines += ["| column | how far | what |", "|---|---|---|"]
-        lines += [f"| {each.column} | {each.verdict} | {each.reason} |" for each in found.columns]
+    count = len(result.drifted_columns)
+    lines = [f"# {name}: {count} of {result.columns_checked} columns have drifted", ""]
+    lines += [f"Compared with the training rows of version {result.champion}.", ""]
+    if count:
+        lines += ["| column | severity | change |", "|---|---|---|"]
+        lines += [f"| {c.column} | {c.severity} | {c.reason} |" for c in result.drifted_columns]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Retrain: from the newest data to a challenger that replaces the champion if it is better."""
+"""Retrain: train a challenger on the newest data; it replaces the champion if it is better."""
 
 import time
 from datetime import UTC, datetime
@@ -8,48 +8,48 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.accept_rows import accept_rows
-from flows.environment import artifact_root, settle_run
+from flows.environment import configure_run, find_artifact_root
 from flows.job.form import (
-    BELOW,
-    LOWEST,
+    LAST_FIELD,
+    NEXT_TO_LAST_FIELD,
     CellChoice,
+    Duration,
     JobFile,
+    LearningRate,
     MetricChoice,
-    Moment,
+    Overrides,
+    PositiveInteger,
     Preset,
-    Rate,
     Seed,
-    Settings,
-    Span,
-    Whole,
+    Timestamp,
 )
-from flows.job.job import Job, flat_params, job_text
-from flows.job.presets import load_asked
-from flows.results.outcome import announce
-from flows.runtime.heartbeat import beating
-from flows.runtime.run_names import named
+from flows.job.job import Job, flatten_params, format_job
+from flows.job.presets import load_requested_job
+from flows.results.outcome import RunArtifacts, report_outcome
+from flows.runtime.heartbeat import send_heartbeats
+from flows.runtime.run_names import build_run_name
 from tasks.evaluation.evaluate import evaluate
 from tasks.features.featurize import featurize
 from tasks.records import Choice, Features, Outcome
 from tasks.registry.register import register
 from tasks.tracking.live_metrics import Experiment
 from tasks.training.train import train
-from tasks.triggers.new_data import note_read
+from tasks.triggers.new_data import record_source_read
 from tasks.tuning.auto_model import choose
 
 
-@flow(name="retrain", flow_run_name=named(), persist_result=False)
+@flow(name="retrain", flow_run_name=build_run_name(), persist_result=False)
 def retrain(
     job_file: JobFile,
-    overrides: Settings = BELOW,
-    as_of: Moment = LOWEST,
+    overrides: Overrides = NEXT_TO_LAST_FIELD,
+    as_of: Timestamp = LAST_FIELD,
     *,
     preset: Preset = "job",
     cell: CellChoice = "job",
-    hidden_size: Whole = None,
-    epochs: Whole = None,
-    learning_rate: Rate = None,
-    budget: Span = None,
+    hidden_size: PositiveInteger = None,
+    epochs: PositiveInteger = None,
+    learning_rate: LearningRate = None,
+    budget: Duration = None,
     metric: MetricChoice = "job",
     seed: Seed = None,
 ) -> Outcome:
@@ -57,51 +57,41 @@ def retrain(
 
     Args:
         job_file: Path of the job file, from the folder where the worker runs.
-        overrides: Any other setting that is to replace the file's in this run, by its dotted key,
-            such as {"training.batch_size": 32, "gate.confidence": 0.9}. It wins over the fields above.
+        overrides: Any other setting to replace the file's in this run, by its dotted key, such as
+            {"training.batch_size": 32, "gate.confidence": 0.9}. It overrides the fields above.
         as_of: See the data as it was at this time: rows that are later are left out. When empty,
             the time for which the run was scheduled.
-        preset: How long and how hard is learned. job: as the job file says; quick: a first look,
-            of two minutes at most; balanced: up to 50 epochs; best: five networks that answer
-            together, up to 200 epochs each.
+        preset: How long is trained. job: as the job file says; quick: a first look, of two minutes
+            at most; balanced: up to 50 epochs; best: an ensemble of five networks, up to 200
+            epochs each.
         cell: The recurrent network. job: as the job file says.
         hidden_size: Units in each layer and direction; as the job file says when empty.
         epochs: Upper bound on passes over the training rows; as the preset says when empty.
-        learning_rate: Highest step size, such as 0.002; as the job file says when empty.
+        learning_rate: Peak learning rate, such as 0.002; as the job file says when empty.
         budget: Time that training may take, such as 10m; as the preset says when empty.
-        metric: What the gate decides by. job: as the job file says.
+        metric: Metric of the gate's decision. job: as the job file says.
         seed: Another number gives another, equally good model; as the job file says when empty.
     """
-    settle_run()
-    fields = {
-        "cell": cell,
-        "hidden_size": hidden_size,
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-    }
-    fields |= {"budget": budget, "metric": metric, "seed": seed}
-    job = load_asked(Path(job_file), overrides, preset=preset, **fields)
-    asked = as_of or flow_run.scheduled_start_time or datetime.now(UTC)
-    with beating():
-        outcome = retrain_job(job, aware(asked))
+    configure_run()
+    fields: dict[str, object] = {"cell": cell, "hidden_size": hidden_size, "epochs": epochs}
+    fields |= {"learning_rate": learning_rate, "budget": budget, "metric": metric, "seed": seed}
+    job = load_requested_job(Path(job_file), overrides, preset=preset, **fields)
+    snapshot_time = as_of or flow_run.scheduled_start_time or datetime.now(UTC)
+    with send_heartbeats():
+        outcome = retrain_job(job, _to_utc(snapshot_time))
     if as_of is None:
-        note_read(job.name, job.source, job.store)
+        record_source_read(job.name, job.source, job.store)
     return outcome
 
 
-def aware(time_asked: datetime) -> datetime:
-    """Give a time in UTC; one without a zone is taken for that."""
-    return time_asked.astimezone(UTC) if time_asked.tzinfo else time_asked.replace(tzinfo=UTC)
-
-
 def retrain_job(job: Job, as_of: datetime) -> Outcome:
-    """Take the six steps for a job that is read, or seven where it leaves the network open."""
-    began, root = time.perf_counter(), artifact_root()
+    """Run the six stages of a job, and the choice of a network where it has `model: auto`."""
+    start_time, root = time.perf_counter(), find_artifact_root()
     snapshot, accepted = accept_rows(job, as_of)
     features = featurize(
         accepted, layout=job.layout, target=job.target, split=job.split, store=job.store
     )
-    job, choice = settled(job, features)
+    job, choice = _choose_network(job, features)
     candidate = train(
         features,
         experiment=Experiment(job.name, root),
@@ -125,17 +115,23 @@ def retrain_job(job: Job, as_of: datetime) -> Outcome:
         features=features,
         candidate=candidate,
         name=job.name,
-        params=flat_params(job),
-        job_text=job_text(job),
+        params=flatten_params(job),
+        job_text=format_job(job),
         artifact_root=root,
         store=job.store,
     )
-    return announce(job, version, (snapshot, accepted, features, choice, candidate, report), began)
+    artifacts = RunArtifacts(snapshot, accepted, features, choice, candidate, report)
+    return report_outcome(job, version, artifacts, start_time)
 
 
-def settled(job: Job, features: Features) -> tuple[Job, Choice | None]:
-    """Choose the network where the job leaves it open; return the job that names it."""
+def _choose_network(job: Job, features: Features) -> tuple[Job, Choice | None]:
+    """Choose a network where the job has `model: auto`, and return the job with it."""
     if job.model != "auto":
         return job, None
     choice = choose(features, name=job.name, head=job.head, training=job.training, store=job.store)
     return job.with_choice(choice.facts), choice
+
+
+def _to_utc(moment: datetime) -> datetime:
+    """Convert a time to UTC; one without a zone is taken as UTC."""
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

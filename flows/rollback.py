@@ -1,32 +1,32 @@
-"""Rollback: let the version serve again that served before, from a form in the Prefect UI."""
+"""Rollback: make an earlier version champion again, from a form in the Prefect UI."""
 
 from prefect import flow
 
-from flows.environment import settle_run
-from flows.job.form import Place, Whole
-from flows.notifications.events import tell_move
-from flows.results.alias_history import as_data, moved_page
-from flows.runtime.run_names import named
-from tasks.registry.promotion import rolled_back, store_of
+from flows.environment import configure_run
+from flows.job.form import PositiveInteger, Uri
+from flows.notifications.events import emit_alias_move
+from flows.results.alias_history import format_move_page, to_json_dict
+from flows.runtime.run_names import build_run_name
+from tasks.registry.promotion import find_store_config, roll_back_task
 from tasks.storage.store import StoreConfig
-from tasks.task_options import show
+from tasks.task_options import publish_page
 
 
-@flow(name="rollback", flow_run_name=named("rollback"), persist_result=False)
+@flow(name="rollback", flow_run_name=build_run_name("rollback"), persist_result=False)
 def rollback(
-    name: str, version: Whole = None, why: str = "", *, store: Place = None
+    name: str, version: PositiveInteger = None, why: str = "", *, store: Uri = None
 ) -> dict[str, object]:
-    """Let an earlier version of a model serve again, after it has proven that it still answers.
+    """Make an earlier version of a model champion again, after verifying that it still predicts.
 
     Args:
-        name: The registered model, named as its job.
-        version: Version that shall serve again; the one that served before when empty.
+        name: The registered model, which has the name of its job.
+        version: Version to make champion; the previous champion when empty.
         why: Reason, for the history.
         store: Folder or URI of the store; that of the newest version's job when empty.
     """
-    settle_run()
-    config = StoreConfig(uri=store) if store else store_of(name)
-    moved = rolled_back(name, str(version) if version else None, why, config)
-    show(f"{name}-rollback", moved_page(name, moved))
-    tell_move(name, moved)
-    return as_data(moved)
+    configure_run()
+    config = StoreConfig(uri=store) if store else find_store_config(name)
+    moved = roll_back_task(name, str(version) if version else None, why, config)
+    publish_page(f"{name}-rollback", format_move_page(name, moved))
+    emit_alias_move(name, moved)
+    return to_json_dict(moved)

@@ -1,6 +1,6 @@
-"""Watch: look for a reason to retrain, and start a run if the brakes allow it.
+"""Watch: find a reason to retrain, and start a run if the limits of the job allow it.
 
-The same flow answers what others have found: the drift monitor's event starts it with the reason.
+It polls the source by itself. An event of `monitor` starts it too, with the reason as a parameter.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -21,52 +21,54 @@ from prefect.deployments import run_deployment
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.environment import settle_run
+from flows.environment import configure_run
 from flows.job.form import JobFile
 from flows.job.job import load_job
-from flows.runtime.run_names import named
+from flows.runtime.run_names import build_run_name
 from tasks.task_options import logger
-from tasks.triggers.limits import Past, TriggersConfig, hold_back
-from tasks.triggers.new_data import look_at_source
+from tasks.triggers.limits import PreviousRun, TriggersConfig, find_blocking_reason
+from tasks.triggers.new_data import check_for_new_data
 
-MARK = "ostinato"
+_KEY_PREFIX = "ostinato"
 
 Reason = Annotated[str, Field(max_length=500)]
 
 
-@flow(name="watch", flow_run_name=named("watch"), persist_result=False)
-def watch(job_file: JobFile, because: Reason = "", key: Reason = "") -> State[None]:
-    """Start a retrain run if there is a reason and the job's brakes allow it.
+@flow(name="watch", flow_run_name=build_run_name("watch"), persist_result=False)
+def watch(job_file: JobFile, reason: Reason = "", key: Reason = "") -> State[None]:
+    """Start a retrain run if there is a reason and the job's limits allow it.
 
     Args:
         job_file: Path of the job file, from the folder where the worker runs.
-        because: The reason that another has found; when empty, one looks for new data.
-        key: What tells this reason from the next of its kind; the same is answered once.
+        reason: Why to retrain; when empty, the source is checked for new data.
+        key: Identifies the reason: the same key starts one run only.
     """
-    settle_run()
+    configure_run()
     job = load_job(Path(job_file))
     triggers = job.triggers or TriggersConfig(new_data=600.0)
-    past = past_runs(job.name)
-    if not because:
-        sight = look_at_source(job.name, job.source, job.store)
-        key, because = f"data-{sight.key}", sight.news or ""
-    if not because:
-        return said(f"{job.name}: nothing has changed since the last run, so none is started")
-    if held := hold_back(key, past, datetime.now(UTC), triggers):
-        return said(f"{job.name}: no run is started: {held} (reason: {because})")
-    attempt = sum(run.key == key for run in past) + 1
-    started = start(job.name, job_file, key=key, attempt=attempt)
-    return said(f"{job.name}: run '{started.name}' is started: {because}")
+    previous_runs = _list_previous_runs(job.name)
+    if not reason:
+        status = check_for_new_data(job.name, job.source, job.store)
+        key, reason = f"data-{status.key}", status.change or ""
+    if not reason:
+        return complete_with_message(
+            f"{job.name}: nothing has changed since the last run; no run is started"
+        )
+    if refusal := find_blocking_reason(key, previous_runs, datetime.now(UTC), triggers):
+        return complete_with_message(f"{job.name}: no run is started: {refusal} (reason: {reason})")
+    attempt = sum(run.key == key for run in previous_runs) + 1
+    started = _start_retrain(job.name, job_file, key=key, attempt=attempt)
+    return complete_with_message(f"{job.name}: run '{started.name}' is started: {reason}")
 
 
-def said(words: str) -> State[None]:
-    """End the run with words that the page shows beside its state."""
-    logger().info("%s", words)
-    return Completed(message=words)
+def complete_with_message(message: str) -> State[None]:
+    """End the flow run as completed, with a message that Prefect shows beside the state."""
+    logger().info("%s", message)
+    return Completed(message=message)
 
 
-def past_runs(name: str) -> list[Past]:
-    """List the job's retrain runs that have begun or should have, newest first."""
+def _list_previous_runs(name: str) -> list[PreviousRun]:
+    """List the retrain runs of a job that have started or are due, newest first (200 at most)."""
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=["retrain"])),
@@ -75,31 +77,35 @@ def past_runs(name: str) -> list[Past]:
             limit=200,
         )
     soon = datetime.now(UTC) + timedelta(seconds=60)
-    return [past_of(run) for run in runs if run.start_time or due(run) < soon]
+    return [
+        _read_previous_run(run) for run in runs if run.start_time or _find_start_time(run) < soon
+    ]
 
 
-def due(run: FlowRun) -> datetime:
-    """Tell when a run began, or should."""
+def _find_start_time(run: FlowRun) -> datetime:
+    """Return when a run started, else when it is expected to."""
     when = run.start_time or run.expected_start_time or run.created
-    assert when is not None  # noqa: S101 - the server tells at least one
+    assert when is not None  # noqa: S101 - the server sets at least one
     return when
 
 
-def past_of(run: FlowRun) -> Past:
-    """Read what the brakes look at; a run that started by itself tells what it answers."""
+def _read_previous_run(run: FlowRun) -> PreviousRun:
+    """Read what the limits look at; the key of an automatic run stands in its idempotency key."""
     mark, _, rest = (run.idempotency_key or "").partition(":")
-    key = rest.rpartition(":")[0] if mark == MARK else None
-    return Past(key, due(run), run.state_type.value if run.state_type else "UNKNOWN")
+    key = rest.rpartition(":")[0] if mark == _KEY_PREFIX else None
+    return PreviousRun(
+        key, _find_start_time(run), run.state_type.value if run.state_type else "UNKNOWN"
+    )
 
 
-def start(name: str, job_file: str, *, key: str, attempt: int) -> FlowRun:
-    """Ask for a run; the server gives the same one to everybody who asks with the same key."""
-    asked = run_deployment(
+def _start_retrain(name: str, job_file: str, *, key: str, attempt: int) -> FlowRun:
+    """Start a retrain run; requests with the same key and attempt get the same run."""
+    flow_run = run_deployment(
         f"retrain/{name}",
         parameters={"job_file": job_file},
         timeout=0,
         as_subflow=False,
         tags=["automatic", key.partition("-")[0]],
-        idempotency_key=f"{MARK}:{key}:{attempt}",
+        idempotency_key=f"{_KEY_PREFIX}:{key}:{attempt}",
     )
-    return cast("FlowRun", asked)
+    return cast("FlowRun", flow_run)

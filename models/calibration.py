@@ -1,14 +1,14 @@
-"""How sure a model may say it is: one temperature, and sets and intervals that keep a promise.
+"""Calibration of a model: temperature scaling, and conformal sets and intervals.
 
-Temperature scaling (Guo et al. 2017) divides a network's logits by one number, so that the
-likeliest class stays. Split conformal prediction (Vovk, Gammerman and Shafer 2005) turns errors on
-rows that training did not learn from into sets that hold the class with at least the asked
-confidence (Sadinle, Lei and Wasserman 2019), and into intervals around numbers: of the absolute
-error, of the error over the spread that the network tells, or of how far the truth lies outside its
-quantiles (Romano, Patterson and Candes 2019). The promise is for rows that are like those: rows in
-the order of time are not, so of them it is measured and no more.
+Temperature scaling (Guo et al. 2017) divides the logits by one number, so that the likeliest class
+stays. Split conformal prediction (Vovk, Gammerman and Shafer 2005) turns errors on rows that the
+network was not trained on into sets that contain the class with at least the nominal coverage
+(Sadinle, Lei and Wasserman 2019), and into intervals around numbers: by the absolute error, by the
+error over the predicted standard deviation, or by how far the target lies outside the predicted
+quantiles (Romano, Patterson and Candes 2019). The guarantee needs exchangeable rows: rows in the
+order of time are not, so for them the coverage is only measured.
 
-Shapes: R rows that are calibrated on, S rows, K classes, T steps, P parts of a step.
+Shapes: R calibration rows, S rows, K classes, T steps, P outputs of a step.
 """
 
 import json
@@ -27,37 +27,37 @@ Doubles = NDArray[np.float64]
 
 FILE = "calibration.json"
 
-FEWEST = 100
-"""Rows below which no temperature is fitted: of 50 rows one made the
-calibration error of the test rows 0.07 where it had been 0.02."""
+MIN_ROWS = 100
+"""Rows below which no temperature is fitted: fitted on 50 rows, one raised the calibration error
+of the test rows from 0.02 to 0.07."""
 
-COLDEST, HOTTEST = 0.05, 20.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """What was fitted on rows that training did not learn from."""
+    """What was fitted on rows that the network was not trained on."""
 
-    confidence: float
-    """Share of rows whose set or interval is to hold the truth."""
+    coverage: float
+    """Nominal share of rows whose set or interval contains the target."""
     rows: int
-    apart: bool
-    """Whether these rows had no say in when training stopped."""
+    is_independent: bool
+    """Whether these rows were not used for early stopping either."""
     exchangeable: bool
-    """Whether new rows are like these; not so where rows follow each other in time."""
+    """Whether new rows come from the same distribution; not so for rows in the order of time."""
     temperature: float = 1.0
-    least_chance: float | None = None
+    probability_threshold: float | None = None
     """Probability from which on a class is in the set; None where there are too few rows."""
-    margins: tuple[float | None, ...] = ()
-    """Of each step, what an interval reaches beyond the answer, or beyond its quantiles, on the
-    network's scale or in spreads; None where there are too few rows."""
+    conformal_quantiles: tuple[float | None, ...] = ()
+    """Of each step, how far an interval extends beyond the prediction, or beyond its quantiles: on
+    the network's scale, or in standard deviations; None where there are too few rows."""
 
     @property
-    def words(self) -> str:
-        """Say which rows these were."""
-        say = "which had no say in when training stopped"
+    def description(self) -> str:
+        """Which rows it was fitted on."""
+        independent = "which were not used for early stopping"
         return f"{self.rows} validation rows, " + (
-            say if self.apart else "which also decided when training stopped"
+            independent if self.is_independent else "which were also used for early stopping"
         )
 
 
@@ -68,21 +68,21 @@ def softmax(logits_SK: NDArray[np.float32], temperature: float) -> Doubles:
     return np.asarray(odds_SK / odds_SK.sum(axis=1, keepdims=True))
 
 
-def fit_temperature(logits_RK: NDArray[np.float32], truth_R: NDArray[np.int64]) -> float:
-    """Find the temperature under which the truth is likeliest.
+def fit_temperature(logits_RK: NDArray[np.float32], target_R: NDArray[np.int64]) -> float:
+    """Return the temperature that minimizes the log loss of the targets.
 
-    As in Platt (1999) the truth is taken for a little less than certain, as if one row more had
-    been answered otherwise: else rows that are all answered right would ask for no doubt at all.
+    As in Platt (1999) the targets are smoothed, as if one row more had been classified wrongly:
+    otherwise rows that are all classified correctly would drive the temperature to 0.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
     rows, classes = logits_RK.shape
-    if rows < FEWEST:
+    if rows < MIN_ROWS:
         return 1.0
     logits = logits_RK.astype(np.float64)
     doubt = 1.0 / (rows + 2)
-    own_R = logits[np.arange(rows), truth_R]
+    own_R = logits[np.arange(rows), target_R]
     others_R = (logits.sum(axis=1) - own_R) / max(classes - 1, 1)
     wanted = float(((1 - doubt) * own_R + doubt * others_R).mean())
 
@@ -90,40 +90,40 @@ def fit_temperature(logits_RK: NDArray[np.float32], truth_R: NDArray[np.int64]) 
         cold = math.exp(-log_temperature)
         return float(logsumexp(logits * cold, axis=1).mean() - wanted * cold)
 
-    limits = (math.log(COLDEST), math.log(HOTTEST))
+    limits = (math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE))
     found = minimize_scalar(cost, bounds=limits, method="bounded", options={"xatol": 1e-6})
     return math.exp(float(found.x))
 
 
-def rank_of(rows: int, confidence: float) -> int | None:
-    """Tell which of the sorted errors keeps the promise; None where no row has one so large."""
+def compute_conformal_rank(rows: int, confidence: float) -> int | None:
+    """Return the rank of the sorted error that gives the coverage; None where rows are too few."""
     rank = math.ceil((rows + 1) * confidence - 1e-9)
     return max(1, rank) if rank <= rows else None
 
 
-def fit_least_chance(chance_R: Doubles, confidence: float) -> float | None:
-    """Find the probability from which on a class is in the set; of unseen classes it is 0."""
-    rank = rank_of(len(chance_R), confidence)
-    return None if rank is None else float(np.sort(chance_R)[::-1][rank - 1])
+def fit_probability_threshold(probability_R: Doubles, confidence: float) -> float | None:
+    """Return the probability from which on a class belongs to the set."""
+    rank = compute_conformal_rank(len(probability_R), confidence)
+    return None if rank is None else float(np.sort(probability_R)[::-1][rank - 1])
 
 
-def fit_margin(error_R: Doubles, confidence: float) -> float | None:
-    """Find what intervals have to reach beyond; rows whose truth is not known are left out."""
+def fit_conformal_quantile(error_R: Doubles, confidence: float) -> float | None:
+    """Return how far intervals have to extend; rows without a target are left out."""
     known = np.sort(error_R[np.isfinite(error_R)])
-    rank = rank_of(len(known), confidence)
+    rank = compute_conformal_rank(len(known), confidence)
     return None if rank is None else float(known[rank - 1])
 
 
-def edges_of(
+def compute_reference_bounds(
     parts_STP: Doubles, head: HeadConfig, *, mean: float, spread: float
 ) -> tuple[Doubles, Doubles, Doubles]:
-    """Tell from where margins count, below and above, and what one of them is worth, [S, T] each.
+    """Return lower and upper reference and the unit of the conformal quantile, [S, T] each.
 
     Args:
-        parts_STP: what the network gave.
-        head: what its parts mean.
-        mean: of the training answers; what counts were scaled by.
-        spread: of the training answers.
+        parts_STP: outputs of the network.
+        head: with the loss, which says what they mean.
+        mean: of the training targets, by which counts were scaled.
+        spread: standard deviation of the training targets.
     """
     point_ST = parts_STP[:, :, 0]
     if head.loss == "quantile":
@@ -137,30 +137,32 @@ def edges_of(
     return point_ST, point_ST, np.ones_like(point_ST)
 
 
-def errors_of(truth_ST: Doubles, edges: tuple[Doubles, Doubles, Doubles]) -> Doubles:
-    """Measure how far the truth lies beyond the edges, [S, T]; below 0 where between them."""
+def compute_nonconformity(target_ST: Doubles, edges: tuple[Doubles, Doubles, Doubles]) -> Doubles:
+    """Return how far targets lie outside the reference bounds, [S, T]; below 0 where inside."""
     low_ST, high_ST, worth_ST = edges
-    return np.asarray(np.maximum(low_ST - truth_ST, truth_ST - high_ST) / worth_ST)
+    return np.asarray(np.maximum(low_ST - target_ST, target_ST - high_ST) / worth_ST)
 
 
-def bounds_of(
-    edges: tuple[Doubles, Doubles, Doubles], point_ST: Doubles, margins: Iterable[float | None]
+def compute_interval(
+    edges: tuple[Doubles, Doubles, Doubles],
+    point_ST: Doubles,
+    conformal_quantiles: Iterable[float | None],
 ) -> tuple[Doubles, Doubles]:
-    """Give the ends of the intervals, [S, T] each, around the answers; NaN where not known."""
+    """Return the bounds of the intervals around the predictions, [S, T] each; NaN where unknown."""
     low_ST, high_ST, worth_ST = edges
-    margin_T = np.array([np.nan if each is None else each for each in margins])
+    margin_T = np.array([np.nan if each is None else each for each in conformal_quantiles])
     lowest = np.minimum(low_ST - margin_T * worth_ST, point_ST)
     return lowest, np.maximum(high_ST + margin_T * worth_ST, point_ST)
 
 
-def write(calibration: Calibration, folder: Path) -> None:
-    """Write it beside a network."""
+def save_calibration(calibration: Calibration, folder: Path) -> None:
+    """Write the calibration into the folder of a bundle."""
     text = json.dumps(asdict(calibration), indent=2)
     (folder / FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def read(folder: Path) -> Calibration | None:
-    """Read what lies beside a network; None where nothing does.
+def load_calibration(folder: Path) -> Calibration | None:
+    """Read the calibration of a bundle; None where it has none.
 
     Raises:
         BundleError: it is damaged.
@@ -170,6 +172,6 @@ def read(folder: Path) -> Calibration | None:
         return None
     try:
         spec = json.loads(path.read_text(encoding="utf-8"))
-        return Calibration(**{**spec, "margins": tuple(spec["margins"])})
+        return Calibration(**{**spec, "conformal_quantiles": tuple(spec["conformal_quantiles"])})
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise BundleError(f"{folder} has a damaged {FILE}: {error!r}") from error

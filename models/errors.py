@@ -1,4 +1,4 @@
-"""What a model refuses. The stages add where it was, and hand it to the user."""
+"""Errors of the models; the stages add where it happened, and show it to the user."""
 
 from typing import TYPE_CHECKING
 
@@ -8,24 +8,24 @@ if TYPE_CHECKING:
 
 
 class UnlearnableError(ValueError):
-    """The rows hold nothing that a model can learn from: which column or row, and the mend."""
+    """The rows hold nothing that a model can learn from: which column or row, and how to fix it."""
 
 
 class DivergedError(ArithmeticError):
     """The loss stopped being a finite number."""
 
     def __init__(self, message: str, *, rows: "NDArray[np.int64] | None" = None) -> None:
-        """Say where, and which training sequences were read in that step, if it was one."""
+        """Take where it happened, and the training sequences of that step, if it was one."""
         super().__init__(message)
         self.rows = rows
 
 
 class PausedError(Exception):
-    """Who watches a training ends it for now: it is saved, and may go on from there."""
+    """A callback ends a training for now: it is saved, and can be resumed."""
 
 
 class PrunedError(Exception):
-    """Who watches a training ends it for good."""
+    """A callback ends a training for good."""
 
 
 class BundleError(ValueError):

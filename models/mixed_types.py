@@ -1,4 +1,4 @@
-"""A column in which some rows hold another type: those rows become gaps, each with its reason."""
+"""Columns with values of several types: those of a wrong type become null, each with a reason."""
 
 import math
 from collections import Counter
@@ -11,22 +11,22 @@ from models.errors import UnlearnableError
 from models.features.config import Layout
 from models.features.featurizer import check_columns
 
-UNTOLD = {pl.Null(), pl.Object()}
-"""Types that tell nothing about a column."""
+UNKNOWN_TYPES = {pl.Null(), pl.Object()}
+"""Types that say nothing about the type of a column."""
 
-Fits = Callable[[pl.DataType], bool]
+TypeCheck = Callable[[pl.DataType], bool]
 
 
-class Sorted(NamedTuple):
-    """A column of one type, and why some of its rows are gaps."""
+class CleanColumn(NamedTuple):
+    """A column of one type, and why some of its rows are null."""
 
     column: pl.Series
     reasons: dict[int, str]
     """By row."""
 
 
-def fitting(layout: Layout, name: str) -> Fits:
-    """Tell which types of a column this layout reads."""
+def build_type_check(layout: Layout, name: str) -> TypeCheck:
+    """Return the check whether this layout reads a column of a given type."""
     others = dict.fromkeys(layout.raw_columns, pl.Null())
 
     def fits(dtype: pl.DataType) -> bool:
@@ -39,22 +39,22 @@ def fitting(layout: Layout, name: str) -> Fits:
     return fits
 
 
-def sort_out(name: str, values: Sequence[Any], fits: Fits) -> Sorted:
-    """Make a column of values that are not all of one type.
+def clean_column(name: str, values: Sequence[Any], fits: TypeCheck) -> CleanColumn:
+    """Return a column of one type from values of several.
 
-    What is kept is of types that fit; where none does, or they have nothing in common, of the
-    most common type.
+    Values of types that fit stay; where none fits, or they have no common type, those of the most
+    frequent type.
     """
-    types = [type_of(value) for value in values]
-    common = [dtype for dtype, _ in Counter(types).most_common() if dtype not in UNTOLD]
+    types = [infer_type(value) for value in values]
+    common = [dtype for dtype, _ in Counter(types).most_common() if dtype not in UNKNOWN_TYPES]
     good = [dtype for dtype in common if fits(dtype)]
-    for kept in (good, good[:1] or common[:1], []):
-        allowed = {pl.Null(), *kept}
+    for valid in (good, good[:1] or common[:1], []):
+        allowed = {pl.Null(), *valid}
         try:
             column = pl.Series(
                 name,
                 [
-                    plain(value) if dtype in allowed else None
+                    to_python(value) if dtype in allowed else None
                     for value, dtype in zip(values, types, strict=True)
                 ],
                 strict=True,
@@ -63,27 +63,28 @@ def sort_out(name: str, values: Sequence[Any], fits: Fits) -> Sorted:
             continue
         break
     wrong = [row for row, dtype in enumerate(types) if dtype not in allowed]
-    words = "which is of another type than it was in training"
-    return Sorted(
-        column, {row: f"column '{name}' holds {told(values[row])}, {words}" for row in wrong}
+    reason = "which is of another type than it was in training"
+    return CleanColumn(
+        column,
+        {row: f"column '{name}' holds {shorten_repr(values[row])}, {reason}" for row in wrong},
     )
 
 
-def type_of(value: object) -> pl.DataType:
-    """Tell the type of one value; an object where no table can hold it."""
+def infer_type(value: object) -> pl.DataType:
+    """Return the type of one value; an object where no table can hold it."""
     try:
-        return pl.Series([plain(value)], strict=True).dtype
+        return pl.Series([to_python(value)], strict=True).dtype
     except (TypeError, ValueError, pl.exceptions.PolarsError):
         return pl.Object()
 
 
-def plain(value: object) -> object:
-    """Write a value in Python's own types; a number that is none is a gap."""
+def to_python(value: object) -> object:
+    """Return a value in Python's own types; NaN becomes null."""
     listed: object = value.tolist() if hasattr(value, "tolist") else value
     return None if isinstance(listed, float) and math.isnan(listed) else listed
 
 
-def told(value: object) -> str:
-    """Show a value, shortened."""
+def shorten_repr(value: object) -> str:
+    """Return the value's repr, at most 40 characters."""
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

@@ -2,16 +2,14 @@
 
 import platform
 import sys
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as metadata_version
-from typing import Any
 
 PACKAGES = ("torch", "numpy", "polars", "pyarrow", "pandas", "safetensors", "pillow", "tokenizers")
 """Packages whose version may change what is learned."""
 
 
-def installed_version(name: str) -> str:
+def find_installed_version(name: str) -> str:
     """Version of an installed package; empty where there is none."""
     try:
         return metadata_version(name)
@@ -19,23 +17,23 @@ def installed_version(name: str) -> str:
         return ""
 
 
-def made_by(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Tell what made a model, by name.
+def describe_environment(device: str) -> dict[str, str]:
+    """Collect what the bits of a model depend on, by name: packages, processor, device.
 
     Args:
-        facts: of its training.
+        device: where the model was trained: cpu or cuda.
     """
-    packages = {name: installed_version(name) for name in PACKAGES}
+    packages = {name: find_installed_version(name) for name in PACKAGES}
     return {
-        "ostinato": installed_version("ostinato"),
+        "ostinato": find_installed_version("ostinato"),
         "python": ".".join(map(str, sys.version_info[:3])),
         **{name: found for name, found in packages.items() if found},
-        "device": str(facts.get("device", "unknown")),
-        "processor": processor(),
+        "device": device,
+        "processor": describe_processor(),
     }
 
 
-def processor() -> str:
+def describe_processor() -> str:
     """Name the kind of processor: other kinds add in another order."""
     import torch
 

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, in one tree; each leaf says who has to do something about it.
+"""Everything that can go wrong, in one tree; each leaf says who can fix it.
 
     OstinatoError           exit
       JobError               2    the job file: its owner edits it
@@ -7,15 +7,15 @@
       ContractError          4    the data breaks its contract
         ValidatorError       4    the check itself broke: says nothing about the data (transient)
       DataError              5    the data keeps its contract, but no model can be learned from it
-      TrainingError          6    learning failed: a loss that is not finite
+      TrainingError          6    training failed: a loss that is not finite
       StoreError             7    the store: full, forbidden or damaged
-        LeaseHeldError       7    another trainer is at work on the same model (transient)
+        LeaseHeldError       7    another process is training the same model (transient)
       RegistryError          8    MLflow refused
         RegistryDownError    8    MLflow could not be reached (transient)
       PagesError             9    a server of `ostinato ui` did not start
 
 A message has four parts: what was refused, where, what was found against what was expected, and
-the mend. Transient errors may vanish by themselves and are retried; the others fail at once.
+a hint how to fix it. Transient errors may not occur again and are retried; the others fail at once.
 """
 
 import errno
@@ -29,13 +29,19 @@ class OstinatoError(Exception):
     transient = False
 
     @classmethod
-    def of(cls, what: str, *, found: str | None = None, mend: str | None = None) -> Self:
-        """Build the message from its parts, one a line."""
+    def of(cls, what: str, *, found: str | None = None, hint: str | None = None) -> Self:
+        """Build the message.
+
+        Args:
+            what: what was refused, and where.
+            found: what was found against what was expected.
+            hint: how to fix it.
+        """
         lines = [what]
         if found:
             lines.append(found)
-        if mend:
-            lines.append(f"Mend: {mend}")
+        if hint:
+            lines.append(f"Hint: {hint}")
         return cls("\n".join(lines))
 
 
@@ -76,7 +82,7 @@ class DataError(OstinatoError):
 
 
 class TrainingError(OstinatoError):
-    """Learning failed."""
+    """Training failed."""
 
     exit_code = 6
 
@@ -88,23 +94,23 @@ class StoreError(OstinatoError):
 
     @classmethod
     def from_os(cls, error: OSError, *, where: str) -> Self:
-        """Say what the operating system's refusal means for the store at `where`."""
-        mends = {
+        """Translate an error of the operating system that hit the store at `where`."""
+        hints = {
             errno.ENOSPC: "free some space (`ostinato prune` shows what can go), then run again",
             errno.EDQUOT: "free some space (`ostinato prune` shows what can go), then run again",
             errno.EACCES: "give this user the right to write there, or set store.uri",
-            errno.EROFS: "set store.uri to a place that can be written",
+            errno.EROFS: "set store.uri to a folder that can be written",
         }
-        mend = mends.get(error.errno or 0, "see the cause above, then run again")
+        hint = hints.get(error.errno or 0, "see the cause above, then run again")
         return cls.of(
             f"the store cannot write to {where}: {error.strerror or error}",
             found="Nothing was published; what was finished before stays.",
-            mend=mend,
+            hint=hint,
         )
 
 
 class LeaseHeldError(StoreError):
-    """Another trainer holds the lease on this model's checkpoints."""
+    """Another process holds the lease on this model's checkpoints."""
 
     transient = True
 
@@ -128,7 +134,7 @@ class PagesError(OstinatoError):
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether the same call may succeed later with nothing mended."""
+    """Return whether the same call may succeed later without any change."""
     if isinstance(error, OstinatoError):
         return error.transient
     return isinstance(error, (ConnectionError, TimeoutError))

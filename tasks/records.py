@@ -2,48 +2,62 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NewType
+from typing import Generic, TypeVar
 
-Facts = Mapping[str, Any]
-"""What a stage tells of its output: counts, schema, scores. JSON, so that it is kept as it is."""
+from tasks.facts import (
+    AcceptedFacts,
+    CandidateFacts,
+    ChoiceFacts,
+    FeatureFacts,
+    PartFacts,
+    ReportFacts,
+    SnapshotFacts,
+    StudyFacts,
+)
+from tasks.gate_record import Decision
 
-Decision = Literal["promote", "keep", "not-comparable", "needs-approval"]
+Facts_co = TypeVar("Facts_co", covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Artifact:
+class Artifact(Generic[Facts_co]):
     """One stage's published output: a folder of files under a key of its origin."""
 
     stage: str
+    """The stage that made it."""
     key: str
     """Hash of the stage, its version, its section of the job, and its inputs' keys."""
     content_hash: str
     """Hash of the files: equal for equal bytes, whatever they were made from."""
-    facts: Facts = field(default_factory=dict)
+    facts: Facts_co
+    """Counts, schema, scores: what one may want to know without reading the files."""
     recomputed: bool = True
     """False when the store had it already and nothing was done."""
 
 
-Snapshot = NewType("Snapshot", Artifact)
-"""An immutable copy of the source: a list of parts, each `rows.parquet`, and a time to cut at."""
+Part = Artifact[PartFacts]
+"""Some of the source's rows, shared by snapshots: `rows.parquet`."""
 
-Accepted = NewType("Accepted", Artifact)
+Snapshot = Artifact[SnapshotFacts]
+"""An immutable copy of the source: a list of parts, and the time up to which their rows count."""
+
+Accepted = Artifact[AcceptedFacts]
 """The rows that keep their contract: `validation.json`, `quarantine.parquet`, `data_docs.html`."""
 
-Features = NewType("Features", Artifact)
+Features = Artifact[FeatureFacts]
 """Jagged sequences and their splits: `steps.npy`, `steps.parquet`, `sequences.parquet`."""
 
-Candidate = NewType("Candidate", Artifact)
+Candidate = Artifact[CandidateFacts]
 """A trained model: `bundle/`, `history.json`."""
 
-Report = NewType("Report", Artifact)
-"""Scores, the gate's decision and its evidence, pictures: `report.json`, `gate.json`, `*.png`."""
+Report = Artifact[ReportFacts]
+"""Scores, the gate's decision and its evidence, plots: `report.json`, `gate.json`, `*.png`."""
 
-Study = NewType("Study", Artifact)
-"""What a search for settings came to: `trials.json`, pictures."""
+Study = Artifact[StudyFacts]
+"""The result of a search for better settings: `trials.json` and plots."""
 
-Choice = NewType("Choice", Artifact)
-"""Which network `model: auto` came to: `networks.json`."""
+Choice = Artifact[ChoiceFacts]
+"""The network that `model: auto` chose: `networks.json`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

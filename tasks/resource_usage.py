@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,7 +18,7 @@ from models.bundle import Bundle
 
 POWERCAP = Path("/sys/class/powercap")
 
-ASKED_TIMES = 20
+TIMED_REQUESTS = 20
 """One-row answers that are timed."""
 
 MICRO = 1e-6
@@ -28,19 +27,31 @@ MILLI = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
+class ResourceUsage:
+    """What a stage has used."""
+
+    seconds: float
+    """Elapsed time."""
+    peak_memory_bytes: int
+    """The most memory that the process ever held."""
+    energy_joules: float | None
+    """None where the machine does not measure it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Meter:
     """Readings at the begin of a stage."""
 
-    began: float
+    start_time: float
     joules: Mapping[str, float]
 
-    def spent(self) -> dict[str, Any]:
+    def measure(self) -> ResourceUsage:
         """Tell what was spent since then, and the most memory that the process ever had."""
-        return {
-            "seconds": round(time.perf_counter() - self.began, 3),
-            "peak_memory_bytes": peak_memory(),
-            "energy_joules": energy_since(self.joules),
-        }
+        return ResourceUsage(
+            seconds=round(time.perf_counter() - self.start_time, 3),
+            peak_memory_bytes=measure_peak_memory(),
+            energy_joules=compute_energy(self.joules),
+        )
 
 
 def start_meter() -> Meter:
@@ -48,7 +59,7 @@ def start_meter() -> Meter:
     return Meter(time.perf_counter(), read_energy())
 
 
-def peak_memory() -> int:
+def measure_peak_memory() -> int:
     """Tell the most memory that this process held, in bytes: the GPU's where one was used."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
@@ -67,10 +78,10 @@ def peak_memory() -> int:
 
 def read_energy(root: Path = POWERCAP) -> dict[str, float]:
     """Read the counters of the processors' packages (RAPL) and of the GPUs (NVML), in joules."""
-    return {**read_packages(root), **read_gpus()}
+    return {**read_package_energy(root), **read_gpu_energy()}
 
 
-def read_packages(root: Path) -> dict[str, float]:
+def read_package_energy(root: Path) -> dict[str, float]:
     """Read each package's counter; none where there is none, or only root may read it."""
     found = {}
     for zone in sorted(root.glob("intel-rapl:*")):
@@ -84,7 +95,7 @@ def read_packages(root: Path) -> dict[str, float]:
     return found
 
 
-def read_gpus() -> dict[str, float]:
+def read_gpu_energy() -> dict[str, float]:
     """Read each GPU's counter; none where NVML or its package is missing."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
@@ -105,7 +116,7 @@ def read_gpus() -> dict[str, float]:
         return {}
 
 
-def energy_since(before: Mapping[str, float]) -> float | None:
+def compute_energy(before: Mapping[str, float]) -> float | None:
     """Tell the joules since the first reading; None where nobody counts them.
 
     A package's counter begins anew after some minutes to hours, at most once in between as far as
@@ -117,11 +128,11 @@ def energy_since(before: Mapping[str, float]) -> float | None:
     spent = 0.0
     for name, was in before.items():
         used = now.get(name, was) - was
-        spent += used if used >= 0 else used + counter_range(Path(name))
+        spent += used if used >= 0 else used + read_counter_range(Path(name))
     return round(spent, 3)
 
 
-def counter_range(zone: Path) -> float:
+def read_counter_range(zone: Path) -> float:
     """Tell where a package's counter begins anew, in joules; 0 where that is not known."""
     try:
         return int((zone / "max_energy_range_uj").read_text(encoding="ascii")) * MICRO
@@ -129,7 +140,7 @@ def counter_range(zone: Path) -> float:
         return 0.0
 
 
-def latency(bundle: Bundle, frame: pl.DataFrame) -> dict[str, float] | None:
+def measure_latency(bundle: Bundle, frame: pl.DataFrame) -> dict[str, float] | None:
     """Time answers to one row after the other, in milliseconds; None where there is no row.
 
     Args:
@@ -139,7 +150,7 @@ def latency(bundle: Bundle, frame: pl.DataFrame) -> dict[str, float] | None:
     if not len(frame):
         return None
     window, taken = bundle.featurizer.layout.window, []
-    for time_asked in range(ASKED_TIMES + 1):
+    for time_asked in range(TIMED_REQUESTS + 1):
         row = len(frame) - 1 - time_asked % (1 if window else len(frame))
         began = time.perf_counter()
         if window:
@@ -152,6 +163,6 @@ def latency(bundle: Bundle, frame: pl.DataFrame) -> dict[str, float] | None:
     return {"p50": round(float(median), 3), "p95": round(float(high), 3)}
 
 
-def folder_bytes(folder: Path) -> int:
+def count_folder_bytes(folder: Path) -> int:
     """Count the bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

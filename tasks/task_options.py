@@ -42,7 +42,7 @@ STAGE = StageOptions(
 )
 
 
-def show(key: str, markdown: str) -> None:
+def publish_page(key: str, markdown: str) -> None:
     """Leave a page in Prefect's UI, where the stage runs under Prefect."""
     if FlowRunContext.get() is not None or TaskRunContext.get() is not None:
         create_markdown_artifact(markdown, key=key.lower().replace("_", "-"))

@@ -12,11 +12,11 @@ import hypothesis
 import pytest
 from moto.server import ThreadedMotoServer
 
-from flows.environment import QUIET
+from flows.environment import NO_TELEMETRY
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.sample_jobs import SALES, WAVES, Pages, open_pages, sales, waves, write_job
 
-os.environ.update(QUIET)
+os.environ.update(NO_TELEMETRY)
 
 # Compilation and caches make first examples slow; time is measured elsewhere.
 # Where CI decides on a change, the same examples for everybody; new ones are looked for elsewhere.

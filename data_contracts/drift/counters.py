@@ -1,4 +1,4 @@
-"""Counting batches of one column: its numbers into bins, its texts by value."""
+"""Count the batches of one column: numbers into bins, texts by value."""
 
 import math
 from collections.abc import Sequence
@@ -8,24 +8,24 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from data_contracts.drift.distribution import Numbers, Values
-from data_contracts.drift.sketches import Floats, Frequent, sum_counts
+from data_contracts.drift.distribution import NumberDistribution, ValueDistribution
+from data_contracts.drift.sketches import FloatArray, FrequentValues, sum_counts
 
-MAX_CHARACTERS = 100
-"""Longer values and words are known by their beginning."""
+MAX_VALUE_LENGTH = 100
+"""Longer values and words are cut to this many characters."""
 
-EXAMPLES = 5
+_MAX_EXAMPLES = 5
 
 SLICE_BYTES = 8 * 2**20
-"""Texts that are cut into words at a time: a list of words takes several times the text's size."""
+"""Bytes of texts that are split at a time: a list of words takes several times their memory."""
 
 
 @dataclass(slots=True)
-class Moments:
-    """Count, mean and spread of numbers, batch by batch.
+class RunningStatistics:
+    """Count, mean, standard deviation and range of numbers, updated batch by batch.
 
     By the update of Chan, Golub and LeVeque ("Updating formulae and a pairwise algorithm for
-    computing sample variances", 1979), with weights in place of sums so that the largest floats do
+    computing sample variances", 1979), with weights instead of sums so that the largest floats do
     not overflow.
     """
 
@@ -35,8 +35,8 @@ class Moments:
     low: float = math.inf
     high: float = -math.inf
 
-    def add(self, numbers: Floats) -> None:
-        """Take in finite numbers."""
+    def add(self, numbers: FloatArray) -> None:
+        """Add finite numbers."""
         if not len(numbers):
             return
         low, high = float(numbers.min()), float(numbers.max())
@@ -58,41 +58,41 @@ class Moments:
 
 @dataclass(slots=True)
 class NumberCounter:
-    """Numbers counted into bins."""
+    """Counts numbers into bins."""
 
     edges: Sequence[float]
-    moments: Moments = field(default_factory=Moments)
+    statistics: RunningStatistics = field(default_factory=RunningStatistics)
     counts: NDArray[np.int64] = field(init=False)
-    places: Floats = field(init=False)
+    edge_array: FloatArray = field(init=False)
     missing: int = 0
-    negative: int = 0
-    positive: int = 0
+    negative_infinities: int = 0
+    positive_infinities: int = 0
 
     def __post_init__(self) -> None:
         """Start at zero."""
-        self.places = np.array(self.edges, dtype=np.float64)
+        self.edge_array = np.array(self.edges, dtype=np.float64)
         self.counts = np.zeros(len(self.edges) + 1, dtype=np.int64)
 
-    def add(self, numbers: Floats) -> None:
-        """Take in numbers, NaN for a missing one."""
-        finite = finite_of(numbers)
+    def add(self, numbers: FloatArray) -> None:
+        """Add numbers, with NaN for missing ones."""
+        finite = drop_non_finite(numbers)
         if len(finite) < len(numbers):
             self.missing += int(np.isnan(numbers).sum())
-            self.negative += int(np.isneginf(numbers).sum())
-            self.positive += int(np.isposinf(numbers).sum())
-        places = np.searchsorted(self.places, finite, side="right")
-        self.counts += np.bincount(places, minlength=len(self.counts))
-        self.moments.add(finite)
+            self.negative_infinities += int(np.isneginf(numbers).sum())
+            self.positive_infinities += int(np.isposinf(numbers).sum())
+        bins = np.searchsorted(self.edge_array, finite, side="right")
+        self.counts += np.bincount(bins, minlength=len(self.counts))
+        self.statistics.add(finite)
 
-    def numbers(self) -> Numbers:
-        """Close the counts."""
-        some, moments = self.moments.count > 0, self.moments
-        return Numbers(
+    def build_distribution(self) -> NumberDistribution:
+        """Build the distribution of the counts."""
+        some, moments = self.statistics.count > 0, self.statistics
+        return NumberDistribution(
             edges=tuple(self.edges),
             counts=tuple(self.counts.tolist()),
             missing=self.missing,
-            negative_infinities=self.negative,
-            positive_infinities=self.positive,
+            negative_infinities=self.negative_infinities,
+            positive_infinities=self.positive_infinities,
             mean=moments.mean if some else None,
             std=moments.std if some else None,
             min=moments.low if some else None,
@@ -102,35 +102,35 @@ class NumberCounter:
 
 @dataclass(slots=True)
 class ValueCounter:
-    """Texts counted by value: those listed each, the others together."""
+    """Counts texts by value: each listed one, and all others together."""
 
     listed: Sequence[str]
-    known: pl.DataFrame = field(init=False)
+    index_table: pl.DataFrame = field(init=False)
     counts: NDArray[np.int64] = field(init=False)
     others: int = 0
-    unlisted: Frequent = field(default_factory=Frequent)
+    unlisted: FrequentValues = field(default_factory=FrequentValues)
 
     def __post_init__(self) -> None:
         """Start at zero."""
-        self.known = pl.DataFrame(
-            {"value": list(self.listed), "place": range(len(self.listed))},
-            schema={"value": pl.String, "place": pl.Int64},
+        self.index_table = pl.DataFrame(
+            {"value": list(self.listed), "index": range(len(self.listed))},
+            schema={"value": pl.String, "index": pl.Int64},
         )
         self.counts = np.zeros(len(self.listed), dtype=np.int64)
 
     def add(self, counted: pl.DataFrame) -> None:
-        """Take in different values with their counts."""
-        placed = counted.join(self.known, on="value", how="left")
-        found = placed.filter(pl.col("place").is_not_null())
-        self.counts[found["place"].to_numpy()] += found["count"].to_numpy()
-        rest = placed.filter(pl.col("place").is_null()).select("value", "count")
+        """Add distinct values (`value`) with their counts (`count`)."""
+        indexed = counted.join(self.index_table, on="value", how="left")
+        found = indexed.filter(pl.col("index").is_not_null())
+        self.counts[found["index"].to_numpy()] += found["count"].to_numpy()
+        rest = indexed.filter(pl.col("index").is_null()).select("value", "count")
         self.others += int(rest["count"].sum())
         self.unlisted.add(rest)
 
-    def values(self) -> Values:
-        """Close the counts."""
-        examples = self.unlisted.top(EXAMPLES)
-        return Values(
+    def build_distribution(self) -> ValueDistribution:
+        """Build the distribution of the counts."""
+        examples = self.unlisted.list_top(_MAX_EXAMPLES)
+        return ValueDistribution(
             values=tuple(self.listed),
             counts=tuple(self.counts.tolist()),
             others=self.others,
@@ -139,16 +139,16 @@ class ValueCounter:
         )
 
 
-def finite_of(numbers: Floats) -> Floats:
-    """Leave out NaN and infinities."""
+def drop_non_finite(numbers: FloatArray) -> FloatArray:
+    """Drop NaN and infinities."""
     finite = np.isfinite(numbers)
     return numbers if finite.all() else numbers[finite]
 
 
 def count_values(texts: pl.Series) -> pl.DataFrame:
-    """Count each different text, clipped; nulls are left out."""
+    """Count each distinct text, cut to MAX_VALUE_LENGTH; nulls are ignored."""
     counted = texts.drop_nulls().alias("value").value_counts(name="count")
-    clipped = pl.col("value").str.head(MAX_CHARACTERS)
+    clipped = pl.col("value").str.head(MAX_VALUE_LENGTH)
     return sum_counts(counted.select(clipped, pl.col("count").cast(pl.Int64)))
 
 

@@ -1,6 +1,6 @@
-"""Distributions as counts: numbers in bins, texts by value; and their reading from JSON.
+"""Distributions as counts: numbers by bin, texts by value; and their parsing from JSON.
 
-Records check themselves, so a distribution that exists is one that adds up.
+The records validate themselves, so every existing distribution is consistent.
 """
 
 import math
@@ -11,18 +11,18 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 Record = TypeVar("Record")
 
-Kind = Literal[
+ColumnKind = Literal[
     "number", "moment", "duration", "category", "text", "series", "bytes", "other", "absent"
 ]
 
 
 class ProfileError(ValueError):
-    """A profile does not add up, or its text is damaged."""
+    """A profile is inconsistent, or its JSON is damaged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Numbers:
-    """How numbers are spread over bins."""
+class NumberDistribution:
+    """Counts of numbers by bin, with their statistics."""
 
     edges: tuple[float, ...]
     """Ascending. Bin i holds edges[i-1] <= x < edges[i]; the first and the last are open ended."""
@@ -33,9 +33,9 @@ class Numbers:
     negative_infinities: int = 0
     positive_infinities: int = 0
     mean: float | None = None
-    """Of the finite numbers, as the following three; None when there are none."""
+    """Mean of the finite numbers; None, as the next three, if there are none."""
     std: float | None = None
-    """Over all of them (no degree of freedom is taken off)."""
+    """Population standard deviation (divided by n)."""
     min: float | None = None
     max: float | None = None
 
@@ -52,26 +52,26 @@ class Numbers:
         infinities = (self.negative_infinities, self.positive_infinities)
         if min(*self.counts, *infinities, self.missing) < 0:
             raise ProfileError("counts: a count below zero")
-        moments = (self.mean, self.std, self.min, self.max)
-        if any((moment is None) == (sum(self.counts) > 0) for moment in moments):
+        statistics = (self.mean, self.std, self.min, self.max)
+        if any((value is None) == (sum(self.counts) > 0) for value in statistics):
             raise ProfileError("mean, std, min and max: expected exactly when there are numbers")
 
     @property
     def total(self) -> int:
-        """Count the numbers that are not missing."""
+        """Number of values that are not missing."""
         return sum(self.counts) + self.negative_infinities + self.positive_infinities
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Values:
-    """How often each of the listed values occurs, and how often any other."""
+class ValueDistribution:
+    """Counts of the listed values, and of all others together."""
 
     values: tuple[str, ...]
     counts: tuple[int, ...]
     others: int
     """Occurrences of values that are not listed."""
     distinct: int
-    """Different values, those not listed included; a lower bound where they are very many."""
+    """Number of distinct values, unlisted ones included; a lower bound if they are very many."""
     examples: tuple[str, ...] = ()
     """The most frequent values that are not listed."""
 
@@ -90,28 +90,28 @@ class Values:
 
     @property
     def total(self) -> int:
-        """Count the occurrences of all values."""
+        """Occurrences of all values."""
         return sum(self.counts) + self.others
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Column:
-    """What one column looks like."""
+class ColumnProfile:
+    """Distributions of one column."""
 
     name: str
     dtype: str
-    """As Polars writes it; empty when the column is absent."""
-    kind: Kind
-    """Absent is also a column that has come with a type that cannot be compared."""
+    """As Polars writes it; empty if the column is absent."""
+    kind: ColumnKind
+    """A column whose type cannot be compared with the reference's is absent too."""
     rows: int
     missing: int
     """Rows with null or NaN."""
-    numbers: Numbers | None = None
-    """Numbers themselves, moments and durations in seconds, length of a text in characters or of a
-    list in steps, size of bytes."""
-    steps: Numbers | None = None
+    numbers: NumberDistribution | None = None
+    """Numbers themselves; times and durations in seconds; lengths of texts in characters, of lists
+    in steps; sizes of bytes."""
+    steps: NumberDistribution | None = None
     """Elements of the lists of a series."""
-    values: Values | None = None
+    values: ValueDistribution | None = None
     """Categories, or the words of a text."""
 
     def __post_init__(self) -> None:
@@ -123,14 +123,14 @@ class Column:
         if not 0 <= self.missing <= self.rows:
             raise ProfileError(f"missing: {self.missing} of {self.rows} rows")
         has = (self.numbers is not None, self.steps is not None, self.values is not None)
-        if has != PARTS[self.kind]:
+        if has != DISTRIBUTIONS_BY_KIND[self.kind]:
             raise ProfileError(f"kind: {self.kind} comes with other distributions")
         counted = self.numbers or (self.values if self.kind == "category" else None)
         if counted and counted.total != self.rows - self.missing:
             raise ProfileError(f"rows: {self.rows - self.missing} filled, {counted.total} counted")
 
 
-PARTS: dict[str, tuple[bool, bool, bool]] = {
+DISTRIBUTIONS_BY_KIND: dict[str, tuple[bool, bool, bool]] = {
     "number": (True, False, False),
     "moment": (True, False, False),
     "duration": (True, False, False),
@@ -141,50 +141,50 @@ PARTS: dict[str, tuple[bool, bool, bool]] = {
     "other": (False, False, False),
     "absent": (False, False, False),
 }
-"""Which of numbers, steps and values a column of each kind has."""
+"""Whether a column of each kind has numbers, steps and values."""
 
 
-def read_record(kind: type[Record], raw: object, where: str) -> Record:
-    """Build a record, and those in it, from parsed JSON.
+def parse_record(kind: type[Record], raw: object, where: str) -> Record:
+    """Build a dataclass, with the nested ones, from parsed JSON.
 
     Raises:
-        ProfileError: what is wrong, and where in the text.
+        ProfileError: the JSON does not fit; the message gives the place.
     """
     if not isinstance(raw, Mapping):
-        raise ProfileError(f"{where}: expected an object, found {brief(raw)}")
+        raise ProfileError(f"{where}: expected an object, found {shorten_repr(raw)}")
     hints = get_type_hints(kind)
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     if wrong := sorted(set(names) ^ set(raw)):
         state = "missing" if wrong[0] in names else "unknown"
         raise ProfileError(f"{where}: {state} key '{wrong[0]}'")
-    found = {name: read_value(hints[name], raw[name], f"{where}.{name}") for name in names}
+    found = {name: _parse_value(hints[name], raw[name], f"{where}.{name}") for name in names}
     try:
         return kind(**found)
     except ProfileError as error:
         raise ProfileError(f"{where}.{error}") from error
 
 
-def read_value(kind: Any, raw: object, where: str) -> Any:  # noqa: ANN401 - a type, and one of it
-    """Read one value of a record as the type that its field has."""
+def shorten_repr(raw: object) -> str:
+    """Return the first 60 characters of a value's repr."""
+    return repr(raw)[:60]
+
+
+def _parse_value(kind: Any, raw: object, where: str) -> Any:  # noqa: ANN401 - a type, and one of it
+    """Parse one value as the type of its field."""
     if isinstance(kind, UnionType):
-        return None if raw is None else read_value(get_args(kind)[0], raw, where)
+        return None if raw is None else _parse_value(get_args(kind)[0], raw, where)
     if get_origin(kind) is tuple and isinstance(raw, list):
         item = get_args(kind)[0]
         return tuple(
-            read_value(item, entry, f"{where}[{index}]") for index, entry in enumerate(raw)
+            _parse_value(item, entry, f"{where}[{index}]") for index, entry in enumerate(raw)
         )
     if get_origin(kind) is Literal and raw in get_args(kind):
         return raw
     if is_dataclass(kind) and isinstance(kind, type):
-        return read_record(kind, raw, where)
+        return parse_record(kind, raw, where)
     if kind is float and type(raw) in {int, float} and math.isfinite(raw):  # type: ignore[arg-type]
         return float(raw)  # type: ignore[arg-type]
     if kind in {int, str} and type(raw) is kind:
         return raw
     wanted = {float: "a number", int: "a whole number", str: "a text"}.get(kind, str(kind))
-    raise ProfileError(f"{where}: expected {wanted}, found {brief(raw)}")
-
-
-def brief(raw: object) -> str:
-    """Show the beginning of a value."""
-    return repr(raw)[:60]
+    raise ProfileError(f"{where}: expected {wanted}, found {shorten_repr(raw)}")

@@ -1,12 +1,13 @@
 """Drift: how today's columns differ from those that a champion was trained on.
 
-A shift is called only if it is both large enough to matter (the limits) and larger than so few rows
-show by chance: of numbers by either of two tests, PSI's, which sees changes of any shape, or
-Kolmogorov and Smirnov's, which sees a common direction in a few rows. Rows count as independent,
-the steps of one list as a single row.
+A shift counts only if it is both large enough to matter (the limits) and larger than chance
+explains for so few rows. For numbers, one of two tests has to be significant: that of the
+population stability index (PSI), which sees changes of any shape, or Kolmogorov-Smirnov's, which
+sees a common direction in a few rows. Rows count as independent, all steps of one list as a single
+row.
 
-PSI compares tenths of the reference, so what moves within a tenth is left to the Jensen-Shannon
-distance over all bins, which is told but not judged.
+PSI compares tenths of the reference; changes within a tenth show in the Jensen-Shannon distance
+over all bins, which is reported but sets no severity.
 """
 
 from collections.abc import Iterator
@@ -15,61 +16,72 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from data_contracts.drift.distance import share_by_chance
-from data_contracts.drift.distribution import Column, Numbers, ProfileError, Values
+from data_contracts.drift.distance import compute_share_critical
+from data_contracts.drift.distribution import (
+    ColumnProfile,
+    NumberDistribution,
+    ProfileError,
+    ValueDistribution,
+)
 from data_contracts.drift.profile import Profile
-from data_contracts.drift.shift import Newcomers, Shift, newcomers, shift_numbers, shift_values
+from data_contracts.drift.shift import (
+    Shift,
+    ValueChanges,
+    measure_number_shift,
+    measure_value_changes,
+    measure_value_shift,
+)
 
-Verdict = Literal["none", "small", "large"]
+DriftSeverity = Literal["none", "small", "large"]
 
-MEASURED = {
+_MEASURED_AS = {
     "text": "mean length in characters",
     "series": "mean length in steps",
     "bytes": "mean size in bytes",
 }
 
-ORDER: tuple[Verdict, ...] = ("none", "small", "large")
+SEVERITIES: tuple[DriftSeverity, ...] = ("none", "small", "large")
 
-NAMED = 3
-"""Values that a reason names."""
+_MAX_NAMED = 3
+"""Values that a reason lists at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DriftConfig:
-    """From where on a shift is called small or large."""
+    """Limits from which a shift is small or large, and the significance level of its tests."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     psi_small: float = 0.1
-    """Population stability index of numbers, categories, lengths and steps, from which on a shift
-    is called small."""
+    """Population stability index of numbers, categories, lengths and steps from which a shift is
+    small."""
     psi_large: float = 0.25
     """And large."""
-    missing_small: float = 0.05
-    """Change of the share of missing rows, from which on it is called small."""
-    missing_large: float = 0.2
+    missing_share_small: float = 0.05
+    """Change of the share of missing rows from which it is small."""
+    missing_share_large: float = 0.2
     """And large."""
-    unknown_small: float = 0.02
-    """Share of values or words that the reference does not list, beyond what further rows like its
-    own would bring, from which on it is called small; for categories also the share of those that
-    have vanished."""
-    unknown_large: float = 0.1
+    unlisted_share_small: float = 0.02
+    """Share of values or words that the reference does not list, less the share expected of further
+    rows like its own, from which a shift is small; for categories also the share of those that have
+    vanished."""
+    unlisted_share_large: float = 0.1
     """And large."""
-    words_small: float = 0.15
-    """Jensen-Shannon distance of the vocabularies, from which on a shift is called small."""
-    words_large: float = 0.25
+    vocabulary_distance_small: float = 0.15
+    """Jensen-Shannon distance of the word frequencies from which a shift is small."""
+    vocabulary_distance_large: float = 0.25
     """And large."""
-    alarm_share: float = 0.0001
-    """Share of figures without any shift behind them that may still be taken for one: there are a
-    few for each column, every day."""
+    significance_level: float = 0.0001
+    """Probability of a false alarm in one test, without any shift; small, because there are a few
+    tests for each column, every day."""
 
     def __post_init__(self) -> None:
-        """Refuse limits out of range.
+        """Check the ranges.
 
         Raises:
-            ValueError: which limit, and its range.
+            ValueError: the limit out of range.
         """
-        for name in ("psi", "missing", "unknown", "words"):
+        for name in ("psi", "missing_share", "unlisted_share", "vocabulary_distance"):
             small, large = getattr(self, f"{name}_small"), getattr(self, f"{name}_large")
             if not 0 < small <= large:
                 raise ValueError(
@@ -78,46 +90,54 @@ class DriftConfig:
                 )
             if name != "psi" and large > 1:
                 raise ValueError(f"{name}_large must be at most 1, got {large}")
-        if not 0 < self.alarm_share < 0.5:
-            raise ValueError(f"alarm_share must be between 0 and 0.5, got {self.alarm_share}")
+        if not 0 < self.significance_level < 0.5:
+            raise ValueError(
+                f"significance_level must be between 0 and 0.5, got {self.significance_level}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColumnDrift:
-    """What became of one column."""
+    """Drift of one column."""
 
     column: str
     kind: str
-    verdict: Verdict
+    severity: DriftSeverity
     reason: str
-    """In words."""
+    """Text for people: the figures that set the severity."""
     missing_before: float
     """Share of the rows."""
     missing_today: float
     numbers: Shift | None = None
-    """Of numbers, moments, durations; of lengths and sizes."""
+    """Shift of numbers, times, durations; of lengths and sizes."""
     steps: Shift | None = None
-    """Of the elements of lists."""
+    """Shift of the elements of lists."""
     values: Shift | None = None
-    """Of categories or words."""
-    newcomers: Newcomers | None = None
-    """Categories or words that came or went."""
+    """Shift of categories or words."""
+    value_changes: ValueChanges | None = None
+    """New and vanished categories or words."""
 
 
-class Sign(NamedTuple):
-    """One figure and what it says."""
+class _Indicator(NamedTuple):
+    """The severity of one figure, with its text."""
 
-    verdict: Verdict
-    words: str
+    severity: DriftSeverity
+    message: str
 
 
-def drift(reference: Profile, today: Profile, limits: DriftConfig) -> list[ColumnDrift]:
-    """Compare today's columns, measured against the reference, with the reference's."""
+def compare_profiles(reference: Profile, today: Profile, limits: DriftConfig) -> list[ColumnDrift]:
+    """Compare each reference column with today's, which is counted into the reference's bins.
+
+    Raises:
+        ProfileError: today's profile was not measured against this reference.
+    """
     found = {column.name: column for column in today.columns}
-    return [compare(column, found.get(column.name), limits) for column in reference.columns]
+    return [_compare_column(column, found.get(column.name), limits) for column in reference.columns]
 
 
-def compare(before: Column, today: Column | None, limits: DriftConfig) -> ColumnDrift:
+def _compare_column(
+    before: ColumnProfile, today: ColumnProfile | None, limits: DriftConfig
+) -> ColumnDrift:
     """Compare one column.
 
     Raises:
@@ -126,49 +146,53 @@ def compare(before: Column, today: Column | None, limits: DriftConfig) -> Column
     found = ColumnDrift(
         column=before.name,
         kind=before.kind,
-        verdict="none",
+        severity="none",
         reason="",
         missing_before=before.missing / max(1, before.rows),
         missing_today=today.missing / max(1, today.rows) if today else 0.0,
     )
     if today is None or not (before.rows and today.rows) or "absent" in {before.kind, today.kind}:
-        return conclude(found, [incomparable(before, today)])
-    refuse_other_bins(before, today)
+        return _summarize_indicators(found, [_explain_incomparable(before, today)])
+    _check_same_bins(before, today)
     totals = (before.rows - before.missing, today.rows - today.missing)
-    alarm = limits.alarm_share
+    alarm = limits.significance_level
     found = replace(
         found,
-        numbers=shift_numbers(before.numbers, today.numbers, totals=totals, alarm_share=alarm),
-        steps=shift_numbers(before.steps, today.steps, totals=totals, alarm_share=alarm),
-        values=shift_values(before.values, today.values, alarm_share=alarm),
-        newcomers=newcomers(before.values, today.values, alarm_share=alarm),
+        numbers=measure_number_shift(
+            before.numbers, today.numbers, totals=totals, significance_level=alarm
+        ),
+        steps=measure_number_shift(
+            before.steps, today.steps, totals=totals, significance_level=alarm
+        ),
+        values=measure_value_shift(before.values, today.values, significance_level=alarm),
+        value_changes=measure_value_changes(before.values, today.values, significance_level=alarm),
     )
-    return conclude(found, list(signs(found, before, today, limits)))
+    return _summarize_indicators(found, list(_evaluate_indicators(found, before, today, limits)))
 
 
-def conclude(found: ColumnDrift, told: list[Sign]) -> ColumnDrift:
-    """Take the gravest sign, and the words of all that are called; of none, the first's."""
-    verdict = ORDER[max((ORDER.index(sign.verdict) for sign in told), default=0)]
-    words = [sign.words for sign in told if sign.verdict != "none"]
-    words = words or [sign.words for sign in told][:1] or ["nothing to compare but missing rows"]
-    return replace(found, verdict=verdict, reason="; ".join(words))
+def _summarize_indicators(found: ColumnDrift, told: list[_Indicator]) -> ColumnDrift:
+    """Set the highest severity, and join the texts of all that count; if none does, the first."""
+    verdict = SEVERITIES[max((SEVERITIES.index(sign.severity) for sign in told), default=0)]
+    words = [sign.message for sign in told if sign.severity != "none"]
+    words = words or [sign.message for sign in told][:1] or ["nothing to compare but missing rows"]
+    return replace(found, severity=verdict, reason="; ".join(words))
 
 
-def incomparable(before: Column, today: Column | None) -> Sign:
-    """Say why there is nothing to compare."""
+def _explain_incomparable(before: ColumnProfile, today: ColumnProfile | None) -> _Indicator:
+    """Build the indicator of a column that cannot be compared."""
     if not before.rows or before.kind == "absent":
-        return Sign("none", "the reference has no rows to compare with")
+        return _Indicator("none", "the reference has no rows to compare with")
     if today is None:
-        return Sign("large", "the column was not measured today")
+        return _Indicator("large", "the column was not measured today")
     if not today.rows:
-        return Sign("none", "there are no rows today to compare")
+        return _Indicator("none", "there are no rows today to compare")
     if not today.dtype:
-        return Sign("large", "the column is absent today")
-    return Sign("large", f"the column has come as {today.dtype}, was {before.dtype}")
+        return _Indicator("large", "the column is absent today")
+    return _Indicator("large", f"the column has come as {today.dtype}, was {before.dtype}")
 
 
-def refuse_other_bins(before: Column, today: Column) -> None:
-    """Refuse counts that were taken in other bins.
+def _check_same_bins(before: ColumnProfile, today: ColumnProfile) -> None:
+    """Check that both columns were counted into the same bins.
 
     Raises:
         ProfileError: today's column was not measured against this reference.
@@ -182,77 +206,87 @@ def refuse_other_bins(before: Column, today: Column) -> None:
         raise ProfileError(f"'{before.name}' was not measured against this reference")
 
 
-def signs(found: ColumnDrift, before: Column, today: Column, limits: DriftConfig) -> Iterator[Sign]:
-    """Judge the figures one by one."""
+def _evaluate_indicators(
+    found: ColumnDrift, before: ColumnProfile, today: ColumnProfile, limits: DriftConfig
+) -> Iterator[_Indicator]:
+    """Yield an indicator for each figure of a column."""
     psi = (limits.psi_small, limits.psi_large)
     for shift, old, new, what in (
-        (found.numbers, before.numbers, today.numbers, MEASURED.get(before.kind, "mean")),
+        (found.numbers, before.numbers, today.numbers, _MEASURED_AS.get(before.kind, "mean")),
         (found.steps, before.steps, today.steps, "mean of the elements"),
     ):
         if shift and old and new:
-            words = f"{what} {moved(old, new, before.kind)}, PSI {shift.psi:.2f}"
+            words = f"{what} {_format_mean_change(old, new, before.kind)}, PSI {shift.psi:.2f}"
             # The one test sees many small steps, the other one a common direction in few rows.
-            sure = shift.p_value is not None and shift.p_value < limits.alarm_share
-            chance = 0.0 if sure else shift.psi_by_chance
-            yield judge(shift.psi, psi, chance=chance, words=words)
+            sure = shift.p_value is not None and shift.p_value < limits.significance_level
+            chance = 0.0 if sure else shift.psi_critical
+            yield _classify_shift(shift.psi, psi, chance=chance, words=words)
     if found.values and before.values and today.values:
-        most = mover(before.values, today.values)
+        most = _format_largest_change(before.values, today.values)
         if before.kind == "text":
-            figure, chance = found.values.jensen_shannon, found.values.jensen_shannon_by_chance
+            figure, chance = found.values.jensen_shannon, found.values.jensen_shannon_critical
             words, between = (
                 f"words {figure:.2f} apart: {most}",
-                (limits.words_small, limits.words_large),
+                (limits.vocabulary_distance_small, limits.vocabulary_distance_large),
             )
         else:
-            figure, chance = found.values.psi, found.values.psi_by_chance
+            figure, chance = found.values.psi, found.values.psi_critical
             words, between = f"{most}, PSI {figure:.2f}", psi
-        yield judge(figure, between, chance=chance, words=words)
-    yield from signs_of_newcomers(found, limits)
-    yield sign_of_missing(before, today, limits)
+        yield _classify_shift(figure, between, chance=chance, words=words)
+    yield from _evaluate_value_changes(found, limits)
+    yield _evaluate_missing(before, today, limits)
 
 
-def judge(figure: float, between: tuple[float, float], *, chance: float, words: str) -> Sign:
-    """Call a shift that is over its limits and beyond chance."""
+def _classify_shift(
+    figure: float, between: tuple[float, float], *, chance: float, words: str
+) -> _Indicator:
+    """Classify a figure by its limits (small, large); none if it is not above `chance`."""
     small, large = between
     if figure < small:
-        return Sign("none", words)
+        return _Indicator("none", words)
     if figure <= chance:
-        return Sign("none", f"{words} (so few rows reach {chance:.2g} by chance)")
-    return Sign("large" if figure >= large else "small", words)
+        return _Indicator("none", f"{words} (so few rows reach {chance:.2g} by chance)")
+    return _Indicator("large" if figure >= large else "small", words)
 
 
-def signs_of_newcomers(found: ColumnDrift, limits: DriftConfig) -> Iterator[Sign]:
-    """Judge values that came, and categories that went."""
-    if not found.newcomers:
+def _evaluate_value_changes(found: ColumnDrift, limits: DriftConfig) -> Iterator[_Indicator]:
+    """Yield indicators for new values and for vanished categories."""
+    if not found.value_changes:
         return
-    came, between = found.newcomers, (limits.unknown_small, limits.unknown_large)
-    words = f"{came.share:.1%} unknown, {came.expected:.1%} expected"
-    if came.new:
-        words += f", such as {name(came.new)}"
-    yield judge(came.share - came.expected, between, chance=came.by_chance, words=words)
-    if found.kind == "category":
-        words = f"vanished: {name(came.vanished)}, {came.vanished_share:.1%} before"
-        yield judge(came.vanished_share, between, chance=0.0, words=words)
-
-
-def sign_of_missing(before: Column, today: Column, limits: DriftConfig) -> Sign:
-    """Judge the share of missing rows."""
-    old, new = before.missing / before.rows, today.missing / today.rows
-    chance = share_by_chance(
-        (before.missing, today.missing), (before.rows, today.rows), limits.alarm_share
+    came, between = found.value_changes, (limits.unlisted_share_small, limits.unlisted_share_large)
+    words = f"{came.unlisted_share:.1%} unknown, {came.expected_share:.1%} expected"
+    if came.new_values:
+        words += f", such as {_format_values(came.new_values)}"
+    yield _classify_shift(
+        came.unlisted_share - came.expected_share, between, chance=came.critical_excess, words=words
     )
-    between = (limits.missing_small, limits.missing_large)
+    if found.kind == "category":
+        words = (
+            f"vanished: {_format_values(came.vanished_values)}, {came.vanished_share:.1%} before"
+        )
+        yield _classify_shift(came.vanished_share, between, chance=0.0, words=words)
+
+
+def _evaluate_missing(
+    before: ColumnProfile, today: ColumnProfile, limits: DriftConfig
+) -> _Indicator:
+    """Build the indicator of the change of the share of missing rows."""
+    old, new = before.missing / before.rows, today.missing / today.rows
+    chance = compute_share_critical(
+        (before.missing, today.missing), (before.rows, today.rows), limits.significance_level
+    )
+    between = (limits.missing_share_small, limits.missing_share_large)
     words = f"missing {old:.1%} -> {new:.1%}"
-    return judge(abs(new - old), between, chance=chance, words=words)
+    return _classify_shift(abs(new - old), between, chance=chance, words=words)
 
 
-def moved(before: Numbers, today: Numbers, kind: str) -> str:
-    """Show two means."""
-    return f"{show(before.mean, kind)} -> {show(today.mean, kind)}"
+def _format_mean_change(before: NumberDistribution, today: NumberDistribution, kind: str) -> str:
+    """Format two means as `before -> today`."""
+    return f"{_format_number(before.mean, kind)} -> {_format_number(today.mean, kind)}"
 
 
-def show(number: float | None, kind: str) -> str:
-    """Show a number, a moment as its date and time, a duration with its unit."""
+def _format_number(number: float | None, kind: str) -> str:
+    """Format a number, a time as date and time, a duration with its unit."""
     if number is None:
         return "none"
     if kind == "moment":
@@ -260,8 +294,8 @@ def show(number: float | None, kind: str) -> str:
     return f"{number:.4g} s" if kind == "duration" else f"{number:.4g}"
 
 
-def mover(before: Values, today: Values) -> str:
-    """Name the value whose share has changed most, and how."""
+def _format_largest_change(before: ValueDistribution, today: ValueDistribution) -> str:
+    """Format the value whose share has changed most, with its shares before and today."""
     rows = [*zip(before.values, before.counts, today.counts, strict=True)]
     rows.append(("all others", before.others, today.others))
     shares = [(value, old / before.total, new / today.total) for value, old, new in rows]
@@ -269,6 +303,6 @@ def mover(before: Values, today: Values) -> str:
     return f"{value!r} {old:.1%} -> {new:.1%}"
 
 
-def name(values: tuple[str, ...]) -> str:
-    """Name the first few values."""
-    return ", ".join(repr(value) for value in values[:NAMED])
+def _format_values(values: tuple[str, ...]) -> str:
+    """Format the first values as a list."""
+    return ", ".join(repr(value) for value in values[:_MAX_NAMED])

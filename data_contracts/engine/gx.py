@@ -1,4 +1,4 @@
-"""The way to Great Expectations: build expectations, ask a validator, read its answers."""
+"""Adapter to Great Expectations (GX): build expectations, run a validator, read its results."""
 
 import logging
 from collections.abc import Sequence
@@ -6,43 +6,43 @@ from typing import Any
 
 from data_contracts.contract import ContractFileError, Expectation
 
-COLUMN_KWARGS = ("column", "column_A", "column_B", "column_list")
+_COLUMN_KWARGS = ("column", "column_A", "column_B", "column_list")
 
 GxExpectation = Any
-"""GX ships no types: an expectation that it built."""
+"""An expectation built by GX, which ships no types."""
 
 GxResult = Any
-"""What GX made of one expectation."""
+"""GX's result of one expectation."""
 
 GxContext = Any
 """GX's data context."""
 
-GxValidator = Any
+_GxValidator = Any
 
-NOISY = ("great_expectations", "great_expectations.data_context.types.base")
+_NOISY_LOGGERS = ("great_expectations", "great_expectations.data_context.types.base")
 
 
 class ValidatorBrokenError(RuntimeError):
-    """An expectation could not be computed: this says nothing about the data."""
+    """An expectation could not be computed, which says nothing about the data."""
 
 
-def open_gx() -> GxContext:
-    """Make GX quiet, and give the context that its validators want."""
+def open_context() -> GxContext:
+    """Silence GX's logs and progress bars, and return the context that its validators need."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    for name in NOISY:
+    for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     return context
 
 
-def build(expectation: Expectation, *, place: int) -> GxExpectation:
-    """Build GX's expectation; it carries its place, for GX answers in any order.
+def build_expectation(expectation: Expectation, *, index: int) -> GxExpectation:
+    """Build GX's expectation, with its index as metadata, because GX returns results in any order.
 
     Raises:
-        ContractFileError: GX does not know it, or refuses its arguments.
+        ContractFileError: GX does not know the expectation, or refuses its arguments.
     """
     from great_expectations.core import ExpectationSuite
     from great_expectations.exceptions import GreatExpectationsError
@@ -51,7 +51,7 @@ def build(expectation: Expectation, *, place: int) -> GxExpectation:
         "type": expectation.type,
         "kwargs": dict(expectation.kwargs),
         "severity": expectation.severity,
-        "meta": {"place": place},
+        "meta": {"index": index},
     }
     try:
         built = ExpectationSuite(name="one", expectations=[configuration]).expectations
@@ -62,35 +62,41 @@ def build(expectation: Expectation, *, place: int) -> GxExpectation:
     return built[0]
 
 
-def columns_of(expectation: Expectation) -> list[str]:
-    """Name the columns that an expectation is about."""
+def list_columns(expectation: Expectation) -> list[str]:
+    """List the columns that an expectation is about."""
     names: list[str] = []
-    for key in COLUMN_KWARGS:
+    for key in _COLUMN_KWARGS:
         value = expectation.kwargs.get(key, [])
         names += value if isinstance(value, list) else [value]
     return names
 
 
-def ask(
-    validator: GxValidator, built: Sequence[GxExpectation], *, detail: str = "SUMMARY"
+def run_validation(
+    validator: _GxValidator, expectations: Sequence[GxExpectation], *, detail: str = "SUMMARY"
 ) -> list[GxResult]:
-    """Validate, and give GX's results in the order of the expectations."""
-    # GX takes equal expectations for one, so each is asked once.
-    keys = [repr(each.configuration.to_json_dict() | {"meta": None}) for each in built]
-    distinct = dict(zip(keys, built, strict=True))
+    """Run the expectations, and return GX's results in the same order.
+
+    Args:
+        validator: of the data.
+        expectations: as built by `build_expectation`.
+        detail: GX's result format; COMPLETE lists the numbers of unexpected rows.
+    """
+    # GX returns one result for equal expectations, so each distinct one is run once.
+    keys = [repr(each.configuration.to_json_dict() | {"meta": None}) for each in expectations]
+    distinct = dict(zip(keys, expectations, strict=True))
     results = validator.graph_validate(
         configurations=[each.configuration for each in distinct.values()],
         runtime_configuration={"result_format": {"result_format": detail}},
     )
-    by_place = {result.expectation_config.meta["place"]: result for result in results}
-    answers = {key: by_place[each.meta["place"]] for key, each in distinct.items()}
-    return [answers[key] for key in keys]
+    by_index = {result.expectation_config.meta["index"]: result for result in results}
+    results_by_key = {key: by_index[each.meta["index"]] for key, each in distinct.items()}
+    return [results_by_key[key] for key in keys]
 
 
-def failure_of(result: GxResult) -> str | None:
-    """Tell why a result could not be computed, or None when it could.
+def find_exception_message(result: GxResult) -> str | None:
+    """Return why an expectation could not be computed, or None if it could.
 
-    GX nests what went wrong by metric, and calls it a failed expectation.
+    GX reports this as a failed expectation, with the exceptions nested by metric.
     """
     info = result.exception_info or {}
     entries = [info] if "raised_exception" in info else list(info.values())

@@ -1,7 +1,7 @@
-"""The expectations that Polars has no equal for: Great Expectations' own engine, on pandas.
+"""Check expectations without an equivalent in Polars with Great Expectations' pandas engine.
 
-An expectation about single rows is asked batch by batch and its counts are added up, so that
-memory stays bounded; one that needs a whole column gets a frame of just the columns it names.
+An expectation about single rows is run batch by batch and its counts are summed, so that memory
+stays bounded; one that needs a whole column gets a frame of only the columns that it names.
 """
 
 from collections.abc import Iterator
@@ -25,108 +25,110 @@ from data_contracts.engine.gx import (
     GxExpectation,
     GxResult,
     ValidatorBrokenError,
-    ask,
-    columns_of,
-    failure_of,
+    find_exception_message,
+    list_columns,
+    run_validation,
 )
 
 BATCH_ROWS = 65_536
 
-OF_WHOLE_COLUMNS = {
+_WHOLE_COLUMN_EXPECTATIONS = {
     "expect_column_values_to_be_unique",
     "expect_compound_columns_to_be_unique",
     "expect_column_values_to_be_increasing",
     "expect_column_values_to_be_decreasing",
     "expect_column_value_z_scores_to_be_less_than",
 }
-"""Expectations about rows whose answer for a row depends on other rows."""
+"""Row-level expectations whose result for a row depends on other rows."""
 
 
 @dataclass(slots=True)
-class Fallback:
-    """One expectation's answer, and the numbers of the rows that break it."""
+class EngineResult:
+    """GX's result of one expectation, and the numbers of the rows that break it."""
 
     result: GxResult
-    rows: list[int] = field(default_factory=list)
+    row_numbers: list[int] = field(default_factory=list)
 
 
-def check_by_pandas(
+def check_with_pandas(
     scan: pl.LazyFrame,
     expectation: Expectation,
     built: GxExpectation,
     *,
     context: GxContext,
-) -> Fallback:
-    """Ask GX's pandas engine about one expectation.
+) -> EngineResult:
+    """Run one expectation with GX's pandas engine.
 
     Raises:
-        ValidatorBrokenError: it could not be computed.
+        ValidatorBrokenError: the expectation could not be computed.
     """
     by_rows = (ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpectation)
     schema = scan.collect_schema()
     condition = str(expectation.kwargs.get("row_condition") or "")
-    names = {*columns_of(expectation), *(name for name in schema.names() if name in condition)}
+    names = {*list_columns(expectation), *(name for name in schema.names() if name in condition)}
     rows = scan.select([name for name in schema.names() if name in names] or pl.all())
-    if isinstance(built, by_rows) and expectation.type not in OF_WHOLE_COLUMNS:
-        return tally(rows, expectation, built, context=context)
-    return ask_frame(rows.collect(engine="streaming"), built, context=context)
+    if isinstance(built, by_rows) and expectation.type not in _WHOLE_COLUMN_EXPECTATIONS:
+        return _validate_in_batches(rows, expectation, built, context=context)
+    return _validate_frame(rows.collect(engine="streaming"), built, context=context)
 
 
-def ask_frame(frame: pl.DataFrame, built: GxExpectation, *, context: GxContext) -> Fallback:
-    """Ask about one frame, and once more for the rows when some break it.
+def _validate_frame(
+    frame: pl.DataFrame, built: GxExpectation, *, context: GxContext
+) -> EngineResult:
+    """Run an expectation on one frame, and again with all row numbers if rows break it.
 
     Raises:
-        ValidatorBrokenError: it could not be computed.
+        ValidatorBrokenError: the expectation could not be computed.
     """
-    # Whole numbers with gaps would become floats and lose digits above 2**53.
+    # Integers with missing values would become floats and lose digits above 2**53.
     batch = Batch(data=frame.to_pandas(integer_object_nulls=True))
     engine = PandasExecutionEngine()
     validator = Validator(execution_engine=engine, batches=[batch], data_context=context)
-    [result] = ask(validator, [built])
-    if why := failure_of(result):
+    [result] = run_validation(validator, [built])
+    if why := find_exception_message(result):
         raise ValidatorBrokenError(f"{built.expectation_type} could not be computed: {why}")
     if not result.result.get("unexpected_count"):
-        return Fallback(result)
-    [complete] = ask(validator, [built], detail="COMPLETE")
-    return Fallback(result, list(complete.result.get("unexpected_index_list") or []))
+        return EngineResult(result)
+    [complete] = run_validation(validator, [built], detail="COMPLETE")
+    return EngineResult(result, list(complete.result.get("unexpected_index_list") or []))
 
 
-def tally(
+def _validate_in_batches(
     rows: pl.LazyFrame,
     expectation: Expectation,
     built: GxExpectation,
     *,
     context: GxContext,
-) -> Fallback:
-    """Ask batch by batch, and add up."""
+) -> EngineResult:
+    """Run a row-level expectation batch by batch, and sum its counts."""
     counts = {"element_count": 0, "missing_count": 0, "unexpected_count": 0}
     examples: list[Any] = []
     broken: list[int] = []
     start = 0
-    for frame in batches(rows):
-        one = ask_frame(frame, built, context=context)
+    for frame in _read_batches(rows):
+        one = _validate_frame(frame, built, context=context)
         for name in counts:
             counts[name] += one.result.result.get(name) or 0
         examples += one.result.result.get("partial_unexpected_list") or []
-        broken += [start + int(number) for number in one.rows]
+        broken += [start + int(number) for number in one.row_numbers]
         start += len(frame)
-    judged = counts["element_count"] - counts["missing_count"]
-    kept = (judged - counts["unexpected_count"]) / judged if judged else 1.0
+    evaluated = counts["element_count"] - counts["missing_count"]
+    expected = (evaluated - counts["unexpected_count"]) / evaluated if evaluated else 1.0
     result = counts | {
-        "unexpected_percent": 100 * (1 - kept),
+        "unexpected_percent": 100 * (1 - expected),
         "partial_unexpected_list": examples[:20],
     }
-    answer = ExpectationValidationResult(
-        success=kept >= float(expectation.kwargs.get("mostly", 1.0)),
+    gx_result = ExpectationValidationResult(
+        success=expected >= float(expectation.kwargs.get("mostly", 1.0)),
         expectation_config=built.configuration,
         result=result,
         exception_info={"raised_exception": False},
     )
-    return Fallback(answer, broken)
+    return EngineResult(gx_result, broken)
 
 
-def batches(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-    """Read the rows in order, in frames that fit in memory; of no rows, one empty frame."""
+def _read_batches(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """Read the rows in order, in frames that fit in memory; without rows, one empty frame."""
     empty = True
     for frame in rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
         empty = False

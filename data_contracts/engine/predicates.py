@@ -1,8 +1,8 @@
-"""Great Expectations' checks of single values as Polars expressions.
+"""Great Expectations' conditions on single values as Polars predicates.
 
-Each check gives, for the present values of a column, what GX's pandas provider of the same metric
-gives. What has no equal here (a column type, a pattern, a bound of another type) is refused with
-`UnsupportedError`, so that the caller can ask GX's own engine instead.
+For the values of a column that are not missing, each predicate returns what GX's pandas provider of
+the same metric returns. What has no equivalent (a column type, a pattern, a bound of another type)
+raises `UnsupportedError`, so that the caller can use GX's pandas engine instead.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,41 +11,41 @@ from typing import Any
 
 import polars as pl
 
-from data_contracts.engine.regex import UntranslatableError, to_rust
+from data_contracts.engine.regex import UntranslatableError, translate_to_rust
 
 Kwargs = Mapping[str, Any]
 
 
 class UnsupportedError(ValueError):
-    """A metric, on such a column, has no equal in Polars."""
+    """A metric on such a column has no equivalent in Polars."""
 
 
-def refuse_nested(dtype: pl.DataType, what: str) -> None:
-    """Refuse lists, structs and objects, whose equality GX cannot tell either."""
+def check_not_nested(dtype: pl.DataType, what: str) -> None:
+    """Raise UnsupportedError for lists, structs and objects, which GX cannot compare either."""
     if dtype.is_nested() or dtype == pl.Object:
         raise UnsupportedError(f"{what} of {dtype}")
 
 
-def in_set(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
-    """Tell the values that are listed; nothing is asked when there is no list."""
+def _in_set(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
+    """Select the values in `value_set`; all if there is no set."""
     listed = kwargs.get("value_set")
     if listed is None:
         return pl.lit(value=True)
-    return values.is_in(pl.Series(comparable(listed, dtype), dtype=dtype).implode())
+    return values.is_in(pl.Series(_convert_set(listed, dtype), dtype=dtype).implode())
 
 
-def not_in_set(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
-    """Tell the values that are not listed."""
+def _not_in_set(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
+    """Select the values that are not in `value_set`; all if there is no set."""
     if kwargs.get("value_set") is None:
         return pl.lit(value=True)
-    return ~in_set(values, dtype, kwargs)
+    return ~_in_set(values, dtype, kwargs)
 
 
-def comparable(listed: Sequence[Any], dtype: pl.DataType) -> list[Any]:
-    """Keep the listed values that can equal one of this type, as this type.
+def _convert_set(listed: Sequence[Any], dtype: pl.DataType) -> list[Any]:
+    """Convert the listed values that can equal one of the column's type to this type.
 
     Raises:
-        UnsupportedError: equality of these types is GX's own matter.
+        UnsupportedError: equality with this type is not defined here.
     """
     if dtype == pl.String:
         return [value for value in listed if isinstance(value, str)]
@@ -53,7 +53,7 @@ def comparable(listed: Sequence[Any], dtype: pl.DataType) -> list[Any]:
         numbers = [number for number in listed if isinstance(number, (int, float))]
         if dtype.is_float():
             return [float(number) for number in numbers if number == number]  # noqa: PLR0124 - NaN
-        low, high = integer_range(dtype)
+        low, high = _get_integer_range(dtype)
         return [int(n) for n in numbers if low <= n <= high and n == int(n)]
     if dtype == pl.Boolean and all(isinstance(value, bool) for value in listed):
         return list(listed)
@@ -62,29 +62,35 @@ def comparable(listed: Sequence[Any], dtype: pl.DataType) -> list[Any]:
     raise UnsupportedError(f"a set of values for {dtype}")
 
 
-def integer_range(dtype: pl.DataType) -> tuple[int, int]:
-    """Give the smallest and the largest number of an integer type."""
+def _get_integer_range(dtype: pl.DataType) -> tuple[int, int]:
+    """Return the smallest and the largest number of an integer type."""
     bits = int(str(dtype).removeprefix("U").removeprefix("Int"))
     if dtype.is_signed_integer():
         return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     return 0, (1 << bits) - 1
 
 
-def between(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
-    """Tell the values inside the bounds, of which one may be open."""
-    low, high = bound(kwargs.get("min_value"), dtype), bound(kwargs.get("max_value"), dtype)
+def _between(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
+    """Select the values within `min_value` and `max_value`, of which one may be missing."""
+    low, high = (
+        _parse_bound(kwargs.get("min_value"), dtype),
+        _parse_bound(kwargs.get("max_value"), dtype),
+    )
     if isinstance(dtype, pl.Datetime):
-        values, (low, high) = ticks(values, dtype), (tick(each, dtype) for each in (low, high))
-    return within(values, low, high, kwargs)
+        values, (low, high) = (
+            _convert_to_ticks(values, dtype),
+            (_convert_bound_to_ticks(each, dtype) for each in (low, high)),
+        )
+    return compare_with_bounds(values, low, high, kwargs)
 
 
-def ticks(values: pl.Expr, dtype: pl.Datetime) -> pl.Expr:
-    """Count microseconds, or nanoseconds where the column has them; Polars would round those."""
+def _convert_to_ticks(values: pl.Expr, dtype: pl.Datetime) -> pl.Expr:
+    """Convert to microseconds, or nanoseconds if the column has them, which Polars would round."""
     return (values.cast(pl.Datetime("us")) if dtype.time_unit == "ms" else values).to_physical()
 
 
-def tick(at: datetime | None, dtype: pl.Datetime) -> int | None:
-    """Count the same for a bound, as near as 64 bits come to it."""
+def _convert_bound_to_ticks(at: datetime | None, dtype: pl.Datetime) -> int | None:
+    """Convert a bound to the same unit, clipped to 64 bits."""
     if at is None:
         return None
     count = (at - datetime(1970, 1, 1)) // timedelta(microseconds=1)  # noqa: DTZ001 - as the column
@@ -92,11 +98,11 @@ def tick(at: datetime | None, dtype: pl.Datetime) -> int | None:
     return max(-largest, min(largest, count * (1000 if dtype.time_unit == "ns" else 1)))
 
 
-def within(values: pl.Expr, low: Any, high: Any, kwargs: Kwargs) -> pl.Expr:  # noqa: ANN401
-    """Compare with bounds that are checked.
+def compare_with_bounds(values: pl.Expr, low: Any, high: Any, kwargs: Kwargs) -> pl.Expr:  # noqa: ANN401
+    """Select the values within two parsed bounds, of which one may be None.
 
     Raises:
-        UnsupportedError: there is no bound, or they are the wrong way round.
+        UnsupportedError: there is no bound, or the lower one is above the upper one.
     """
     if low is None and high is None:
         raise UnsupportedError("no bound at all")
@@ -110,11 +116,11 @@ def within(values: pl.Expr, low: Any, high: Any, kwargs: Kwargs) -> pl.Expr:  # 
     return kept
 
 
-def bound(value: Any, dtype: pl.DataType) -> Any:  # noqa: ANN401 - of the column's own type
-    """Read a bound as the column's type.
+def _parse_bound(value: Any, dtype: pl.DataType) -> Any:  # noqa: ANN401 - of the column's own type
+    """Parse a bound as the column's type.
 
     Raises:
-        UnsupportedError: the two cannot be compared here.
+        UnsupportedError: the bound cannot be compared with the column here.
     """
     if value is None:
         return None
@@ -127,12 +133,12 @@ def bound(value: Any, dtype: pl.DataType) -> Any:  # noqa: ANN401 - of the colum
     if dtype == pl.String and isinstance(value, str):
         return value
     if isinstance(dtype, pl.Date | pl.Datetime) and isinstance(value, str | date):
-        return moment(value, dtype)
+        return _parse_date(value, dtype)
     raise UnsupportedError(f"the bound {value!r} for {dtype}")
 
 
-def moment(value: str | date, dtype: pl.Date | pl.Datetime) -> date:
-    """Read a date or a time without a zone, for a column that has none either."""
+def _parse_date(value: str | date, dtype: pl.Date | pl.Datetime) -> date:
+    """Parse a date or datetime without a time zone, for a column that has none either."""
     from dateutil import parser
 
     try:
@@ -147,8 +153,8 @@ def moment(value: str | date, dtype: pl.Date | pl.Datetime) -> date:
     return parsed
 
 
-def length_of(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Count characters, bytes or elements."""
+def _measure_length(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Measure the length in characters, bytes or elements."""
     if dtype == pl.String:
         return values.str.len_chars().cast(pl.Int64)
     if dtype == pl.Binary:
@@ -158,61 +164,61 @@ def length_of(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     raise UnsupportedError(f"the length of {dtype}")
 
 
-def length_between(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
-    """Tell the values whose length is inside the bounds."""
-    low, high = (bound(kwargs.get(key), pl.Int64()) for key in ("min_value", "max_value"))
-    return within(length_of(values, dtype), low, high, kwargs)
+def _length_between(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
+    """Select the values whose length is within the bounds."""
+    low, high = (_parse_bound(kwargs.get(key), pl.Int64()) for key in ("min_value", "max_value"))
+    return compare_with_bounds(_measure_length(values, dtype), low, high, kwargs)
 
 
-def length_equals(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
-    """Tell the values of one length."""
-    return length_of(values, dtype) == pl.lit(bound(kwargs["value"], pl.Int64()))
+def _length_equals(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
+    """Select the values of exactly one length."""
+    return _measure_length(values, dtype) == pl.lit(_parse_bound(kwargs["value"], pl.Int64()))
 
 
-def matches(values: pl.Expr, dtype: pl.DataType, pattern: object) -> pl.Expr:
-    """Search texts for a pattern.
+def _contains_pattern(values: pl.Expr, dtype: pl.DataType, pattern: object) -> pl.Expr:
+    """Select the texts that contain a match of a pattern.
 
     Raises:
-        UnsupportedError: these are no texts, or the pattern has no equal in Polars.
+        UnsupportedError: the column is not text, or the pattern has no equivalent in Polars.
     """
     if dtype != pl.String or not isinstance(pattern, str):
         raise UnsupportedError(f"patterns in {dtype}")
     try:
-        return values.str.contains(to_rust(pattern))
+        return values.str.contains(translate_to_rust(pattern))
     except UntranslatableError as error:
         raise UnsupportedError(str(error)) from error
 
 
-def match_regex(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
-    """Tell the texts in which the pattern is found."""
-    return matches(values, dtype, kwargs["regex"])
+def _match_regex(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
+    """Select the texts in which the pattern is found."""
+    return _contains_pattern(values, dtype, kwargs["regex"])
 
 
-def not_match_regex(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
-    """Tell the texts in which the pattern is not found."""
-    return ~matches(values, dtype, kwargs["regex"])
+def _not_match_regex(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
+    """Select the texts in which the pattern is not found."""
+    return ~_contains_pattern(values, dtype, kwargs["regex"])
 
 
-def dateutil_parseable(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
-    """Tell the texts that `dateutil` reads as a date."""
+def _dateutil_parseable(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
+    """Select the texts that `dateutil` parses as a date."""
     from dateutil import parser
 
     del kwargs
-    return parseable(values, dtype, parser.parse)
+    return _can_parse(values, dtype, parser.parse)
 
 
-def match_strftime(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
-    """Tell the texts that are dates of the format."""
+def _match_strftime(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
+    """Select the texts that are dates of `strftime_format`."""
     layout = kwargs["strftime_format"]
-    return parseable(values, dtype, lambda text: datetime.strptime(text, layout))  # noqa: DTZ007
+    return _can_parse(values, dtype, lambda text: datetime.strptime(text, layout))  # noqa: DTZ007
 
 
-def parseable(values: pl.Expr, dtype: pl.DataType, parse: Callable[[str], object]) -> pl.Expr:
-    """Ask Python's parser, once for each distinct text of a batch."""
+def _can_parse(values: pl.Expr, dtype: pl.DataType, parse: Callable[[str], object]) -> pl.Expr:
+    """Select the texts that a parser accepts; it runs once for each distinct text of a batch."""
     if dtype != pl.String:
         raise UnsupportedError(f"dates in {dtype}")
 
-    def reads(text: str | None) -> bool | None:
+    def parses(text: str | None) -> bool | None:
         if text is None:
             return None
         try:
@@ -221,50 +227,50 @@ def parseable(values: pl.Expr, dtype: pl.DataType, parse: Callable[[str], object
             return False
         return True
 
-    def ask(texts: pl.Series) -> pl.Series:
-        known = {text: reads(text) for text in texts.unique()}
+    def parse_batch(texts: pl.Series) -> pl.Series:
+        known = {text: parses(text) for text in texts.unique()}
         return pl.Series([known[text] for text in texts], dtype=pl.Boolean)
 
-    return values.map_batches(ask, return_dtype=pl.Boolean, is_elementwise=True)
+    return values.map_batches(parse_batch, return_dtype=pl.Boolean, is_elementwise=True)
 
 
-def increasing(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
-    """Tell the values that are not below the value before them; gaps are passed over."""
-    before = predecessor(values, dtype)
+def _increasing(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
+    """Select the values that are not below the previous one; missing values are skipped."""
+    before = _shift_to_previous(values, dtype)
     kept = values > before if kwargs.get("strictly") else values >= before
     return kept | before.is_null()
 
 
-def decreasing(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
-    """Tell the values that are not above the value before them; gaps are passed over."""
-    before = predecessor(values, dtype)
+def _decreasing(values: pl.Expr, dtype: pl.DataType, kwargs: Kwargs) -> pl.Expr:
+    """Select the values that are not above the previous one; missing values are skipped."""
+    before = _shift_to_previous(values, dtype)
     kept = values < before if kwargs.get("strictly") else values <= before
     return kept | before.is_null()
 
 
-def predecessor(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Give the last value before each row."""
+def _shift_to_previous(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Return the last value before each row that is not missing."""
     if not (dtype.is_integer() or dtype.is_float() or isinstance(dtype, pl.Date | pl.Datetime)):
         raise UnsupportedError(f"the order of {dtype}")
     if dtype.is_float():
-        # Between two infinities of one sign pandas' difference is no number, so it lets them pass.
+        # The difference of two infinities of one sign is NaN in pandas, which lets them pass.
         same = values.shift(1).forward_fill()
         return pl.when(values.is_infinite() & (values == same)).then(None).otherwise(same)
     return values.shift(1).forward_fill()
 
 
-Check = Callable[[pl.Expr, pl.DataType, Kwargs], pl.Expr]
+_Predicate = Callable[[pl.Expr, pl.DataType, Kwargs], pl.Expr]
 
-CHECKS: dict[str, Check] = {
-    "column_values.in_set": in_set,
-    "column_values.not_in_set": not_in_set,
-    "column_values.between": between,
-    "column_values.value_length.between": length_between,
-    "column_values.value_length.equals": length_equals,
-    "column_values.match_regex": match_regex,
-    "column_values.not_match_regex": not_match_regex,
-    "column_values.dateutil_parseable": dateutil_parseable,
-    "column_values.match_strftime_format": match_strftime,
-    "column_values.increasing": increasing,
-    "column_values.decreasing": decreasing,
+PREDICATES: dict[str, _Predicate] = {
+    "column_values.in_set": _in_set,
+    "column_values.not_in_set": _not_in_set,
+    "column_values.between": _between,
+    "column_values.value_length.between": _length_between,
+    "column_values.value_length.equals": _length_equals,
+    "column_values.match_regex": _match_regex,
+    "column_values.not_match_regex": _not_match_regex,
+    "column_values.dateutil_parseable": _dateutil_parseable,
+    "column_values.match_strftime_format": _match_strftime,
+    "column_values.increasing": _increasing,
+    "column_values.decreasing": _decreasing,
 }

@@ -1,95 +1,99 @@
-"""Great Expectations' metrics about a row-level rule: how many rows break it, and examples."""
+"""Great Expectations' metrics of a row-level rule: the number of broken rows, and examples."""
 
 from typing import Any
 
 import polars as pl
 
-from data_contracts.engine.aggregates import Plan, Query
+from data_contracts.engine.aggregates import Aggregation, Query
 from data_contracts.engine.predicates import Kwargs, UnsupportedError
-from data_contracts.engine.row_rules import Rule, present, rule_of
-from data_contracts.engine.uniqueness import ROW, count_duplicated, first_duplicated
+from data_contracts.engine.row_rules import RowRule, compile_rule, read_values
+from data_contracts.engine.uniqueness import ROW_NUMBER, count_duplicates, find_first_duplicates
 
-DEFAULT_EXAMPLES = 20
+_DEFAULT_EXAMPLES = 20
 
 
-def row_metric_of(metric: str, domain: Kwargs, kwargs: Kwargs, schema: pl.Schema) -> Plan | Query:
+def compile_row_metric(
+    metric: str, domain: Kwargs, kwargs: Kwargs, schema: pl.Schema
+) -> Aggregation | Query:
     """Compile a metric such as `column_values.between.unexpected_count`.
 
     Raises:
-        UnsupportedError: it has no equal in Polars.
+        UnsupportedError: the metric has no equivalent in Polars.
     """
     if metric == "column_values.value_length.map":
-        return nothing()
+        return _compile_nothing()
     root, _, ending = metric.rpartition(".")
-    rule = rule_of(root, domain, kwargs, schema)
+    rule = compile_rule(root, domain, kwargs, schema)
     match ending:
         case "condition" | "unexpected_index_query":
-            return nothing()
+            return _compile_nothing()
         case "unexpected_count":
-            return count_broken(root, rule, domain, kwargs, schema=schema)
+            return _compile_broken_count(root, rule, domain, kwargs, schema=schema)
         case "filtered_row_count":
-            return counted(f"judged:{root}:{told(domain)}", rule.judged)
+            return _compile_row_count(f"judged:{root}:{_format_arguments(domain)}", rule.evaluated)
         case "unexpected_values" | "unexpected_index_list":
             limit = (kwargs.get("result_format") or {}).get("partial_unexpected_count")
-            limit = DEFAULT_EXAMPLES if limit is None else int(limit)
+            limit = _DEFAULT_EXAMPLES if limit is None else int(limit)
             by_number = ending == "unexpected_index_list"
-            count = count_broken(root, rule, domain, kwargs, schema=schema)
-            return Query(lambda scan: examples(scan, rule, schema, limit)[by_number], count)
+            count = _compile_broken_count(root, rule, domain, kwargs, schema=schema)
+            return Query(lambda scan: _find_examples(scan, rule, schema, limit)[by_number], count)
     raise UnsupportedError(f"the metric {metric}")
 
 
-def nothing() -> Plan:
-    """Answer a metric that only GX's own engines need, as a step to others."""
-    return Plan({}, lambda _facts: None)
+def build_keys(rule: RowRule, schema: pl.Schema) -> dict[str, pl.Expr]:
+    """Build the expressions that have to be unique together, by name."""
+    return {f"key{place}": read_values(c, schema[c]) for place, c in enumerate(rule.columns)}
 
 
-def count_broken(
-    root: str, rule: Rule, domain: Kwargs, kwargs: Kwargs, *, schema: pl.Schema
-) -> Plan | Query:
-    """Count the rows that break a rule."""
+def _compile_nothing() -> Aggregation:
+    """Compile a metric that only GX's own engines need, as an intermediate step; it is None."""
+    return Aggregation({}, lambda _facts: None)
+
+
+def _compile_broken_count(
+    root: str, rule: RowRule, domain: Kwargs, kwargs: Kwargs, *, schema: pl.Schema
+) -> Aggregation | Query:
+    """Compile the number of rows that break a rule."""
     if rule.unique:
-        keys = keys_of(rule, schema)
+        keys = build_keys(rule, schema)
         return Query(
-            lambda scan: count_duplicated(scan, keys, rule.judged),
-            name=f"duplicated:{root}:{told(domain)}",
+            lambda scan: count_duplicates(scan, keys, rule.evaluated),
+            key=f"duplicated:{root}:{_format_arguments(domain)}",
         )
-    return counted(f"broken:{root}:{told(domain)}:{told(kwargs)}", rule.broken)
+    return _compile_row_count(
+        f"broken:{root}:{_format_arguments(domain)}:{_format_arguments(kwargs)}", rule.broken
+    )
 
 
-def counted(name: str, rows: pl.Expr) -> Plan:
-    """Count the rows that an expression tells."""
-    return Plan({name: rows.sum()}, lambda facts: int(facts[name]))
+def _compile_row_count(name: str, rows: pl.Expr) -> Aggregation:
+    """Compile the number of rows for which an expression is true."""
+    return Aggregation({name: rows.sum()}, lambda facts: int(facts[name]))
 
 
-def told(kwargs: Kwargs) -> str:
-    """Write arguments so that equal ones are written equally; how results look is no part."""
+def _format_arguments(kwargs: Kwargs) -> str:
+    """Format arguments independently of their order, without the format of the result."""
     return repr(sorted((key, kwargs[key]) for key in kwargs if key != "result_format"))
 
 
-def keys_of(rule: Rule, schema: pl.Schema) -> dict[str, pl.Expr]:
-    """Name what has to be unique."""
-    return {f"key{place}": present(c, schema[c]) for place, c in enumerate(rule.columns)}
-
-
-def broken_rows(scan: pl.LazyFrame, rule: Rule) -> pl.LazyFrame:
-    """Keep the rows that break a rule by themselves, with their number."""
-    numbered = scan.with_row_index(ROW).with_columns(rule.broken.alias("__broken__"))
+def _select_broken_rows(scan: pl.LazyFrame, rule: RowRule) -> pl.LazyFrame:
+    """Select the rows that break a rule, with their numbers."""
+    numbered = scan.with_row_index(ROW_NUMBER).with_columns(rule.broken.alias("__broken__"))
     return numbered.filter("__broken__").drop("__broken__")
 
 
-def examples(
-    scan: pl.LazyFrame, rule: Rule, schema: pl.Schema, limit: int
+def _find_examples(
+    scan: pl.LazyFrame, rule: RowRule, schema: pl.Schema, limit: int
 ) -> tuple[list[Any], list[int]]:
-    """Give the first broken rows: their values as GX lists them, and their numbers."""
+    """Find the first broken rows: their values as GX lists them, and their numbers."""
     if rule.unique:
-        rows = first_duplicated(scan, keys_of(rule, schema), rule.judged, limit=limit)
-        chosen = scan.with_row_index(ROW).filter(pl.col(ROW).is_in(rows.implode()))
+        rows = find_first_duplicates(scan, build_keys(rule, schema), rule.evaluated, limit=limit)
+        chosen = scan.with_row_index(ROW_NUMBER).filter(pl.col(ROW_NUMBER).is_in(rows.implode()))
     else:
-        chosen = broken_rows(scan, rule).head(limit)
+        chosen = _select_broken_rows(scan, rule).head(limit)
     # A pair may be a column and itself.
     names = list(dict.fromkeys(rule.columns))
-    frame = chosen.select(ROW, *names).collect(engine="streaming").sort(ROW)
-    numbers = frame[ROW].to_list()
+    frame = chosen.select(ROW_NUMBER, *names).collect(engine="streaming").sort(ROW_NUMBER)
+    numbers = frame[ROW_NUMBER].to_list()
     if rule.pair:
         return list(zip(*(frame[name] for name in rule.columns), strict=True)), numbers
     if len(rule.columns) == 1:

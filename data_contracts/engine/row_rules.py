@@ -1,103 +1,105 @@
 """Great Expectations' row-level metrics as Polars expressions: which rows break a rule.
 
-A missing value (null, or NaN as pandas has it) is no value, and a comparison with it does not hold.
+Null and, as in pandas, NaN are missing values. Comparisons with a missing value are false.
 """
 
 from dataclasses import dataclass
 
 import polars as pl
 
-from data_contracts.engine.predicates import CHECKS, Kwargs, UnsupportedError, refuse_nested
+from data_contracts.engine.predicates import PREDICATES, Kwargs, UnsupportedError, check_not_nested
 
-PRESENCE = ("column_values.nonnull", "column_values.null")
+_PRESENCE = ("column_values.nonnull", "column_values.null")
 
-UNIQUE = "column_values.unique"
+_UNIQUE = "column_values.unique"
 
-PAIRS = ("column_pair_values.equal", "column_pair_values.a_greater_than_b")
+_COLUMN_PAIRS = ("column_pair_values.equal", "column_pair_values.a_greater_than_b")
 
-COMPOUND = "compound_columns.unique"
+_COMPOUND_UNIQUE = "compound_columns.unique"
 
-RECORDS = (COMPOUND, "multicolumn_sum.equal")
+_MULTICOLUMN = (_COMPOUND_UNIQUE, "multicolumn_sum.equal")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """A row-level metric."""
+class RowRule:
+    """A row-level metric as expressions over the rows."""
 
-    judged: pl.Expr
-    """True for the rows that the rule is about; never null."""
+    evaluated: pl.Expr
+    """True for the rows to which the rule applies; never null."""
     broken: pl.Expr
-    """True for the judged rows that break it; never null."""
+    """True for the evaluated rows that break it; never null."""
     columns: tuple[str, ...]
     """The columns that it reads."""
     unique: bool = False
-    """Whether a row is broken by other rows that hold the same: `broken` is then unused."""
+    """Whether a row breaks it by an equal key in another row; `broken` is then unused."""
     pair: bool = False
-    """Whether it compares two columns; GX then lists broken values as pairs."""
+    """Whether it compares two columns; GX then lists unexpected values as pairs."""
 
 
-def missing(column: str, dtype: pl.DataType) -> pl.Expr:
-    """Tell the rows without a value."""
+def read_values(column: str, dtype: pl.DataType) -> pl.Expr:
+    """Read a column with null for all missing values.
+
+    Float32 is compared as Float64, as in pandas.
+    """
     values = pl.col(column)
-    return values.is_null() | values.is_nan() if dtype.is_float() else values.is_null()
-
-
-def everywhere(column: str) -> pl.Expr:
-    """Tell every row; a literal would be one value, not one a row."""
-    return pl.col(column).is_null().is_not_null()
-
-
-def present(column: str, dtype: pl.DataType) -> pl.Expr:
-    """Give the values, with null for what pandas takes for missing."""
-    values = pl.col(column)
-    # Short floats are compared as long ones, as in pandas.
     return values.cast(pl.Float64).fill_nan(None) if dtype.is_float() else values
 
 
-def rule_of(metric: str, domain: Kwargs, kwargs: Kwargs, schema: pl.Schema) -> Rule:
+def compile_rule(metric: str, domain: Kwargs, kwargs: Kwargs, schema: pl.Schema) -> RowRule:
     """Compile a row-level metric of GX's, such as `column_values.between`.
 
     Args:
         metric: its name without the ending (`.unexpected_count` and the like).
-        domain: the columns that it is about, and which rows are left out.
+        domain: its columns, and which rows are ignored.
         kwargs: its arguments.
-        schema: of the data.
+        schema: the data's.
 
     Raises:
-        UnsupportedError: it has no equal in Polars.
+        UnsupportedError: the metric has no equivalent in Polars.
     """
     if domain.get("row_condition") is not None:
         raise UnsupportedError("a row_condition")
-    if metric in CHECKS or metric in PRESENCE or metric == UNIQUE:
-        return column_rule(metric, str(domain["column"]), kwargs, schema)
-    if metric in PAIRS:
-        return pair_rule(metric, domain, kwargs, schema)
-    if metric in RECORDS:
-        return record_rule(metric, domain, kwargs, schema)
+    if metric in PREDICATES or metric in _PRESENCE or metric == _UNIQUE:
+        return _compile_column_rule(metric, str(domain["column"]), kwargs, schema)
+    if metric in _COLUMN_PAIRS:
+        return _compile_pair_rule(metric, domain, kwargs, schema)
+    if metric in _MULTICOLUMN:
+        return _compile_multicolumn_rule(metric, domain, kwargs, schema)
     raise UnsupportedError(f"the metric {metric}")
 
 
-def column_rule(metric: str, column: str, kwargs: Kwargs, schema: pl.Schema) -> Rule:
+def _is_missing(column: str, dtype: pl.DataType) -> pl.Expr:
+    """Select the rows whose value is missing."""
+    values = pl.col(column)
+    return values.is_null() | values.is_nan() if dtype.is_float() else values.is_null()
+
+
+def _every_row(column: str) -> pl.Expr:
+    """Select every row; a literal would be a single value, not one for each row."""
+    return pl.col(column).is_null().is_not_null()
+
+
+def _compile_column_rule(metric: str, column: str, kwargs: Kwargs, schema: pl.Schema) -> RowRule:
     """Compile a rule about the values of one column."""
     dtype = schema[column]
-    gone = missing(column, dtype)
+    gone = _is_missing(column, dtype)
     if metric == "column_values.nonnull":
-        return Rule(everywhere(column), gone, (column,))
+        return RowRule(_every_row(column), gone, (column,))
     if metric == "column_values.null":
-        return Rule(everywhere(column), ~gone, (column,))
-    if metric == UNIQUE:
-        refuse_nested(dtype, "uniqueness")
-        return Rule(~gone, pl.lit(value=False), (column,), unique=True)
+        return RowRule(_every_row(column), ~gone, (column,))
+    if metric == _UNIQUE:
+        check_not_nested(dtype, "uniqueness")
+        return RowRule(~gone, pl.lit(value=False), (column,), unique=True)
     compared = pl.Float64() if dtype.is_float() else dtype
-    kept = CHECKS[metric](present(column, dtype), compared, kwargs)
-    return Rule(~gone, ~gone & ~kept.fill_null(value=False), (column,))
+    kept = PREDICATES[metric](read_values(column, dtype), compared, kwargs)
+    return RowRule(~gone, ~gone & ~kept.fill_null(value=False), (column,))
 
 
-def pair_rule(metric: str, domain: Kwargs, kwargs: Kwargs, schema: pl.Schema) -> Rule:
+def _compile_pair_rule(metric: str, domain: Kwargs, kwargs: Kwargs, schema: pl.Schema) -> RowRule:
     """Compile a rule about two values of each row.
 
     Raises:
-        UnsupportedError: the two are of types that do not compare here.
+        UnsupportedError: the types of the two columns cannot be compared in Polars.
     """
     columns = (str(domain["column_A"]), str(domain["column_B"]))
     one, two = (schema[column] for column in columns)
@@ -106,43 +108,45 @@ def pair_rule(metric: str, domain: Kwargs, kwargs: Kwargs, schema: pl.Schema) ->
         raise UnsupportedError(f"a comparison of {one} with {two}")
     if pl.UInt64 in {one, two} and one != two:
         raise UnsupportedError(f"a comparison of {one} with {two}")
-    judged = judged_rows(columns, schema, str(domain.get("ignore_row_if") or "neither"))
-    a, b = (present(column, schema[column]) for column in columns)
+    judged = _select_evaluated_rows(columns, schema, str(domain.get("ignore_row_if") or "neither"))
+    a, b = (read_values(column, schema[column]) for column in columns)
     if metric == "column_pair_values.equal":
         kept = a == b
     else:
         kept = a >= b if kwargs.get("or_equal") else a > b
-    return Rule(judged, judged & ~kept.fill_null(value=False), columns, pair=True)
+    return RowRule(judged, judged & ~kept.fill_null(value=False), columns, pair=True)
 
 
-def record_rule(metric: str, domain: Kwargs, kwargs: Kwargs, schema: pl.Schema) -> Rule:
+def _compile_multicolumn_rule(
+    metric: str, domain: Kwargs, kwargs: Kwargs, schema: pl.Schema
+) -> RowRule:
     """Compile a rule about several values of each row."""
     columns = tuple(str(column) for column in domain["column_list"])
-    judged = judged_rows(columns, schema, str(domain.get("ignore_row_if") or "never"))
-    if metric == COMPOUND:
+    judged = _select_evaluated_rows(columns, schema, str(domain.get("ignore_row_if") or "never"))
+    if metric == _COMPOUND_UNIQUE:
         for column in columns:
-            refuse_nested(schema[column], "uniqueness")
-        return Rule(judged, pl.lit(value=False), columns, unique=True)
+            check_not_nested(schema[column], "uniqueness")
+        return RowRule(judged, pl.lit(value=False), columns, unique=True)
     if not all(schema[column].is_integer() for column in columns):
         raise UnsupportedError("a sum of anything but whole numbers")
     total = pl.lit(0, dtype=pl.Int128)
     for column in columns:
         total += pl.col(column).cast(pl.Int128)
     kept = total == pl.lit(kwargs["sum_total"])
-    return Rule(judged, judged & ~kept.fill_null(value=False), columns)
+    return RowRule(judged, judged & ~kept.fill_null(value=False), columns)
 
 
-def judged_rows(columns: tuple[str, ...], schema: pl.Schema, ignored: str) -> pl.Expr:
-    """Tell the rows that are not left out for what they lack.
+def _select_evaluated_rows(columns: tuple[str, ...], schema: pl.Schema, ignored: str) -> pl.Expr:
+    """Select the rows that are not ignored for missing values, by GX's `ignore_row_if`.
 
     Raises:
-        UnsupportedError: that is no way to leave rows out.
+        UnsupportedError: its value is unknown.
     """
-    gone = [missing(column, schema[column]) for column in columns]
+    gone = [_is_missing(column, schema[column]) for column in columns]
     if ignored in {"both_values_are_missing", "all_values_are_missing"}:
         return ~pl.all_horizontal(gone)
     if ignored in {"either_value_is_missing", "any_value_is_missing"}:
         return ~pl.any_horizontal(gone)
     if ignored in {"neither", "never"}:
-        return everywhere(columns[0])
+        return _every_row(columns[0])
     raise UnsupportedError(f"ignore_row_if: {ignored}")

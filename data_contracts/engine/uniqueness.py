@@ -1,7 +1,7 @@
-"""Rows that hold the same as another row, in memory that does not grow with the rows.
+"""Find rows with the same key as another row, in memory that does not grow with the rows.
 
-Equal keys have equal hashes, so the rows are looked at by slices of their keys' hashes, one pass a
-slice, each slice small enough to be held. A key that only grows needs one light pass.
+Equal keys have equal hashes, so the rows are processed by slices of their keys' hashes, one pass a
+slice, each small enough for the memory. A strictly increasing key needs one light pass only.
 """
 
 import math
@@ -9,52 +9,88 @@ from collections.abc import Iterator
 
 import polars as pl
 
-HELD = 1_500_000
-"""Keys that are held at once."""
+_MAX_HELD_KEYS = 1_500_000
+"""Keys that are held in memory at once."""
 
-ROW = "__row__"
-
-
-def keyed(scan: pl.LazyFrame, keys: dict[str, pl.Expr], judged: pl.Expr) -> pl.LazyFrame:
-    """Keep the judged rows: their number and their key."""
-    return judged_keys(scan.with_row_index(ROW), keys | {ROW: pl.col(ROW)}, judged)
+ROW_NUMBER = "__row__"
 
 
-def judged_keys(scan: pl.LazyFrame, keys: dict[str, pl.Expr], judged: pl.Expr) -> pl.LazyFrame:
-    """Keep the keys of the judged rows."""
-    named = [expression.alias(name) for name, expression in keys.items()]
-    return scan.select(*named, judged.alias("__judged__")).filter("__judged__").select(list(keys))
-
-
-def slices_of(rows: pl.LazyFrame, names: list[str], held: int) -> Iterator[pl.LazyFrame]:
-    """Cut the rows so that equal keys fall into one slice."""
+def slice_by_hash(rows: pl.LazyFrame, names: list[str], max_held: int) -> Iterator[pl.LazyFrame]:
+    """Split the rows by hash into slices of about `max_held` rows; equal keys share a slice."""
     total = int(rows.select(pl.len()).collect(engine="streaming").item())
-    count = max(1, math.ceil(total / held))
+    count = max(1, math.ceil(total / max_held))
     key = pl.col(names[0]).hash() if len(names) == 1 else pl.struct(names).hash()
     for number in range(count):
         yield rows.filter(key % count == number) if count > 1 else rows
 
 
-def count_duplicated(
-    scan: pl.LazyFrame, keys: dict[str, pl.Expr], judged: pl.Expr, *, held: int = HELD
+def count_duplicates(
+    scan: pl.LazyFrame,
+    keys: dict[str, pl.Expr],
+    evaluated: pl.Expr,
+    *,
+    max_held: int = _MAX_HELD_KEYS,
 ) -> int:
-    """Count the judged rows whose key another judged row has too.
+    """Count the evaluated rows that share their key with another evaluated row.
 
     Args:
         scan: the rows.
-        keys: expressions that make the key, by a name.
-        judged: true for the rows that take part.
-        held: keys that are held at once.
+        keys: expressions that form the key, by name.
+        evaluated: true for the rows that take part.
+        max_held: keys that are held in memory at once.
     """
     names = list(keys)
-    rows = judged_keys(scan, keys, judged)
-    if len(names) == 1 and only_grows(rows, names[0]):
+    rows = _select_keys(scan, keys, evaluated)
+    if len(names) == 1 and _is_strictly_increasing(rows, names[0]):
         return 0
-    return sum(repeats_in(cut, names) for cut in slices_of(rows, names, held))
+    return sum(_count_repeats(cut, names) for cut in slice_by_hash(rows, names, max_held))
 
 
-def repeats_in(rows: pl.LazyFrame, names: list[str]) -> int:
-    """Count the rows whose key is not the only one of its kind."""
+def find_duplicates(
+    scan: pl.LazyFrame,
+    keys: dict[str, pl.Expr],
+    evaluated: pl.Expr,
+    *,
+    max_held: int = _MAX_HELD_KEYS,
+) -> Iterator[pl.Series]:
+    """Yield the numbers of the evaluated rows that share their key, slice by slice."""
+    rows, names = _select_numbered_keys(scan, keys, evaluated), list(keys)
+    for cut in slice_by_hash(rows, names, max_held):
+        grouped = cut.group_by(names).agg(ROW_NUMBER).filter(pl.col(ROW_NUMBER).list.len() > 1)
+        yield grouped.select(pl.col(ROW_NUMBER).explode()).collect(engine="streaming").to_series()
+
+
+def find_first_duplicates(
+    scan: pl.LazyFrame, keys: dict[str, pl.Expr], evaluated: pl.Expr, *, limit: int
+) -> pl.Series:
+    """Find the first `limit` of those row numbers, ascending."""
+    found: list[int] = []
+    for numbers in find_duplicates(scan, keys, evaluated):
+        found = sorted([*found, *numbers.sort().head(limit)])[:limit]
+    return pl.Series(ROW_NUMBER, found, dtype=pl.get_index_type())
+
+
+def _select_numbered_keys(
+    scan: pl.LazyFrame, keys: dict[str, pl.Expr], evaluated: pl.Expr
+) -> pl.LazyFrame:
+    """Select number and key of the evaluated rows."""
+    return _select_keys(
+        scan.with_row_index(ROW_NUMBER), keys | {ROW_NUMBER: pl.col(ROW_NUMBER)}, evaluated
+    )
+
+
+def _select_keys(scan: pl.LazyFrame, keys: dict[str, pl.Expr], evaluated: pl.Expr) -> pl.LazyFrame:
+    """Select the keys of the evaluated rows."""
+    named = [expression.alias(name) for name, expression in keys.items()]
+    return (
+        scan.select(*named, evaluated.alias("__evaluated__"))
+        .filter("__evaluated__")
+        .select(list(keys))
+    )
+
+
+def _count_repeats(rows: pl.LazyFrame, names: list[str]) -> int:
+    """Count the rows whose key is there more than once."""
     key = pl.col(names[0]) if len(names) == 1 else pl.struct(names)
     counts = rows.select(pl.len(), key.n_unique().alias("distinct"))
     total, distinct = counts.collect(engine="streaming").row(0)
@@ -64,31 +100,11 @@ def repeats_in(rows: pl.LazyFrame, names: list[str]) -> int:
     return int(sizes.select(pl.col("len").sum()).collect(engine="streaming").item())
 
 
-def only_grows(rows: pl.LazyFrame, name: str) -> bool:
-    """Tell whether each key is there, and above the one before it: then no two are equal."""
+def _is_strictly_increasing(rows: pl.LazyFrame, name: str) -> bool:
+    """Return whether each key is present and above the one before it, so that all are unique."""
     dtype = rows.collect_schema()[name]
     if not (dtype.is_integer() or dtype.is_temporal()):
         return False
     key = pl.col(name)
     stays = (key <= key.shift(1)) | key.is_null()
     return not rows.select(stays.any()).collect(engine="streaming").item()
-
-
-def duplicated_rows(
-    scan: pl.LazyFrame, keys: dict[str, pl.Expr], judged: pl.Expr, *, held: int = HELD
-) -> Iterator[pl.Series]:
-    """Give the numbers of the judged rows whose key another judged row has too, slice by slice."""
-    rows, names = keyed(scan, keys, judged), list(keys)
-    for cut in slices_of(rows, names, held):
-        grouped = cut.group_by(names).agg(ROW).filter(pl.col(ROW).list.len() > 1)
-        yield grouped.select(pl.col(ROW).explode()).collect(engine="streaming").to_series()
-
-
-def first_duplicated(
-    scan: pl.LazyFrame, keys: dict[str, pl.Expr], judged: pl.Expr, *, limit: int
-) -> pl.Series:
-    """Give the first `limit` of those row numbers, in the order of the rows."""
-    found: list[int] = []
-    for numbers in duplicated_rows(scan, keys, judged):
-        found = sorted([*found, *numbers.sort().head(limit)])[:limit]
-    return pl.Series(ROW, found, dtype=pl.get_index_type())

@@ -6,32 +6,34 @@ from pathlib import Path
 
 import click
 
-JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on the last line.")
-JOB = click.argument("job", type=click.Path(path_type=Path))
+JSON_OPTION = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on the last line."
+)
+JOB_ARGUMENT = click.argument("job", type=click.Path(path_type=Path))
 
 
 @click.group()
 def contract() -> None:
-    """Draft, check and compare contracts."""
+    """Draft, check and compare data contracts."""
 
 
 @contract.command("draft")
 @click.argument("data")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Contract file.")
 @click.option("--query", help="Table's name or SELECT, where DATA is a database.")
-@click.option("--target", help="Column that is predicted: never missing, its classes listed.")
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option("--target", help="Column to predict: never missing, its classes listed.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def contract_draft(
     data: str, *, output: Path, query: str | None, target: str | None, force: bool
 ) -> None:
-    """Draft a contract from DATA: what holds today becomes a promise; its owner reviews it."""
-    from flows.environment import settle
+    """Draft a contract from DATA: what holds today becomes an expectation; review it."""
+    from flows.environment import configure_environment
 
-    settle()
-    from flows.commands.contracts import draft_file
+    configure_environment()
+    from flows.commands.contracts import draft_contract_file
 
-    drafted = draft_file(data, output, query=query, target=target, force=force)
-    click.echo(f"wrote {output}: {len(drafted.expectations)} promises; review them")
+    drafted = draft_contract_file(data, output, query=query, target=target, force=force)
+    click.echo(f"wrote {output}: {len(drafted.expectations)} expectations; review them")
 
 
 @contract.command("check")
@@ -40,32 +42,34 @@ def contract_draft(
     "--contract", "path", type=click.Path(path_type=Path), required=True, help="Contract file."
 )
 @click.option("--query", help="Table's name or SELECT, where DATA is a database.")
-@click.option("--quarantine", type=click.Path(path_type=Path), help="Parquet for the bad rows.")
-@JSON
+@click.option(
+    "--quarantine", type=click.Path(path_type=Path), help="Parquet file for the bad rows."
+)
+@JSON_OPTION
 def contract_check(
     data: str, *, path: Path, query: str | None, quarantine: Path | None, as_json: bool
 ) -> None:
-    """Hold DATA to a contract; exit code 4 when it is refused."""
-    from flows.environment import settle
+    """Validate DATA by a contract; exit code 4 when it is refused."""
+    from flows.environment import configure_environment
 
-    settle()
-    from flows.commands.contracts import check_data, check_lines
+    configure_environment()
+    from flows.commands.contracts import check_data, format_check
 
-    found = check_data(data, path, query=query, quarantine=quarantine)
-    click.echo(json.dumps(found, default=str) if as_json else check_lines(found))
-    sys.exit(4 if found["verdict"] == "refused" else 0)
+    result = check_data(data, path, query=query, quarantine=quarantine)
+    click.echo(json.dumps(result, default=str) if as_json else format_check(result))
+    sys.exit(4 if result["verdict"] == "refused" else 0)
 
 
 @contract.command("diff")
-@JOB
-@JSON
+@JOB_ARGUMENT
+@JSON_OPTION
 def contract_diff(job: Path, as_json: bool) -> None:
-    """Show how JOB's contract and data differ from those of its last run."""
-    from flows.environment import settle
+    """Compare JOB's contract and data with those of its last run."""
+    from flows.environment import configure_environment
 
-    settle()
-    from flows.commands.contracts import diff_job, diff_lines
+    configure_environment()
+    from flows.commands.contracts import compare_with_last_run, format_comparison
     from flows.job.job import load_job
 
-    found = diff_job(load_job(job))
-    click.echo(json.dumps(found, default=str) if as_json else diff_lines(found))
+    result = compare_with_last_run(load_job(job))
+    click.echo(json.dumps(result, default=str) if as_json else format_comparison(result))

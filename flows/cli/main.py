@@ -1,4 +1,4 @@
-"""The command line. Each command imports what it needs when it runs, so that help is instant."""
+"""The command line. Each command imports what it needs when it runs, so that help is fast."""
 
 import json
 import sys
@@ -8,33 +8,33 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from flows.cli.contracts import JOB, JSON, contract
+from flows.cli.contracts import JOB_ARGUMENT, JSON_OPTION, contract
 from flows.cli.deploy import deploy_command
 from flows.cli.overrides import parse_settings
-from flows.cli.registry import COMMANDS
+from flows.cli.registry import REGISTRY_COMMANDS
 from flows.cli.score import score_command
 from flows.cli.tune import tune_command
-from flows.results.text_table import table
+from flows.results.text_table import format_table
 
 if TYPE_CHECKING:
     from flows.job.form import Preset
 
-EPILOG = """\
+_EPILOG = """\
 Exit codes: 0 done (whatever the gate decided); 1 unexpected error; 2 job file or arguments;
-3 source; 4 contract; 5 nothing to learn from; 6 training failed; 7 store; 8 MLflow;
+3 source; 4 contract; 5 unusable data; 6 training failed; 7 store; 8 MLflow;
 9 a server of `ui` did not start; 10 a version was not reproduced; 130 interrupted.
 """
 
 
-class Ostinato(click.Group):
-    """Turns our errors into their message and exit code."""
+class _ErrorGroup(click.Group):
+    """A group of commands that turns our errors into a message and an exit code."""
 
     def invoke(self, context: click.Context) -> object:
         """Run the command."""
         try:
             return super().invoke(context)
         except KeyboardInterrupt:
-            click.echo("Interrupted; what is finished stays.", err=True)
+            click.echo("Interrupted; finished stages are kept.", err=True)
             sys.exit(130)
         except Exception as error:
             code = getattr(error, "exit_code", None)
@@ -42,75 +42,79 @@ class Ostinato(click.Group):
                 raise
             click.echo(f"{type(error).__name__}: {error}", err=True)
             if "--json" in sys.argv:
-                fault = {"error": type(error).__name__, "message": str(error), "exit_code": code}
-                click.echo(json.dumps(fault))
+                report = {"error": type(error).__name__, "message": str(error), "exit_code": code}
+                click.echo(json.dumps(report))
             sys.exit(code)
 
 
-@click.group(cls=Ostinato, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_ErrorGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="ostinato")
 def main() -> None:
-    """Keep a recurrent model of a dataset trained, compared with its champion, and registered."""
+    """Retrain a recurrent model of a dataset, compare it with its champion, and register it."""
 
 
 @main.command()
-@JOB
+@JOB_ARGUMENT
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a setting.")
 @click.option(
     "--preset", type=click.Choice(["job", "quick", "balanced", "best"]), default="job",
-    help="How long and how hard is learned; --set wins over it.",
+    help="How long is trained; --set overrides it.",
 )  # fmt: skip
-@JSON
+@JSON_OPTION
 def run(job: Path, *, settings: tuple[str, ...], preset: str, as_json: bool) -> None:
-    """Retrain JOB: six stages, of which only those that have to be are done."""
-    from flows.environment import settle
-    from flows.servers.ephemeral import begin
+    """Retrain JOB: six stages, of which unchanged ones are reused."""
+    from flows.environment import configure_environment
+    from flows.servers.ephemeral import start_server
 
-    settle()
+    configure_environment()
     overrides = parse_settings(settings)
-    ready = begin()
+    wait_for_server = start_server()
     from flows.job.job import load_job
 
     name = load_job(job, overrides).name
     from dataclasses import asdict
 
     from flows.retrain import retrain
-    from flows.runtime.run_context import at_work
+    from flows.runtime.run_context import run_context
 
-    ready()
-    with at_work(name):
+    wait_for_server()
+    with run_context(name):
         outcome = retrain(str(job), overrides, preset=cast("Preset", preset))
 
     if as_json:
         click.echo(json.dumps(asdict(outcome)))
         return
-    from flows.results.outcome import summary
+    from flows.results.outcome import format_summary
 
-    click.echo(summary(outcome))
+    click.echo(format_summary(outcome))
 
 
 @main.command()
-@JOB
-@JSON
+@JOB_ARGUMENT
+@JSON_OPTION
 def check(job: Path, as_json: bool) -> None:
-    """Do everything for JOB but training, and tell how long that will take."""
-    from flows.environment import settle
+    """Dry run of JOB: everything but training, with an estimate of its time."""
+    from flows.environment import configure_environment
 
-    settle()
-    from flows.commands.check import check_job, lines
+    configure_environment()
+    from flows.commands.check import check_job, format_check
     from flows.job.job import load_job
 
-    found = check_job(load_job(job))
-    click.echo(json.dumps(found) if as_json else lines(found))
+    result = check_job(load_job(job))
+    click.echo(json.dumps(result) if as_json else format_check(result))
 
 
 @main.command()
-@JOB
+@JOB_ARGUMENT
 @click.option("--from", "start", type=click.DateTime(), required=True, help="First time, in UTC.")
 @click.option("--to", "stop", type=click.DateTime(), required=True, help="Last time, in UTC.")
-@click.option("--every", metavar="SPAN", help="Such as 7d or 12h; the job's schedule, else 1d.")
+@click.option(
+    "--every", metavar="SPAN", help="Such as 7d or 12h; default: the job's schedule, else 1d."
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a setting.")
-@JSON
+@JSON_OPTION
 def backfill(
     job: Path,
     *,
@@ -121,11 +125,11 @@ def backfill(
     as_json: bool,
 ) -> None:
     """Retrain JOB as of each scheduled time between two dates, oldest first."""
-    from flows.environment import settle
-    from flows.servers.ephemeral import begin
+    from flows.environment import configure_environment
+    from flows.servers.ephemeral import start_server
 
-    settle()
-    ready = begin()
+    configure_environment()
+    wait_for_server = start_server()
     from dataclasses import asdict
 
     from flows.commands.backfill import backfill as runs
@@ -136,7 +140,7 @@ def backfill(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--every") from error
     span = (start.replace(tzinfo=UTC), stop.replace(tzinfo=UTC))
-    ready()
+    wait_for_server()
     for moment, outcome in runs(job, *span, every=seconds, overrides=parse_settings(settings)):
         if as_json:
             click.echo(json.dumps({"as_of": moment.isoformat(), **asdict(outcome)}))
@@ -150,15 +154,15 @@ def backfill(
 
 @main.command()
 @click.argument("data")
-@click.option("--target", help="Column to predict; guessed when left out.")
-@click.option("--name", help="Of the job; the data's own name when left out.")
+@click.option("--target", help="Column to predict; guessed by default.")
+@click.option("--name", help="Name of the job; by default that of the data.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path(), help="Folder.")
-@click.option("--force", is_flag=True, help="Write over files that are there.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
 def init(data: str, *, target: str | None, name: str | None, output: Path, force: bool) -> None:
     """Draft a job file and a contract from DATA (a file, glob, folder or s3:// URI)."""
-    from flows.commands.init import draft_files
+    from flows.commands.init import draft_job_files
 
-    for path in draft_files(data, target=target, name=name, folder=output, force=force):
+    for path in draft_job_files(data, target=target, name=name, folder=output, force=force):
         click.echo(f"wrote {path}")
     click.echo("Review both, then: ostinato check, ostinato run")
 
@@ -168,78 +172,78 @@ def init(data: str, *, target: str | None, name: str | None, output: Path, force
 @click.option("--prefect-port", type=int, default=4200, show_default=True)
 @click.option("--mlflow-port", type=int, default=5000, show_default=True)
 def ui(jobs: tuple[Path, ...], prefect_port: int, mlflow_port: int) -> None:
-    """Serve JOBS with the Prefect and MLflow pages on 127.0.0.1 until Ctrl-C.
+    """Serve JOBS with the Prefect and MLflow UIs on 127.0.0.1 until Ctrl-C.
 
     Without JOBS, every job file in deployments/jobs is served.
     """
-    from flows.servers.ui import serve_pages
+    from flows.servers.ui import serve_ui
 
     found = jobs or tuple(sorted(Path("deployments/jobs").glob("*.yaml")))
-    sys.exit(serve_pages(found, prefect_port=prefect_port, mlflow_port=mlflow_port, say=click.echo))
+    sys.exit(serve_ui(found, prefect_port=prefect_port, mlflow_port=mlflow_port, echo=click.echo))
 
 
 @main.command()
 @click.option("--store", "uri", default=".ostinato/store", show_default=True, help="Folder or URI.")
-@JSON
+@JSON_OPTION
 def artifacts(uri: str, as_json: bool) -> None:
-    """List what the store holds."""
+    """List the artifacts in the store."""
     from tasks.retention.artifacts import list_artifacts
     from tasks.storage.store import StoreConfig, open_store
 
     rows = list_artifacts(open_store(StoreConfig(uri=uri)))
-    click.echo(json.dumps(rows) if as_json else table(rows, "the store is empty"))
+    click.echo(json.dumps(rows) if as_json else format_table(rows, "the store is empty"))
 
 
 @main.command()
 @click.option("--store", "uri", default=".ostinato/store", show_default=True, help="Folder or URI.")
-@click.option("--yes", is_flag=True, help="Delete; without it nothing is touched.")
+@click.option("--yes", is_flag=True, help="Delete; without it, dry run.")
 @click.option(
     "--keep",
     type=click.IntRange(min=0),
     default=3,
     show_default=True,
-    help="Newest versions kept beside aliases.",
+    help="Newest versions to keep besides those with an alias.",
 )
-@JSON
+@JSON_OPTION
 def prune(uri: str, yes: bool, keep: int, as_json: bool) -> None:
-    """Show the versions and artifacts that nobody needs any more, and with --yes delete them.
+    """List the versions and artifacts that are no longer needed; with --yes delete them.
 
-    Versions with an alias and the newest ones stay, and all that they were made from.
+    Versions with an alias and the newest ones are kept, with all their artifacts.
     """
-    from flows.environment import settle
+    from flows.environment import configure_environment
 
-    settle()
-    from tasks.retention.artifacts import delete, find_dead
-    from tasks.retention.versions import delete_versions, find_dead_versions
+    configure_environment()
+    from tasks.retention.artifacts import delete_artifacts, find_unused_artifacts
+    from tasks.retention.versions import delete_versions, find_unused_versions
     from tasks.storage.store import StoreConfig, open_store
 
     store = open_store(StoreConfig(uri=uri))
-    old, dead = find_dead_versions(store, keep=keep), find_dead(store, keep=keep)
+    old, dead = find_unused_versions(store, keep=keep), find_unused_artifacts(store, keep=keep)
     if yes:
         delete_versions(store, old)
-        delete(store, dead)
+        delete_artifacts(store, dead)
     if as_json:
         click.echo(json.dumps({"deleted": yes, "versions": old, "artifacts": dead}))
         return
-    click.echo(table(old + dead, "nothing to delete: everything is in use"))
+    click.echo(format_table(old + dead, "nothing to delete: everything is in use"))
     if old + dead and not yes:
         click.echo("Nothing was deleted: this was a dry run. Delete with: ostinato prune --yes")
 
 
-@main.command()
-@click.option("--hidden", type=click.IntRange(min=4), default=128, show_default=True)
+@main.command("benchmark-cells")
+@click.option("--hidden-size", type=click.IntRange(min=4), default=128, show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@JSON
-def cells(hidden: int, device: str, as_json: bool) -> None:
-    """Show the recurrent networks there are, and how fast each learns on this machine."""
-    from flows.commands.cell_benchmark import as_table, describe
+@JSON_OPTION
+def benchmark_cells_command(hidden_size: int, device: str, as_json: bool) -> None:
+    """List the recurrent cells, and measure the training speed of each on this machine."""
+    from flows.commands.cell_benchmark import benchmark_cells, format_benchmark
 
-    rows = describe(hidden=hidden, device=device)
-    click.echo(json.dumps(rows) if as_json else as_table(rows))
+    rows = benchmark_cells(hidden_size=hidden_size, device=device)
+    click.echo(json.dumps(rows) if as_json else format_benchmark(rows))
 
 
 @main.command()
-@click.option("--check", "only_check", is_flag=True, help="Fail when the file is out of date.")
+@click.option("--check", "only_check", is_flag=True, help="Fail if the file is out of date.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -247,13 +251,13 @@ def cells(hidden: int, device: str, as_json: bool) -> None:
     show_default=True,
 )
 def schema(output: Path, only_check: bool) -> None:
-    """Write the JSON schema of job files, with which editors complete and check them."""
-    from flows.job.job import schema_text
+    """Write the JSON schema of job files, by which editors complete and check them."""
+    from flows.job.job import format_schema
     from tasks.errors import JobError
 
-    text = schema_text()
+    text = format_schema()
     if only_check and (not output.exists() or output.read_text(encoding="utf-8") != text):
-        raise JobError.of(f"{output} is out of date", mend="run: ostinato schema")
+        raise JobError.of(f"{output} is out of date", hint="run: ostinato schema")
     if not only_check:
         output.write_text(text, encoding="utf-8")
         click.echo(f"wrote {output}")
@@ -263,10 +267,10 @@ def schema(output: Path, only_check: bool) -> None:
 @click.argument("names", nargs=-1)
 @click.option("--folder", type=click.Path(path_type=Path), default=Path(".ostinato/data"))
 def demo(names: tuple[str, ...], folder: Path) -> None:
-    """Write the demonstration's Parquet files.
+    """Write the Parquet files of the demo.
 
-    NAMES are digits (images), volume (a series), docstrings (texts), chords (sounds) and syntax
-    (trees); digits and volume when left out.
+    NAMES are digits (images), volume (a series), docstrings (texts), chords (audio) and syntax
+    (trees); by default digits and volume.
     """
     from flows.commands.demo_data import write_demo_data
 
@@ -278,7 +282,7 @@ main.add_command(contract)
 main.add_command(deploy_command)
 main.add_command(score_command)
 main.add_command(tune_command)
-for command in COMMANDS:
+for command in REGISTRY_COMMANDS:
     main.add_command(command)
 
 

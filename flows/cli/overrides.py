@@ -1,4 +1,4 @@
-"""Settings that are given on the command line."""
+"""Settings on the command line."""
 
 from typing import Any
 
@@ -6,7 +6,11 @@ import click
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
-    """Read KEY=VALUE pairs, values as in YAML."""
+    """Parse KEY=VALUE pairs, values as in YAML.
+
+    Raises:
+        click.BadParameter: a pair has no equals sign.
+    """
     import yaml
 
     pairs = {}

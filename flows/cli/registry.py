@@ -1,4 +1,4 @@
-"""The commands about registered versions: who serves, who served, and who shall."""
+"""The commands about registered versions: move aliases, show their history, reproduce."""
 
 import json
 import os
@@ -9,119 +9,121 @@ from typing import Any
 
 import click
 
-from flows.cli.contracts import JSON
+from flows.cli.contracts import JSON_OPTION
 
-NAME = click.argument("name")
-VERSION = click.argument("version", required=False, type=click.IntRange(min=1))
-WHY = click.option("--why", default="", metavar="TEXT", help="Reason, for the history.")
-STORE = click.option("--store", "uri", help="Folder or URI; else that of the newest version's job.")
+_NAME = click.argument("name")
+_VERSION = click.argument("version", required=False, type=click.IntRange(min=1))
+_WHY = click.option("--why", default="", metavar="TEXT", help="Reason, for the history.")
+_STORE = click.option(
+    "--store", "uri", help="Folder or URI; by default that of the newest version's job."
+)
 
-Command = Callable[..., None]
+_Command = Callable[..., None]
 
 
-def asking(command: Command) -> Command:
-    """Give a command what all moves of aliases are asked with."""
-    for part in (JSON, STORE, WHY, VERSION, NAME):
+def _add_alias_options(command: _Command) -> _Command:
+    """Add the arguments and options of all commands that move an alias."""
+    for part in (JSON_OPTION, _STORE, _WHY, _VERSION, _NAME):
         command = part(command)
     return command
 
 
 @click.command("promote")
-@asking
-def promote_command(**asked: Any) -> None:  # noqa: ANN401 - click's arguments
-    """Let VERSION of model NAME serve, whatever the gate said; the challenger if left out."""
-    carry("promote", **asked)
+@_add_alias_options
+def promote_command(**arguments: Any) -> None:  # noqa: ANN401 - click's arguments
+    """Make VERSION of model NAME champion, whatever the gate decided; by default the challenger."""
+    _move_alias("promote", **arguments)
 
 
 @click.command("approve")
-@asking
-def approve_command(**asked: Any) -> None:  # noqa: ANN401 - click's arguments
-    """Let VERSION of model NAME serve, which the gate left to a person to decide."""
-    carry("approve", **asked)
+@_add_alias_options
+def approve_command(**arguments: Any) -> None:  # noqa: ANN401 - click's arguments
+    """Make VERSION of model NAME champion, which the gate left to a person to approve."""
+    _move_alias("approve", **arguments)
 
 
 @click.command("reject")
-@asking
-def reject_command(**asked: Any) -> None:  # noqa: ANN401 - click's arguments
-    """Say no to VERSION of model NAME, which the gate left to a person to decide."""
-    carry("reject", **asked)
+@_add_alias_options
+def reject_command(**arguments: Any) -> None:  # noqa: ANN401 - click's arguments
+    """Reject VERSION of model NAME, which the gate left to a person to approve."""
+    _move_alias("reject", **arguments)
 
 
 @click.command("rollback")
-@asking
-def rollback_command(**asked: Any) -> None:  # noqa: ANN401 - click's arguments
-    """Let the VERSION of model NAME serve again that served before; the last one if left out."""
-    carry("rollback", **asked)
+@_add_alias_options
+def rollback_command(**arguments: Any) -> None:  # noqa: ANN401 - click's arguments
+    """Make an earlier VERSION of model NAME champion again; by default the previous one."""
+    _move_alias("rollback", **arguments)
 
 
-def carry(
+def _move_alias(
     action: str, *, name: str, version: int | None, why: str, uri: str | None, as_json: bool
 ) -> None:
-    """Do what was asked, and say what came of it."""
-    from flows.environment import settle
+    """Move an alias, emit the event, and print the result."""
+    from flows.environment import configure_environment
 
-    settle()
-    from flows.notifications.events import tell_move
-    from flows.results.alias_history import as_data, moved_words
+    configure_environment()
+    from flows.notifications.events import emit_alias_move
+    from flows.results.alias_history import format_move, to_json_dict
     from tasks.registry import promotion
     from tasks.storage.store import StoreConfig, open_store
 
-    works = {
+    actions = {
         "promote": promotion.promote,
         "approve": promotion.approve,
         "reject": promotion.reject,
         "rollback": promotion.roll_back,
     }
-    store = open_store(StoreConfig(uri=uri) if uri else promotion.store_of(name))
-    moved = works[action](store, name, str(version) if version else None, why)
+    store = open_store(StoreConfig(uri=uri) if uri else promotion.find_store_config(name))
+    moved = actions[action](store, name, str(version) if version else None, why)
     if os.environ.get("PREFECT_API_URL"):
-        tell_move(name, moved)
-    click.echo(json.dumps(as_data(moved)) if as_json else moved_words(name, moved))
+        emit_alias_move(name, moved)
+    click.echo(json.dumps(to_json_dict(moved)) if as_json else format_move(name, moved))
 
 
 @click.command("history")
-@NAME
-@click.option("--on", "day", metavar="DATE", help="What served on that day, or at that time, UTC.")
-@STORE
-@JSON
+@_NAME
+@click.option("--on", "day", metavar="DATE", help="Champion on that day, or at that time, UTC.")
+@_STORE
+@JSON_OPTION
 def history_command(name: str, *, day: str | None, uri: str | None, as_json: bool) -> None:
-    """Show who let which version of model NAME serve, when and why."""
-    from flows.environment import settle
+    """Show who made which version of model NAME champion, when and why."""
+    from flows.environment import configure_environment
 
-    settle()
-    from flows.results.alias_history import find_history, history_words, on_words
+    configure_environment()
+    from flows.results.alias_history import format_history, format_served, load_history
 
-    found = find_history(name, uri, moment(day) if day else None)
-    words = on_words if day else history_words
-    click.echo(json.dumps(found) if as_json else words(found))
+    result = load_history(name, uri, _parse_time(day) if day else None)
+    format_text = format_served if day else format_history
+    click.echo(json.dumps(result) if as_json else format_text(result))
 
 
 @click.command("reproduce")
-@NAME
+@_NAME
 @click.argument("version", type=click.IntRange(min=1))
-@STORE
-@JSON
+@_STORE
+@JSON_OPTION
 def reproduce_command(name: str, *, version: int, uri: str | None, as_json: bool) -> None:
-    """Make VERSION of model NAME again from its tags; exit code 10 when the weights differ."""
-    from flows.environment import settle
+    """Train VERSION of model NAME again from its tags; exit code 10 when the weights differ."""
+    from flows.environment import configure_environment
 
-    settle()
+    configure_environment()
     from dataclasses import asdict
 
-    from flows.commands.reproduce import reproduce, words
-    from flows.runtime.log_filter import hush
-    from tasks.registry.promotion import store_of
+    from flows.commands.reproduce import format_reproduction, reproduce
+    from flows.runtime.log_filter import hide_tracebacks
+    from tasks.registry.promotion import find_store_config
     from tasks.storage.store import StoreConfig, open_store
 
-    hush()
-    store = open_store(StoreConfig(uri=uri) if uri else store_of(name))
-    found = reproduce(store, name, str(version))
-    click.echo(json.dumps(asdict(found)) if as_json else words(found))
-    sys.exit(0 if found.identical else 10)
+    hide_tracebacks()
+    store = open_store(StoreConfig(uri=uri) if uri else find_store_config(name))
+    result = reproduce(store, name, str(version))
+    click.echo(json.dumps(asdict(result)) if as_json else format_reproduction(result))
+    sys.exit(0 if result.identical else 10)
 
 
-def moment(text: str) -> date | datetime:
-    """Read a day, or a time.
+def _parse_time(text: str) -> date | datetime:
+    """Parse a day or a time.
 
     Raises:
         click.BadParameter: it is neither.
@@ -132,11 +134,12 @@ def moment(text: str) -> date | datetime:
         except ValueError:
             continue
     raise click.BadParameter(
-        f"'{text}' is no day and no time, such as 2026-01-31 or 2026-01-31T12:00", param_hint="--on"
+        f"'{text}' is not a day or a time, such as 2026-01-31 or 2026-01-31T12:00",
+        param_hint="--on",
     )
 
 
-COMMANDS = (
+REGISTRY_COMMANDS = (
     promote_command,
     approve_command,
     reject_command,

@@ -5,18 +5,20 @@ from pathlib import Path
 
 import click
 
-from flows.cli.contracts import JOB, JSON
+from flows.cli.contracts import JOB_ARGUMENT, JSON_OPTION
 from flows.cli.overrides import parse_settings
 
 
 @click.command("tune")
-@JOB
-@click.option("--trials", type=click.IntRange(min=1), help="Settings that are tried; else 20.")
-@click.option("--budget", metavar="SPAN", help="Begin no trial after this time, such as 30m.")
+@JOB_ARGUMENT
+@click.option("--trials", type=click.IntRange(min=1), help="Number of trials; by default 20.")
+@click.option("--budget", metavar="SPAN", help="Start no trial after this time, such as 30m.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a setting.")
-@click.option("--output", type=click.Path(path_type=Path), help="Job file; else JOB.tuned.yaml.")
-@click.option("--force", is_flag=True, help="Write over a file that was changed by hand.")
-@JSON
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Job file; by default JOB.tuned.yaml."
+)
+@click.option("--force", is_flag=True, help="Overwrite a file that was changed by hand.")
+@JSON_OPTION
 def tune_command(
     job: Path,
     *,
@@ -27,17 +29,17 @@ def tune_command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Search for better settings of JOB on its validation rows; run again, it goes on."""
-    from flows.environment import settle
-    from flows.servers.ephemeral import begin
+    """Search for better settings of JOB on its validation rows; run again, it continues."""
+    from flows.environment import configure_environment
+    from flows.servers.ephemeral import start_server
 
-    settle()
-    ready = begin()
+    configure_environment()
+    wait_for_server = start_server()
     from dataclasses import asdict
 
     from flows.job.job import load_job
-    from flows.results.tuned_job import summary
-    from flows.runtime.run_context import at_work
+    from flows.results.tuned_job import format_summary
+    from flows.runtime.run_context import run_context
     from flows.tune import tune
     from models.units import parse_duration
 
@@ -47,8 +49,8 @@ def tune_command(
         raise click.BadParameter(str(error), param_hint="--budget") from error
     overrides = parse_settings(settings)
     name = load_job(job, overrides).name
-    ready()
-    with at_work(name):
+    wait_for_server()
+    with run_context(name):
         found = tune(
             str(job),
             overrides,
@@ -57,4 +59,4 @@ def tune_command(
             output=str(output) if output else None,
             force=force,
         )
-    click.echo(json.dumps(asdict(found)) if as_json else summary(found))
+    click.echo(json.dumps(asdict(found)) if as_json else format_summary(found))

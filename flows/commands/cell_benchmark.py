@@ -1,30 +1,32 @@
-"""What `ostinato cells` shows: every family of cells, and its speed on this machine."""
+"""`ostinato benchmark-cells`: every family of cells, and its training speed on this machine."""
 
 from typing import Any
 
 from models.networks.families import FAMILIES
 
 
-def describe(*, hidden: int, device: str) -> list[dict[str, Any]]:
-    """Return a row a family; speed is None where a package is missing.
+def benchmark_cells(*, hidden_size: int, device: str) -> list[dict[str, Any]]:
+    """Measure every family of cells, and return one row for each.
+
+    The speed is None where a package is missing.
 
     Args:
-        hidden: units of the layers that are measured.
+        hidden_size: units of the measured layer.
         device: `auto`, `cpu` or `cuda`.
     """
     import torch
 
-    from models.networks.benchmark import Shape, measure
+    from models.networks.benchmark import BenchmarkShape, measure_cells
 
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    speeds = measure(Shape(hidden=hidden), device=torch.device(chosen))
+    speeds = measure_cells(BenchmarkShape(hidden=hidden_size), device=torch.device(chosen))
     rows = []
     for name, family in FAMILIES.items():
         speed = speeds.get(name)
         rows.append(
             {
                 "family": name,
-                "about": family.about,
+                "about": family.description,
                 "reads": family.reads,
                 "parallel": family.parallel,
                 "causal": family.causal,
@@ -40,8 +42,8 @@ def describe(*, hidden: int, device: str) -> list[dict[str, Any]]:
     return rows
 
 
-def as_table(rows: list[dict[str, Any]]) -> str:
-    """Lay the rows out for the terminal."""
+def format_benchmark(rows: list[dict[str, Any]]) -> str:
+    """Format the rows as a table for the terminal."""
     lines = [
         f"{'family':<12}{'parameters':>11}{'parallel':>10}{'ksteps/s':>10}{'of lstm':>9}  about"
     ]
@@ -58,7 +60,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
         lines.append(f"{row['family']:<12}{parameters:>11}{parallel:>10}{figures}  {row['about']}")
     device = rows[0]["measured_on"]
     lines.append(
-        f"One layer learning from 64 sequences of 100 steps of 32 numbers on {device}; all run on "
-        "cpu and cuda."
+        f"Training of one layer on 64 sequences of 100 steps of 32 numbers on {device}; all cells "
+        "run on cpu and cuda."
     )
     return "\n".join(lines)

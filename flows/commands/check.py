@@ -1,4 +1,4 @@
-"""Everything but training: is the job valid, the data good, and how long will it take."""
+"""`ostinato check`: a dry run of everything but training, with an estimate of its time."""
 
 import time
 from datetime import UTC, datetime
@@ -11,73 +11,81 @@ from tasks.features.featurize import make_features
 from tasks.ingestion.ingest import take_snapshot
 from tasks.records import Features, Snapshot
 from tasks.storage.store import Store, open_store
-from tasks.training.train import time_epoch
-from tasks.tuning.auto_model import time_search
-from tasks.validation.validate import draft, hold, open_contract
+from tasks.training.train import estimate_epoch_seconds
+from tasks.tuning.auto_model import estimate_search_seconds
+from tasks.validation.validate import accept_snapshot, create_contract, find_contract
 
 
 def check_job(job: Job) -> dict[str, Any]:
-    """Take the stages up to training, and time a few steps of it.
+    """Run the stages up to training, and time a few steps of training.
 
     Raises:
-        OstinatoError: the first stage that refuses says why.
+        OstinatoError: of the first stage that fails.
     """
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     store = open_store(job.store)
     snapshot = take_snapshot(job.source, store, as_of=datetime.now(UTC), remember=False)
-    accepted = hold(snapshot, contract_of(job, snapshot, store), store)
+    accepted = accept_snapshot(snapshot, _load_or_draft_contract(job, snapshot, store), store)
     features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
-    prepared = time.perf_counter() - began
-    epoch_seconds, at_most = time_training(job, features, store)
+    prepared = time.perf_counter() - start_time
+    epoch_seconds, at_most = _estimate_training_time(job, features, store)
     return {
         "job": job.name,
-        "rows": snapshot.facts["rows"],
-        "promises": accepted.facts["promises"],
-        "broken": accepted.facts["broken"],
-        "warnings": accepted.facts["warnings"],
-        "training": features.facts["training"],
-        "validation": features.facts["validation"],
-        "test": features.facts["test"],
-        "unreadable": features.facts["unreadable"],
+        "rows": snapshot.facts.rows,
+        "expectations": accepted.facts.promises,
+        "broken": accepted.facts.broken,
+        "warnings": accepted.facts.warnings,
+        "training": features.facts.training,
+        "validation": features.facts.validation,
+        "test": features.facts.test,
+        "unreadable": features.facts.unreadable,
         "prepared_seconds": round(prepared, 2),
         "epoch_seconds": round(epoch_seconds, 4),
         "training_seconds_at_most": round(min(at_most, job.training.budget or at_most), 3),
     }
 
 
-def time_training(job: Job, features: Features, store: Store) -> tuple[float, float]:
-    """Estimate the seconds of an epoch, and of all that are trained if patience saves none."""
+def format_check(result: dict[str, Any]) -> str:
+    """Format the result for a terminal."""
+    lines = [
+        f"job {result['job']}: valid",
+        f"data: {result['rows']} rows, {result['unreadable']} unreadable",
+        (
+            f"contract: {result['expectations'] - result['broken']} expectations met, "
+            f"{result['broken']} broken"
+        ),
+        (
+            f"sequences: {result['training']} training, {result['validation']} validation, "
+            f"{result['test']} test (prepared in {result['prepared_seconds']} s)"
+        ),
+        (
+            f"training: {result['epoch_seconds']} s an epoch, "
+            f"{result['training_seconds_at_most']} s at most, without early stopping"
+        ),
+    ]
+    if result["warnings"]:
+        lines.append(result["warnings"])
+    return "\n".join(lines)
+
+
+def _estimate_training_time(job: Job, features: Features, store: Store) -> tuple[float, float]:
+    """Estimate the seconds of an epoch, and of the whole training without early stopping."""
     if job.model == "auto":
-        return time_search(features, store, head=job.head, training=job.training)
-    epoch_seconds = time_epoch(
+        return estimate_search_seconds(features, store, head=job.head, training=job.training)
+    epoch_seconds = estimate_epoch_seconds(
         features, store, model=job.model, head=job.head, training=job.training
     )
     return epoch_seconds, epoch_seconds * job.training.epochs
 
 
-def contract_of(job: Job, snapshot: Snapshot, store: Store) -> Contract:
-    """Read the job's contract, or draft it as a run would."""
+def _load_or_draft_contract(job: Job, snapshot: Snapshot, store: Store) -> Contract:
+    """Load the job's contract, or draft it as a run would."""
     path = Path(job.contract_path)
-    return open_contract(path, job.name) or draft(
-        snapshot, store, path=path, name=job.name, needed=job.needed, target=job.target.required
+    return find_contract(path, job.name) or create_contract(
+        snapshot,
+        store,
+        path=path,
+        name=job.name,
+        required_columns=job.required_columns,
+        target=job.target.required,
     )
-
-
-def lines(found: dict[str, Any]) -> str:
-    """Say it to a person."""
-    text = [
-        f"job {found['job']}: valid",
-        f"data: {found['rows']} rows, {found['unreadable']} without a usable sequence",
-        f"contract: {found['promises'] - found['broken']} promises kept, {found['broken']} broken",
-        (
-            f"sequences: {found['training']} training, {found['validation']} validation, "
-            f"{found['test']} test (prepared in {found['prepared_seconds']} s)"
-        ),
-        (
-            f"training: {found['epoch_seconds']} s an epoch, "
-            f"{found['training_seconds_at_most']} s if no epoch is saved by patience"
-        ),
-    ]
-    if found["warnings"]:
-        text.append(found["warnings"])
-    return "\n".join(text)

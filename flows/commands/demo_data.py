@@ -1,7 +1,7 @@
-"""The demonstration's data, written as Parquet: sets that our dependencies ship, or are.
+"""`ostinato demo`: datasets for a demonstration, written as Parquet files without a download.
 
 Digits and share prices come with scikit-learn and matplotlib; texts and trees are the docstrings
-and the syntax of the installed libraries themselves; chords are made.
+and the syntax trees of installed libraries; chords are synthesised.
 """
 
 import ast
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LIBRARIES = ("numpy", "pandas", "sklearn", "torch", "matplotlib", "prefect", "mlflow")
+_LIBRARIES = ("numpy", "pandas", "sklearn", "torch", "matplotlib", "prefect", "mlflow")
 
-MOST_FILES = 100
-"""Source files that are read of each library."""
+_MAX_FILES = 100
+"""Source files per library."""
 
-MOST_WORDS = 150
-"""Nodes of a syntax tree; longer functions are left out."""
+_MAX_NODES = 150
+"""Nodes of a syntax tree; longer functions are skipped."""
 
 
 def write_demo_data(folder: Path, names: Sequence[str] = ()) -> list[Path]:
-    """Write the sets of these names unless they are there, digits and prices first of all.
+    """Write the datasets of these names that do not exist yet; by default digits and volume.
 
     Raises:
-        JobError: a name is none.
+        JobError: there is no dataset of a name.
     """
     for name in names:
-        if name not in SETS:
-            known = ", ".join(SETS)
-            raise JobError.of(f"'{name}' is no set of the demonstration", mend=f"choose of {known}")
+        if name not in _DATASETS:
+            known = ", ".join(_DATASETS)
+            raise JobError.of(f"'{name}' is not a dataset of the demo", hint=f"choose from {known}")
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name in names or ("digits", "volume"):
-        make, path = SETS[name], folder / f"{name}.parquet"
+        make, path = _DATASETS[name], folder / f"{name}.parquet"
         if not path.exists():
             partial = path.with_suffix(".partial")
             make().write_parquet(partial, compression="zstd")
@@ -51,8 +51,8 @@ def write_demo_data(folder: Path, names: Sequence[str] = ()) -> list[Path]:
     return written
 
 
-def digits() -> pl.DataFrame:
-    """Scikit-learn's 1,797 handwritten digits (Alpaydin and Kaynak 1998) as PNG files."""
+def make_digits() -> pl.DataFrame:
+    """Return scikit-learn's 1,797 handwritten digits (Alpaydin and Kaynak 1998) as PNG files."""
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -65,67 +65,8 @@ def digits() -> pl.DataFrame:
     return pl.DataFrame({"image": images, "digit": data.target.tolist()})
 
 
-def prices() -> pl.DataFrame:
-    """Matplotlib's 1,047 days of one company's share, 2004 to 2008."""
-    import matplotlib.cbook
-    import numpy as np
-
-    path = str(matplotlib.cbook.get_sample_data("goog.npz", asfileobj=False))
-    days = np.load(path)["price_data"]
-    columns = {name: days[name] for name in days.dtype.names or ()}
-    return pl.DataFrame(columns).with_columns(pl.col("date").cast(pl.Date))
-
-
-def sources(library: str) -> Iterator[tuple[str, ast.Module]]:
-    """Parse some of a library's source files, spread evenly; nothing of it is run."""
-    spec = find_spec(library)
-    folder = Path(spec.origin).parent if spec and spec.origin else Path()
-    files = sorted(path for path in folder.rglob("*.py") if "test" not in path.as_posix())
-    for path in files[:: max(1, len(files) // MOST_FILES)]:
-        name = path.relative_to(folder.parent).as_posix()
-        yield name, ast.parse(path.read_text(encoding="utf-8"))
-
-
-def docstrings() -> pl.DataFrame:
-    """Give first paragraphs of the libraries' docstrings, to tell the library from."""
-    rows = []
-    for library in LIBRARIES:
-        for module, tree in sources(library):
-            owners = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef))
-            texts = ((ast.get_docstring(owner) or "").partition("\n\n")[0] for owner in owners)
-            rows += [(text, library, module) for text in texts if len(text) > 40]
-    table = pl.DataFrame(rows, schema=["text", "library", "module"], orient="row")
-    return table.unique("text", maintain_order=True)
-
-
-def syntax() -> pl.DataFrame:
-    """Give syntax trees of the libraries' short functions, to tell the library from."""
-    rows = []
-    for library in LIBRARIES:
-        for module, tree in sources(library):
-            functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
-            rows += [(bracketed(node), library, module) for node in functions]
-    table = pl.DataFrame(rows, schema=["tree", "library", "module"], orient="row")
-    short = pl.col("tree").str.count_matches(r"\(") <= MOST_WORDS
-    return table.filter(short).unique("tree", maintain_order=True)
-
-
-def bracketed(node: ast.AST) -> str:
-    """Write a syntax tree in brackets: kinds of nodes, and the names in them as words."""
-    names = (getattr(node, key, None) for key in ("name", "attr", "id", "arg"))
-    own = [f"(name {name})" for name in names if isinstance(name, str)]
-    below = [
-        bracketed(child)
-        for child in ast.iter_child_nodes(node)
-        if not isinstance(child, ast.expr_context)
-    ]
-    kind = type(node).__name__
-    parts = own + below
-    return f"({kind} {' '.join(parts)})" if parts else f"({kind} {kind.lower()})"
-
-
-def chords() -> pl.DataFrame:
-    """Make 1,200 chords of four kinds, at any pitch, in noise, to tell the kind from."""
+def make_chords() -> pl.DataFrame:
+    """Synthesise 1,200 chords of four kinds at random pitch in noise; the target is the kind."""
     import numpy as np
 
     kinds = {
@@ -136,8 +77,8 @@ def chords() -> pl.DataFrame:
     }
     draw = np.random.default_rng(0)
     rows = []
-    for place in range(1_200):
-        kind = list(kinds)[place % len(kinds)]
+    for index in range(1_200):
+        kind = list(kinds)[index % len(kinds)]
         seconds = np.arange(int(8_000 * draw.uniform(0.3, 0.8))) / 8_000
         root = 110 * 2 ** draw.uniform(0, 2)
         sound = draw.normal(0, 0.05, len(seconds))
@@ -145,12 +86,12 @@ def chords() -> pl.DataFrame:
             for harmonic in (1, 2, 3):
                 pitch = root * 2 ** (step / 12) * harmonic
                 sound += np.sin(2 * np.pi * (pitch * seconds + draw.uniform())) / harmonic**2
-        rows.append((wav(sound / np.abs(sound).max()), kind))
+        rows.append((encode_wav(sound / np.abs(sound).max()), kind))
     return pl.DataFrame(rows, schema={"sound": pl.Binary, "chord": pl.String}, orient="row")
 
 
-def wav(samples: "NDArray[np.float64]", rate: int = 8_000) -> bytes:
-    """Write samples between -1 and 1 as a WAV file of 16 bits."""
+def encode_wav(samples: "NDArray[np.float64]", rate: int = 8_000) -> bytes:
+    """Encode samples between -1 and 1 as a WAV file of 16 bits."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)
@@ -160,10 +101,69 @@ def wav(samples: "NDArray[np.float64]", rate: int = 8_000) -> bytes:
     return buffer.getvalue()
 
 
-SETS: dict[str, Callable[[], pl.DataFrame]] = {
-    "digits": digits,
-    "volume": prices,
-    "docstrings": docstrings,
-    "syntax": syntax,
-    "chords": chords,
+def _make_prices() -> pl.DataFrame:
+    """Return matplotlib's 1,047 days of one company's share, 2004 to 2008."""
+    import matplotlib.cbook
+    import numpy as np
+
+    path = str(matplotlib.cbook.get_sample_data("goog.npz", asfileobj=False))
+    days = np.load(path)["price_data"]
+    columns = {name: days[name] for name in days.dtype.names or ()}
+    return pl.DataFrame(columns).with_columns(pl.col("date").cast(pl.Date))
+
+
+def _parse_sources(library: str) -> Iterator[tuple[str, ast.Module]]:
+    """Parse an even selection of a library's source files, without running them."""
+    spec = find_spec(library)
+    folder = Path(spec.origin).parent if spec and spec.origin else Path()
+    files = sorted(path for path in folder.rglob("*.py") if "test" not in path.as_posix())
+    for path in files[:: max(1, len(files) // _MAX_FILES)]:
+        name = path.relative_to(folder.parent).as_posix()
+        yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _make_docstrings() -> pl.DataFrame:
+    """Return first paragraphs of docstrings; the target is the library."""
+    rows = []
+    for library in _LIBRARIES:
+        for module, tree in _parse_sources(library):
+            owners = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef))
+            texts = ((ast.get_docstring(owner) or "").partition("\n\n")[0] for owner in owners)
+            rows += [(text, library, module) for text in texts if len(text) > 40]
+    table = pl.DataFrame(rows, schema=["text", "library", "module"], orient="row")
+    return table.unique("text", maintain_order=True)
+
+
+def _make_syntax_trees() -> pl.DataFrame:
+    """Return syntax trees of short functions; the target is the library."""
+    rows = []
+    for library in _LIBRARIES:
+        for module, tree in _parse_sources(library):
+            functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+            rows += [(_format_tree(node), library, module) for node in functions]
+    table = pl.DataFrame(rows, schema=["tree", "library", "module"], orient="row")
+    short = pl.col("tree").str.count_matches(r"\(") <= _MAX_NODES
+    return table.filter(short).unique("tree", maintain_order=True)
+
+
+def _format_tree(node: ast.AST) -> str:
+    """Format a syntax tree in brackets: types of nodes as labels, and names as words."""
+    names = (getattr(node, key, None) for key in ("name", "attr", "id", "arg"))
+    own = [f"(name {name})" for name in names if isinstance(name, str)]
+    below = [
+        _format_tree(child)
+        for child in ast.iter_child_nodes(node)
+        if not isinstance(child, ast.expr_context)
+    ]
+    kind = type(node).__name__
+    parts = own + below
+    return f"({kind} {' '.join(parts)})" if parts else f"({kind} {kind.lower()})"
+
+
+_DATASETS: dict[str, Callable[[], pl.DataFrame]] = {
+    "digits": make_digits,
+    "volume": _make_prices,
+    "docstrings": _make_docstrings,
+    "syntax": _make_syntax_trees,
+    "chords": make_chords,
 }

@@ -1,1 +1,1 @@
-"""How flows come to run elsewhere: deployments, serving processes, crashed runs."""
+"""Deployments of flows: their plans, serving them on this machine, crashed runs."""

@@ -1,4 +1,4 @@
-"""Runs whose process is gone: nobody else ends them, and their deployment would wait for ever."""
+"""Runs whose process is gone: without an end, they would block their deployment for ever."""
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
@@ -11,22 +11,25 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.states import Crashed
 
-GONE = "The process that ran it ended with the pages; the next run goes on from what was finished."
+_MESSAGE = (
+    "The process of this run ended with `ostinato ui`; the next run continues from the finished "
+    "stages."
+)
 
 
-def sweep(names: list[str]) -> int:
-    """Mark what these deployments left at work as crashed; how many runs that were.
+def mark_crashed_runs(names: list[str]) -> int:
+    """Mark the unfinished runs of these deployments as crashed, and return their number.
 
-    Only for whoever starts the server of these deployments: there, nothing can be at work yet.
+    Only for the process that has just started their server: no run can be active yet.
     """
-    at_work = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+    active = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(
             deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=names)),
             flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=at_work))
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=active))
             ),
         )
         for run in runs:
-            client.set_flow_run_state(run.id, Crashed(message=GONE), force=True)
+            client.set_flow_run_state(run.id, Crashed(message=_MESSAGE), force=True)
     return len(runs)

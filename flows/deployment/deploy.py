@@ -1,4 +1,4 @@
-"""Deploy: hand the flows of some jobs to a work pool, from which workers take their runs."""
+"""Deploy the flows of some jobs to a work pool, whose workers run them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,13 +7,31 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
 
-from flows.deployment.deployments import deployment_of, plans_of
+from flows.deployment.deployments import build_deployment, plan_deployments
 from flows.job.job import load_job
-from flows.notifications.automations import settle_automations
+from flows.notifications.automations import update_automations
 
 
-def open_pool(name: str) -> bool:
-    """Make the work pool where there is none; whether it had to be made."""
+def deploy(paths: Sequence[Path], pool: str) -> list[str]:
+    """Deploy every flow of every job, and update existing deployments.
+
+    Returns:
+        The names of the deployments.
+
+    Raises:
+        JobError: a job file is not valid, or names a block that does not exist; nothing is
+            deployed then.
+    """
+    plans = [plan for path in paths for plan in plan_deployments(path)]
+    update_automations([(path, load_job(path)) for path in paths])
+    _create_work_pool(pool)
+    for plan in plans:
+        build_deployment(plan, pool=pool).apply()
+    return [f"{plan.flow}/{plan.name}" for plan in plans]
+
+
+def _create_work_pool(name: str) -> bool:
+    """Create the work pool if it does not exist; return whether it was created."""
     with get_client(sync_client=True) as client:
         try:
             client.read_work_pool(name)
@@ -21,21 +39,3 @@ def open_pool(name: str) -> bool:
             client.create_work_pool(WorkPoolCreate(name=name, type="process"))
             return True
     return False
-
-
-def deploy(paths: Sequence[Path], pool: str) -> list[str]:
-    """Deploy every flow of every job; a deployment that is there is brought up to date.
-
-    Returns:
-        The names of the deployments.
-
-    Raises:
-        JobError: a job file is not valid, or tells a block that there is not; nothing is deployed
-            then.
-    """
-    plans = [made for path in paths for made in plans_of(path)]
-    settle_automations([(path, load_job(path)) for path in paths])
-    open_pool(pool)
-    for made in plans:
-        deployment_of(made, pool=pool).apply()
-    return [f"{made.flow}/{made.name}" for made in plans]

@@ -1,7 +1,7 @@
-"""What is deployed for a job: its flows, when each runs, and what happens when runs meet.
+"""The deployments of a job: which flows, when each runs, and what happens when two runs collide.
 
 `ostinato ui` serves the same plans that `ostinato deploy` and `deployments/prefect.yaml` give to a
-work pool. A flow that is to be deployed is one line in `plans_of`.
+work pool. A new flow to deploy is one entry in `plan_deployments`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,199 +17,209 @@ from prefect.events import DeploymentEventTrigger
 from prefect.schedules import Schedule
 from prefect.types.entrypoint import EntrypointType
 
-from flows.environment import ALIVE, PATIENT, QUIET
+from flows.environment import HEARTBEAT_SETTINGS, NO_TELEMETRY, THREAD_SETTINGS
 from flows.job.job import Job, load_job
-from flows.notifications.events import DRIFT, QUALITY, resource_of, tags_of
+from flows.notifications.events import DRIFT, PERFORMANCE, format_resource_id, list_tags
 from tasks.triggers.schedule import ScheduleConfig
 
-POOL = "ostinato"
+_POOL = "ostinato"
 
-HEAD = """\
-# Deployed from the folder where the paths of the jobs start:
+_HEAD = """\
+# Deploy from the folder that the paths of the jobs are relative to:
 #   prefect work-pool create {pool} --type process
 #   prefect --no-prompt deploy --all --prefect-file {path}
 #   prefect worker start --pool {pool} --limit 1
 # Written by `ostinato deploy --write {path} JOB...`; edit the jobs, and write it again.
-# `ostinato deploy JOB...` makes the same, and what this file cannot say: the automations that
-# tell the blocks of `notify`, and that end runs whose process is dead.
+# `ostinato deploy JOB...` makes the same deployments, and what this file cannot hold: the
+# automations that notify the blocks of `notify` and that end runs whose process is dead.
 """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """One deployment."""
+class DeploymentPlan:
+    """One deployment of a flow of a job."""
 
     flow: str
-    """Of this name, in the module of this name."""
+    """Name of the flow and of its module in `flows`."""
     job: str
     name: str
-    """Of the deployment: the job's own, where the flow is deployed once."""
+    """Name of the deployment: the job's own where the flow is deployed once."""
     job_file: str
-    about: str
+    description: str
     tags: tuple[str, ...]
     schedule: ScheduleConfig | None = None
-    meet: Literal["ENQUEUE", "CANCEL_NEW"] = "ENQUEUE"
-    """What becomes of a run that meets one at work: it waits, or it is left out."""
-    every: float | None = None
-    """Seconds from one run to the next, where there is no schedule."""
-    answers: str | None = None
-    """The event of this job that starts it; the event says why, and by what key."""
+    collision_strategy: Literal["ENQUEUE", "CANCEL_NEW"] = "ENQUEUE"
+    """What happens to a run that starts while another one runs: it waits, or it is cancelled."""
+    interval_seconds: float | None = None
+    """Seconds from one run to the next, where there is no cron schedule."""
+    event: str | None = None
+    """The event of this job that starts a run; its payload gives the reason and a key."""
 
     @property
     def entrypoint(self) -> str:
-        """Where the flow is, as Prefect writes it."""
+        """The flow as Prefect's module entrypoint."""
         return f"flows.{self.flow}.{self.flow}"
 
     @property
     def parameters(self) -> dict[str, str]:
-        """What the flow is given: its job file, or the model's name where it knows no job."""
+        """Parameters of the flow: its job file, or the model's name where it takes no job."""
         return {"name": self.job} if self.flow == "rollback" else {"job_file": self.job_file}
 
 
-def plans_of(path: Path) -> Iterator[Plan]:
-    """Give the deployments of a job.
+def plan_deployments(path: Path) -> Iterator[DeploymentPlan]:
+    """List the deployments of a job file.
 
     Raises:
         JobError: the job file is not valid.
     """
     job = load_job(path)
-    yield plan(
-        "retrain", path, job, about=f"Retrain {job.name} from {job.source.uri}.",
+    yield _build_plan(
+        "retrain", path, job, description=f"Retrain {job.name} from {job.source.uri}.",
         schedule=job.schedule,
     )  # fmt: skip
-    yield plan(
-        "score", path, job, about=f"Let a version of {job.name} answer the rows of a source.",
+    yield _build_plan(
+        "score", path, job, description=f"Score a source with a version of {job.name}.",
         schedule=job.score.schedule,
     )  # fmt: skip
-    yield plan("tune", path, job, about=f"Search for better settings of {job.name}.")
-    yield plan(
-        "rollback", path, job, about=f"Let the version of {job.name} serve that served before.",
+    yield _build_plan("tune", path, job, description=f"Search for better settings of {job.name}.")
+    yield _build_plan(
+        "rollback", path, job, description=f"Make an earlier version of {job.name} champion.",
     )  # fmt: skip
     if wanted := job.triggers:
-        yield plan(
-            "watch", path, job, about=f"Retrain {job.name} when its source has changed.",
-            every=wanted.new_data, meet="CANCEL_NEW",
+        yield _build_plan(
+            "watch", path, job, description=f"Retrain {job.name} when its source has changed.",
+            interval_seconds=wanted.new_data, collision_strategy="CANCEL_NEW",
         )  # fmt: skip
-        # Apart from the looks: a look that meets another is left out, events wait.
+        # A deployment of its own: a polling run may be cancelled, a run for an event has to wait.
         if wanted.drift:
-            yield plan(
-                "watch", path, job, about=f"Retrain {job.name} when its data drifts.",
-                name=f"{job.name}-drift", answers=DRIFT,
+            yield _build_plan(
+                "watch", path, job, description=f"Retrain {job.name} when its data drifts.",
+                name=f"{job.name}-drift", event=DRIFT,
             )  # fmt: skip
         if wanted.performance:
-            yield plan(
-                "watch", path, job, about=f"Retrain {job.name} when its champion gets worse.",
-                name=f"{job.name}-quality", answers=QUALITY,
+            yield _build_plan(
+                "watch", path, job, description=f"Retrain {job.name} when its champion gets worse.",
+                name=f"{job.name}-performance", event=PERFORMANCE,
             )  # fmt: skip
-        if wanted.monitored:
-            yield plan(
-                "monitor", path, job, about=f"Tell when {job.name} drifts or gets worse.",
-                every=wanted.monitored, meet="CANCEL_NEW",
+        if wanted.monitor_interval_seconds:
+            yield _build_plan(
+                "monitor", path, job, description=f"Report drift or a worse model of {job.name}.",
+                interval_seconds=wanted.monitor_interval_seconds, collision_strategy="CANCEL_NEW",
             )  # fmt: skip
 
 
-def plan(
-    flow: str,
-    path: Path,
-    job: Job,
-    *,
-    about: str,
-    name: str | None = None,
-    **more: Any,  # noqa: ANN401 - the plan's own fields
-) -> Plan:
-    """Describe a deployment of a job's flow."""
-    return Plan(
-        flow=flow,
-        job=job.name,
-        name=name or job.name,
-        job_file=path.as_posix(),
-        about=about,
-        tags=(*tags_of(job.name), job.layout.input.kind, job.target.kind),
-        **more,
-    )
-
-
-def schedule_of(made: Plan) -> dict[str, Any] | None:
-    """Tell when it runs by itself, in Prefect's words."""
-    if made.schedule:
-        return {"cron": made.schedule.cron, "timezone": made.schedule.timezone}
-    return {"interval": made.every} if made.every else None
-
-
-def triggers_of(made: Plan) -> list[dict[str, Any]]:
-    """Write the automation that starts it, as Prefect takes it."""
-    if made.answers is None:
-        return []
-    told = {name: f"{{{{ event.payload.{name} }}}}" for name in ("why", "key")}
-    named = {"because": told["why"], "key": told["key"]}
-    filled = {name: {"__prefect_kind": "jinja", "template": text} for name, text in named.items()}
-    return [
-        {
-            "type": "event",
-            "name": f"{made.job}: {made.answers}",
-            "expect": [made.answers],
-            "match": {"prefect.resource.id": resource_of(made.job)},
-            "parameters": {"job_file": made.job_file, **filled},
-        }
-    ]
-
-
-def variables(folder: str) -> dict[str, Any]:
-    """Give what a worker sets for a run: the folder where paths start, and no telemetry."""
-    return {
-        "working_dir": folder,
-        "env": {**QUIET, **PATIENT, **ALIVE, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
-    }
-
-
-def deployment_of(made: Plan, *, pool: str | None = None) -> RunnerDeployment:
-    """Make a plan what Prefect serves, or gives to a work pool."""
-    found = getattr(import_module(f"flows.{made.flow}"), made.flow)
-    when = schedule_of(made)
+def build_deployment(plan: DeploymentPlan, *, pool: str | None = None) -> RunnerDeployment:
+    """Turn a plan into Prefect's deployment: served here, or run by the workers of `pool`."""
+    found = getattr(import_module(f"flows.{plan.flow}"), plan.flow)
+    when = _format_schedule(plan)
     deployment = found.to_deployment(
-        name=made.name,
-        parameters=made.parameters,
+        name=plan.name,
+        parameters=plan.parameters,
         schedule=Schedule(**when) if when else None,
-        triggers=[DeploymentEventTrigger(**each) for each in triggers_of(made)],
-        tags=list(made.tags),
-        description=made.about,
+        triggers=[DeploymentEventTrigger(**each) for each in _format_triggers(plan)],
+        tags=list(plan.tags),
+        description=plan.description,
         entrypoint_type=EntrypointType.MODULE_PATH,
         concurrency_limit=ConcurrencyLimitConfig(
-            limit=1, collision_strategy=ConcurrencyLimitStrategy(made.meet)
+            limit=1, collision_strategy=ConcurrencyLimitStrategy(plan.collision_strategy)
         ),
         work_pool_name=pool,
-        job_variables=variables(str(Path.cwd())) if pool else None,
+        job_variables=_build_job_variables(str(Path.cwd())) if pool else None,
     )
     return cast("RunnerDeployment", deployment)
 
 
-def entry_of(made: Plan, pool: str) -> dict[str, Any]:
-    """Write a plan as an entry of a prefect.yaml."""
-    when, starts = schedule_of(made), triggers_of(made)
+def format_prefect_file(paths: Sequence[Path], *, output: Path, pool: str = _POOL) -> str:
+    """Return the text of a prefect.yaml with the deployments of these job files."""
+    plans = [plan for path in paths for plan in plan_deployments(path)]
+    body = {
+        "name": "ostinato",
+        "pull": [],
+        "deployments": [_format_entry(plan, pool) for plan in plans],
+    }
+    head = _HEAD.format(path=output.as_posix(), pool=pool)
+    return head + yaml.dump(body, Dumper=_NoAliasDumper, sort_keys=False, width=100)
+
+
+def _build_plan(
+    flow: str,
+    path: Path,
+    job: Job,
+    *,
+    description: str,
+    name: str | None = None,
+    **more: Any,  # noqa: ANN401 - the plan's own fields
+) -> DeploymentPlan:
+    """Build the plan of one deployment; `more` are further fields of `DeploymentPlan`."""
+    return DeploymentPlan(
+        flow=flow,
+        job=job.name,
+        name=name or job.name,
+        job_file=path.as_posix(),
+        description=description,
+        tags=(*list_tags(job.name), job.layout.input.kind, job.target.kind),
+        **more,
+    )
+
+
+def _format_schedule(plan: DeploymentPlan) -> dict[str, Any] | None:
+    """Return Prefect's schedule of a plan; None where it only runs on request."""
+    if plan.schedule:
+        return {"cron": plan.schedule.cron, "timezone": plan.schedule.timezone}
+    return {"interval": plan.interval_seconds} if plan.interval_seconds else None
+
+
+def _format_triggers(plan: DeploymentPlan) -> list[dict[str, Any]]:
+    """Return the event triggers of a plan as Prefect's `triggers` entry."""
+    if plan.event is None:
+        return []
+    templates = {
+        name: {"__prefect_kind": "jinja", "template": f"{{{{ event.payload.{name} }}}}"}
+        for name in ("reason", "key")
+    }
+    return [
+        {
+            "type": "event",
+            "name": f"{plan.job}: {plan.event}",
+            "expect": [plan.event],
+            "match": {"prefect.resource.id": format_resource_id(plan.job)},
+            "parameters": {"job_file": plan.job_file, **templates},
+        }
+    ]
+
+
+def _build_job_variables(folder: str) -> dict[str, Any]:
+    """Return what a worker sets for a run: its working folder and its environment."""
     return {
-        "name": made.name,
-        "entrypoint": made.entrypoint,
-        "description": made.about,
-        "tags": list(made.tags),
-        "parameters": made.parameters,
-        **({"schedules": [when]} if when else {}),
-        **({"triggers": starts} if starts else {}),
-        "concurrency_limit": {"limit": 1, "collision_strategy": made.meet},
-        "work_pool": {"name": pool, "job_variables": variables("{{ $PWD }}")},
+        "working_dir": folder,
+        "env": {
+            **NO_TELEMETRY,
+            **THREAD_SETTINGS,
+            **HEARTBEAT_SETTINGS,
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        },
     }
 
 
-def prefect_file(paths: Sequence[Path], *, output: Path, pool: str = POOL) -> str:
-    """Write the deployments of some jobs as a prefect.yaml."""
-    plans = [made for path in paths for made in plans_of(path)]
-    body = {"name": "ostinato", "pull": [], "deployments": [entry_of(made, pool) for made in plans]}
-    head = HEAD.format(path=output.as_posix(), pool=pool)
-    return head + yaml.dump(body, Dumper=Plain, sort_keys=False, width=100)
+def _format_entry(plan: DeploymentPlan, pool: str) -> dict[str, Any]:
+    """Return a plan as an entry of a prefect.yaml."""
+    when, starts = _format_schedule(plan), _format_triggers(plan)
+    return {
+        "name": plan.name,
+        "entrypoint": plan.entrypoint,
+        "description": plan.description,
+        "tags": list(plan.tags),
+        "parameters": plan.parameters,
+        **({"schedules": [when]} if when else {}),
+        **({"triggers": starts} if starts else {}),
+        "concurrency_limit": {"limit": 1, "collision_strategy": plan.collision_strategy},
+        "work_pool": {"name": pool, "job_variables": _build_job_variables("{{ $PWD }}")},
+    }
 
 
-class Plain(yaml.SafeDumper):
-    """Writes every list and section where it is used, never as a reference to another."""
+class _NoAliasDumper(yaml.SafeDumper):
+    """Writes every list and mapping in full, never as a YAML alias of another."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the base class's own words
-        """Refer to nothing."""
+        """Never use an alias."""
         return True

@@ -1,6 +1,7 @@
 """Serve all flows of some job files: `python -m flows.deployment.serve [--alone] JOB...`.
 
-`--alone` says that the Prefect server was started with this process, and knows no other.
+`--alone` says that the Prefect server was started together with this process, so that unfinished
+runs of its deployments are crashed ones.
 """
 
 import sys
@@ -8,23 +9,23 @@ from pathlib import Path
 
 from prefect import serve
 
-from flows.deployment.crashed_runs import sweep
-from flows.deployment.deployments import deployment_of, plans_of
+from flows.deployment.crashed_runs import mark_crashed_runs
+from flows.deployment.deployments import build_deployment, plan_deployments
 from flows.job.job import load_job
-from flows.notifications.automations import settle_automations
+from flows.notifications.automations import update_automations
 
-ALONE = "--alone"
+_ALONE = "--alone"
 
 
-def main(words: list[str]) -> None:
-    """Serve until the process is ended."""
-    paths = [Path(word) for word in words if word != ALONE]
-    plans = [made for path in paths for made in plans_of(path)]
-    if ALONE in words:
-        sweep([made.name for made in plans])
-    settle_automations([(path, load_job(path)) for path in paths])
-    serve(*map(deployment_of, plans))
+def _serve(arguments: list[str]) -> None:
+    """Serve the jobs until the process is ended."""
+    paths = [Path(word) for word in arguments if word != _ALONE]
+    plans = [plan for path in paths for plan in plan_deployments(path)]
+    if _ALONE in arguments:
+        mark_crashed_runs([plan.name for plan in plans])
+    update_automations([(path, load_job(path)) for path in paths])
+    serve(*map(build_deployment, plans))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    _serve(sys.argv[1:])

@@ -1,4 +1,7 @@
-"""Sections of a job that do not fit each other are refused before anything runs."""
+"""Checks across the sections of a job, made before anything runs.
+
+Each raises a ValueError that begins with the key and ends with the fix.
+"""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -6,39 +9,42 @@ from typing import get_args
 
 from models.evaluation.metrics.by_kind import METRICS
 from models.features.config import MINED, Answer, Layout, TargetConfig
-from models.learning.config import StopName, TrainingConfig
+from models.learning.config import EarlyStoppingMetric, TrainingConfig
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
-from tasks.tuning.auto_candidates import contenders
+from tasks.tuning.auto_candidates import list_candidate_models
 from tasks.tuning.search_space import Domain, Range, Settings, TuningConfig
 
 
-def refuse_own_answer(layout: Layout, target: str) -> None:
-    """Refuse a target that is read as an input of the same row.
+def check_target_is_no_input(layout: Layout, target: str) -> None:
+    """Check that the target is not an input of the same row.
 
     Raises:
         ValueError: names the column.
     """
-    windowed = layout.window is not None and layout.window.horizon > 0
-    known = getattr(layout.input, "known_future", ())
-    beside = [side.column for side in layout.statics]
-    own = [*known, *([] if windowed else [*layout.input.columns, *beside])]
-    if target and target in own:
-        raise ValueError(f"target.column: '{target}' is also an input, so it would answer itself")
+    is_window = layout.window is not None and layout.window.horizon > 0
+    known_future = getattr(layout.input, "known_future", ())
+    static_columns = [covariate.column for covariate in layout.statics]
+    input_columns = [
+        *known_future,
+        *([] if is_window else [*layout.input.columns, *static_columns]),
+    ]
+    if target and target in input_columns:
+        raise ValueError(f"target.column: '{target}' is also an input; remove it from inputs")
 
 
-def refuse_patterns(columns: list[str]) -> None:
-    """Refuse names that Polars reads as a pattern, and so as other columns.
+def check_column_names(columns: list[str]) -> None:
+    """Check that Polars reads no column name as a pattern for other columns.
 
     Raises:
         ValueError: names the column.
     """
     for name in columns:
         if name == "*" or (name.startswith("^") and name.endswith("$")):
-            raise ValueError(f"column: '{name}' means several columns; rename it upstream")
+            raise ValueError(f"column: '{name}' is a pattern in Polars; rename it upstream")
 
 
-LOSSES: dict[Answer, set[str]] = {
+_HEAD_SETTINGS: dict[Answer, set[str]] = {
     "category": {"class_weights", "focal_gamma", "label_smoothing"},
     "tags": {"class_weights", "focal_gamma", "label_smoothing"},
     "number": {"loss", "quantiles"},
@@ -47,15 +53,15 @@ LOSSES: dict[Answer, set[str]] = {
     "next_step": set(),
     "reconstruction": set(),
 }
-"""Settings of the head that mean something for each kind of answer."""
+"""Settings of the head that have an effect for each kind of target."""
 
-DECODERS: dict[Answer, tuple[str, ...]] = {
+_DECODERS: dict[Answer, tuple[str, ...]] = {
     "forecast": ("auto", "direct", "patches", "recursive"),
     "text": ("auto", "attention", "ctc"),
 }
 
 
-STOPS: dict[Answer, set[str]] = {
+EARLY_STOPPING_METRICS: dict[Answer, set[str]] = {
     "category": {"accuracy", "balanced_accuracy", "macro_f1", "log_loss"},
     "number": {"mae", "rmse", "r2"},
     "tags": {"macro_f1", "micro_f1", "exact_match", "hamming_loss"},
@@ -64,12 +70,11 @@ STOPS: dict[Answer, set[str]] = {
     "next_step": {"unexplained_variance"},
     "reconstruction": {"unexplained_variance"},
 }
-"""Metrics that training may stop by; the metrics themselves are too heavy to import for `--help`.
-"""
+"""Metrics for early stopping of each kind of target; the ones that are cheap enough per epoch."""
 
 
-def refuse_sampling(training: TrainingConfig, target: TargetConfig) -> None:
-    """Refuse to balance what has no classes.
+def check_sampler(training: TrainingConfig, target: TargetConfig) -> None:
+    """Check that only a target with classes is sampled by class.
 
     Raises:
         ValueError: names the setting.
@@ -80,101 +85,108 @@ def refuse_sampling(training: TrainingConfig, target: TargetConfig) -> None:
         )
 
 
-def refuse_stops(training: TrainingConfig, target: TargetConfig) -> None:
-    """Refuse to stop by a metric that this kind of answer does not have.
+def check_early_stopping_metric(training: TrainingConfig, target: TargetConfig) -> None:
+    """Check that the metric of early stopping exists for this kind of target.
 
     Raises:
-        ValueError: names the setting, and what there is.
+        ValueError: names the setting and the choices.
     """
-    known = [name for name in get_args(StopName) if name in STOPS[target.kind]]
+    known = [
+        name
+        for name in get_args(EarlyStoppingMetric)
+        if name in EARLY_STOPPING_METRICS[target.kind]
+    ]
     if training.early_stopping_metric not in {"loss", *known}:
         raise ValueError(
-            f"training.early_stopping_metric: '{training.early_stopping_metric}' does not fit a target of kind "
-            f"'{target.kind}'; choose one of {', '.join(['loss', *known])}"
+            f"training.early_stopping_metric: '{training.early_stopping_metric}' does not fit a "
+            f"target of kind '{target.kind}'; choose one of {', '.join(['loss', *known])}"
         )
 
 
-def refuse_losses(head: HeadConfig, target: TargetConfig) -> None:
-    """Refuse settings of the head that mean nothing for this kind of answer.
+def check_head(head: HeadConfig, target: TargetConfig) -> None:
+    """Check that the settings of the head have an effect for this kind of target.
 
     Raises:
         ValueError: names the setting.
     """
-    plain, kind = HeadConfig(), target.kind
+    default, kind = HeadConfig(), target.kind
     for setting in fields(HeadConfig):
         name = setting.name
-        if name not in LOSSES[kind] and getattr(head, name) != getattr(plain, name):
-            raise ValueError(f"head.{name}: a target of kind {kind} has none; remove it")
-    if kind in DECODERS and head.decoder not in DECODERS[kind]:
+        if name not in _HEAD_SETTINGS[kind] and getattr(head, name) != getattr(default, name):
+            raise ValueError(
+                f"head.{name}: a target of kind {kind} does not have this setting; remove it"
+            )
+    if kind in _DECODERS and head.decoder not in _DECODERS[kind]:
         raise ValueError(
-            f"head.decoder: '{head.decoder}' makes no {kind}; "
-            f"choose one of {', '.join(DECODERS[kind])}"
+            f"head.decoder: '{head.decoder}' cannot predict a {kind}; "
+            f"choose one of {', '.join(_DECODERS[kind])}"
         )
     if head.decoder == "ctc" and head.label_smoothing:
-        raise ValueError("head.label_smoothing: decoder ctc has none; remove it")
+        raise ValueError("head.label_smoothing: decoder ctc does not have this setting; remove it")
 
 
-def refuse_forecasts(layout: Layout, head: HeadConfig, target: TargetConfig) -> None:
-    """Refuse forecasts that cannot be made.
+def check_forecast(layout: Layout, head: HeadConfig, target: TargetConfig) -> None:
+    """Check that a forecast has a horizon, and that the head fits it.
 
     Raises:
         ValueError: names the setting.
     """
-    window, read = layout.window, layout.input
+    window, series = layout.window, layout.input
     if target.kind != "forecast":
         return
     if window is None or window.horizon < 1:
         raise ValueError("target.kind: a forecast needs `window`, with a horizon of 1 step or more")
     if window.horizon % head.patch_length:
         raise ValueError(
-            f"head.patch_length: {head.patch_length} does not divide window.horizon {window.horizon}"
+            f"head.patch_length: {head.patch_length} does not divide window.horizon "
+            f"{window.horizon}; choose a divisor of it"
         )
-    scale, by = getattr(read, "scaler", ""), getattr(read, "scale_per", "all")
-    seen = target.column in getattr(read, "observed", ())
-    if head.normalization != "none" and (not seen or scale in {"arcsinh", "none"}):
+    scaler = getattr(series, "scaler", "")
+    has_past = target.column in getattr(series, "observed", ())
+    if head.normalization != "none" and (not has_past or scaler in {"arcsinh", "none"}):
         raise ValueError(
-            f"head.normalization: the target's past has to be read for it; name '{target.column}' "
-            "under inputs.column, on a scale that is neither arcsinh nor none"
+            f"head.normalization: it needs the target's past as an input; add '{target.column}' "
+            "to inputs.column, with a scaler that is neither arcsinh nor none"
         )
-    if head.loss == "negative_binomial" and by == "entity":
-        raise ValueError("head.loss: counts have one scale; set inputs.scale_per: all")
+    if head.loss == "negative_binomial" and getattr(series, "scale_per", "all") == "entity":
+        raise ValueError("head.loss: negative_binomial needs one scale; set inputs.scale_per: all")
 
 
-def refuse_ensemble(training: TrainingConfig, target: TargetConfig) -> None:
-    """Refuse an ensemble whose answers have no mean, or teach nothing.
+def check_ensemble(training: TrainingConfig, target: TargetConfig) -> None:
+    """Check that the predictions of an ensemble can be averaged, and that it can be distilled.
 
     Raises:
         ValueError: names the setting.
     """
     if training.ensemble > 1 and target.kind == "text":
         raise ValueError(
-            f"training.ensemble: {training.ensemble} texts have no mean; remove it, or set "
-            "training.weight_averaging: swa, which averages the weights of one network"
+            f"training.ensemble: {training.ensemble} texts cannot be averaged; remove it, "
+            "or set training.weight_averaging: swa, which averages the weights of one network"
         )
     if training.distill and target.kind in MINED:
         raise ValueError(
-            f"training.distill: a target of kind {target.kind} is the sequence itself, of which "
-            "others know nothing more; remove it"
+            f"training.distill: a target of kind {target.kind} is the sequence itself, so a "
+            "teacher adds nothing; remove it"
         )
 
 
-def refuse_auto(layout: Layout, target: TargetConfig, *, tuned: bool) -> None:
-    """Refuse to choose a network by two searches at once, or where there is none to choose.
+def check_auto_model(layout: Layout, target: TargetConfig, *, has_tuning: bool) -> None:
+    """Check that there is one search only, and that its candidates fit the input.
 
     Raises:
         ValueError: names the setting.
     """
-    if tuned:
+    if has_tuning:
         raise ValueError(
-            "tuning: model: auto searches by itself; remove one of them, or run once with "
+            "tuning: model: auto is a search already; remove one of the two, or run once with "
             "model: auto and tune the network that it chose"
         )
-    for model in contenders(layout, target.kind):
-        refuse_unread(layout, model, target)
+    for model in list_candidate_models(layout, target.kind):
+        check_model_reads_input(layout, model, target)
 
 
-def refuse_unread(layout: Layout, model: ModelConfig, target: TargetConfig) -> None:
-    """Refuse parts of the network that cannot read this input.
+def check_model_reads_input(layout: Layout, model: ModelConfig, target: TargetConfig) -> None:
+    """Check that the network can read this kind of input.
 
     Raises:
         ValueError: names the setting.
@@ -186,31 +198,29 @@ def refuse_unread(layout: Layout, model: ModelConfig, target: TargetConfig) -> N
             "trees are read by tree-lstm, everything else by the other cells"
         )
     if model.parallel_branch == "rocket" and kind == "text":
-        raise ValueError(
-            "model.parallel_branch: rocket reads numbers, and texts are learned vectors"
-        )
+        raise ValueError("model.parallel_branch: rocket reads numbers, not text; set none or fcn")
     if getattr(layout.input, "supervise_nodes", False) and (
         target.kind != "category" or model.poolings != ("last",) or layout.statics
     ):
         raise ValueError(
-            "inputs.supervise_nodes: nodes are answered as roots are; it needs a target of kind "
-            "category, model.pooling: last and nothing beside the trees"
+            "inputs.supervise_nodes: a node is predicted as a root is; it needs a target of kind "
+            "category, model.pooling: last and no other input"
         )
 
 
-def refuse_search(
+def check_tuning(
     tuning: TuningConfig,
     target: TargetConfig,
     own: Settings,
-    fitted: Callable[[Settings], object],
+    apply_settings: Callable[[Settings], object],
 ) -> None:
-    """Refuse to search for what the answers have no measure of, or to try what fits no network.
+    """Check that the metric of a search exists, and that each end of its domains fits the job.
 
     Args:
         tuning: the search.
-        target: of the job.
-        own: settings of the job.
-        fitted: raises where settings do not fit the job.
+        target: the job's target.
+        own: the job's settings.
+        apply_settings: raises a ValueError where settings do not fit the job.
 
     Raises:
         ValueError: names the setting.
@@ -222,37 +232,39 @@ def refuse_search(
             f"choose one of {', '.join(known)}"
         )
     domains = tuning.domains
-    cells = [{"model.cell": cell} for cell in ends_of(domains.get("model.cell", ()))]
+    cells = [{"model.cell": cell} for cell in _list_extremes(domains.get("model.cell", ()))]
     for key, domain in domains.items():
-        for value in ends_of(domain):
-            refuse_value(key, value, own=own, cells=[{}, *cells], fitted=fitted)
+        for value in _list_extremes(domain):
+            _check_search_value(
+                key, value, own=own, cells=[{}, *cells], apply_settings=apply_settings
+            )
 
 
-def ends_of(domain: Domain) -> tuple[object, ...]:
-    """List the values of a domain, or the ends of a range."""
+def _list_extremes(domain: Domain) -> tuple[object, ...]:
+    """Return the values of a choice, or both ends of a range."""
     return (domain.low, domain.high) if isinstance(domain, Range) else domain
 
 
-def refuse_value(
+def _check_search_value(
     key: str,
     value: object,
     *,
     own: Settings,
     cells: list[dict[str, object]],
-    fitted: Callable[[Settings], object],
+    apply_settings: Callable[[Settings], object],
 ) -> None:
-    """Refuse a value that fits the job with none of the cells that are tried.
+    """Check that a value fits the job with at least one of the candidate cells.
 
     Raises:
-        ValueError: why it does not fit the first.
+        ValueError: why it does not fit the first cell.
     """
-    faults = []
+    errors = []
     for cell in cells:
         try:
-            fitted(own.changed({**cell, key: value}))
+            apply_settings(own.with_values({**cell, key: value}))
         except ValueError as error:
-            faults.append(error)
+            errors.append(error)
         else:
             return
-    text = str(faults[0]).removeprefix(f"{key}: ").removeprefix(f"{key.partition('.')[2]}: ")
-    raise ValueError(f"tuning.search_space.{key}: {value!r} does not fit: {text}") from faults[0]
+    text = str(errors[0]).removeprefix(f"{key}: ").removeprefix(f"{key.partition('.')[2]}: ")
+    raise ValueError(f"tuning.search_space.{key}: {value!r} does not fit: {text}") from errors[0]

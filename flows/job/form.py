@@ -1,9 +1,9 @@
-"""The form with which a run is started in the Prefect UI: fields, choices, and what is refused.
+"""Types of flow parameters, which make the form of a run in the Prefect UI.
 
-Each field is one plain box or drop-down. Prefect's pages show an optional number as a pair of
-buttons, and its server refuses an empty box whose default is told; so the schema of an optional
-field says the type of what may be filled in, and no default. The server holds a request to these
-schemas before it creates a run.
+Each field is one input box or drop-down. Prefect's UI shows an optional number as two buttons, and
+its server rejects an empty box whose schema has a default; so the schema of an optional field has
+the type of a filled box, and no default. The server validates a request against these schemas
+before it creates a run.
 """
 
 import json
@@ -16,30 +16,30 @@ from pydantic import Field
 from pydantic.annotated_handlers import GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
-from flows.job.job import ADAPTER
+from flows.job.job import JOB_ADAPTER
 from models.networks.families import FAMILIES
 from tasks.gate.comparison import MetricName
-from tasks.redaction import NO_SECRET
+from tasks.redaction import NO_SECRET_PATTERN
 
-DAY = r"^\d{4}-\d\d-\d\d"
+_DATE_PATTERN = r"^\d{4}-\d\d-\d\d"
 
-WORDS = {"title", "description", "default"}
-"""Of a schema: what refuses nothing."""
+_ANNOTATION_KEYS = {"title", "description", "default"}
+"""Keywords of a JSON schema that restrict nothing."""
 
-DURATION = r"^[0-9.]+ ?(s|m|h|d)$"
+_DURATION_PATTERN = r"^[0-9.]+ ?(s|m|h|d)$"
 
 
-class Told(dict[str, Any]):
-    """A field's schema that never tells a default."""
+class _SchemaWithoutDefault(dict[str, Any]):
+    """A field's JSON schema that never contains a default."""
 
     def __setitem__(self, key: str, value: object) -> None:
-        """Add all but a default."""
+        """Set any keyword but a default."""
         if key != "default":
             super().__setitem__(key, value)
 
 
-class Box:
-    """Marks a parameter that may be left empty: how its box looks, and what it refuses."""
+class _OptionalField:
+    """Annotation of a parameter that may be left empty, with the JSON schema of a filled box."""
 
     def __init__(self, **schema: object) -> None:
         self.schema = schema
@@ -47,60 +47,64 @@ class Box:
     def __get_pydantic_json_schema__(
         self, _schema: CoreSchema, _handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Give the schema of what may be filled in."""
-        return Told(self.schema)
+        """Return the schema of a filled box."""
+        return _SchemaWithoutDefault(self.schema)
 
 
-class SettingsBox(Box):
-    """A box for settings by dotted key, held to the schema of the job file."""
+class _OverridesField(_OptionalField):
+    """A box for settings by dotted key, validated by the schema of the job file."""
 
     def __get_pydantic_json_schema__(
         self, _schema: CoreSchema, _handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Give the schema; it is made only when a flow is described."""
-        return Told(self.schema | settings_schema(ADAPTER.json_schema()))
+        """Return the schema; it is built only when a flow is described."""
+        return _SchemaWithoutDefault(
+            self.schema | _build_overrides_schema(JOB_ADAPTER.json_schema())
+        )
 
 
-def settings_schema(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn the schema of a job file into one of its settings by dotted key.
+def _build_overrides_schema(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the schema of a job file into a schema of its settings by dotted key.
 
-    A wrong key is told beside the keys of its own section, not beside all that there are.
+    The error for an unknown key lists the keys of its own section only.
     """
     parts = job["$defs"]
-    sections = {name: fields_below(node, parts) for name, node in job["properties"].items()}
+    sections = {name: _list_nested_fields(node, parts) for name, node in job["properties"].items()}
     rules: list[dict[str, Any]] = [{"pattern": rf"^({'|'.join(sections)})(\.|$)"}]
     values: dict[str, Any] = {}
     for name, fields in sections.items():
         keys = [name, *(f"{name}.{key}" for key in fields)]
         rules.append({"if": {"pattern": rf"^{name}(\.|$)"}, "then": {"enum": keys}})
         values |= {
-            f"^{re.escape(f'{name}.{key}')}$": {k: v for k, v in schema.items() if k not in WORDS}
+            f"^{re.escape(f'{name}.{key}')}$": {
+                k: v for k, v in schema.items() if k not in _ANNOTATION_KEYS
+            }
             for key, schema in fields.items()
             if "$ref" not in json.dumps(schema)
         }
-        # A whole section may be given too; what must not be kept is refused there as well.
-        held = {
+        # A whole section may be given too; its patterns (no passwords) apply there as well.
+        patterns = {
             key: {"pattern": each["pattern"]} for key, each in fields.items() if "pattern" in each
         }
-        if held:
-            values[f"^{name}$"] = {"properties": held}
+        if patterns:
+            values[f"^{name}$"] = {"properties": patterns}
     return {"type": "object", "propertyNames": {"allOf": rules}, "patternProperties": values}
 
 
-def fields_below(node: Mapping[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the schemas of a section's fields by their dotted keys; a list has none."""
-    found = {}
+def _list_nested_fields(node: Mapping[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schemas of a section's fields by dotted key; a list has none."""
+    fields = {}
     for each in (node, *node.get("anyOf", [])):
         part = parts.get(each.get("$ref", "").rpartition("/")[2], {})
         for name, schema in part.get("properties", {}).items():
-            found[name] = schema
-            below = fields_below(schema, parts)
-            found |= {f"{name}.{key}": inner for key, inner in below.items()}
-    return found
+            fields[name] = schema
+            nested = _list_nested_fields(schema, parts)
+            fields |= {f"{name}.{key}": inner for key, inner in nested.items()}
+    return fields
 
 
 JobFile = Annotated[str, Field(pattern=r"\.ya?ml$")]
-"""A path; whether the file is there is known where the run starts."""
+"""Path of a job file; only the machine of the run knows whether it exists."""
 
 Preset = Literal["job", "quick", "balanced", "best"]
 
@@ -111,15 +115,16 @@ else:
     CellChoice = Literal[("job", *FAMILIES)]
     MetricChoice = Literal[("job", *get_args(MetricName))]
 
-Whole = Annotated[int | None, Box(type="integer", minimum=1)]
-Seed = Annotated[int | None, Box(type="integer", minimum=0)]
-Rate = Annotated[float | None, Box(type="number", exclusiveMinimum=0, maximum=1)]
-Text = Annotated[str | None, Box(type="string")]
-Span = Annotated[str | None, Box(type="string", pattern=DURATION)]
-Place = Annotated[str | None, Box(type="string", pattern=NO_SECRET)]
-Moment = Annotated[datetime | None, Box(type="string", format="date-time", pattern=DAY)]
-Settings = Annotated[dict[str, Any] | None, SettingsBox()]
+PositiveInteger = Annotated[int | None, _OptionalField(type="integer", minimum=1)]
+Seed = Annotated[int | None, _OptionalField(type="integer", minimum=0)]
+LearningRate = Annotated[float | None, _OptionalField(type="number", exclusiveMinimum=0, maximum=1)]
+Duration = Annotated[str | None, _OptionalField(type="string", pattern=_DURATION_PATTERN)]
+Uri = Annotated[str | None, _OptionalField(type="string", pattern=NO_SECRET_PATTERN)]
+Timestamp = Annotated[
+    datetime | None, _OptionalField(type="string", format="date-time", pattern=_DATE_PATTERN)
+]
+Overrides = Annotated[dict[str, Any] | None, _OverridesField()]
 
-BELOW: Any = Field(default=None, json_schema_extra={"position": 90})
-LOWEST: Any = Field(default=None, json_schema_extra={"position": 91})
-"""None, in a field that stands below the others wherever the parameter stands."""
+NEXT_TO_LAST_FIELD: Any = Field(default=None, json_schema_extra={"position": 90})
+LAST_FIELD: Any = Field(default=None, json_schema_extra={"position": 91})
+"""Default None, and a position below the other fields of the form."""

@@ -1,7 +1,7 @@
 """The job: one file that says where the data is, what is predicted from it, and when.
 
-It only composes: each section is defined beside what it configures. Reading a job file turns
-every fault into one sentence with the key, the value and the mend.
+It only composes: each section is defined beside what it configures. Each error in a job file
+becomes one line with the key, the value and the fix.
 """
 
 import json
@@ -15,19 +15,19 @@ import yaml
 from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
 from flows.job.cross_checks import (
-    refuse_auto,
-    refuse_ensemble,
-    refuse_forecasts,
-    refuse_losses,
-    refuse_own_answer,
-    refuse_patterns,
-    refuse_sampling,
-    refuse_search,
-    refuse_stops,
-    refuse_unread,
+    check_auto_model,
+    check_column_names,
+    check_early_stopping_metric,
+    check_ensemble,
+    check_forecast,
+    check_head,
+    check_model_reads_input,
+    check_sampler,
+    check_target_is_no_input,
+    check_tuning,
 )
-from flows.job.error_messages import NETWORK, WORD, explain
-from flows.job.notify_config import NotifyConfig, refuse_twice
+from flows.job.error_messages import KEYWORD, SECTION, format_error
+from flows.job.notify_config import NotifyConfig, check_unique_blocks
 from models.features.config import Layout, TargetConfig, WindowConfig
 from models.features.kinds import InputConfig
 from models.features.splitting.split import SplitConfig, split_columns
@@ -37,145 +37,145 @@ from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
 from tasks.errors import JobError
 from tasks.evaluation.slices import EvaluationConfig
+from tasks.facts import ChoiceFacts
 from tasks.gate.comparison import GateConfig
 from tasks.ingestion.config import SourceConfig
-from tasks.records import Facts
 from tasks.scoring.config import ScoreConfig
 from tasks.storage.store import StoreConfig
 from tasks.triggers.limits import TriggersConfig
 from tasks.triggers.schedule import ScheduleConfig
 from tasks.tuning.search_space import Settings, TuningConfig
 
-SETTINGS: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True}
+_PYDANTIC_CONFIG: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
-Network = Annotated[
-    Annotated[ModelConfig, Tag(NETWORK)] | Annotated[Literal["auto"], Tag(WORD)],
-    Discriminator(lambda told: WORD if isinstance(told, str) else NETWORK),
+ModelSection = Annotated[
+    Annotated[ModelConfig, Tag(SECTION)] | Annotated[Literal["auto"], Tag(KEYWORD)],
+    Discriminator(lambda value: KEYWORD if isinstance(value, str) else SECTION),
 ]
-"""A section of a job, or a word in its place."""
+"""The section `model`, or the word `auto` in its place."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """A recurring retraining. `name`, `source`, `inputs` and `target` are enough."""
+    """A recurring retraining. Only `name`, `source`, `inputs` and `target` are required."""
 
-    __pydantic_config__: ClassVar = SETTINGS
+    __pydantic_config__: ClassVar = _PYDANTIC_CONFIG
 
     name: str
     """Names the registered model, the experiment and the runs."""
     source: SourceConfig
     """Where the data is."""
     inputs: tuple[InputConfig, ...]
-    """What is read from it: one sequence, and any number of categories and numbers beside it."""
+    """Inputs: one sequence, and any number of static covariates (categories and numbers)."""
     target: TargetConfig
     """What is predicted."""
     window: WindowConfig | None = None
-    """How a long series is cut; leave it out where each row holds its own sequence."""
+    """How a long series is cut into windows; omit it where each row holds its own sequence."""
     contract: str | None = None
     """File with the contract; when left out, one is drafted from the data on the first run."""
     split: SplitConfig = field(default_factory=SplitConfig)
     """Which rows train, validate and test."""
-    model: Network = field(default_factory=ModelConfig)
-    """The network. `auto` tries families and sizes by successive halving on the validation rows:
-    after a ninth of `training.epochs`, and again after a third, the better third goes on. It comes
-    to about four trainings, or to `training.budget`, which then is that of the whole search; the
-    champion's network is tried too. The version holds the network that was chosen, as if the job
-    had named it."""
+    model: ModelSection = field(default_factory=ModelConfig)
+    """The network. `auto` searches families and sizes by successive halving on the validation rows:
+    after a ninth of `training.epochs`, and again after a third, the better third continues. The
+    search costs about four trainings, or `training.budget`, which then limits the whole search; the
+    champion's network is a candidate too. The version has the chosen network, as if the job had
+    named it."""
     head: HeadConfig = field(default_factory=HeadConfig)
-    """How answers are made, and how wrong ones are counted."""
+    """The output head and its loss."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    """How it learns."""
+    """How the network is trained."""
     gate: GateConfig = field(default_factory=GateConfig)
-    """What a challenger has to show before it serves."""
+    """What a challenger has to prove before it becomes champion."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """What a report looks at beside the scores."""
+    """What a report shows beside the metrics."""
     tuning: TuningConfig | None = None
-    """What `ostinato tune` tries."""
+    """What `ostinato tune` searches."""
     store: StoreConfig = field(default_factory=StoreConfig)
-    """Where artifacts are kept."""
+    """Where artifacts are stored."""
     schedule: ScheduleConfig | None = None
-    """When it runs by itself."""
+    """When it runs automatically."""
     score: ScoreConfig = field(default_factory=ScoreConfig)
-    """What the version that serves answers in batches, and when."""
+    """What the champion scores in batches, and when."""
     triggers: TriggersConfig | None = None
-    """What else starts it, and how often at most."""
+    """What else starts a run, and how often at most."""
     notify: tuple[NotifyConfig, ...] = ()
-    """Who is told what becomes of it, while it is served by `ostinato ui` or deployed."""
+    """Notifications, while the job is served by `ostinato ui` or deployed."""
 
     def __post_init__(self) -> None:
-        """Refuse sections that do not fit each other."""
+        """Check that the sections fit each other."""
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", self.name):
             raise ValueError(
                 f"name: '{self.name}' is not a name; use letters, digits, - and _ (at most 63)"
             )
-        sides = CategoryInput | NumberInput
-        sequences = [read for read in self.inputs if not isinstance(read, sides)]
+        covariates = CategoryInput | NumberInput
+        sequences = [read for read in self.inputs if not isinstance(read, covariates)]
         if len(sequences) != 1:
             raise ValueError(
                 f"inputs: found {len(sequences)} sequences, expected one; list several channels "
-                "of a series under one `column`; a category or a number stands beside a sequence"
+                "of a series under one `column`; a category or a number needs a sequence beside it"
             )
         if self.window and sequences[0].kind != "series":
             raise ValueError("window: only a series is cut into windows; remove it")
         if self.window and self.source.time is None:
             raise ValueError("window: a series needs source.time, the column that orders it")
-        refuse_own_answer(self.layout, self.target.column)
-        refuse_patterns(self.needed)
-        refuse_twice(self.notify)
-        refuse_losses(self.head, self.target)
-        refuse_sampling(self.training, self.target)
-        refuse_stops(self.training, self.target)
-        refuse_ensemble(self.training, self.target)
-        refuse_forecasts(self.layout, self.head, self.target)
+        check_target_is_no_input(self.layout, self.target.column)
+        check_column_names(self.required_columns)
+        check_unique_blocks(self.notify)
+        check_head(self.head, self.target)
+        check_sampler(self.training, self.target)
+        check_early_stopping_metric(self.training, self.target)
+        check_ensemble(self.training, self.target)
+        check_forecast(self.layout, self.head, self.target)
         if self.model == "auto":
-            refuse_auto(self.layout, self.target, tuned=self.tuning is not None)
+            check_auto_model(self.layout, self.target, has_tuning=self.tuning is not None)
             return
-        refuse_unread(self.layout, self.model, self.target)
+        check_model_reads_input(self.layout, self.model, self.target)
         if self.tuning:
-            refuse_search(self.tuning, self.target, self.settings, self.with_settings)
+            check_tuning(self.tuning, self.target, self.settings, self.with_settings)
 
     def with_settings(self, settings: Settings) -> "Job":
-        """Return the job with other settings, and nothing left to search.
+        """Return the job with other settings and without `tuning`.
 
         Raises:
-            ValueError: they do not fit it.
+            ValueError: the settings do not fit the job.
         """
         return replace(self, **settings._asdict(), tuning=None)
 
-    def with_choice(self, facts: Facts) -> "Job":
-        """Return the job with the network that was chosen for it."""
-        training = replace(self.training, budget=facts["budget"])
-        return replace(self, model=ModelConfig.of(facts["model"]), training=training)
+    def with_choice(self, facts: ChoiceFacts) -> "Job":
+        """Return the job with the network that the search chose."""
+        training = replace(self.training, budget=facts.budget)
+        return replace(self, model=facts.model, training=training)
 
     @property
     def settings(self) -> Settings:
-        """The sections that a search changes.
+        """The sections that tuning changes.
 
         Raises:
-            JobError: a search of its own chooses the network.
+            JobError: the job has `model: auto`.
         """
         if self.model == "auto":
             raise JobError.of(
-                "model: auto chooses a network by itself, so there are no settings to begin from",
-                mend="name the network, such as model: {cell: gru}, or use `ostinato run`",
+                "model: auto searches for a network itself, so there are no settings to start from",
+                hint="name the network, such as model: {cell: gru}, or use `ostinato run`",
             )
         return Settings(self.model, self.head, self.training)
 
     @property
     def layout(self) -> Layout:
-        """The columns that make the sequences."""
-        sides = CategoryInput | NumberInput
+        """The columns that make up the sequences."""
+        covariates = CategoryInput | NumberInput
         return Layout(
-            input=next(read for read in self.inputs if not isinstance(read, sides)),
+            input=next(read for read in self.inputs if not isinstance(read, covariates)),
             window=self.window,
             time=self.source.time,
             entity=self.source.entity,
-            statics=tuple(read for read in self.inputs if isinstance(read, sides)),
+            statics=tuple(read for read in self.inputs if isinstance(read, covariates)),
         )
 
     @property
-    def needed(self) -> list[str]:
+    def required_columns(self) -> list[str]:
         """The columns that the job reads."""
         time = [self.source.time] if self.source.time else []
         names = [*self.layout.raw_columns, *time, *self.target.columns, *split_columns(self.split)]
@@ -184,11 +184,11 @@ class Job:
 
     @property
     def contract_path(self) -> str:
-        """Where the contract is, or will be drafted."""
+        """Path of the contract file; it is drafted there when it does not exist."""
         return self.contract or f".ostinato/contracts/{self.name}.yaml"
 
 
-ADAPTER: TypeAdapter[Job] = TypeAdapter(Job)
+JOB_ADAPTER: TypeAdapter[Job] = TypeAdapter(Job)
 
 
 def load_job(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
@@ -199,54 +199,58 @@ def load_job(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
         overrides: values by dotted key, such as {"training.epochs": 3}, that replace the file's.
 
     Raises:
-        JobError: one line for every fault.
+        JobError: the file cannot be read, or is not valid; one line for every error.
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise JobError.of(
             f"job file {path} cannot be read: {error.strerror}",
-            mend="correct the path, or draft one with `ostinato init DATA`",
+            hint="correct the path, or draft one with `ostinato init DATA`",
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise JobError.of(f"job file {path} is not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise JobError.of(
             f"job file {path} holds {type(raw).__name__}, expected keys such as name and source",
-            mend="draft one with `ostinato init DATA`",
+            hint="draft one with `ostinato init DATA`",
         )
     for key, value in (overrides or {}).items():
-        override(raw, key, value)
+        set_value(raw, key, value)
     try:
-        return ADAPTER.validate_python(raw)
+        return JOB_ADAPTER.validate_python(raw)
     except ValidationError as error:
-        schema = ADAPTER.json_schema()
-        faults = [explain(dict(fault), schema) for fault in error.errors()]
-        raise JobError("\n".join([f"job file {path} is not valid:", *faults])) from error
+        schema = JOB_ADAPTER.json_schema()
+        lines = [format_error(dict(each), schema) for each in error.errors()]
+        raise JobError("\n".join([f"job file {path} is not valid:", *lines])) from error
 
 
-def override(raw: dict[str, Any], key: str, value: object) -> None:
-    """Set a value by its dotted key."""
+def set_value(raw: dict[str, Any], key: str, value: object) -> None:
+    """Set a value by its dotted key, in place.
+
+    Raises:
+        JobError: a part of the key is not a section.
+    """
     *parents, last = key.split(".")
     for parent in parents:
         raw = raw.setdefault(parent, {})
         if not isinstance(raw, dict):
-            raise JobError.of(f"{key}: '{parent}' is not a section", mend="see the job's schema")
+            raise JobError.of(f"{key}: '{parent}' is not a section", hint="see the job's schema")
     raw[last] = value
 
 
-def schema_text() -> str:
-    """Write the JSON schema of a job file, which editors use to help."""
+def format_schema() -> str:
+    """Return the JSON schema of job files as text; editors complete and check by it."""
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Ostinato job",
-        **ADAPTER.json_schema(),
+        **JOB_ADAPTER.json_schema(),
     }
     return json.dumps(schema, indent=2) + "\n"
 
 
-def flat_params(job: Job) -> dict[str, str]:
-    """Write every setting under its dotted key, as MLflow shows parameters."""
+def flatten_params(job: Job) -> dict[str, str]:
+    """Return every setting by its dotted key, as parameters for MLflow."""
 
     def walk(prefix: str, node: object) -> dict[str, str]:
         if isinstance(node, dict):
@@ -257,9 +261,9 @@ def flat_params(job: Job) -> dict[str, str]:
             }
         return {prefix: json.dumps(node) if isinstance(node, list) else str(node)}
 
-    return walk("", ADAPTER.dump_python(job, mode="json", exclude_none=True))
+    return walk("", JOB_ADAPTER.dump_python(job, mode="json", exclude_none=True))
 
 
-def job_text(job: Job) -> str:
-    """Write the whole job as JSON, defaults included."""
-    return ADAPTER.dump_json(job, exclude_none=True).decode()
+def format_job(job: Job) -> str:
+    """Return the whole job as JSON, defaults included."""
+    return JOB_ADAPTER.dump_json(job, exclude_none=True).decode()

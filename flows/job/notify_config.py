@@ -1,90 +1,92 @@
-"""Who is told what becomes of a job: a block of the Prefect server, and what it is told of.
+"""The `notify` section of a job: a notification block of the Prefect server and its events.
 
-A run reports its own outcome (`flows.notifications.send`). What no run can report -- that it is
-dead, or that a person moved the aliases -- automations of the server do.
+A run reports its own outcome (`flows.notifications.send`). What no run can report -- that it has
+crashed, or that a person moved an alias -- is reported by automations of the server.
 """
 
 import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-Heard = Literal[
+NotifyEvent = Literal[
     "promoted",
     "kept",
     "needs-approval",
     "not-comparable",
     "unchanged",
     "drift",
-    "quality",
-    "moved",
+    "performance",
+    "alias-moved",
     "failed",
     "crashed",
 ]
 
-EVENTS: dict[Heard, str] = {
+EVENT_NAMES: dict[NotifyEvent, str] = {
     "promoted": "ostinato.model.promoted",
     "kept": "ostinato.model.kept",
     "needs-approval": "ostinato.model.needs-approval",
     "not-comparable": "ostinato.model.not-comparable",
     "unchanged": "ostinato.model.unchanged",
     "drift": "ostinato.drift.detected",
-    "quality": "ostinato.quality.fallen",
-    "moved": "ostinato.model.moved",
+    "performance": "ostinato.performance.dropped",
+    "alias-moved": "ostinato.model.alias-moved",
     "failed": "prefect.flow-run.Failed",
     "crashed": "prefect.flow-run.Crashed",
 }
-"""The event by which each becomes known."""
+"""The Prefect event behind each kind."""
 
-BLOCK = r"[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*"
+_BLOCK_PATTERN = r"[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NotifyConfig:
-    """A block that is told what becomes of the job."""
+    """A notification block, and the events that are sent to it."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     block: str
     """Notification block of the Prefect server, as TYPE/NAME, such as slack-webhook/team. Its
     address and password stay there; `prefect block ls` lists the blocks that there are."""
-    events: tuple[Heard, ...] = (
+    events: tuple[NotifyEvent, ...] = (
         "promoted",
         "needs-approval",
         "not-comparable",
         "drift",
-        "quality",
-        "moved",
+        "performance",
+        "alias-moved",
         "failed",
         "crashed",
     )
-    """What it is told of. promoted, kept, needs-approval, not-comparable: what a run came to, or
-    unchanged, where there was nothing to do. drift: the data is not what it was; quality: the
-    champion's answers are not. moved: a person changed who serves. failed: a flow of the job
-    ended with an error; crashed: its process died
-    (the same of a flow once an hour). The last three are told by the Prefect server, once the job
-    is served by `ostinato ui` or deployed."""
+    """What is sent. promoted, kept, needs-approval, not-comparable: the decision of a run, or
+    unchanged, where there was nothing to do. drift: the data has drifted; performance: the
+    champion's performance has dropped. alias-moved: a person moved an alias. failed: a flow of the
+    job ended with an error; crashed: its process died (the same of a flow once an hour). The last
+    three are sent by the Prefect server, once the job is served by `ostinato ui` or deployed."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no block, and what would never be told."""
-        if not re.fullmatch(BLOCK, self.block):
+        """Check that the block is TYPE/NAME and that there is an event to send."""
+        if not re.fullmatch(_BLOCK_PATTERN, self.block):
             raise ValueError(
                 f"block: '{self.block}' is not TYPE/NAME; write it as `prefect block ls` does, "
                 "such as slack-webhook/team"
             )
         if not self.events:
-            raise ValueError(f"when: nothing is told; choose of {', '.join(get_args(Heard))}")
+            known = ", ".join(get_args(NotifyEvent))
+            raise ValueError(f"events: the list is empty; choose of {known}")
 
-    def hears(self, *kinds: Heard) -> set[str]:
-        """Name the events of these kinds that it is told of."""
-        return {EVENTS[kind] for kind in kinds if kind in self.events}
+    def select_event_names(self, *kinds: NotifyEvent) -> set[str]:
+        """Return the Prefect events of those of the kinds that are configured."""
+        return {EVENT_NAMES[kind] for kind in kinds if kind in self.events}
 
 
-def refuse_twice(told: tuple[NotifyConfig, ...]) -> None:
-    """Refuse a block that stands twice.
+def check_unique_blocks(configs: tuple[NotifyConfig, ...]) -> None:
+    """Check that no block is configured twice.
 
     Raises:
-        ValueError: names it.
+        ValueError: names the block.
     """
-    blocks = [each.block for each in told]
+    blocks = [each.block for each in configs]
     if twice := [block for n, block in enumerate(blocks) if block in blocks[:n]]:
-        raise ValueError(f"notify: '{twice[0]}' stands twice; put all under one `when`")
+        raise ValueError(
+            f"notify: '{twice[0]}' is configured twice; list all its events in one entry"
+        )

@@ -1,4 +1,4 @@
-"""What a run may be asked for in one word, and in the other fields of its form."""
+"""Presets of a run, and the settings behind the fields of its form."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,12 +31,12 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
         "training.ensemble": 5,
     },
 }
-"""How long and how hard is learned; what the network is and reads stays the job's own."""
+"""Settings of the training; the network and its inputs stay those of the job."""
 
-ALONE = {"training.ensemble": 1, "training.weight_averaging": "swa"}
-"""In place of an ensemble, where answers have no mean."""
+_SINGLE_NETWORK = {"training.ensemble": 1, "training.weight_averaging": "swa"}
+"""In place of an ensemble, where predictions cannot be averaged."""
 
-FIELDS = {
+FORM_FIELDS = {
     "cell": "model.cell",
     "hidden_size": "model.hidden_size",
     "epochs": "training.epochs",
@@ -45,25 +45,25 @@ FIELDS = {
     "seed": "training.seed",
     "metric": "gate.metric",
 }
-"""The settings that the fields of the form stand for."""
+"""The setting of each field of the form."""
 
 
-def load_asked(
+def load_requested_job(
     path: Path, overrides: Mapping[str, Any] | None, *, preset: Preset, **fields: object
 ) -> Job:
-    """Read a job as it is asked for: the file, the preset, the form's fields, the overrides.
+    """Load a job with the settings of a request: the file, preset, form fields, overrides.
 
-    The later wins. A field that is empty, or says `job`, leaves what is there.
+    A later one replaces an earlier one. A field that is empty or `job` changes nothing.
 
     Raises:
-        JobError: it is not valid.
+        JobError: the job is not valid.
     """
     filled = {
-        FIELDS[name]: value for name, value in fields.items() if value not in {None, "", "job"}
+        FORM_FIELDS[name]: value for name, value in fields.items() if value not in {None, "", "job"}
     }
-    asked = {**filled, **(overrides or {})}
-    job = load_job(path, {**PRESETS[preset], **asked} if preset != "best" else asked)
+    requested = {**filled, **(overrides or {})}
+    job = load_job(path, {**PRESETS[preset], **requested} if preset != "best" else requested)
     if preset != "best":
         return job
-    alone = ALONE if job.target.kind == "text" else {}
-    return load_job(path, {**PRESETS[preset], **alone, **asked})
+    single_network = _SINGLE_NETWORK if job.target.kind == "text" else {}
+    return load_job(path, {**PRESETS[preset], **single_network, **requested})

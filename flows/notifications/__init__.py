@@ -1,1 +1,1 @@
-"""Who learns of an outcome, and how: events, automations, notification blocks."""
+"""Notifications of outcomes: events, automations, notification blocks."""

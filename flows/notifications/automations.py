@@ -1,8 +1,8 @@
-"""The automations that the Prefect server holds for us beside those of the deployments.
+"""The automations on the Prefect server, beside the event triggers of the deployments.
 
-Some tell the blocks of `notify` what no run can tell: that it failed or crashed, and that a person
-moved the aliases. Two end runs of any job whose process is dead. What is there already is
-left as it is, so that what it has counted stays; what is no longer wanted goes.
+Some send to the blocks of `notify` what no run can report: that it failed or crashed, and that a
+person moved an alias. Two mark runs of any job as crashed whose process is dead. An automation that
+exists unchanged is left alone, so that its counters stay; one that is no longer needed is deleted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,35 +18,37 @@ from prefect.events.schemas.automations import Automation, AutomationCore, Event
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.settings import PREFECT_UI_URL, get_current_settings
 
-from flows.environment import BEAT_SECONDS
+from flows.environment import HEARTBEAT_SECONDS
 from flows.job.job import Job
 from flows.job.notify_config import NotifyConfig
-from flows.notifications.blocks import blocks_of
-from flows.notifications.events import resource_of, tags_of
+from flows.notifications.blocks import find_blocks
+from flows.notifications.events import format_resource_id, list_tags
 
 DEAD_RUNS, LOST_RUNS = "ostinato: dead runs", "ostinato: runs that never begin"
 
-BEATS = 5
-"""Heartbeats in a row that stay away until a run counts as dead."""
+_MISSED_HEARTBEATS = 5
+"""Missing heartbeats in a row after which a run counts as dead."""
 
-BEGIN_SECONDS = 3600.0
-"""Longest time from taking a run to its first heartbeat: images may have to be fetched."""
+_START_LIMIT_SECONDS = 3600.0
+"""Longest time from the submission of a run to its first heartbeat: it may pull an image first."""
 
-SAME_SECONDS = 3600.0
-"""Rest until the same failure of the same flow is told again."""
+_REPEAT_SECONDS = 3600.0
+"""Shortest time between two notifications of the same failure of the same flow."""
 
-GONE = (
-    "The process that ran it is dead: its heartbeats have stopped. The next run goes on from what "
-    "was finished."
+_DEAD_MESSAGE = (
+    "The process of this run is dead: its heartbeats have stopped. The next run continues from the "
+    "finished stages."
 )
 
-NEVER = "It was taken and never began: the process that took it is dead."
+_LOST_MESSAGE = "The run was submitted and never started: the process that took it is dead."
 
-CALLED = "{{ event.resource['prefect.resource.name'] }} {{ event.resource['prefect.state-name'] }}"
+_FAILURE_TITLE = (
+    "{{ event.resource['prefect.resource.name'] }} {{ event.resource['prefect.state-name'] }}"
+)
 
 
-class Notice(NamedTuple):
-    """How a block hears of a job: by an automation of this name, in these words."""
+class _Notification(NamedTuple):
+    """One notification of a block by an automation: its trigger and its templates."""
 
     name: str
     trigger: EventTrigger
@@ -54,41 +56,127 @@ class Notice(NamedTuple):
     text: str
 
 
-def notices_of(name: str, told: NotifyConfig) -> Iterator[Notice]:
-    """Describe how a block hears of what no run tells."""
-    if moves := told.hears("moved"):
-        trigger = event_trigger(resource_of(name), moves)
-        news = ("{{ event.payload.title }}", "{{ event.payload.text }}")
-        yield Notice(f"{name}: {told.block} hears of moves", trigger, *news)
-    if ends := told.hears("failed", "crashed"):
-        trigger = end_trigger(name, ends)
-        yield Notice(f"{name}: {told.block} hears of failures", trigger, CALLED, ended())
+def build_dead_run_automation() -> AutomationCore:
+    """Build the automation that marks our runs as crashed whose heartbeats have stopped.
+
+    It counts from the start of a run, too: the first heartbeat may be lost on its way, and a busy
+    server on SQLite drops events that it could not write in four attempts.
+    """
+    beat = max(
+        get_current_settings().flows.heartbeat_frequency or HEARTBEAT_SECONDS, HEARTBEAT_SECONDS
+    )
+    return _build_crash_automation(
+        DEAD_RUNS,
+        after={"Running", "heartbeat"},
+        seconds=_MISSED_HEARTBEATS * beat,
+        why=_DEAD_MESSAGE,
+    )
 
 
-def ended() -> str:
-    """Write what is told of a run that ended badly: why, and where it is shown."""
-    why, pages = "{{ event.resource['prefect.state-message'] }}", PREFECT_UI_URL.value()
-    return f"{why}\nrun: {pages}/runs/flow-run/{{{{ flow_run.id }}}}" if pages else why
+def build_lost_run_automation() -> AutomationCore:
+    """Build the automation that marks our runs as crashed that were submitted and never started.
+
+    Their process died before its first heartbeat; they would hold their concurrency slot.
+    """
+    after = {"Pending", "Submitting", "InfrastructurePending"}
+    return _build_crash_automation(
+        LOST_RUNS, after=after, seconds=_START_LIMIT_SECONDS, why=_LOST_MESSAGE
+    )
 
 
-def automations_of(job: Job, blocks: dict[str, BlockDocument]) -> Iterator[AutomationCore]:
-    """Describe the automations that tell of a job."""
-    for told in job.notify:
-        for notice in notices_of(job.name, told):
+def update_automations(jobs: Sequence[tuple[Path, Job]]) -> list[str]:
+    """Bring the automations of some jobs, and those for dead runs, up to date.
+
+    Returns:
+        The names of all of them.
+
+    Raises:
+        JobError: a job names a block that does not exist or cannot notify; nothing is changed.
+    """
+    with get_client(sync_client=True) as client:
+        known = {job.name: find_blocks(client, path, job) for path, job in jobs}
+        wanted = [build_dead_run_automation(), build_lost_run_automation()]
+        sync_automations(client, wanted, tag=DEAD_RUNS)
+        for _, job in jobs:
+            automations = list(_build_automations(job, known[job.name]))
+            sync_automations(client, automations, tag=format_resource_id(job.name))
+            wanted += automations
+    return [each.name for each in wanted]
+
+
+def sync_automations(
+    client: SyncPrefectClient, wanted: Sequence[AutomationCore], *, tag: str
+) -> None:
+    """Create, update and delete automations with this tag until exactly the wanted ones exist."""
+    existing = find_automations(client, tag)
+    for each in wanted:
+        found = existing.pop(each.name, None)
+        if found is None:
+            client.create_automation(each)
+        elif not is_same(found, each):
+            # Keep it disabled where a person has disabled it in the UI.
+            client.update_automation(found.id, each.model_copy(update={"enabled": found.enabled}))
+    for obsolete in existing.values():
+        client.delete_automation(obsolete.id)
+
+
+def find_automations(client: SyncPrefectClient, tag: str) -> dict[str, Automation]:
+    """Return the automations with a tag, by name."""
+    with_tag = AutomationFilter(tags=AutomationFilterTags(all_=[tag]))
+    return {each.name: each for each in client.read_automations(automations=with_tag)}
+
+
+def is_same(found: AutomationCore, wanted: AutomationCore) -> bool:
+    """Check whether the server's automation equals the wanted one, enabled or not."""
+    mine = wanted.model_dump(mode="json", exclude={"enabled"})
+    own = found.model_dump(mode="json", include=set(mine))
+    return all(_contains(own[name], value) for name, value in mine.items())
+
+
+def _list_notifications(name: str, config: NotifyConfig) -> Iterator[_Notification]:
+    """List the notifications of a block that no run can send."""
+    if alias_events := config.select_event_names("alias-moved"):
+        trigger = _build_event_trigger(format_resource_id(name), alias_events)
+        templates = ("{{ event.payload.title }}", "{{ event.payload.text }}")
+        yield _Notification(
+            f"{name}: {config.block} is notified of alias moves", trigger, *templates
+        )
+    if failure_events := config.select_event_names("failed", "crashed"):
+        trigger = _build_failure_trigger(name, failure_events)
+        yield _Notification(
+            f"{name}: {config.block} is notified of failures",
+            trigger,
+            _FAILURE_TITLE,
+            _format_failure_text(),
+        )
+
+
+def _format_failure_text() -> str:
+    """Return the message template of a failed run: the state's message and a link to the run."""
+    message, ui_url = "{{ event.resource['prefect.state-message'] }}", PREFECT_UI_URL.value()
+    return f"{message}\nrun: {ui_url}/runs/flow-run/{{{{ flow_run.id }}}}" if ui_url else message
+
+
+def _build_automations(job: Job, blocks: dict[str, BlockDocument]) -> Iterator[AutomationCore]:
+    """Build the automations that send the notifications of a job."""
+    for config in job.notify:
+        for notification in _list_notifications(job.name, config):
             action = SendNotification(
-                block_document_id=blocks[told.block].id, subject=notice.title, body=notice.text
+                block_document_id=blocks[config.block].id,
+                subject=notification.title,
+                body=notification.text,
             )
             yield AutomationCore(
-                name=notice.name,
-                description=f"Tells {told.block} what becomes of {job.name}.",
-                tags=["ostinato", resource_of(job.name)],
-                trigger=notice.trigger,
+                name=notification.name,
+                description=f"Notifies {config.block} about {job.name}.",
+                tags=["ostinato", format_resource_id(job.name)],
+                trigger=notification.trigger,
                 actions=[action],
             )
 
 
-def event_trigger(resource: str, expected: set[str]) -> EventTrigger:
-    """Fire at every event of ours about a job."""
+def _build_event_trigger(resource: str, expected: set[str]) -> EventTrigger:
+    """Build a trigger that fires at each of these events of a job."""
     return EventTrigger(
         match=ResourceSpecification({"prefect.resource.id": resource}),
         expect=expected,
@@ -98,46 +186,29 @@ def event_trigger(resource: str, expected: set[str]) -> EventTrigger:
     )
 
 
-def end_trigger(name: str, expected: set[str]) -> EventTrigger:
-    """Fire when a run of a job's flows ends badly, but rest after the same end of the same flow."""
+def _build_failure_trigger(name: str, expected: set[str]) -> EventTrigger:
+    """Build a trigger that fires when a run of a job fails, once an hour for the same failure."""
     return EventTrigger(
         match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-        match_related=tagged(tags_of(name)[1]),
+        match_related=_match_tag(list_tags(name)[1]),
         for_each={"related:flow:prefect.resource.id", "prefect.state-message"},
         expect=expected,
         posture=Posture.Reactive,
         threshold=1,
-        within=timedelta(seconds=SAME_SECONDS),
+        within=timedelta(seconds=_REPEAT_SECONDS),
     )
 
 
-def dead_runs() -> AutomationCore:
-    """Describe the automation that ends our runs whose heartbeats have stopped.
-
-    It counts from the beginning of a run, too: the first heartbeat may be lost on its way, and a
-    busy server on SQLite drops events that it could not write four times.
-    """
-    beat = max(get_current_settings().flows.heartbeat_frequency or BEAT_SECONDS, BEAT_SECONDS)
-    return ending(DEAD_RUNS, after={"Running", "heartbeat"}, seconds=BEATS * beat, why=GONE)
-
-
-def lost_runs() -> AutomationCore:
-    """Describe the automation that ends our runs that were taken and never began.
-
-    Their process died before its first heartbeat; they would hold their place for ever.
-    """
-    after = {"Pending", "Submitting", "InfrastructurePending"}
-    return ending(LOST_RUNS, after=after, seconds=BEGIN_SECONDS, why=NEVER)
-
-
-def ending(name: str, *, after: set[str], seconds: float, why: str) -> AutomationCore:
-    """Describe an automation that marks runs of ours as crashed.
+def _build_crash_automation(
+    name: str, *, after: set[str], seconds: float, why: str
+) -> AutomationCore:
+    """Build an automation that marks our runs as crashed.
 
     Args:
-        name: of the automation.
-        after: the last that was heard of them.
-        seconds: for which nothing was heard since.
-        why: what the run's page says.
+        name: name of the automation.
+        after: the last events of such a run.
+        seconds: time without a further event.
+        why: message of the crashed state.
     """
     return AutomationCore(
         name=name,
@@ -147,7 +218,7 @@ def ending(name: str, *, after: set[str], seconds: float, why: str) -> Automatio
             after={f"prefect.flow-run.{each}" for each in after},
             expect={"prefect.flow-run.*"},
             match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-            match_related=tagged(tags_of("")[0]),
+            match_related=_match_tag(list_tags("")[0]),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
@@ -159,63 +230,16 @@ def ending(name: str, *, after: set[str], seconds: float, why: str) -> Automatio
     )
 
 
-def tagged(tag: str) -> ResourceSpecification:
-    """Match what has this tag."""
+def _match_tag(tag: str) -> ResourceSpecification:
+    """Match the resources with this tag."""
     return ResourceSpecification({"prefect.resource.id": f"prefect.tag.{tag}"})
 
 
-def settle_automations(jobs: Sequence[tuple[Path, Job]]) -> list[str]:
-    """Bring the automations of some jobs, and that for dead runs, up to date.
-
-    Returns:
-        The names of those that there are now.
-
-    Raises:
-        JobError: a job tells a block that there is not, or that cannot be told; nothing is changed.
-    """
-    with get_client(sync_client=True) as client:
-        known = {job.name: blocks_of(client, path, job) for path, job in jobs}
-        wanted = [dead_runs(), lost_runs()]
-        settle(client, wanted, tag=DEAD_RUNS)
-        for _, job in jobs:
-            notices = list(automations_of(job, known[job.name]))
-            settle(client, notices, tag=resource_of(job.name))
-            wanted += notices
-    return [each.name for each in wanted]
-
-
-def settle(client: SyncPrefectClient, wanted: Sequence[AutomationCore], *, tag: str) -> None:
-    """Make, mend and remove automations of this tag, until those that are wanted are there."""
-    there = found_by(client, tag)
-    for each in wanted:
-        found = there.pop(each.name, None)
-        if found is None:
-            client.create_automation(each)
-        elif not is_same(found, each):
-            # Who has switched it off on the page wants it off.
-            client.update_automation(found.id, each.model_copy(update={"enabled": found.enabled}))
-    for left in there.values():
-        client.delete_automation(left.id)
-
-
-def found_by(client: SyncPrefectClient, tag: str) -> dict[str, Automation]:
-    """Find the automations of a tag, by name."""
-    listed = AutomationFilter(tags=AutomationFilterTags(all_=[tag]))
-    return {each.name: each for each in client.read_automations(automations=listed)}
-
-
-def is_same(found: AutomationCore, wanted: AutomationCore) -> bool:
-    """Tell whether the server's automation does what is wanted."""
-    mine = wanted.model_dump(mode="json", exclude={"enabled"})
-    own = found.model_dump(mode="json", include=set(mine))
-    return all(covers(own[name], value) for name, value in mine.items())
-
-
-def covers(found: object, wanted: object) -> bool:
-    """Compare values; the server adds ids of its own, and keeps sets in any order."""
+def _contains(found: object, wanted: object) -> bool:
+    """Compare values; the server adds ids of its own, and returns sets in any order."""
     if isinstance(wanted, dict) and isinstance(found, dict):
-        return all(name in found and covers(found[name], wanted[name]) for name in wanted)
+        return all(name in found and _contains(found[name], wanted[name]) for name in wanted)
     if isinstance(wanted, list) and isinstance(found, list):
         pairs = zip(sorted(found, key=str), sorted(wanted, key=str), strict=False)
-        return len(found) == len(wanted) and all(covers(one, other) for one, other in pairs)
+        return len(found) == len(wanted) and all(_contains(one, other) for one, other in pairs)
     return found == wanted

@@ -1,4 +1,4 @@
-"""The blocks of the Prefect server that a job names; what is secret in them is never asked for."""
+"""The notification blocks that a job names, read from the Prefect server without secrets."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,34 +11,39 @@ from flows.job.job import Job
 from tasks.errors import JobError
 
 
-def blocks_of(client: SyncPrefectClient, path: Path, job: Job) -> dict[str, BlockDocument]:
-    """Find the blocks that a job tells, without what is secret in them.
+def find_blocks(client: SyncPrefectClient, path: Path, job: Job) -> dict[str, BlockDocument]:
+    """Return the blocks of a job's `notify` section, without their secrets.
 
     Raises:
-        JobError: there is no such block, or it cannot be told.
+        JobError: a block does not exist, or cannot notify.
     """
     return {
-        told.block: block_of(client, told.block, f"job file {path}, notify[{n}].block")
-        for n, told in enumerate(job.notify)
+        config.block: find_block(client, config.block, f"job file {path}, notify[{n}].block")
+        for n, config in enumerate(job.notify)
     }
 
 
-def refuse_untold(jobs: Sequence[tuple[Path, Job]], api: str) -> None:
-    """Refuse jobs that tell a block that the server at `api` has not.
+def check_blocks(jobs: Sequence[tuple[Path, Job]], api: str) -> None:
+    """Check that the server at `api` has the blocks of these jobs.
 
     Raises:
         JobError: names the job, the key and the block.
     """
     with SyncPrefectClient(api) as client:
         for path, job in jobs:
-            blocks_of(client, path, job)
+            find_blocks(client, path, job)
 
 
-def block_of(client: SyncPrefectClient, block: str, where: str) -> BlockDocument:
-    """Find one block.
+def find_block(client: SyncPrefectClient, block: str, where: str) -> BlockDocument:
+    """Return one block.
+
+    Args:
+        client: of the Prefect server.
+        block: the block as TYPE/NAME.
+        where: the place of the setting, for an error message.
 
     Raises:
-        JobError: there is none, or it cannot be told.
+        JobError: the block does not exist, or cannot notify.
     """
     kind, _, name = block.partition("/")
     try:
@@ -46,25 +51,25 @@ def block_of(client: SyncPrefectClient, block: str, where: str) -> BlockDocument
     except ObjectNotFound as error:
         raise JobError.of(
             f"{where}: the Prefect server has no block '{block}'",
-            found=others(client),
-            mend=f"make it on the server's page Blocks (`prefect block create {kind}` says where; "
-            "`ostinato ui` without a job opens the pages of this folder)",
+            found=_list_notification_blocks(client),
+            hint=f"create it on the server's page Blocks (`prefect block create {kind}` prints its "
+            "address; `ostinato ui` without a job serves the pages of this folder)",
         ) from error
-    able = found.block_schema.capabilities if found.block_schema else []
-    if "notify" not in able:
+    capabilities = found.block_schema.capabilities if found.block_schema else []
+    if "notify" not in capabilities:
         raise JobError.of(
-            f"{where}: the block '{block}' is a {kind}, which cannot be notified",
-            found=others(client),
-            mend="name a notification block, such as slack-webhook/NAME or custom-webhook/NAME",
+            f"{where}: the block '{block}' is a {kind}, which cannot send notifications",
+            found=_list_notification_blocks(client),
+            hint="name a notification block, such as slack-webhook/NAME or custom-webhook/NAME",
         )
     return found
 
 
-def others(client: SyncPrefectClient) -> str:
-    """Name the blocks that can be told."""
-    able = [
+def _list_notification_blocks(client: SyncPrefectClient) -> str:
+    """List the server's notification blocks, for an error message."""
+    blocks = [
         f"{each.block_type.slug}/{each.name}"
         for each in client.read_block_documents(include_secrets=False)
         if each.block_type and each.block_schema and "notify" in each.block_schema.capabilities
     ]
-    return f"It has: {', '.join(sorted(able)) or 'no notification block'}"
+    return f"It has: {', '.join(sorted(blocks)) or 'no notification block'}"

@@ -1,16 +1,14 @@
-"""Telling the blocks of a job what a run of it came to: short, with the figures and links.
+"""Send the result of a run to the notification blocks of its job, with metrics and links.
 
-A notification that cannot be sent is a warning, never a lost run. What went wrong is told by its
-kind alone, for an error's words may hold the secret address that was called.
+A notification that cannot be sent is a warning and never fails the run. The warning names only the
+type of the error, because an error's message may contain the secret address that was called.
 """
 
 import asyncio
 import inspect
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from collections.abc import Awaitable, Mapping
 from typing import cast
 
 from prefect.blocks.abstract import NotificationBlock
@@ -20,22 +18,23 @@ from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
 from flows.job.job import Job
-from flows.job.notify_config import EVENTS, Heard
-from flows.notifications.blocks import block_of
-from flows.notifications.events import tell
+from flows.job.notify_config import EVENT_NAMES, NotifyEvent
+from flows.notifications.blocks import find_block
+from flows.notifications.events import emit_job_event
 from tasks.errors import JobError
-from tasks.records import Decision, Outcome
-from tasks.reporting.formatting import named
+from tasks.gate_record import Decision
+from tasks.records import Outcome
+from tasks.reporting.formatting import format_metric_name
 from tasks.task_options import logger
 
-HEARD: dict[Decision, Heard] = {
+_EVENT_OF_DECISION: dict[Decision, NotifyEvent] = {
     "promote": "promoted",
     "keep": "kept",
     "needs-approval": "needs-approval",
     "not-comparable": "not-comparable",
 }
 
-SAYS: dict[Heard, str] = {
+_OUTCOME_PHRASES: dict[NotifyEvent, str] = {
     "promoted": "serves from now on",
     "kept": "was not better, so the champion stays",
     "needs-approval": "waits for your approval",
@@ -43,119 +42,125 @@ SAYS: dict[Heard, str] = {
     "unchanged": "stands: data and job are unchanged",
 }
 
-MOST = 3
-"""Scores that a notification tells, the gate's first; the report has all."""
+_MAX_METRICS = 3
+"""Metrics in a notification, the gate's first; the report has all of them."""
 
-PAUSES = (0.0, 2.0, 10.0)
-"""Seconds before each attempt to tell a block."""
+_RETRY_SECONDS = (0.0, 2.0, 10.0)
+"""Seconds to wait before each attempt to send."""
+
+_FINDING_PHRASES: dict[NotifyEvent, str] = {
+    "drift": "the data has drifted",
+    "performance": "the champion's performance has dropped",
+}
 
 Scores = Mapping[str, float]
 
 
-def tell_outcome(
+def notify_outcome(
     job: Job, outcome: Outcome, *, champion: Scores | None, baseline: Scores, fresh: bool
 ) -> list[str]:
-    """Tell what a retrain run came to.
+    """Notify of the outcome of a retrain run.
 
     Args:
-        job: that was run.
-        outcome: of the run.
-        champion: its scores on the same rows, where there is one.
-        baseline: the best baseline's.
-        fresh: whether the run made the version; else it found that there is nothing to do.
+        job: the job that was run.
+        outcome: what the run resulted in.
+        champion: the champion's metrics on the same rows, where there is a champion.
+        baseline: metrics of the best baseline.
+        fresh: whether the run registered the version; False where there was nothing to do.
 
     Returns:
-        Warnings: who could not be told.
+        A warning for each block that could not be notified.
     """
-    heard = HEARD[outcome.decision] if fresh else "unchanged"
+    kind = _EVENT_OF_DECISION[outcome.decision] if fresh else "unchanged"
     facts = {
         "version": outcome.version,
         "decision": outcome.decision,
         "reason": outcome.reason,
         "metrics": dict(outcome.metrics),
     }
-    title = f"{job.name} version {outcome.version} {SAYS[heard]}"
-    return spread(job, heard, title, outcome_text(outcome, champion, baseline), facts=facts)
+    title = f"{job.name} version {outcome.version} {_OUTCOME_PHRASES[kind]}"
+    return _notify(job, kind, title, _format_outcome(outcome, champion, baseline), facts=facts)
 
 
-def outcome_text(outcome: Outcome, champion: Scores | None, baseline: Scores) -> str:
-    """Write why, the scores beside those of the others, and where to look."""
-    beside = {"champion": champion or {}, str(outcome.baseline["name"]): baseline}
+def notify_finding(job: Job, kind: NotifyEvent, *, reason: str, key: str) -> list[str]:
+    """Notify of drift or of a performance drop; events with the same `key` start one run only."""
+    text = "\n".join([f"{job.name}: {reason}", *_format_run_link()])
+    facts = {"reason": reason, "key": key}
+    return _notify(job, kind, f"{job.name}: {_FINDING_PHRASES[kind]}", text, facts=facts)
+
+
+def _format_outcome(outcome: Outcome, champion: Scores | None, baseline: Scores) -> str:
+    """Format the decision, the metrics beside those of champion and baseline, and the links."""
+    others = {"champion": champion or {}, str(outcome.baseline["name"]): baseline}
     lines = [f"{outcome.decision}: {outcome.reason}"]
-    judged = sorted(outcome.metrics, key=lambda name: name not in outcome.baseline)
-    for name in judged[:MOST]:
-        others = [f"{who} {scores[name]:.4f}" for who, scores in beside.items() if name in scores]
-        lines.append(f"{named(name)} {outcome.metrics[name]:.4f} ({', '.join(others)})")
-    lines += [f"warning: {words}" for words in outcome.warnings]
-    links = {name: outcome.links[name] for name in ("model version", "report") if outcome.links}
-    return "\n".join([*lines, *(f"{name}: {link}" for name, link in links.items()), *run_link()])
+    gate_first = sorted(outcome.metrics, key=lambda metric: metric not in outcome.baseline)
+    for metric in gate_first[:_MAX_METRICS]:
+        scores = ", ".join(
+            f"{name} {values[metric]:.4f}" for name, values in others.items() if metric in values
+        )
+        lines.append(f"{format_metric_name(metric)} {outcome.metrics[metric]:.4f} ({scores})")
+    lines += [f"warning: {warning}" for warning in outcome.warnings]
+    shown = ("model version", "report") if outcome.links else ()
+    lines += [f"{name}: {outcome.links[name]}" for name in shown]
+    return "\n".join([*lines, *_format_run_link()])
 
 
-FOUND: dict[Heard, str] = {"drift": "the data drifts", "quality": "the answers are worse"}
-
-
-def tell_found(job: Job, heard: Heard, *, why: str, key: str) -> list[str]:
-    """Tell what the monitor found, drift or falling quality; the same `key` is the same news."""
-    text = "\n".join([f"{job.name}: {why}", *run_link()])
-    return spread(job, heard, f"{job.name}: {FOUND[heard]}", text, facts={"why": why, "key": key})
-
-
-def spread(
-    job: Job, heard: Heard, title: str, text: str, *, facts: Mapping[str, object]
+def _notify(
+    job: Job, kind: NotifyEvent, title: str, text: str, *, facts: Mapping[str, object]
 ) -> list[str]:
-    """Emit the event for automations, and tell every block that is to hear of it."""
-    tell(EVENTS[heard], job.name, title=title, text=text, facts=facts)
-    faults = [fault_of(each.block, title, text) for each in job.notify if heard in each.events]
-    doubts = [f"notify: {fault}" for fault in faults if fault]
-    for words in doubts:
-        logger().warning("%s", words)
-    return doubts
+    """Emit the event, send it to every block that is configured for it, and return warnings."""
+    emit_job_event(EVENT_NAMES[kind], job.name, title=title, text=text, facts=facts)
+    blocks = [each.block for each in job.notify if kind in each.events]
+    errors = [_send_with_retries(block, title, text) for block in blocks]
+    warnings = [f"notify: {error}" for error in errors if error]
+    for warning in warnings:
+        logger().warning("%s", warning)
+    return warnings
 
 
-def fault_of(block: str, title: str, text: str) -> str | None:
-    """Tell a block, and say what went wrong; None where nothing did."""
-    error: BaseException | None = None
-    for pause in PAUSES:
+def _send_with_retries(block: str, title: str, text: str) -> str | None:
+    """Send to a block; return what went wrong, or None."""
+    error_type = ""
+    for pause in _RETRY_SECONDS:
         time.sleep(pause)
-        error = caught(tell_block, block, title, text)
-        if error is None:
-            return None
-        if isinstance(error, JobError):
+        try:
+            _send_to_block(block, title, text)
+        except JobError as error:
             return str(error).replace("\n", "; ")
+        # A block is other people's code and may raise anything. The run is finished by now, and a
+        # notification after the fact never fails it.
+        except Exception as error:  # noqa: BLE001
+            error_type = type(error).__name__
+        else:
+            return None
     return (
-        f"{block} could not be told ({type(error).__name__}, {len(PAUSES)} attempts); see that its "
-        "address is right and answers"
+        f"{block} could not be notified ({error_type}, {len(_RETRY_SECONDS)} attempts); check that "
+        "its address is right and responds"
     )
 
 
-def caught(call: Callable[..., object], *arguments: str) -> BaseException | None:
-    """Call in a thread, which takes whatever other people's code raises."""
-    with ThreadPoolExecutor(1) as aside:
-        return aside.submit(copy_context().run, call, *arguments).exception()
-
-
-def tell_block(block: str, title: str, text: str) -> None:
-    """Notify a block, whether it is written with async or without.
+def _send_to_block(block: str, title: str, text: str) -> None:
+    """Call a block, whether its `notify` is a coroutine or not.
 
     Raises:
-        JobError: there is no such block, or it cannot be told.
+        JobError: the block does not exist, or cannot notify.
         Exception: whatever the block raises.
     """
     with get_client(sync_client=True) as client:
-        block_of(client, block, block)
+        find_block(client, block, block)
     loaded = cast("NotificationBlock", Block.load(block))
     with loaded.raise_on_failure():
-        waiting = loaded.notify(text, subject=title)
-        if inspect.isawaitable(waiting):
-            asyncio.run(finish(waiting))
+        result = loaded.notify(text, subject=title)
+        if inspect.isawaitable(result):
+            asyncio.run(_await(result))
 
 
-async def finish(waiting: Awaitable[object]) -> None:
-    """Wait for it."""
-    await waiting
+async def _await(result: Awaitable[object]) -> None:
+    """Await any awaitable; `asyncio.run` takes coroutines only."""
+    await result
 
 
-def run_link() -> list[str]:
-    """Where this run is shown, when Prefect is a server with pages."""
-    shown = flow_run.id if os.environ.get("PREFECT_API_URL") else None
-    return [f"run: {url_for('flow-run', shown)}"] if shown else []
+def _format_run_link() -> list[str]:
+    """Return a line with the address of this run, where Prefect is a server with pages."""
+    run_id = flow_run.id if os.environ.get("PREFECT_API_URL") else None
+    return [f"run: {url_for('flow-run', run_id)}"] if run_id else []

@@ -1,1 +1,1 @@
-"""What a run shows in Prefect: pages, tables, links."""
+"""Results of a run: pages in Prefect, text for the terminal, links, files."""

@@ -1,4 +1,4 @@
-"""The history of a model's aliases, as a person reads it and as a program does."""
+"""The history of a model's aliases, as text, as a page and as JSON."""
 
 import re
 from collections.abc import Mapping
@@ -6,156 +6,161 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
-from flows.results.text_table import table
+from flows.results.text_table import format_table
 from tasks.errors import RegistryDownError, RegistryError
-from tasks.registry.alias_log import Line, read_history, served_on, spans_of, state_after
-from tasks.registry.aliases import current, told
-from tasks.registry.promotion import Moved, store_of, unknown_model
+from tasks.registry.alias_log import (
+    AliasChange,
+    find_serving_at,
+    list_serving_periods,
+    read_log,
+    replay_aliases,
+)
+from tasks.registry.aliases import _format_aliases, read_aliases
+from tasks.registry.promotion import MoveResult, _build_unknown_model_error, find_store_config
 from tasks.storage.store import StoreConfig, open_store
 
-Found = dict[str, Any]
+History = dict[str, Any]
 
-WIDEST = 60
-"""Characters of a reason on a terminal."""
+_MAX_REASON_LENGTH = 60
+"""Longest reason on a terminal, in characters."""
+
+_END_PHRASES = {"done": "", "abandoned": ", reverted", None: ", unfinished"}
+
+_ACTION_PHRASES = {
+    "promote": "promoted to champion",
+    "approve": "approved as champion",
+    "reject": "rejected",
+    "rollback": "champion again",
+}
+
+_SHOWN_ALIASES = ("champion", "previous", "challenger")
 
 
-def find_history(name: str, uri: str | None, when: date | datetime | None) -> Found:
-    """Read a model's history; while MLflow is away, as far as the store knows.
+def load_history(name: str, uri: str | None, when: date | datetime | None) -> History:
+    """Load a model's history from the store; MLflow may be down.
 
     Args:
-        name: the model's.
-        uri: the store's; that of the newest version's job when left out.
-        when: a day or a time at which something served.
+        name: registered model.
+        uri: the store; that of the newest version's job when left out.
+        when: a day or a time; with it, only the versions are returned that were champion then.
 
     Raises:
-        RegistryError: nobody knows such a model.
+        RegistryError: there is no such model.
         StoreError: the history is damaged.
     """
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise unknown_model(name)
-    entries = read_history(open_store(place_of(name, uri)), name)
-    state = state_after(entries)
-    note = difference(name, state)
-    if not entries and note is None and not current(name):
-        store_of(name)
-    found: Found = {"model": name, "aliases": dict(state), "note": note}
+        raise _build_unknown_model_error(name)
+    entries = read_log(open_store(_find_store_config(name, uri)), name)
+    state = replay_aliases(entries)
+    note = _compare_with_mlflow(name, state)
+    if not entries and note is None and not read_aliases(name):
+        find_store_config(name)
+    history: History = {"model": name, "aliases": dict(state), "note": note}
     if when is not None:
-        spans = [span._asdict() for span in served_on(entries, when)]
-        return {**found, "on": when.isoformat(), "served": spans}
-    lines = [{**asdict(line), "end": end} for line, end in entries]
-    return {**found, "lines": lines, "served": [span._asdict() for span in spans_of(entries)]}
+        spans = [span._asdict() for span in find_serving_at(entries, when)]
+        return {**history, "on": when.isoformat(), "served": spans}
+    moves = [{**asdict(move), "end": end} for move, end in entries]
+    served = [span._asdict() for span in list_serving_periods(entries)]
+    return {**history, "moves": moves, "served": served}
 
 
-def place_of(name: str, uri: str | None) -> StoreConfig:
-    """Say where the history is; in the usual place while MLflow cannot be asked."""
-    if uri:
-        return StoreConfig(uri=uri)
-    try:
-        return store_of(name)
-    except RegistryDownError:
-        return StoreConfig()
-
-
-def difference(name: str, state: Mapping[str, str]) -> str | None:
-    """Tell where MLflow's aliases are not what the history says; None where they are."""
-    try:
-        now = current(name)
-    except RegistryError as error:
-        return f"MLflow cannot be asked whether that is still so: {str(error).splitlines()[0]}"
-    if now == state:
-        return None
-    return f"MLflow has {told(now)}: moved by hand, or by a program that is at work or was killed"
-
-
-def history_words(found: Found) -> str:
-    """Write a history for a terminal, the newest line last."""
+def format_history(history: History) -> str:
+    """Format a history for a terminal, the newest move last."""
     rows = [
         {
-            "line": line["number"],
-            "when (UTC)": line["at"][:19].replace("T", " "),
-            "what": line["action"] + ENDS[line["end"]],
-            "version": line["version"],
-            "champion": champions(line),
-            "who": line["who"],
-            "why": shortened(line["why"]),
+            "number": move["number"],
+            "when (UTC)": move["at"][:19].replace("T", " "),
+            "action": move["action"] + _END_PHRASES[move["end"]],
+            "version": move["version"],
+            "champion": _format_champion_change(move),
+            "who": move["actor"],
+            "why": _shorten(move["reason"]),
         }
-        for line in found["lines"]
+        for move in history["moves"]
     ]
-    lines = [f"{found['model']}: {told(found['aliases'])}"]
-    lines += [f"note: {found['note']}"] if found["note"] else []
-    return "\n".join([*lines, "", table(rows, "no alias was moved yet")])
+    lines = [f"{history['model']}: {_format_aliases(history['aliases'])}"]
+    lines += [f"note: {history['note']}"] if history["note"] else []
+    return "\n".join([*lines, "", format_table(rows, "no alias has been moved yet")])
 
 
-ENDS = {"done": "", "abandoned": ", taken back", None: ", not ended"}
-
-
-def shortened(text: str) -> str:
-    """Leave out the end of a long reason; --json has it."""
-    return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
-
-
-def champions(line: Mapping[str, Any]) -> str:
-    """Tell how a line changed what serves."""
-    before, after = (line[side].get("champion", "none") for side in ("before", "after"))
-    return after if before == after else f"{before} -> {after}"
-
-
-def on_words(found: Found) -> str:
-    """Say what served on a day."""
+def format_served(history: History) -> str:
+    """Format the versions that were champion on a day."""
     lines = [
-        f"{found['model']} version {span['version']}, from {span['since'][:19]} "
+        f"{history['model']} version {span['version']}, from {span['since'][:19]} "
         f"until {(span['until'] or 'now')[:19]} (UTC)"
-        for span in found["served"]
+        for span in history["served"]
     ]
-    return "\n".join(lines) or f"{found['model']}: nothing served on {found['on']}"
+    return "\n".join(lines) or f"{history['model']}: no champion on {history['on']}"
 
 
-def as_data(moved: Moved) -> dict[str, Any]:
-    """Write a move as JSON has it."""
-    return {**asdict(moved.line), "end": "done", "finished_earlier_request": moved.earlier}
+def to_json_dict(moved: MoveResult) -> dict[str, Any]:
+    """Convert a move to JSON's types."""
+    return {**asdict(moved.change), "end": "done", "finished_earlier_request": moved.resumed}
 
 
-def moved_words(name: str, moved: Moved) -> str:
-    """Say what came of a request."""
-    line = moved.line
-    begun = f" (begun at {line.at[:19]} by {line.who}, finished now)" if moved.earlier else ""
+def format_move(name: str, moved: MoveResult) -> str:
+    """Format a move for a terminal."""
+    line = moved.change
+    begun = f" (started at {line.at[:19]} by {line.actor}, finished now)" if moved.resumed else ""
     return "\n".join(
         [
-            f"{name} version {line.version}: {DONE[line.action]}{begun}",
-            f"  before  {told(line.before)}",
-            f"  now     {told(line.after)}",
-            f"  line    {line.number} of: ostinato history {name}",
+            f"{name} version {line.version}: {_ACTION_PHRASES[line.action]}{begun}",
+            f"  before  {_format_aliases(line.before)}",
+            f"  now     {_format_aliases(line.after)}",
+            f"  number  {line.number} of: ostinato history {name}",
         ]
     )
 
 
-DONE = {
-    "promote": "promoted, it serves",
-    "approve": "approved, it serves",
-    "reject": "rejected",
-    "rollback": "rolled back to, it serves",
-}
-
-
-def moved_page(name: str, moved: Moved) -> str:
-    """Write what came of a request as a page."""
-    line: Line = moved.line
+def format_move_page(name: str, moved: MoveResult) -> str:
+    """Format a move as a Markdown page."""
+    line: AliasChange = moved.change
     return "\n".join(
         [
             f"# {name}: {line.action} to version {line.version}",
             "",
-            f"{line.why}" if line.why else "No reason was given.",
+            f"{line.reason}" if line.reason else "No reason was given.",
             "",
             "| | champion | previous | challenger |",
             "|---|---|---|---|",
             *(
-                f"| {when} | " + " | ".join(side.get(alias, "none") for alias in SHOWN) + " |"
-                for when, side in (("before", line.before), ("now", line.after))
+                f"| {when} | {' | '.join(aliases.get(name, 'none') for name in _SHOWN_ALIASES)} |"
+                for when, aliases in (("before", line.before), ("now", line.after))
             ),
             "",
-            f"By {line.who} at {line.at[:19]} UTC, line {line.number} of the history.",
+            f"By {line.actor} at {line.at[:19]} UTC, number {line.number} in the history.",
         ]
     )
 
 
-SHOWN = ("champion", "previous", "challenger")
+def _find_store_config(name: str, uri: str | None) -> StoreConfig:
+    """Return the store of the history; the default store while MLflow is down."""
+    if uri:
+        return StoreConfig(uri=uri)
+    try:
+        return find_store_config(name)
+    except RegistryDownError:
+        return StoreConfig()
+
+
+def _compare_with_mlflow(name: str, state: Mapping[str, str]) -> str | None:
+    """Return a note where MLflow's aliases differ from the history, or cannot be read."""
+    try:
+        now = read_aliases(name)
+    except RegistryError as error:
+        return f"MLflow cannot be reached to confirm this: {str(error).splitlines()[0]}"
+    if now == state:
+        return None
+    cause = "they were moved by hand, or a program is still running or was killed"
+    return f"MLflow has {_format_aliases(now)}: {cause}"
+
+
+def _shorten(text: str) -> str:
+    """Cut a long reason; --json has all of it."""
+    return text if len(text) <= _MAX_REASON_LENGTH else f"{text[: _MAX_REASON_LENGTH - 3]}..."
+
+
+def _format_champion_change(move: Mapping[str, Any]) -> str:
+    """Return the champion after a move, and the one before where it changed."""
+    before, after = (move[side].get("champion", "none") for side in ("before", "after"))
+    return after if before == after else f"{before} -> {after}"

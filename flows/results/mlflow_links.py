@@ -1,17 +1,17 @@
-"""Where MLflow shows what a run has made, when it is a server with pages."""
+"""Addresses in the MLflow UI, where MLflow is a server."""
 
 import os
 from urllib.parse import quote
 
-from tasks.redaction import discreet
+from tasks.redaction import redact
 
 
-def mlflow_pages() -> str | None:
-    """Return the address of MLflow's pages, without a password; None where it works embedded."""
-    base = discreet(os.environ.get("MLFLOW_TRACKING_URI", ""))
+def find_mlflow_url() -> str | None:
+    """Return the address of the MLflow UI, without a password; None where MLflow works embedded."""
+    base = redact(os.environ.get("MLFLOW_TRACKING_URI", ""))
     return base if base.startswith("http") else None
 
 
-def version_page(pages: str, name: str, version: str) -> str:
+def format_version_url(base_url: str, name: str, version: str) -> str:
     """Return the address of a version's page."""
-    return f"{pages}/#/models/{quote(name)}/versions/{version}"
+    return f"{base_url}/#/models/{quote(name)}/versions/{version}"

@@ -1,179 +1,203 @@
-"""Say what a run came to: the outcome record, Prefect's result artifact, links."""
+"""Report the outcome of a run: the record, the page in Prefect, notifications, links."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from flows.job.job import Job
-from flows.notifications.send import tell_outcome
-from flows.results.mlflow_links import mlflow_pages, version_page
-from tasks.records import Artifact, Facts, Outcome, Version
-from tasks.reporting.formatting import named
-from tasks.task_options import show
+from flows.notifications.send import notify_outcome
+from flows.results.mlflow_links import find_mlflow_url, format_version_url
+from tasks.facts import FeatureFacts, Scores
+from tasks.gate_record import GateRecord
+from tasks.records import (
+    Accepted,
+    Candidate,
+    Choice,
+    Features,
+    Outcome,
+    Report,
+    Snapshot,
+    Version,
+)
+from tasks.reporting.formatting import format_metric_name
+from tasks.task_options import publish_page
 
 
-def announce(job: Job, version: Version, made: Sequence[Artifact | None], began: float) -> Outcome:
-    """Build the outcome, leave it in the Prefect UI, and tell whoever wants to know.
+class RunArtifacts(NamedTuple):
+    """The artifact of each stage of a run."""
+
+    snapshot: Snapshot
+    accepted: Accepted
+    features: Features
+    choice: Choice | None
+    """None unless the job says `model: auto`."""
+    candidate: Candidate
+    report: Report
+
+
+def report_outcome(
+    job: Job, version: Version, artifacts: RunArtifacts, start_time: float
+) -> Outcome:
+    """Build the outcome, publish it as a page in Prefect, and send the notifications.
 
     Args:
-        job: that was run.
-        version: that it came to.
-        made: what each stage left, None where it was not needed; the report last.
-        began: of `time.perf_counter`.
+        job: the job that was run.
+        version: the registered version.
+        artifacts: the artifact of each stage.
+        start_time: start of the run, of `time.perf_counter`.
     """
-    artifacts = [artifact for artifact in made if artifact is not None]
-    recomputed = [artifact.stage for artifact in artifacts if artifact.recomputed]
-    facts = artifacts[-1].facts
-    best = facts["best_baseline"]
+    recomputed = [each.stage for each in artifacts if each is not None and each.recomputed]
+    facts = artifacts.report.facts
+    best = facts.best_baseline
     outcome = Outcome(
         job=job.name,
         version=version.version,
         decision=version.decision,
         reason=version.reason,
-        metrics=facts["metrics"],
-        baseline={"name": best, facts["metric"]: facts["baselines"][best][facts["metric"]]},
+        metrics=facts.metrics,
+        baseline={"name": best, facts.metric: facts.baselines[best][facts.metric]},
         recomputed=recomputed + (["register"] if version.recomputed else []),
-        seconds=round(time.perf_counter() - began, 3),
-        links=links(version),
-        headline=facts.get("headline", ""),
-        warnings=facts.get("warnings", []),
+        seconds=round(time.perf_counter() - start_time, 3),
+        links=_build_links(version),
+        headline=facts.headline,
+        warnings=list(facts.warnings),
     )
-    doubts = tell_outcome(
+    warnings = notify_outcome(
         job,
         outcome,
-        champion=facts["champion"],
-        baseline=facts["baselines"][best],
+        champion=facts.champion,
+        baseline=facts.baselines[best],
         fresh=version.recomputed,
     )
-    outcome = replace(outcome, warnings=[*outcome.warnings, *doubts])
-    page = markdown(outcome, facts["baselines"], facts["champion"])
-    page += gate_words(facts.get("gate")) + data_words(artifacts)
-    show(f"{job.name}-result", page)
+    outcome = replace(outcome, warnings=[*outcome.warnings, *warnings])
+    page = _format_page(outcome, facts.baselines, facts.champion)
+    page += _format_gate(facts.gate) + _format_data(artifacts)
+    publish_page(f"{job.name}-result", page)
     return outcome
 
 
-def summary(outcome: Outcome) -> str:
-    """Say it on a terminal, in a few lines."""
+def format_summary(outcome: Outcome) -> str:
+    """Format the outcome as a few lines for a terminal."""
     scores = ", ".join(f"{name} {value:.4f}" for name, value in outcome.metrics.items())
     baseline = ", ".join(
         f"{value:.4f}" if isinstance(value, float) else value for value in outcome.baseline.values()
     )
-    done = ", ".join(outcome.recomputed) or "nothing, for data and job are unchanged"
+    done = ", ".join(outcome.recomputed) or "nothing: data and job are unchanged"
     return "\n".join(
         [
             f"{outcome.job} version {outcome.version}: {outcome.decision}",
             *([f"  {outcome.headline}"] if outcome.headline else []),
-            *(f"  warning: {words}" for words in outcome.warnings),
+            *(f"  warning: {warning}" for warning in outcome.warnings),
             f"  why       {outcome.reason}",
-            f"  scores    {scores}",
+            f"  metrics   {scores}",
             f"  baseline  {baseline}",
             f"  done      {done} ({outcome.seconds:.1f} s)",
         ]
     )
 
 
-def links(version: Version) -> dict[str, str]:
-    """Where the version is shown, when MLflow is a server with pages."""
-    pages = mlflow_pages()
-    if pages is None:
+def _build_links(version: Version) -> dict[str, str]:
+    """Return links to the version in the MLflow UI, where MLflow is a server."""
+    base_url = find_mlflow_url()
+    if base_url is None:
         return {}
-    run = f"{pages}/#/experiments/{version.experiment_id}/runs/{version.run_id}"
+    run = f"{base_url}/#/experiments/{version.experiment_id}/runs/{version.run_id}"
     return {
-        "model version": version_page(pages, version.name, version.version),
+        "model version": format_version_url(base_url, version.name, version.version),
         "run": run,
         "report": f"{run}/artifacts/report.html",
         "data docs": f"{run}/artifacts/data_docs.html",
     }
 
 
-def gate_words(gate: Facts | None) -> str:
-    """Tell what the gate decided on; reports of older versions tell nothing."""
-    if gate is None:
-        return ""
-    metric, sure = gate["metric"], f"{gate['confidence']:.0%}"
-    lines = ["", "## Gate", "", f"| {metric} gain over | rows | gain | {sure} interval |"]
+def _format_gate(gate: GateRecord) -> str:
+    """Format the comparisons and guardrails of the gate's decision."""
+    metric, confidence = gate.metric, f"{gate.confidence:.0%}"
+    lines = ["", "## Gate", "", f"| {metric} gain over | rows | gain | {confidence} interval |"]
     lines.append("|---|---:|---:|---|")
-    for rival in gate["rivals"]:
-        low, gain, high = (number(rival[name]) for name in ("low", "gain", "high"))
-        lines.append(f"| {rival['name']} | {rival['rows']} | {gain} | {low} to {high} |")
+    for each in gate.comparisons:
+        low, gain, high = map(_format_number, (each.low, each.gain, each.high))
+        lines.append(f"| {each.name} | {each.rows} | {gain} | {low} to {high} |")
     lines.append("")
-    if gate["excluded_rows"]:
-        lines.append(f"- left out, for the champion has learned from them: {gate['excluded_rows']}")
+    if gate.excluded_rows:
+        lines.append(
+            f"- excluded, because they are training rows of the champion: {gate.excluded_rows}"
+        )
     lines += [
-        f"- broken: {guard['name']} {number(guard['value'])}, bound {guard['bound']}"
-        for guard in gate["guards"]
-        if not guard["held"]
+        f"- failed: {guardrail.name} {_format_number(guardrail.value)}, limit {guardrail.limit}"
+        for guardrail in gate.guardrails
+        if not guardrail.passed
     ]
-    window = gate["window"]
-    lines.append(f"- evaluations on these test rows: {window['uses']} (bound {window['bound']})")
-    if window["warning"]:
-        lines.append(f"- warning: {window['warning']}")
+    holdout = gate.holdout
+    lines.append(f"- evaluations on these test rows: {holdout.uses} (limit {holdout.limit})")
+    if holdout.warning:
+        lines.append(f"- warning: {holdout.warning}")
     return "\n".join([*lines, ""])
 
 
-def number(value: float | None) -> str:
-    """Write a gain or a loss; what could not be told as such."""
+def _format_number(value: float | None) -> str:
+    """Format a difference with its sign; `unknown` where there is none."""
     return "unknown" if value is None else f"{value:+.4f}"
 
 
-def data_words(artifacts: Sequence[Artifact]) -> str:
-    """Tell about the data: rows, quarantine, drift."""
-    facts = {artifact.stage: artifact.facts for artifact in artifacts}
-    held, drifted = facts["validate"], facts["evaluate"]["drift"]
-    read = facts["featurize"]
-    counts = f"{read['training']} training, {read['validation']} validation, {read['test']}"
+def _format_data(artifacts: RunArtifacts) -> str:
+    """Format the counts of rows and sequences, the broken expectations and the drift."""
+    accepted, drift = artifacts.accepted.facts, artifacts.report.facts.drift
+    features = artifacts.features.facts
+    counts = f"{features.training} training, {features.validation} validation, {features.test}"
     lines = [
         "",
         "## Data",
         "",
-        f"- rows: {held['rows']} accepted, {held['quarantined']} in quarantine",
-        f"- promises: {held['promises'] - held['broken']} kept, {held['broken']} broken",
+        f"- rows: {accepted.rows} accepted, {accepted.quarantined} quarantined",
+        f"- expectations: {accepted.promises - accepted.broken} met, {accepted.broken} broken",
         f"- sequences: {counts} test",
-        *unreadable_words(read),
-        *(f"- {words}, taken out: {count}" for words, count in read["duplicates"].items()),
+        *_format_unreadable(features),
+        *(f"- {kind}, removed: {count}" for kind, count in features.duplicates.items()),
         "",
     ]
-    if held["warnings"]:
-        lines += ["```", held["warnings"], "```", ""]
-    if drifted is None:
+    if accepted.warnings:
+        lines += ["```", accepted.warnings, "```", ""]
+    if drift is None:
         lines.append("Drift: there is no champion's data to compare with.")
-    elif not drifted:
+    elif not drift:
         lines.append("Drift: none against the champion's data.")
     else:
-        lines += ["| drifted column | how far | what |", "|---|---|---|"]
-        lines += [f"| {row['column']} | {row['verdict']} | {row['reason']} |" for row in drifted]
+        lines += ["| drifted column | severity | change |", "|---|---|---|"]
+        lines += [f"| {row.column} | {row.verdict} | {row.reason} |" for row in drift]
     return "\n".join(lines)
 
 
-def unreadable_words(read: Facts) -> list[str]:
-    """Tell about rows that no sequence could be made of."""
-    if not read["unreadable"]:
+def _format_unreadable(features: FeatureFacts) -> list[str]:
+    """Format the count of rows that no sequence could be made of, with the first reason."""
+    if not features.unreadable:
         return []
-    first = f"the first: {read['first_unreadable']}"
-    return [f"- rows that cannot be read: {read['unreadable']} (in quarantine), {first}"]
+    first = f"the first: {features.first_unreadable}"
+    return [f"- rows that cannot be read: {features.unreadable} (quarantined), {first}"]
 
 
-def markdown(
+def _format_page(
     outcome: Outcome,
-    baselines: dict[str, dict[str, float]],
-    champion: dict[str, float] | None,
+    baselines: Mapping[str, Scores],
+    champion: Scores | None,
 ) -> str:
-    """Write the result as a page."""
+    """Format the outcome as a Markdown page."""
     columns = {"challenger": outcome.metrics, **({"champion": champion} if champion else {})}
     columns |= baselines
     lines = [
         f"# {outcome.job}: {outcome.decision}",
         "",
         *([f"**{outcome.headline}.**", ""] if outcome.headline else []),
-        *(line for words in outcome.warnings for line in (f"> Warning: {words}", "")),
+        *(line for warning in outcome.warnings for line in (f"> Warning: {warning}", "")),
         f"Version {outcome.version}: {outcome.reason}.",
         "",
         "| on the test rows | " + " | ".join(columns) + " |",
         "|---|" + "---:|" * len(columns),
     ]
     for name in outcome.metrics:
-        told = [f"{scores[name]:.4f}" for scores in columns.values()]
-        lines.append(f"| {named(name)} | " + " | ".join(told) + " |")
+        values = [f"{scores[name]:.4f}" for scores in columns.values()]
+        lines.append(f"| {format_metric_name(name)} | " + " | ".join(values) + " |")
     done = ", ".join(outcome.recomputed) or "nothing: data and job are unchanged"
     lines += ["", f"Done in this run: {done}. {outcome.seconds:.1f} s.", ""]
     lines += [f"- [{name}]({link})" for name, link in outcome.links.items()]

@@ -1,97 +1,108 @@
-"""What a scoring came to, as a page in Prefect and as lines on a terminal."""
+"""The result of a scoring run, as a page in Prefect and as lines on a terminal."""
 
-from flows.results.mlflow_links import mlflow_pages, version_page
-from tasks.records import Facts
-from tasks.scoring.score import Scored, Told
+from dataclasses import asdict
 
-LEFT = {"learned", "version", "probabilities", "vector"}
-"""Columns for which a page has no room."""
+from flows.results.mlflow_links import find_mlflow_url, format_version_url
+from tasks.scoring.output_dataset import ScoringFacts
+from tasks.scoring.score import ScoredDataset, ScoringPreview
 
-WIDEST = 60
-"""Characters of a cell."""
+_HIDDEN_COLUMNS = {"in_training", "version", "probabilities", "vector"}
+"""Columns that a page does not show."""
+
+_MAX_CELL_LENGTH = 60
+"""Longest text in a cell of a table."""
 
 
-def page(told: Told) -> str:
-    """Write counts, quality, the first answers and the first reasons as a page."""
-    scored, facts = told.scored, told.scored.facts
-    state = "answered" if scored.recomputed else "nothing has changed since the answers of"
-    when = "" if scored.recomputed else f" {facts['written_at']}"
+def format_page(result: ScoringPreview) -> str:
+    """Format counts, metrics, the first predictions and the first errors as a Markdown page."""
+    scored, facts = result.dataset, result.dataset.facts
+    state = "scored" if scored.recomputed else "unchanged since the predictions of"
+    written_at = "" if scored.recomputed else f" {facts.written_at}"
     lines = [
-        f"# {scored.model}: {facts['rows']} rows {state}{when}",
+        f"# {scored.model}: {facts.rows} rows {state}{written_at}",
         "",
         "| what | |",
         "|---|---|",
-        f"| version | {version_words(scored)} |",
-        f"| rows | {facts['rows']} |",
-        f"| not answered | {facts['failed']} |",
+        f"| version | {_format_version(scored)} |",
+        f"| rows | {facts.rows} |",
+        f"| not scored | {facts.failed} |",
         f"| dataset | `{scored.folder}` |",
-        f"| snapshot | `{facts['snapshot']}` |",
-        f"| seconds | {facts['seconds']} |",
+        f"| snapshot | `{facts.snapshot}` |",
+        f"| seconds | {facts.seconds} |",
         "",
-        *quality_lines(facts),
-        "## The first answers",
+        *_format_quality(facts),
+        "## The first predictions",
         "",
-        *table_lines([{k: v for k, v in row.items() if k not in LEFT} for row in told.shown]),
+        *_format_table(
+            [
+                {k: v for k, v in row.items() if k not in _HIDDEN_COLUMNS}
+                for row in result.first_rows
+            ]
+        ),
     ]
-    if facts["errors"]:
-        lines += ["## The first rows without an answer", "", *table_lines(facts["errors"])]
+    if facts.errors:
+        lines += [
+            "## The first rows without a prediction",
+            "",
+            *_format_table([asdict(row) for row in facts.errors]),
+        ]
     return "\n".join(lines)
 
 
-def version_words(scored: Scored) -> str:
-    """Name the version, with a link where MLflow is a server with pages."""
-    pages = mlflow_pages()
-    if pages is None:
+def format_summary(scored: ScoredDataset) -> str:
+    """Format the result as a few lines for a terminal."""
+    facts = scored.facts
+    good = facts.rows - facts.failed
+    done = f"{facts.seconds:.1f} s" if scored.recomputed else "unchanged since"
+    lines = [
+        f"{scored.model} version {scored.version}: {good} scored, {facts.failed} not ({done})",
+        *(f"  row {row.row}: {row.status}" for row in facts.errors[:3]),
+    ]
+    if quality := facts.quality:
+        score = quality.scores[quality.metric]
+        lines.append(
+            f"  metric    {quality.metric} {score.value:.4f} "
+            f"({score.low:.4f} to {score.high:.4f}) on {quality.rows} rows whose target is known"
+        )
+    return "\n".join([*lines, f"  dataset   {scored.folder}"])
+
+
+def _format_version(scored: ScoredDataset) -> str:
+    """Return the version, with a link where MLflow is a server."""
+    base_url = find_mlflow_url()
+    if base_url is None:
         return scored.version
-    return f"[{scored.version}]({version_page(pages, scored.model, scored.version)})"
+    return f"[{scored.version}]({format_version_url(base_url, scored.model, scored.version)})"
 
 
-def quality_lines(facts: Facts) -> list[str]:
-    """Tell how good the answers are, where their truth is known."""
-    quality = facts["quality"]
+def _format_quality(facts: ScoringFacts) -> list[str]:
+    """Format the metrics of the predictions whose target is known."""
+    quality = facts.quality
     if quality is None:
         return []
-    lines = [f"## Quality on {quality['rows']} rows that the version has not learned from", ""]
-    lines += ["| score | value | interval |", "|---|---:|---|"]
-    for name, told in quality["scores"].items():
-        lines.append(f"| {name} | {told['value']:.4f} | {told['low']:.4f} to {told['high']:.4f} |")
+    lines = [f"## Quality on {quality.rows} rows that are not training rows of the version", ""]
+    lines += ["| metric | value | interval |", "|---|---:|---|"]
+    for name, score in quality.scores.items():
+        lines.append(f"| {name} | {score.value:.4f} | {score.low:.4f} to {score.high:.4f} |")
     return [*lines, ""]
 
 
-def table_lines(rows: list[dict[str, object]]) -> list[str]:
-    """Lay rows out as a table of a page."""
+def _format_table(rows: list[dict[str, object]]) -> list[str]:
+    """Format rows as a Markdown table."""
     if not rows:
         return ["none", ""]
     names = list(rows[0])
-    cells = [[cell(row[name]) for name in names] for row in rows]
+    cells = [[_format_cell(row[name]) for name in names] for row in rows]
     head = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
     return [*head, *(f"| {' | '.join(row)} |" for row in cells), ""]
 
 
-def cell(value: object) -> str:
-    """Write a value so that it fits a table."""
+def _format_cell(value: object) -> str:
+    """Format a value for a cell of a table."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
-        shown = ", ".join(cell(each) for each in value[:4])
+        shown = ", ".join(_format_cell(each) for each in value[:4])
         return f"[{shown}{', ...' if len(value) > 4 else ''}]"
     text = str(value).replace("|", "\\|").replace("\n", " ")
-    return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
-
-
-def summary(scored: Scored) -> str:
-    """Say it on a terminal, in a few lines."""
-    facts = scored.facts
-    good = facts["rows"] - facts["failed"]
-    done = f"{facts['seconds']:.1f} s" if scored.recomputed else "before: nothing has changed"
-    lines = [
-        f"{scored.model} version {scored.version}: {good} answered, {facts['failed']} not ({done})",
-        *(f"  row {row['row']}: {row['status']}" for row in facts["errors"][:3]),
-    ]
-    if quality := facts["quality"]:
-        told = quality["scores"][quality["metric"]]
-        lines.append(
-            f"  quality   {quality['metric']} {told['value']:.4f} "
-            f"({told['low']:.4f} to {told['high']:.4f}) on {quality['rows']} rows with their truth"
-        )
-    return "\n".join([*lines, f"  answers   {scored.folder}"])
+    return text if len(text) <= _MAX_CELL_LENGTH else f"{text[: _MAX_CELL_LENGTH - 3]}..."

@@ -1,17 +1,23 @@
-"""Tables on a terminal."""
+"""Tables of plain text for a terminal."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def table(rows: list[Mapping[str, Any]] | list[dict[str, Any]], empty: str) -> str:
-    """Lay out rows under their keys."""
+def format_table(rows: Sequence[Mapping[str, Any]], empty: str) -> str:
+    """Align rows under their keys.
+
+    Args:
+        rows: all with the same keys, which become the header.
+        empty: the text where there are no rows.
+    """
     if not rows:
         return empty
     names = list(rows[0])
     cells = [names, *[[str(row[name]) for name in names] for row in rows]]
-    widths = [max(len(line[place]) for line in cells) for place in range(len(names))]
-    pad: Callable[[list[str]], str] = lambda line: "  ".join(  # noqa: E731 - one use
-        cell.ljust(width) for cell, width in zip(line, widths, strict=True)
-    ).rstrip()
-    return "\n".join(pad(line) for line in cells)
+    widths = [max(len(row[column]) for row in cells) for column in range(len(names))]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+    return "\n".join(lines)

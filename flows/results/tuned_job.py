@@ -1,7 +1,7 @@
-"""The job file that a search leaves: the user's own, with the best settings and what they were.
+"""The job file that a search writes: the user's own, with the best settings.
 
-It begins with a hash of itself. A file that still has its hash is ours and is written anew; one
-that somebody has changed since is theirs.
+Its first line is a hash of the rest. A file that still matches its hash may be overwritten; one
+that a person has changed since may not.
 """
 
 import hashlib
@@ -13,19 +13,20 @@ from typing import Any
 
 import yaml
 
-from flows.job.job import load_job, override
+from flows.job.job import load_job, set_value
 from tasks.errors import JobError
+from tasks.facts import StudyFacts
 from tasks.records import Study
 from tasks.tuning.search_space import Settings
 
-MARK = "# ostinato tune: "
+_HASH_PREFIX = "# ostinato tune: "
 
-Lines = dict[tuple[str, str], str]
+_Comments = dict[tuple[str, str], str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Tuned:
-    """What a search came to; the last line of `ostinato tune --json`."""
+class TuneResult:
+    """The result of a search; the last line of `ostinato tune --json`."""
 
     job: str
     file: str
@@ -33,129 +34,139 @@ class Tuned:
     metric: str
     best_trial: int
     value: float
-    """Of the metric, with the best settings, on the validation rows."""
+    """The metric on the validation rows, with the best settings."""
     own_value: float | None
-    """With the job's own settings."""
+    """The metric with the job's own settings; None where that trial did not finish."""
     chosen: Mapping[str, Any]
     trials: Mapping[str, int]
-    """How many ended in which way."""
+    """Number of trials by final state."""
     importance: Mapping[str, float]
     seconds: float
 
 
-def tuned_path(path: Path) -> Path:
-    """Name the file beside a job's; that of a tuned job is itself."""
+def build_tuned_path(path: Path) -> Path:
+    """Return the path NAME.tuned.yaml beside a job file; a tuned job file keeps its own path."""
     name = path.name.removesuffix(path.suffix).removesuffix(".tuned")
     return path.with_name(f"{name}.tuned.yaml")
 
 
-def refuse_own_file(path: Path) -> None:
-    """Refuse to write over what a person has written or changed.
+def check_overwrite(path: Path) -> None:
+    """Check that a file does not exist, or is an unchanged result of a search.
 
     Raises:
-        JobError: names the file.
+        JobError: a person wrote or changed the file.
     """
     if not path.exists():
         return
     first, _, body = path.read_text(encoding="utf-8").partition("\n")
-    if first != MARK + digest(body):
+    if first != _HASH_PREFIX + _hash_body(body):
         raise JobError.of(
-            f"{path} was written or changed by somebody",
-            mend="name another file with --output, or write over it with --force",
+            f"{path} was written or changed by a person",
+            hint="name another file with --output, or write over it with --force",
         )
 
 
-def digest(body: str) -> str:
-    """Hash what stands below the first line."""
-    return hashlib.sha256(body.encode()).hexdigest()[:16]
-
-
-def write_tuned(
+def write_tuned_job(
     study: Study, path: Path, target: Path, overrides: Mapping[str, Any], *, seconds: float
-) -> Tuned:
-    """Write the best settings as a job file, and say what was found."""
+) -> TuneResult:
+    """Write the best settings as a job file.
+
+    Args:
+        study: the search.
+        path: the job file that was searched for.
+        target: the job file to write.
+        overrides: settings that replaced the file's in the search, by dotted key.
+        seconds: duration of the search.
+    """
     job, facts = load_job(path, overrides), study.facts
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     for key, value in overrides.items():
-        override(raw, key, value)
-    comments = put(raw, job.settings, facts["chosen"])
-    body = f"{heading(facts, path)}\n{commented(raw, comments)}"
-    target.write_text(f"{MARK}{digest(body)}\n{body}", encoding="utf-8")
+        set_value(raw, key, value)
+    comments = _apply_settings(raw, job.settings, facts.chosen)
+    body = f"{_format_heading(facts, path)}\n{_format_yaml(raw, comments)}"
+    target.write_text(f"{_HASH_PREFIX}{_hash_body(body)}\n{body}", encoding="utf-8")
     load_job(target)
-    return Tuned(
+    return TuneResult(
         job=job.name,
         file=str(target),
-        metric=facts["metric"],
-        best_trial=facts["best"],
-        value=facts["value"],
-        own_value=facts["own_value"],
-        chosen=facts["chosen"],
-        trials=facts["states"],
-        importance=facts["importance"],
+        metric=facts.metric,
+        best_trial=facts.best,
+        value=facts.value,
+        own_value=facts.own_value,
+        chosen=facts.chosen,
+        trials=facts.states,
+        importance=facts.importance,
         seconds=round(seconds, 3),
     )
 
 
-def put(raw: dict[str, Any], own: Settings, chosen: Mapping[str, Any]) -> Lines:
-    """Put the best settings into the job, and tell of each that changed what it was.
+def format_summary(result: TuneResult) -> str:
+    """Format the result as a few lines for a terminal."""
+    own = "none" if result.own_value is None else f"{result.own_value:.4f}"
+    states = ", ".join(f"{count} {state}" for state, count in result.trials.items())
+    settings = ", ".join(f"{key} {value}" for key, value in result.chosen.items())
+    importance = ", ".join(
+        f"{key} {share:.0%}" for key, share in list(result.importance.items())[:4]
+    )
+    return "\n".join(
+        [
+            f"{result.job}: trial {result.best_trial} is the best of {sum(result.trials.values())}",
+            f"  {result.metric:<9} {result.value:.4f}; the job's own settings: {own}",
+            f"  trials    {states} ({result.seconds:.1f} s)",
+            f"  settings  {settings or 'unchanged'}",
+            f"  important {importance or 'unknown: too few trials'}",
+            f"  run it    ostinato run {result.file}",
+        ]
+    )
 
-    Settings that the new cell does not take go.
+
+def _hash_body(body: str) -> str:
+    """Hash the text below the first line."""
+    return hashlib.sha256(body.encode()).hexdigest()[:16]
+
+
+def _apply_settings(raw: dict[str, Any], own: Settings, chosen: Mapping[str, Any]) -> _Comments:
+    """Set the best settings in the job, in place; return a comment for each changed setting.
+
+    Settings that the new cell does not have are removed.
     """
-    comments: Lines = {}
-    best = own.changed(chosen)
+    comments: _Comments = {}
+    best = own.with_values(chosen)
     for section, config in best._asdict().items():
         for name in type(config).__dataclass_fields__:
             now, before = getattr(config, name), getattr(getattr(own, section), name)
-            if now == before or plain(now) == plain(before):
+            if now == before or _to_yaml_value(now) == _to_yaml_value(before):
                 continue
-            override(raw, f"{section}.{name}", plain(now))
-            comments[section, name] = f"was {json.dumps(plain(before))}"
+            set_value(raw, f"{section}.{name}", _to_yaml_value(now))
+            comments[section, name] = f"was {json.dumps(_to_yaml_value(before))}"
     return comments
 
 
-def plain(value: object) -> Any:  # noqa: ANN401 - as YAML has it
-    """Write a setting as YAML does."""
+def _to_yaml_value(value: object) -> Any:  # noqa: ANN401 - as YAML has it
+    """Convert a setting to its type in YAML."""
     return list(value) if isinstance(value, tuple) else value
 
 
-def heading(facts: Mapping[str, Any], path: Path) -> str:
-    """Say where the file comes from."""
-    own = facts["own_value"]
+def _format_heading(facts: StudyFacts, path: Path) -> str:
+    """Return the comment at the head of the file: its origin and the metric."""
+    own = facts.own_value
     before = f"; {own:.4g} with the settings of {path.name}" if own is not None else ""
-    name = "validation loss" if facts["metric"] == "loss" else f"validation {facts['metric']}"
+    name = "validation loss" if facts.metric == "loss" else f"validation {facts.metric}"
     return (
-        f"# {path.name} with the settings of trial {facts['best']} of {facts['trials']}:\n"
-        f"# {name} {facts['value']:.4g}{before}."
+        f"# {path.name} with the settings of trial {facts.best} of {facts.trials}:\n"
+        f"# {name} {facts.value:.4g}{before}."
     )
 
 
-def commented(raw: Mapping[str, Any], comments: Lines) -> str:
-    """Write the job as YAML, with a comment behind every line that changed."""
+def _format_yaml(raw: Mapping[str, Any], comments: _Comments) -> str:
+    """Format the job as YAML, with a comment after every changed setting."""
     parts = []
     for section, node in raw.items():
         lines = yaml.safe_dump({section: node}, sort_keys=False, allow_unicode=True).splitlines()
-        for place, line in enumerate(lines):
+        for index, line in enumerate(lines):
             name = line.strip().partition(":")[0]
             nested = line.startswith("  ") and not line.startswith("   ")
             if nested and (section, name) in comments:
-                lines[place] += f"  # {comments[section, name]}"
+                lines[index] += f"  # {comments[section, name]}"
         parts += lines
     return "\n".join(parts) + "\n"
-
-
-def summary(found: Tuned) -> str:
-    """Say it on a terminal, in a few lines."""
-    own = "none" if found.own_value is None else f"{found.own_value:.4f}"
-    ends = ", ".join(f"{count} {state}" for state, count in found.trials.items())
-    settings = ", ".join(f"{key} {value}" for key, value in found.chosen.items())
-    matters = ", ".join(f"{key} {share:.0%}" for key, share in list(found.importance.items())[:4])
-    return "\n".join(
-        [
-            f"{found.job}: trial {found.best_trial} is the best of {sum(found.trials.values())}",
-            f"  {found.metric:<9} {found.value:.4f}; the job's own settings: {own}",
-            f"  trials    {ends} ({found.seconds:.1f} s)",
-            f"  settings  {settings or 'as they are'}",
-            f"  matters   {matters or 'too few trials to tell'}",
-            f"  run it    ostinato run {found.file}",
-        ]
-    )

@@ -1,1 +1,1 @@
-"""What surrounds a run: its name, its heartbeat, its log."""
+"""The context of a run: its name, heartbeats and log."""

@@ -1,7 +1,7 @@
-"""Heartbeats of a flow run, by which a server finds those whose process is dead.
+"""Heartbeats of a flow run, by which the server finds runs whose process is dead.
 
-Prefect sends them from a thread that sleeps a whole second at a time, and every run waits for it
-to wake before it ends. Ours ends at once; what it sends is the same.
+Prefect sends them from a thread that sleeps a whole second at a time, and every run waits for that
+thread before it ends. Ours ends at once; the events are the same.
 """
 
 import contextvars
@@ -18,53 +18,53 @@ from prefect.settings import (
     temporary_settings,
 )
 
-HEARTBEAT = "prefect.flow-run.heartbeat"
+_HEARTBEAT = "prefect.flow-run.heartbeat"
 
-every: contextvars.ContextVar[int | None] = contextvars.ContextVar("every", default=None)
-"""Seconds between two of ours; none are sent where it is empty."""
+interval_seconds: contextvars.ContextVar[int | None] = contextvars.ContextVar("every", default=None)
+"""Seconds between two heartbeats of ours; None where none are sent."""
 
 
 @contextmanager
-def own_pulse() -> Iterator[None]:
-    """Let the flows that run within send heartbeats themselves, as often as Prefect would."""
-    token = every.set(get_current_settings().flows.heartbeat_frequency)
+def use_own_heartbeat() -> Iterator[None]:
+    """Let the flows within send our heartbeats instead of Prefect's, at the same interval."""
+    token = interval_seconds.set(get_current_settings().flows.heartbeat_frequency)
     try:
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             yield
     finally:
-        every.reset(token)
+        interval_seconds.reset(token)
 
 
 @contextmanager
-def beating() -> Iterator[None]:
-    """Send heartbeats of the flow run at hand, where Prefect sends none and they are wanted."""
-    context, seconds = FlowRunContext.get(), every.get()
+def send_heartbeats() -> Iterator[None]:
+    """Send heartbeats of the current flow run, where `use_own_heartbeat` is in effect."""
+    context, seconds = FlowRunContext.get(), interval_seconds.get()
     if context is None or seconds is None:
         yield
         return
-    over, told = threading.Event(), heartbeat_of(context)
+    stopped, description = threading.Event(), _describe_run(context)
 
     def beat() -> None:
         while True:
-            emit_event(HEARTBEAT, **told)
-            if over.wait(seconds):
+            emit_event(_HEARTBEAT, **description)
+            if stopped.wait(seconds):
                 return
 
-    # In this context, for it names the server.
-    inside = contextvars.copy_context()
-    thread = threading.Thread(target=inside.run, args=(beat,), name="heartbeat", daemon=True)
+    # The copy, because the context holds the server's address.
+    context_copy = contextvars.copy_context()
+    thread = threading.Thread(target=context_copy.run, args=(beat,), name="heartbeat", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        stopped.set()
         thread.join()
 
 
-def heartbeat_of(context: FlowRunContext) -> dict[str, Any]:
-    """Describe the run as Prefect does it."""
+def _describe_run(context: FlowRunContext) -> dict[str, Any]:
+    """Return the resources of a heartbeat event, as Prefect writes them."""
     run = context.flow_run
-    assert run is not None  # noqa: S101 - a run is under way
+    assert run is not None  # noqa: S101 - within a flow run
     related = [
         {
             "prefect.resource.id": f"prefect.flow.{run.flow_id}",

@@ -1,15 +1,15 @@
-"""Errors that are meant for the user come without a traceback; all others keep theirs."""
+"""A log filter that removes the traceback of our own errors, which are meant for the user."""
 
 import logging
 
 from tasks.errors import OstinatoError
 
 
-class WithoutTraceback(logging.Filter):
-    """Takes the traceback off a record whose exception is one of ours."""
+class _TracebackFilter(logging.Filter):
+    """Removes the traceback from a record whose exception is one of ours."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the record and let it through."""
+        """Change the record, and let it pass."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, OstinatoError):
             record.exc_info = None
@@ -17,9 +17,9 @@ class WithoutTraceback(logging.Filter):
         return True
 
 
-def hush() -> None:
-    """Filter the loggers of flow and task runs."""
+def hide_tracebacks() -> None:
+    """Add the filter to Prefect's loggers of flow and task runs."""
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logger = logging.getLogger(name)
-        if not any(isinstance(found, WithoutTraceback) for found in logger.filters):
-            logger.addFilter(WithoutTraceback())
+        if not any(isinstance(each, _TracebackFilter) for each in logger.filters):
+            logger.addFilter(_TracebackFilter())

@@ -1,18 +1,18 @@
-"""How a command of ours runs flows in its own process: readily, quietly, with their own pulse."""
+"""The context in which a command runs flows in its own process: tags, heartbeats, log filter."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prefect import tags
 
-from flows.notifications.events import tags_of
-from flows.runtime.heartbeat import own_pulse
-from flows.runtime.log_filter import hush
+from flows.notifications.events import list_tags
+from flows.runtime.heartbeat import use_own_heartbeat
+from flows.runtime.log_filter import hide_tracebacks
 
 
 @contextmanager
-def at_work(name: str) -> Iterator[None]:
-    """Run the flows of a job, or of a model of its name, within."""
-    hush()
-    with own_pulse(), tags(*tags_of(name), name):
+def run_context(name: str) -> Iterator[None]:
+    """Run flows of a job, or of the model of its name, within this context."""
+    hide_tracebacks()
+    with use_own_heartbeat(), tags(*list_tags(name), name):
         yield

@@ -1,1 +1,1 @@
-"""The Prefect and MLflow servers that we start, and their ports."""
+"""The Prefect and MLflow servers that we start, their processes and ports."""

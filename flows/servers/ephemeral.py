@@ -1,59 +1,58 @@
-"""A Prefect server for one command, where none is named: begun first, and ended with the command.
+"""A Prefect server for one command where none is configured: it starts first and ends with it.
 
-Prefect starts such a server too, but at its first request, when everything is imported, and for
-that it imports the server's code into this process as well. Begun before the imports, it is ready
-when they are. It ends when this process does, however that dies.
+Prefect starts such a server too, but only at its first request, when everything is imported, and it
+imports the server's code into this process as well. Started before our imports, the server is ready
+when they are. It ends when this process does, however that ends.
 """
 
 import atexit
 import os
-import signal
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from flows.servers.ports import START_SECONDS, answers, free_port
+from flows.servers.ports import find_free_port
+from flows.servers.processes import (
+    end_with_parent,
+    start_child,
+    stop_children,
+    wait_until_responding,
+)
 
-STOP_SECONDS = 5.0
-LOOK_SECONDS = 1.0
-"""Between two looks at whether the command still lives."""
+STOP_TIMEOUT_SECONDS = 5.0
 
-LIKE_PREFECTS = {
+SERVER_SETTINGS = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
 }
-"""What Prefect sets for a server of this kind: no pages, and only the services that a run needs."""
+"""Prefect's own settings of an ephemeral server: no UI, and only the services that a run needs."""
 
 
-def begin() -> Callable[[], None]:
-    """Begin to start a server, unless one may be named somewhere; Prefect then sees to it.
+def start_server() -> Callable[[], None]:
+    """Start a server, unless the user may have configured one; Prefect then uses that.
 
     Returns:
-        what waits until it answers.
+        A function that waits until the server responds.
     """
-    if is_named():
+    if is_server_configured():
         return lambda: None
-    port = free_port()
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-        [sys.executable, "-m", "flows.servers.ephemeral", str(port), str(os.getpid())],
-        env={**os.environ, **LIKE_PREFECTS},
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
+    port = find_free_port()
+    server = start_child(
+        "the Prefect server of this command",
+        ["flows.servers.ephemeral", str(port), str(os.getpid())],
+        SERVER_SETTINGS,
     )
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-    # What is registered first is done last: logs and events are handed in before it.
-    atexit.register(end, process)
-    return lambda: wait_for(process, f"http://127.0.0.1:{port}/api/health")
+    # Functions run in reverse order of registration: Prefect sends its logs and events before this.
+    atexit.register(stop_children, [server], timeout_seconds=STOP_TIMEOUT_SECONDS)
+    return lambda: wait_until_responding(f"http://127.0.0.1:{port}/api/health", [server])
 
 
-def is_named() -> bool:
-    """Tell whether a server may be named: in the environment, or in one of Prefect's files."""
-    named = {"PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"}
-    if named & set(os.environ) or Path("prefect.toml").exists():
+def is_server_configured() -> bool:
+    """Check whether the environment, or one of Prefect's files, may name a server."""
+    variables = {"PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"}
+    if variables & set(os.environ) or Path("prefect.toml").exists():
         return True
     profiles = Path(os.environ["PREFECT_HOME"]) / "profiles.toml"
     marks = {
@@ -64,44 +63,14 @@ def is_named() -> bool:
     return any(path.exists() and mark in path.read_text("utf-8") for path, mark in marks.items())
 
 
-def wait_for(process: "subprocess.Popen[bytes]", address: str) -> None:
-    """Wait until the server answers.
-
-    Raises:
-        PagesError: it ended, or took too long.
-    """
-    from tasks.errors import PagesError
-
-    deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        if answers(address):
-            return
-        time.sleep(0.05)
-    raise PagesError.of(
-        "the Prefect server of this command did not start",
-        found=f"code {process.poll()}" if process.poll() is not None else "no answer",
-        mend="see what it wrote above; or start one: ostinato ui",
-    )
-
-
-def end(process: "subprocess.Popen[bytes]") -> None:
-    """End the server: politely, then by force."""
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def serve(port: int, parent: int) -> None:
-    """Serve Prefect's API while the process that asked for it lives."""
+def _serve(port: int, parent_pid: int) -> None:
+    """Serve Prefect's API as long as the process lives that started this one."""
     import uvicorn
 
-    from flows.servers.prefect_server import mend
+    from flows.servers.prefect_server import patch_server
 
-    mend()
-    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    patch_server()
+    end_with_parent(parent_pid)
     uvicorn.run(
         "prefect.server.api.server:create_app",
         factory=True,
@@ -112,12 +81,5 @@ def serve(port: int, parent: int) -> None:
     )
 
 
-def end_with(parent: int) -> None:
-    """End this process once its parent is gone."""
-    while os.getppid() == parent:
-        time.sleep(LOOK_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), int(sys.argv[2]))
+    _serve(int(sys.argv[1]), int(sys.argv[2]))

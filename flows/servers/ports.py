@@ -1,29 +1,26 @@
-"""Servers of our own on this machine: a port for one, and whether it answers."""
+"""Ports on this machine: find a free one, and check whether a server responds."""
 
 import socket
 import urllib.error
 import urllib.request
 from contextlib import suppress
 
-START_SECONDS = 180.0
-"""That a server may take to start: a busy machine, a fresh database."""
 
-
-def free_port(wanted: int = 0) -> int:
-    """Return the wanted port, or a free one when it is taken.
+def find_free_port(preferred: int = 0) -> int:
+    """Return the preferred port, or any free one when it is in use.
 
     Raises:
         OSError: no port is free.
     """
-    for port in (wanted, 0):
+    for port in (preferred, 0):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])
     raise OSError("no port of 127.0.0.1 is free")
 
 
-def answers(url: str) -> bool:
-    """Tell whether a server answers at an address, and says that all is well."""
+def is_responding(url: str) -> bool:
+    """Check whether a server responds at an address without an HTTP error."""
     with suppress(urllib.error.URLError, OSError):
         urllib.request.urlopen(url, timeout=2).close()  # noqa: S310 - our own servers
         return True

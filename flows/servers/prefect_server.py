@@ -1,12 +1,12 @@
-"""Prefect's command line for the servers that we start, mended where Prefect's own would harm.
+"""Prefect's command line for the servers that we start, with two faults of Prefect patched.
 
-Where a webhook of a block fails, Prefect's server logs the error, and its words hold the address
-with all that is secret in it. Here the log says what kind of error it was.
+When the webhook of a block fails, Prefect's server logs the error, whose message contains the
+address with all its secrets. Here the log names only the type of the error.
 
-On SQLite, Prefect's transactions read first and ask for the right to write later. Of two that have
-read the same, SQLite refuses one at once, and the events that it was about are dropped after four
-attempts; with automations on a busy server, requests stood still for a minute and more. Here every
-transaction asks as it begins, and waits for its turn.
+On SQLite, Prefect's transactions read first and request the write lock later. Of two that have read
+the same rows, SQLite rejects one at once, and its events are dropped after four attempts; with
+automations on a busy server, requests were blocked for a minute and more. Here every transaction
+requests the lock as it begins, and waits for it.
 """
 
 import logging
@@ -17,43 +17,43 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
-TELLS = "prefect.server.utilities.messaging.memory"
-"""The logger of what goes wrong in an automation's action."""
+ACTION_LOGGER = "prefect.server.utilities.messaging.memory"
+"""Prefect's logger of failed actions of automations."""
 
 
-class Discreet(logging.Filter):
-    """Lets an error through by its kind alone."""
+class ErrorKindFilter(logging.Filter):
+    """Replaces an error in a log record by the name of its type."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Take the error off the record."""
+        """Change the record, and let it pass."""
         if record.exc_info and record.exc_info[0] is not None:
             record.msg = f"{record.getMessage()}: {record.exc_info[0].__name__}"
             record.args, record.exc_info, record.exc_text = None, None, None
         return True
 
 
-def mend() -> None:
-    """Mend the server that this process becomes."""
-    logging.getLogger(TELLS).addFilter(Discreet())
-    take_turns()
+def patch_server() -> None:
+    """Patch Prefect's server code in this process."""
+    logging.getLogger(ACTION_LOGGER).addFilter(ErrorKindFilter())
+    _lock_on_begin()
 
 
-def take_turns() -> None:
-    """Let every transaction on SQLite ask for the right to write as it begins."""
+def _lock_on_begin() -> None:
+    """Let every transaction on SQLite request the write lock as it begins."""
     from prefect.server.database.configurations import AioSqliteConfiguration
 
-    begun = AioSqliteConfiguration.begin_transaction
+    original = AioSqliteConfiguration.begin_transaction
 
     def begin_transaction(
         self: AioSqliteConfiguration,
         session: "AsyncSession",
         with_for_update: bool = False,  # noqa: ARG001 - as Prefect has it
     ) -> "AbstractAsyncContextManager[AsyncSessionTransaction]":
-        return begun(self, session, with_for_update=True)
+        return original(self, session, with_for_update=True)
 
     AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[assignment, method-assign]
 
 
 if __name__ == "__main__":
-    mend()
+    patch_server()
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)

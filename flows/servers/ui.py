@@ -1,179 +1,165 @@
-"""One machine's pages: the Prefect server, the MLflow server, and a process that serves the jobs.
+"""`ostinato ui`: the Prefect server, the MLflow server, and a process that serves the jobs.
 
-They start together, on 127.0.0.1 only, and stop together: by Ctrl-C, or when one of them dies.
+They start together, on 127.0.0.1 only, and stop together: by Ctrl-C, or when one of them ends.
 """
 
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.environment import HOME, local_tracking_uri, settle
-from flows.servers.ports import START_SECONDS, answers, free_port
+from flows.environment import (
+    HOME_DIR,
+    UI_FILE,
+    build_local_tracking_uri,
+    configure_environment,
+)
+from flows.servers.ports import find_free_port
+from flows.servers.processes import (
+    Child,
+    find_ended,
+    start_child,
+    stop_children,
+    wait_until_responding,
+)
 
 if TYPE_CHECKING:
     from flows.job.job import Job
 
-STOP_SECONDS = 10.0
+STOP_TIMEOUT_SECONDS = 10.0
+WATCH_SECONDS = 0.5
 
-Say = Callable[[str], object]
+Echo = Callable[[str], object]
 
 
-def serve_pages(jobs: Sequence[Path], *, prefect_port: int, mlflow_port: int, say: Say) -> int:
-    """Start all three, wait for an end, stop all three; the exit code comes back."""
-    settle(use_pages=False)
+def serve_ui(jobs: Sequence[Path], *, prefect_port: int, mlflow_port: int, echo: Echo) -> int:
+    """Start all three, wait until one ends, stop the others, and return the exit code.
+
+    Args:
+        jobs: job files to serve.
+        prefect_port: preferred port of the Prefect server.
+        mlflow_port: preferred port of the MLflow server.
+        echo: prints a line for the user.
+    """
+    configure_environment(use_running_ui=False)
     from flows.job.job import load_job
-    from tasks.redaction import discreet
 
-    read = [(path, load_job(path)) for path in jobs]
-    home = Path(HOME)
+    loaded = [(path, load_job(path)) for path in jobs]
+    home = Path(HOME_DIR)
     (home / "logs").mkdir(parents=True, exist_ok=True)
-    children: dict[str, subprocess.Popen[bytes]] = {}
-    for polite in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(polite, interrupt)
+    children: list[Child] = []
+    for stop_signal in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop_signal, _raise_interrupt)
     try:
-        prefect = os.environ.get("PREFECT_API_URL")
-        if prefect is None:
-            port = free_port(prefect_port)
-            prefect = f"http://127.0.0.1:{port}/api"
-            server = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
-            command = ["flows.servers.prefect_server", *server]
-            children["prefect"] = start("prefect", command, {"PREFECT_API_URL": prefect})
-        mlflow = os.environ["MLFLOW_TRACKING_URI"]
-        if not mlflow.startswith("http"):
-            port = free_port(mlflow_port)
-            mlflow = f"http://127.0.0.1:{port}"
-            children["mlflow"] = start("mlflow", mlflow_command(port), {})
-        servers = {"PREFECT_API_URL": prefect, "MLFLOW_TRACKING_URI": mlflow}
-        wait_for(f"{prefect}/health", children)
-        wait_for(f"{mlflow}/health", children)
-        if read:
-            children["jobs"] = start_jobs(read, servers, alone="prefect" in children)
-        note_pages(home, servers)
-        say(f"Prefect  {discreet(prefect.removesuffix('/api'))}")
-        say(f"MLflow   {discreet(mlflow)}")
-        say(f"Jobs     {', '.join(path.stem for path in jobs) or 'none'}")
-        say(f"Logs     {home / 'logs'}; stop with Ctrl-C")
-        sys.stdout.flush()
-        return watch(children, say)
+        servers = _start_servers(children, prefect_port=prefect_port, mlflow_port=mlflow_port)
+        if loaded:
+            _start_jobs(loaded, servers, children)
+        _write_server_addresses(home, servers)
+        _print_addresses(jobs, servers, home, echo)
+        return _watch(children, echo)
     except KeyboardInterrupt:
         return 130
     finally:
-        (home / "pages.json").unlink(missing_ok=True)
-        stop_all(children)
+        (home / UI_FILE).unlink(missing_ok=True)
+        # The jobs stop before the servers, which they still report to.
+        stop_children(children, timeout_seconds=STOP_TIMEOUT_SECONDS)
 
 
-def start_jobs(
-    read: Sequence[tuple[Path, "Job"]], servers: dict[str, str], *, alone: bool
-) -> "subprocess.Popen[bytes]":
-    """Serve the jobs, unless they tell a block that there is not.
+def _start_servers(children: list[Child], *, prefect_port: int, mlflow_port: int) -> dict[str, str]:
+    """Start the servers that the environment does not name, and wait until both respond.
+
+    Args:
+        children: each server is appended as soon as it has started.
+        prefect_port: preferred port of the Prefect server.
+        mlflow_port: preferred port of the MLflow server.
+
+    Returns:
+        The environment variables with the addresses of both.
+    """
+    prefect = os.environ.get("PREFECT_API_URL")
+    if prefect is None:
+        port = find_free_port(prefect_port)
+        prefect = f"http://127.0.0.1:{port}/api"
+        command = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        variables = {"PREFECT_API_URL": prefect}
+        children.append(_start("prefect", ["flows.servers.prefect_server", *command], variables))
+    mlflow = os.environ["MLFLOW_TRACKING_URI"]
+    if not mlflow.startswith("http"):
+        port = find_free_port(mlflow_port)
+        mlflow = f"http://127.0.0.1:{port}"
+        children.append(_start("mlflow", _build_mlflow_command(port), {}))
+    wait_until_responding(f"{prefect}/health", children)
+    wait_until_responding(f"{mlflow}/health", children)
+    return {"PREFECT_API_URL": prefect, "MLFLOW_TRACKING_URI": mlflow}
+
+
+def _start_jobs(
+    jobs: Sequence[tuple[Path, "Job"]], servers: dict[str, str], children: list[Child]
+) -> None:
+    """Start the process that serves the jobs.
 
     Raises:
-        JobError: they do.
+        JobError: a job names a notification block that does not exist.
     """
-    if any(job.notify for _, job in read):
-        from flows.notifications.blocks import refuse_untold
+    if any(job.notify for _, job in jobs):
+        from flows.notifications.blocks import check_blocks
 
-        refuse_untold(read, servers["PREFECT_API_URL"])
-    paths = [str(path) for path, _ in read]
-    return start(
-        "jobs", ["flows.deployment.serve", *(["--alone"] if alone else []), *paths], servers
-    )
+        check_blocks(jobs, servers["PREFECT_API_URL"])
+    own_server = any(child.name == "prefect" for child in children)
+    options = ["--alone"] if own_server else []
+    paths = [str(path) for path, _ in jobs]
+    children.append(_start("jobs", ["flows.deployment.serve", *options, *paths], servers))
 
 
-def mlflow_command(port: int) -> list[str]:
-    """Serve the same database and files that embedded runs use."""
-    files = (Path(HOME) / "mlflow" / "artifacts").absolute()
+def _start(name: str, arguments: Sequence[str], variables: dict[str, str]) -> Child:
+    """Start a child whose output goes to a log of its name."""
+    return start_child(name, arguments, variables, log=Path(HOME_DIR) / "logs" / f"{name}.log")
+
+
+def _build_mlflow_command(port: int) -> list[str]:
+    """Return the arguments of an MLflow server on the database and files of embedded runs."""
+    files = (Path(HOME_DIR) / "mlflow" / "artifacts").absolute()
     return [
         "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", local_tracking_uri(), "--no-serve-artifacts",
+        "--backend-store-uri", build_local_tracking_uri(), "--no-serve-artifacts",
         "--default-artifact-root", files.as_uri(),
     ]  # fmt: skip
 
 
-def start(name: str, module: Sequence[str], servers: dict[str, str]) -> "subprocess.Popen[bytes]":
-    """Start `python -m module ...` in a process group of its own, its output in a log."""
-    with (Path(HOME) / "logs" / f"{name}.log").open("wb") as log:
-        return subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-            [sys.executable, "-m", *module],
-            env={**os.environ, **servers},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+def _write_server_addresses(home: Path, servers: dict[str, str]) -> None:
+    """Write the addresses to a file, by which `ostinato run` in this folder finds the servers.
 
-
-def wait_for(url: str, children: dict[str, "subprocess.Popen[bytes]"]) -> None:
-    """Wait until a server answers.
-
-    Raises:
-        PagesError: it did not, or a process died.
+    Only this user may read it: the address of a configured server may contain a password.
     """
-    from tasks.errors import PagesError
-
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        for name, child in children.items():
-            if child.poll() is not None:
-                raise PagesError.of(
-                    f"{name} ended with code {child.returncode} while it started",
-                    found=tail(name),
-                    mend=f"see {Path(HOME) / 'logs' / name}.log",
-                )
-        if answers(url):
-            return
-        time.sleep(0.2)
-    raise PagesError.of(f"{url} did not answer within {START_SECONDS:.0f} s", mend="see the logs")
+    path = home / UI_FILE
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({"pid": os.getpid(), **servers}), encoding="utf-8")
 
 
-def tail(name: str) -> str:
-    """Last lines of a log."""
-    text = (Path(HOME) / "logs" / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-    return "\n".join(text.splitlines()[-5:])
+def _print_addresses(jobs: Sequence[Path], servers: dict[str, str], home: Path, echo: Echo) -> None:
+    """Print the addresses, without passwords, the jobs and the folder of the logs."""
+    from tasks.redaction import redact
+
+    echo(f"Prefect  {redact(servers['PREFECT_API_URL'].removesuffix('/api'))}")
+    echo(f"MLflow   {redact(servers['MLFLOW_TRACKING_URI'])}")
+    echo(f"Jobs     {', '.join(path.stem for path in jobs) or 'none'}")
+    echo(f"Logs     {home / 'logs'}; stop with Ctrl-C")
+    sys.stdout.flush()
 
 
-def note_pages(home: Path, servers: dict[str, str]) -> None:
-    """Leave word of the servers, so that `ostinato run` shows its runs there.
-
-    Only for this user: the address of a server of their own may hold a password.
-    """
-    note = home / "pages.json"
-    note.touch(mode=0o600)
-    note.write_text(json.dumps({"pid": os.getpid(), **servers}), encoding="utf-8")
-
-
-def watch(children: dict[str, "subprocess.Popen[bytes]"], say: Say) -> int:
-    """Wait until a process ends by itself, which none should."""
+def _watch(children: Sequence[Child], echo: Echo) -> int:
+    """Wait until a child ends on its own, which is an error; return the exit code."""
     while True:
-        for name, child in children.items():
-            if child.poll() is not None:
-                say(f"{name} ended with code {child.returncode}; stopping the others\n{tail(name)}")
-                return 1
-        time.sleep(0.5)
+        if ended := find_ended(children):
+            echo(f"{ended.describe_end()}; stopping the others\n{ended.read_log_tail()}")
+            return 1
+        time.sleep(WATCH_SECONDS)
 
 
-def interrupt(*_: object) -> None:
-    """Treat a polite end like Ctrl-C."""
+def _raise_interrupt(*_: object) -> None:
+    """Handle SIGTERM like Ctrl-C."""
     raise KeyboardInterrupt
-
-
-def stop_all(children: dict[str, "subprocess.Popen[bytes]"]) -> None:
-    """End every process and its children, the last one first: politely, then by force.
-
-    The jobs go before the servers, for they take their leave from them.
-    """
-    for child in reversed(children.values()):
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(STOP_SECONDS)
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()

@@ -14,31 +14,31 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from models.evaluation.attribution import Sequence
-from models.networks.heads.attention import AttentionHead, memory_of
-from models.networks.heads.ctc import NOTHING, CtcHead
-from models.networks.heads.face import Encoded
-from models.networks.heads.mining import MiningHead, seen_in
+from models.networks.heads.attention import AttentionHead, collect_steps
+from models.networks.heads.base import Encoded
+from models.networks.heads.ctc import TEXT_PADDING, CtcHead
+from models.networks.heads.self_supervised import SelfSupervisedHead, get_input_steps
 from models.networks.jagged import Offsets
 from models.networks.network import Network
 
 Floats = NDArray[np.float64]
 
 
-class Written(NamedTuple):
+class StepOutputs(NamedTuple):
     """What a step of a CTC network wrote."""
 
     symbol_N: NDArray[np.int64]
     """-1 where it wrote nothing."""
-    chance_N: Floats
+    probability_N: Floats
 
 
-def encoded_of(network: Network, sequence: Sequence) -> Encoded:
+def encode_sequence(network: Network, sequence: Sequence) -> Encoded:
     """Read one sequence."""
     return network.encode(*sequence.times(1))
 
 
 @torch.no_grad()
-def attention_of(network: Network, sequence: Sequence, symbols: NDArray[np.int64]) -> Floats:
+def compute_attention(network: Network, sequence: Sequence, symbols: NDArray[np.int64]) -> Floats:
     """Return how much each symbol of a text, and its end, looked at each step, [L, N].
 
     Args:
@@ -48,34 +48,38 @@ def attention_of(network: Network, sequence: Sequence, symbols: NDArray[np.int64
     """
     head = network.head
     assert isinstance(head, AttentionHead)  # noqa: S101 - asked of such networks alone
-    encoded = encoded_of(network, sequence)
+    encoded = encode_sequence(network, sequence)
     begun = torch.tensor([head.begin, *symbols.tolist()], device=encoded.pooled_BP.device)
     state = (torch.tanh(head.start(encoded.pooled_BP)),)
-    states_LH = head.cell.outputs(head.embedding(begun), Offsets.of([len(begun)]), state)
-    weights_1LN = head.weights(states_LH[None], memory_of(encoded))
+    states_LH = head.cell.outputs(head.embedding(begun), Offsets.from_lengths([len(begun)]), state)
+    weights_1LN = head.compute_weights(states_LH[None], collect_steps(encoded))
     return np.asarray(weights_1LN[0].double().cpu().numpy())
 
 
 @torch.no_grad()
-def writing_of(network: Network, sequence: Sequence) -> Written:
+def read_ctc_outputs(network: Network, sequence: Sequence) -> StepOutputs:
     """Return what each step wrote, and how sure it was."""
     head = network.head
     assert isinstance(head, CtcHead)  # noqa: S101 - asked of such networks alone
-    encoded = encoded_of(network, sequence)
-    chances_NV = functional.softmax(head.scores(encoded.steps_NH).float(), dim=1)
-    chance_N, symbol_N = (part.cpu().numpy() for part in chances_NV.max(dim=1))
+    encoded = encode_sequence(network, sequence)
+    probabilities_NV = functional.softmax(head.scores(encoded.steps_NH).float(), dim=1)
+    probability_N, symbol_N = (part.cpu().numpy() for part in probabilities_NV.max(dim=1))
     before_N = np.concatenate([[head.blank], symbol_N[:-1]])
     silent_N = (symbol_N == head.blank) | (symbol_N == before_N)
-    return Written(np.where(silent_N, int(NOTHING), symbol_N), chance_N.astype(np.float64))
+    return StepOutputs(
+        np.where(silent_N, int(TEXT_PADDING), symbol_N), probability_N.astype(np.float64)
+    )
 
 
 @torch.no_grad()
-def errors_of(network: Network, sequence: Sequence) -> Floats:
+def compute_step_errors(network: Network, sequence: Sequence) -> Floats:
     """Return what each step of a mined sequence cost, [N]."""
     head = network.head
-    assert isinstance(head, MiningHead)  # noqa: S101 - asked of such networks alone
-    encoded = encoded_of(network, sequence)
-    errors_N = head.telling.errors(
-        head.units(encoded), seen_in(encoded), from_NC=head.before(encoded)
+    assert isinstance(head, SelfSupervisedHead)  # noqa: S101 - asked of such networks alone
+    encoded = encode_sequence(network, sequence)
+    errors_N = head.telling.compute_errors(
+        head.compute_step_inputs(encoded),
+        get_input_steps(encoded),
+        from_NC=head.get_previous_steps(encoded),
     )
     return np.asarray(errors_N.double().cpu().numpy())

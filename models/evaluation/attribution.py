@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.features.tree.config import WORDLESS
-from models.networks.inputs.front import Statics, TokenFront
+from models.networks.inputs.front import StaticBatch, TokenFront
 from models.networks.inputs.pixels import PixelFront
 from models.networks.jagged import Offsets
 from models.networks.network import Network
 
 POINTS = 32
 
-MOST_STEPS = 1 << 15
+MAX_STEPS = 1 << 15
 """Steps of all points that are computed at once."""
 
 
@@ -38,13 +38,13 @@ class Sequence(NamedTuple):
     """One row as the network reads it."""
 
     values_NC: Tensor
-    statics: Statics
+    statics: StaticBatch
 
-    def times(self, count: int) -> tuple[Tensor, Offsets, Statics]:
+    def times(self, count: int) -> tuple[Tensor, Offsets, StaticBatch]:
         """Lay it end to end so many times."""
         values_NC = self.values_NC.repeat(count, 1)
-        offsets = Offsets.of([len(self.values_NC)] * count, values_NC.device)
-        statics = Statics(*(part.expand(count, -1) for part in self.statics))
+        offsets = Offsets.from_lengths([len(self.values_NC)] * count, values_NC.device)
+        statics = StaticBatch(*(part.expand(count, -1) for part in self.statics))
         return values_NC, offsets, statics
 
 
@@ -75,22 +75,24 @@ def attribute(
         weight_O: of each output in the answer that is asked about, which is their weighted sum.
         points: of the way from the baseline.
     """
-    real = what_is_read(network, sequence)
-    base = baseline_of(network, sequence, real)
+    real = capture_inputs(network, sequence)
+    base = build_baseline(network, sequence, real)
     places, weights = np.polynomial.legendre.leggauss(points)
     total = torch.zeros_like(real, dtype=torch.float64)
-    at_once = max(1, MOST_STEPS // max(1, len(sequence.values_NC)))
+    at_once = max(1, MAX_STEPS // max(1, len(sequence.values_NC)))
     for begin in range(0, points, at_once):
         part = slice(begin, begin + at_once)
         ways = torch.from_numpy((places[part] + 1) / 2).to(real)
         shares = torch.from_numpy(weights[part] / 2).to(real.device)
-        total += slope(network, sequence, weight_O, base=base, way=real - base, at=ways, by=shares)
+        total += average_gradients(
+            network, sequence, weight_O, base=base, way=real - base, at=ways, by=shares
+        )
     given = (total * (real - base).double()).cpu().numpy()
-    ends = [answer(network, sequence, weight_O, read) for read in (base, real)]
-    return Attribution(laid_out(network, given), *ends)
+    ends = [compute_output(network, sequence, weight_O, read) for read in (base, real)]
+    return Attribution(sum_channels(network, given), *ends)
 
 
-def slope(
+def average_gradients(
     network: Network,
     sequence: Sequence,
     weight_O: Tensor,
@@ -104,7 +106,7 @@ def slope(
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
         stretched = at.view(-1, *[1] * base.dim())
         points = (base + stretched * way).flatten(0, 1).requires_grad_()
-        outputs_KO = read_as(network, sequence, points, count=len(at))
+        outputs_KO = run_with_inputs(network, sequence, points, count=len(at))
         asked = (outputs_KO.double() * weight_O.double()).sum()
         (gradient,) = torch.autograd.grad(asked, points)
     held = gradient.double().view(len(at), *base.shape)
@@ -112,13 +114,13 @@ def slope(
 
 
 @torch.no_grad()
-def answer(network: Network, sequence: Sequence, weight_O: Tensor, read: Tensor) -> float:
+def compute_output(network: Network, sequence: Sequence, weight_O: Tensor, read: Tensor) -> float:
     """Return the answer that is asked about."""
-    outputs_1O = read_as(network, sequence, read, count=1)
+    outputs_1O = run_with_inputs(network, sequence, read, count=1)
     return float((outputs_1O[0].double() * weight_O.double()).sum())
 
 
-def door(network: Network) -> nn.Module | None:
+def find_numeric_layer(network: Network) -> nn.Module | None:
     """Find the part behind which the input is numbers; None where it is from the start."""
     front = network.front
     if isinstance(front, PixelFront):
@@ -126,10 +128,10 @@ def door(network: Network) -> nn.Module | None:
     return front if isinstance(front, TokenFront) else None
 
 
-def read_as(network: Network, sequence: Sequence, points: Tensor, *, count: int) -> Tensor:
+def run_with_inputs(network: Network, sequence: Sequence, points: Tensor, *, count: int) -> Tensor:
     """Return the outputs, [count, O], for numbers that stand in place of what is read."""
     values_NC, offsets, statics = sequence.times(count)
-    place = door(network)
+    place = find_numeric_layer(network)
     if place is None:
         outputs: Tensor = network(points, offsets, statics)
         return outputs
@@ -137,29 +139,29 @@ def read_as(network: Network, sequence: Sequence, points: Tensor, *, count: int)
     def swap(_module: nn.Module, _given: Any, read: Any) -> Any:  # noqa: ANN401 - torch's hooks
         return (points, *read[1:]) if isinstance(read, tuple) else points
 
-    with hooked(place, swap):
+    with attach_hook(place, swap):
         changed: Tensor = network(values_NC, offsets, statics)
     return changed
 
 
 @torch.no_grad()
-def what_is_read(network: Network, sequence: Sequence) -> Tensor:
+def capture_inputs(network: Network, sequence: Sequence) -> Tensor:
     """Return the numbers behind the door."""
-    place, seen = door(network), []
+    place, seen = find_numeric_layer(network), []
     if place is None:
         return sequence.values_NC
 
     def note(_module: nn.Module, _given: Any, read: Any) -> None:  # noqa: ANN401 - torch's hooks
         seen.append(read[0] if isinstance(read, tuple) else read)
 
-    with hooked(place, note):
+    with attach_hook(place, note):
         network(*sequence.times(1))
     first: Tensor = seen[0]
     return first
 
 
 @contextmanager
-def hooked(place: nn.Module, hook: Any) -> Iterator[None]:  # noqa: ANN401 - torch's hooks
+def attach_hook(place: nn.Module, hook: Any) -> Iterator[None]:  # noqa: ANN401 - torch's hooks
     """Let a hook see, or change, what a part returns."""
     handle = place.register_forward_hook(hook)
     try:
@@ -168,7 +170,7 @@ def hooked(place: nn.Module, hook: Any) -> Iterator[None]:  # noqa: ANN401 - tor
         handle.remove()
 
 
-def baseline_of(network: Network, sequence: Sequence, real: Tensor) -> Tensor:
+def build_baseline(network: Network, sequence: Sequence, real: Tensor) -> Tensor:
     """Return what says nothing."""
     base = torch.zeros_like(real)
     if network.encoder.reads_trees:
@@ -177,7 +179,7 @@ def baseline_of(network: Network, sequence: Sequence, real: Tensor) -> Tensor:
     return base
 
 
-def laid_out(network: Network, given: NDArray[np.float64]) -> NDArray[np.float64]:
+def sum_channels(network: Network, given: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum up over what is no part of its own: numbers of a vector, colours of a pixel."""
     front, laid = network.front, given
     if isinstance(front, PixelFront) and front.backbone is not None:

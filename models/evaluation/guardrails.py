@@ -11,18 +11,19 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.evaluation.metrics.additive import Metric
-from models.evaluation.metrics.by_kind import METRICS, accuracy, sign_of
-from models.evaluation.metrics.calibration import reliability
-from models.evaluation.predictions import Answers, Judged, Tags
-from models.evaluation.statistics.bootstrap import Interval, gain_interval
+from models.evaluation.metrics.by_kind import METRICS, get_metric_sign
+from models.evaluation.metrics.calibration import compute_reliability
+from models.evaluation.metrics.classification import accuracy
+from models.evaluation.predictions import Predictions, SinglePredictions, TagPredictions
+from models.evaluation.statistics.bootstrap import Interval, compute_gain_interval
 
-MOST_SLICES = 50
+MAX_SLICES = 50
 """Slices that are looked at, the largest ones."""
 
 Places = NDArray[np.int64]
 
 
-class Slice(NamedTuple):
+class GuardrailSlice(NamedTuple):
     """Some of the rows."""
 
     name: str
@@ -31,53 +32,57 @@ class Slice(NamedTuple):
     """All of one true class, so that the share that is right is all there is to measure."""
 
 
-class Fall(NamedTuple):
+class SliceDrop(NamedTuple):
     """How much worse the challenger is on one slice."""
 
     slice: str
     rows: int
-    fall: float
+    drop: float
     """Positive where it lost: in points of the metric, of an error as a share of the rival's."""
     gain: Interval
     """Of the gain, in the metric's unit."""
 
     @property
-    def beyond_doubt(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether chance alone would hardly show such a loss."""
         return self.gain.high < 0
 
 
-def slices_by_answer(truth: Judged, classes: tuple[Any, ...]) -> list[Slice]:
+def slice_by_target(truth: Predictions, classes: tuple[Any, ...]) -> list[GuardrailSlice]:
     """Name the rows of each class, or those that hold each label."""
-    if isinstance(truth, Answers) and truth.classes:
-        rows = [np.flatnonzero(truth.truth_R == code) for code in range(len(classes))]
-        return [Slice(f"class {name}", r, True) for name, r in zip(classes, rows, strict=True)]
-    if isinstance(truth, Tags):
-        rows = [np.flatnonzero(truth.truth_RK[:, code]) for code in range(len(classes))]
-        return [Slice(f"label {name}", r, False) for name, r in zip(classes, rows, strict=True)]
+    if isinstance(truth, SinglePredictions) and truth.classes:
+        rows = [np.flatnonzero(truth.target_R == code) for code in range(len(classes))]
+        return [
+            GuardrailSlice(f"class {name}", r, True) for name, r in zip(classes, rows, strict=True)
+        ]
+    if isinstance(truth, TagPredictions):
+        rows = [np.flatnonzero(truth.target_RK[:, code]) for code in range(len(classes))]
+        return [
+            GuardrailSlice(f"label {name}", r, False) for name, r in zip(classes, rows, strict=True)
+        ]
     return []
 
 
-def slices_by_name(column: pl.Series) -> list[Slice]:
+def slice_by_value(column: pl.Series) -> list[GuardrailSlice]:
     """Name the rows of each entity."""
     table = pl.DataFrame({"name": column.cast(pl.String), "row": np.arange(len(column))})
     grouped = table.drop_nulls("name").group_by("name", maintain_order=True).agg("row")
     return [
-        Slice(f"{column.name} {name}", rows.to_numpy().astype(np.int64), False)
+        GuardrailSlice(f"{column.name} {name}", rows.to_numpy().astype(np.int64), False)
         for name, rows in zip(grouped["name"], grouped["row"], strict=True)
     ]
 
 
-def falls(
-    challenger: Judged,
-    rival: Judged,
-    slices: Sequence[Slice],
+def measure_slice_drops(
+    challenger: Predictions,
+    rival: Predictions,
+    slices: Sequence[GuardrailSlice],
     *,
     metric: str,
     confidence: float,
     count: int,
     least: int,
-) -> list[Fall]:
+) -> list[SliceDrop]:
     """Measure how much worse the challenger is than a rival on each slice, the worst first.
 
     Slices of a class are measured by the share that is right. So many questions are asked that
@@ -93,13 +98,13 @@ def falls(
         least: rows below which a slice tells nothing.
     """
     large = [each for each in slices if len(each.rows) >= least]
-    chosen = sorted(large, key=lambda each: -len(each.rows))[:MOST_SLICES]
+    chosen = sorted(large, key=lambda each: -len(each.rows))[:MAX_SLICES]
     found = []
     for name, rows, one_class in chosen:
         compute: Metric = accuracy if one_class else METRICS[challenger.kind][metric]
-        sign = 1.0 if one_class else sign_of(metric)
-        ours, theirs = challenger.pick(rows), rival.pick(rows)
-        gain = gain_interval(
+        sign = 1.0 if one_class else get_metric_sign(metric)
+        ours, theirs = challenger.select(rows), rival.select(rows)
+        gain = compute_gain_interval(
             compute,
             ours,
             theirs,
@@ -109,12 +114,12 @@ def falls(
             block=1,
             seed=0,
         )
-        fall = fall_of(compute(ours), compute(theirs), sign=sign)
-        found.append(Fall(name, len(rows), fall, gain))
-    return sorted(found, key=lambda each: -np.nan_to_num(each.fall, nan=-np.inf))
+        fall = compute_drop(compute(ours), compute(theirs), sign=sign)
+        found.append(SliceDrop(name, len(rows), fall, gain))
+    return sorted(found, key=lambda each: -np.nan_to_num(each.drop, nan=-np.inf))
 
 
-def fall_of(ours: float, theirs: float, *, sign: float) -> float:
+def compute_drop(ours: float, theirs: float, *, sign: float) -> float:
     """Give a loss in points, and that of an error as a share of the rival's."""
     lost = sign * (theirs - ours)
     if sign > 0 or lost <= 0:
@@ -122,10 +127,10 @@ def fall_of(ours: float, theirs: float, *, sign: float) -> float:
     return lost / abs(theirs) if theirs else float("inf")
 
 
-def calibration_error(answers: Answers) -> float | None:
+def compute_calibration_error(answers: SinglePredictions) -> float | None:
     """Measure how far sureness and correctness are apart; None where probabilities are unknown."""
-    if answers.chances_RK is None:
+    if answers.probabilities_RK is None:
         return None
-    sure_R = np.nan_to_num(answers.chances_RK).max(axis=1)
-    found: float = reliability(sure_R, answers.truth_R == answers.answer_R)["ece"]
+    sure_R = np.nan_to_num(answers.probabilities_RK).max(axis=1)
+    found: float = compute_reliability(sure_R, answers.target_R == answers.prediction_R)["ece"]
     return found

@@ -11,71 +11,78 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.baselines.single import Rows, describe, flat_length, scaling
-from models.evaluation.statistics.block_length import block_length, run_length
-from models.evaluation.statistics.bootstrap import resamples
+from models.evaluation.baselines.single import (
+    SplitRows,
+    build_scaler,
+    compute_features,
+    find_max_length,
+)
+from models.evaluation.statistics.block_length import choose_block_length, estimate_block_length
+from models.evaluation.statistics.bootstrap import draw_blocks
 
-Ring = Literal["quiet", "warning", "alarm"]
+CheckStatus = Literal["quiet", "warning", "alarm"]
 
-SEEN_ROWS = 5_000
+MAX_ROWS = 5_000
 """Rows that a canary learns from, and as many that it is asked."""
 
-REPEATED = (0.01, 0.10)
+REPEATED_LIMITS = (0.01, 0.10)
 """Shares of test sequences that also stand in training: of a warning and of an alarm."""
 
-TOLD = (0.97, 0.995)
+SINGLE_COLUMN_LIMITS = (0.97, 0.995)
 """Shares of the answer that one column alone may tell."""
 
-ABOVE_CHANCE = (3.6, 5.0)
+SHUFFLED_LIMITS = (3.6, 5.0)
 """How many standard errors shuffled answers may score above chance."""
 
-LEAST_ABOVE = 0.01
+MIN_SKILL = 0.01
 """And by how much at least."""
 
 PERMUTATIONS = 20
 
-AGED = (2.0, 3.0)
+FUTURE_LIMITS = (2.0, 3.0)
 """How many times larger an error may be where other columns are one step older."""
 
-DRAWS = 300
+BOOTSTRAP_SAMPLES = 300
 
-LATEST = 32
+MAX_STEPS = 32
 """Steps before an answer among which one looks for its future."""
 
 
-class Canary(NamedTuple):
+class LeakageCheck(NamedTuple):
     """What one check found."""
 
     name: str
-    verdict: Ring
-    words: str
+    status: CheckStatus
+    message: str
     value: float | None
     threshold: float
     """From which on it is an alarm."""
 
 
-def ring(value: float, limits: tuple[float, float]) -> Ring:
+def grade_value(value: float, limits: tuple[float, float]) -> CheckStatus:
     """Compare with the limits of a warning and of an alarm."""
     return "alarm" if value >= limits[1] else "warning" if value >= limits[0] else "quiet"
 
 
-def repeated(training_S: NDArray[np.uint64], test_S: NDArray[np.uint64]) -> Canary:
+def check_repeated_rows(training_S: NDArray[np.uint64], test_S: NDArray[np.uint64]) -> LeakageCheck:
     """Count the test sequences that also stand in training, by their hashes."""
     share = float(np.isin(test_S, training_S).mean())
     words = (
         f"{share:.1%} of the test sequences also stand in training, as the network reads them "
-        f"(warning from {REPEATED[0]:.0%}, alarm from {REPEATED[1]:.0%})"
+        f"(warning from {REPEATED_LIMITS[0]:.0%}, alarm from {REPEATED_LIMITS[1]:.0%})"
     )
-    return Canary("duplicates", ring(share, REPEATED), words, share, REPEATED[1])
+    return LeakageCheck(
+        "duplicates", grade_value(share, REPEATED_LIMITS), words, share, REPEATED_LIMITS[1]
+    )
 
 
-def told_by_one(
+def check_single_columns(
     training: Mapping[str, NDArray[np.float64]],
     test: Mapping[str, NDArray[np.float64]],
     answers: tuple[NDArray[Any], NDArray[Any]],
     *,
     classes: int,
-) -> Canary:
+) -> LeakageCheck:
     """Ask a small tree on each column alone how much of the answer it tells on held-out rows.
 
     Args:
@@ -85,20 +92,27 @@ def told_by_one(
         classes: 0 for numbers.
     """
     shares = {
-        name: share_told(training[name], test[name], answers, classes=classes) for name in training
+        name: measure_explained_share(training[name], test[name], answers, classes=classes)
+        for name in training
     }
     best = max(shares, key=lambda name: shares[name], default=None)
     if best is None or len(shares) < 2:
         words = "there are no two columns, of which one could tell too much"
-        return Canary("one column", "quiet", words, None, TOLD[1])
+        return LeakageCheck("one column", "quiet", words, None, SINGLE_COLUMN_LIMITS[1])
     words = (
         f"column '{best}' alone tells {shares[best]:.1%} of the answer "
-        f"(warning from {TOLD[0]:.1%}, alarm from {TOLD[1]:.1%}): is it known before the answer is?"
+        f"(warning from {SINGLE_COLUMN_LIMITS[0]:.1%}, alarm from {SINGLE_COLUMN_LIMITS[1]:.1%}): is it known before the answer is?"
     )
-    return Canary("one column", ring(shares[best], TOLD), words, shares[best], TOLD[1])
+    return LeakageCheck(
+        "one column",
+        grade_value(shares[best], SINGLE_COLUMN_LIMITS),
+        words,
+        shares[best],
+        SINGLE_COLUMN_LIMITS[1],
+    )
 
 
-def share_told(
+def measure_explained_share(
     training_SF: NDArray[np.float64],
     test_SF: NDArray[np.float64],
     answers: tuple[NDArray[Any], NDArray[Any]],
@@ -125,54 +139,63 @@ Learner = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64
 """From training features, answers and test features to answers."""
 
 
-def ridge(
-    training_SF: NDArray[np.float64], answers_SA: NDArray[np.float64], test_SF: NDArray[np.float64]
+def fit_ridge(
+    training_SF: NDArray[np.float64], targets_SA: NDArray[np.float64], test_SF: NDArray[np.float64]
 ) -> Any:  # noqa: ANN401 - an array
     """Fit many answers at once."""
     from sklearn.linear_model import Ridge
 
-    return Ridge(alpha=10.0).fit(training_SF, answers_SA).predict(test_SF)
+    return Ridge(alpha=10.0).fit(training_SF, targets_SA).predict(test_SF)
 
 
-def shuffled(training: Rows, test: Rows, *, classes: int, learner: Learner = ridge) -> Canary:
+def check_shuffled_targets(
+    training: SplitRows, test: SplitRows, *, classes: int, learner: Learner = fit_ridge
+) -> LeakageCheck:
     """Learn shuffled answers: on the test they score no better than chance, or something is wrong.
 
     Every permutation is one draw, and their mean is compared with its own standard error, so that
     rows that are like their neighbours do no harm.
     """
-    steps, draw = flat_length(training), np.random.default_rng(0)
-    scale = scaling(training).fit(seen := describe(training, flat_steps=steps))
-    known_SF, asked_SF = scale.transform(seen), scale.transform(describe(test, flat_steps=steps))
-    truth_S = np.asarray(training.target_S, np.float64)
-    shapes_SK = np.eye(classes)[truth_S.astype(np.int64)] if classes else truth_S[:, None]
-    mixed = [shapes_SK[draw.permutation(len(truth_S))] for _ in range(PERMUTATIONS)]
+    steps, draw = find_max_length(training), np.random.default_rng(0)
+    scale = build_scaler(training).fit(seen := compute_features(training, flat_steps=steps))
+    known_SF, asked_SF = (
+        scale.transform(seen),
+        scale.transform(compute_features(test, flat_steps=steps)),
+    )
+    target_S = np.asarray(training.target_S, np.float64)
+    shapes_SK = np.eye(classes)[target_S.astype(np.int64)] if classes else target_S[:, None]
+    mixed = [shapes_SK[draw.permutation(len(target_S))] for _ in range(PERMUTATIONS)]
     said = np.asarray(learner(known_SF, np.concatenate(mixed, axis=1), asked_SF))
     parts = np.split(said.reshape(len(test.target_S), -1), PERMUTATIONS, axis=1)
-    over_P = np.array([above_chance(part, test.target_S, classes) for part in parts])
+    over_P = np.array([measure_skill(part, test.target_S, classes) for part in parts])
     error = float(over_P.std(ddof=1)) / np.sqrt(PERMUTATIONS)
-    value = float(over_P.mean() / max(error, 1e-6)) if over_P.mean() > LEAST_ABOVE else 0.0
+    value = float(over_P.mean() / max(error, 1e-6)) if over_P.mean() > MIN_SKILL else 0.0
     words = (
         f"a regression on shuffled answers scores {over_P.mean():+.3f} above chance, "
         f"{value:.1f} standard errors of {PERMUTATIONS} permutations "
-        f"(warning from {ABOVE_CHANCE[0]}, alarm from {ABOVE_CHANCE[1]})"
+        f"(warning from {SHUFFLED_LIMITS[0]}, alarm from {SHUFFLED_LIMITS[1]})"
     )
-    return Canary("shuffled labels", ring(value, ABOVE_CHANCE), words, value, ABOVE_CHANCE[1])
+    return LeakageCheck(
+        "shuffled labels", grade_value(value, SHUFFLED_LIMITS), words, value, SHUFFLED_LIMITS[1]
+    )
 
 
-def above_chance(said_SK: NDArray[np.float64], truth_S: NDArray[Any], classes: int) -> float:
+def measure_skill(said_SK: NDArray[np.float64], target_S: NDArray[Any], classes: int) -> float:
     """Tell the accuracy beyond what two unrelated columns agree; of numbers the correlation."""
     if not classes:
-        if said_SK.std() == 0 or np.std(truth_S) == 0:
+        if said_SK.std() == 0 or np.std(target_S) == 0:
             return 0.0
-        return float(np.corrcoef(said_SK[:, 0], truth_S)[0, 1])
-    best_S, truth = said_SK.argmax(axis=1), np.asarray(truth_S).astype(np.int64)
+        return float(np.corrcoef(said_SK[:, 0], target_S)[0, 1])
+    best_S, truth = said_SK.argmax(axis=1), np.asarray(target_S).astype(np.int64)
     shares = [
         np.bincount(each[each >= 0], minlength=classes) / len(truth) for each in (best_S, truth)
     ]
     return float((best_S == truth).mean() - (shares[0] * shares[1]).sum())
 
 
-def aged(training: Rows, test: Rows, *, channels: list[int]) -> Canary:
+def check_future_columns(
+    training: SplitRows, test: SplitRows, *, channels: list[int]
+) -> LeakageCheck:
     """Make some columns one step older: an error that then grows threefold came from the future.
 
     Args:
@@ -180,34 +203,38 @@ def aged(training: Rows, test: Rows, *, channels: list[int]) -> Canary:
         test: the same.
         channels: of the columns that are not known ahead, but for the answer's own past.
     """
-    name, limit = "future shift", AGED[1]
+    name, limit = "future shift", FUTURE_LIMITS[1]
     if not channels:
         words = "there is no column beside the answer's own past that could hold the future"
-        return Canary(name, "quiet", words, None, limit)
-    fresh_S, old_S = (window_errors(training, test, channels=channels, age=age) for age in (0, 1))
+        return LeakageCheck(name, "quiet", words, None, limit)
+    fresh_S, old_S = (
+        compute_window_errors(training, test, channels=channels, age=age) for age in (0, 1)
+    )
     growth = float(old_S.mean() / max(fresh_S.mean(), 1e-12))
-    block = max(block_length(len(fresh_S), by_time=True), run_length(old_S - fresh_S))
-    draws = resamples(len(fresh_S), count=DRAWS, block=block, seed=0)
+    block = max(
+        choose_block_length(len(fresh_S), by_time=True), estimate_block_length(old_S - fresh_S)
+    )
+    draws = draw_blocks(len(fresh_S), count=BOOTSTRAP_SAMPLES, block=block, seed=0)
     drawn = [old_S[rows].mean() / max(fresh_S[rows].mean(), 1e-12) for rows in draws]
     sure = float(np.quantile(drawn, 0.05))
     words = (
         f"with the other columns one step older a regression errs {growth:.2f} times as much, "
-        f"{sure:.2f} times at least (warning from {AGED[0]:g}, alarm from {limit:g}): a column "
+        f"{sure:.2f} times at least (warning from {FUTURE_LIMITS[0]:g}, alarm from {limit:g}): a column "
         "that holds the future would do that"
     )
-    return Canary(name, ring(sure, AGED), words, sure, limit)
+    return LeakageCheck(name, grade_value(sure, FUTURE_LIMITS), words, sure, limit)
 
 
-def window_errors(
-    training: Rows, test: Rows, *, channels: list[int], age: int
+def compute_window_errors(
+    training: SplitRows, test: SplitRows, *, channels: list[int], age: int
 ) -> NDArray[np.float64]:
     """Give the absolute errors of a regression whose channels are so many steps older, [S]."""
     from sklearn.linear_model import RidgeCV
     from sklearn.preprocessing import StandardScaler
 
-    steps = min(flat_length(training), LATEST)
+    steps = min(find_max_length(training), MAX_STEPS)
     first, second = (
-        read_aged(rows, steps, channels=channels, age=age) for rows in (training, test)
+        build_shifted_windows(rows, steps, channels=channels, age=age) for rows in (training, test)
     )
     scale = StandardScaler().fit(first)
     # What holds the future is one of many columns that are alike, so the penalty is chosen.
@@ -216,7 +243,9 @@ def window_errors(
     return np.asarray(np.abs(np.asarray(test.target_S, np.float64) - said_S))
 
 
-def read_aged(rows: Rows, steps: int, *, channels: list[int], age: int) -> NDArray[np.float64]:
+def build_shifted_windows(
+    rows: SplitRows, steps: int, *, channels: list[int], age: int
+) -> NDArray[np.float64]:
     """Lay the steps of windows side by side, some channels older; the first step stays."""
     index = rows.stops_S[:, None] - steps + np.arange(steps)
     index = np.maximum(index, rows.starts_S[:, None])
@@ -224,4 +253,4 @@ def read_aged(rows: Rows, steps: int, *, channels: list[int], age: int) -> NDArr
     values = np.array(rows.values_NC[index], np.float64)
     values[:, :, channels] = rows.values_NC[older][:, :, channels]
     flat = values.reshape(len(index), -1)
-    return np.concatenate([flat, rows.beside_SF], axis=1)
+    return np.concatenate([flat, rows.static_features_SF], axis=1)

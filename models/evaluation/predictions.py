@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from models.features.config import Answer
 
-MOST_CHANCES = 20_000_000
+MAX_PROBABILITIES = 20_000_000
 """Probabilities of all rows and classes up to which they are kept."""
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
-class Judged:
+class Predictions:
     """What was answered to rows, and what would have been right."""
 
     __slots__ = ()
@@ -29,7 +29,7 @@ class Judged:
         """What kind of answer it is."""
         raise NotImplementedError
 
-    def pick(self, rows: NDArray[Any]) -> Self:
+    def select(self, rows: NDArray[Any]) -> Self:
         """Take these rows, with repetition where an index repeats."""
         held = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return type(self)(
@@ -46,17 +46,17 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers(Judged):
+class SinglePredictions(Predictions):
     """One class or one number a row."""
 
-    truth_R: Floats
-    answer_R: Floats
+    target_R: Floats
+    prediction_R: Floats
     """NaN where no answer was given."""
-    chance_R: Floats
+    probability_R: Floats
     """Probability that was given to the true class; all NaN for numbers."""
     classes: int
     """Classes that training showed; 0 for a number."""
-    chances_RK: Floats | None = None
+    probabilities_RK: Floats | None = None
     """Probabilities of all classes, where they are known and not too many."""
 
     @property
@@ -66,11 +66,11 @@ class Answers(Judged):
 
 
 @dataclass(frozen=True, slots=True)
-class Tags(Judged):
+class TagPredictions(Predictions):
     """Any number of labels a row; the last column is for those that training never showed."""
 
-    truth_RK: Flags
-    answer_RK: Flags
+    target_RK: Flags
+    prediction_RK: Flags
 
     @property
     def kind(self) -> Answer:
@@ -78,12 +78,12 @@ class Tags(Judged):
         return "tags"
 
 
-class Steps(NamedTuple):
+class ForecastSteps(NamedTuple):
     """A forecast's steps one by one, for the report; they are not resampled."""
 
-    truth_RT: Floats
+    target_RT: Floats
     """NaN where nothing is known."""
-    answer_RT: Floats
+    prediction_RT: Floats
     """NaN where no answer was given."""
     quantiles_QRT: tuple[Floats, ...]
     """None where the answer is a point."""
@@ -91,7 +91,7 @@ class Steps(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Forecasts(Judged):
+class ForecastPredictions(Predictions):
     """Several steps ahead a row, as sums over those that are known."""
 
     count_R: Floats
@@ -108,7 +108,7 @@ class Forecasts(Judged):
     """Steps between the lowest and the highest quantile; NaN for a point."""
     width_R: Floats
     """Of the way from the lowest to the highest quantile; NaN for a point."""
-    steps: Steps
+    steps: ForecastSteps
 
     @property
     def kind(self) -> Answer:
@@ -117,7 +117,7 @@ class Forecasts(Judged):
 
 
 @dataclass(frozen=True, slots=True)
-class Texts(Judged):
+class TextPredictions(Predictions):
     """A text a row, as counts that add up over rows."""
 
     same_R: Flags
@@ -131,9 +131,9 @@ class Texts(Judged):
     """Runs of one to four words that are right, for BLEU."""
     runs_RG: Floats
     """Such runs in the answer."""
-    written_R: Floats
+    predicted_length_R: Floats
     """Words, as BLEU cuts them, in the answer."""
-    wanted_R: Floats
+    target_length_R: Floats
     """And in the right text."""
 
     @property
@@ -143,12 +143,12 @@ class Texts(Judged):
 
 
 @dataclass(frozen=True, slots=True)
-class Mined(Judged):
+class SelfSupervisedErrors(Predictions):
     """What each row could not be told by, beside what always saying the usual would cost."""
 
     error_R: Floats
     """NaN where the row could not be read."""
-    usual_R: Floats
+    baseline_R: Floats
 
     @property
     def kind(self) -> Answer:

@@ -12,26 +12,34 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.evaluation.metrics.additive import Floats, Summed, columns, divided
-from models.evaluation.metrics.by_kind import METRICS, sign_of
-from models.evaluation.metrics.classification import answer_codes, right, truth_codes
-from models.evaluation.predictions import Answers, Judged, Tags
-from models.evaluation.statistics.block_length import block_of_score
-from models.evaluation.statistics.bootstrap import Interval, score_interval, score_intervals
+from models.evaluation.metrics.additive import AdditiveMetric, Floats, divide_or, stack_columns
+from models.evaluation.metrics.by_kind import METRICS, get_metric_sign
+from models.evaluation.metrics.classification import (
+    encode_predictions,
+    encode_targets,
+    mark_correct,
+)
+from models.evaluation.predictions import Predictions, SinglePredictions, TagPredictions
+from models.evaluation.statistics.block_length import choose_score_block
+from models.evaluation.statistics.bootstrap import (
+    Interval,
+    compute_score_interval,
+    compute_score_intervals,
+)
 
-MOST_VALUES = 20
+MAX_VALUES = 20
 """Values of a column that are slices of their own; the rarer ones are one together."""
 
-PARTS = 4
+QUANTILE_PARTS = 4
 """Into which numbers, times and lengths are cut, with as many rows each."""
 
-FEWEST = 20
+MIN_ROWS = 20
 """Rows of the smallest slice that can be the worst."""
 
 BUDGET = 10_000_000
 """Rows that are drawn for the intervals of one slice."""
 
-BY_ROWS = ("accuracy", "balanced_accuracy", "log_loss", "top_3_accuracy")
+ROW_METRICS = ("accuracy", "balanced_accuracy", "log_loss", "top_3_accuracy")
 """Metrics that say something about rows of one class; for the others a class has its own F1."""
 
 
@@ -45,14 +53,14 @@ class Slice(NamedTuple):
     """Of the class or label, where it is one's."""
 
 
-def by_column(name: str, values: pl.Series) -> list[Slice]:
+def slice_by_column(name: str, values: pl.Series) -> list[Slice]:
     """Divide rows by what a column says: by value, or where there are many, from-to."""
     ordered = values.dtype.is_numeric() or values.dtype.is_temporal()
-    if ordered and values.n_unique() > MOST_VALUES:
-        return by_range(name, values)
+    if ordered and values.n_unique() > MAX_VALUES:
+        return slice_by_range(name, values)
     texts = values.cast(pl.String, strict=False)
     counts = texts.drop_nulls().value_counts(sort=True).sort("count", texts.name, descending=True)
-    own = set(counts[texts.name].head(MOST_VALUES).to_list())
+    own = set(counts[texts.name].head(MAX_VALUES).to_list())
     place_of: dict[str, list[int]] = {}
     for row, text in enumerate(texts.to_list()):
         key = "(missing)" if text is None else text if text in own else "(other)"
@@ -60,40 +68,42 @@ def by_column(name: str, values: pl.Series) -> list[Slice]:
     return [Slice(name, key, np.array(rows)) for key, rows in sorted(place_of.items())]
 
 
-def by_range(name: str, values: pl.Series) -> list[Slice]:
+def slice_by_range(name: str, values: pl.Series) -> list[Slice]:
     """Divide rows by size into parts of about as many rows; equal values stay together."""
     numbers = values.to_physical().cast(pl.Float64).fill_null(float("nan")).to_numpy()
     known = np.flatnonzero(np.isfinite(numbers))
     if not len(known):
         return [Slice(name, "(missing)", np.arange(len(values)))]
-    edges = np.unique(np.quantile(numbers[known], np.arange(1, PARTS) / PARTS, method="lower"))
+    edges = np.unique(
+        np.quantile(numbers[known], np.arange(1, QUANTILE_PARTS) / QUANTILE_PARTS, method="lower")
+    )
     part = np.searchsorted(edges, numbers[known], side="left")
     found = []
     for place in np.unique(part):
         rows = known[part == place]
         low, high = (values[int(rows[at(numbers[rows])])] for at in (np.argmin, np.argmax))
-        found.append(Slice(name, span(low, high), rows))
+        found.append(Slice(name, format_range(low, high), rows))
     missing = np.flatnonzero(~np.isfinite(numbers))
     return [*found, *([Slice(name, "(missing)", missing)] if len(missing) else [])]
 
 
-def span(low: object, high: object) -> str:
+def format_range(low: object, high: object) -> str:
     """Write from where to where."""
     texts = [f"{end:.6g}" if isinstance(end, float) else str(end) for end in (low, high)]
     return texts[0] if texts[0] == texts[1] else f"{texts[0]} to {texts[1]}"
 
 
-def by_class(judged: Judged, classes: Sequence[Any]) -> list[Slice]:
+def slice_by_class(judged: Predictions, classes: Sequence[Any]) -> list[Slice]:
     """Divide rows by their class; of labels, which may stand together, list the rows of each."""
-    if isinstance(judged, Tags):
-        held = judged.truth_RK.T
+    if isinstance(judged, TagPredictions):
+        held = judged.target_RK.T
         return [
             Slice("label", str(name), np.flatnonzero(held[code]), code)
             for code, name in enumerate(classes)
         ]
-    if not isinstance(judged, Answers) or not judged.classes:
+    if not isinstance(judged, SinglePredictions) or not judged.classes:
         return []
-    codes_R = truth_codes(judged)
+    codes_R = encode_targets(judged)
     names = [*map(str, classes), "(unseen)"]
     return [
         Slice("class", names[code], np.flatnonzero(codes_R == code), int(code))
@@ -101,24 +111,24 @@ def by_class(judged: Judged, classes: Sequence[Any]) -> list[Slice]:
     ]
 
 
-def own_f1(code: int) -> Summed:
+def build_class_f1(code: int) -> AdditiveMetric:
     """F1 of one class or label, of all rows: of those that are taken for it wrongly, too."""
 
-    def terms(judged: Answers | Tags) -> Floats:
-        if isinstance(judged, Tags):
-            true_R, said_R = judged.truth_RK[:, code], judged.answer_RK[:, code]
-            return columns(true_R & said_R, true_R, said_R)
-        true_R, said_R = truth_codes(judged) == code, answer_codes(judged) == code
-        return columns(true_R & right(judged), true_R, said_R)
+    def terms(judged: SinglePredictions | TagPredictions) -> Floats:
+        if isinstance(judged, TagPredictions):
+            true_R, said_R = judged.target_RK[:, code], judged.prediction_RK[:, code]
+            return stack_columns(true_R & said_R, true_R, said_R)
+        true_R, said_R = encode_targets(judged) == code, encode_predictions(judged) == code
+        return stack_columns(true_R & mark_correct(judged), true_R, said_R)
 
     def total(sums_BF: Floats) -> Floats:
-        return divided(2 * sums_BF[:, 0], sums_BF[:, 1] + sums_BF[:, 2], otherwise=np.nan)
+        return divide_or(2 * sums_BF[:, 0], sums_BF[:, 1] + sums_BF[:, 2], otherwise=np.nan)
 
-    return Summed(terms, total)
+    return AdditiveMetric(terms, total)
 
 
 def score_slices(
-    judged: Judged,
+    judged: Predictions,
     slices: Sequence[Slice],
     *,
     metric: str,
@@ -137,18 +147,21 @@ def score_slices(
         by_time: whether neighbours among the rows are alike.
     """
     own = {
-        place: own_f1(each.code)
+        place: build_class_f1(each.code)
         for place, each in enumerate(slices)
-        if each.code is not None and (isinstance(judged, Tags) or metric not in BY_ROWS)
+        if each.code is not None
+        and (isinstance(judged, TagPredictions) or metric not in ROW_METRICS)
     }
-    intervals = together(judged, own, confidence=confidence, count=count, by_time=by_time)
+    intervals = compute_joint_intervals(
+        judged, own, confidence=confidence, count=count, by_time=by_time
+    )
     told = []
     for place, each in enumerate(slices):
         if place in own:
             value, (low, high) = own[place](judged), intervals[place]
         else:
-            value, (low, high) = alone(
-                judged.pick(each.rows_S),
+            value, (low, high) = score_slice(
+                judged.select(each.rows_S),
                 metric,
                 confidence=confidence,
                 count=count,
@@ -164,53 +177,58 @@ def score_slices(
     return told
 
 
-def affordable(rows: int, count: int) -> int:
+def limit_samples(rows: int, count: int) -> int:
     """Tell how many resamples of so many rows are drawn: 100 at least."""
     return min(count, max(100, BUDGET // max(rows, 1)))
 
 
-def together(
-    judged: Judged, own: Mapping[int, Summed], *, confidence: float, count: int, by_time: bool
+def compute_joint_intervals(
+    judged: Predictions,
+    own: Mapping[int, AdditiveMetric],
+    *,
+    confidence: float,
+    count: int,
+    by_time: bool,
 ) -> dict[int, Interval]:
     """Give the intervals of several numbers of all rows, from the same resamples."""
     if not own:
         return {}
-    found = score_intervals(
+    found = compute_score_intervals(
         {str(place): metric for place, metric in own.items()},
         judged,
         confidence=confidence,
-        count=affordable(len(judged), count),
-        block=block_of_score(own.values(), judged, by_time=by_time),
+        count=limit_samples(len(judged), count),
+        block=choose_score_block(own.values(), judged, by_time=by_time),
         seed=0,
     )
     return {place: found[str(place)] for place in own}
 
 
-def alone(
-    part: Judged, metric: str, *, confidence: float, count: int, by_time: bool
+def score_slice(
+    part: Predictions, metric: str, *, confidence: float, count: int, by_time: bool
 ) -> tuple[float, Interval]:
     """Score some rows by themselves."""
     compute = METRICS[part.kind][metric]
-    found = score_interval(
+    found = compute_score_interval(
         compute,
         part,
         confidence=confidence,
-        count=affordable(len(part), count),
-        block=block_of_score([compute], part, by_time=by_time),
+        count=limit_samples(len(part), count),
+        block=choose_score_block([compute], part, by_time=by_time),
         seed=0,
     )
     return compute(part), found
 
 
-def worst_of(
+def find_worst_slice(
     told: Sequence[Mapping[str, Any]], *, metric: str, overall: float
 ) -> dict[str, Any] | None:
     """Name the slice that is worst at its best, and of those as good there the worst by its score.
 
     None where fewer than two have rows enough.
-    `beyond_doubt` says whether even the favourable end of its interval is worse than all rows.
+    `is_significant` says whether even the favourable end of its interval is worse than all rows.
     """
-    sign = sign_of(metric)
+    sign = get_metric_sign(metric)
 
     def best_end(entry: Mapping[str, Any]) -> float:
         return float(entry["high"]) if sign > 0 or own(entry) else -float(entry["low"])
@@ -225,16 +243,16 @@ def worst_of(
     known = [
         each
         for each in told
-        if each["rows"] >= FEWEST and each["low"] is not None and each["score"] is not None
+        if each["rows"] >= MIN_ROWS and each["low"] is not None and each["score"] is not None
     ]
     if len(known) < 2:
         return None
     worst = min(known, key=badness)
     clear = (sign > 0 or not own(worst)) and best_end(worst) < sign * overall
-    return dict(worst) | {"beyond_doubt": bool(clear)}
+    return dict(worst) | {"is_significant": bool(clear)}
 
 
-def among(slices: Sequence[Slice], rows_F: NDArray[np.int64], total: int) -> list[Slice]:
+def reindex_slices(slices: Sequence[Slice], rows_F: NDArray[np.int64], total: int) -> list[Slice]:
     """Find the slices again among some of all rows; empty ones are left out."""
     place_R = np.full(total, -1)
     place_R[rows_F] = np.arange(len(rows_F))

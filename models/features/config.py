@@ -32,7 +32,7 @@ class WindowConfig:
     def __post_init__(self) -> None:
         """Refuse windows without steps, and targets in the past."""
         if self.lookback < 1:
-            raise ValueError(f"length: {self.lookback} is not a length; give at least 1 step")
+            raise ValueError(f"lookback: {self.lookback} is not a length; give at least 1 step")
         if self.horizon < 0:
             raise ValueError(f"horizon: {self.horizon} lies in the past; give 0 or more steps")
 

@@ -21,16 +21,3 @@ class Steps(NamedTuple):
     stops_R: Integers
     """Row r has the steps from its start up to its stop; none when its error says why."""
     errors_R: list[str | None]
-
-
-def jagged(parts: list[Floats | str], channels: int) -> Steps:
-    """Lay the rows' own steps end to end; a text in place of steps is that row's error."""
-    arrays = [np.empty((0, channels), np.float32) if isinstance(p, str) else p for p in parts]
-    lengths = np.array([len(array) for array in arrays], np.int64)
-    stops = np.cumsum(lengths)
-    return Steps(
-        values_NC=np.concatenate(arrays) if arrays else np.empty((0, channels), np.float32),
-        starts_R=stops - lengths,
-        stops_R=stops,
-        errors_R=[part if isinstance(part, str) else None for part in parts],
-    )

@@ -1,4 +1,4 @@
-"""What is told of a training while it goes on, and what is measured beside the loss.
+"""Progress of a training for its callbacks, and the metric of its validation rows.
 
 Shapes: S sequences of the validation, O outputs of the head.
 """
@@ -12,57 +12,57 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-class Epoch(NamedTuple):
-    """What one epoch came to."""
+class EpochResult(NamedTuple):
+    """Results of one epoch."""
 
     epoch: int
     training_loss: float
     validation_loss: float
     metric: float | None = None
-    """Of the validation's answers; None where none is measured, or it cannot be told."""
+    """Of the validation predictions; None where none is measured, or it is undefined."""
     metric_name: str | None = None
     learning_rate: float = 0.0
-    """At the epoch's last step."""
+    """Of the last step of the epoch."""
     padding_share: float = 0.0
-    """Of the steps that were computed in training."""
+    """Share of the computed steps that is padding."""
 
 
-class Step(NamedTuple):
-    """That a step is done, which may not be computed yet."""
+class StepResult(NamedTuple):
+    """A step that was issued; a GPU may still be computing it."""
 
     done: int
-    """Steps so far, of all epochs."""
+    """Steps so far, over all epochs."""
     total: int
-    """Steps that are planned."""
+    """Planned steps."""
     sequences: int
-    """That were read in this one."""
+    """In this step."""
     loss: Tensor
-    """Their mean; reading it waits for the device."""
+    """Mean over the sequences; reading it waits for the device."""
 
 
-class Watch(NamedTuple):
-    """Who is told how training goes."""
+class Callbacks(NamedTuple):
+    """Functions that are called after each epoch and each step."""
 
-    on_epoch: Callable[[Epoch], None]
-    on_step: Callable[[Step], None] = lambda _: None
+    on_epoch: Callable[[EpochResult], None]
+    on_step: Callable[[StepResult], None] = lambda _: None
 
 
-class Judge(NamedTuple):
-    """What the validation's answers are measured by."""
+class ValidationMetric(NamedTuple):
+    """A metric of the validation predictions."""
 
     name: str
-    """Of the metric."""
-    more_is_better: bool
-    measure: Callable[[NDArray[np.float32]], float]
-    """From the outputs for all validation sequences, each in its place, [S, O]."""
-    decides: bool
-    """Whether training stops by it, rather than by the loss."""
+    """Name of the metric."""
+    higher_is_better: bool
+    compute: Callable[[NDArray[np.float32]], float]
+    """From the outputs for all validation sequences, in their order, [S, O], to the value."""
+    stops_training: bool
+    """Whether early stopping follows it rather than the loss."""
 
 
-def figure(epoch: Epoch, judge: Judge | None) -> float:
-    """Give what decides how good an epoch was: less is better."""
-    if judge is None or not judge.decides:
+def score_epoch(epoch: EpochResult, metric: ValidationMetric | None) -> float:
+    """Return the value that epochs are compared by; lower is better."""
+    if metric is None or not metric.stops_training:
         return epoch.validation_loss
     if epoch.metric is None:
         return math.inf
-    return -epoch.metric if judge.more_is_better else epoch.metric
+    return -epoch.metric if metric.higher_is_better else epoch.metric

@@ -1,36 +1,38 @@
-"""How much memory there is for sequences, and whether they fit."""
+"""Free memory, and whether sequences fit into it."""
 
 from pathlib import Path
 
 import torch
 
 SHARE = 0.5
-"""Of the free memory that sequences may take: the rest is for what is computed from them."""
+"""Share of the free memory that sequences may take; the rest is for activations."""
 
 LIMITS = (
     ("memory.max", "memory.current"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
 )
-"""A container's limit and what it uses, in both versions of Linux' control groups."""
+"""Files of a container's limit and use, in versions 2 and 1 of Linux control groups."""
 
 
-def fits(size: int, device: torch.device) -> bool:
-    """Tell whether so many bytes of sequences fit on the device, beside what else it does."""
-    return size <= SHARE * free_bytes(device)
+def fits_in_memory(size: int, device: torch.device) -> bool:
+    """Return whether so many bytes of sequences fit into the device's free memory."""
+    return size <= SHARE * measure_free_bytes(device)
 
 
-def free_bytes(device: torch.device) -> int:
-    """Tell how much of the device's memory is free; of a container's, where there is one."""
+def measure_free_bytes(device: torch.device) -> int:
+    """Return the free bytes of the device; within a container's limit, where there is one."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
     import psutil  # type: ignore[import-untyped]
 
-    return min(int(psutil.virtual_memory().available), container_bytes(Path("/sys/fs/cgroup")))
+    return min(
+        int(psutil.virtual_memory().available), measure_container_bytes(Path("/sys/fs/cgroup"))
+    )
 
 
-def container_bytes(folder: Path) -> int:
-    """Tell how much this container may still take; without bounds where it is not told."""
+def measure_container_bytes(folder: Path) -> int:
+    """Return the bytes that this container may still use; 2^63 where there is no limit."""
     free = 2**63
     for limit, used in LIMITS:
         try:

@@ -1,64 +1,73 @@
-"""Which rows come when, and from where: one door to sequences in memory and to those on disk."""
+"""The order of rows and their batches, for sequences in memory and on disk alike."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.learning.batches import Batch, Drawn, Fed, SequenceSet, gather, plain_order
+from models.learning.batches import Batch, EpochPlan, LoadedStep, SequenceSet, cut_batches, gather
 from models.learning.config import TrainingConfig
-from models.learning.step import balanced, orders
-from models.learning.stream import StreamedSet, draw_streamed, feed_streamed, plain_streamed
+from models.learning.step import balance_classes, draw_steps
+from models.learning.stream import (
+    StreamingSet,
+    cut_streaming_batches,
+    draw_streaming_epoch,
+    iterate_streaming,
+)
 
-Sequences = SequenceSet | StreamedSet
+Sequences = SequenceSet | StreamingSet
 
 
-def drawn(training: Sequences, config: TrainingConfig, *, epoch: int) -> Drawn:
-    """Draw the rows of each step of an epoch, from the seed and the epoch alone."""
+def draw_epoch(training: Sequences, config: TrainingConfig, *, epoch: int) -> EpochPlan:
+    """Draw the rows of each step of an epoch; depends only on the seed and the epoch."""
     if isinstance(training, SequenceSet):
-        return Drawn(orders(training, config, epoch=epoch), [0])
-    shares_S = balanced(training) if config.sampler == "balanced" else None
+        return EpochPlan(draw_steps(training, config, epoch=epoch), [0])
+    shares_S = balance_classes(training) if config.sampler == "balanced" else None
     draw = np.random.default_rng([config.seed, epoch])
-    return draw_streamed(training, unit=config.unit, draw=draw, shares_S=shares_S)
+    return draw_streaming_epoch(
+        training, unit=config.sequences_per_step, draw=draw, shares_S=shares_S
+    )
 
 
-def plain(sequences: Sequences, *, batch: int) -> Drawn:
-    """Cut all rows into batches by length, for scoring."""
+def draw_sequential(sequences: Sequences, *, batch: int) -> EpochPlan:
+    """Cut all rows into batches by length, for prediction."""
     if isinstance(sequences, SequenceSet):
-        return Drawn(plain_order(sequences.lengths_S, batch=batch), [0])
-    return plain_streamed(sequences, batch=batch)
+        return EpochPlan(cut_batches(sequences.lengths_S, batch=batch), [0])
+    return cut_streaming_batches(sequences, batch=batch)
 
 
-def fed(sequences: Sequences, order: Drawn, *, first: int = 0) -> Iterator[Fed]:
-    """Give the steps from `first` on, each with the sequences that its rows are of."""
-    if isinstance(sequences, StreamedSet):
-        return feed_streamed(sequences, order, first=first)
-    return (Fed(sequences, rows) for rows in order.steps[first:])
+def iterate_steps(
+    sequences: Sequences, order: EpochPlan, *, first: int = 0
+) -> Iterator[LoadedStep]:
+    """Yield the steps from `first` on, each with sequences that contain its rows."""
+    if isinstance(sequences, StreamingSet):
+        return iterate_streaming(sequences, order, first=first)
+    return (LoadedStep(sequences, rows) for rows in order.steps[first:])
 
 
-def endless(training: Sequences, config: TrainingConfig) -> Iterator[Fed]:
-    """Give the steps of the first epoch again and again, for measuring."""
-    order = drawn(training, config, epoch=0)
+def repeat_first_epoch(training: Sequences, config: TrainingConfig) -> Iterator[LoadedStep]:
+    """Yield the steps of the first epoch again and again, for measuring."""
+    order = draw_epoch(training, config, epoch=0)
     while True:
-        yield from fed(training, order)
+        yield from iterate_steps(training, order)
 
 
-def steps_in(training: Sequences, config: TrainingConfig) -> int:
-    """Count the steps of an epoch."""
-    return -(-len(training) // config.unit)
+def count_steps(training: Sequences, config: TrainingConfig) -> int:
+    """Return the number of steps of an epoch."""
+    return -(-len(training) // config.sequences_per_step)
 
 
-def longest(sequences: Sequences, count: int) -> Fed:
-    """Give the longest sequences as one step."""
+def select_longest(sequences: Sequences, count: int) -> LoadedStep:
+    """Return the longest sequences as one step."""
     rows = np.sort(np.argsort(sequences.lengths_S, kind="stable")[-count:])
     if isinstance(sequences, SequenceSet):
-        return Fed(sequences, rows)
-    return Fed(sequences.part(rows), np.arange(len(rows)))
+        return LoadedStep(sequences, rows)
+    return LoadedStep(sequences.load(rows), np.arange(len(rows)))
 
 
-def sample(sequences: Sequences, rows: NDArray[np.int64]) -> Batch:
-    """Gather a few rows, wherever they lie."""
+def gather_rows(sequences: Sequences, rows: NDArray[np.int64]) -> Batch:
+    """Gather a few rows into a batch."""
     if isinstance(sequences, SequenceSet):
         return gather(sequences, rows)
     held = np.unique(rows)
-    return gather(sequences.part(held), np.searchsorted(held, rows))
+    return gather(sequences.load(held), np.searchsorted(held, rows))

@@ -1,9 +1,9 @@
-"""Numbers below 1e-38 are taken for 0 while a network learns.
+"""Subnormal numbers (below 1e-38) are flushed to 0 during training.
 
-What an answer says about a step far before it dies away by a share with every step between, and so
-the gradients of a long series sink through the subnormal numbers, of which a CPU computes each by a
-detour: backwards over 1,460 steps an LSTM spends nine tenths of its time there. Nothing is learned
-from them. The setting belongs to a thread, and each of the pool's has its own.
+Gradients vanish with the distance in steps, so over a long series they reach the subnormal numbers,
+which a CPU computes very slowly: the backward pass of an LSTM over 1,460 steps spends 90 % of its
+time there. Nothing is learned from them. The setting belongs to a thread, so it is made in every
+thread of the pool.
 """
 
 import ctypes
@@ -18,25 +18,25 @@ TINY = 2.0**-140
 
 
 @contextmanager
-def flushed_subnormals() -> Iterator[None]:
-    """Compute without subnormal numbers on a CPU, and then again as before."""
+def flush_subnormals() -> Iterator[None]:
+    """Flush subnormal numbers to 0 within the context, then restore the setting."""
     before = is_flushing()
-    set_everywhere(flush=True)
+    set_flush(flush=True)
     try:
         yield
     finally:
-        set_everywhere(flush=before)
+        set_flush(flush=before)
 
 
 def is_flushing() -> bool:
-    """Tell whether this thread takes subnormal numbers for 0."""
+    """Return whether this thread flushes subnormal numbers to 0."""
     return not (torch.tensor([1.0]) * TINY).count_nonzero()
 
 
-def set_everywhere(*, flush: bool) -> None:
-    """Set this thread, and those that compute for it; where they can't be reached, this alone."""
+def set_flush(*, flush: bool) -> None:
+    """Set it for this thread and for the OpenMP pool, where that can be reached."""
     torch.set_flush_denormal(flush)
-    if (pool := openmp()) is None:
+    if (pool := open_openmp()) is None:
         return
 
     def on_each(_: int) -> None:
@@ -47,7 +47,7 @@ def set_everywhere(*, flush: bool) -> None:
 
 
 @cache
-def openmp() -> ctypes.CDLL | None:
-    """Open the library whose threads compute for torch on Linux, if it came with torch."""
+def open_openmp() -> ctypes.CDLL | None:
+    """Open the OpenMP library that torch ships on Linux; None where it ships none."""
     found = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
     return ctypes.CDLL(str(found[0])) if found else None

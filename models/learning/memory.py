@@ -1,4 +1,4 @@
-"""Memory that a step has used is kept for the next one.
+"""Freed memory stays with the process, for the next step.
 
 glibc gives every large block back to the kernel as soon as it is freed, and so each step of a
 recurrent network would fault all its pages anew: on a CPU a third of the time of an LSTM.
@@ -16,7 +16,7 @@ NEVER = 2**31 - 1
 
 @cache
 def keep_memory() -> bool:
-    """Let freed blocks stay with this process; tell whether its C library knows how."""
+    """Let freed blocks stay with this process; return whether the C library supports it."""
     if platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL(None)

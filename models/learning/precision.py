@@ -1,18 +1,18 @@
-"""What a network computes in, where the job leaves it open.
+"""`precision: auto`.
 
-On a GPU bf16 is always faster. On a CPU it depends on the cell and its width, so the answer is
-looked up in figures that were measured once: by the same job on the same kind of CPU it is always
-the same, as a timing would not be. `tests/benchmarks/precision.py` prints them anew.
+On a GPU bf16 is always faster. On a CPU it depends on the cell and its size, so the choice is
+looked up in figures that were measured once: unlike a timing, it is the same for every run on one
+kind of CPU. `tests/benchmarks/precision.py` measures them again.
 """
 
 import torch
 
-from models.learning.config import PrecisionName, TrainingConfig
-from models.learning.plan import Plan
+from models.learning.config import Precision, TrainingConfig
+from models.learning.plan import TrainingPlan
 from models.networks.config import ModelConfig
 
 BF16_FROM: dict[str, int] = {"lstm": 128, "tcn": 128}
-"""Units from which on a cell learns faster in bf16, by half at least.
+"""Hidden size from which on a cell trains at least 1.5 times as fast in bf16.
 
 Measured on a Xeon with AMX, on one thread, over fp32 by the faster of torch's layers and compiled
 ones; 64, 128, 256 and 512 units: lstm 1.4, 2.0, 2.5 and 3.8 times as fast; tcn 1.1, 1.9, 2.9 and
@@ -21,26 +21,26 @@ ones; 64, 128, 256 and 512 units: lstm 1.4, 2.0, 2.5 and 3.8 times as fast; tcn 
 were not measured learn in fp32."""
 
 
-def pick_precision(
-    config: TrainingConfig, model: ModelConfig, device: torch.device, kept: Plan | None
-) -> PrecisionName:
-    """Decide what to compute in; a run that goes on computes as it did before."""
+def choose_precision(
+    config: TrainingConfig, model: ModelConfig, device: torch.device, kept: TrainingPlan | None
+) -> Precision:
+    """Return the precision; a resumed run keeps the one that it began with."""
     if kept is not None:
         return kept.precision
     if config.precision != "auto":
         return config.precision
     if device.type == "cuda":
         return "bf16"
-    return "bf16" if is_faster(model) and has_tiles() else "fp32"
+    return "bf16" if is_faster(model) and has_amx() else "fp32"
 
 
 def is_faster(model: ModelConfig) -> bool:
-    """Tell whether this network was measured to learn faster in bf16 on a CPU with tiles."""
+    """Return whether this network was measured to train faster in bf16 on a CPU with AMX."""
     least = BF16_FROM.get(model.cell)
     read_step_by_step = model.peephole or model.layer_norm or model.zoneout > 0
     return least is not None and model.hidden_size >= least and not read_step_by_step
 
 
-def has_tiles() -> bool:
-    """Tell whether this CPU multiplies bf16 in tiles (AMX)."""
+def has_amx() -> bool:
+    """Return whether this CPU multiplies bf16 in tiles (AMX)."""
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))

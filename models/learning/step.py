@@ -1,4 +1,4 @@
-"""One step of learning: a batch, its loss, its gradients, and the weights moved along them."""
+"""One optimizer step: batches, their loss, gradients, and the update of the weights."""
 
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -8,76 +8,84 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.learning.batches import SequenceSet, epoch_order, gather
+from models.learning.batches import SequenceSet, draw_batches, gather
 from models.learning.config import TrainingConfig
-from models.learning.weights import Weights
+from models.learning.weights import Optimizer
 from models.networks.network import Network
 
 if TYPE_CHECKING:
-    from models.learning.stream import StreamedSet
+    from models.learning.stream import StreamingSet
 
-ADVICE = 0.5
-"""Share of the loss that is for answering as an ensemble does, where one is learned from."""
+DISTILLATION_SHARE = 0.5
+"""Share of the distillation loss in the total loss, where there is a teacher."""
 
 
-def orders(training: SequenceSet, config: TrainingConfig, *, epoch: int) -> list[NDArray[np.int64]]:
-    """Draw the rows of each step of an epoch."""
-    shares_S = balanced(training) if config.sampler == "balanced" else None
-    return epoch_order(
+def draw_steps(
+    training: SequenceSet, config: TrainingConfig, *, epoch: int
+) -> list[NDArray[np.int64]]:
+    """Draw the rows of each step of an epoch, in memory."""
+    shares_S = balance_classes(training) if config.sampler == "balanced" else None
+    return draw_batches(
         training.lengths_S,
-        batch=config.unit,
+        batch=config.sequences_per_step,
         seed=config.seed,
         epoch=epoch,
         shares_S=shares_S,
     )
 
 
-def balanced(training: "SequenceSet | StreamedSet") -> NDArray[np.float64]:
-    """Return each row's chance to be drawn, so that all classes are drawn equally often."""
-    codes_S = training.answers(np.arange(len(training))).values_M.cpu().numpy().astype(np.int64)
+def balance_classes(training: "SequenceSet | StreamingSet") -> NDArray[np.float64]:
+    """Return the sampling probability of each row that draws all classes equally often, [S]."""
+    codes_S = (
+        training.select_targets(np.arange(len(training))).values_M.cpu().numpy().astype(np.int64)
+    )
     counts = np.bincount(codes_S)
     return np.asarray(1.0 / (np.count_nonzero(counts) * counts[codes_S]))
 
 
-def step(
+def take_step(
     network: Network,
-    weights: Weights,
+    weights: Optimizer,
     training: SequenceSet,
     *,
     rows: NDArray[np.int64],
     rate: float,
     config: TrainingConfig,
 ) -> Tensor:
-    """Learn from the rows of one step and return their mean loss, still on the device.
+    """Update the weights by the rows of one step; return their mean loss, on the device.
 
-    The network has to be in training.
+    The network has to be in training mode.
     """
-    weights.clear()
+    weights.zero_grad()
     size = config.initial_batch_size
     parts = [rows[cut : cut + size] for cut in range(0, len(rows), size)]
     losses = []
     for part in parts:
-        loss = loss_of(network, training, part, config) * (len(part) / len(rows))
+        loss = compute_loss(network, training, part, config) * (len(part) / len(rows))
         loss.backward()
         losses.append(loss.detach().double())
-    weights.move(rate)
+    weights.step(rate)
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
-def loss_of(
+def compute_loss(
     network: Network, sequences: SequenceSet, rows: NDArray[np.int64], config: TrainingConfig
 ) -> Tensor:
     """Return the mean loss of one batch."""
     batch = gather(sequences, rows)
     with autocast(sequences.values_NC.device, config):
         encoded = network.encode(batch.values_NC, batch.offsets, batch.statics)
-        loss = network.loss(encoded, batch.answers)
-        if batch.advice_BO is None:
+        loss = network.loss(encoded, batch.targets)
+        if batch.teacher_outputs_BO is None:
             return loss
-        return torch.lerp(loss, network.head.unlike(encoded, batch.advice_BO), ADVICE)
+        return torch.lerp(
+            loss,
+            network.head.distillation_loss(encoded, batch.teacher_outputs_BO),
+            DISTILLATION_SHARE,
+        )
 
 
 def autocast(device: torch.device, config: TrainingConfig) -> Any:  # noqa: ANN401 - two managers
-    """Compute in bf16 where the job or the device asks for it."""
+    """Return the context that computes in bf16, where the settings or the device ask for it."""
     wanted = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()

@@ -1,9 +1,9 @@
-"""Sequences that stay on disk: read block by block, the next while the loop learns from this one.
+"""Streaming of sequences from disk: block by block, the next one read during training.
 
-A block is a stretch of the steps' file. Each epoch draws the blocks in an order of its own, fills
-a buffer with several of them, and mixes the rows of the buffer; rows of like length go together
-inside it. Which row comes when depends on the seed and the epoch alone, as it does for sequences in
-memory, so a run resumes in the middle of a buffer.
+A block is a range of the file of steps. Each epoch draws the blocks in its own order, fills a
+buffer with several of them, and shuffles the rows of the buffer; rows of similar length are batched
+together. The order depends only on the seed and the epoch, as it does for sequences in memory, so
+that a run can resume within a buffer.
 
 Shapes: N steps, C channels, S sequences of the split, K sequences of a buffer, G blocks,
 O outputs of a network.
@@ -19,120 +19,132 @@ import torch
 from numpy.typing import NDArray
 
 from models.features.static_covariates import Statics as SideValues
-from models.learning.batches import POOL, Change, Drawn, Fed, Places, SequenceSet, to_device
-from models.networks.heads.face import Answers
+from models.learning.batches import (
+    POOL,
+    Augmentation,
+    EpochPlan,
+    LoadedStep,
+    SequenceSet,
+    Spans,
+    to_device,
+)
+from models.networks.heads.base import Targets
 
 Integers = NDArray[np.int64]
 
 BLOCK_BYTES = 2**21
-"""Of a block: long enough to be read at a disk's full speed."""
-MIXED = 32
+"""Size of a block: large enough to be read at the full speed of a disk."""
+BUFFER_BLOCKS = 32
 """Blocks in a buffer."""
 GAP_BYTES = 2**16
-"""Steps of no use that are read along, rather than read around."""
+"""Gaps up to this size are read along rather than skipped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StreamedSet:
-    """The sequences of one split, on disk; what stands beside the steps is in memory."""
+class StreamingSet:
+    """The sequences of one split, on disk; static covariates are in memory."""
 
     values_NC: NDArray[Any]
-    """The steps, mapped from a file."""
-    places: Places
-    answers_M: NDArray[np.float32]
-    """The numbers of all answers, mapped too."""
-    answer_places: Places
+    """Steps, memory-mapped."""
+    spans: Spans
+    targets_M: NDArray[np.float32]
+    """Numbers of all targets, memory-mapped."""
+    target_spans: Spans
     statics: SideValues
     device: torch.device
-    change: Change | None = None
-    """Alters the steps of a batch at random; given for training alone."""
-    advice_SO: torch.Tensor | None = None
-    """What an ensemble answers, where a network learns from one; on the host."""
+    augmentation: Augmentation | None = None
+    """Random change of the steps of a batch; for training only."""
+    teacher_outputs_SO: torch.Tensor | None = None
+    """Outputs of the teacher, where the network is distilled from an ensemble; on the host."""
     block_bytes: int = BLOCK_BYTES
-    mixed: int = MIXED
+    buffer_blocks: int = BUFFER_BLOCKS
 
     def __len__(self) -> int:
-        """Count the sequences."""
-        return len(self.places.starts_S)
+        """Return the number of sequences."""
+        return len(self.spans.starts_S)
 
     @property
     def lengths_S(self) -> Integers:
-        """Steps of each sequence."""
-        return self.places.lengths_S
+        """Number of steps of each sequence, [S]."""
+        return self.spans.lengths_S
 
-    def picked(self, rows: Integers) -> "StreamedSet":
-        """Take these sequences."""
+    def select(self, rows: Integers) -> "StreamingSet":
+        """Return these sequences."""
         return replace(
             self,
-            places=self.places.pick(rows),
-            answer_places=self.answer_places.pick(rows),
+            spans=self.spans.select(rows),
+            target_spans=self.target_spans.select(rows),
             statics=self.statics.pick(rows),
-            advice_SO=self.advice(rows),
+            teacher_outputs_SO=self.select_teacher_outputs(rows),
         )
 
-    def advice(self, rows: Integers) -> torch.Tensor | None:
-        """Take what an ensemble answers to these sequences."""
-        return None if self.advice_SO is None else self.advice_SO[torch.from_numpy(rows)]
+    def select_teacher_outputs(self, rows: Integers) -> torch.Tensor | None:
+        """Return the outputs of the teacher for these sequences."""
+        return (
+            None
+            if self.teacher_outputs_SO is None
+            else self.teacher_outputs_SO[torch.from_numpy(rows)]
+        )
 
     @property
     def step_bytes(self) -> int:
-        """How large a step is."""
+        """Bytes of one step."""
         return max(1, int(self.values_NC[:1].nbytes))
 
-    def answers(self, rows: Integers) -> Answers:
-        """Take the answers of these sequences."""
-        chosen = self.answer_places.pick(rows)
-        return Answers(torch.from_numpy(self.answers_M[chosen.index_N]), chosen.lengths_S)
+    def select_targets(self, rows: Integers) -> Targets:
+        """Return the targets of these sequences."""
+        chosen = self.target_spans.select(rows)
+        return Targets(torch.from_numpy(self.targets_M[chosen.index_N]), chosen.lengths_S)
 
-    def part(self, rows_K: Integers) -> SequenceSet:
-        """Read these sequences, and nothing that lies far from them."""
-        values, places = read_steps(self.values_NC, self.places.pick(rows_K), self.gap_steps)
-        chosen = self.answer_places.pick(rows_K)
+    def load(self, rows_K: Integers) -> SequenceSet:
+        """Read these sequences into memory, skipping large gaps between them."""
+        values, places = read_steps(self.values_NC, self.spans.select(rows_K), self.gap_steps)
+        chosen = self.target_spans.select(rows_K)
         lengths_K = chosen.lengths_S
         stops_K = np.cumsum(lengths_K)
         part = to_device(
             values,
             places,
-            answers_M=np.asarray(self.answers_M[chosen.index_N]),
-            answer_places=Places(stops_K - lengths_K, stops_K),
+            targets_M=np.asarray(self.targets_M[chosen.index_N]),
+            target_spans=Spans(stops_K - lengths_K, stops_K),
             statics=self.statics.pick(rows_K),
             device=self.device,
-            ahead=True,
+            non_blocking=True,
         )
-        advice_KO = self.advice(rows_K)
+        advice_KO = self.select_teacher_outputs(rows_K)
         beside = None if advice_KO is None else advice_KO.to(self.device)
-        return replace(part, change=self.change, advice_SO=beside)
+        return replace(part, augmentation=self.augmentation, teacher_outputs_SO=beside)
 
     @property
     def gap_steps(self) -> int:
-        """Steps of no use that are read along."""
+        """Largest gap, in steps, that is read along."""
         return min(GAP_BYTES, self.block_bytes) // self.step_bytes
 
     def blocks(self) -> tuple[list[Integers], Integers]:
-        """Sort the rows into blocks by where they begin; give their steps, too, [G]."""
+        """Return the rows of each block, by where they begin, and the steps of each block, [G]."""
         size = max(1, self.block_bytes // self.step_bytes)
-        order_S = np.argsort(self.places.starts_S, kind="stable")
-        block_S = self.places.starts_S[order_S] // size
+        order_S = np.argsort(self.spans.starts_S, kind="stable")
+        block_S = self.spans.starts_S[order_S] // size
         cuts = np.flatnonzero(np.diff(block_S)) + 1
         rows = np.split(order_S, cuts)
         firsts, lasts = np.concatenate([[0], cuts]), np.concatenate([cuts, [len(order_S)]]) - 1
-        reach_S = np.maximum.accumulate(self.places.stops_S[order_S])
-        return rows, reach_S[lasts] - self.places.starts_S[order_S][firsts]
+        reach_S = np.maximum.accumulate(self.spans.stops_S[order_S])
+        return rows, reach_S[lasts] - self.spans.starts_S[order_S][firsts]
 
 
-def buffers(
-    sequences: StreamedSet, draw: np.random.Generator | None, *, least: int
+def fill_buffers(
+    sequences: StreamingSet, draw: np.random.Generator | None, *, least: int
 ) -> list[Integers]:
-    """Put blocks together until a buffer is full and holds the rows of a step.
+    """Return the rows of each buffer: blocks are added until it is full and holds a step's rows.
 
     Args:
         sequences: on disk.
-        draw: the order of the blocks; as they lie where left out.
-        least: rows in a buffer, but where there are fewer in all.
+        draw: generator of the order of the blocks; file order without one.
+        least: smallest number of rows in a buffer.
     """
     blocks, steps_G = sequences.blocks()
     order = np.arange(len(blocks)) if draw is None else draw.permutation(len(blocks))
-    room = sequences.mixed * max(1, sequences.block_bytes // sequences.step_bytes)
+    room = sequences.buffer_blocks * max(1, sequences.block_bytes // sequences.step_bytes)
     found: list[list[Integers]] = []
     filled, rows = room, least
     for block in order:
@@ -147,15 +159,15 @@ def buffers(
     return [np.concatenate(held) for held in found]
 
 
-def draw_streamed(
-    sequences: StreamedSet, *, unit: int, draw: np.random.Generator, shares_S: NDArray[Any] | None
-) -> Drawn:
+def draw_streaming_epoch(
+    sequences: StreamingSet, *, unit: int, draw: np.random.Generator, shares_S: NDArray[Any] | None
+) -> EpochPlan:
     """Draw the rows of each step of an epoch, buffer by buffer.
 
-    There are as many steps as there would be in memory. Rows that are drawn by shares come from
-    each buffer in proportion to the shares in it.
+    There are as many steps as there would be in memory. Rows that are sampled by probability come
+    from each buffer in proportion to its total probability.
     """
-    held = buffers(sequences, draw, least=unit)
+    held = fill_buffers(sequences, draw, least=unit)
     masses = [len(rows) if shares_S is None else shares_S[rows].sum() for rows in held]
     total = -(-len(sequences) // unit)
     filled = np.cumsum(masses) / np.sum(masses) * len(sequences)
@@ -170,14 +182,14 @@ def draw_streamed(
             if shares_S is not None:
                 share = shares_S[rows] / shares_S[rows].sum()
                 chosen = draw.choice(rows, count * unit, p=share)
-            steps += mixed_steps(chosen, sequences.lengths_S, int(count), draw)
-    return Drawn(steps, cuts)
+            steps += cut_mixed_steps(chosen, sequences.lengths_S, int(count), draw)
+    return EpochPlan(steps, cuts)
 
 
-def mixed_steps(
+def cut_mixed_steps(
     shuffled: Integers, lengths_S: Integers, count: int, draw: np.random.Generator
 ) -> list[Integers]:
-    """Cut shuffled rows into so many steps, of like length within pools."""
+    """Cut shuffled rows into `count` steps, sorted by length within pools."""
     bounds = np.linspace(0, len(shuffled), count + 1).astype(np.int64)
     steps = []
     for first in range(0, count, POOL):
@@ -188,19 +200,21 @@ def mixed_steps(
     return [steps[index] for index in draw.permutation(count)]
 
 
-def plain_streamed(sequences: StreamedSet, *, batch: int) -> Drawn:
-    """Cut all rows into batches, buffer by buffer and by length, for scoring."""
+def cut_streaming_batches(sequences: StreamingSet, *, batch: int) -> EpochPlan:
+    """Cut all rows into batches, buffer by buffer and by length, for prediction."""
     steps: list[Integers] = []
     cuts: list[int] = []
-    for rows in buffers(sequences, None, least=1):
+    for rows in fill_buffers(sequences, None, least=1):
         cuts.append(len(steps))
         by_length = rows[np.argsort(sequences.lengths_S[rows], kind="stable")]
         steps += [by_length[cut : cut + batch] for cut in range(0, len(by_length), batch)]
-    return Drawn(steps, cuts)
+    return EpochPlan(steps, cuts)
 
 
-def feed_streamed(sequences: StreamedSet, drawn: Drawn, *, first: int) -> Iterator[Fed]:
-    """Give the steps from `first` on, each with the buffer that its rows are in."""
+def iterate_streaming(
+    sequences: StreamingSet, drawn: EpochPlan, *, first: int
+) -> Iterator[LoadedStep]:
+    """Yield the steps from `first` on, each with the buffer that contains its rows."""
     ends = [*drawn.cuts[1:], len(drawn.steps)]
     spans = [
         range(max(start, first), stop)
@@ -210,7 +224,7 @@ def feed_streamed(sequences: StreamedSet, drawn: Drawn, *, first: int) -> Iterat
 
     def read(span: range) -> tuple[SequenceSet, Integers]:
         rows_K = np.unique(np.concatenate([drawn.steps[step] for step in span]))
-        return sequences.part(rows_K), rows_K
+        return sequences.load(rows_K), rows_K
 
     with ThreadPoolExecutor(1, "reader") as reader:
         coming = reader.submit(read, spans[0]) if spans else None
@@ -220,13 +234,13 @@ def feed_streamed(sequences: StreamedSet, drawn: Drawn, *, first: int) -> Iterat
             if place + 1 < len(spans):
                 coming = reader.submit(read, spans[place + 1])
             for step in span:
-                yield Fed(part, np.searchsorted(rows_K, drawn.steps[step]))
+                yield LoadedStep(part, np.searchsorted(rows_K, drawn.steps[step]))
 
 
 def read_steps(
-    values_NC: NDArray[Any], places: Places, gap_steps: int
-) -> tuple[NDArray[Any], Places]:
-    """Read the steps of sequences in few stretches; tell where each lies in what was read.
+    values_NC: NDArray[Any], places: Spans, gap_steps: int
+) -> tuple[NDArray[Any], Spans]:
+    """Read the steps of sequences in few ranges; return them and the spans of the sequences.
 
     Args:
         values_NC: all steps; those of a mapped file are read, not mapped: pages that were touched
@@ -242,13 +256,13 @@ def read_steps(
     from_G, to_G = starts_K[firsts], reach_K[lasts]
     at_G = np.cumsum(to_G - from_G) - (to_G - from_G)
     room = np.empty((int((to_G - from_G).sum()), *values_NC.shape[1:]), values_NC.dtype)
-    fill(room, values_NC, np.stack([from_G, to_G, at_G], axis=1))
+    copy_stretches(room, values_NC, np.stack([from_G, to_G, at_G], axis=1))
     moved_K = (at_G - from_G)[np.searchsorted(from_G, places.starts_S, side="right") - 1]
-    return room, Places(places.starts_S + moved_K, places.stops_S + moved_K)
+    return room, Spans(places.starts_S + moved_K, places.stops_S + moved_K)
 
 
-def fill(room: NDArray[Any], values_NC: NDArray[Any], stretches_G3: Integers) -> None:
-    """Copy stretches of the steps, [from, to, where], into the room."""
+def copy_stretches(room: NDArray[Any], values_NC: NDArray[Any], stretches_G3: Integers) -> None:
+    """Copy ranges of the steps, [from, to, where], into the buffer."""
     name = getattr(values_NC, "filename", None)
     if name is None:
         for start, stop, at in stretches_G3:
@@ -263,7 +277,7 @@ def fill(room: NDArray[Any], values_NC: NDArray[Any], stretches_G3: Integers) ->
 
 
 def read_whole(file: Any, room: memoryview) -> None:  # noqa: ANN401 - a raw file
-    """Read until the room is full.
+    """Read until the buffer is full.
 
     Raises:
         OSError: the file ends before.
@@ -272,5 +286,5 @@ def read_whole(file: Any, room: memoryview) -> None:  # noqa: ANN401 - a raw fil
     while done < len(room):
         read = file.readinto(room[done:])
         if not read:
-            raise OSError("the steps' file is shorter than it was")
+            raise OSError("the file of steps is shorter than it was")
         done += read

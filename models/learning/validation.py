@@ -1,4 +1,4 @@
-"""Scoring: losses and answers of sequences as they are answered in service.
+"""Validation and prediction: losses and outputs without dropout or augmentation.
 
 Shapes: B sequences of a batch, O outputs, S sequences of a split.
 """
@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.learning.batches import gather
-from models.learning.callbacks import Judge
+from models.learning.callbacks import ValidationMetric
 from models.learning.config import TrainingConfig
-from models.learning.data_source import Sequences, fed, plain
+from models.learning.data_source import Sequences, draw_sequential, iterate_steps
 from models.learning.step import autocast
-from models.learning.stream import StreamedSet
+from models.learning.stream import StreamingSet
 from models.networks.ensemble import Ensemble
-from models.networks.heads.ctc import NOTHING
+from models.networks.heads.ctc import TEXT_PADDING
 from models.networks.network import Network
 
-SCORED = 256
-"""Sequences that are scored at once, at least: there are no gradients to hold."""
+MIN_BATCH = 256
+"""Smallest batch for prediction: there are no gradients to store."""
 
 
-class Score(NamedTuple):
-    """What the validation came to."""
+class ValidationResult(NamedTuple):
+    """Loss and metric of the validation sequences."""
 
     loss: float
     metric: float | None
@@ -36,62 +36,65 @@ class Score(NamedTuple):
 
 @torch.no_grad()
 def validate(
-    network: Network, sequences: Sequences, config: TrainingConfig, judge: Judge | None = None
-) -> Score:
-    """Return the mean loss over the sequences, and what their answers are worth."""
+    network: Network,
+    sequences: Sequences,
+    config: TrainingConfig,
+    metric: ValidationMetric | None = None,
+) -> ValidationResult:
+    """Return the mean loss over the sequences, and the metric of their predictions."""
     network.eval()
     device = next(network.parameters()).device
     total = torch.zeros((), dtype=torch.float64, device=device)
-    order = plain(sequences, batch=max(config.initial_batch_size, SCORED))
+    order = draw_sequential(sequences, batch=max(config.initial_batch_size, MIN_BATCH))
     parts: list[Tensor] = []
-    for held, rows in fed(sequences, order):
+    for held, rows in iterate_steps(sequences, order):
         batch = gather(held, rows)
         with autocast(device, config):
             encoded = network.encode(batch.values_NC, batch.offsets, batch.statics)
-            total += len(rows) * network.loss(encoded, batch.answers).double()
-            if judge is not None:
+            total += len(rows) * network.loss(encoded, batch.targets).double()
+            if metric is not None:
                 parts.append(network.head(encoded).float())
     loss = float(total) / len(sequences)
-    if judge is None or not math.isfinite(loss):
-        return Score(loss, None)
-    metric = judge.measure(laid_out(order.steps, parts).cpu().numpy())
-    return Score(loss, metric if math.isfinite(metric) else None)
+    if metric is None or not math.isfinite(loss):
+        return ValidationResult(loss, None)
+    value = metric.compute(scatter_batches(order.steps, parts).cpu().numpy())
+    return ValidationResult(loss, value if math.isfinite(value) else None)
 
 
 @torch.no_grad()
 def predict(network: Network | Ensemble, sequences: Sequences, config: TrainingConfig) -> Tensor:
-    """Return the outputs for every sequence in its own place, [S, O].
+    """Return the outputs for all sequences in their order, [S, O].
 
-    Texts end apart from each other: behind the end of one stands `NOTHING`.
+    Texts have different lengths: behind the end of one stands `NOTHING`.
     """
     network.eval()
-    order = plain(sequences, batch=max(config.initial_batch_size, SCORED))
+    order = draw_sequential(sequences, batch=max(config.initial_batch_size, MIN_BATCH))
     parts: list[Tensor] = []
-    for held, rows in fed(sequences, order):
+    for held, rows in iterate_steps(sequences, order):
         batch = gather(held, rows)
         with autocast(held.values_NC.device, config):
             parts.append(network(batch.values_NC, batch.offsets, batch.statics).float())
     if not parts:
         raise ValueError("there are no sequences to predict")
-    return laid_out(order.steps, parts)
+    return scatter_batches(order.steps, parts)
 
 
-def advised(sequences: Sequences, teachers: Ensemble) -> Sequences:
-    """Put what an ensemble answers beside the sequences, as they are and not as they are altered.
+def add_teacher_outputs(sequences: Sequences, teacher: Ensemble) -> Sequences:
+    """Return the sequences with the outputs of an ensemble for them, without augmentation.
 
     The ensemble has to be on the device of the sequences.
     """
     config = TrainingConfig(precision="fp32")
-    advice_SO = predict(teachers, replace(sequences, change=None), config)
-    if isinstance(sequences, StreamedSet):
+    advice_SO = predict(teacher, replace(sequences, augmentation=None), config)
+    if isinstance(sequences, StreamingSet):
         advice_SO = advice_SO.cpu()
-    return replace(sequences, advice_SO=advice_SO)
+    return replace(sequences, teacher_outputs_SO=advice_SO)
 
 
-def laid_out(order: Sequence[NDArray[np.int64]], parts: Sequence[Tensor]) -> Tensor:
-    """Put the outputs of batches into the places of their rows, [S, O]."""
+def scatter_batches(order: Sequence[NDArray[np.int64]], parts: Sequence[Tensor]) -> Tensor:
+    """Return the outputs of batches in the order of the rows, [S, O]."""
     widest, count = max(part.shape[1] for part in parts), sum(len(rows) for rows in order)
-    outputs_SO = parts[0].new_full((count, widest), NOTHING)
+    outputs_SO = parts[0].new_full((count, widest), TEXT_PADDING)
     for rows, part_BO in zip(order, parts, strict=True):
         outputs_SO[torch.from_numpy(rows).to(part_BO.device), : part_BO.shape[1]] = part_BO
     return outputs_SO

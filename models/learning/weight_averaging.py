@@ -1,7 +1,7 @@
-"""Averages of the weights, which often answer better than the last of them.
+"""Weight averaging, which often predicts better than the last weights.
 
-An exponential average follows the last twentieth of the planned steps (Polyak and Juditsky 1992);
-the stochastic weight average (Izmailov et al. 2018) takes the end of each of the last epochs.
+The exponential moving average spans the last twentieth of the planned steps (Polyak and Juditsky
+1992); stochastic weight averaging (Izmailov et al. 2018) takes the end of each of the last epochs.
 """
 
 from torch import nn
@@ -10,51 +10,51 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from models.learning.config import TrainingConfig
 from models.networks.network import Network
 
-FOLLOWED = 0.05
-"""Share of the steps over which an exponential average reaches."""
-SLOWEST = 0.999
-LAST = 0.25
-"""Share of the epochs whose ends are averaged."""
+EMA_SHARE = 0.05
+"""Span of the exponential average, as a share of the steps."""
+MAX_DECAY = 0.999
+SWA_SHARE = 0.25
+"""Share of the epochs that stochastic weight averaging covers."""
 
 
-class Average:
-    """The averaged network, if the job asks for one and it has begun."""
+class WeightAverage:
+    """The averaged network, where the job asks for one."""
 
     def __init__(
         self, network: Network, config: TrainingConfig, *, epochs: int, steps: int
     ) -> None:
-        """Set up.
+        """Create the average.
 
         Args:
             network: whose weights are averaged.
-            config: which average.
-            epochs: planned.
-            steps: planned in all.
+            config: with the kind of average.
+            epochs: planned epochs.
+            steps: planned steps of all epochs.
         """
         self.kind, self.network = config.weight_averaging, network
-        self.from_epoch = int(epochs * (1 - LAST)) if config.weight_averaging == "swa" else 0
-        self.held: AveragedModel | None = None
+        self.from_epoch = int(epochs * (1 - SWA_SHARE)) if config.weight_averaging == "swa" else 0
+        self.averaged: AveragedModel | None = None
         if config.weight_averaging == "ema":
-            decay = min(SLOWEST, 1 - 1 / max(1.0, FOLLOWED * steps))
-            self.held = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+            decay = min(MAX_DECAY, 1 - 1 / max(1.0, EMA_SHARE * steps))
+            self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
         elif config.weight_averaging == "swa":
-            self.held = AveragedModel(network)
+            self.averaged = AveragedModel(network)
 
-    def after_step(self) -> None:
-        """Follow the weights of a step."""
-        if self.held is not None and self.kind == "ema":
-            self.held.update_parameters(self.network)
+    def update_after_step(self) -> None:
+        """Update an exponential average."""
+        if self.averaged is not None and self.kind == "ema":
+            self.averaged.update_parameters(self.network)
 
-    def after_epoch(self, epoch: int) -> None:
-        """Take in the weights that an epoch ended with."""
-        if self.held is not None and self.kind == "swa" and epoch >= self.from_epoch:
-            self.held.update_parameters(self.network)
+    def update_after_epoch(self, epoch: int) -> None:
+        """Update a stochastic weight average."""
+        if self.averaged is not None and self.kind == "swa" and epoch >= self.from_epoch:
+            self.averaged.update_parameters(self.network)
 
     @property
-    def best_known(self) -> Network:
-        """The network to answer with: the average, once it has begun."""
-        if self.held is None or not int(self.held.n_averaged):
+    def current_best(self) -> Network:
+        """The network to predict with: the average, once it has begun."""
+        if self.averaged is None or not int(self.averaged.n_averaged):
             return self.network
-        module: nn.Module = self.held.module
+        module: nn.Module = self.averaged.module
         assert isinstance(module, Network)  # noqa: S101 - a copy of the network
         return module

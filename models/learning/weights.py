@@ -1,8 +1,7 @@
-"""The weights that a network learns, and how a step moves them.
+"""AdamW (Loshchilov and Hutter 2019), with gradient clipping in the same fused kernel.
 
-AdamW (Loshchilov and Hutter 2019) with its arithmetic, the clipping included, in one kernel. Beside
-a small network the usual three calls (clear, clip, step) take a tenth of a step in Python alone,
-so the lists that they make anew are kept here.
+For a small network the usual three calls (zero_grad, clip, step) take a tenth of a step in Python
+alone, so the lists that they build each time are stored here.
 """
 
 from typing import Any
@@ -13,37 +12,37 @@ from torch.optim.adamw import adamw
 
 from models.learning.config import TrainingConfig
 
-FADING = 0.9, 0.999
-"""What is kept of the mean of the gradients, and of their squares, from step to step."""
-LEAST = 1e-8
-"""Added to what is divided by."""
-SPARE = 1e-6
-"""Added to the norm, as `clip_grad_norm_` does it."""
+BETAS = 0.9, 0.999
+"""Decay rates of the moving averages of the gradients and of their squares."""
+EPSILON = 1e-8
+"""Added to the denominator."""
+NORM_EPSILON = 1e-6
+"""Added to the norm, as torch's `clip_grad_norm_` does."""
 
 
-class Weights:
-    """What is learned of a network, all that the optimizer knows of it, and its last step size."""
+class Optimizer:
+    """The trainable parameters, the moving averages of AdamW, and the last learning rate."""
 
     def __init__(self, network: nn.Module, config: TrainingConfig) -> None:
-        self.config, self.rate = config, 0.0
-        self.learned = [weight for weight in network.parameters() if weight.requires_grad]
-        self.means = [torch.zeros_like(weight) for weight in self.learned]
-        self.squares = [torch.zeros_like(weight) for weight in self.learned]
-        self.steps = [torch.zeros((), device=weight.device) for weight in self.learned]
+        self.config, self.learning_rate = config, 0.0
+        self.parameters = [weight for weight in network.parameters() if weight.requires_grad]
+        self.means = [torch.zeros_like(weight) for weight in self.parameters]
+        self.squares = [torch.zeros_like(weight) for weight in self.parameters]
+        self.steps = [torch.zeros((), device=weight.device) for weight in self.parameters]
 
-    def clear(self) -> None:
-        """Forget the gradients."""
-        for weight in self.learned:
+    def zero_grad(self) -> None:
+        """Drop the gradients."""
+        for weight in self.parameters:
             weight.grad = None
 
     @torch.no_grad()
-    def move(self, rate: float) -> None:
-        """Take a step of this size against the gradients, whose norm is held below a bound.
+    def step(self, rate: float) -> None:
+        """Update the parameters with this learning rate, gradients clipped by norm.
 
-        A weight that had no part in the loss stays as it is.
+        A parameter without a gradient is not changed.
         """
-        self.rate = rate
-        known = zip(self.learned, self.means, self.squares, self.steps, strict=True)
+        self.learning_rate = rate
+        known = zip(self.parameters, self.means, self.squares, self.steps, strict=True)
         moved = [(*parts, parts[0].grad) for parts in known if parts[0].grad is not None]
         weights, means, squares, steps, slopes = (list(part) for part in zip(*moved, strict=True))
         adamw(
@@ -54,33 +53,33 @@ class Weights:
             [],
             steps,
             fused=True,
-            grad_scale=excess(slopes, self.config.max_grad_norm),
+            grad_scale=compute_clip_factor(slopes, self.config.max_grad_norm),
             amsgrad=False,
-            beta1=FADING[0],
-            beta2=FADING[1],
+            beta1=BETAS[0],
+            beta2=BETAS[1],
             lr=rate,
             weight_decay=self.config.weight_decay,
-            eps=LEAST,
+            eps=EPSILON,
             maximize=False,
         )
 
     def state(self) -> dict[str, Any]:
-        """Tell what the optimizer knows."""
-        return {"rate": self.rate, **self.known()}
+        """Return the state of the optimizer."""
+        return {"rate": self.learning_rate, **self.slots()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` told."""
-        self.rate = state["rate"]
-        for name, held in self.known().items():
+        """Restore what `state` returned."""
+        self.learning_rate = state["rate"]
+        for name, held in self.slots().items():
             for mine, kept in zip(held, state[name], strict=True):
                 mine.copy_(kept)
 
-    def known(self) -> dict[str, list[Tensor]]:
-        """Return the averages, and how many steps each weight has taken."""
+    def slots(self) -> dict[str, list[Tensor]]:
+        """Return the moving averages, and the number of updates of each parameter."""
         return {"means": self.means, "squares": self.squares, "steps": self.steps}
 
 
-def excess(slopes: list[Tensor], bound: float) -> Tensor:
-    """Return how many times too long all gradients together are; 1 where they are not."""
+def compute_clip_factor(slopes: list[Tensor], bound: float) -> Tensor:
+    """Return the factor by which the total gradient norm exceeds the bound, at least 1."""
     norm = nn.utils.get_total_norm(slopes)
-    return ((norm + SPARE) / bound).clamp_(min=1.0)
+    return ((norm + NORM_EPSILON) / bound).clamp_(min=1.0)

@@ -16,10 +16,10 @@ from models.errors import UnlearnableError
 from models.networks.config import ModelConfig
 from models.networks.families import FAMILIES
 from models.networks.jagged import Offsets
-from models.networks.layer import make_cell
+from models.networks.layer import build_cell
 
 
-class Shape(NamedTuple):
+class BenchmarkShape(NamedTuple):
     """What is measured."""
 
     sequences: int = 64
@@ -28,7 +28,7 @@ class Shape(NamedTuple):
     hidden: int = 128
 
 
-class Speed(NamedTuple):
+class CellSpeed(NamedTuple):
     """What one cell came to."""
 
     parameters: int
@@ -37,24 +37,30 @@ class Speed(NamedTuple):
     steps_per_second: float
 
 
-def measure(shape: Shape, *, device: torch.device, rounds: int = 5) -> dict[str, Speed]:
+def measure_cells(
+    shape: BenchmarkShape, *, device: torch.device, rounds: int = 5
+) -> dict[str, CellSpeed]:
     """Train one layer of each family for a moment, in turns.
 
-    The families that cannot be made here, for want of a package, are left out.
+    Families whose optional package is missing are left out.
     """
-    cells = {name: cell for name in FAMILIES if (cell := make(name, shape, device)) is not None}
+    cells = {
+        name: cell
+        for name in FAMILIES
+        if (cell := _build_benchmark_cell(name, shape, device)) is not None
+    }
     values_NI = torch.randn(shape.sequences * shape.steps, shape.inputs, device=device)
-    offsets = Offsets.of([shape.steps] * shape.sequences, device)
-    nodes_N3 = torch.from_numpy(lopsided(shape))
+    offsets = Offsets.from_lengths([shape.steps] * shape.sequences, device)
+    nodes_N3 = torch.from_numpy(_make_left_leaning_trees(shape))
     seconds: dict[str, list[float]] = {name: [] for name in cells}
     for turn in range(rounds + 1):
         for name, cell in cells.items():
             began = time.perf_counter()
-            learn(name, cell, values_NI, offsets=offsets, nodes_N3=nodes_N3)
+            _run_training_step(name, cell, values_NI, offsets=offsets, nodes_N3=nodes_N3)
             if turn:
                 seconds[name].append(time.perf_counter() - began)
     return {
-        name: Speed(
+        name: CellSpeed(
             parameters=sum(weight.numel() for weight in cell.parameters()),
             milliseconds=1000 * median(seconds[name]),
             steps_per_second=len(values_NI) / median(seconds[name]),
@@ -63,18 +69,20 @@ def measure(shape: Shape, *, device: torch.device, rounds: int = 5) -> dict[str,
     }
 
 
-def make(name: str, shape: Shape, device: torch.device) -> nn.Module | None:
+def _build_benchmark_cell(
+    name: str, shape: BenchmarkShape, device: torch.device
+) -> nn.Module | None:
     """Make one cell, or nothing where a package is missing."""
     heads = max(count for count in (1, 2, 4) if shape.hidden % (2 * count) == 0 or count == 1)
     config = ModelConfig(cell=name, hidden_size=shape.hidden, num_heads=heads)
     try:
-        cell: nn.Module = make_cell(config, inputs=shape.inputs)
+        cell: nn.Module = build_cell(config, inputs=shape.inputs)
     except (ImportError, UnlearnableError):
         return None
     return cell.to(device)
 
 
-def learn(
+def _run_training_step(
     name: str, cell: nn.Module, values_NI: Tensor, *, offsets: Offsets, nodes_N3: Tensor
 ) -> None:
     """Go forwards and backwards once, and wait for the device."""
@@ -85,7 +93,7 @@ def learn(
         torch.cuda.synchronize()
 
 
-def lopsided(shape: Shape) -> NDArray[np.int64]:
+def _make_left_leaning_trees(shape: BenchmarkShape) -> NDArray[np.int64]:
     """Lay out binary trees that lean to the left, the deepest there are: nodes of [0, up, height].
 
     Each inner node holds the one before it and a leaf. Where the steps are even, the last tree

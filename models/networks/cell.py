@@ -1,9 +1,9 @@
-"""What every recurrent cell is: one step as its paper's equations, and a fast way over all steps.
+"""The base class of recurrent cells: one step as its paper's equations, and whole sequences fast.
 
-`step` is the definition, and what decodes and streams one step at a time. `forward` reads whole
-sequences and comes to the same. A cell either has a kernel or a scan of its own there, or says how
-its input is projected (all steps at once) and how its state moves on (step by step), and is
-unrolled here: the sequences that still run stay together at the front, so that nothing is
+`step` is the definition; decoders and streams take one step at a time. `forward` reads whole
+sequences with the same result. There a cell either has a kernel or a scan of its own, or it defines
+how its input is projected (all steps at once) and how its state advances (step by step), and is
+unrolled here: the sequences that are still active stay together at the front, so that nothing is
 computed for those that have ended.
 
 Shapes: N steps of all sequences, B sequences, I inputs, P numbers of the projected input, H units.
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from models.networks.jagged import Offsets
 
 State = tuple[Tensor, ...]
-"""What a cell keeps from step to step, each part [B, ...]."""
+"""The state that a cell carries from step to step, each part [B, ...]."""
 
 
 class Cell(nn.Module):
@@ -26,10 +26,10 @@ class Cell(nn.Module):
 
     hidden: int
     """Numbers that come out at every step."""
-    compiles: ClassVar[bool] = False
+    has_kernel: ClassVar[bool] = False
     """Whether there is a compiled kernel for it."""
 
-    def start(self, like_BI: Tensor, rows: int) -> State:
+    def init_state(self, like_BI: Tensor, rows: int) -> State:
         """Return the state before the first step: zeros."""
         return (like_BI.new_zeros(rows, self.hidden),)
 
@@ -38,10 +38,10 @@ class Cell(nn.Module):
         return self.advance(self.project(inputs_BI), state)
 
     def project(self, inputs_NI: Tensor) -> Tensor:
-        """Return what a step needs of its input alone, [N, P]."""
+        """Return the projected input of every step, [N, P]."""
         raise NotImplementedError
 
-    def advance(self, driven_BP: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, projected_BP: Tensor, state: State) -> tuple[Tensor, State]:
         """Move the state one step on; return the outputs, [B, H], and the state."""
         raise NotImplementedError
 
@@ -53,18 +53,18 @@ class Cell(nn.Module):
         Returns:
             the outputs at every step, [N, H], and each sequence's state after its last.
         """
-        return unroll(self, values_NI, offsets, state)
+        return unroll_steps(self, values_NI, offsets, state)
 
     def outputs(self, values_NI: Tensor, offsets: Offsets, state: State | None = None) -> Tensor:
-        """Return the outputs alone, which some cells can do in less."""
+        """Return the outputs alone, [N, H], which takes some cells less work."""
         return self(values_NI, offsets, state)[0]  # type: ignore[no-any-return]
 
 
-def plain(
+def run_step_by_step(
     cell: Cell, values_NI: Tensor, offsets: Offsets, state: State | None = None
 ) -> tuple[Tensor, State]:
-    """Read every sequence by itself, one `step` after the other: the oracle of the tests."""
-    state = state or cell.start(values_NI, len(offsets))
+    """Read every sequence by itself, one `step` after the other: the definition, for tests."""
+    state = state or cell.init_state(values_NI, len(offsets))
     outputs, ends = [], []
     for row, (first, stop) in enumerate(zip(offsets.bounds[:-1], offsets.bounds[1:], strict=True)):
         own = tuple(part[row : row + 1] for part in state)
@@ -75,7 +75,7 @@ def plain(
     return torch.cat(outputs), tuple(torch.cat(parts) for parts in zip(*ends, strict=True))
 
 
-def unroll(
+def unroll_steps(
     cell: Cell,
     values_NI: Tensor,
     offsets: Offsets,
@@ -94,30 +94,30 @@ def unroll(
             of keeping and moving (Krueger et al. 2017).
     """
     rank_B = offsets.to_device(offsets.by_length)
-    state = state or cell.start(values_NI, len(offsets))
+    state = state or cell.init_state(values_NI, len(offsets))
     state = tuple(part.index_select(0, rank_B) for part in state)
-    driven_NP = cell.project(values_NI).index_select(0, offsets.by_time_N)
+    projected_NP = cell.project(values_NI).index_select(0, offsets.by_time_N)
     outputs, ended = [], []
-    for driven_BP in driven_NP.split(offsets.alive):
-        if len(driven_BP) < len(state[0]):
-            ended.append(tuple(part[len(driven_BP) :] for part in state))
-            state = tuple(part[: len(driven_BP)] for part in state)
-        output_BH, moved = cell.advance(driven_BP, state)
+    for projected_BP in projected_NP.split(offsets.alive_counts):
+        if len(projected_BP) < len(state[0]):
+            ended.append(tuple(part[len(projected_BP) :] for part in state))
+            state = tuple(part[: len(projected_BP)] for part in state)
+        output_BH, moved = cell.advance(projected_BP, state)
         if zoneout:
-            moved = kept(state, moved, share=zoneout, training=cell.training)
+            moved = _apply_zoneout(state, moved, share=zoneout, training=cell.training)
             output_BH = moved[0]
         outputs.append(output_BH)
         state = moved
     ended.append(state)
-    # The last to end stand at the front.
+    # The sequences that end last are at the front.
     ends = (torch.cat(parts) for parts in zip(*reversed(ended), strict=True))
     back_B = offsets.to_device(offsets.ranks)
     outputs_NH = torch.cat(outputs).index_select(0, offsets.from_time_N)
     return outputs_NH, tuple(end.index_select(0, back_B) for end in ends)
 
 
-def kept(before: State, after: State, *, share: float, training: bool) -> State:
-    """Let some units keep their last value."""
+def _apply_zoneout(before: State, after: State, *, share: float, training: bool) -> State:
+    """Return the state in which a random share of units keeps its last value."""
     if not training:
         return tuple(new.lerp(old, share) for old, new in zip(before, after, strict=True))
     return tuple(
@@ -126,25 +126,25 @@ def kept(before: State, after: State, *, share: float, training: bool) -> State:
     )
 
 
-def stretches(offsets: Offsets) -> list[tuple[int, int, int]]:
-    """Cut time where sequences end: from, to, and how many sequences run there."""
+def split_at_ends(offsets: Offsets) -> list[tuple[int, int, int]]:
+    """Cut time where sequences end: (from, to, number of active sequences)."""
     ends = np.unique(offsets.lengths)
     begins = np.concatenate([[0], ends[:-1]])
     return [
-        (int(begin), int(end), offsets.alive[begin])
+        (int(begin), int(end), offsets.alive_counts[begin])
         for begin, end in zip(begins, ends, strict=True)
     ]
 
 
 @torch.no_grad()
-def gated_start(
+def init_gate_weights(
     input_GI: Tensor, again_GH: Tensor, *biases_G: Tensor, forget: int | None = None
 ) -> None:
-    """Draw the first weights of a cell whose gates, of H units each, stand one after the other.
+    """Initialize the weights of a cell whose gates, of H units each, are stacked in the rows.
 
-    What a gate takes of the input keeps its spread (Glorot and Bengio 2010), and what it takes of
-    the last output neither grows nor fades (Saxe, McClelland and Ganguli 2014). Biases are 0, but
-    1 in sum for the gate that forgets, so that at first a memory is kept (Gers, Schmidhuber and
+    Input weights are Glorot uniform (Glorot and Bengio 2010), recurrent weights are orthogonal
+    (Saxe, McClelland and Ganguli 2014). Biases are 0, but 1 in sum for the forget gate, so that
+    the memory lasts at first (Gers, Schmidhuber and
     Cummins 2000; Jozefowicz, Zaremba and Sutskever 2015).
     """
     hidden = again_GH.shape[1]

@@ -8,7 +8,7 @@ from models.networks.families import FAMILIES, CellName
 
 PoolingName = Literal["last", "mean", "max", "attention", "multi-head"]
 
-PLAIN = {
+OPTION_DEFAULTS = {
     "zoneout": 0.0,
     "learn_initial_state": False,
     "peephole": False,
@@ -17,7 +17,7 @@ PLAIN = {
     "kernel_size": None,
     "pretrained_weights": None,
 }
-"""What settings that some cells alone take say where nothing is asked."""
+"""Defaults of the settings that only some cells have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +27,7 @@ class ModelConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     cell: CellName = "gru"
-    """Which recurrent network; `ostinato cells` describes them. `tree-lstm` reads trees."""
+    """Which recurrent network; `ostinato benchmark-cells` lists them. `tree-lstm` reads trees."""
     hidden_size: int = 128
     """Units in each layer and direction."""
     num_layers: int = 1
@@ -42,7 +42,7 @@ class ModelConfig:
     """Learn the state before the first step; it is zero otherwise."""
     pooling: PoolingName | tuple[PoolingName, ...] = "last"
     """How the steps become one vector: the last step, their mean or maximum, a learned mean
-    (attention, or several with multi-head); or a list of these, one beside the other."""
+    (attention, or several with multi-head); or a list of these, concatenated."""
     dropout: float = 0.0
     """Share of units that are silenced between layers and before the head, in training."""
     variational_dropout: bool = False
@@ -63,7 +63,7 @@ class ModelConfig:
     """How: by convolutions and poolings, as in a CRNN, or by one linear layer that reads so many
     steps together, as in SegRNN."""
     parallel_branch: Literal["none", "fcn", "rocket"] = "none"
-    """What else reads the steps, beside the recurrent layers: `fcn` adds three convolutions and
+    """What reads the steps parallel to the recurrent layers: `fcn` adds three convolutions and
     their mean, which makes an lstm an LSTM-FCN; `rocket` a thousand features of fixed random
     convolutions, for series, sounds and pixels."""
     pretrained_weights: str | None = None
@@ -74,7 +74,7 @@ class ModelConfig:
     without an order."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes and combinations that make no network."""
+        """Check sizes and combinations."""
         for name, size in (
             ("hidden_size", self.hidden_size),
             ("num_layers", self.num_layers),
@@ -88,14 +88,14 @@ class ModelConfig:
         for name, share in (("dropout", self.dropout), ("zoneout", self.zoneout)):
             if not 0 <= share < 1:
                 raise ValueError(f"{name}: {share} is not between 0 and 1")
-        self.refuse_strangers()
+        self._check_cell_options()
         width = self.hidden_size * (2 if self.bidirectional else 1)
         divided = [width] if "multi-head" in self.poolings else []
         if "num_heads" in FAMILIES[self.cell].options:
             divided.append(self.hidden_size)
             if self.hidden_size < 2 * self.num_heads:
                 raise ValueError(
-                    f"num_heads: {self.num_heads} leave less than 2 units each; take fewer"
+                    f"num_heads: {self.num_heads} leave less than 2 units each; give fewer"
                 )
         for units in divided:
             if units % self.num_heads:
@@ -103,8 +103,8 @@ class ModelConfig:
                     f"num_heads: {self.num_heads} do not divide {units} units; change one of them"
                 )
 
-    def refuse_strangers(self) -> None:
-        """Refuse what this cell does not take."""
+    def _check_cell_options(self) -> None:
+        """Check that this cell has the options that are set."""
         if self.cell not in FAMILIES:
             raise ValueError(f"cell: '{self.cell}' is none of {', '.join(FAMILIES)}")
         family = FAMILIES[self.cell]
@@ -113,8 +113,8 @@ class ModelConfig:
             names = ", ".join(get_args(PoolingName))
             raise ValueError(f"pooling: {self.pooling!r} is none of {names}, nor a list of them")
         if self.bidirectional and not family.causal:
-            raise ValueError(f"bidirectional: a {self.cell} reads all ways at once; remove it")
-        for name, plain in PLAIN.items():
+            raise ValueError(f"bidirectional: a {self.cell} reads all steps at once; remove it")
+        for name, plain in OPTION_DEFAULTS.items():
             if getattr(self, name) != plain and name not in family.options:
                 takers = ", ".join(c for c, other in FAMILIES.items() if name in other.options)
                 raise ValueError(f"{name}: a {self.cell} has none; remove it, or choose {takers}")
@@ -128,13 +128,13 @@ class ModelConfig:
             )
         if family.reads == "trees" and (self.downsample > 1 or self.parallel_branch != "none"):
             name = "downsample" if self.downsample > 1 else "parallel_branch"
-            raise ValueError(f"{name}: the nodes of trees are no line of steps; remove it")
+            raise ValueError(f"{name}: the nodes of a tree are no series of steps; remove it")
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> "ModelConfig":
-        """Read the section as JSON has it, where lists are not told from tuples."""
+    def from_json(cls, section: Mapping[str, Any]) -> "ModelConfig":
+        """Build the config from its JSON section, whose lists become tuples."""
         values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in told.items()
+            k: tuple(v) if isinstance(v, list) else v for k, v in section.items()
         }
         return cls(**values)
 

@@ -24,30 +24,6 @@ from torch.nn import functional
 from models.networks.jagged import Offsets
 
 
-def plain_convolution(
-    values_NI: Tensor,
-    offsets: Offsets,
-    weight_HIK: Tensor,
-    *,
-    bias_H: Tensor,
-    dilation: int = 1,
-    ahead: int = 0,
-    before_BRI: Tensor | None = None,
-) -> Tensor:
-    """Follow the equation step by step and tap by tap: the oracle of the tests."""
-    taps, outputs = weight_HIK.shape[2], []
-    behind = (taps - 1) * dilation - ahead
-    for row, (first, stop) in enumerate(zip(offsets.bounds[:-1], offsets.bounds[1:], strict=True)):
-        nothing_PI = values_NI.new_zeros(max(behind, ahead), values_NI.shape[1])
-        earlier_PI = nothing_PI[:behind] if before_BRI is None else before_BRI[row]
-        room_PI = torch.cat([earlier_PI, values_NI[first:stop], nothing_PI[:ahead]])
-        for step in range(stop - first):
-            seen = (room_PI[step + tap * dilation] for tap in range(taps))
-            taken = (weight_HIK[:, :, tap] @ value_I for tap, value_I in enumerate(seen))
-            outputs.append(torch.stack([bias_H, *taken]).sum(0))
-    return torch.stack(outputs)
-
-
 def convolve(
     values_NI: Tensor,
     offsets: Offsets,
@@ -71,52 +47,58 @@ def convolve(
     """
     if before_BRI is None and not ahead:
         # Taps that reach behind the beginning of every sequence read zeros only.
-        weight_HIK = weight_HIK[:, :, -(1 + (offsets.longest - 1) // dilation) :]
+        weight_HIK = weight_HIK[:, :, -(1 + (offsets.max_length - 1) // dilation) :]
     behind = (weight_HIK.shape[2] - 1) * dilation - ahead
-    if offsets.uniform:
-        room_SPI = equal_room(values_NI, offsets, behind=behind, ahead=ahead, before=before_BRI)
+    if offsets.is_uniform:
+        room_SPI = _pad_equal_lengths(
+            values_NI, offsets, behind=behind, ahead=ahead, before=before_BRI
+        )
     else:
-        room_SPI = shared_room(values_NI, offsets, behind=behind, ahead=ahead, before=before_BRI)
+        room_SPI = _join_with_gaps(
+            values_NI, offsets, behind=behind, ahead=ahead, before=before_BRI
+        )
     # As an image of one line with its channels last: the room is in that order already.
     image = functional.conv2d(
         room_SPI.transpose(1, 2)[:, :, None], weight_HIK[:, :, None], bias_H, dilation=(1, dilation)
     )
     outputs_PH = image[:, :, 0].transpose(1, 2).flatten(0, 1)
-    if offsets.uniform:
+    if offsets.is_uniform:
         return outputs_PH
-    return outputs_PH.index_select(0, gapped(offsets, max(behind, ahead)))
+    return outputs_PH.index_select(0, _place_with_gaps(offsets, max(behind, ahead)))
 
 
-def gapped(offsets: Offsets, gap: int) -> Tensor:
+def _place_with_gaps(offsets: Offsets, gap: int) -> Tensor:
     """Where each step lies when neighbours stand `gap` places apart."""
-    return offsets.step_N + offsets.spread(offsets.first_B + gap * rows(offsets))
+    return offsets.step_N + offsets.repeat_per_step(
+        offsets.first_B + gap * _number_sequences(offsets)
+    )
 
 
-def rows(offsets: Offsets) -> Tensor:
+def _number_sequences(offsets: Offsets) -> Tensor:
     """Return the number of each sequence, [B]."""
     return torch.arange(len(offsets), device=offsets.device)
 
 
-def equal_room(
+def _pad_equal_lengths(
     values_NI: Tensor, offsets: Offsets, *, behind: int, ahead: int, before: Tensor | None
 ) -> Tensor:
     """Give each of equally long sequences a stretch of its own, [B, behind + T + ahead, I]."""
-    own_BTI = values_NI.view(len(offsets), offsets.longest, -1)
+    own_BTI = values_NI.view(len(offsets), offsets.max_length, -1)
     if before is None:
         return functional.pad(own_BTI, (0, 0, behind, ahead))
     return torch.cat([before.to(own_BTI.dtype), own_BTI], dim=1)
 
 
-def shared_room(
+def _join_with_gaps(
     values_NI: Tensor, offsets: Offsets, *, behind: int, ahead: int, before: Tensor | None
 ) -> Tensor:
     """Stand sequences in one stretch, so far apart that none sees its neighbour, [1, P, I]."""
     gap = max(behind, ahead)
-    places = offsets.total + (len(offsets) - 1) * gap + behind + ahead
+    places = offsets.num_steps + (len(offsets) - 1) * gap + behind + ahead
     room_PI = values_NI.new_zeros(places, values_NI.shape[1])
-    room_PI = room_PI.index_copy(0, gapped(offsets, gap) + behind, values_NI)
+    room_PI = room_PI.index_copy(0, _place_with_gaps(offsets, gap) + behind, values_NI)
     if before is not None:
-        begin_B1 = (offsets.first_B + gap * rows(offsets))[:, None]
+        begin_B1 = (offsets.first_B + gap * _number_sequences(offsets))[:, None]
         place_BR = begin_B1 + torch.arange(behind, device=offsets.device)
         room_PI = room_PI.index_copy(
             0, place_BR.flatten(), before.flatten(0, 1).to(values_NI.dtype)
@@ -124,16 +106,18 @@ def shared_room(
     return room_PI[None]
 
 
-class Convolution(nn.Module):
+class _Convolution(nn.Module):
     """A convolution whose outputs are as many as its steps ('same'), begun as torch's own."""
 
-    def __init__(self, inputs: int, hidden: int, *, width: int) -> None:
+    def __init__(self, inputs: int, hidden: int, *, kernel_size: int) -> None:
         super().__init__()
-        if width < 1:
-            raise ValueError(f"width must be at least 1, got {width}")
-        self.hidden, self.ahead = hidden, width // 2
-        bound = 1 / sqrt(inputs * width)
-        self.weight_HIK = nn.Parameter(torch.empty(hidden, inputs, width).uniform_(-bound, bound))
+        if kernel_size < 1:
+            raise ValueError(f"kernel_size must be at least 1, got {kernel_size}")
+        self.hidden, self.ahead = hidden, kernel_size // 2
+        bound = 1 / sqrt(inputs * kernel_size)
+        self.weight_HIK = nn.Parameter(
+            torch.empty(hidden, inputs, kernel_size).uniform_(-bound, bound)
+        )
         self.bias_H = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound))
 
     def forward(self, values_NI: Tensor, offsets: Offsets) -> Tensor:
@@ -147,7 +131,7 @@ class Cnn(nn.Module):
     def __init__(self, inputs: int, hidden: int, *, kernel_size: int = 5) -> None:
         super().__init__()
         self.hidden = hidden
-        self.convolution = Convolution(inputs, hidden, width=kernel_size)
+        self.convolution = _Convolution(inputs, hidden, kernel_size=kernel_size)
         self.norm = nn.LayerNorm(hidden)
 
     def outputs(
@@ -186,30 +170,30 @@ class Fcn(nn.Module):
         """Return [B, H]."""
         for layer in self.layers:
             values_NI = layer(values_NI, offsets)[0]
-        return offsets.grid(values_NI).sum(dim=0) / offsets.lengths_B[:, None]
+        return offsets.to_grid(values_NI).sum(dim=0) / offsets.lengths_B[:, None]
 
 
-def shorter(offsets: Offsets, stride: int) -> Offsets:
+def downsample_offsets(offsets: Offsets, stride: int) -> Offsets:
     """Return where ceil(length / stride) steps of each sequence lie."""
-    return Offsets.of(-(-offsets.lengths // stride), offsets.device)
+    return Offsets.from_lengths(-(-offsets.lengths // stride), offsets.device)
 
 
-def pool(values_NH: Tensor, offsets: Offsets, stride: int) -> Tensor:
+def _max_pool(values_NH: Tensor, offsets: Offsets, stride: int) -> Tensor:
     """Take the largest value of every `stride` steps, of those that are left at the end."""
-    fewer = shorter(offsets, stride)
-    begin_M = fewer.step_N * stride + offsets.first_B[fewer.owner_N]
+    fewer = downsample_offsets(offsets, stride)
+    begin_M = fewer.step_N * stride + offsets.first_B[fewer.sequence_N]
     # The last step again in place of one that is not there changes no maximum.
     place_MS = begin_M[:, None] + torch.arange(stride, device=offsets.device)
-    place_MS = place_MS.minimum(fewer.spread(offsets.last_B)[:, None])
+    place_MS = place_MS.minimum(fewer.repeat_per_step(offsets.last_B)[:, None])
     grouped_MSH = values_NH.index_select(0, place_MS.flatten()).view(*place_MS.shape, -1)
     return grouped_MSH.max(dim=1).values
 
 
-def factors(number: int) -> list[int]:
+def _factorize(number: int) -> list[int]:
     """Split a number into primes."""
     for prime in range(2, number + 1):
         if number % prime == 0:
-            return [prime, *factors(number // prime)]
+            return [prime, *_factorize(number // prime)]
     return []
 
 
@@ -220,13 +204,13 @@ class Downsample(nn.Module):
     ceil(ceil(n / a) / b) = ceil(n / (a b)), so the steps left are ceil(length / stride).
     """
 
-    def __init__(self, inputs: int, hidden: int, *, stride: int = 4, width: int = 3) -> None:
+    def __init__(self, inputs: int, hidden: int, *, stride: int = 4, kernel_size: int = 3) -> None:
         super().__init__()
         if stride < 1:
             raise ValueError(f"stride must be at least 1, got {stride}")
-        self.hidden, self.strides = hidden, factors(stride) or [1]
+        self.hidden, self.strides = hidden, _factorize(stride) or [1]
         self.layers = nn.ModuleList(
-            Cnn(hidden if depth else inputs, hidden, kernel_size=width)
+            Cnn(hidden if depth else inputs, hidden, kernel_size=kernel_size)
             for depth in range(len(self.strides))
         )
 
@@ -235,6 +219,6 @@ class Downsample(nn.Module):
         for layer, stride in zip(self.layers, self.strides, strict=True):
             values_NI = layer(values_NI, offsets)[0]
             if stride > 1:
-                values_NI = pool(values_NI, offsets, stride)
-                offsets = shorter(offsets, stride)
+                values_NI = _max_pool(values_NI, offsets, stride)
+                offsets = downsample_offsets(offsets, stride)
         return values_NI, offsets

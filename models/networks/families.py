@@ -1,4 +1,4 @@
-"""The families of cells: a cell is one file beside this one, and one line here.
+"""The families of cells: a cell is one file in `cells`, and one entry here.
 
 Nothing heavy is imported: a job file is checked against this table before torch is.
 """
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 class Family(NamedTuple):
     """One cell: where it is, and what a job may ask of it."""
 
-    place: str
+    import_path: str
     """Module and class."""
-    about: str
+    description: str
     """Whose it is, in a line."""
     parallel: bool = False
     """Whether training computes all steps of a sequence at once."""
@@ -26,7 +26,7 @@ class Family(NamedTuple):
 
     def load(self) -> Any:  # noqa: ANN401 - the class of the cell
         """Import the cell's class."""
-        module, name = self.place.split(":")
+        module, name = self.import_path.split(":")
         return getattr(import_module(f"models.networks.{module}"), name)
 
 

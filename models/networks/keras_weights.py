@@ -1,4 +1,4 @@
-"""Recurrent layers of a Keras model file, taken over with their weights.
+"""Recurrent layers of a Keras model file, whose weights a network starts from.
 
 Keras writes gates side by side in a kernel's columns, torch one below the other in a weight's rows;
 an LSTM's stand in the same order (input, forget, memory, output), a GRU's first two are swapped
@@ -16,17 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import UnlearnableError
-from models.networks.cells.keras_import import keras_on_torch, on_device
+from models.networks.cells.keras_import import import_keras, use_device
 
-CELLS = {"SimpleRNN": "rnn", "LSTM": "lstm", "GRU": "gru"}
+CELL_BY_LAYER = {"SimpleRNN": "rnn", "LSTM": "lstm", "GRU": "gru"}
 """Keras' layers, and the cells that are theirs here."""
 
-USUAL = {"activation": "tanh", "recurrent_activation": "sigmoid", "go_backwards": False}
-"""What a layer has to say for its equations to be those of our cells."""
+REQUIRED_SETTINGS = {"activation": "tanh", "recurrent_activation": "sigmoid", "go_backwards": False}
+"""Settings that a Keras layer must have so that its equations are those of our cells."""
 
 
-class Shape(NamedTuple):
-    """What two layers have in common that can share weights."""
+class _LayerShape(NamedTuple):
+    """What must be equal in two layers that can share weights."""
 
     cell: str
     hidden: int
@@ -36,13 +36,13 @@ class Shape(NamedTuple):
     directions: int
 
     def __str__(self) -> str:
-        """Tell what it is, for a message."""
+        """Describe the layer for an error message."""
         both = ", bidirectional" if self.directions > 1 else ""
         return f"{self.cell} of {self.hidden} units on {self.inputs} numbers{both}"
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class KerasLayer:
     """One recurrent layer of a file."""
 
     cell: str
@@ -50,13 +50,13 @@ class Stored:
     """For each direction the kernel [I, G], the recurrent kernel [H, G], and perhaps the bias."""
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> _LayerShape:
         """What it is."""
         inputs, hidden = (len(part) for part in self.weights[0][:2])
-        return Shape(self.cell, hidden, inputs, len(self.weights))
+        return _LayerShape(self.cell, hidden, inputs, len(self.weights))
 
 
-def read_keras(path: Path) -> list[Stored]:
+def read_keras_layers(path: Path) -> list[KerasLayer]:
     """Read the recurrent layers of a model file, `.keras` or `.h5`, from the first to the last.
 
     Raises:
@@ -64,33 +64,37 @@ def read_keras(path: Path) -> list[Stored]:
             layers computes something that no cell here does.
     """
     if not path.is_file():
-        raise UnlearnableError(f"weights: there is no file '{path}'; mend its path")
-    keras = keras_on_torch()
+        raise UnlearnableError(f"pretrained_weights: there is no file '{path}'; correct the path")
+    keras = import_keras()
     try:
-        with on_device(torch.device("cpu")):
+        with use_device(torch.device("cpu")):
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UnlearnableError(
-            f"weights: Keras cannot read '{path}' ({reason}); "
+            f"pretrained_weights: Keras cannot read '{path}' ({reason}); "
             "give a whole model, saved as model.save('model.keras')"
         ) from error
-    found = [stored for layer in flat(model) if (stored := read_layer(layer)) is not None]
+    found = [
+        stored for layer in _flatten_layers(model) if (stored := _read_layer(layer)) is not None
+    ]
     if not found:
-        raise UnlearnableError(f"weights: '{path}' has no layer of {', '.join(CELLS)}")
+        raise UnlearnableError(
+            f"pretrained_weights: '{path}' has no layer of {', '.join(CELL_BY_LAYER)}"
+        )
     return found
 
 
-def flat(model: Any) -> Iterator[Any]:  # noqa: ANN401 - Keras has no types
-    """Go through a model's layers, and those of models within it."""
+def _flatten_layers(model: Any) -> Iterator[Any]:  # noqa: ANN401 - Keras has no types
+    """Iterate over a model's layers, and those of models within it."""
     for layer in getattr(model, "layers", [model]):
         if hasattr(layer, "layers"):
-            yield from flat(layer)
+            yield from _flatten_layers(layer)
         else:
             yield layer
 
 
-def read_layer(layer: Any) -> Stored | None:  # noqa: ANN401 - Keras has no types
+def _read_layer(layer: Any) -> KerasLayer | None:  # noqa: ANN401 - Keras has no types
     """Read one layer, unless it is not recurrent.
 
     Raises:
@@ -101,89 +105,91 @@ def read_layer(layer: Any) -> Stored | None:  # noqa: ANN401 - Keras has no type
         directions = [layer.forward_layer, layer.backward_layer]
         if layer.merge_mode != "concat":
             raise UnlearnableError(
-                f"weights: layer '{layer.name}' brings its directions together by "
+                f"pretrained_weights: layer '{layer.name}' brings its directions together by "
                 f"{layer.merge_mode}; only concat is read"
             )
-    if not isinstance(directions[0], keras_on_torch().layers.RNN):
+    if not isinstance(directions[0], import_keras().layers.RNN):
         return None
-    refuse_unusual(directions)
+    _check_equations(directions)
     weights = tuple(tuple(each.value.detach() for each in own.weights) for own in directions)
-    return Stored(CELLS[type(directions[0]).__name__], weights)
+    return KerasLayer(CELL_BY_LAYER[type(directions[0]).__name__], weights)
 
 
-def refuse_unusual(directions: Sequence[Any]) -> None:
-    """Refuse a layer whose equations are not those of our cells.
+def _check_equations(directions: Sequence[Any]) -> None:
+    """Check that a layer's equations are those of our cells.
 
     Raises:
         UnlearnableError: names the layer and its setting.
     """
     for own, backwards in zip(directions, (False, True), strict=False):
         config, kind = own.get_config(), type(own).__name__
-        if kind not in CELLS:
+        if kind not in CELL_BY_LAYER:
             raise UnlearnableError(
-                f"weights: layer '{own.name}' is a {kind}; only {', '.join(CELLS)} are read"
+                f"pretrained_weights: layer '{own.name}' is a {kind}; "
+                f"only {', '.join(CELL_BY_LAYER)} are read"
             )
-        for name, usual in (USUAL | {"go_backwards": backwards}).items():
+        for name, usual in (REQUIRED_SETTINGS | {"go_backwards": backwards}).items():
             if config.get(name, usual) != usual:
                 raise UnlearnableError(
-                    f"weights: layer '{own.name}' has {name} {config[name]!r}; "
+                    f"pretrained_weights: layer '{own.name}' has {name} {config[name]!r}; "
                     f"only {usual!r} is read"
                 )
         if not config.get("reset_after", True):
             raise UnlearnableError(
-                f"weights: layer '{own.name}' has reset_after False, as old GRUs have; "
+                f"pretrained_weights: layer '{own.name}' has reset_after False, as old GRUs have; "
                 "only reset_after True is read"
             )
 
 
-def start_from(layers: Iterable[nn.Module], path: Path, cell: str) -> None:
-    """Give recurrent layers the weights of a file's.
+def load_keras_weights(layers: Iterable[nn.Module], path: Path, cell: str) -> None:
+    """Copy the weights of a Keras model's recurrent layers into these layers.
 
     Args:
         layers: of cells that torch has kernels for.
         path: the file.
-        cell: what the layers are of.
+        cell: name of the layers' cell.
 
     Raises:
         UnlearnableError: the file cannot be read, or its layers are not these.
     """
-    found, own = read_keras(path), [kernels(layer) for layer in layers]
+    found, own = read_keras_layers(path), [_find_kernels(layer) for layer in layers]
     for place, (ours, stored) in enumerate(zip(own, found, strict=False), start=1):
-        shape = Shape(cell, ours[0].hidden_size, ours[0].input_size, len(ours))
+        shape = _LayerShape(cell, ours[0].hidden_size, ours[0].input_size, len(ours))
         if stored.shape != shape:
             raise UnlearnableError(
-                f"weights: recurrent layer {place} of '{path}' is {stored.shape}; the job's is "
-                f"{shape}; make them the same"
+                f"pretrained_weights: recurrent layer {place} of '{path}' is {stored.shape}; "
+                f"the job's is {shape}; make them the same"
             )
         for kernel, weights in zip(ours, stored.weights, strict=True):
-            take_over(kernel, cell, weights)
+            _copy_weights(kernel, cell, weights)
     if len(found) != len(own):
         raise UnlearnableError(
-            f"weights: '{path}' has {len(found)} recurrent layers and the job {len(own)}; "
+            f"pretrained_weights: '{path}' has {len(found)} recurrent layers "
+            f"and the job {len(own)}; "
             f"set model.num_layers: {len(found)}"
         )
 
 
-def kernels(layer: nn.Module) -> list[nn.RNNBase]:
+def _find_kernels(layer: nn.Module) -> list[nn.RNNBase]:
     """Find torch's kernel of each direction."""
     return [part for part in layer.modules() if isinstance(part, nn.RNNBase)]
 
 
 @torch.no_grad()
-def take_over(kernel: nn.RNNBase, cell: str, weights: Sequence[Tensor]) -> None:
+def _copy_weights(kernel: nn.RNNBase, cell: str, weights: Sequence[Tensor]) -> None:
     """Copy one direction's weights."""
     weight_IG, again_HG, *bias = weights
     into_GI, again_GH, bias_G, more_G = kernel.all_weights[0]
-    into_GI.copy_(in_order(weight_IG, cell).T)
-    again_GH.copy_(in_order(again_HG, cell).T)
-    own_XG = in_order(bias[0], cell) if bias else torch.zeros(1, len(bias_G))
+    into_GI.copy_(_reorder_gates(weight_IG, cell).T)
+    again_GH.copy_(_reorder_gates(again_HG, cell).T)
+    own_XG = _reorder_gates(bias[0], cell) if bias else torch.zeros(1, len(bias_G))
     own_XG = own_XG.reshape(-1, len(bias_G))
     bias_G.copy_(own_XG[0])
     more_G.copy_(own_XG[1] if len(own_XG) > 1 else torch.zeros(len(bias_G)))
 
 
-def in_order(weights_XG: Tensor, cell: str) -> Tensor:
-    """Bring Keras' gates into torch's order."""
+def _reorder_gates(weights_XG: Tensor, cell: str) -> Tensor:
+    """Return Keras' gates in torch's order."""
     if cell != "gru":
         return weights_XG
     update, reset, new = weights_XG.chunk(3, dim=-1)

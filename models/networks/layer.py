@@ -1,4 +1,4 @@
-"""One layer: a cell read forwards or from both ends, with all that a job may put around it.
+"""One layer: a cell that reads forwards or in both directions, with the job's options around it.
 
 Shapes: N steps of all sequences, B sequences, I inputs, H units, D directions.
 """
@@ -14,8 +14,8 @@ from models.networks.families import FAMILIES
 from models.networks.jagged import Offsets
 
 
-def make_cell(config: ModelConfig, *, inputs: int, depth: int = 0) -> Any:  # noqa: ANN401 - trees are read by another interface
-    """Make one cell of the job's family, with the options that it takes."""
+def build_cell(config: ModelConfig, *, inputs: int, depth: int = 0) -> Any:  # noqa: ANN401 - trees are read by another interface
+    """Build one cell of the job's family, with the options that it has."""
     family = FAMILIES[config.cell]
     outside = {"dilation", "learn_initial_state", "pretrained_weights"}
     options = {name: getattr(config, name) for name in family.options if name not in outside}
@@ -26,12 +26,12 @@ def make_cell(config: ModelConfig, *, inputs: int, depth: int = 0) -> Any:  # no
     return family.load()(inputs, config.hidden_size, **options)
 
 
-class Start(nn.Module):
-    """A state before the first step that is learned, the same for every sequence."""
+class _InitialState(nn.Module):
+    """A learned initial state, the same for every sequence."""
 
     def __init__(self, cell: Cell, inputs: int) -> None:
         super().__init__()
-        parts = cell.start(torch.zeros(1, inputs), 1)
+        parts = cell.init_state(torch.zeros(1, inputs), 1)
         self.parts = nn.ParameterList(nn.Parameter(0.01 * torch.randn_like(p[0])) for p in parts)
 
     def forward(self, rows: int) -> State:
@@ -45,12 +45,12 @@ class Layer(nn.Module):
     def __init__(self, config: ModelConfig, *, inputs: int, depth: int = 0) -> None:
         super().__init__()
         cells = [
-            make_cell(config, inputs=inputs, depth=depth)
+            build_cell(config, inputs=inputs, depth=depth)
             for _ in range(2 if config.bidirectional else 1)
         ]
         self.cells = nn.ModuleList(cells)
         self.starts = nn.ModuleList(
-            Start(cell, inputs) for cell in cells if config.learn_initial_state
+            _InitialState(cell, inputs) for cell in cells if config.learn_initial_state
         )
         self.channels = sum(cell.hidden for cell in cells)
         self.residual = config.residual and inputs == self.channels
@@ -60,29 +60,31 @@ class Layer(nn.Module):
     ) -> tuple[Tensor, State]:
         """Return the outputs at every step, [N, D * H], and the last states.
 
-        The backward reading begins at each sequence's own end; its last state is the one at the
-        sequence's first step. States of both directions stand one after the other.
+        The backward direction begins at each sequence's own end; its last state is the one at the
+        sequence's first step. The states of both directions are concatenated.
         """
-        given = self.given(state, len(offsets))
+        given = self.split_state(state, len(offsets))
         ahead_NH, ends = self.cells[0](values_NI, offsets, given[0])
         outputs_NH = ahead_NH
         if len(self.cells) > 1:
-            mirrored_NI = offsets.mirrored(values_NI)
+            mirrored_NI = offsets.reverse(values_NI)
             back_NH, back_ends = self.cells[1](mirrored_NI, offsets, given[1])
-            outputs_NH = torch.cat([ahead_NH, offsets.mirrored(back_NH)], dim=1)
+            outputs_NH = torch.cat([ahead_NH, offsets.reverse(back_NH)], dim=1)
             ends = (*ends, *back_ends)
-        return self.past(values_NI, outputs_NH), ends
+        return self.add_residual(values_NI, outputs_NH), ends
 
     def outputs(self, values_NI: Tensor, offsets: Offsets) -> Tensor:
         """Return the outputs alone."""
-        given = self.given(None, len(offsets))
+        given = self.split_state(None, len(offsets))
         outputs = [self.cells[0].outputs(values_NI, offsets, given[0])]  # type: ignore[operator]
         if len(self.cells) > 1:
-            back_NH = self.cells[1].outputs(offsets.mirrored(values_NI), offsets, given[1])  # type: ignore[operator]
-            outputs.append(offsets.mirrored(back_NH))
-        return self.past(values_NI, torch.cat(outputs, dim=1) if outputs[1:] else outputs[0])
+            back_NH = self.cells[1].outputs(offsets.reverse(values_NI), offsets, given[1])  # type: ignore[operator]
+            outputs.append(offsets.reverse(back_NH))
+        return self.add_residual(
+            values_NI, torch.cat(outputs, dim=1) if outputs[1:] else outputs[0]
+        )
 
-    def given(self, state: State | None, rows: int) -> list[State | None]:
+    def split_state(self, state: State | None, rows: int) -> list[State | None]:
         """Return each direction's state before its first step."""
         if state is not None:
             size = len(state) // len(self.cells)
@@ -91,38 +93,38 @@ class Layer(nn.Module):
             return [None] * len(self.cells)
         return [start(rows) for start in self.starts]
 
-    def past(self, values_NI: Tensor, outputs_NH: Tensor) -> Tensor:
-        """Add the input, where the job asks for it and the widths allow it."""
+    def add_residual(self, values_NI: Tensor, outputs_NH: Tensor) -> Tensor:
+        """Add the input, where `residual` is set and the widths are equal."""
         return outputs_NH + values_NI if self.residual else outputs_NH
 
 
-class LockedDropout(nn.Module):
-    """The same units are silenced at all steps of a sequence (Gal and Ghahramani 2016)."""
+class VariationalDropout(nn.Module):
+    """Dropout with one mask for all steps of a sequence (Gal and Ghahramani 2016)."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, rate: float) -> None:
         super().__init__()
-        self.share = share
+        self.rate = rate
 
     def forward(self, values_NC: Tensor, offsets: Offsets) -> Tensor:
-        """Silence units, in training."""
-        if not self.training or not self.share:
+        """Apply dropout, in training."""
+        if not self.training or not self.rate:
             return values_NC
         drawn_BC = torch.rand(
             len(offsets), values_NC.shape[1], dtype=values_NC.dtype, device=values_NC.device
         )
-        heard_BC = (drawn_BC >= self.share).to(values_NC.dtype) / (1 - self.share)
-        return values_NC * offsets.spread(heard_BC)
+        heard_BC = (drawn_BC >= self.rate).to(values_NC.dtype) / (1 - self.rate)
+        return values_NC * offsets.repeat_per_step(heard_BC)
 
 
-class PlainDropout(nn.Module):
-    """Every step silences units of its own."""
+class StepDropout(nn.Module):
+    """Dropout with a mask of its own for every step."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, rate: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(share)
+        self.dropout = nn.Dropout(rate)
 
     def forward(self, values_NC: Tensor, offsets: Offsets) -> Tensor:
-        """Silence units, in training."""
+        """Apply dropout, in training."""
         del offsets
         silenced_NC: Tensor = self.dropout(values_NC)
         return silenced_NC

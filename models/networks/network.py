@@ -1,4 +1,4 @@
-"""The network: a front for its kind of steps, recurrent layers, poolings, a head.
+"""The network: a front for its kind of steps, recurrent layers, poolings, and a head.
 
 Shapes: N steps of all sequences, B sequences, C channels, H units, P numbers of the poolings.
 """
@@ -19,94 +19,94 @@ from models.networks.config import ModelConfig
 from models.networks.convolution import Fcn
 from models.networks.encoder import Encoder
 from models.networks.families import FAMILIES
-from models.networks.heads.face import Answers, Encoded
-from models.networks.heads.make import Asked, Read, make_head, refuse_seen
-from models.networks.heads.mining import MiningHead
-from models.networks.inputs.front import PlainFront, SideFront, Statics, TokenFront
+from models.networks.heads.base import Encoded, Targets
+from models.networks.heads.build import EncoderSizes, HeadSpec, build_head, validate_self_supervised
+from models.networks.heads.self_supervised import SelfSupervisedHead
+from models.networks.inputs.front import IdentityFront, StaticBatch, StaticFront, TokenFront
 from models.networks.inputs.pixels import PixelFront
 from models.networks.inputs.window_norm import WindowNormalization
 from models.networks.jagged import Offsets
-from models.networks.keras_weights import start_from
-from models.networks.native.kernels import TORCH, chosen
-from models.networks.pooling import Several
+from models.networks.keras_weights import load_keras_weights
+from models.networks.native.kernels import TORCH, get_kernel_name
+from models.networks.pooling import ConcatPooling
 from models.networks.rocket import Rocket
 
 NO_STATICS = StaticState(values={}, means={}, spreads={})
 
 
-NOTHING_ASKED = Asked()
+DEFAULT_HEAD = HeadSpec()
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
-    """What a network has to fit: its input's steps, what stands beside them, its answers."""
+class NetworkSpec:
+    """The input and the target that a network has to fit."""
 
-    signal: Signal
+    features: Signal
     input: SequenceInput | None = None
     statics: StaticState = NO_STATICS
-    asked: Asked = NOTHING_ASKED
+    head: HeadSpec = DEFAULT_HEAD
     label_codes: tuple[int, ...] = ()
-    """Which class each label of a tree's nodes is, -1 for none."""
-    channel: int = -1
-    """Which channel is the past of a forecast, on its scale; -1 where none is."""
-    observed: int = 0
-    """How many channels, the first ones, show what was measured."""
+    """The class of each label of a tree's nodes, -1 for none."""
+    target_channel: int = -1
+    """The channel with the past of the forecast target, on its scale; -1 where there is none."""
+    num_observed: int = 0
+    """How many channels, the first ones, hold observed values."""
 
 
 class Network(nn.Module):
-    """Sequences in, answers out."""
+    """Sequences in, predictions out."""
 
     label_codes: Tensor
 
-    def __init__(self, config: ModelConfig, face: Face, *, fresh: bool = False) -> None:
-        """Make the parts.
+    def __init__(self, config: ModelConfig, spec: NetworkSpec, *, fresh: bool = False) -> None:
+        """Build the parts.
 
         Args:
             config: names and sizes of the parts.
-            face: what they have to fit.
-            fresh: begin with pretrained weights where the input or the model asks for them.
+            spec: the input and the target that they have to fit.
+            fresh: start from pretrained weights where the input or the model sets them.
         """
         super().__init__()
-        self.front: Front = make_front(config, face, fresh=fresh)
+        self.front: Front = _build_front(config, spec, fresh=fresh)
         self.encoder = Encoder(
-            config, self.front.channels, learned_inputs=isinstance(self.front, TokenFront)
+            config, self.front.channels, embeds_inputs=isinstance(self.front, TokenFront)
         )
         if fresh and config.pretrained_weights:
-            start_from(self.encoder.layers, Path(config.pretrained_weights), config.cell)
-        self.pooling = Several(config.poolings, self.encoder.channels, heads=config.num_heads)
-        self.beside = make_beside(config, self.front)
-        self.side = SideFront(face.statics)
+            load_keras_weights(self.encoder.layers, Path(config.pretrained_weights), config.cell)
+        self.pooling = ConcatPooling(config.poolings, self.encoder.channels, heads=config.num_heads)
+        self.beside = _build_parallel_branch(config, self.front)
+        self.side = StaticFront(spec.statics)
         self.dropout = nn.Dropout(config.dropout)
         more = self.side.channels + (self.beside.channels if self.beside is not None else 0)
-        if face.label_codes and (config.poolings != ("last",) or more):
+        if spec.label_codes and (config.poolings != ("last",) or more):
             raise UnlearnableError(
-                "supervise_nodes: nodes are answered as roots are, so it needs pooling: last and "
-                "nothing beside the trees"
+                "supervise_nodes: nodes are classified as roots are; set pooling: last, and remove "
+                "static covariates and parallel_branch"
             )
-        codes = torch.tensor([*face.label_codes, -1])
+        codes = torch.tensor([*spec.label_codes, -1])
         self.register_buffer("label_codes", codes, persistent=False)
         self.anchor = WindowNormalization(
-            face.asked.head.normalization, face.channel, face.observed
+            spec.head.config.normalization, spec.target_channel, spec.num_observed
         )
-        if mined := face.asked.kind in MINED:
-            refuse_mining(config, face, self.front)
-        self.mined = mined
-        self.head = make_head(
-            face.asked,
-            Read(
+        if mined := spec.head.kind in MINED:
+            _validate_self_supervised_input(config, spec, self.front)
+        self.self_supervised = mined
+        self.head = build_head(
+            spec.head,
+            EncoderSizes(
                 units=self.encoder.channels,
                 pooled=self.pooling.channels + more,
                 hidden=config.hidden_size,
                 dropout=config.dropout,
-                channels=self.front.channels,
-                ids=face.signal.size if isinstance(face.signal, Tokens) else 0,
+                input_channels=self.front.channels,
+                num_ids=spec.features.size if isinstance(spec.features, Tokens) else 0,
             ),
         )
 
     def encode(
-        self, values_NC: Tensor, offsets: Offsets, statics: Statics | None = None
+        self, values_NC: Tensor, offsets: Offsets, statics: StaticBatch | None = None
     ) -> Encoded:
-        """Read whole sequences."""
+        """Encode whole sequences."""
         values_NC, origin = self.anchor(values_NC, offsets)
         steps_NC, offsets = self.front(values_NC, offsets)
         steps_NH, ends = self.encoder(steps_NC, offsets, values_NC)
@@ -117,81 +117,84 @@ class Network(nn.Module):
             vectors.append(self.side(statics))
         pooled_BP = self.dropout(torch.cat(vectors, dim=1))
         if len(self.label_codes) > 1 and self.training:
-            return Encoded(self.dropout(steps_NH), pooled_BP, ends, self.taught(values_NC, ends))
-        seen_NC = self.seen(values_NC, steps_NC) if self.mined else None
-        return Encoded(steps_NH, pooled_BP, ends, seen_NC=seen_NC, origin=origin)
+            return Encoded(
+                self.dropout(steps_NH), pooled_BP, ends, self.select_node_targets(values_NC, ends)
+            )
+        seen_NC = self.select_input_steps(values_NC, steps_NC) if self.self_supervised else None
+        return Encoded(steps_NH, pooled_BP, ends, input_steps_NC=seen_NC, origin=origin)
 
-    def seen(self, values_NC: Tensor, steps_NC: Tensor) -> Tensor:
-        """Return the steps as a head can tell them again: ids, or the numbers that are read."""
+    def select_input_steps(self, values_NC: Tensor, steps_NC: Tensor) -> Tensor:
+        """Return the steps that a self-supervised head predicts: ids, or the front's numbers."""
         return values_NC if isinstance(self.front, TokenFront) else steps_NC
 
-    def taught(self, values_NC: Tensor, offsets: Offsets) -> Tensor:
-        """Return the class of each node that has one, else -1; roots are answered as wholes."""
-        # A node without a label meets the -1 at the end.
+    def select_node_targets(self, values_NC: Tensor, offsets: Offsets) -> Tensor:
+        """Return each node's class, -1 where it has none; a root's target is its tree's."""
+        # The code of a node without a label indexes the -1 at the end.
         return self.label_codes[values_NC[:, 3].long()].index_fill(0, offsets.last_B, -1)
 
     def forward(
-        self, values_NC: Tensor, offsets: Offsets, statics: Statics | None = None
+        self, values_NC: Tensor, offsets: Offsets, statics: StaticBatch | None = None
     ) -> Tensor:
-        """Return the head's answers."""
-        answers: Tensor = self.head(self.encode(values_NC, offsets, statics))
-        return answers
+        """Return the head's outputs, [B, O]."""
+        outputs_BO: Tensor = self.head(self.encode(values_NC, offsets, statics))
+        return outputs_BO
 
     @torch.no_grad()
-    def prepare(self, values_NC: Tensor, offsets: Offsets) -> None:
-        """Fit what is not learned by gradients on a sample of the training sequences."""
-        if not isinstance(self.beside, Rocket) and not self.mined:
+    def fit_fixed_parts(self, values_NC: Tensor, offsets: Offsets) -> None:
+        """Fit the parts without gradients (rocket, baselines) on a sample of training sequences."""
+        if not isinstance(self.beside, Rocket) and not self.self_supervised:
             return
         steps_NC, own = self.front(self.anchor(values_NC, offsets)[0], offsets)
         if isinstance(self.beside, Rocket):
             self.beside.fit(steps_NC, own)
-        if isinstance(self.head, MiningHead):
-            self.head.telling.fit(self.seen(values_NC, steps_NC))
+        if isinstance(self.head, SelfSupervisedHead):
+            self.head.telling.fit(self.select_input_steps(values_NC, steps_NC))
 
-    def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
+    def loss(self, encoded: Encoded, targets: Targets) -> Tensor:
         """Return the mean loss of a batch."""
-        return self.head.loss(encoded, answers)
+        return self.head.loss(encoded, targets)
 
 
-Front = PlainFront | TokenFront | PixelFront
+Front = IdentityFront | TokenFront | PixelFront
 
 
-def make_front(config: ModelConfig, face: Face, *, fresh: bool) -> Front:
-    """Make the front that reads these steps."""
-    if isinstance(face.signal, (Tokens, Trees)):
-        return TokenFront(face.signal, config.embedding_dim)
-    if isinstance(face.signal, Pixels):
-        assert isinstance(face.input, ImageInput)  # noqa: S101 - pixels come from images
-        return PixelFront(face.signal, face.input, pretrained=fresh)
-    return PlainFront(face.signal.channels)
+def _build_front(config: ModelConfig, spec: NetworkSpec, *, fresh: bool) -> Front:
+    """Build the front that reads these steps."""
+    if isinstance(spec.features, (Tokens, Trees)):
+        return TokenFront(spec.features, config.embedding_dim)
+    if isinstance(spec.features, Pixels):
+        assert isinstance(spec.input, ImageInput)  # noqa: S101 - pixels come from images
+        return PixelFront(spec.features, spec.input, pretrained=fresh)
+    return IdentityFront(spec.features.channels)
 
 
-def make_beside(config: ModelConfig, front: Front) -> Fcn | Rocket | None:
-    """Make what reads the steps beside the recurrent layers, if anything does.
+def _build_parallel_branch(config: ModelConfig, front: Front) -> Fcn | Rocket | None:
+    """Build the branch that reads the steps parallel to the recurrent layers, if the job has one.
 
     Raises:
-        UnlearnableError: fixed convolutions would read what changes while it is learned.
+        UnlearnableError: rocket's fixed convolutions need steps that training does not change.
     """
     if config.parallel_branch == "rocket":
         if any(weight.requires_grad for weight in front.parameters()):
             raise UnlearnableError(
-                "beside: rocket reads numbers as they are, and these steps are learned; choose fcn"
+                "parallel_branch: rocket reads numbers as they are, and these steps are learned; "
+                "use fcn"
             )
         return Rocket(front.channels)
     return Fcn(front.channels, config.hidden_size) if config.parallel_branch == "fcn" else None
 
 
-def refuse_mining(config: ModelConfig, face: Face, front: Front) -> None:
-    """Refuse to mine what cannot be told again.
+def _validate_self_supervised_input(config: ModelConfig, spec: NetworkSpec, front: Front) -> None:
+    """Check that a self-supervised target fits the input and the cell.
 
     Raises:
-        UnlearnableError: names the mend.
+        UnlearnableError: says what does not fit, and the fix.
     """
-    kind = face.asked.kind
-    if isinstance(face.signal, Trees):
-        raise UnlearnableError(f"target.kind {kind}: trees are not told again; give texts")
+    kind = spec.head.kind
+    if isinstance(spec.features, Trees):
+        raise UnlearnableError(f"target.kind {kind}: trees cannot be reconstructed; use texts")
     learned = any(weight.requires_grad for weight in front.parameters())
-    refuse_seen(
+    validate_self_supervised(
         kind,
         same_steps=config.downsample == 1,
         learned=learned and not isinstance(front, TokenFront),
@@ -199,20 +202,20 @@ def refuse_mining(config: ModelConfig, face: Face, front: Front) -> None:
     )
 
 
-def build(config: ModelConfig, face: Face, *, seed: int) -> Network:
-    """Make a network whose first weights depend on the seed alone."""
+def build_network(config: ModelConfig, spec: NetworkSpec, *, seed: int) -> Network:
+    """Build a network whose initial weights depend on the seed alone."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return Network(config, face, fresh=True)
+        return Network(config, spec, fresh=True)
 
 
-def computes_with(network: nn.Module) -> str:
-    """Name the kernels that this network's cells are read with."""
-    cells = [cell for cell in network.modules() if isinstance(cell, Cell) and cell.compiles]
+def find_kernel_name(network: nn.Module) -> str:
+    """Return the name of the kernels that this network's cells run on."""
+    cells = [cell for cell in network.modules() if isinstance(cell, Cell) and cell.has_kernel]
     on_host = all(weight.device.type == "cpu" for weight in network.parameters())
-    return chosen() if cells and on_host else TORCH
+    return get_kernel_name() if cells and on_host else TORCH
 
 
-def parameter_count(network: nn.Module) -> int:
-    """Count the numbers that are learned."""
+def count_parameters(network: nn.Module) -> int:
+    """Count the trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models.networks.jagged import Offsets
 
 
-class Last(nn.Module):
+class _LastPooling(nn.Module):
     """The output at each sequence's own last step."""
 
     def forward(self, outputs_NH: Tensor, offsets: Offsets) -> Tensor:
@@ -17,30 +17,30 @@ class Last(nn.Module):
         return outputs_NH.index_select(0, offsets.last_B)
 
 
-class Mean(nn.Module):
+class _MeanPooling(nn.Module):
     """The mean over each sequence's steps."""
 
     def forward(self, outputs_NH: Tensor, offsets: Offsets) -> Tensor:
         """Return [B, H]."""
-        return offsets.grid(outputs_NH).sum(dim=0) / offsets.lengths_B[:, None]
+        return offsets.to_grid(outputs_NH).sum(dim=0) / offsets.lengths_B[:, None]
 
 
-class Max(nn.Module):
+class _MaxPooling(nn.Module):
     """The maximum over each sequence's steps."""
 
     def forward(self, outputs_NH: Tensor, offsets: Offsets) -> Tensor:
         """Return [B, H]."""
-        return offsets.grid(outputs_NH, fill=float("-inf")).amax(dim=0)
+        return offsets.to_grid(outputs_NH, fill=float("-inf")).amax(dim=0)
 
 
-def weighted(outputs_NAH: Tensor, score_NA: Tensor, offsets: Offsets) -> Tensor:
+def _pool_by_score(outputs_NAH: Tensor, score_NA: Tensor, offsets: Offsets) -> Tensor:
     """Average over each sequence's steps, weighted by the softmax of their scores, [B, A, H]."""
-    weight_TBA = offsets.grid(score_NA.float(), fill=float("-inf")).softmax(dim=0)
-    weight_NA = offsets.flat(weight_TBA).to(outputs_NAH.dtype)
-    return offsets.grid(weight_NA[:, :, None] * outputs_NAH).sum(dim=0)
+    weight_TBA = offsets.to_grid(score_NA.float(), fill=float("-inf")).softmax(dim=0)
+    weight_NA = offsets.from_grid(weight_TBA).to(outputs_NAH.dtype)
+    return offsets.to_grid(weight_NA[:, :, None] * outputs_NAH).sum(dim=0)
 
 
-class Attention(nn.Module):
+class _AttentionPooling(nn.Module):
     """A mean weighted by a learned score of each step (additive attention, Bahdanau 2015)."""
 
     def __init__(self, hidden: int) -> None:
@@ -51,11 +51,11 @@ class Attention(nn.Module):
     def forward(self, outputs_NH: Tensor, offsets: Offsets) -> Tensor:
         """Return [B, H]."""
         score_N1 = self.score(torch.tanh(self.project(outputs_NH)))
-        return weighted(outputs_NH[:, None], score_N1, offsets)[:, 0]
+        return _pool_by_score(outputs_NH[:, None], score_N1, offsets)[:, 0]
 
 
-class MultiHead(nn.Module):
-    """Several learned questions, each asked of a share of the units (Vaswani et al. 2017)."""
+class _MultiHeadPooling(nn.Module):
+    """Several learned queries, each over a share of the units (Vaswani et al. 2017)."""
 
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
@@ -71,16 +71,16 @@ class MultiHead(nn.Module):
         values_NAD = self.values(outputs_NH).unflatten(1, (self.heads, -1))
         width = self.question_AD.shape[1]
         score_NA = (keys_NAD * self.question_AD).sum(dim=2) / width**0.5
-        mixed_BH: Tensor = self.mix(weighted(values_NAD, score_NA, offsets).flatten(1))
+        mixed_BH: Tensor = self.mix(_pool_by_score(values_NAD, score_NA, offsets).flatten(1))
         return mixed_BH
 
 
-class Several(nn.Module):
-    """Several poolings, one beside the other."""
+class ConcatPooling(nn.Module):
+    """Several poolings, concatenated."""
 
     def __init__(self, names: tuple[str, ...], hidden: int, *, heads: int) -> None:
         super().__init__()
-        self.parts = nn.ModuleList(make_pooling(name, hidden, heads=heads) for name in names)
+        self.parts = nn.ModuleList(_build_pooling(name, hidden, heads=heads) for name in names)
         self.channels = len(names) * hidden
 
     def forward(self, outputs_NH: Tensor, offsets: Offsets) -> Tensor:
@@ -88,11 +88,15 @@ class Several(nn.Module):
         return torch.cat([part(outputs_NH, offsets) for part in self.parts], dim=1)
 
 
-def make_pooling(name: str, hidden: int, *, heads: int) -> nn.Module:
+def _build_pooling(name: str, hidden: int, *, heads: int) -> nn.Module:
     """Make the pooling of that name."""
     if name == "attention":
-        return Attention(hidden)
+        return _AttentionPooling(hidden)
     if name == "multi-head":
-        return MultiHead(hidden, heads)
-    plain: dict[str, type[nn.Module]] = {"last": Last, "mean": Mean, "max": Max}
+        return _MultiHeadPooling(hidden, heads)
+    plain: dict[str, type[nn.Module]] = {
+        "last": _LastPooling,
+        "mean": _MeanPooling,
+        "max": _MaxPooling,
+    }
     return plain[name]()

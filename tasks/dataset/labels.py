@@ -1,6 +1,6 @@
-"""The rows that a model is judged on, and what would be right.
+"""Load the rows that a model is evaluated on, with their targets.
 
-Shapes: R rows, K labels, T steps of a forecast, M numbers of all answers.
+Shapes: R rows, K labels, T steps of a forecast, M encoded numbers of all targets.
 """
 
 from pathlib import Path
@@ -13,83 +13,90 @@ from numpy.typing import NDArray
 from models.features.featurizer import Featurizer
 from models.features.splitting.split import TEST
 from models.features.target import Target, to_numbers
-from tasks.dataset.feature_files import map_answers, read_sequences
+from tasks.dataset.feature_files import map_targets, read_sequences
 from tasks.dataset.rowset import RowSet
 
 
 class TestRows(NamedTuple):
-    """The rows that a model is judged on."""
+    """The rows of a split that a model is evaluated on."""
 
     rows_R: NDArray[np.int64]
-    """Their places in the snapshot."""
-    answers_R: NDArray[np.int64]
-    """The places of their (first) answers."""
-    truth: Any
-    """What `truth_of` says."""
+    """Row numbers; of windows, those of their last rows."""
+    target_rows_R: NDArray[np.int64]
+    """Row numbers of their (first) targets."""
+    targets: Any
+    """See `load_targets`."""
     times: pl.Series | None
-    """The time of each answer, where the source has one."""
+    """Time of each target, where the source has a time column."""
 
 
-def load_test(
+def load_test_rows(
     rows: RowSet, features_dir: Path, featurizer: Featurizer, *, split: int = TEST
 ) -> TestRows:
-    """Load the test rows, or those of another split, and their answers."""
+    """Load the rows of a split and their targets."""
     table = read_sequences(features_dir, split)
     time = featurizer.layout.time
     times = rows.scan().select(time).collect().to_series() if time else None
     return TestRows(
         rows_R=table["row"].to_numpy(),
-        answers_R=table["answer_row"].to_numpy(),
-        truth=truth_of(table, features_dir, rows, featurizer),
-        times=None if times is None else times.gather(table["answer_row"]),
+        target_rows_R=table["target_row"].to_numpy(),
+        targets=load_targets(table, features_dir, rows, featurizer),
+        times=None if times is None else times.gather(table["target_row"]),
     )
 
 
-def truth_of(table: pl.DataFrame, features_dir: Path, rows: RowSet, featurizer: Featurizer) -> Any:  # noqa: ANN401 - by the kind
-    """Give the answers of these sequences.
+def load_targets(
+    table: pl.DataFrame, features_dir: Path, rows: RowSet, featurizer: Featurizer
+) -> Any:  # noqa: ANN401 - by the kind of the target
+    """Return the targets of these sequences.
 
     Returns:
-        codes of classes, or numbers in the target's unit, [R]; of tags whether each label holds,
-        [R, K + 1], the last column for those that training never showed; of forecasts numbers,
-        [R, T]; texts as a column; of what is mined zeros, [R].
+        By the kind of the target. Category: class codes, [R], -1 for a class that does not occur
+        in training. Number: in the target's unit, [R]. Tags: see `encode_tags`. Text: a column.
+        Forecast: in the target's unit, [R, T]. Self-supervised kinds: zeros, [R].
     """
     target = featurizer.target
     if target.kind == "category":
-        return map_answers(features_dir)[table["answer_start"].to_numpy()].astype(np.float64)
+        return map_targets(features_dir)[table["target_start"].to_numpy()].astype(np.float64)
     if target.kind == "number":
-        return to_numbers(table["answer"])
+        return to_numbers(table["target"])
     if target.kind == "tags":
-        return held_labels(table["answer"], target)
+        return encode_tags(table["target"], target)
     if target.kind == "text":
-        return table["answer"].cast(pl.String)
+        return table["target"].cast(pl.String)
     if target.kind == "forecast":
-        means_R, spreads_R = scales_of(table, rows, featurizer)
-        scaled_RT = ahead(table, features_dir, featurizer).astype(np.float64)
-        return scaled_RT * spreads_R[:, None] + means_R[:, None]
+        means_R, stds_R = find_target_scales(table, rows, featurizer)
+        scaled_RT = read_scaled_targets(table, features_dir, featurizer).astype(np.float64)
+        return scaled_RT * stds_R[:, None] + means_R[:, None]
     return np.zeros(len(table))
 
 
-def held_labels(lists: pl.Series, target: Target) -> NDArray[np.bool_]:
-    """Mark the labels of each row, [R, K + 1]; the last is any that training never showed."""
+def encode_tags(lists: pl.Series, target: Target) -> NDArray[np.bool_]:
+    """Encode lists of labels as indicators, [R, K + 1].
+
+    The last column stands for any label that does not occur in training.
+    """
     codes_M, lengths_R = target.encode_lists(lists)
-    held_RK = np.zeros((len(lists), len(target.classes) + 1), bool)
-    # The code of what is unseen, -1, is the last column.
-    held_RK[np.repeat(np.arange(len(lists)), lengths_R), codes_M.astype(np.int64)] = True
-    return held_RK
+    labels_RK = np.zeros((len(lists), len(target.classes) + 1), bool)
+    # The code of an unseen label, -1, is the last column.
+    labels_RK[np.repeat(np.arange(len(lists)), lengths_R), codes_M.astype(np.int64)] = True
+    return labels_RK
 
 
-def ahead(table: pl.DataFrame, features_dir: Path, featurizer: Featurizer) -> NDArray[np.float32]:
-    """Give the scaled answers of forecasts, [R, T]."""
+def read_scaled_targets(
+    table: pl.DataFrame, features_dir: Path, featurizer: Featurizer
+) -> NDArray[np.float32]:
+    """Return the targets of forecasts as the network sees them, scaled, [R, T]."""
     window = featurizer.layout.window
     assert window is not None  # noqa: S101 - forecasts come from windows
-    places_RT = table["answer_start"].to_numpy()[:, None] + np.arange(window.horizon)
-    return map_answers(features_dir)[places_RT]
+    indices_RT = table["target_start"].to_numpy()[:, None] + np.arange(window.horizon)
+    return map_targets(features_dir)[indices_RT]
 
 
-def scales_of(
+def find_target_scales(
     table: pl.DataFrame, rows: RowSet, featurizer: Featurizer
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Find how the answers of these sequences were scaled: mean and spread of each."""
+    """Return the mean and standard deviation that scaled the targets of each sequence, [R] each."""
     target, entity = featurizer.target, featurizer.layout.entity
     if not target.entities or entity is None:
         return target.scales(len(table), None)

@@ -1,7 +1,7 @@
-"""The rows of a long table in the order of their series, but for those that have no place in it.
+"""Sort the rows of a long table by series and time; reject rows without a unique position.
 
-A row without its time or entity, or whose place another row of its series has, is named with that
-reason; nothing that it holds reaches the others.
+A row without a time or entity, or with the same time as another row of its series, is rejected with
+that reason; its values affect no other row.
 """
 
 from collections.abc import Iterator
@@ -16,119 +16,127 @@ from numpy.typing import NDArray
 from models.features.config import Layout
 from models.features.series import ROW as NUMBER
 from models.features.series import resampled
-from tasks.dataset.external_sort import to_batches
+from tasks.dataset.external_sort import to_record_batches
 from tasks.dataset.rowset import RowSet
-from tasks.dataset.series_order import line_keys, lined_up, open_file, write_batches
+from tasks.dataset.series_order import (
+    list_sort_keys,
+    open_temporary_rows,
+    sort_series,
+    write_temporary_rows,
+)
 
-Places = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 
 ROW = "row"
 
-MISSING = "column '{}' is missing, so its place in the series is unknown"
-TWIN = "another row of its series has the same time"
+_MISSING_KEY = "column '{}' is missing, so its position in the series is unknown"
+_DUPLICATE_TIME = "another row of its series has the same time"
 
 
-class Placed(NamedTuple):
-    """A lined up table, and the rows that have no place in it."""
+class OrderedRows(NamedTuple):
+    """A sorted table, and the rows that were rejected."""
 
-    line: RowSet
-    gaps: Places
-    """Numbers of the rows that were taken out before the others were numbered."""
-    aside: pl.DataFrame
-    """Those without a place: `row`, and why as `status`."""
+    sorted_rows: RowSet
+    dropped_R: RowNumbers
+    """Numbers of rejected rows that were left out before the others were numbered, ascending."""
+    rejected: pl.DataFrame
+    """Their numbers as `row`, the reasons as `status`."""
 
-    def numbers(self, counted: Places) -> Places:
-        """Give rows that were numbered without the gaps their number in the source."""
-        before = self.gaps - np.arange(len(self.gaps))
-        return counted + np.searchsorted(before, counted, side="right")
+    def to_source_numbers(self, numbers_R: RowNumbers) -> RowNumbers:
+        """Convert numbers counted without `dropped_R` to the rows' numbers in the source."""
+        before = self.dropped_R - np.arange(len(self.dropped_R))
+        return numbers_R + np.searchsorted(before, numbers_R, side="right")
 
 
-def place(
+def order_rows(
     rows: RowSet, layout: Layout, columns: list[str], *, averaged: str | None, folder: Path
-) -> Placed:
-    """Line the rows up, without those that have no place in their series.
+) -> OrderedRows:
+    """Sort the rows by series and time, without those that have no unique position.
 
     Args:
-        rows: all of them.
-        layout: how they make series.
-        columns: those that are needed.
-        averaged: the answer's column, where it is a number.
-        folder: for temporary files, which stay as long as the rows are read.
+        rows: the table.
+        layout: how rows form series.
+        columns: to read.
+        averaged: the target's column, where it is a number and so is averaged in bins.
+        folder: for temporary files, which must exist as long as the result is read.
     """
-    keys = line_keys(layout)
+    keys = list_sort_keys(layout)
     reasons = pl.coalesce(
-        pl.when(pl.col(name).is_null() | is_nan(rows, name)).then(pl.lit(MISSING.format(name)))
+        pl.when(pl.col(name).is_null() | _is_nan(rows, name)).then(
+            pl.lit(_MISSING_KEY.format(name))
+        )
         for name in keys
     )
-    gaps = told_aside(rows, reasons)
-    held = RowSet(rows.paths, rows.schema, rows.cut, numbers_of(gaps))
-    line = lined_up(held, layout, columns=columns, target=averaged, folder=folder)
+    missing = _list_rejected(rows, reasons)
+    complete = RowSet(rows.paths, rows.schema, rows.cut, _to_excluded(missing))
+    sorted_rows = sort_series(complete, layout, columns=columns, target=averaged, folder=folder)
+    ordered = OrderedRows(sorted_rows, missing[ROW].to_numpy(), missing)
     if resampled(layout):
-        return Placed(line, gaps[ROW].to_numpy(), gaps)
-    twins_R = twins(line, keys)
-    if not len(twins_R):
-        return Placed(line, gaps[ROW].to_numpy(), gaps)
-    if line is not held:
-        numbers = Placed(line, gaps[ROW].to_numpy(), gaps).numbers(numbers_in(line, twins_R))
-        left = without_rows(line, twins_R, folder / "single.parquet")
-        return Placed(left, gaps[ROW].to_numpy(), with_twins(gaps, numbers))
-    numbers = Placed(line, gaps[ROW].to_numpy(), gaps).numbers(twins_R)
-    both = with_twins(gaps, numbers)
-    left = RowSet(rows.paths, rows.schema, rows.cut, numbers_of(both))
-    return Placed(left, both[ROW].to_numpy(), both)
+        return ordered
+    duplicates_R = _find_duplicates(sorted_rows, keys)
+    if not len(duplicates_R):
+        return ordered
+    if sorted_rows is not complete:
+        # Sorted into a file of its own: the duplicates are left out of a copy.
+        numbers_R = ordered.to_source_numbers(_read_row_numbers(sorted_rows, duplicates_R))
+        remaining = _copy_without(sorted_rows, duplicates_R, folder / "single.parquet")
+        return OrderedRows(remaining, ordered.dropped_R, _add_duplicates(missing, numbers_R))
+    rejected = _add_duplicates(missing, ordered.to_source_numbers(duplicates_R))
+    remaining = RowSet(rows.paths, rows.schema, rows.cut, _to_excluded(rejected))
+    return OrderedRows(remaining, rejected[ROW].to_numpy(), rejected)
 
 
-def is_nan(rows: RowSet, name: str) -> pl.Expr:
-    """Tell numbers that are none."""
+def _is_nan(rows: RowSet, name: str) -> pl.Expr:
+    """Return the condition for NaN; False for a column that is not of floats."""
     return pl.col(name).is_nan() if rows.schema[name].is_float() else pl.lit(value=False)
 
 
-def told_aside(rows: RowSet, reasons: pl.Expr) -> pl.DataFrame:
-    """List the rows that there is a reason against."""
+def _list_rejected(rows: RowSet, reasons: pl.Expr) -> pl.DataFrame:
+    """List the rows for which `reasons` is not null: `row` and `status`."""
     numbered = rows.scan().with_row_index(ROW).select(pl.col(ROW).cast(pl.Int64), status=reasons)
     return numbered.filter(pl.col("status").is_not_null()).collect(engine="streaming").sort(ROW)
 
 
-def numbers_of(aside: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
-    """Give the numbers of rows as a table of rows leaves them out."""
-    return aside[ROW].to_numpy().astype(np.uint32)
+def _to_excluded(rejected: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+    """Return the numbers of rejected rows in the form of `RowSet.excluded_rows`."""
+    return rejected[ROW].to_numpy().astype(np.uint32)
 
 
-def with_twins(gaps: pl.DataFrame, numbers: Places) -> pl.DataFrame:
-    """Add the rows whose place another has."""
-    more = pl.DataFrame({ROW: numbers, "status": [TWIN] * len(numbers)})
-    return pl.concat([gaps, more.cast(gaps.schema)]).sort(ROW)
+def _add_duplicates(rejected: pl.DataFrame, numbers_R: RowNumbers) -> pl.DataFrame:
+    """Add rows to the rejected ones, for having the time of another row."""
+    more = pl.DataFrame({ROW: numbers_R, "status": [_DUPLICATE_TIME] * len(numbers_R)})
+    return pl.concat([rejected, more.cast(rejected.schema)]).sort(ROW)
 
 
-def twins(line: RowSet, keys: list[str]) -> Places:
-    """Find the places of rows that have the same place in a series as the one before."""
+def _find_duplicates(sorted_rows: RowSet, keys: list[str]) -> RowNumbers:
+    """Find the indices of rows of a sorted table that have the same keys as the row before."""
     found, start = [], 0
     last: pl.DataFrame | None = None
-    for frame in line.frames(keys):
-        both = frame if last is None else pl.concat([last, frame])
+    for frame in sorted_rows.iter_frames(keys):
+        joined = frame if last is None else pl.concat([last, frame])
         same = pl.all_horizontal(pl.col(key) == pl.col(key).shift(1) for key in keys)
-        places = both.select(same.fill_null(value=False).arg_true()).to_series().to_numpy()
-        found.append(places.astype(np.int64) + start - (len(both) - len(frame)))
+        indices = joined.select(same.fill_null(value=False).arg_true()).to_series().to_numpy()
+        found.append(indices.astype(np.int64) + start - (len(joined) - len(frame)))
         start += len(frame)
         last = frame.tail(1)
     return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
-def without_rows(line: RowSet, places_R: Places, path: Path) -> RowSet:
-    """Copy a sorted table without the rows at some places."""
+def _copy_without(sorted_rows: RowSet, indices_R: RowNumbers, path: Path) -> RowSet:
+    """Copy a sorted table to a file, without the rows at some indices."""
 
-    def left() -> Iterator[pa.RecordBatch]:
+    def read_remaining() -> Iterator[pa.RecordBatch]:
         start = 0
-        for frame in line.frames(line.schema.names()):
-            here = np.isin(np.arange(start, start + len(frame)), places_R, invert=True)
-            yield from to_batches(frame.filter(here))
+        for frame in sorted_rows.iter_frames(sorted_rows.schema.names()):
+            remaining = np.isin(np.arange(start, start + len(frame)), indices_R, invert=True)
+            yield from to_record_batches(frame.filter(remaining))
             start += len(frame)
 
-    write_batches(left(), path)
-    return open_file(path)
+    write_temporary_rows(read_remaining(), path)
+    return open_temporary_rows(path)
 
 
-def numbers_in(line: RowSet, places_R: Places) -> Places:
-    """Read the numbers of the rows at some places of a sorted table."""
-    numbers = line.scan().select(NUMBER).collect().to_series()
-    return numbers.gather(places_R).to_numpy().astype(np.int64)
+def _read_row_numbers(sorted_rows: RowSet, indices_R: RowNumbers) -> RowNumbers:
+    """Read the original numbers of the rows at some indices of a sorted table."""
+    numbers = sorted_rows.scan().select(NUMBER).collect().to_series()
+    return numbers.gather(indices_R).to_numpy().astype(np.int64)

@@ -1,6 +1,6 @@
-"""Write down the rows that features let a model learn from, and find out about rows later.
+"""Record the rows of training and validation, and check later whether a row was among them.
 
-Shapes: R rows that are asked about.
+Shapes: R rows to check.
 """
 
 import shutil
@@ -26,71 +26,84 @@ from models.features.splitting.training_rows import (
 from tasks.dataset.rowset import RowSet
 
 
-def write_learned(folder: Path, rows: RowSet, featurizer: Featurizer) -> None:
-    """Write down the answers' rows of training and validation, from the listed sequences."""
+def write_training_rows(folder: Path, rows: RowSet, featurizer: Featurizer) -> None:
+    """Record the rows with the targets of training and validation in a features artifact."""
     marks = marks_of(featurizer.layout, featurizer.split.config)
-    listed = pl.scan_parquet(folder / "sequences.parquet", glob=False)
-    chosen = listed.filter(pl.col("split").is_in([TRAINING, VALIDATION]))
-    table = chosen.select("row", "answer_row").collect(engine="streaming")
-    places = np.unique(np.concatenate(edges_of(table, featurizer)))
-    frames = (frame for _, frame in picked(rows, marks.needed, places))
+    sequences = pl.scan_parquet(folder / "sequences.parquet", glob=False)
+    chosen = sequences.filter(pl.col("split").is_in([TRAINING, VALIDATION]))
+    table = chosen.select("row", "target_row").collect(engine="streaming")
+    numbers = np.unique(np.concatenate(list_target_rows(table, featurizer)))
+    frames = (frame for _, frame in _select_rows(rows, marks.needed, numbers))
     save_learned(learn_marks(frames, rows.schema, marks), folder)
 
 
-def keep_learned(features_dir: Path, bundle_dir: Path) -> None:
-    """Let a model carry what it has learned from, so that it is known without the store."""
+def copy_training_rows(features_dir: Path, bundle_dir: Path) -> None:
+    """Copy the record of the training rows into a model, so that checks need no store."""
     shutil.copyfile(features_dir / FILE, bundle_dir / FILE)
 
 
-def edges_of(table: pl.DataFrame, featurizer: Featurizer) -> list[NDArray[np.int64]]:
-    """Give the rows between which sequences have their answers.
+def list_target_rows(table: pl.DataFrame, featurizer: Featurizer) -> list[NDArray[np.int64]]:
+    """List the rows that bound the targets of sequences, by their numbers.
 
-    A forecast of several steps is answered by all rows after the one where its window ends.
-    Windows overlap, so these rows and those of the last steps hold all rows of a whole split.
+    The targets of a forecast of several steps are all rows after its window's last row. Windows
+    overlap, so that the windows' last rows and their last targets cover all rows of a split.
+
+    Returns:
+        One or two arrays, [R] each.
     """
-    window, names = featurizer.layout.window, ["answer_row"]
+    window, names = featurizer.layout.window, ["target_row"]
     if featurizer.target.kind == "forecast" and window and window.horizon > 1:
         names.append("row")
     return [table[name].to_numpy().astype(np.int64) for name in names]
 
 
-def picked(
-    rows: RowSet, columns: list[str], places_R: NDArray[np.int64]
+def mark_training_rows(
+    rows: RowSet, training_rows: Learned, numbers_R: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Mark the rows that a model was trained or validated on, [R].
+
+    Raises:
+        UnlearnableError: a column has another type than it had in training.
+    """
+    marked_R = np.zeros(len(numbers_R), bool)
+    for indices, frame in _select_rows(rows, training_rows.marks.needed, numbers_R):
+        marked_R[indices] = were_learned(frame, training_rows)
+    return marked_R
+
+
+def mark_training_sequences(
+    rows: RowSet, training_rows: Learned, target_rows: list[NDArray[np.int64]]
+) -> NDArray[np.bool_]:
+    """Mark the sequences of which a target row was in training or validation, [R].
+
+    Args:
+        rows: the table.
+        training_rows: the record of a model.
+        target_rows: see `list_target_rows`.
+    """
+    marked = [mark_training_rows(rows, training_rows, numbers_R) for numbers_R in target_rows]
+    return np.asarray(np.logical_or.reduce(marked))
+
+
+def hash_rows(
+    rows: RowSet, featurizer: Featurizer, numbers_R: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """Hash the columns that identify a row, [R] in the order of `numbers_R`."""
+    columns = list(row_columns(featurizer.layout, featurizer.split.config))
+    hashes_R = np.zeros(len(numbers_R), np.uint64)
+    for indices, frame in _select_rows(rows, columns, numbers_R):
+        hashes_R[indices] = identities(frame, columns)
+    return hashes_R
+
+
+def _select_rows(
+    rows: RowSet, columns: list[str], numbers_R: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], pl.DataFrame]]:
-    """Read some rows frame by frame, and tell which of the asked ones each frame has."""
-    order = np.argsort(places_R, kind="stable")
-    ascending, start = places_R[order], 0
-    for frame in rows.frames(columns):
+    """Read some rows frame by frame, each with the indices of its rows in `numbers_R`."""
+    order = np.argsort(numbers_R, kind="stable")
+    ascending, start = numbers_R[order], 0
+    for frame in rows.iter_frames(columns):
         first, last = np.searchsorted(ascending, [start, start + len(frame)])
         if last > first:
             yield order[first:last], frame[ascending[first:last] - start]
         start += len(frame)
-
-
-def learned_rows(rows: RowSet, learned: Learned, places_R: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell for rows of a table whether a model has learned from them.
-
-    Raises:
-        UnlearnableError: a column is written in another type than it was.
-    """
-    found_R = np.zeros(len(places_R), bool)
-    for here, frame in picked(rows, learned.marks.needed, places_R):
-        found_R[here] = were_learned(frame, learned)
-    return found_R
-
-
-def learned_any(
-    rows: RowSet, learned: Learned, edges: list[NDArray[np.int64]]
-) -> NDArray[np.bool_]:
-    """Tell for sequences whether a model has learned from a row of their answers."""
-    found = [learned_rows(rows, learned, places_R) for places_R in edges]
-    return np.asarray(np.logical_or.reduce(found))
-
-
-def ids_of(rows: RowSet, featurizer: Featurizer, places_R: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Give what tells rows of a table from all others, as 64 bits each, in the order asked."""
-    columns = list(row_columns(featurizer.layout, featurizer.split.config))
-    ids_R = np.zeros(len(places_R), np.uint64)
-    for here, frame in picked(rows, columns, places_R):
-        ids_R[here] = identities(frame, columns)
-    return ids_R

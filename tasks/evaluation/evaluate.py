@@ -3,132 +3,196 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from prefect import task
 
 from models.bundle import load
-from models.evaluation.metrics.by_kind import by_label, confusion_table, score, units
-from models.evaluation.metrics.forecast import errors_by_step
-from models.evaluation.predictions import Answers, Forecasts, Judged, Tags
+from models.evaluation.metrics.by_kind import compute_metrics, get_metric_units
+from models.evaluation.metrics.classification import build_confusion_table, score_labels
+from models.evaluation.metrics.forecast import compute_step_errors
+from models.evaluation.predictions import (
+    ForecastPredictions,
+    Predictions,
+    SinglePredictions,
+    TagPredictions,
+)
 from models.features.featurizer import Featurizer, load_featurizer
 from models.features.splitting.split import TEST
 from tasks.dataset.feature_files import read_sequences
-from tasks.dataset.labels import load_test
-from tasks.dataset.profile import drift_since, write_drift
+from tasks.dataset.labels import load_test_rows
+from tasks.dataset.profile import compare_with_champion, write_drift
 from tasks.dataset.rowset import open_rows
 from tasks.evaluation.baselines import Baselines
-from tasks.evaluation.leakage_checks import ask_canaries
-from tasks.evaluation.slices import EvaluationConfig, Looked, blocking, look_closer, warnings_of
-from tasks.gate.champion import Question
-from tasks.gate.comparison import GateConfig, headline, metric_name, score_card
-from tasks.gate.decide import Outing, Ruling, decide, put_down
-from tasks.prediction.test_predictions import answered_by, judged, naive_scale
-from tasks.records import Accepted, Candidate, Champion, Choice, Facts, Features, Report
+from tasks.evaluation.leakage_checks import run_leakage_checks
+from tasks.evaluation.slices import (
+    EvaluationConfig,
+    EvaluationData,
+    find_block_reason,
+    list_warnings,
+    measure_details,
+)
+from tasks.facts import DriftedColumn, ReportFacts
+from tasks.gate.champion import EvaluationSet
+from tasks.gate.comparison import GateConfig, format_headline, score_metrics
+from tasks.gate.decide import EvaluationContext, GateResult, decide, write_decision
+from tasks.gate_record import GateRecord
+from tasks.prediction.test_predictions import (
+    compute_naive_scale,
+    pair_with_targets,
+    predict_test_rows,
+)
+from tasks.records import Accepted, Candidate, Champion, Choice, Features, Report
 from tasks.registry import versions
-from tasks.reporting.explain import explain
-from tasks.reporting.lineage import Made
-from tasks.reporting.report_plots import draw
+from tasks.report_record import (
+    Confusion,
+    EpochRecord,
+    LabelScores,
+    LeakageCheckRecord,
+    ReportRecord,
+    StepErrors,
+    write_report,
+)
+from tasks.reporting.explain import explain_rows
+from tasks.reporting.lineage import ReportInputs
+from tasks.reporting.report_plots import draw_plots
 from tasks.reporting.write import write_pages
 from tasks.resource_usage import start_meter
 from tasks.storage.artifacts import Recipe, find_key, local_dir, produce
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger
 
-VERSION = 8
+VERSION = 9
 
 
-def write_report(
-    folder: Path, outing: Outing, gate: GateConfig, evaluation: EvaluationConfig
-) -> Facts:
-    """Score everything, decide, draw, and write it all into `folder`."""
-    rows, features_dir = outing.rows, outing.features_dir
+def evaluate_candidate(
+    folder: Path, context: EvaluationContext, gate: GateConfig, evaluation: EvaluationConfig
+) -> ReportFacts:
+    """Score everything, decide, draw, and write it all into `folder`.
+
+    Raises:
+        JobError: the gate's metric does not fit the target, or cannot be computed.
+    """
+    rows, features_dir = context.rows, context.features_dir
     featurizer = load_featurizer(features_dir)
-    metric = metric_name(gate, featurizer.target.kind)
-    test = load_test(rows, features_dir, featurizer)
-    scale_R = naive_scale(
+    test = load_test_rows(rows, features_dir, featurizer)
+    scale_R = compute_naive_scale(
         rows, read_sequences(features_dir, TEST), featurizer, season=gate.season_length
     )
-    bundle = load(outing.candidate_dir / "bundle")
-    answered = answered_by(bundle, rows, test)
-    challenger = judged(answered, test, featurizer, scale_R)
+    bundle = load(context.candidate_dir / "bundle")
+    table = predict_test_rows(bundle, rows, test)
+    challenger = pair_with_targets(table, test, featurizer, scale_R)
     naive = Baselines(rows, features_dir, featurizer, season=gate.season_length)
-    baselines = naive.answers(answered, test, scale_R)
-    question = Question(rows, test, featurizer, scale_R)
-    canaries = ask_canaries(rows, features_dir, featurizer)
-    outing = outing._replace(blocked=blocking(canaries, evaluation))
-    found = decide(challenger, baselines, question, outing, gate=gate)
-    history = (outing.candidate_dir / "history.json").read_text(encoding="utf-8")
-    facts = facts_of(found, challenger, baselines, metric=metric) | {
-        "gate": put_down(folder, found, question, outing, gate=gate),
-        "warnings": warnings_of(canaries),
-        "drift": drift_of(folder, outing, featurizer),
-    }
-    report = {
-        **facts,
-        "intervals": score_card(challenger, gate, by_time=featurizer.split.by == "time"),
-        "canaries": [each._asdict() for each in canaries],
-        "history": json.loads(history),
-        "explanations": explain(
-            bundle, challenger, answered=answered, test=test, rows=rows, features_dir=features_dir
+    baselines = naive.predict(table, test, scale_R)
+    test_set = EvaluationSet(rows, test, featurizer, scale_R)
+    checks = run_leakage_checks(rows, features_dir, featurizer)
+    context = context._replace(blocked=find_block_reason(checks, evaluation))
+    result = decide(challenger, baselines, test_set, context, gate=gate)
+    decision = write_decision(folder, result, test_set, context, gate=gate)
+    scored = _Scored(result, challenger, baselines, list_warnings(checks))
+    drift = _write_drift(folder, context, featurizer)
+    facts = _build_facts(scored, decision, drift=drift)
+    data = EvaluationData(rows, features_dir, featurizer, test, table, bundle.calibration)
+    comparison = result.champion_comparison
+    details = measure_details(data, challenger, comparison, gate=gate, evaluation=evaluation)
+    steps, labels, confusion = _measure_by_kind(challenger, featurizer)
+    report = ReportRecord(
+        **{name: getattr(facts, name) for name in facts.__dataclass_fields__},
+        intervals=score_metrics(challenger, gate, by_time=data.by_time),
+        leakage_checks=[LeakageCheckRecord(**each._asdict()) for each in checks],
+        history=_read_history(context.candidate_dir),
+        explanations=explain_rows(
+            bundle,
+            challenger,
+            prediction_table=table,
+            test=test,
+            rows=rows,
+            features_dir=features_dir,
         ),
-    }
-    report |= in_detail(challenger, featurizer)
-    seen = Looked(rows, features_dir, featurizer, test, answered, bundle.calibration)
-    report |= look_closer(seen, challenger, found.rival, gate=gate, evaluation=evaluation)
-    draw(folder, report, challenger, answered=answered, test=test, featurizer=featurizer)
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    (folder / "report.json").write_text(text, encoding="utf-8")
+        units=get_metric_units(featurizer.target.kind, featurizer.target.column),
+        slices=details.slices,
+        worst_slice=details.worst_slice,
+        calibration=details.calibration,
+        conformal=details.conformal,
+        steps=steps,
+        by_label=labels,
+        confusion=confusion,
+    )
+    draw_plots(folder, report, challenger, prediction_table=table, test=test, featurizer=featurizer)
+    write_report(report, folder)
     return facts
 
 
-def facts_of(
-    found: Ruling, challenger: Judged, baselines: Mapping[str, Judged], *, metric: str
-) -> dict[str, Any]:
-    """Tell what a report comes to."""
-    scores, rivals = score(challenger), {name: score(each) for name, each in baselines.items()}
-    over = found.evidence.over_baseline
-    return {
-        "headline": headline(
-            over,
+class _Scored(NamedTuple):
+    """Everybody's predictions and what the gate made of them."""
+
+    result: GateResult
+    challenger: Predictions
+    baselines: Mapping[str, Predictions]
+    warnings: list[str]
+
+
+def _build_facts(
+    scored: _Scored, decision: GateRecord, *, drift: list[DriftedColumn] | None
+) -> ReportFacts:
+    """Collect the scores of everybody and the decision."""
+    evidence, metric = scored.result.evidence, decision.metric
+    scores = compute_metrics(scored.challenger)
+    baselines = {name: compute_metrics(each) for name, each in scored.baselines.items()}
+    best = evidence.over_baseline.name
+    return ReportFacts(
+        headline=format_headline(
+            evidence.over_baseline,
             metric=metric,
-            own=scores[metric],
-            rival=rivals[over.name][metric],
-            flawless=found.evidence.flawless,
+            score=scores[metric],
+            baseline_score=baselines[best][metric],
+            is_perfect=evidence.is_perfect,
         ),
-        "decision": found.verdict.decision,
-        "reason": found.verdict.reason,
-        "metric": metric,
-        "rows": len(challenger),
-        "metrics": scores,
-        "baselines": rivals,
-        "best_baseline": over.name,
-        "champion": found.champion,
-    }
+        decision=decision.decision,
+        reason=decision.reason,
+        metric=metric,
+        rows=len(scored.challenger),
+        metrics=scores,
+        baselines=baselines,
+        best_baseline=best,
+        champion=scored.result.champion_scores,
+        gate=decision,
+        warnings=scored.warnings,
+        drift=drift,
+    )
 
 
-def in_detail(challenger: Judged, featurizer: Featurizer) -> dict[str, Any]:
-    """Tell the scores' units, and what a kind has by class, label or step."""
-    target = featurizer.target
-    told: dict[str, Any] = {"units": units(target.kind, target.column)}
-    if isinstance(challenger, Forecasts):
-        told["steps"] = errors_by_step(challenger.steps)
-    if isinstance(challenger, Tags):
-        told["by_label"] = by_label(challenger, target.classes)
-    if isinstance(challenger, Answers) and challenger.classes:
-        names, counts = confusion_table(challenger, target.classes)
-        told["confusion"] = {"classes": names, "counts": counts.tolist()}
-    return told
+def _measure_by_kind(
+    challenger: Predictions, featurizer: Featurizer
+) -> tuple[list[StepErrors] | None, list[LabelScores] | None, Confusion | None]:
+    """Measure a forecast by step, tags by label, a category by pairs of classes."""
+    steps, labels, confusion, classes = None, None, None, featurizer.target.classes
+    if isinstance(challenger, ForecastPredictions):
+        steps = [StepErrors(**each) for each in compute_step_errors(challenger.steps)]
+    if isinstance(challenger, TagPredictions):
+        labels = [LabelScores(**each) for each in score_labels(challenger, classes)]
+    if isinstance(challenger, SinglePredictions) and challenger.classes:
+        names, counts = build_confusion_table(challenger, classes)
+        confusion = Confusion(classes=names, counts=counts.tolist())
+    return steps, labels, confusion
 
 
-def drift_of(folder: Path, outing: Outing, featurizer: Featurizer) -> list[dict[str, str]] | None:
+def _read_history(candidate_dir: Path) -> list[EpochRecord]:
+    """Read the epochs of the training."""
+    epochs = json.loads((candidate_dir / "history.json").read_text(encoding="utf-8"))
+    return [EpochRecord(**epoch) for epoch in epochs]
+
+
+def _write_drift(
+    folder: Path, context: EvaluationContext, featurizer: Featurizer
+) -> list[DriftedColumn] | None:
     """Write how the rows differ from the champion's; None where there are none to compare with."""
-    if outing.champion is None:
+    if context.champion is None:
         return None
     layout, target = featurizer.layout, featurizer.target
     # Time only ever grows, so it would always drift.
     columns = [c for c in {*layout.raw_columns, target.column} if c and c != layout.time]
-    found = drift_since(outing.champion, outing.rows, outing.store, columns=columns)
+    found = compare_with_champion(context.champion, context.rows, context.store, columns=columns)
     return None if found is None else write_drift(folder, found)
 
 
@@ -144,7 +208,19 @@ def make_report(
     store: Store,
     choice: Choice | None = None,
 ) -> Report:
-    """Return the report about a candidate against this champion."""
+    """Return the report about a candidate, compared with this champion.
+
+    Args:
+        candidate: the trained model.
+        features: sequences and splits that it was trained on.
+        accepted: the rows behind them.
+        champion: the current one; None where there is none.
+        champion_dir: its bundle.
+        gate: how to decide.
+        evaluation: what to measure beside the scores.
+        store: where the artifacts are.
+        choice: of `model: auto`, for the report.
+    """
     recipe = Recipe(
         stage="evaluate",
         version=VERSION,
@@ -152,14 +228,14 @@ def make_report(
         inputs={
             "candidate": candidate.key,
             "features": features.key,
-            "rows": accepted.facts["rows_key"],
+            "rows": accepted.facts.rows_key,
             "champion": champion.model_key if champion else "none",
             **({"choice": choice.key} if choice else {}),
         },
     )
 
-    def build(folder: Path) -> Facts:
-        outing = Outing(
+    def build(folder: Path) -> ReportFacts:
+        context = EvaluationContext(
             rows=open_rows(store, accepted),
             features_dir=local_dir(store, features),
             candidate_dir=local_dir(store, candidate),
@@ -169,11 +245,11 @@ def make_report(
             key=recipe.key,
         )
         meter = start_meter()
-        facts = write_report(folder, outing, gate, evaluation)
-        write_pages(folder, Made(candidate, features, accepted, choice), store, meter)
+        facts = evaluate_candidate(folder, context, gate, evaluation)
+        write_pages(folder, ReportInputs(candidate, features, accepted, choice), store, meter)
         return facts
 
-    return Report(produce(store, recipe, build))
+    return produce(store, recipe, build, ReportFacts)
 
 
 @task(name="evaluate", task_run_name="evaluate {name}", timeout_seconds=2 * HOUR, **STAGE)
@@ -192,9 +268,9 @@ def evaluate(
     opened = open_store(store)
     champion = versions.find_champion(name)
     if champion and champion.model_key == candidate.key:
-        # It serves already: what it was registered with still holds.
-        if known := find_key(opened, "evaluate", champion.report_key):
-            return Report(known)
+        # It serves already: the report that it was registered with is still right.
+        if known := find_key(opened, "evaluate", champion.report_key, ReportFacts):
+            return known
         champion = None
     report = make_report(
         candidate,
@@ -207,7 +283,7 @@ def evaluate(
         store=opened,
         choice=choice,
     )
-    logger().info("%s: %s", report.facts["decision"], report.facts["reason"])
-    if warning := report.facts["gate"]["window"]["warning"]:
+    logger().info("%s: %s", report.facts.decision, report.facts.reason)
+    if warning := report.facts.gate.holdout.warning:
         logger().warning("%s", warning)
     return report

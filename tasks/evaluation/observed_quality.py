@@ -1,6 +1,6 @@
-"""How good answers were, where the truth has come to be known.
+"""The quality of predictions whose targets have become known.
 
-Only rows that the version has not learned from count.
+Only rows that the version was not trained on count.
 """
 
 from pathlib import Path
@@ -9,62 +9,65 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from models.evaluation.predictions import Judged
+from models.evaluation.predictions import Predictions
 from models.features.config import MINED
 from models.features.featurizer import Featurizer
 from models.features.target import Target, to_numbers
-from tasks.dataset.labels import TestRows, held_labels
-from tasks.gate.comparison import GateConfig, metric_name, score_card
-from tasks.prediction.predict import LEARNED, OK, TRUTH
-from tasks.prediction.test_predictions import judged
+from tasks.dataset.labels import TestRows, encode_tags
+from tasks.facts import QualityFacts
+from tasks.gate.comparison import GateConfig, choose_metric, score_metrics
+from tasks.prediction.predict import IN_TRAINING, OK, TARGET
+from tasks.prediction.test_predictions import pair_with_targets
 
-MOST_ROWS = 200_000
-"""Answers that are judged, the last ones; more would tell the same."""
+MAX_ROWS = 200_000
+"""Predictions that are scored, the last ones; more would hardly change the scores."""
 
-LEAST_ROWS = 2
+MIN_ROWS = 2
 
 
-def quality_of(work: Path, featurizer: Featurizer, gate: GateConfig) -> dict[str, Any] | None:
-    """Score the answers of a dataset; None where none can be.
+def score_dataset(work: Path, featurizer: Featurizer, gate: GateConfig) -> QualityFacts | None:
+    """Score the predictions of a dataset; None where none can be scored.
 
-    Forecasts are told step by step and judged by the monitor.
+    Those of a forecast are written step by step, and scored by the monitor instead.
     """
-    lines = pl.scan_parquet(work / "part-*.parquet")
-    names = lines.collect_schema().names()
-    if TRUTH not in names or LEARNED not in names or featurizer.target.kind == "forecast":
+    parts = pl.scan_parquet(work / "part-*.parquet")
+    names = parts.collect_schema().names()
+    if TARGET not in names or IN_TRAINING not in names or featurizer.target.kind == "forecast":
         return None
-    fair = lines.filter(pl.col(TRUTH).is_not_null() & ~pl.col(LEARNED) & (pl.col("status") == OK))
-    return judge_answers(fair.tail(MOST_ROWS).collect(engine="streaming"), featurizer, gate)
+    is_valid = pl.col(TARGET).is_not_null() & ~pl.col(IN_TRAINING) & (pl.col("status") == OK)
+    rows = parts.filter(is_valid).tail(MAX_ROWS).collect(engine="streaming")
+    return score_predictions(rows, featurizer, gate)
 
 
-def judge_answers(
-    answered: pl.DataFrame, featurizer: Featurizer, gate: GateConfig
-) -> dict[str, Any] | None:
-    """Score answers beside their truth by every metric, with intervals; None of too few."""
-    if len(answered) < LEAST_ROWS:
+def score_predictions(
+    predictions: pl.DataFrame, featurizer: Featurizer, gate: GateConfig
+) -> QualityFacts | None:
+    """Score predictions by every metric, with intervals; None where there are too few."""
+    if len(predictions) < MIN_ROWS:
         return None
     by_time = featurizer.split.by == "time"
-    card = score_card(judged_rows(answered, featurizer), gate, by_time=by_time)
-    return {
-        "metric": metric_name(gate, featurizer.target.kind),
-        "rows": len(answered),
-        "scores": card,
-    }
+    return QualityFacts(
+        metric=choose_metric(gate, featurizer.target.kind),
+        rows=len(predictions),
+        scores=score_metrics(_pair_rows(predictions, featurizer), gate, by_time=by_time),
+    )
 
 
-def judged_rows(answered: pl.DataFrame, featurizer: Featurizer) -> Judged:
-    """Put answers beside their truth; what is mined has none.
+def _pair_rows(table: pl.DataFrame, featurizer: Featurizer) -> Predictions:
+    """Pair predictions with their targets; self-supervised ones have none.
 
-    Of forecasts nothing is told that needs the series' own past.
+    Metrics of a forecast that need the series' own past are NaN.
     """
-    rows, target = np.arange(len(answered)), featurizer.target
-    truth = np.zeros(len(rows)) if target.kind in MINED else truth_of(answered[TRUTH], target)
+    rows, target = np.arange(len(table)), featurizer.target
+    targets = (
+        np.zeros(len(rows)) if target.kind in MINED else _encode_targets(table[TARGET], target)
+    )
     scale = np.full(len(rows), np.nan)
-    return judged(answered, TestRows(rows, rows, truth, None), featurizer, scale)
+    return pair_with_targets(table, TestRows(rows, rows, targets, None), featurizer, scale)
 
 
-def truth_of(column: pl.Series, target: Target) -> Any:  # noqa: ANN401 - by the kind
-    """Give the truth in the form in which answers are judged."""
+def _encode_targets(column: pl.Series, target: Target) -> Any:  # noqa: ANN401 - by the kind
+    """Encode the targets in the form in which predictions are scored."""
     if target.kind == "category":
         return np.nan_to_num(target.encode(column).astype(np.float64), nan=-1.0)
     if target.kind == "number":
@@ -72,5 +75,5 @@ def truth_of(column: pl.Series, target: Target) -> Any:  # noqa: ANN401 - by the
     if target.kind == "forecast":
         return np.array(column.to_list(), np.float64)
     if target.kind == "tags":
-        return held_labels(column, target)
+        return encode_tags(column, target)
     return column.cast(pl.String)

@@ -1,49 +1,50 @@
-"""What is looked at beyond the one score: parts of the rows, and signs that a score is too good."""
+"""What a report measures beside the score of all rows: slices, and reasons for doubt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import polars as pl
 
 from models.calibration import Calibration
-from models.evaluation.leakage_checks import Canary
+from models.evaluation.leakage_checks import LeakageCheck
 from models.evaluation.metrics.by_kind import METRICS
-from models.evaluation.predictions import Judged
+from models.evaluation.predictions import Predictions
 from models.evaluation.slices import (
     Slice,
-    among,
-    by_class,
-    by_column,
-    by_range,
+    find_worst_slice,
+    reindex_slices,
     score_slices,
-    worst_of,
+    slice_by_class,
+    slice_by_column,
+    slice_by_range,
 )
 from models.features.featurizer import Featurizer
 from models.features.splitting.split import TEST
 from tasks.dataset.feature_files import read_sequences
 from tasks.dataset.labels import TestRows
 from tasks.dataset.rowset import RowSet
-from tasks.evaluation.calibration import calibration_of, conformal_of
-from tasks.gate.comparison import GateConfig, Rival, metric_name
+from tasks.evaluation.calibration import measure_calibration, measure_conformal
+from tasks.gate.comparison import Comparison, GateConfig, choose_metric
+from tasks.report_record import CalibrationRecord, ConformalRecord, SliceScore, WorstSlice
 
-FEW = 2
-"""Resamples where no interval is asked for."""
+MIN_SAMPLES = 2
+"""Resamples where no interval is needed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
-    """What a report looks at beside the scores of all test rows."""
+    """What a report measures beside the scores of all test rows."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     slices: tuple[str, ...] = ()
-    """Columns by whose values the rows are scored apart, such as a region or a customer's kind;
-    by class, entity, length and time they are anyhow."""
+    """Columns by whose values the rows are also scored, such as a region or a kind of customer;
+    slices by class, entity, length and time are always scored."""
     leakage_checks: Literal["warn", "block"] = "warn"
-    """What follows when a check finds scores too good to be true: `block` lets none serve until a
-    person has approved it."""
+    """What follows when a check finds signs of leakage: `block` promotes no version until a person
+    has approved it."""
 
     def __post_init__(self) -> None:
         """Refuse a column that is named twice."""
@@ -51,100 +52,130 @@ class EvaluationConfig:
             raise ValueError(f"slices: {list(self.slices)} names a column twice; remove one")
 
 
-class Looked(NamedTuple):
-    """What is looked at."""
+class EvaluationData(NamedTuple):
+    """The test rows and the candidate's predictions of them."""
 
     rows: RowSet
     features_dir: Path
     featurizer: Featurizer
     test: TestRows
-    answered: pl.DataFrame
-    """The candidate's answers to the test rows."""
+    predictions: pl.DataFrame
+    """The candidate's, one row for each test row."""
     calibration: Calibration | None
 
     @property
     def by_time(self) -> bool:
-        """Whether neighbours among the rows are alike."""
+        """Whether neighbouring rows are correlated."""
         return bool(self.featurizer.split.by == "time")
 
 
-def look_closer(
-    seen: Looked,
-    challenger: Judged,
-    rival: Rival | None,
+class EvaluationDetails(NamedTuple):
+    """What is measured beside the scores of all rows."""
+
+    calibration: CalibrationRecord | None
+    conformal: ConformalRecord | None
+    slices: list[SliceScore]
+    worst_slice: WorstSlice | None
+
+
+def measure_details(
+    data: EvaluationData,
+    challenger: Predictions,
+    comparison: Comparison | None,
     *,
     gate: GateConfig,
     evaluation: EvaluationConfig,
-) -> dict[str, Any]:
-    """Tell how sure the candidate is, and where it is good and where not."""
-    about = (seen.answered, seen.test, seen.featurizer, seen.calibration)
-    slices = slices_of(seen, challenger, evaluation.slices)
-    return {
-        "calibration": calibration_of(*about),
-        "conformal": conformal_of(*about, confidence=gate.confidence),
-        **sliced(challenger, slices, rival, gate=gate, by_time=seen.by_time),
-    }
+) -> EvaluationDetails:
+    """Measure calibration, coverage, and the score of each slice of the rows.
+
+    With a champion that can be compared, slices are of the rows that neither was trained on.
+    """
+    about = (data.predictions, data.test, data.featurizer, data.calibration)
+    slices, measured = _build_slices(data, challenger, evaluation.slices), challenger
+    if comparison is not None and comparison.rows_F is not None:
+        slices = reindex_slices(slices, comparison.rows_F, len(challenger))
+        measured = comparison.challenger
+    scores = _score_slices(measured, slices, comparison, gate=gate, by_time=data.by_time)
+    return EvaluationDetails(
+        measure_calibration(*about),
+        measure_conformal(*about, confidence=gate.confidence),
+        scores,
+        _find_worst(scores, measured, gate),
+    )
 
 
-def blocking(canaries: Sequence[Canary], evaluation: EvaluationConfig) -> str | None:
-    """Say why nothing may be promoted, where a canary rings and the job says that this blocks."""
-    rung = [each for each in canaries if each.verdict == "alarm"]
-    if evaluation.leakage_checks != "block" or not rung:
+def find_block_reason(checks: Sequence[LeakageCheck], evaluation: EvaluationConfig) -> str | None:
+    """Return why nothing may be promoted; None where no check fails, or the job only warns."""
+    failed = [each for each in checks if each.status == "alarm"]
+    if evaluation.leakage_checks != "block" or not failed:
         return None
-    words = "; ".join(f"{each.name}: {each.words}" for each in rung)
-    return f"the scores are too good to be true: {words}"
+    messages = "; ".join(f"{each.name}: {each.message}" for each in failed)
+    return f"a leakage check fails: {messages}"
 
 
-def warnings_of(canaries: Sequence[Canary]) -> list[str]:
-    """Say what makes one doubt the scores."""
-    return [f"{each.name}: {each.words}" for each in canaries if each.verdict != "quiet"]
+def list_warnings(checks: Sequence[LeakageCheck]) -> list[str]:
+    """List the reasons to doubt the scores."""
+    return [f"{each.name}: {each.message}" for each in checks if each.status != "quiet"]
 
 
-def slices_of(seen: Looked, judged: Judged, columns: Sequence[str]) -> list[Slice]:
-    """Divide the test rows in every way that there is, and by the columns that a job names."""
-    featurizer, test = seen.featurizer, seen.test
-    layout, found = featurizer.layout, by_class(judged, featurizer.target.classes)
-    named = {"entity": layout.entity} if layout.entity else {}
-    named |= {name: name for name in columns if name != layout.entity}
-    if named:
-        read = list(dict.fromkeys(named.values()))
-        frame = seen.rows.scan().select(read).collect(engine="streaming")[test.answers_R]
-        for by, name in named.items():
-            found += by_column(by, frame[name])
-    table = read_sequences(seen.features_dir, TEST)
+def _build_slices(
+    data: EvaluationData, predictions: Predictions, columns: Sequence[str]
+) -> list[Slice]:
+    """Divide the test rows by class, entity, length and time, and by the columns of the job."""
+    featurizer, test = data.featurizer, data.test
+    layout, slices = featurizer.layout, slice_by_class(predictions, featurizer.target.classes)
+    names = {"entity": layout.entity} if layout.entity else {}
+    names |= {name: name for name in columns if name != layout.entity}
+    if names:
+        read = list(dict.fromkeys(names.values()))
+        frame = data.rows.scan().select(read).collect(engine="streaming")[test.target_rows_R]
+        for by, name in names.items():
+            slices += slice_by_column(by, frame[name])
+    table = read_sequences(data.features_dir, TEST)
     lengths = (table["stop"] - table["start"]).rename("steps")
     if layout.window is None and lengths.n_unique() > 1:
-        found += by_range("length", lengths)
+        slices += slice_by_range("length", lengths)
     if test.times is not None and test.times.n_unique() > 1:
-        found += by_range("time", test.times)
-    return found
+        slices += slice_by_range("time", test.times)
+    return slices
 
 
-def sliced(
-    challenger: Judged,
+def _score_slices(
+    measured: Predictions,
     slices: Sequence[Slice],
-    rival: Rival | None,
+    comparison: Comparison | None,
     *,
     gate: GateConfig,
     by_time: bool,
-) -> dict[str, Any]:
-    """Score the slices, the champion's beside them, and name the worst.
+) -> list[SliceScore]:
+    """Score each slice with its interval, and the champion on it where it can be compared."""
+    metric = choose_metric(gate, measured.kind)
 
-    With a champion that can be compared, the rows are those that neither has learned from.
-    """
-    metric = metric_name(gate, challenger.kind)
-    champion: list[dict[str, Any]] = []
-
-    def scores(judged: Judged, count: int) -> list[dict[str, Any]]:
-        return score_slices(
-            judged, slices, metric=metric, confidence=gate.confidence, count=count, by_time=by_time
+    def score(predictions: Predictions, count: int) -> list[SliceScore]:
+        entries = score_slices(
+            predictions,
+            slices,
+            metric=metric,
+            confidence=gate.confidence,
+            count=count,
+            by_time=by_time,
         )
+        return [SliceScore(**entry, champion=None) for entry in entries]
 
-    if rival is not None and rival.rows_F is not None:
-        slices = among(slices, rival.rows_F, len(challenger))
-        challenger, champion = rival.challenger, scores(rival.answers, FEW)
-    told = scores(challenger, gate.bootstrap_samples)
-    for place, entry in enumerate(told):
-        entry["champion"] = champion[place]["score"] if champion else None
-    overall = METRICS[challenger.kind][metric](challenger)
-    return {"slices": told, "worst_slice": worst_of(told, metric=metric, overall=overall)}
+    scores = score(measured, gate.bootstrap_samples)
+    if comparison is None or comparison.rows_F is None:
+        return scores
+    champion = score(comparison.reference, MIN_SAMPLES)
+    pairs = zip(scores, champion, strict=True)
+    return [replace(own, champion=other.score) for own, other in pairs]
+
+
+def _find_worst(
+    scores: Sequence[SliceScore], measured: Predictions, gate: GateConfig
+) -> WorstSlice | None:
+    """Find the worst slice; None where fewer than two have enough rows."""
+    metric = choose_metric(gate, measured.kind)
+    overall = METRICS[measured.kind][metric](measured)
+    entries = [asdict(each) for each in scores]
+    worst = find_worst_slice(entries, metric=metric, overall=overall)
+    return None if worst is None else WorstSlice(**worst)

@@ -1,17 +1,16 @@
-"""Turn accepted rows into jagged sequences, with all that is fitted taken from training alone."""
+"""Turn accepted rows into jagged sequences; all state is fitted on training alone."""
 
 from pathlib import Path
 
 import polars as pl
 from prefect import task
 
-from data_contracts.engine.uniqueness import ROW
-from data_contracts.quarantine import REASONS
+from data_contracts.engine.uniqueness import ROW_NUMBER
+from data_contracts.quarantine import REASONS_COLUMN
 from models.errors import UnlearnableError
 from models.features.config import Layout, TargetConfig
 from models.features.featurizer import check_columns, save_featurizer
 from models.features.splitting.split import (
-    NAMES,
     TEST,
     TRAINING,
     VALIDATION,
@@ -19,14 +18,15 @@ from models.features.splitting.split import (
     split_columns,
 )
 from models.features.target import check_target
-from tasks.dataset.quarantine import SHOWN_ROWS, origins_of, with_origin
-from tasks.dataset.rowset import RowSet, open_rows, snapshot_of
-from tasks.dataset.training_membership import write_learned
+from tasks.dataset.quarantine import MAX_REPORTED_ROWS, add_origins, read_origins
+from tasks.dataset.rowset import RowSet, find_snapshot, open_rows
+from tasks.dataset.training_membership import write_training_rows
 from tasks.errors import DataError
-from tasks.features.row_features import row_features
-from tasks.features.sequence_table import Made
-from tasks.features.window_features import window_features
-from tasks.records import Accepted, Facts, Features
+from tasks.facts import FeatureFacts
+from tasks.features.row_features import make_row_features
+from tasks.features.sequence_table import BuiltFeatures
+from tasks.features.window_features import make_window_features
+from tasks.records import Accepted, Features
 from tasks.storage.artifacts import Recipe, local_dir, produce
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger
@@ -36,25 +36,25 @@ VERSION = 5
 
 def build_features(
     folder: Path, rows: RowSet, *, layout: Layout, target: TargetConfig, split: SplitConfig
-) -> Made:
+) -> BuiltFeatures:
     """Fill `folder` with the features of these rows.
 
     Raises:
         UnlearnableError: these rows do not make a training set.
     """
     check_columns(rows.schema, layout)
-    require(rows.schema, [*target.columns, *split_columns(split)])
+    _require_columns(rows.schema, [*target.columns, *split_columns(split)])
     if target.column:
         check_target(rows.schema[target.column], target)
-    make = window_features if layout.window else row_features
-    made = make(folder, rows, layout=layout, target=target, split=split)
-    save_featurizer(made.featurizer, folder)
-    write_learned(folder, rows, made.featurizer)
-    return made
+    make = make_window_features if layout.window else make_row_features
+    built = make(folder, rows, layout=layout, target=target, split=split)
+    save_featurizer(built.featurizer, folder)
+    write_training_rows(folder, rows, built.featurizer)
+    return built
 
 
-def require(schema: pl.Schema, names: list[str]) -> None:
-    """Refuse a table without these columns.
+def _require_columns(schema: pl.Schema, names: list[str]) -> None:
+    """Check that a table has these columns.
 
     Raises:
         UnlearnableError: names what is missing.
@@ -66,30 +66,34 @@ def require(schema: pl.Schema, names: list[str]) -> None:
             )
 
 
-def summary(made: Made) -> Facts:
-    """Count what the features hold."""
-    return {
-        **{NAMES[split]: made.counts.get(split, 0) for split in (TRAINING, VALIDATION, TEST)},
-        "steps": made.steps,
-        "channels": made.channels,
-        "classes": list(made.featurizer.target.classes),
-        "unreadable": len(made.reasons),
-        "first_unreadable": next(iter(made.reasons.values()), None),
-        "unseen_classes": made.unseen,
-        "duplicates": made.duplicates,
-    }
-
-
-def set_aside(folder: Path, rows: RowSet, made: Made, origins: list[list[tuple[str, int]]]) -> None:
-    """Write the rows that cannot be read to quarantine, with their reasons and their place."""
-    if not made.reasons:
-        return
-    bad = list(made.reasons.items())[:SHOWN_ROWS]
-    table = pl.DataFrame(
-        {ROW: [row for row, _ in bad], REASONS: [[reason] for _, reason in bad]},
-        schema={ROW: pl.UInt32, REASONS: pl.List(pl.String)},
+def _summarize_features(built: BuiltFeatures) -> FeatureFacts:
+    """Count sequences, steps and channels, and the rows that were left out."""
+    return FeatureFacts(
+        training=built.counts.get(TRAINING, 0),
+        validation=built.counts.get(VALIDATION, 0),
+        test=built.counts.get(TEST, 0),
+        steps=built.steps,
+        channels=built.channels,
+        classes=built.featurizer.target.classes,
+        unreadable=len(built.reasons),
+        first_unreadable=next(iter(built.reasons.values()), None),
+        unseen_classes=built.unseen_classes,
+        duplicates=built.duplicates,
     )
-    with_origin(rows, table, origins).write_parquet(folder / "quarantine.parquet")
+
+
+def _write_quarantine(
+    folder: Path, rows: RowSet, built: BuiltFeatures, origins: list[list[tuple[str, int]]]
+) -> None:
+    """Write the rows that cannot be read to quarantine, with their reasons and origins."""
+    if not built.reasons:
+        return
+    bad = list(built.reasons.items())[:MAX_REPORTED_ROWS]
+    table = pl.DataFrame(
+        {ROW_NUMBER: [row for row, _ in bad], REASONS_COLUMN: [[reason] for _, reason in bad]},
+        schema={ROW_NUMBER: pl.UInt32, REASONS_COLUMN: pl.List(pl.String)},
+    )
+    add_origins(rows, table, origins).write_parquet(folder / "quarantine.parquet")
 
 
 def make_features(
@@ -100,7 +104,7 @@ def make_features(
     target: TargetConfig,
     split: SplitConfig,
 ) -> Features:
-    """Return the features of the accepted rows.
+    """Return the features of the accepted rows, made unless the store has them.
 
     Raises:
         DataError: the rows keep their contract, but nothing can be learned from them.
@@ -109,20 +113,20 @@ def make_features(
         stage="featurize",
         version=VERSION,
         config={"layout": layout, "target": target, "split": split},
-        # The contract as such is no part of it: only which rows it left.
-        inputs={"rows": accepted.facts["rows_key"]},
+        # A changed contract that accepts the same rows gives the same features.
+        inputs={"rows": accepted.facts.rows_key},
     )
 
-    def build(folder: Path) -> Facts:
+    def build(folder: Path) -> FeatureFacts:
         rows = open_rows(store, accepted)
         try:
             made = build_features(folder, rows, layout=layout, target=target, split=split)
         except UnlearnableError as error:
             raise DataError.of(str(error)) from error
-        set_aside(folder, rows, made, origins_of(snapshot_of(store, accepted)))
-        return summary(made)
+        _write_quarantine(folder, rows, made, read_origins(find_snapshot(store, accepted)))
+        return _summarize_features(made)
 
-    return Features(produce(store, recipe, build))
+    return produce(store, recipe, build, FeatureFacts)
 
 
 @task(
@@ -145,18 +149,18 @@ def featurize(
     facts = features.facts
     logger().info(
         "%s training, %s validation, %s test sequences of %s channels",
-        facts["training"],
-        facts["validation"],
-        facts["test"],
-        facts["channels"],
+        facts.training,
+        facts.validation,
+        facts.test,
+        facts.channels,
     )
-    if facts["unreadable"]:
+    if facts.unreadable:
         logger().warning(
             "%s rows cannot be read and are in quarantine: %s; the first: %s",
-            facts["unreadable"],
+            facts.unreadable,
             local_dir(opened, features) / "quarantine.parquet",
-            facts["first_unreadable"],
+            facts.first_unreadable,
         )
-    for pair, count in facts["duplicates"].items():
-        logger().warning("%s %s were taken out of the evaluation", count, pair)
+    for pair, count in facts.duplicates.items():
+        logger().warning("%s %s were removed from the evaluation", count, pair)
     return features

@@ -1,8 +1,8 @@
 """Features of tables whose rows are sequences of their own: texts, images, sounds, trees, lists.
 
-Two passes over the rows, one to fit on those of the training split, one to transform all of
-them; beside the frame at hand, some twenty bytes a row are held.
-Shapes: R rows, S sequences.
+Two passes over the rows: one to fit on those of the training split, one to transform all of them.
+Memory holds one frame and some twenty bytes a row.
+Shapes: R rows, S sequences, N steps, C channels, K and F categories and numbers of statics.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,14 +21,20 @@ from models.features.kinds import KINDS
 from models.features.splitting.split import TRAINING, UNUSED, SplitConfig
 from models.features.static_covariates import Statics, fit_statics
 from models.features.target import Lists, Target, check_answers, fit_target
-from tasks.dataset.feature_files import side_columns, write_answers, write_steps
+from tasks.dataset.feature_files import to_static_columns, write_steps, write_targets
 from tasks.dataset.rowset import RowSet
-from tasks.features.row_split import RowPlan, plan_rows
-from tasks.features.sequence_table import Made, nothing_left, require_splits, tally, with_answers
+from tasks.features.row_split import RowSplit, split_rows
+from tasks.features.sequence_table import (
+    BuiltFeatures,
+    add_targets,
+    count_sequences,
+    format_empty_split,
+    require_splits,
+)
 
 
-class Rows(NamedTuple):
-    """What transforming left of each row."""
+class _TransformedRows(NamedTuple):
+    """What is kept of each row after its steps are written."""
 
     lengths_R: NDArray[np.int64]
     """0 where the row could not be read."""
@@ -39,24 +45,26 @@ class Rows(NamedTuple):
     channels: int
 
 
-def training_frames(
+def _read_training_frames(
     rows: RowSet, columns: list[str], splits_R: NDArray[Any]
 ) -> Iterator[pl.DataFrame]:
-    """Read the rows of the training split, in order."""
+    """Yield the rows of the training split, in order."""
     seen = 0
-    for frame in rows.frames(columns):
+    for frame in rows.iter_frames(columns):
         chosen = splits_R[seen : seen + len(frame)] == TRAINING
         seen += len(frame)
         if chosen.any():
             yield frame.filter(pl.Series(chosen))
 
 
-def fit_rows(rows: RowSet, plan: RowPlan, layout: Layout, target: TargetConfig) -> Featurizer:
-    """Fit all but the target, which depends on the rows that can be read."""
+def _fit_featurizer(
+    rows: RowSet, plan: RowSplit, layout: Layout, target: TargetConfig
+) -> Featurizer:
+    """Fit input and static covariates; the target depends on which rows can be read."""
     kind = KINDS[layout.input.kind]
-    state = kind.fit(training_frames(rows, [*layout.input.columns], plan.splits_R), layout)
-    sides = list(dict.fromkeys(side.column for side in layout.statics))
-    statics = fit_statics(training_frames(rows, sides, plan.splits_R), layout.statics)
+    state = kind.fit(_read_training_frames(rows, [*layout.input.columns], plan.splits_R), layout)
+    columns = list(dict.fromkeys(side.column for side in layout.statics))
+    statics = fit_statics(_read_training_frames(rows, columns, plan.splits_R), layout.statics)
     return Featurizer(
         layout=layout,
         state=state,
@@ -66,21 +74,23 @@ def fit_rows(rows: RowSet, plan: RowPlan, layout: Layout, target: TargetConfig) 
     )
 
 
-def small(frames: Iterable[pl.DataFrame], most: int) -> Iterator[pl.DataFrame]:
-    """Cut frames whose rows take much more memory once they are read."""
+def _slice_frames(frames: Iterable[pl.DataFrame], max_rows: int) -> Iterator[pl.DataFrame]:
+    """Cut frames into slices of at most `max_rows`: decoded rows take much more memory."""
     for frame in frames:
-        yield from frame.iter_slices(most)
+        yield from frame.iter_slices(max_rows)
 
 
-def transform_rows(rows: RowSet, featurizer: Featurizer, folder: Path) -> Rows:
-    """Write the steps of every row."""
+def _transform_rows(rows: RowSet, featurizer: Featurizer, folder: Path) -> _TransformedRows:
+    """Write the steps of every row to `steps.npy`, and return the rest."""
     lengths: list[NDArray[np.int64]] = []
     statics: list[Statics] = []
     reasons: dict[int, str] = {}
 
     def chunks() -> Iterator[NDArray[Any]]:
         seen = 0
-        for frame in small(rows.frames(featurizer.layout.raw_columns), featurizer.rows_at_once):
+        for frame in _slice_frames(
+            rows.iter_frames(featurizer.layout.raw_columns), featurizer.rows_at_once
+        ):
             sample = featurizer.transform(frame)
             lengths.append(sample.steps.stops_R - sample.steps.starts_R)
             statics.append(sample.statics)
@@ -90,7 +100,7 @@ def transform_rows(rows: RowSet, featurizer: Featurizer, folder: Path) -> Rows:
             yield sample.steps.values_NC
 
     steps, channels = write_steps(folder, chunks())
-    return Rows(
+    return _TransformedRows(
         np.concatenate(lengths) if lengths else np.empty(0, np.int64),
         Statics(*(np.concatenate(parts) for parts in zip(*statics, strict=True))),
         reasons,
@@ -99,77 +109,79 @@ def transform_rows(rows: RowSet, featurizer: Featurizer, folder: Path) -> Rows:
     )
 
 
-def list_rows(rows: RowSet, found: Rows, plan: RowPlan, *, target: TargetConfig) -> pl.DataFrame:
-    """List the sequences that can be used, with their answers where there are any.
+def _build_sequence_table(
+    rows: RowSet, transformed: _TransformedRows, plan: RowSplit, *, target: TargetConfig
+) -> pl.DataFrame:
+    """List the usable sequences, with their targets where there is a target column.
 
     Raises:
-        UnlearnableError: an answer is missing.
+        UnlearnableError: a target is missing.
     """
-    kept = np.flatnonzero((plan.splits_R != UNUSED) & (found.lengths_R > 0))
-    answers = {}
+    usable = np.flatnonzero((plan.splits_R != UNUSED) & (transformed.lengths_R > 0))
+    targets = {}
     if target.column:
         column = rows.scan().select(target.column).collect().to_series()
-        used = np.flatnonzero(plan.splits_R != UNUSED)
-        check_answers(column.gather(used), used, name=target.column)
-        answers["answer"] = column.gather(kept)
-    stops_R = np.cumsum(found.lengths_R)
+        assigned = np.flatnonzero(plan.splits_R != UNUSED)
+        check_answers(column.gather(assigned), assigned, name=target.column)
+        targets["target"] = column.gather(usable)
+    stops_R = np.cumsum(transformed.lengths_R)
     return pl.DataFrame(
         {
-            "row": kept,
-            "split": plan.splits_R[kept],
-            "start": stops_R[kept] - found.lengths_R[kept],
-            "stop": stops_R[kept],
-            "answer_row": kept,
-            **answers,
-            **side_columns(found.statics.pick(kept)),
+            "row": usable,
+            "split": plan.splits_R[usable],
+            "start": stops_R[usable] - transformed.lengths_R[usable],
+            "stop": stops_R[usable],
+            "target_row": usable,
+            **targets,
+            **to_static_columns(transformed.statics.pick(usable)),
         }
     )
 
 
-def fit_answers(
+def _fit_targets(
     table: pl.DataFrame, unfitted: Featurizer, target: TargetConfig, *, reason: str | None
 ) -> tuple[Featurizer, Lists]:
-    """Fit the target on the training rows, and encode the answers of all.
+    """Fit the target on the training rows, and encode the targets of all rows.
 
     Raises:
-        UnlearnableError: there are none, or nothing can be learned from them.
+        UnlearnableError: there are no training rows, or nothing can be learned from them.
     """
     training = table.filter(pl.col("split") == TRAINING)
     if training.is_empty():
-        raise UnlearnableError(nothing_left("training", reason, windowed=False))
+        raise UnlearnableError(format_empty_split("training", reason, windowed=False))
     if not target.column:
         return unfitted, Lists(np.empty(0, np.float32), np.zeros(len(table), np.int64))
-    fitted = fit_target([(training["answer"], None)], target)
-    return replace(unfitted, target=fitted), fitted.encode_lists(table["answer"])
+    fitted = fit_target([(training["target"], None)], target)
+    return replace(unfitted, target=fitted), fitted.encode_lists(table["target"])
 
 
-def row_features(
+def make_row_features(
     folder: Path, rows: RowSet, *, layout: Layout, target: TargetConfig, split: SplitConfig
-) -> Made:
-    """Write steps, sequences and answers of rows that are sequences of their own.
+) -> BuiltFeatures:
+    """Write steps, sequences and targets of rows that are sequences of their own.
 
     Raises:
         UnlearnableError: these rows do not make a training set.
     """
-    plan = plan_rows(rows, layout, split, target=target)
-    unfitted = fit_rows(rows, plan, layout, target)
-    found = transform_rows(rows, unfitted, folder)
-    reason = next(iter(found.reasons.values()), None)
-    table = list_rows(rows, found, plan, target=target)
-    featurizer, lists = fit_answers(table, unfitted, target, reason=reason)
-    table = with_answers(table, lists, target.kind, place=0)
+    plan = split_rows(rows, layout, split, target=target)
+    unfitted = _fit_featurizer(rows, plan, layout, target)
+    transformed = _transform_rows(rows, unfitted, folder)
+    reason = next(iter(transformed.reasons.values()), None)
+    table = _build_sequence_table(rows, transformed, plan, target=target)
+    featurizer, lists = _fit_targets(table, unfitted, target, reason=reason)
+    table = add_targets(table, lists, target.kind, offset=0)
     counts: dict[int, int] = {}
     known: dict[int, int] = {}
-    tally(table, counts, known)
+    count_sequences(table, counts, known)
     require_splits(known, reason=reason, windowed=False)
-    write_answers(folder, lists.values_M)
+    write_targets(folder, lists.values_M)
     table.write_parquet(folder / "sequences.parquet", compression="zstd")
-    return Made(
+    return BuiltFeatures(
         featurizer=featurizer,
-        steps=found.steps,
-        channels=found.channels,
+        steps=transformed.steps,
+        channels=transformed.channels,
         counts=counts,
-        unseen=sum(counts.values()) - sum(known.values()),
-        reasons=found.reasons,
+        unseen_classes=sum(counts.values()) - sum(known.values()),
+        reasons=transformed.reasons,
         duplicates=plan.duplicates,
     )

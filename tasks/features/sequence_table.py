@@ -1,4 +1,4 @@
-"""The table of sequences: what both ways of making features end in."""
+"""The table of sequences, and the counts of its splits: the result of making features."""
 
 from typing import NamedTuple
 
@@ -12,36 +12,36 @@ from models.features.splitting.split import NAMES, TEST, TRAINING, VALIDATION
 from models.features.target import Lists
 
 
-class Made(NamedTuple):
-    """What making features came to."""
+class BuiltFeatures(NamedTuple):
+    """The result of making features, beside the files."""
 
     featurizer: Featurizer
     steps: int
     channels: int
     counts: dict[int, int]
     """Sequences of each split."""
-    unseen: int
-    """Sequences whose class training never showed."""
+    unseen_classes: int
+    """Sequences whose class does not occur in training."""
     reasons: dict[int, str]
     """Why a row could not be read, by its number."""
     duplicates: dict[str, int]
-    """Rows that were taken out of the evaluation, by what they repeat."""
+    """Numbers of rows that were removed from the evaluation, by what they repeat."""
 
 
-def with_answers(table: pl.DataFrame, lists: Lists, kind: Answer, *, place: int) -> pl.DataFrame:
-    """Add where each answer lies, and whether training has shown it.
+def add_targets(table: pl.DataFrame, lists: Lists, kind: Answer, *, offset: int) -> pl.DataFrame:
+    """Add the range of each target in `targets.npy`, and whether its class occurs in training.
 
     Args:
         table: the sequences.
-        lists: their answers.
+        lists: the numbers of their targets.
         kind: of the target.
-        place: numbers of answers that lie before these.
+        offset: number of target numbers that were written before these.
     """
-    stops = place + np.cumsum(lists.lengths_R)
+    stops = offset + np.cumsum(lists.lengths_R)
     known = lists.values_M >= 0 if kind == "category" else np.ones(len(table), bool)
     return table.with_columns(
-        answer_start=pl.Series(stops - lists.lengths_R, dtype=pl.Int64),
-        answer_stop=pl.Series(stops, dtype=pl.Int64),
+        target_start=pl.Series(stops - lists.lengths_R, dtype=pl.Int64),
+        target_stop=pl.Series(stops, dtype=pl.Int64),
         known=pl.Series(known),
     )
 
@@ -50,22 +50,22 @@ def require_splits(known: dict[int, int], *, reason: str | None, windowed: bool)
     """Refuse features that leave a split without a sequence.
 
     Raises:
-        UnlearnableError: names the split and the mend.
+        UnlearnableError: names the split, and how to fix it.
     """
     for split in (TRAINING, VALIDATION, TEST):
         if not known.get(split):
-            raise UnlearnableError(nothing_left(NAMES[split], reason, windowed=windowed))
+            raise UnlearnableError(format_empty_split(NAMES[split], reason, windowed=windowed))
 
 
-def nothing_left(name: str, reason: str | None, *, windowed: bool) -> str:
-    """Say why a split has no sequences."""
+def format_empty_split(name: str, reason: str | None, *, windowed: bool) -> str:
+    """Format the error about a split without sequences."""
     hint = f" (the first row that cannot be used: {reason})" if reason else ""
-    mend = "shorten window.lookback or window.horizon, or " if windowed else ""
-    return f"the {name} split has no sequences{hint}; {mend}give more data, or change split"
+    fix = "shorten window.lookback or window.horizon, or " if windowed else ""
+    return f"the {name} split has no sequences{hint}; {fix}give more data, or change split"
 
 
-def tally(table: pl.DataFrame, counts: dict[int, int], known: dict[int, int]) -> None:
-    """Add a piece of the table to the sequences of each split, and to those of known classes."""
-    for held, rows in ((counts, table), (known, table.filter("known"))):
+def count_sequences(table: pl.DataFrame, counts: dict[int, int], known: dict[int, int]) -> None:
+    """Add the sequences of a table to the counts by split, of all and of those of known classes."""
+    for totals, rows in ((counts, table), (known, table.filter("known"))):
         for split, count in rows.group_by("split").len().iter_rows():
-            held[split] = held.get(split, 0) + count
+            totals[split] = totals.get(split, 0) + count

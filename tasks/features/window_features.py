@@ -1,8 +1,8 @@
-"""Features of a long table: a window ends at every row, and its steps are shared.
+"""Features of a long table: a window ends at every row, and windows share their steps.
 
-The table is read in the order of its series, slice by slice: once to fit, once to write. What is
-held does not grow with the rows.
-Shapes: N steps, R rows of a slice with its context.
+The table is read in the order of its series, slice by slice: once to fit, once to write. Memory
+does not grow with the rows.
+Shapes: N steps, C channels, R rows of a slice with its context, M target numbers.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,178 +32,194 @@ from models.features.series import (
 from models.features.splitting.split import TRAINING, UNUSED, SplitConfig, split_columns
 from models.features.static_covariates import fit_statics
 from models.features.target import Lists, Target, check_answers, fit_target, to_numbers
-from tasks.dataset.feature_files import GrowingFile, side_columns, write_steps
+from tasks.dataset.feature_files import NpyWriter, to_static_columns, write_steps
 from tasks.dataset.rowset import RowSet
-from tasks.dataset.series_order import Slice, lined_up, slices
-from tasks.features.sequence_table import Made, nothing_left, require_splits, tally, with_answers
-from tasks.features.window_split import WindowPlan, plan_windows
+from tasks.dataset.series_order import SeriesSlice, slice_series, sort_series
+from tasks.features.sequence_table import (
+    BuiltFeatures,
+    add_targets,
+    count_sequences,
+    format_empty_split,
+    require_splits,
+)
+from tasks.features.window_split import WindowSplit, split_windows
 
 
-class Windows(NamedTuple):
+class _Windows(NamedTuple):
     """The windows of one slice's own rows."""
 
     own: slice
-    answer_R: NDArray[np.int64]
-    """Place in the frame of each own row's (last) answer; -1 where there is none."""
+    target_R: NDArray[np.int64]
+    """Index in the frame of each own row's (last) target; -1 where there is none."""
     splits_R: NDArray[np.int8]
 
 
-class Line(NamedTuple):
-    """A lined up table and how it is read."""
+class _SeriesReader(NamedTuple):
+    """A table sorted by series and time, and how it is read."""
 
     rows: RowSet
     layout: Layout
-    plan: WindowPlan
+    plan: WindowSplit
     target: TargetConfig
 
-    def read(self, columns: list[str]) -> Iterator[tuple[Slice, Windows]]:
-        """Read slices of these columns, each with its windows."""
-        for part in slices(self.rows, columns, context(self.layout)):
-            yield part, self.windows(part)
+    def iter_slices(self, columns: list[str]) -> Iterator[tuple[SeriesSlice, _Windows]]:
+        """Yield slices of these columns, each with its windows."""
+        for part in slice_series(self.rows, columns, context(self.layout)):
+            yield part, self._find_windows(part)
 
-    def windows(self, part: Slice) -> Windows:
-        """Find the answer of each of a slice's rows, and its split."""
+    def _find_windows(self, part: SeriesSlice) -> _Windows:
+        """Find the target row of each of a slice's own rows, and its split."""
         assert self.layout.window is not None  # noqa: S101 - this is a table of windows
         own, kind = slice(part.first, part.stop), self.target.kind
         ahead = 0 if kind in MINED else self.layout.window.horizon
-        answer_R = row_ahead(line_up(part.frame, self.layout), ahead)[own]
-        splits, answers = self.plan.splits_of(part.frame), np.maximum(answer_R, 0)
-        # A bin of a resampled series that has no row has no answer, and nobody asks at its end.
+        target_R = row_ahead(line_up(part.frame, self.layout), ahead)[own]
+        splits, targets = self.plan.assign_splits(part.frame), np.maximum(target_R, 0)
+        # A bin of a resampled series without a row has no target, and no window ends there.
         present = part.frame[ROW].is_not_null().to_numpy()
-        asked = (answer_R >= 0) & present[own]
+        valid = (target_R >= 0) & present[own]
         if kind == "forecast":
-            # All answers of a window belong to one split, and one of them at least is known.
+            # All targets of a window belong to one split, and at least one of them is known.
             first = np.arange(part.first, part.stop) + 1
             first = np.minimum(first, len(splits) - 1)
             known = np.isfinite(to_numbers(part.frame[self.target.column]))
-            asked &= one_value(splits, first, answers) & some(known, first, answers)
+            valid &= _has_one_value(splits, first, targets) & _has_any(known, first, targets)
         else:
-            asked &= present[answers]
-        return Windows(own, answer_R, np.where(asked, splits[answers], UNUSED).astype(np.int8))
+            valid &= present[targets]
+        return _Windows(own, target_R, np.where(valid, splits[targets], UNUSED).astype(np.int8))
 
 
-def one_value(
+def _has_one_value(
     values: NDArray[np.int8], first: NDArray[np.int64], last: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Tell of each run from first to last whether all its values are the same."""
+    """Return for each range, both ends included, whether all its values are the same."""
     changes = np.cumsum(np.diff(values, prepend=values[:1]) != 0)
     return np.asarray(changes[first] == changes[last])
 
 
-def some(
-    marked: NDArray[np.bool_], first: NDArray[np.int64], last: NDArray[np.int64]
+def _has_any(
+    mask: NDArray[np.bool_], first: NDArray[np.int64], last: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Tell of each run from first to last whether any of its places is marked."""
-    counts = np.concatenate([[0], np.cumsum(marked)])
+    """Return for each range, both ends included, whether any of its values is True."""
+    counts = np.concatenate([[0], np.cumsum(mask)])
     return np.asarray(counts[last + 1] > counts[first])
 
 
-def training_rows(line: Line, columns: list[str]) -> Iterator[pl.DataFrame]:
-    """Read the rows at which a training window ends."""
-    for part, windows in line.read(columns):
+def _read_training_ends(line: _SeriesReader, columns: list[str]) -> Iterator[pl.DataFrame]:
+    """Yield the rows at which training windows end."""
+    for part, windows in line.iter_slices(columns):
         chosen = windows.splits_R == TRAINING
         if chosen.any():
             yield part.frame[windows.own].filter(pl.Series(chosen))
 
 
-def training_answers(
-    line: Line, columns: list[str], target: str
+def _read_training_targets(
+    line: _SeriesReader, columns: list[str], target: str
 ) -> Iterator[tuple[pl.Series, pl.Series | None]]:
-    """Read the answers of the training windows, and whose they are."""
+    """Yield the targets of the training windows, and the entities that they belong to."""
     entity = line.layout.entity
-    for part, windows in line.read(columns):
-        rows = windows.answer_R[windows.splits_R == TRAINING]
+    for part, windows in line.iter_slices(columns):
+        rows = windows.target_R[windows.splits_R == TRAINING]
         if len(rows):
-            answers = part.frame[target].gather(rows)
-            yield answers, part.frame[entity].gather(rows) if entity else None
+            targets = part.frame[target].gather(rows)
+            yield targets, part.frame[entity].gather(rows) if entity else None
 
 
-def fit_line(line: Line, *, keys: list[str], target: TargetConfig) -> Featurizer:
-    """Fit all state on the training windows."""
-    layout = line.layout
-    marked = (
+def _fit_featurizer(reader: _SeriesReader, *, keys: list[str], target: TargetConfig) -> Featurizer:
+    """Fit the input, the static covariates and the target on the training windows."""
+    layout = reader.layout
+    training_frames = (
         (part.frame, np.flatnonzero(windows.splits_R == TRAINING) + part.first)
-        for part, windows in line.read(unique(keys, layout.input.columns))
+        for part, windows in reader.iter_slices(_list_unique(keys, layout.input.columns))
     )
-    state = fit_windows(marked, layout)
-    sides = [side.column for side in layout.statics]
-    statics = fit_statics(training_rows(line, unique(keys, sides)), layout.statics)
+    state = fit_windows(training_frames, layout)
+    static_columns = [side.column for side in layout.statics]
+    statics = fit_statics(
+        _read_training_ends(reader, _list_unique(keys, static_columns)), layout.statics
+    )
     fitted = Target(column="", kind=target.kind)
     if target.column:
-        answers = training_answers(line, unique(keys, [target.column]), target.column)
-        own = scales_entities(layout)
-        fitted = fit_target(((a, names if own else None) for a, names in answers), target)
+        columns = _list_unique(keys, [target.column])
+        targets = _read_training_targets(reader, columns, target.column)
+        per_entity = scales_entities(layout)
+        fitted = fit_target(((t, names if per_entity else None) for t, names in targets), target)
     return Featurizer(
         layout=layout,
         state=state,
         statics=statics,
-        target=on_scale_of_channel(fitted, layout, state),
-        split=line.plan.split,
+        target=_scale_target_as_channel(fitted, layout, state),
+        split=reader.plan.split,
     )
 
 
-def on_scale_of_channel(target: Target, layout: Layout, state: Any) -> Target:  # noqa: ANN401 - of any kind
-    """Bring a forecast to the scale of its own past, where the network sees that."""
+def _scale_target_as_channel(target: Target, layout: Layout, state: Any) -> Target:  # noqa: ANN401 - of any kind
+    """Give a forecast the scale of its own past, where that is one of the input's channels."""
     if target.kind != "forecast" or not isinstance(state, SeriesState):
         return target
-    own = channel_scale(layout, state, target.column)
-    if own is None:
+    scale = channel_scale(layout, state, target.column)
+    if scale is None:
         return target
-    (mean, spread), entities = own
+    (mean, spread), entities = scale
     return replace(target, mean=mean, spread=spread, entities=entities)
 
 
-def unique(*groups: Iterable[str]) -> list[str]:
-    """Name each column once."""
+def _list_unique(*groups: Iterable[str]) -> list[str]:
+    """List each name once, in the order of its first occurrence."""
     return list(dict.fromkeys(name for group in groups for name in group))
 
 
-class Tally(NamedTuple):
-    """Counts of what is written."""
+class _SequenceCounts(NamedTuple):
+    """Numbers of sequences that were written, by split."""
 
     counts: dict[int, int]
     known: dict[int, int]
 
 
-def window_features(
+def make_window_features(
     folder: Path, rows: RowSet, *, layout: Layout, target: TargetConfig, split: SplitConfig
-) -> Made:
-    """Write the steps of a long table once, the windows that read them, and their answers.
+) -> BuiltFeatures:
+    """Write the steps of a long table once, the windows that refer to them, and their targets.
 
     Raises:
         UnlearnableError: these rows do not make a training set.
     """
     keys = [name for name in (layout.entity, layout.time) if name]
-    columns = unique(layout.raw_columns, target.columns, split_columns(split))
-    with TemporaryDirectory(dir=folder) as held:
-        averaged = target.column if target.kind in {"number", "forecast"} else None
-        lined = lined_up(rows, layout, columns=columns, target=averaged, folder=Path(held))
-        plan = plan_windows(lined, layout, split)
-        line = Line(lined, layout, plan, target)
-        keys = unique(keys, plan.columns, target.columns if target.kind == "forecast" else ())
-        if not any(True for _ in training_rows(line, keys)):
-            raise UnlearnableError(nothing_left("training", None, windowed=True))
-        featurizer = fit_line(line, keys=keys, target=target)
-        held_counts = Tally({}, {})
-        written = write_windows(folder, line, featurizer, columns=columns, held=held_counts)
+    columns = _list_unique(layout.raw_columns, target.columns, split_columns(split))
+    with TemporaryDirectory(dir=folder) as temporary_dir:
+        value_column = target.column if target.kind in {"number", "forecast"} else None
+        sorted_rows = sort_series(
+            rows, layout, columns=columns, target=value_column, folder=Path(temporary_dir)
+        )
+        plan = split_windows(sorted_rows, layout, split)
+        reader = _SeriesReader(sorted_rows, layout, plan, target)
+        keys = _list_unique(keys, plan.columns, target.columns if target.kind == "forecast" else ())
+        if not any(True for _ in _read_training_ends(reader, keys)):
+            raise UnlearnableError(format_empty_split("training", None, windowed=True))
+        featurizer = _fit_featurizer(reader, keys=keys, target=target)
+        counts = _SequenceCounts({}, {})
+        written = _write_windows(folder, reader, featurizer, columns=columns, counts=counts)
         steps, channels = write_steps(folder, written)
-    require_splits(held_counts.known, reason=None, windowed=True)
-    unseen = sum(held_counts.counts.values()) - sum(held_counts.known.values())
-    return Made(featurizer, steps, channels, held_counts.counts, unseen, {}, {})
+    require_splits(counts.known, reason=None, windowed=True)
+    unseen = sum(counts.counts.values()) - sum(counts.known.values())
+    return BuiltFeatures(featurizer, steps, channels, counts.counts, unseen, {}, {})
 
 
-def write_windows(
-    folder: Path, line: Line, featurizer: Featurizer, *, columns: list[str], held: Tally
+def _write_windows(
+    folder: Path,
+    reader: _SeriesReader,
+    featurizer: Featurizer,
+    *,
+    columns: list[str],
+    counts: _SequenceCounts,
 ) -> Iterator[NDArray[Any]]:
-    """Write sequences and answers slice by slice, and give the steps."""
+    """Write sequences and targets slice by slice, and yield each slice's steps, shape (N, C)."""
     writer: pq.ParquetWriter | None = None
-    with GrowingFile(folder / "answers.npy") as answers:
-        for part, windows in line.read(columns):
+    with NpyWriter(folder / "targets.npy") as targets:
+        for part, windows in reader.iter_slices(columns):
             sample = featurizer.transform_line(part.frame)
-            table = window_table(part, windows, featurizer, sample)
-            table, values_M = answered(table, part, featurizer, place=answers.count)
-            answers.append(values_M)
-            tally(table, held.counts, held.known)
+            table = _build_window_table(part, windows, featurizer, sample)
+            table, values_M = _add_window_targets(table, part, featurizer, offset=targets.length)
+            targets.append(values_M)
+            count_sequences(table, counts.counts, counts.known)
             arrow = table.to_arrow(compat_level=pl.CompatLevel.oldest())
             path = folder / "sequences.parquet"
             writer = writer or pq.ParquetWriter(path, arrow.schema, compression="zstd")
@@ -213,64 +229,73 @@ def write_windows(
         writer.close()
 
 
-def window_table(
-    part: Slice, windows: Windows, featurizer: Featurizer, sample: Sample
+def _build_window_table(
+    part: SeriesSlice, windows: _Windows, featurizer: Featurizer, sample: Sample
 ) -> pl.DataFrame:
-    """List the windows of a slice's own rows that can be used."""
+    """List the usable windows of a slice's own rows, with their positions in the frame."""
     steps, frame, kind = sample.steps, part.frame, featurizer.target.kind
     long_enough = steps.stops_R[windows.own] > steps.starts_R[windows.own]
     used = np.flatnonzero((windows.splits_R != UNUSED) & long_enough)
-    places, answers = used + part.first, windows.answer_R[used]
+    indices, targets = used + part.first, windows.target_R[used]
     if kind == "forecast":
-        # Who may have learned from a window's answers is told by the first of them.
-        answers = next_present(frame)[places + 1]
-    shift = part.place - part.first
+        # Which windows a model was trained on is decided by the first of their targets.
+        targets = _find_next_present(frame)[indices + 1]
+    shift = part.offset - part.first
     return pl.DataFrame(
         {
-            "row": frame[ROW].gather(places).cast(pl.Int64),
+            "row": frame[ROW].gather(indices).cast(pl.Int64),
             "split": windows.splits_R[used],
-            "start": steps.starts_R[places] + shift,
-            "stop": steps.stops_R[places] + shift,
-            "place": places,
-            "answer_place": answers,
-            "answer_row": frame[ROW].gather(answers).cast(pl.Int64),
-            **side_columns(sample.statics.pick(places)),
+            "start": steps.starts_R[indices] + shift,
+            "stop": steps.stops_R[indices] + shift,
+            "index": indices,
+            "target_index": targets,
+            "target_row": frame[ROW].gather(targets).cast(pl.Int64),
+            **to_static_columns(sample.statics.pick(indices)),
         }
     )
 
 
-def next_present(frame: pl.DataFrame) -> NDArray[np.int64]:
-    """Find for each place the first one from there on that has a row."""
+def _find_next_present(frame: pl.DataFrame) -> NDArray[np.int64]:
+    """Find for each position of the frame the first one from there on that has a row."""
     count = len(frame)
-    places = np.where(frame[ROW].is_not_null().to_numpy(), np.arange(count), count - 1)
-    return np.asarray(np.minimum.accumulate(places[::-1])[::-1])
+    indices = np.where(frame[ROW].is_not_null().to_numpy(), np.arange(count), count - 1)
+    return np.asarray(np.minimum.accumulate(indices[::-1])[::-1])
 
 
-def answered(
-    table: pl.DataFrame, part: Slice, featurizer: Featurizer, *, place: int
+def _add_window_targets(
+    table: pl.DataFrame, part: SeriesSlice, featurizer: Featurizer, *, offset: int
 ) -> tuple[pl.DataFrame, NDArray[np.float32]]:
-    """Add the answers of a slice's windows, and give their numbers.
+    """Add the targets of a slice's windows; return the table and their numbers.
 
-    A forecast's answers are the rows themselves, so windows share them.
+    A forecast's targets are the rows themselves, so windows share them.
+
+    Args:
+        table: the windows, from `_build_window_table`.
+        part: the slice.
+        featurizer: with the fitted target.
+        offset: number of target numbers that were written before these.
+
+    Raises:
+        UnlearnableError: a target is missing or not valid.
     """
     target, frame, window = featurizer.target, part.frame, featurizer.layout.window
-    ends, answers = table["place"].to_numpy(), table["answer_place"].to_numpy()
-    plain = table.drop("place", "answer_place")
+    ends, targets = table["index"].to_numpy(), table["target_index"].to_numpy()
+    plain = table.drop("index", "target_index")
     if target.kind in MINED:
         none = Lists(np.empty(0, np.float32), np.zeros(len(table), np.int64))
-        return with_answers(plain, none, target.kind, place=place), none.values_M
+        return add_targets(plain, none, target.kind, offset=offset), none.values_M
     if target.kind == "forecast":
         assert window is not None  # noqa: S101 - this is a table of windows
         own = np.arange(part.first, part.stop)
         values_M = target.encode(frame[target.column].gather(own), featurizer.entities(frame, own))
-        first = pl.Series(ends + 1 + part.place - part.first, dtype=pl.Int64)
+        first = pl.Series(ends + 1 + part.offset - part.first, dtype=pl.Int64)
         known = pl.lit(value=True)
         return (
-            plain.with_columns(answer_start=first, answer_stop=first + window.horizon, known=known),
+            plain.with_columns(target_start=first, target_stop=first + window.horizon, known=known),
             values_M,
         )
-    column = frame[target.column].gather(answers)
-    check_answers(column, frame[ROW].to_numpy()[answers], name=target.column)
-    lists = target.encode_lists(column, featurizer.entities(frame, answers))
-    plain = plain.with_columns(answer=column)
-    return with_answers(plain, lists, target.kind, place=place), lists.values_M
+    column = frame[target.column].gather(targets)
+    check_answers(column, frame[ROW].to_numpy()[targets], name=target.column)
+    lists = target.encode_lists(column, featurizer.entities(frame, targets))
+    plain = plain.with_columns(target=column)
+    return add_targets(plain, lists, target.kind, offset=offset), lists.values_M

@@ -1,4 +1,7 @@
-"""The reigning champion, asked now the same questions, and on which rows that is fair."""
+"""The current champion's predictions of today's test rows, and the rows on which they count.
+
+Shapes: R test rows, F test rows that the champion was not trained on.
+"""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,76 +12,81 @@ from numpy.typing import NDArray
 
 from models.bundle import Bundle, load
 from models.errors import BundleError, UnlearnableError
-from models.evaluation.predictions import Floats, Judged
+from models.evaluation.predictions import Floats, Predictions
 from models.features.featurizer import Featurizer
 from models.features.splitting.training_rows import load_learned
 from tasks.dataset.labels import TestRows
 from tasks.dataset.rowset import RowSet
-from tasks.dataset.training_membership import edges_of, learned_any
-from tasks.prediction.test_predictions import answered_by, judged, same_question
+from tasks.dataset.training_membership import list_target_rows, mark_training_sequences
+from tasks.prediction.test_predictions import have_same_target, pair_with_targets, predict_test_rows
 from tasks.records import Champion
 
 
-class Question(NamedTuple):
-    """What everybody is asked, and the measure of it."""
+class EvaluationSet(NamedTuple):
+    """The rows that every model predicts, and what their errors are measured with."""
 
     rows: RowSet
     test: TestRows
     featurizer: Featurizer
     scale_R: Floats
-    """Of forecasts, what the naive ones err by in each row's past."""
+    """Of forecasts, the naive forecast's error in each row's past."""
 
 
-class Reigning(NamedTuple):
-    """A champion that was asked."""
+class ChampionPredictions(NamedTuple):
+    """What the champion predicts, or why it cannot be compared."""
 
     name: str
-    fair_F: NDArray[np.int64]
-    """Places among the test rows of those that it never learned from."""
-    answers: Judged | None
-    """To these rows; None where it could not be asked."""
+    unseen_F: NDArray[np.int64]
+    """Indexes of the test rows that it was not trained on."""
+    predictions: Predictions | None
+    """Of these rows; None where it cannot be compared."""
     incomparable: str | None = None
-    """Why it could not."""
+    """Why it cannot be compared."""
 
 
-def ask(champion: Champion, bundle_dir: Path, question: Question) -> Reigning:
-    """Let the champion answer now, or say why it cannot be compared."""
-    name, nowhere = f"champion {champion.name} v{champion.version}", np.empty(0, np.int64)
+def predict_with_champion(
+    champion: Champion, bundle_dir: Path, test_set: EvaluationSet
+) -> ChampionPredictions:
+    """Let the champion predict the test rows; an error makes it incomparable, never worse."""
+    name, no_rows = f"champion {champion.name} v{champion.version}", np.empty(0, np.int64)
     try:
         bundle = load(bundle_dir)
     except BundleError as error:
-        return Reigning(name, nowhere, None, f"{name} cannot be loaded: {error}")
-    if not same_question(question.featurizer, bundle.featurizer):
-        told = f"{name} predicts another target or other classes"
-        return Reigning(name, nowhere, None, told)
+        return ChampionPredictions(name, no_rows, None, f"{name} cannot be loaded: {error}")
+    if not have_same_target(test_set.featurizer, bundle.featurizer):
+        reason = f"{name} predicts another target or other classes"
+        return ChampionPredictions(name, no_rows, None, reason)
     try:
-        answered = answered_by(bundle, question.rows, question.test)
-        answers = judged(answered, question.test, bundle.featurizer, question.scale_R)
-        fair_F = np.flatnonzero(never_learned(bundle, bundle_dir, question))
+        table = predict_test_rows(bundle, test_set.rows, test_set.test)
+        predictions = pair_with_targets(table, test_set.test, bundle.featurizer, test_set.scale_R)
+        unseen_F = np.flatnonzero(_mark_unseen_rows(bundle, bundle_dir, test_set))
     except (BundleError, UnlearnableError, pl.exceptions.PolarsError) as error:
-        return Reigning(name, nowhere, None, f"{name} cannot read today's rows: {error}")
-    return Reigning(name, fair_F, answers.pick(fair_F))
+        return ChampionPredictions(name, no_rows, None, f"{name} cannot read today's rows: {error}")
+    return ChampionPredictions(name, unseen_F, predictions.select(unseen_F))
 
 
-def never_learned(bundle: Bundle, bundle_dir: Path, question: Question) -> NDArray[np.bool_]:
-    """Tell which test rows a model never learned from, by what it carries about them.
+def _mark_unseen_rows(
+    bundle: Bundle, bundle_dir: Path, test_set: EvaluationSet
+) -> NDArray[np.bool_]:
+    """Mark the test rows [R] that a model was not trained on, by the rows that its bundle names.
 
-    One that was made before models carried that is asked how its own split was made.
+    A bundle that names none is asked how its own split was made.
 
     Raises:
-        UnlearnableError: nobody can tell any more.
-        BundleError: what it carries is damaged.
+        UnlearnableError: the split cannot be computed again.
+        BundleError: the bundle is damaged.
     """
-    rows, test, learned = question.rows, question.test, load_learned(bundle_dir)
-    if learned is not None:
-        table = pl.DataFrame({"row": test.rows_R, "answer_row": test.answers_R})
-        return ~learned_any(rows, learned, edges_of(table, question.featurizer))
-    frame = told_apart_by(rows, bundle.featurizer.split.needed, test)
+    rows, test, training_rows = test_set.rows, test_set.test, load_learned(bundle_dir)
+    if training_rows is not None:
+        table = pl.DataFrame({"row": test.rows_R, "target_row": test.target_rows_R})
+        target_rows = list_target_rows(table, test_set.featurizer)
+        return ~mark_training_sequences(rows, training_rows, target_rows)
+    frame = _read_split_columns(rows, bundle.featurizer.split.needed, test)
     return bundle.featurizer.never_learned(frame, test.times)
 
 
-def told_apart_by(rows: RowSet, columns: list[str], test: TestRows) -> pl.DataFrame:
-    """Read of the answers' rows what tells whether a model has learned from them."""
+def _read_split_columns(rows: RowSet, columns: list[str], test: TestRows) -> pl.DataFrame:
+    """Read the columns that a split is made by, of the rows of the targets."""
     if not columns:
-        return pl.DataFrame(height=len(test.answers_R))
-    return rows.scan().select(columns).collect(engine="streaming")[test.answers_R]
+        return pl.DataFrame(height=len(test.target_rows_R))
+    return rows.scan().select(columns).collect(engine="streaming")[test.target_rows_R]

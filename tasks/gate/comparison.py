@@ -1,9 +1,9 @@
-"""The gate: may the challenger serve? Every doubt keeps what is.
+"""The comparison of a challenger with another model on the same rows, and its settings.
 
-With a champion, it is scored now on the same rows, those that neither has learned from, and the
-paired interval of the gain has to lie above a bound: challenger and champion are resampled
-together. What a better average may hide is guarded beside it. Without a champion there is nothing
-to protect: the first version has to beat the best baseline.
+A champion is scored again now, on the rows that neither model was trained on, and the interval of
+the gain has to lie above a bound. The bootstrap draws the same rows for both models (paired), so
+that rows which are difficult for both do not widen it. Guardrails watch what a better average may
+hide. A first version has to beat the best baseline.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,22 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.metrics.by_kind import METRICS, TOLD_ALONE, score, sign_of
-from models.evaluation.predictions import Judged
-from models.evaluation.statistics.block_length import block_of_gain, block_of_score
-from models.evaluation.statistics.bootstrap import Interval, gain_interval, score_intervals
+from models.evaluation.metrics.by_kind import (
+    DESCRIPTIVE_METRICS,
+    METRICS,
+    compute_metrics,
+    get_metric_sign,
+)
+from models.evaluation.predictions import Predictions
+from models.evaluation.statistics.block_length import choose_gain_block, choose_score_block
+from models.evaluation.statistics.bootstrap import (
+    Interval,
+    compute_gain_interval,
+    compute_score_intervals,
+)
 from models.features.config import Answer
 from tasks.errors import JobError
+from tasks.facts import ScoreInterval
 
 MetricName = Literal[
     "auto", "accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "log_loss",
@@ -35,47 +45,52 @@ class GateConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     metric: MetricName = "auto"
-    """What decides; `auto` is macro_f1 for a category or tags, mae for a number or a forecast,
-    character_error_rate for a text, unexplained_variance where there is no answer."""
+    """Metric that decides; `auto` is macro_f1 for a category or tags, mae for a number or a
+    forecast, character_error_rate for a text, unexplained_variance for a self-supervised target."""
     mode: Literal["superiority", "non-inferiority"] = "superiority"
-    """`superiority`: the gain over the champion has to be real. `non-inferiority`: for a routine refresh, the
-    loss has to be smaller than `margin`; many refreshes may each lose a little."""
+    """`superiority`: the interval of the gain over the champion has to lie above
+    `min_improvement`. `non-inferiority`, for a routine refresh: it has to lie above minus
+    `margin`; many refreshes may each lose a little."""
     min_improvement: float = 0.0
-    """What the gain has to exceed beyond doubt, in the metric's unit; of mode superiority."""
+    """What the low end of the gain has to exceed, in the metric's unit; of mode superiority."""
     margin: float = 0.0
-    """The loss that is put up with, in the metric's unit; of mode non-inferiority, and above 0 there."""
+    """Largest tolerated loss, in the metric's unit; of mode non-inferiority, and above 0 there."""
     confidence: float = 0.95
-    """Of the interval of the gain, which has to lie above the bound."""
+    """Confidence of all intervals, 0.5 to below 1."""
     bootstrap_samples: int = 2000
-    """Of the bootstrap; of more than 50,000 test rows it draws fewer, but 1,000 at least, and of
-    metrics that rank them 200."""
+    """Resamples of the bootstrap; of more than 50,000 test rows fewer are drawn, but 1,000 at
+    least, and 200 of metrics that rank the rows."""
     min_rows: int = 50
-    """Test rows that the champion has not learned from, below which a person has to decide."""
+    """Test rows that the champion was not trained on, below which a person has to decide."""
     require_baseline: bool = True
-    """Whether a challenger has to score better than the best baseline before it may serve."""
+    """Whether a challenger has to score better than the best baseline to be promoted."""
     max_slice_drop: float | None = 0.1
-    """How far the challenger may fall behind the champion on one class, label or entity: in points
-    of the metric (of a class, of the share that is right), or as a share of the champion's error.
-    Only a fall beyond doubt counts. Without a value nobody looks."""
+    """How much worse than the champion the challenger may be on one class, label or entity: in
+    points of the metric (of a class, of the share that is right), or as a share of the champion's
+    error. Only a significant drop counts. Without a value there is no such guardrail."""
     min_slice_rows: int = 20
-    """Rows below which a slice tells nothing."""
+    """Rows below which a slice is not compared."""
     max_log_loss_increase: float | None = 0.1
-    """How much the log loss of a category may rise beyond doubt, in nats. Without a value nobody
-    looks."""
+    """How much the log loss of a category may rise, in nats; only a significant rise counts.
+    Without a value there is no such guardrail."""
     max_ece_increase: float | None = None
     """How much the expected calibration error of a category may rise, 0 to 1."""
     max_latency_ms: float | None = None
-    """Longest time for one row alone, at the 95th percentile, on the machine of the run."""
+    """Longest time to predict one row alone, at the 95th percentile, on the machine of the run."""
     max_size_mb: float | None = None
-    """Most that the model's files may take, in 10^6 bytes."""
+    """Largest size of the model's files, in 10^6 bytes."""
     max_holdout_reuse: int = 20
-    """Evaluations on the same test rows after which the report warns: each one that is looked at
-    tells a little of the answers."""
+    """Evaluations on the same test rows after which the report warns: each one reveals a little
+    of their targets."""
     season_length: int = 1
-    """Steps after which a series repeats itself, such as 24 for hours: for the naive forecast."""
+    """Steps after which a series repeats, such as 24 for hours: for the seasonal naive forecast."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that decide nothing."""
+        """Validate each setting, and that they fit together.
+
+        Raises:
+            ValueError: one is out of its range, or belongs to the other mode.
+        """
         if not 0.5 <= self.confidence < 1:
             raise ValueError(f"confidence: {self.confidence} is not between 0.5 and 1")
         for name, count, least in (
@@ -97,10 +112,10 @@ class GateConfig:
             bound = getattr(self, name)
             if bound is not None and not bound >= 0:
                 raise ValueError(f"{name}: {bound} is below 0; give 0 or more, or leave it out")
-        self.refuse_other_mode()
+        self._validate_mode()
 
-    def refuse_other_mode(self) -> None:
-        """Refuse a bound that the mode does not look at."""
+    def _validate_mode(self) -> None:
+        """Validate the bound of the mode, and refuse that of the other mode."""
         if not self.min_improvement >= 0:
             raise ValueError(
                 f"min_improvement: {self.min_improvement} is below 0; use mode: non-inferiority"
@@ -110,7 +125,7 @@ class GateConfig:
                 f"margin: {self.margin} is of mode: non-inferiority; set that, or remove it"
             )
         if self.mode == "non-inferiority" and not self.margin > 0:
-            raise ValueError(f"margin: {self.margin} puts up with no loss; give more")
+            raise ValueError(f"margin: {self.margin} tolerates no loss; give more than 0")
         if self.mode == "non-inferiority" and self.min_improvement:
             raise ValueError("min_improvement: it is of mode: superiority; remove it")
 
@@ -120,117 +135,135 @@ class GateConfig:
         return self.min_improvement if self.mode == "superiority" else -self.margin
 
 
-class Rival(NamedTuple):
-    """Whom the challenger is compared with, on which rows."""
+class Comparison(NamedTuple):
+    """The challenger's predictions and those of another model, on the same rows."""
 
     name: str
     is_champion: bool
-    challenger: Judged
-    answers: Judged
+    challenger: Predictions
+    reference: Predictions
+    """The other model's."""
     rows_F: NDArray[np.int64] | None = None
-    """Which of the test rows these are; all of them where left out."""
+    """Indexes of these among the test rows; None for all of them."""
 
 
 class Gain(NamedTuple):
-    """The challenger's gain over a rival, with its interval."""
+    """The challenger's gain over another model, with its interval."""
 
     name: str
-    champion: bool
+    is_champion: bool
     rows: int
     gain: float
     low: float
     high: float
 
 
-def metric_name(gate: GateConfig, kind: Answer) -> str:
-    """Name the metric that decides.
+def choose_metric(gate: GateConfig, kind: Answer) -> str:
+    """Choose the metric that decides.
 
     Raises:
-        JobError: it is not one of this target's kind.
+        JobError: the job's metric does not fit this kind of target.
     """
     known = METRICS[kind]
     if gate.metric == "auto":
         return "macro_f1" if kind == "category" else next(iter(known))
     if gate.metric not in known:
+        choices = [name for name in known if name not in DESCRIPTIVE_METRICS]
         raise JobError.of(
             f"gate.metric: '{gate.metric}' does not fit a target of kind '{kind}'",
-            mend=f"choose one of {', '.join(name for name in known if name not in TOLD_ALONE)}",
+            hint=f"choose one of {', '.join(choices)}",
         )
     return gate.metric
 
 
-def require_told(scores: Mapping[str, float], metric: str, who: str) -> None:
-    """Refuse a metric that cannot be computed of these answers.
+def require_metric(scores: Mapping[str, float], metric: str, model_name: str) -> None:
+    """Check that the deciding metric was computed.
 
     Raises:
-        JobError: another metric has to decide.
+        JobError: it cannot be computed of these predictions.
     """
     if metric not in scores:
         raise JobError.of(
-            f"gate.metric: {metric} cannot be told of what '{who}' answered to the test rows",
-            found=f"told are {', '.join(scores)}",
-            mend="choose one of these",
+            f"gate.metric: {metric} cannot be computed of the predictions of '{model_name}'",
+            found=f"can be computed: {', '.join(scores)}",
+            hint="choose one of these",
         )
 
 
-def best_of(scores: Mapping[str, Mapping[str, float]], metric: str) -> str:
-    """Name the best of several by the metric; what cannot be told is no better than anything."""
-    sign = sign_of(metric)
+def find_best(scores: Mapping[str, Mapping[str, float]], metric: str) -> str:
+    """Name the best of several models by the metric; a missing score is the worst."""
+    sign = get_metric_sign(metric)
     return max(scores, key=lambda name: sign * scores[name].get(metric, -sign * float("inf")))
 
 
-def gain_over(rival: Rival, gate: GateConfig, *, metric: str, by_time: bool) -> Gain:
-    """Measure the challenger's gain over the rival, with its interval."""
-    rows = len(rival.answers)
-    compute, sign = METRICS[rival.answers.kind][metric], sign_of(metric)
-    found: Interval = gain_interval(
+def measure_gain(comparison: Comparison, gate: GateConfig, *, metric: str, by_time: bool) -> Gain:
+    """Measure the challenger's gain over the other model: sign * (challenger - other).
+
+    Args:
+        comparison: both models' predictions.
+        gate: confidence and number of resamples.
+        metric: that decides.
+        by_time: whether neighbouring rows are correlated, so that blocks are resampled.
+    """
+    rows = len(comparison.reference)
+    compute, sign = METRICS[comparison.reference.kind][metric], get_metric_sign(metric)
+    interval: Interval = compute_gain_interval(
         compute,
-        rival.challenger,
-        rival.answers,
+        comparison.challenger,
+        comparison.reference,
         sign=sign,
         confidence=gate.confidence,
         count=gate.bootstrap_samples,
-        block=block_of_gain(compute, rival.challenger, rival.answers, by_time=by_time),
+        block=choose_gain_block(
+            compute, comparison.challenger, comparison.reference, by_time=by_time
+        ),
         seed=0,
     )
-    gain = sign * (compute(rival.challenger) - compute(rival.answers))
-    return Gain(rival.name, rival.is_champion, rows, gain, found.low, found.high)
+    gain = sign * (compute(comparison.challenger) - compute(comparison.reference))
+    return Gain(comparison.name, comparison.is_champion, rows, gain, interval.low, interval.high)
 
 
-def headline(gain: Gain, *, metric: str, own: float, rival: float, flawless: bool) -> str:
-    """Say in one sentence whether the network is worth more than the best of the baselines.
+def format_headline(
+    gain: Gain, *, metric: str, score: float, baseline_score: float, is_perfect: bool
+) -> str:
+    """Say in one sentence whether the network is better than the best baseline.
 
     Args:
-        gain: over it.
+        gain: over that baseline.
         metric: that decides.
-        own: the network's score.
-        rival: the baseline's.
-        flawless: whether the network leaves nothing to be better at.
+        score: the network's.
+        baseline_score: the baseline's.
+        is_perfect: whether the network makes no error.
     """
-    if flawless and gain.gain == 0:
-        said = "The network is right everywhere, and so is"
+    if is_perfect and gain.gain == 0:
+        claim = "The network makes no error, and neither does"
     elif not gain.gain > 0:
-        said = "The network does not beat"
+        claim = "The network does not beat"
     elif not gain.low > 0:
-        said = "The network is ahead of, but not beyond doubt,"
+        claim = "The network is ahead of, but not significantly,"
     else:
-        said = "The network beats"
+        claim = "The network beats"
     return (
-        f"{said} the best baseline, {gain.name}: {metric} {own:.4f} against {rival:.4f} "
-        f"on {gain.rows} rows"
+        f"{claim} the best baseline, {gain.name}: {metric} {score:.4f} against "
+        f"{baseline_score:.4f} on {gain.rows} rows"
     )
 
 
-def score_card(answers: Judged, gate: GateConfig, *, by_time: bool) -> dict[str, dict[str, float]]:
-    """Score one model by every metric, with intervals."""
-    scores = score(answers)
-    metrics = {name: METRICS[answers.kind][name] for name in scores}
-    intervals = score_intervals(
+def score_metrics(
+    predictions: Predictions, gate: GateConfig, *, by_time: bool
+) -> dict[str, ScoreInterval]:
+    """Score one model by every metric that can be computed, with intervals."""
+    scores = compute_metrics(predictions)
+    metrics = {name: METRICS[predictions.kind][name] for name in scores}
+    intervals = compute_score_intervals(
         metrics,
-        answers,
+        predictions,
         confidence=gate.confidence,
         count=gate.bootstrap_samples,
-        block=block_of_score(metrics.values(), answers, by_time=by_time),
+        block=choose_score_block(metrics.values(), predictions, by_time=by_time),
         seed=0,
     )
-    return {name: {"value": value, **intervals[name]._asdict()} for name, value in scores.items()}
+    return {
+        name: ScoreInterval(value=value, low=intervals[name].low, high=intervals[name].high)
+        for name, value in scores.items()
+    }

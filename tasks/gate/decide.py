@@ -1,26 +1,40 @@
-"""Gather the evidence about a challenger, let the gate judge it, and put both down."""
+"""Compare a challenger with the champion and the baselines, decide, and write `gate.json`."""
 
+import json
+import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from models.bundle import load
-from models.evaluation.metrics.by_kind import METRICS, score, sign_of
-from models.evaluation.predictions import Judged
+from models.evaluation.metrics.by_kind import METRICS, compute_metrics, get_metric_sign
+from models.evaluation.predictions import Predictions
 from tasks.dataset.rowset import RowSet
-from tasks.dataset.training_membership import ids_of
-from tasks.gate.champion import Question, Reigning, ask
-from tasks.gate.comparison import GateConfig, Rival, best_of, gain_over, metric_name, require_told
-from tasks.gate.decision_record import gate_record, write_gate
-from tasks.gate.guardrails import guard_calibration, guard_costs, guard_slices, slices_of_rows
-from tasks.gate.holdout_reuse import Window, count_use, window_hash
-from tasks.gate.rules import Evidence, Guard, Verdict, judge
+from tasks.dataset.training_membership import hash_rows
+from tasks.gate.champion import ChampionPredictions, EvaluationSet, predict_with_champion
+from tasks.gate.comparison import (
+    Comparison,
+    Gain,
+    GateConfig,
+    choose_metric,
+    find_best,
+    measure_gain,
+    require_metric,
+)
+from tasks.gate.guardrails import check_calibration, check_costs, check_slices, slice_rows
+from tasks.gate.holdout_reuse import HoldoutReuse, hash_test_rows, record_use
+from tasks.gate.rules import Evidence, Guardrail, Verdict, apply_rules
+from tasks.gate_record import GainRecord, GateRecord, GuardrailRecord, HoldoutRecord
 from tasks.records import Champion
+from tasks.reporting.plots import ACCENT, INK, create_figure, save_figure
 from tasks.storage.store import Store
 
 
-class Outing(NamedTuple):
-    """Where the compared models and the rows lie."""
+class EvaluationContext(NamedTuple):
+    """Where the compared models and the rows are."""
 
     rows: RowSet
     features_dir: Path
@@ -34,113 +48,210 @@ class Outing(NamedTuple):
     """What speaks against a promotion, whatever the scores."""
 
 
-class Ruling(NamedTuple):
-    """What the gate was shown, and what it said."""
+class GateResult(NamedTuple):
+    """The decision and what it rests on."""
 
     verdict: Verdict
     evidence: Evidence
-    champion: dict[str, float] | None
-    """The champion's scores on the rows that neither has learned from."""
-    rival: Rival | None
-    """The champion and the challenger on these rows; None where there is nothing to compare."""
+    champion_scores: dict[str, float] | None
+    """By metric, on the rows that neither was trained on."""
+    champion_comparison: Comparison | None
+    """Champion and challenger on these rows; None where there is nothing to compare."""
 
 
 def decide(
-    challenger: Judged,
-    baselines: Mapping[str, Judged],
-    question: Question,
-    outing: Outing,
+    challenger: Predictions,
+    baselines: Mapping[str, Predictions],
+    test_set: EvaluationSet,
+    context: EvaluationContext,
     *,
     gate: GateConfig,
-) -> Ruling:
-    """Compare with the champion and the best baseline on the same rows, and let the gate judge."""
-    metric, champion = metric_name(gate, challenger.kind), None
-    if outing.champion and outing.champion_dir:
-        champion = ask(outing.champion, outing.champion_dir, question)
-    pairs = rivals_of(challenger, baselines, champion, metric=metric)
-    by_time = question.featurizer.split.by == "time"
-    gains = [gain_over(pair, gate, metric=metric, by_time=by_time) for pair in pairs]
+) -> GateResult:
+    """Compare with the best baseline and the champion on the same rows, and apply the rules.
+
+    Raises:
+        JobError: the gate's metric cannot be computed of some predictions.
+    """
+    metric, champion = choose_metric(gate, challenger.kind), None
+    if context.champion and context.champion_dir:
+        champion = predict_with_champion(context.champion, context.champion_dir, test_set)
+    pairs = _build_comparisons(challenger, baselines, champion, metric=metric)
+    by_time = test_set.featurizer.split.by == "time"
+    gains = [measure_gain(pair, gate, metric=metric, by_time=by_time) for pair in pairs]
     compared = pairs[1] if len(pairs) > 1 else None
-    rows = len(champion.fair_F) if champion else len(challenger)
-    told = champion is None or champion.incomparable is None
+    rows = len(champion.unseen_F) if champion else len(challenger)
+    comparable = champion is None or champion.incomparable is None
+    guardrails = _measure_guardrails(compared, test_set, context, gate=gate, champion=champion)
     evidence = Evidence(
         over_baseline=gains[0],
         over_champion=gains[1] if compared else None,
         champion=champion.name if champion else None,
         rows=rows,
-        excluded_rows=len(challenger) - rows if told else 0,
-        guards=guards_of(compared, question, outing, gate=gate, champion=champion),
+        excluded_rows=len(challenger) - rows if comparable else 0,
+        guardrails=guardrails,
         incomparable=champion.incomparable if champion else None,
-        blocked=outing.blocked,
-        flawless=is_flawless(pairs[0].challenger, metric),
+        blocked=context.blocked,
+        is_perfect=_is_perfect(pairs[0].challenger, metric),
     )
-    scores = score(compared.answers) if compared else None
-    return Ruling(judge(evidence, gate, metric), evidence, scores, compared)
+    scores = compute_metrics(compared.reference) if compared else None
+    return GateResult(apply_rules(evidence, gate, metric), evidence, scores, compared)
 
 
-def is_flawless(challenger: Judged, metric: str) -> bool:
-    """Tell whether no answer could score higher."""
-    return METRICS[challenger.kind][metric](challenger) == (1 if sign_of(metric) > 0 else 0)
-
-
-def rivals_of(
-    challenger: Judged,
-    baselines: Mapping[str, Judged],
-    champion: Reigning | None,
-    *,
-    metric: str,
-) -> list[Rival]:
-    """Pair the challenger with the best baseline and the champion, on rows nobody learned from."""
-    for name, answers in {"challenger": challenger, **baselines}.items():
-        require_told(score(answers), metric, name)
-    if champion and champion.answers and len(champion.fair_F):
-        fair_F = champion.fair_F
-        challenger = challenger.pick(fair_F)
-        baselines = {name: answers.pick(fair_F) for name, answers in baselines.items()}
-        champions = [Rival(champion.name, True, challenger, champion.answers, fair_F)]
-    else:
-        champions = []
-    best = best_of({name: score(answers) for name, answers in baselines.items()}, metric)
-    return [Rival(best, False, challenger, baselines[best]), *champions]
-
-
-def guards_of(
-    rival: Rival | None,
-    question: Question,
-    outing: Outing,
+def write_decision(
+    folder: Path,
+    result: GateResult,
+    test_set: EvaluationSet,
+    context: EvaluationContext,
     *,
     gate: GateConfig,
-    champion: Reigning | None,
-) -> list[Guard]:
-    """Measure everything that must not get worse."""
-    bundle_dir, rows = outing.candidate_dir / "bundle", outing.rows
-    guards = guard_costs(load(bundle_dir), bundle_dir, rows, outing.features_dir, gate=gate)
-    if rival is None or champion is None:
-        return guards
-    metric = metric_name(gate, rival.answers.kind)
-    answers_F = question.test.answers_R[champion.fair_F]
-    slices = slices_of_rows(rival.challenger, rows, answers_F, question.featurizer)
-    by_time = question.featurizer.split.by == "time"
+) -> GateRecord:
+    """Record the use of these test rows, and write the decision with its evidence."""
+    ids_R = hash_rows(test_set.rows, test_set.featurizer, test_set.test.target_rows_R)
+    rows_hash = hash_test_rows(ids_R)
+    uses = record_use(context.store, rows_hash, context.key)
+    record = build_record(
+        result.verdict,
+        result.evidence,
+        gate=gate,
+        metric=choose_metric(gate, test_set.featurizer.target.kind),
+        holdout=HoldoutReuse(rows_hash, len(ids_R), uses, gate.max_holdout_reuse),
+    )
+    write_record(folder, record, gate)
+    return record
+
+
+def build_record(
+    verdict: Verdict, evidence: Evidence, *, gate: GateConfig, metric: str, holdout: HoldoutReuse
+) -> GateRecord:
+    """Build the record of a decision: what was decided, on what, and by which settings."""
+    gains = [gain for gain in (evidence.over_champion, evidence.over_baseline) if gain]
+    return GateRecord(
+        decision=verdict.decision,
+        reason=verdict.reason,
+        metric=metric,
+        mode=gate.mode,
+        min_improvement=gate.min_improvement,
+        margin=gate.margin,
+        confidence=gate.confidence,
+        min_rows=gate.min_rows,
+        champion=evidence.champion,
+        rows=evidence.rows,
+        excluded_rows=evidence.excluded_rows,
+        comparisons=tuple(_build_gain_record(gain) for gain in gains),
+        guardrails=tuple(_build_guardrail_record(each) for each in evidence.guardrails),
+        incomparable=evidence.incomparable,
+        blocked=evidence.blocked,
+        holdout=HoldoutRecord(**holdout._asdict(), warning=holdout.warning),
+    )
+
+
+def write_record(folder: Path, record: GateRecord, gate: GateConfig) -> None:
+    """Write `gate.json` and `gate.png`."""
+    text = json.dumps(asdict(record), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "gate.json").write_text(text + "\n", encoding="utf-8")
+    _draw_gains(record, bound=gate.bound, path=folder / "gate.png")
+
+
+def _is_perfect(challenger: Predictions, metric: str) -> bool:
+    """Whether no predictions could score higher."""
+    return METRICS[challenger.kind][metric](challenger) == (1 if get_metric_sign(metric) > 0 else 0)
+
+
+def _build_comparisons(
+    challenger: Predictions,
+    baselines: Mapping[str, Predictions],
+    champion: ChampionPredictions | None,
+    *,
+    metric: str,
+) -> list[Comparison]:
+    """Pair the challenger with the best baseline and with the champion.
+
+    With a champion, all are compared on the rows that it was not trained on.
+    """
+    for name, predictions in {"challenger": challenger, **baselines}.items():
+        require_metric(compute_metrics(predictions), metric, name)
+    champions = []
+    if champion and champion.predictions and len(champion.unseen_F):
+        unseen_F = champion.unseen_F
+        challenger = challenger.select(unseen_F)
+        baselines = {name: each.select(unseen_F) for name, each in baselines.items()}
+        pair = Comparison(champion.name, True, challenger, champion.predictions, unseen_F)
+        champions.append(pair)
+    best = find_best({name: compute_metrics(each) for name, each in baselines.items()}, metric)
+    return [Comparison(best, False, challenger, baselines[best]), *champions]
+
+
+def _measure_guardrails(
+    comparison: Comparison | None,
+    test_set: EvaluationSet,
+    context: EvaluationContext,
+    *,
+    gate: GateConfig,
+    champion: ChampionPredictions | None,
+) -> list[Guardrail]:
+    """Measure everything that must not get worse; without a champion, costs alone."""
+    bundle_dir, rows = context.candidate_dir / "bundle", context.rows
+    costs = check_costs(load(bundle_dir), bundle_dir, rows, context.features_dir, gate=gate)
+    if comparison is None or champion is None:
+        return costs
+    metric = choose_metric(gate, comparison.reference.kind)
+    target_rows_F = test_set.test.target_rows_R[champion.unseen_F]
+    slices = slice_rows(comparison.challenger, rows, target_rows_F, test_set.featurizer)
+    by_time = test_set.featurizer.split.by == "time"
     return [
-        *guard_slices(rival, slices, gate, metric=metric),
-        *guard_calibration(rival, gate, by_time=by_time),
-        *guards,
+        *check_slices(comparison, slices, gate, metric=metric),
+        *check_calibration(comparison, gate, by_time=by_time),
+        *costs,
     ]
 
 
-def put_down(
-    folder: Path, found: Ruling, question: Question, outing: Outing, *, gate: GateConfig
-) -> dict[str, Any]:
-    """Count the use of these test rows, and write the decision with its evidence."""
-    ids_R = ids_of(question.rows, question.featurizer, question.test.answers_R)
-    rows_hash = window_hash(ids_R)
-    uses = count_use(outing.store, rows_hash, outing.key)
-    record = gate_record(
-        found.verdict,
-        found.evidence,
-        gate=gate,
-        metric=metric_name(gate, question.featurizer.target.kind),
-        window=Window(rows_hash, len(ids_R), uses, gate.max_holdout_reuse),
+def _build_gain_record(gain: Gain) -> GainRecord:
+    """Convert a gain; JSON has no word for a number that is not finite."""
+    return GainRecord(
+        name=gain.name,
+        is_champion=gain.is_champion,
+        rows=gain.rows,
+        gain=_keep_finite(gain.gain),
+        low=_keep_finite(gain.low),
+        high=_keep_finite(gain.high),
     )
-    write_gate(folder, record, gate)
-    return record
+
+
+def _build_guardrail_record(guardrail: Guardrail) -> GuardrailRecord:
+    """Convert a guardrail in the same way."""
+    return GuardrailRecord(
+        name=guardrail.name,
+        value=_keep_finite(guardrail.value),
+        limit=guardrail.limit,
+        passed=guardrail.passed,
+    )
+
+
+def _keep_finite(value: float) -> float | None:
+    """Replace NaN and infinity by None."""
+    return value if math.isfinite(value) else None
+
+
+def _draw_gains(record: GateRecord, *, bound: float, path: Path) -> None:
+    """Draw the gain over each model with its interval, and the bound that it has to exceed.
+
+    Over a baseline the gain itself has to be above 0; over the champion the whole interval.
+    """
+    gains = [each for each in record.comparisons if None not in (each.gain, each.low, each.high)]
+    figure = create_figure(7, 1.6 + 0.6 * max(len(gains), 1))
+    axes = figure.subplots()
+    for row, each in enumerate(gains):
+        color = INK if each.is_champion else "grey"
+        ends = np.array([each.low, each.high], np.float64)
+        axes.plot(ends, [row, row], color=color, linewidth=3)
+        axes.plot(np.array([each.gain], np.float64), [row], "o", color=color)
+    axes.axvline(bound, color=ACCENT, linestyle=":", label=f"bound {bound:+g}")
+    if bound:
+        axes.axvline(0, color="grey", linewidth=0.8)
+    names = [f"{each.name[:40]}\n{each.rows} rows" for each in gains]
+    axes.set_yticks(range(len(gains)), names)
+    axes.set_ylim(len(gains) - 0.4, -0.6)
+    title = f"{record.decision}: gain with its {record.confidence:.0%} interval"
+    axes.set(xlabel=f"gain in {record.metric} (more is better)", title=title)
+    axes.legend(frameon=False)
+    save_figure(figure, path)

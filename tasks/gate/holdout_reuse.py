@@ -1,8 +1,8 @@
-"""How often the gate has looked at the same test rows: each look tells a little of the answers.
+"""How often the gate has used the same test rows: each use reveals a little of their targets.
 
-One small file for each evaluation, at `windows/<hash of the rows>/<key of the report>.json`:
-nothing is ever rewritten, two machines can count at once, and the same evaluation, done again
-after a kill, counts once.
+One small file for each evaluation, at `holdouts/<hash of the rows>/<key of the report>.json`:
+nothing is ever rewritten, two machines can count at once, and an evaluation that is repeated after
+an interruption counts once.
 """
 
 import hashlib
@@ -13,44 +13,46 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.storage.store import Store, create_exclusively, refusals_named
+from tasks.storage.store import Store, create_exclusively, translate_os_errors
 
-FOLDER = "windows"
+FOLDER = "holdouts"
 
 
-class Window(NamedTuple):
-    """A set of test rows, and its use by the gate so far."""
+class HoldoutReuse(NamedTuple):
+    """A set of test rows, and how often the gate has used it."""
 
     hash: str
-    """Of the rows' identities, in whatever order they stand."""
+    """Of the rows' identities, in any order."""
     rows: int
     uses: int
-    """Evaluations on just these rows, this one among them."""
-    bound: int
+    """Evaluations on exactly these rows, this one included."""
+    limit: int
+    """Uses after which to warn."""
 
     @property
     def warning(self) -> str | None:
-        """What to tell the owner of the job, where it is used too often."""
-        if self.uses <= self.bound:
+        """What to tell the owner of the job; None within the limit."""
+        if self.uses <= self.limit:
             return None
         return (
-            f"the gate has used these {self.rows} test rows {self.uses} times (gate.max_holdout_reuse: "
-            f"{self.bound}), so its intervals promise less than they say; give the test new rows"
+            f"the gate has used these {self.rows} test rows {self.uses} times "
+            f"(gate.max_holdout_reuse: {self.limit}), so its intervals are too narrow by now; "
+            "test on new rows"
         )
 
 
-def window_hash(ids_R: NDArray[np.uint64]) -> str:
-    """Hash the identities of test rows, 32 hexadecimal digits."""
+def hash_test_rows(ids_R: NDArray[np.uint64]) -> str:
+    """Hash the identities [R] of test rows, in any order, to 32 hexadecimal digits."""
     return hashlib.sha256(np.sort(ids_R).astype("<u8").tobytes()).hexdigest()[:32]
 
 
-def count_use(store: Store, window: str, report_key: str) -> int:
-    """Count this evaluation once, and tell how many there have been on these rows."""
+def record_use(store: Store, rows_hash: str, report_key: str) -> int:
+    """Record this evaluation once, and count all that used these rows."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    told = json.dumps({"report": report_key, "at": now}).encode()
-    folder = f"{FOLDER}/{window}"
-    with refusals_named(store):
-        create_exclusively(store, f"{folder}/{report_key}.json", told)
+    content = json.dumps({"report": report_key, "at": now}).encode()
+    folder = f"{FOLDER}/{rows_hash}"
+    with translate_os_errors(store):
+        create_exclusively(store, f"{folder}/{report_key}.json", content)
     store.fs.invalidate_cache()
     names = store.fs.ls(f"{store.root}/{folder}", detail=False)
     return sum(str(name).endswith(".json") for name in names)

@@ -1,10 +1,10 @@
-"""What the gate decides on measured evidence, and the sentence that explains it."""
+"""The rules by which the gate decides on measured evidence, and the sentence that explains it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from tasks.gate.comparison import Gain, GateConfig
-from tasks.records import Decision
+from tasks.gate_record import Decision
 
 
 class Verdict(NamedTuple):
@@ -14,13 +14,14 @@ class Verdict(NamedTuple):
     reason: str
 
 
-class Guard(NamedTuple):
+class Guardrail(NamedTuple):
     """One thing that must not get worse, whatever the gain."""
 
     name: str
     value: float
-    bound: float
-    held: bool
+    limit: float
+    """The highest allowed value."""
+    passed: bool
 
 
 class Evidence(NamedTuple):
@@ -28,86 +29,85 @@ class Evidence(NamedTuple):
 
     over_baseline: Gain
     over_champion: Gain | None
-    """None where no champion serves yet, or none of its rows can be used."""
+    """None where there is no champion yet, or none of its rows can be used."""
     champion: str | None
-    """The champion's name and version; None where none serves yet."""
+    """The champion's name and version; None where there is none yet."""
     rows: int
-    """Test rows that the champion has not learned from."""
+    """Test rows that the champion was not trained on."""
     excluded_rows: int
-    """Test rows that it has learned from."""
-    guards: Sequence[Guard] = ()
+    """Test rows that it was trained on."""
+    guardrails: Sequence[Guardrail] = ()
     incomparable: str | None = None
     """Why challenger and champion cannot be compared."""
     blocked: str | None = None
-    """What else speaks against a promotion, until a person has looked at it."""
-    flawless: bool = False
-    """Whether the challenger is right everywhere, which no other can beat."""
+    """What else speaks against a promotion, until a person has approved it."""
+    is_perfect: bool = False
+    """Whether the challenger makes no error, so that no model can be better."""
 
 
-def judge(evidence: Evidence, gate: GateConfig, metric: str) -> Verdict:
-    """Decide: what cannot be compared, doubts, what it lacks, what blocks it, and only then yes."""
+def apply_rules(evidence: Evidence, gate: GateConfig, metric: str) -> Verdict:
+    """Decide. Every reason against a promotion is looked at before a reason for it."""
     if evidence.incomparable:
         return Verdict("not-comparable", evidence.incomparable)
-    if few := too_few(evidence, gate):
-        return Verdict("needs-approval", few)
-    over = evidence.over_champion or evidence.over_baseline
-    shown = words(over, gate, metric)
-    if lacking := what_lacks(evidence, gate):
-        return Verdict("keep", f"{lacking}: {shown}")
+    if shortage := _describe_row_shortage(evidence, gate):
+        return Verdict("needs-approval", shortage)
+    gain = _format_gain(evidence.over_champion or evidence.over_baseline, gate, metric)
+    if shortfall := _describe_shortfall(evidence, gate):
+        return Verdict("keep", f"{shortfall}: {gain}")
     if evidence.blocked:
-        return Verdict("needs-approval", f"{evidence.blocked}; otherwise it would serve: {shown}")
+        return Verdict("needs-approval", f"{evidence.blocked}; otherwise it would serve: {gain}")
     if evidence.champion is None:
-        return Verdict("promote", f"no champion yet, and {first_words(evidence)}: {shown}")
-    better = "better beyond doubt" if gate.mode == "superiority" else "not worse beyond the margin"
-    return Verdict("promote", f"{better}: {shown}")
+        claim = f"no champion yet, and {_describe_first_version(evidence)}"
+    elif gate.mode == "superiority":
+        claim = f"better with {gate.confidence:.0%} confidence"
+    else:
+        claim = "not worse by more than the margin"
+    return Verdict("promote", f"{claim}: {gain}")
 
 
-def too_few(evidence: Evidence, gate: GateConfig) -> str | None:
-    """Say that the champion left too few rows to decide on, if it did."""
+def _describe_row_shortage(evidence: Evidence, gate: GateConfig) -> str | None:
+    """Describe that the champion leaves too few rows to compare on; None where it does not."""
     if evidence.champion is None or evidence.rows >= gate.min_rows:
         return None
-    left = (
-        f"{evidence.champion} has learned from {evidence.excluded_rows} of the test's "
+    return (
+        f"only {evidence.rows} rows to compare on, and gate.min_rows asks for {gate.min_rows}: "
+        f"{evidence.champion} was trained on {evidence.excluded_rows} of the test's "
         f"{evidence.rows + evidence.excluded_rows} rows"
     )
-    return (
-        f"only {evidence.rows} rows to compare on, and gate.min_rows asks for "
-        f"{gate.min_rows}: {left}"
-    )
 
 
-def what_lacks(evidence: Evidence, gate: GateConfig) -> str | None:
-    """Say what the challenger did not show; None where it showed all that is asked for."""
-    behind, over = evidence.over_baseline, evidence.over_champion
-    # Asked the other way round, so that what cannot be told is never enough.
-    equal = evidence.flawless and behind.gain == 0
-    if gate.require_baseline and not (equal or behind.gain > 0):
+def _describe_shortfall(evidence: Evidence, gate: GateConfig) -> str | None:
+    """Describe what the challenger did not show; None where it showed all that is required."""
+    baseline, champion = evidence.over_baseline, evidence.over_champion
+    # Each condition is a negated "shown", so that NaN never counts as shown.
+    equal = evidence.is_perfect and baseline.gain == 0
+    if gate.require_baseline and not (equal or baseline.gain > 0):
         return (
-            f"the challenger does not beat the {behind.name} baseline ({behind.gain:+.4f} on "
-            f"{behind.rows} rows)"
+            f"the challenger does not beat the {baseline.name} baseline ({baseline.gain:+.4f} on "
+            f"{baseline.rows} rows)"
         )
-    if evidence.champion is not None and not (over and over.low > gate.bound):
-        return "not better beyond doubt" if gate.mode == "superiority" else "perhaps worse"
-    broken = [guard for guard in evidence.guards if not guard.held]
-    if broken:
-        told = ", ".join(
-            f"{each.name} {each.value:.4g} (at most {each.bound:g})" for each in broken
-        )
-        return f"a guard is broken: {told}"
+    if evidence.champion is not None and not (champion and champion.low > gate.bound):
+        if gate.mode == "superiority":
+            return f"not better with {gate.confidence:.0%} confidence"
+        return "possibly worse by more than the margin"
+    failed = [guardrail for guardrail in evidence.guardrails if not guardrail.passed]
+    if failed:
+        values = ", ".join(f"{e.name} {e.value:.4g} (at most {e.limit:g})" for e in failed)
+        return f"a guardrail fails: {values}"
     return None
 
 
-def first_words(evidence: Evidence) -> str:
-    """Say how a first version stands to the baselines."""
+def _describe_first_version(evidence: Evidence) -> str:
+    """Describe how a first version compares with the baselines."""
     if evidence.over_baseline.gain > 0:
         return "better than every baseline"
-    return "right everywhere" if evidence.flawless else "the job asks for no better one"
+    return "without any error" if evidence.is_perfect else "the job does not require a better one"
 
 
-def words(over: Gain, gate: GateConfig, metric: str) -> str:
-    """Tell a gain with its interval, and the bound where there is a champion."""
-    told = (
-        f"{metric} gain over {over.name} {over.gain:+.4f}, {gate.confidence:.0%} interval "
-        f"{over.low:+.4f} to {over.high:+.4f} on {over.rows} rows"
+def _format_gain(gain: Gain, gate: GateConfig, metric: str) -> str:
+    """Format a gain with its interval, and with the bound where it is over a champion."""
+    text = (
+        f"{metric} gain over {gain.name} {gain.gain:+.4f}, {gate.confidence:.0%} interval "
+        f"{gain.low:+.4f} to {gain.high:+.4f} on {gain.rows} rows"
     )
-    return f"{told}, bound {gate.bound:+g}" if over.champion and gate.bound else told
+    return f"{text}, bound {gate.bound:+g}" if gain.is_champion and gate.bound else text

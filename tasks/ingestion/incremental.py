@@ -1,7 +1,7 @@
-"""What is read of a table: only the rows above the last watermark, as a part of their own.
+"""Incremental reads of a table: only rows above the last watermark, each read as one part.
 
-That the rows already read are still the same is checked by their count. Where the count differs
-(late rows, a rewritten past), the newest readings are given up until it fits, and read again.
+The rows that were read before are verified by their count. Where it differs (late rows, rewritten
+history), the newest batches are dropped until it agrees, and their rows are read again.
 """
 
 from collections.abc import Sequence
@@ -10,163 +10,182 @@ from typing import Any
 
 import polars as pl
 
-from tasks.dataset.rowset import bound
+from tasks.dataset.rowset import to_column_time
 from tasks.errors import SourceError
+from tasks.facts import PartFacts
 from tasks.ingestion.config import SourceConfig
-from tasks.ingestion.parts import part_of_batches
-from tasks.ingestion.source_state import Reading, Trail, decode, encode
+from tasks.ingestion.parts import make_table_part
+from tasks.ingestion.source_state import (
+    SourceState,
+    WatermarkBatch,
+    decode_watermark,
+    encode_watermark,
+)
 from tasks.ingestion.tables.reader import (
-    Span,
+    RowRange,
     Table,
     count_rows,
-    newest,
+    find_newest,
     read_batches,
-    table_schema,
-    table_version,
+    read_table_schema,
+    read_table_version,
 )
-from tasks.records import Artifact
+from tasks.records import Part
 from tasks.storage.artifacts import find_key
 from tasks.storage.store import Store
 from tasks.task_options import logger
 
 
-def table_parts(
-    source: SourceConfig, store: Store, trail: Trail, *, as_of: datetime | None
-) -> list[Artifact]:
-    """Return the parts that hold a table's rows, and note in the trail what was read.
+def read_table_parts(
+    source: SourceConfig, store: Store, state: SourceState, *, as_of: datetime | None
+) -> list[Part]:
+    """Return the parts that hold a table's rows, and record in `state` what was read.
 
     Raises:
-        SourceError: the table cannot be read, or lacks the column of the watermark.
+        SourceError: the table cannot be read, or lacks the watermark's column.
     """
-    version = table_version(source.table())
+    version = read_table_version(source.table())
     table = source.table(version)
-    known = kept_readings(store, trail, table)
-    whole = len(known) == len(trail.readings)
-    if version is not None and version == trail.version and known and whole:
-        return parts_of(store, known, as_of)
-    order, trail.version = source.order, None
-    if order is None:
-        part = read_part(store, table, None)
-        trail.readings = [Reading(until=encode(""), rows=part.facts["rows"], key=part.key)]
-        trail.version = version
-        return parts_of(store, trail.readings, None)
-    refuse_missing(table, order)
-    top = newest(table, order)
-    limit = lowered(top, table_schema(table)[order], as_of)
-    tell_without(table, order, top)
-    trail.readings = read_new(table, store, known, order=order, limit=limit)
-    if limit == top:
-        trail.version = version
-    return parts_of(store, trail.readings, as_of)
+    stored = _find_reusable_batches(store, state, table)
+    complete = len(stored) == len(state.batches)
+    if version is not None and version == state.version and stored and complete:
+        return _find_parts(store, stored, as_of)
+    watermark, state.version = source.watermark_column, None
+    if watermark is None:
+        part = _read_part(store, table, None)
+        state.batches = [
+            WatermarkBatch(until=encode_watermark(""), rows=part.facts.rows, key=part.key)
+        ]
+        state.version = version
+        return _find_parts(store, state.batches, None)
+    _check_watermark_column(table, watermark)
+    newest = find_newest(table, watermark)
+    limit = _limit_watermark(newest, read_table_schema(table)[watermark], as_of)
+    _warn_missing_watermarks(table, watermark, newest)
+    state.batches = _read_new_rows(table, store, stored, watermark=watermark, limit=limit)
+    if limit == newest:
+        state.version = version
+    return _find_parts(store, state.batches, as_of)
 
 
-def tell_without(table: Table, order: str, top: Any) -> None:  # noqa: ANN401 - its type
-    """Warn of rows without a watermark: nobody can tell when they came, so they are not read."""
-    if top is None:
+def _warn_missing_watermarks(
+    table: Table,
+    watermark: str,
+    newest: Any,  # noqa: ANN401 - of the column's own type
+) -> None:
+    """Warn of rows with a null watermark: their time of arrival is unknown, so none is read."""
+    if newest is None:
         return
-    without = count_rows(table, None) - count_rows(table, Span(column=order, until=top))
-    if without:
+    known = count_rows(table, RowRange(column=watermark, until=newest))
+    if missing := count_rows(table, None) - known:
         logger().warning(
-            "%s row(s) of %s have no '%s' and are left out; give them one, or set source.watermark",
-            without, table.query or table.uri, order,
+            "%s row(s) of %s have no '%s' and are left out; fill it, or set source.watermark",
+            missing, table.query or table.uri, watermark,
         )  # fmt: skip
 
 
-def refuse_missing(table: Table, order: str) -> None:
-    """Refuse a watermark that the table does not have.
+def _check_watermark_column(table: Table, watermark: str) -> None:
+    """Check that the table has the watermark's column.
 
     Raises:
-        SourceError: names the table's columns.
+        SourceError: it does not.
     """
-    schema = table_schema(table)
-    if order not in schema:
+    schema = read_table_schema(table)
+    if watermark not in schema:
         raise SourceError.of(
-            f"source.watermark or source.time: {table.uri} has no column '{order}'",
+            f"source.watermark or source.time: {table.uri} has no column '{watermark}'",
             found=f"Columns: {', '.join(schema.names())}",
-            mend="correct the name",
+            hint="correct the name",
         )
 
 
-def kept_readings(store: Store, trail: Trail, table: Table) -> list[Reading]:
-    """Give the readings up to the first whose part is gone, or has other columns than the table."""
-    columns = {name: str(dtype) for name, dtype in table_schema(table).items()}
-    same, trail.columns = trail.columns == columns, columns
-    kept: list[Reading] = []
-    for reading in trail.readings if same else []:
-        if find_key(store, "part", reading.key) is None:
+def _find_reusable_batches(store: Store, state: SourceState, table: Table) -> list[WatermarkBatch]:
+    """Return the batches before the first whose part is gone; none where the schema has changed."""
+    columns = {name: str(dtype) for name, dtype in read_table_schema(table).items()}
+    unchanged, state.columns = state.columns == columns, columns
+    reusable: list[WatermarkBatch] = []
+    for batch in state.batches if unchanged else []:
+        if find_key(store, "part", batch.key, PartFacts) is None:
             break
-        kept.append(reading)
-    return kept
+        reusable.append(batch)
+    return reusable
 
 
-def parts_of(store: Store, readings: Sequence[Reading], as_of: datetime | None) -> list[Artifact]:
-    """Find the parts of readings, without those that begin after the time asked for."""
+def _find_parts(
+    store: Store, batches: Sequence[WatermarkBatch], as_of: datetime | None
+) -> list[Part]:
+    """Find the parts of batches, without those that begin after `as_of`."""
     chosen = []
-    for place, reading in enumerate(readings):
-        if place and as_of is not None and begins_after(readings[place - 1], as_of):
+    for index, batch in enumerate(batches):
+        if index and as_of is not None and _ends_at_or_after(batches[index - 1], as_of):
             break
-        chosen.append(reading)
-    parts = [find_key(store, "part", reading.key) for reading in chosen]
+        chosen.append(batch)
+    parts = [find_key(store, "part", batch.key, PartFacts) for batch in chosen]
     return [part for part in parts if part is not None]
 
 
-def begins_after(previous: Reading, as_of: datetime) -> bool:
-    """Tell whether the reading before ended at this time or later."""
-    until = decode(previous.until)
+def _ends_at_or_after(batch: WatermarkBatch, as_of: datetime) -> bool:
+    """Check whether a batch's watermark is this time or later; False where it is no time."""
+    until = decode_watermark(batch.until)
     if not isinstance(until, date):
         return False
     dtype = pl.Datetime(time_zone="UTC" if getattr(until, "tzinfo", None) else None)
-    limit = bound(as_of, dtype if isinstance(until, datetime) else pl.Date())
+    limit = to_column_time(as_of, dtype if isinstance(until, datetime) else pl.Date())
     return bool(until >= limit)
 
 
-def read_new(
+def _read_new_rows(
     table: Table,
     store: Store,
-    known: list[Reading],
+    stored: list[WatermarkBatch],
     *,
-    order: str,
+    watermark: str,
     limit: Any,  # noqa: ANN401 - of the column's own type
-) -> list[Reading]:
-    """Read the rows above the last watermark, and anew what no longer has the rows it had."""
-    readings = still_true(table, known, order)
+) -> list[WatermarkBatch]:
+    """Read the rows above the last valid batch, up to `limit`, as one more batch."""
+    batches = _drop_changed_batches(table, stored, watermark)
     if limit is None:
-        return readings
-    after = decode(readings[-1].until) if readings else None
+        return batches
+    after = decode_watermark(batches[-1].until) if batches else None
     if after is not None and after >= limit:
-        return readings
-    span = Span(column=order, after=after, until=limit)
-    part = read_part(store, table, span)
-    if part.facts["rows"] == 0:
-        return readings
-    return [*readings, Reading(until=encode(limit), rows=part.facts["rows"], key=part.key)]
+        return batches
+    part = _read_part(store, table, RowRange(column=watermark, after=after, until=limit))
+    if part.facts.rows == 0:
+        return batches
+    return [
+        *batches,
+        WatermarkBatch(until=encode_watermark(limit), rows=part.facts.rows, key=part.key),
+    ]
 
 
-def lowered(top: Any, dtype: pl.DataType, as_of: datetime | None) -> Any:  # noqa: ANN401
-    """Give the watermark up to which is read: the newest, and not above the time asked for."""
-    if as_of is None or not isinstance(top, date):
-        return top
-    return min(top, bound(as_of, dtype))
+def _limit_watermark(newest: Any, dtype: pl.DataType, as_of: datetime | None) -> Any:  # noqa: ANN401
+    """Return the watermark to read up to: the newest, or `as_of` where that is earlier."""
+    if as_of is None or not isinstance(newest, date):
+        return newest
+    return min(newest, to_column_time(as_of, dtype))
 
 
-def still_true(table: Table, known: list[Reading], order: str) -> list[Reading]:
-    """Give up the newest readings until the table has as many rows up to there as were read."""
-    readings = list(known)
-    while readings:
-        until = decode(readings[-1].until)
-        now = count_rows(table, Span(column=order, until=until))
-        if now == sum(reading.rows for reading in readings):
-            return readings
+def _drop_changed_batches(
+    table: Table, stored: list[WatermarkBatch], watermark: str
+) -> list[WatermarkBatch]:
+    """Drop the newest batches until the table has as many rows up to there as were read."""
+    batches = list(stored)
+    while batches:
+        until = decode_watermark(batches[-1].until)
+        count = count_rows(table, RowRange(column=watermark, until=until))
+        expected = sum(batch.rows for batch in batches)
+        if count == expected:
+            return batches
         logger().warning(
             "%s has %s rows up to %s = %s, %s were read before: the last of them are read again",
-            table.query or table.uri, now, order, until, sum(r.rows for r in readings),
+            table.query or table.uri, count, watermark, until, expected,
         )  # fmt: skip
-        readings.pop()
-    return readings
+        batches.pop()
+    return batches
 
 
-def read_part(store: Store, table: Table, span: Span | None) -> Artifact:
-    """Read rows into a part."""
-    schema = pl.DataFrame(schema=table_schema(table)).to_arrow().schema
-    batches = read_batches(table, span, order_by=span.column if span else None)
-    return part_of_batches(store, batches, name=table.query or table.uri, schema=schema)
+def _read_part(store: Store, table: Table, row_range: RowRange | None) -> Part:
+    """Read the rows of a range, in its column's order, into a part."""
+    schema = pl.DataFrame(schema=read_table_schema(table)).to_arrow().schema
+    batches = read_batches(table, row_range, order_by=row_range.column if row_range else None)
+    return make_table_part(store, batches, name=table.query or table.uri, schema=schema)

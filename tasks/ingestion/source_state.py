@@ -1,6 +1,8 @@
-"""What the runs before saw of a source: the one small file of the store that changes.
+"""The state of a source between runs: files, watermarks and snapshots that were seen before.
 
-It saves work and notices change; nothing depends on it. Where it is lost, the source is read anew.
+One small JSON file in the store for each source, the only one there that is overwritten. It saves
+reading and makes changes noticeable, but no result depends on it: where it is lost or damaged, the
+source is read again in full.
 """
 
 import hashlib
@@ -13,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from tasks.ingestion.config import SourceConfig
-from tasks.storage.artifacts import canonical
+from tasks.storage.artifacts import format_canonical_json
 from tasks.storage.store import Store, read_bytes, write_bytes
 from tasks.task_options import logger
 
-KEPT = 200
-"""Snapshots that are remembered."""
+_MAX_SNAPSHOTS = 200
+"""Snapshots that are remembered; the oldest are dropped first."""
 
-TYPES: Mapping[str, Any] = {
+_WATERMARK_TYPES: Mapping[str, Any] = {
     "int": int,
     "float": float,
     "str": str,
@@ -31,99 +33,110 @@ TYPES: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
-    """One snapshot of the source."""
+class SnapshotRecord:
+    """What is remembered of one snapshot of the source."""
 
     as_of: str | None
+    """ISO 8601 time up to which it holds the data."""
     key: str
+    """Of the snapshot's artifact."""
     rows: int
     schema: Mapping[str, str]
+    """Polars type by column name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
-    """Rows of a table that were read: above the last watermark, up to this one."""
+class WatermarkBatch:
+    """Rows of a table that were read together: above the previous watermark, up to this one."""
 
     until: list[str]
-    """The watermark, as its type and its text."""
+    """The watermark, as written by `encode_watermark`."""
     rows: int
     key: str
-    """The part that holds them."""
+    """Of the part that holds the rows."""
 
 
 @dataclass(kw_only=True, slots=True)
-class Trail:
+class SourceState:
     """All that is remembered of a source."""
 
     files: dict[str, list[Any]] = field(default_factory=dict)
-    """Size, stamp and fingerprint of each file of the newest snapshot."""
-    readings: list[Reading] = field(default_factory=list)
+    """Size, stamp and fingerprint of each file of the newest snapshot, by path."""
+    batches: list[WatermarkBatch] = field(default_factory=list)
     """What was read of a table, oldest first."""
     version: str | None = None
-    """The table's version when it was last read to its end, where it has one."""
+    """The table's version when it was last read to its end, where it has versions."""
     columns: dict[str, str] = field(default_factory=dict)
     """The table's columns and types when it was last read."""
-    snapshots: list[Seen] = field(default_factory=list)
+    snapshots: list[SnapshotRecord] = field(default_factory=list)
     """Oldest first."""
 
-    def before(self, as_of: datetime | None) -> Seen | None:
-        """Give the last snapshot that was taken as of this time or an earlier one."""
-        wanted = as_of.isoformat() if as_of else None
-        earlier = [s for s in self.snapshots if wanted is None or (s.as_of or "") <= wanted]
+    def find_snapshot(self, as_of: datetime | None) -> SnapshotRecord | None:
+        """Return the last snapshot as of this time or an earlier one; the newest for None."""
+        limit = as_of.isoformat() if as_of else None
+        earlier = [s for s in self.snapshots if limit is None or (s.as_of or "") <= limit]
         return earlier[-1] if earlier else None
 
 
-def absolute(uri: str) -> list[str | int]:
-    """Tell one place from another that is written the same way in another folder.
+def read_source_state(store: Store, source: SourceConfig) -> SourceState:
+    """Read the state of a source; an empty one where there is none or the file is damaged."""
+    data = read_bytes(store, _choose_path(source))
+    if data is None:
+        return SourceState()
+    try:
+        raw = json.loads(data)
+        return SourceState(
+            files=raw["files"],
+            batches=[WatermarkBatch(**entry) for entry in raw["batches"]],
+            version=raw["version"],
+            columns=dict(raw["columns"]),
+            snapshots=[SnapshotRecord(**entry) for entry in raw["snapshots"]],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        logger().warning("%s is damaged and ignored: %s", _choose_path(source), error)
+        return SourceState()
 
-    A database's file also by its number on the disk: another file in its place is another source.
+
+def write_source_state(store: Store, source: SourceConfig, state: SourceState) -> None:
+    """Write the state of a source, with its newest snapshots only."""
+    state.snapshots = sorted(state.snapshots, key=lambda record: record.as_of or "")
+    state.snapshots = state.snapshots[-_MAX_SNAPSHOTS:]
+    write_bytes(store, _choose_path(source), json.dumps(asdict(state), indent=1).encode())
+
+
+def encode_watermark(value: object) -> list[str]:
+    """Write a watermark as the name of its type and its text, so that JSON can hold it."""
+    name = type(value).__name__
+    return [name, value.isoformat() if isinstance(value, date) else str(value)]
+
+
+def decode_watermark(pair: list[str]) -> Any:  # noqa: ANN401 - of the column's own type
+    """Read a watermark that `encode_watermark` wrote."""
+    return _WATERMARK_TYPES[pair[0]](pair[1])
+
+
+def _identify_uri(uri: str) -> list[str | int]:
+    """Return what makes a source unique: its URI, or the absolute path of a local one.
+
+    A SQLite file is identified by its inode too: another file under the same path is another
+    source.
     """
     scheme, mark, path = uri.partition(":///")
     local = path if mark and scheme == "sqlite" else uri
     if "://" in local:
         return [uri]
-    place = Path(local).absolute()
-    number = place.stat().st_ino if mark and place.is_file() else 0
-    return [str(place), number]
+    absolute = Path(local).absolute()
+    inode = absolute.stat().st_ino if mark and absolute.is_file() else 0
+    return [str(absolute), inode]
 
 
-def place_of(source: SourceConfig) -> str:
-    """Name the file of a source's trail."""
-    identity = [*absolute(source.uri), source.query, source.order, source.file_columns]
-    return f"trails/{hashlib.sha256(canonical(identity).encode()).hexdigest()[:32]}.json"
-
-
-def read_trail(store: Store, source: SourceConfig) -> Trail:
-    """Read what is remembered; nothing of a source that is new, or where it cannot be read."""
-    data = read_bytes(store, place_of(source))
-    if data is None:
-        return Trail()
-    try:
-        raw = json.loads(data)
-        return Trail(
-            files=raw["files"],
-            readings=[Reading(**entry) for entry in raw["readings"]],
-            version=raw["version"],
-            columns=dict(raw["columns"]),
-            snapshots=[Seen(**entry) for entry in raw["snapshots"]],
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        logger().warning("%s is damaged and left aside: %s", place_of(source), error)
-        return Trail()
-
-
-def write_trail(store: Store, source: SourceConfig, trail: Trail) -> None:
-    """Remember."""
-    trail.snapshots = sorted(trail.snapshots, key=lambda seen: seen.as_of or "")[-KEPT:]
-    write_bytes(store, place_of(source), json.dumps(asdict(trail), indent=1).encode())
-
-
-def encode(value: object) -> list[str]:
-    """Write a watermark as its type and its text."""
-    name = type(value).__name__
-    return [name, value.isoformat() if isinstance(value, date) else str(value)]
-
-
-def decode(pair: list[str]) -> Any:  # noqa: ANN401 - of the column's own type
-    """Read a watermark."""
-    return TYPES[pair[0]](pair[1])
+def _choose_path(source: SourceConfig) -> str:
+    """Return the path in the store of a source's state."""
+    identity = [
+        *_identify_uri(source.uri),
+        source.query,
+        source.watermark_column,
+        source.file_columns,
+    ]
+    digest = hashlib.sha256(format_canonical_json(identity).encode()).hexdigest()[:32]
+    return f"source_states/{digest}.json"

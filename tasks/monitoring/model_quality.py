@@ -1,182 +1,185 @@
-"""Whether the champion still answers as well as it promised, on rows that came after its training.
+"""Compare the champion's performance on rows newer than its training with its reference score.
 
-What it promised is the score of its test rows, with its interval, in the report that it was
-registered with; what it does now is its score on rows that were not there then and whose truth is
-known. The interval of the fall is made of both intervals by squares that add up (MOVER: Newcombe
-1998, Zou and Donner 2008), for the two sets of rows share none.
+The reference is the score of its test rows, with its interval, in the report that it was registered
+with. The current score is that of rows which were not there at its training and whose target is
+known. The two sets of rows are disjoint, so the interval of the drop follows from the two intervals
+by MOVER (Newcombe 1998; Zou and Donner 2008): lower = drop - sqrt((b - b_low)^2 + (w_high - w)^2),
+upper = drop + sqrt((b_high - b)^2 + (w - w_low)^2), with b and w the better and the worse side.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from prefect import task
 
-from models.evaluation.metrics.by_kind import sign_of
+from models.evaluation.metrics.by_kind import get_metric_sign
 from models.features.featurizer import Featurizer
 from models.features.series import resampled
 from models.features.splitting.duplicates import found_in
 from models.features.splitting.row_hash import identities
 from models.features.splitting.training_rows import row_columns
 from tasks.dataset.rowset import RowSet, open_rows
-from tasks.evaluation.observed_quality import MOST_ROWS, judge_answers
-from tasks.gate.comparison import GateConfig, metric_name
+from tasks.evaluation.observed_quality import MAX_ROWS, score_predictions
+from tasks.facts import AcceptedFacts, ScoreInterval
+from tasks.gate.comparison import GateConfig, choose_metric
 from tasks.prediction.predict import (
-    LEARNED,
+    IN_TRAINING,
     OK,
-    TRUTH,
-    Delayed,
-    Question,
-    Wanted,
+    TARGET,
+    LazyPredictions,
+    PredictionRequest,
+    RowFilter,
     open_scorer,
-    row_answers,
+    predict_rows,
 )
-from tasks.prediction.predict_windows import window_answers
+from tasks.prediction.predict_windows import predict_windows
 from tasks.records import Accepted, Champion
 from tasks.registry import versions
-from tasks.storage.artifacts import find_key, local_dir
+from tasks.report_record import read_report
+from tasks.storage.artifacts import find_dir, find_key
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import STAGE, logger
 
-Card = dict[str, float]
-"""`value`, `low` and `high` of a score."""
 
+class PerformanceDrop(NamedTuple):
+    """Drop of a score, with its interval; below 0 if the score has improved."""
 
-class Fall(NamedTuple):
-    """How far a score has fallen; below 0 where it has risen."""
-
-    fall: float
+    drop: float
     low: float
     high: float
 
 
-class Quality(NamedTuple):
-    """What was found."""
+class ModelQuality(NamedTuple):
+    """Scores of the champion, at its registration and now."""
 
     champion: str | None
     metric: str = ""
     rows: int = 0
-    """That came after the champion's training and have their truth."""
-    promised: Card | None = None
-    now: Card | None = None
-    fall: Fall | None = None
-    unknown: str | None = None
-    """Why it cannot be told."""
+    """Rows newer than the champion's training whose target is known."""
+    reference: ScoreInterval | None = None
+    current: ScoreInterval | None = None
+    drop: PerformanceDrop | None = None
+    unknown_reason: str | None = None
+    """Why the drop cannot be computed."""
 
 
-def fall_of(promised: Card, now: Card, metric: str) -> Fall:
-    """Measure a fall between two sets of rows that share none, with its interval."""
-    sign = sign_of(metric)
-    (better, worse) = (promised, now) if sign > 0 else (now, promised)
-    fall = better["value"] - worse["value"]
-    below = math.hypot(better["value"] - better["low"], worse["high"] - worse["value"])
-    above = math.hypot(better["high"] - better["value"], worse["value"] - worse["low"])
-    return Fall(fall, fall - below, fall + above)
+def compute_drop(reference: ScoreInterval, current: ScoreInterval, metric: str) -> PerformanceDrop:
+    """Compute the drop of a metric between two disjoint sets of rows, with its interval."""
+    sign = get_metric_sign(metric)
+    (better, worse) = (reference, current) if sign > 0 else (current, reference)
+    drop = better.value - worse.value
+    below = math.hypot(better.value - better.low, worse.high - worse.value)
+    above = math.hypot(better.high - better.value, worse.value - worse.low)
+    return PerformanceDrop(drop, drop - below, drop + above)
 
 
 def compare_quality(
     accepted: Accepted, champion: Champion, gate: GateConfig, store: Store
-) -> Quality:
-    """Compare the champion's score on new rows with the one that it promised."""
-    promised = promise_of(champion, store)
-    if promised is None:
-        return Quality(champion.version, unknown="the store has the champion's report no more")
+) -> ModelQuality:
+    """Compare the champion's score on new rows with its score at registration."""
+    reference = _load_reference_scores(champion, store)
+    if reference is None:
+        return ModelQuality(
+            champion.version, unknown_reason="the store no longer has the champion's report"
+        )
     rows = open_rows(store, accepted)
     scorer = open_scorer(versions.fetch_files(champion.name, champion.version), champion.version)
-    metric = metric_name(gate, scorer.featurizer.target.kind)
-    wanted, columns = came_after(champion, rows, scorer.featurizer, store)
-    question = Question(scorer, rows, wanted=wanted, also=columns)
+    metric = choose_metric(gate, scorer.featurizer.target.kind)
+    row_filter, columns = _build_new_row_filter(champion, rows, scorer.featurizer, store)
+    request = PredictionRequest(scorer, rows, row_filter=row_filter, filter_columns=columns)
     with TemporaryDirectory() as folder:
-        answered = judgeable(answers_of(question, Path(folder)))
-    if len(answered) < gate.min_rows:
-        words = f"{len(answered)} rows came since whose truth is known; {gate.min_rows} tell"
-        return Quality(champion.version, metric, len(answered), unknown=words)
-    found: dict[str, Any] = judge_answers(answered, scorer.featurizer, gate) or {"scores": {}}
-    now = found["scores"].get(metric)
-    if now is None or metric not in promised or not math.isfinite(now["low"]):
-        words = f"{metric} cannot be told of both"
-        return Quality(champion.version, metric, len(answered), unknown=words)
-    fall = fall_of(promised[metric], now, metric)
-    return Quality(champion.version, metric, len(answered), promised[metric], now, fall)
-
-
-def promise_of(champion: Champion, store: Store) -> dict[str, Card] | None:
-    """Read the scores that a version was registered with; None where they are gone."""
-    report = find_key(store, "evaluate", champion.report_key)
-    if report is None:
-        return None
-    text = (local_dir(store, report) / "report.json").read_text(encoding="utf-8")
-    return dict(json.loads(text)["intervals"])
-
-
-def came_after(
-    champion: Champion, rows: RowSet, featurizer: Featurizer, store: Store
-) -> tuple[Wanted | None, tuple[str, ...]]:
-    """Tell rows that were not there when the champion was trained, and by which columns.
-
-    Where the store has its rows no more, those that it learned from are left out later.
-    """
-    accepted = find_key(store, "validate", champion.accepted_key)
-    columns = row_columns(featurizer.layout, featurizer.split.config)
-    if accepted is None or any(name not in rows.schema for name in columns):
-        return None, ()
-    before = open_rows(store, Accepted(accepted))
-    if resampled(featurizer.layout):
-        return later_than(before, featurizer.layout.time or ""), ()
-    frames = before.frames(list(columns))
-    known = np.unique(np.concatenate([identities(frame, list(columns)) for frame in frames]))
-
-    def wanted(frame: pl.DataFrame) -> NDArray[np.bool_]:
-        return ~found_in(identities(frame, list(columns)), known)
-
-    return wanted, columns
-
-
-def later_than(before: RowSet, time: str) -> Wanted:
-    """Tell steps of a grid that begin after all rows that there were."""
-    newest = before.scan().select(pl.col(time).max()).collect(engine="streaming").item()
-    return lambda frame: (frame[time] > newest).fill_null(value=False).to_numpy()
-
-
-def answers_of(question: Question, folder: Path) -> Iterator[Delayed]:
-    """Ask about every row, or every window, that came after."""
-    if question.scorer.featurizer.layout.window is None:
-        return row_answers(question)
-    return window_answers(question, "all", folder, by_step=False)
-
-
-def judgeable(answers: Iterator[Delayed]) -> pl.DataFrame:
-    """Keep the last answers whose truth is known, and that were not learned."""
-    held: list[pl.DataFrame] = []
-    for each in answers:
-        table = each()
-        good = (pl.col("status") == OK) & ~pl.col(LEARNED).fill_null(value=False)
-        if TRUTH in table.columns:
-            good &= pl.col(TRUTH).is_not_null()
-        held.append(table.filter(good))
-        while sum(map(len, held[1:])) >= MOST_ROWS:
-            held.pop(0)
-    return pl.concat(held).tail(MOST_ROWS) if held else pl.DataFrame()
+        predictions = _collect_scorable(_predict_new_rows(request, Path(folder)))
+    if len(predictions) < gate.min_rows:
+        reason = f"only {len(predictions)} new rows have a known target; {gate.min_rows} are needed"
+        return ModelQuality(champion.version, metric, len(predictions), unknown_reason=reason)
+    found = score_predictions(predictions, scorer.featurizer, gate)
+    current = found.scores.get(metric) if found else None
+    if current is None or metric not in reference or not math.isfinite(current.low):
+        reason = f"{metric} is not known at registration and now"
+        return ModelQuality(champion.version, metric, len(predictions), unknown_reason=reason)
+    drop = compute_drop(reference[metric], current, metric)
+    return ModelQuality(
+        champion.version, metric, len(predictions), reference[metric], current, drop
+    )
 
 
 @task(name="quality", task_run_name="quality of {name}", timeout_seconds=6 * 3600, **STAGE)
 def measure_quality(
     accepted: Accepted, *, name: str, gate: GateConfig, store: StoreConfig
-) -> Quality:
-    """Compare the champion's score on new rows with the one that it promised."""
+) -> ModelQuality:
+    """Compare the champion's score on new rows with its score at registration."""
     champion = versions.find_champion(name)
     if champion is None:
-        return Quality(None, unknown="there is no champion")
+        return ModelQuality(None, unknown_reason="there is no champion")
     found = compare_quality(accepted, champion, gate, open_store(store))
-    if found.fall is None:
-        logger().info("quality: %s", found.unknown)
+    if found.drop is None:
+        logger().info("performance is unknown: %s", found.unknown_reason)
     else:
-        words = "%s fell by %.4f (%.4f to %.4f) on %s rows"
-        logger().info(words, found.metric, *found.fall, found.rows)
+        message = "%s dropped by %.4f (%.4f to %.4f) on %s rows"
+        logger().info(message, found.metric, *found.drop, found.rows)
     return found
+
+
+def _load_reference_scores(champion: Champion, store: Store) -> dict[str, ScoreInterval] | None:
+    """Read the scores of the champion's report by metric; None if the store no longer has it."""
+    folder = find_dir(store, "evaluate", champion.report_key)
+    if folder is None:
+        return None
+    return dict(read_report(folder).intervals)
+
+
+def _build_new_row_filter(
+    champion: Champion, rows: RowSet, featurizer: Featurizer, store: Store
+) -> tuple[RowFilter | None, tuple[str, ...]]:
+    """Build a filter of the rows that are newer than the champion's training, and its columns.
+
+    Without the champion's accepted rows there is no filter: its training rows, which the version
+    knows by their hashes, are left out of the predictions later.
+    """
+    accepted = find_key(store, "validate", champion.accepted_key, AcceptedFacts)
+    columns = row_columns(featurizer.layout, featurizer.split.config)
+    if accepted is None or any(name not in rows.schema for name in columns):
+        return None, ()
+    before = open_rows(store, accepted)
+    if resampled(featurizer.layout):
+        return _filter_later_steps(before, featurizer.layout.time or ""), ()
+    frames = before.iter_frames(list(columns))
+    known = np.unique(np.concatenate([identities(frame, list(columns)) for frame in frames]))
+
+    def select_new(frame: pl.DataFrame) -> NDArray[np.bool_]:
+        return ~found_in(identities(frame, list(columns)), known)
+
+    return select_new, columns
+
+
+def _filter_later_steps(before: RowSet, time: str) -> RowFilter:
+    """Build a filter of resampled steps that begin after the newest of the earlier rows."""
+    newest = before.scan().select(pl.col(time).max()).collect(engine="streaming").item()
+    return lambda frame: (frame[time] > newest).fill_null(value=False).to_numpy()
+
+
+def _predict_new_rows(request: PredictionRequest, folder: Path) -> Iterator[LazyPredictions]:
+    """Predict every row, or every window, that the request's filter selects."""
+    if request.scorer.featurizer.layout.window is None:
+        return predict_rows(request)
+    return predict_windows(request, "all", folder, by_step=False)
+
+
+def _collect_scorable(batches: Iterator[LazyPredictions]) -> pl.DataFrame:
+    """Collect the last predictions whose target is known and that are not of training rows."""
+    tables: list[pl.DataFrame] = []
+    for compute_batch in batches:
+        table = compute_batch()
+        scorable = (pl.col("status") == OK) & ~pl.col(IN_TRAINING).fill_null(value=False)
+        if TARGET in table.columns:
+            scorable &= pl.col(TARGET).is_not_null()
+        tables.append(table.filter(scorable))
+        while sum(map(len, tables[1:])) >= MAX_ROWS:
+            tables.pop(0)
+    return pl.concat(tables).tail(MAX_ROWS) if tables else pl.DataFrame()

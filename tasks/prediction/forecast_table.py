@@ -1,6 +1,6 @@
-"""Forecasts as a table with one row a step ahead, and the time of each step where it is known.
+"""Forecasts as a table with one row for each step, and the time of each step where it is known.
 
-Shapes: R rows that are asked about.
+Shapes: R windows.
 """
 
 import numpy as np
@@ -9,59 +9,67 @@ import polars as pl
 from models.features.config import Layout
 from models.features.series import line_up, read_of, resampled
 from models.features.series.width import bin_of, parse_width, start_of
-from tasks.dataset.series_positions import Places
-from tasks.prediction.predict import FORECASTS
+from tasks.dataset.series_positions import RowNumbers
+from tasks.prediction.predict import FORECAST_COLUMNS
 
-STEP, AT = FORECASTS
+STEP, FORECAST_TIME = FORECAST_COLUMNS
 
-GAP = "__gap__"
+TIME_STEP = "__time_step__"
+"""Column with the time between two steps of a series."""
 
 
-def gaps_of(frame: pl.DataFrame, layout: Layout, chosen_R: Places) -> pl.Series:
-    """Tell how far apart the steps of these series are; null where the last two gaps differ."""
+def infer_time_steps(frame: pl.DataFrame, layout: Layout, ends_R: RowNumbers) -> pl.Series:
+    """Infer the time between the steps of each window's series from its last three rows, [R].
+
+    Null where there are fewer rows or the two differences are not equal.
+    """
     times = frame[layout.time or ""]
-    first_R = line_up(frame, layout).first_N[chosen_R]
+    first_R = line_up(frame, layout).first_N[ends_R]
     now, before, earlier = (
-        times.gather(np.maximum(chosen_R - back, 0)).rename(str(back)) for back in range(3)
+        times.gather(np.maximum(ends_R - back, 0)).rename(str(back)) for back in range(3)
     )
     table = pl.DataFrame([now, before, earlier]).with_columns(
-        known=pl.Series(chosen_R - first_R >= 2)
+        known=pl.Series(ends_R - first_R >= 2)
     )
-    gap, last = pl.col("0") - pl.col("1"), pl.col("1") - pl.col("2")
-    return table.select(pl.when(pl.col("known") & (gap == last)).then(gap).alias(GAP)).to_series()
+    step, previous = pl.col("0") - pl.col("1"), pl.col("1") - pl.col("2")
+    return table.select(
+        pl.when(pl.col("known") & (step == previous)).then(step).alias(TIME_STEP)
+    ).to_series()
 
 
-def by_step(table: pl.DataFrame, layout: Layout, time: str, lists: list[str]) -> pl.DataFrame:
-    """Give every step of a forecast a row of its own; a row without one stays as it is.
+def explode_steps(table: pl.DataFrame, layout: Layout, time: str, lists: list[str]) -> pl.DataFrame:
+    """Give every step of a forecast a row of its own; a row without a forecast stays one row.
 
     Args:
-        table: answers to rows, with `GAP` where the series has no grid.
-        layout: how the series was read.
+        table: of predictions, with column `TIME_STEP` where the series is not resampled.
+        layout: how rows form series.
         time: the column with the time of the window's end.
-        lists: the columns that hold a value for each step.
+        lists: the columns that have a value for each step.
     """
     assert layout.window is not None  # noqa: S101 - forecasts come from windows
     steps = pl.int_ranges(1, pl.col("prediction").list.len() + 1, dtype=pl.Int64)
-    answered = pl.col("prediction").is_not_null()
-    told = table.with_columns(
-        pl.when(answered).then(steps).alias(STEP),
-        *(pl.when(answered).then(pl.col(name)).alias(name) for name in lists),
+    has_forecast = pl.col("prediction").is_not_null()
+    numbered = table.with_columns(
+        pl.when(has_forecast).then(steps).alias(STEP),
+        *(pl.when(has_forecast).then(pl.col(name)).alias(name) for name in lists),
     )
-    rows = told.explode([STEP, *lists])
-    order = [name for name in rows.columns if name not in {STEP, AT, GAP}]
-    place = order.index("prediction")
-    columns = [*order[:place], STEP, AT, *order[place:]]
-    return rows.with_columns(times_of(rows, layout, time)).select(columns)
+    rows = numbered.explode([STEP, *lists])
+    order = [name for name in rows.columns if name not in {STEP, FORECAST_TIME, TIME_STEP}]
+    index = order.index("prediction")
+    columns = [*order[:index], STEP, FORECAST_TIME, *order[index:]]
+    return rows.with_columns(_compute_step_times(rows, layout, time)).select(columns)
 
 
-def times_of(rows: pl.DataFrame, layout: Layout, time: str) -> pl.Series:
-    """Tell the time of each step: by the grid, or as far apart as the steps before."""
+def _compute_step_times(rows: pl.DataFrame, layout: Layout, time: str) -> pl.Series:
+    """Compute the time of each step: by the bins, or by the time step before the forecast."""
     if not resampled(layout):
-        return rows.select((pl.col(time) + pl.col(GAP) * pl.col(STEP)).alias(AT)).to_series()
-    width = parse_width(read_of(layout).frequency or "1")
+        return rows.select(
+            (pl.col(time) + pl.col(TIME_STEP) * pl.col(STEP)).alias(FORECAST_TIME)
+        ).to_series()
+    frequency = parse_width(read_of(layout).frequency or "1")
     known = rows.filter(pl.col(STEP).is_not_null())
-    starts = start_of(bin_of(known[time], width) + known[STEP], width, rows.schema[time])
-    places = pl.Series(np.cumsum(rows[STEP].is_not_null().to_numpy()) - 1)
+    starts = start_of(bin_of(known[time], frequency) + known[STEP], frequency, rows.schema[time])
+    indices = pl.Series(np.cumsum(rows[STEP].is_not_null().to_numpy()) - 1)
     return starts.gather(
-        pl.select(pl.when(rows[STEP].is_not_null()).then(places)).to_series()
-    ).alias(AT)
+        pl.select(pl.when(rows[STEP].is_not_null()).then(indices)).to_series()
+    ).alias(FORECAST_TIME)

@@ -1,6 +1,6 @@
-"""What a series' own past answers, and by how much that errs.
+"""Naive forecasts: the target's last value, or its value one season before, and their error.
 
-Shapes: R rows, T steps of a forecast.
+Shapes: N rows of the table, R sequences, T steps of a forecast.
 """
 
 from typing import NamedTuple
@@ -17,80 +17,97 @@ from tasks.dataset.rowset import RowSet
 Floats = NDArray[np.float64]
 
 
-class Past(NamedTuple):
-    """The answers' column in the order of its series."""
+class TargetHistory(NamedTuple):
+    """The targets of all rows, and where sequences end."""
 
-    line: Line
-    known: Floats
-    """The answers, as codes or numbers; NaN or -1 where there is none."""
-    places_R: NDArray[np.int64]
-    """Where each sequence ends in the table."""
+    series: Line
+    """The order of the rows in their series."""
+    targets_N: Floats
+    """Class codes, -1 where unknown, or numbers, NaN where missing; in the order of the table."""
+    ends_R: NDArray[np.int64]
+    """Index in the table of each sequence's last row."""
 
 
-def past_of(rows: RowSet, table: pl.DataFrame, featurizer: Featurizer) -> Past:
-    """Line up the answers' column, as the windows see it."""
+def load_target_history(rows: RowSet, table: pl.DataFrame, featurizer: Featurizer) -> TargetHistory:
+    """Load the targets of all rows, resampled as the windows are.
+
+    Args:
+        rows: the table.
+        table: of the sequences, with the number of each one's last `row`.
+        featurizer: with layout and target.
+    """
     layout, target = featurizer.layout, featurizer.target
     columns = list(dict.fromkeys([*layout.raw_columns, target.column]))
     frame = rows.scan().select(columns).collect()
-    places_R = table["row"].to_numpy()
+    ends_R = table["row"].to_numpy()
     if resampled(layout):
         averaged = None if target.kind == "category" else target.column
         frame = resample(frame.with_row_index(ROW), layout, target=averaged)
-        places = frame.select(row=pl.col(ROW).cast(pl.Int64)).with_row_index("place")
-        found = table.select("row").join(places, on="row", how="left", maintain_order="left")
-        places_R = found["place"].to_numpy().astype(np.int64)
-    answers = frame[target.column]
-    known = (
-        target.encode(answers).astype(np.float64)
+        bins = frame.select(row=pl.col(ROW).cast(pl.Int64)).with_row_index("index")
+        joined = table.select("row").join(bins, on="row", how="left", maintain_order="left")
+        ends_R = joined["index"].to_numpy().astype(np.int64)
+    column = frame[target.column]
+    targets_N = (
+        target.encode(column).astype(np.float64)
         if target.kind == "category"
-        else to_numbers(answers)
+        else to_numbers(column)
     )
-    return Past(line_up(frame, layout), known, places_R)
+    return TargetHistory(line_up(frame, layout), targets_N, ends_R)
 
 
-def at(past: Past, offset: int) -> Floats:
-    """Give the answer so many steps from each sequence's end; NaN where there is none."""
-    source = row_ahead(past.line, offset)[past.places_R]
-    return np.where(source >= 0, past.known[np.maximum(source, 0)], np.nan)
+def read_targets_at(history: TargetHistory, offset: int) -> Floats:
+    """Return the target `offset` steps after each sequence's end, [R]; NaN where there is none."""
+    indices_R = row_ahead(history.series, offset)[history.ends_R]
+    return np.where(indices_R >= 0, history.targets_N[np.maximum(indices_R, 0)], np.nan)
 
 
-def past_answers(past: Past, *, horizon: int, season: int) -> dict[str, Floats]:
-    """Answer with the target's last known value, and with last season's."""
-    naive = {"last value": 0}
+def predict_naive(history: TargetHistory, *, horizon: int, season: int) -> dict[str, Floats]:
+    """Predict the target `horizon` steps ahead by its last value and that of the season before.
+
+    Returns:
+        [R] by the baseline's name; the seasonal one where `season` > 1.
+    """
+    offsets = {"last value": 0}
     if season > 1:
-        naive["seasonal naive"] = horizon - season * -(-horizon // season)
-    return {name: at(past, offset) for name, offset in naive.items()}
+        offsets["seasonal naive"] = horizon - season * -(-horizon // season)
+    return {name: read_targets_at(history, offset) for name, offset in offsets.items()}
 
 
-def past_forecasts(past: Past, *, horizon: int, season: int) -> dict[str, Floats]:
-    """Answer all steps ahead with the last known value, and with last season's, [R, T]."""
-    last_R = at(past, 0)
-    found = {"last value": np.repeat(last_R[:, None], horizon, axis=1)}
+def forecast_naive(history: TargetHistory, *, horizon: int, season: int) -> dict[str, Floats]:
+    """Forecast all steps up to `horizon` as `predict_naive` does, [R, T] by the baseline's name."""
+    last_R = read_targets_at(history, 0)
+    forecasts = {"last value": np.repeat(last_R[:, None], horizon, axis=1)}
     if season > 1:
         steps = range(1, horizon + 1)
-        columns = [past_answers(past, horizon=step, season=season) for step in steps]
-        found["seasonal naive"] = np.stack([named["seasonal naive"] for named in columns], axis=1)
-    return found
+        columns = [predict_naive(history, horizon=step, season=season) for step in steps]
+        seasonal = [column["seasonal naive"] for column in columns]
+        forecasts["seasonal naive"] = np.stack(seasonal, axis=1)
+    return forecasts
 
 
-def naive_error(past: Past, *, season: int) -> Floats:
-    """Tell what the (seasonal) naive forecast errs by before a series is first judged, [R].
+def compute_naive_error(history: TargetHistory, *, season: int) -> Floats:
+    """Compute the mean absolute error of the (seasonal) naive forecast on the past of a series.
 
-    NaN where a series has no such past.
+    It is mean |y_t - y_(t - season)| over the rows up to the first of its sequences' ends, the
+    denominator of MASE (Hyndman and Koehler, 2006).
+
+    Returns:
+        [R], the error of each sequence's series; NaN where it has no such rows.
     """
-    order, first = past.line.order_N, past.line.first_N
-    values = past.known[order]
+    order, first = history.series.order_N, history.series.first_N
+    values = history.targets_N[order]
     series = np.cumsum(np.diff(first, prepend=-1) != 0) - 1
-    place_of = np.empty(len(order), np.int64)
-    place_of[order] = np.arange(len(order))
-    judged = place_of[past.places_R]
-    since = np.full(series[-1] + 1, len(order))
-    np.minimum.at(since, series[judged], judged + 1)
-    before = np.arange(len(order)) - season
-    counted = (before >= first) & (np.arange(len(order)) < since[series])
-    error = np.abs(values - values[np.maximum(before, 0)])
+    position_N = np.empty(len(order), np.int64)
+    position_N[order] = np.arange(len(order))
+    ends_R = position_N[history.ends_R]
+    # Of each series, the position after its first sequence's end.
+    limits = np.full(series[-1] + 1, len(order))
+    np.minimum.at(limits, series[ends_R], ends_R + 1)
+    earlier = np.arange(len(order)) - season
+    counted = (earlier >= first) & (np.arange(len(order)) < limits[series])
+    error = np.abs(values - values[np.maximum(earlier, 0)])
     counted &= np.isfinite(error)
-    sums = np.bincount(series[counted], error[counted], minlength=len(since))
-    counts = np.bincount(series[counted], minlength=len(since))
-    means = np.divide(sums, counts, out=np.full(len(since), np.nan), where=counts > 0)
-    return np.asarray(means[series[judged]])
+    sums = np.bincount(series[counted], error[counted], minlength=len(limits))
+    counts = np.bincount(series[counted], minlength=len(limits))
+    means = np.divide(sums, counts, out=np.full(len(limits), np.nan), where=counts > 0)
+    return np.asarray(means[series[ends_R]])

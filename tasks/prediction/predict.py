@@ -1,6 +1,6 @@
-"""Ask a served model for the answers to raw rows, frame by frame, and lay them out.
+"""Predict raw rows with a registered version, frame by frame, and build the output table.
 
-What is held does not grow with the rows. A row that cannot be answered stays, with its reason.
+Memory does not grow with the rows. A row that cannot be predicted stays, with the reason as status.
 Shapes: R rows of a frame.
 """
 
@@ -17,192 +17,212 @@ from models.features.config import MINED
 from models.features.featurizer import Featurizer, load_featurizer
 from models.features.splitting.training_rows import Learned, load_learned, were_learned
 from tasks.dataset.rowset import RowSet
-from tasks.dataset.series_positions import ROW, Places
+from tasks.dataset.series_positions import ROW, RowNumbers
 from tasks.errors import SourceError
-from tasks.serving.model_package import Ask, open_served
+from tasks.serving.model_package import PredictFunction, open_package
 
 OK = "ok"
 
-TRUTH, LEARNED, VERSION_COLUMN = "truth", "learned", "version"
-"""Columns beside what is kept of a row and what the model says of it."""
+TARGET, IN_TRAINING, VERSION = "target", "in_training", "version"
+"""Columns of the output in addition to the passthrough columns and the model's predictions."""
 
-FORECASTS = ("step", "at")
-"""Columns of forecasts beside these."""
+FORECAST_COLUMNS = ("step", "forecast_time")
+"""Further columns of forecasts: number and time of a step."""
 
-MOST_NUMBERS = 4_000_000
-"""Numbers of all answers to one question."""
+_MAX_BATCH_VALUES = 4_000_000
+"""Most values that one call of the model returns."""
 
-Delayed = Callable[[], pl.DataFrame]
-"""Answers that are given when they are asked for, so that some can be skipped."""
+LazyPredictions = Callable[[], pl.DataFrame]
+"""Computes a table of predictions when it is called, so that tables can be skipped."""
 
 
-Wanted = Callable[[pl.DataFrame], NDArray[np.bool_]]
+RowFilter = Callable[[pl.DataFrame], NDArray[np.bool_]]
+"""Marks the rows of a frame to predict."""
 
 
 class Scorer(NamedTuple):
-    """A version that is asked."""
+    """A version that predicts."""
 
-    ask: Ask
+    predict: PredictFunction
     featurizer: Featurizer
     schema: Mapping[str, pl.DataType]
-    """Of its answers."""
-    learned: Learned | None
-    """What it learned from; None where that is not known."""
+    """Of its predictions."""
+    training_rows: Learned | None
+    """Record of its training rows; None where it has none."""
     version: str
 
 
-def open_scorer(folder: Path, version: str) -> Scorer:
-    """Open a version's files as MLflow does, and what they tell of it."""
-    bundle = folder / "artifacts" / "bundle"
-    schema = pl.read_parquet_schema(folder / "golden_answers.parquet")
-    learned = load_learned(bundle)
-    return Scorer(open_served(folder), load_featurizer(bundle), schema, learned, version)
-
-
-class Question(NamedTuple):
-    """What is asked of which rows."""
+class PredictionRequest(NamedTuple):
+    """Which rows to predict with which version, and which columns to output."""
 
     scorer: Scorer
     rows: RowSet
-    keep: tuple[str, ...] = ()
-    """Columns that go with each answer."""
-    wanted: Wanted | None = None
-    """Tells of a frame which rows' answers are asked for; all where left out."""
-    also: tuple[str, ...] = ()
-    """Columns that this is told by."""
+    passthrough_columns: tuple[str, ...] = ()
+    """Columns of the source that are copied to the output."""
+    row_filter: RowFilter | None = None
+    """Marks the rows to predict; None predicts all."""
+    filter_columns: tuple[str, ...] = ()
+    """Columns that `row_filter` reads."""
 
-    def name_of(self, kept: str) -> str:
-        """Name a column that goes with the answers so that it hides none of theirs."""
-        taken = {*self.scorer.schema, ROW, TRUTH, LEARNED, VERSION_COLUMN, *FORECASTS}
-        return f"source_{kept}" if kept in taken else kept
+    def choose_output_name(self, column: str) -> str:
+        """Return the output name of a passthrough column: with a prefix where it would collide."""
+        reserved = {*self.scorer.schema, ROW, TARGET, IN_TRAINING, VERSION, *FORECAST_COLUMNS}
+        return f"source_{column}" if column in reserved else column
 
     @property
-    def truth(self) -> str | None:
-        """The column with the right answers, where the rows have it."""
+    def target_column(self) -> str | None:
+        """The target's column; None where the rows lack it or the task is self-supervised."""
         target = self.scorer.featurizer.target
         known = target.kind not in MINED and target.column in self.rows.schema
         return target.column if known else None
 
     @property
-    def marks(self) -> list[str]:
-        """Columns that tell whether the version has learned from a row; none where they lack."""
-        learned = self.scorer.learned
-        names = learned.marks.needed if learned else []
+    def membership_columns(self) -> list[str]:
+        """Columns that identify a training row; none where the rows lack one of them."""
+        training_rows = self.scorer.training_rows
+        names = training_rows.marks.needed if training_rows else []
         return names if all(name in self.rows.schema for name in names) else []
 
     @property
     def columns(self) -> list[str]:
-        """All that is read."""
-        truth = [self.truth] if self.truth else []
-        names = [*self.scorer.featurizer.layout.raw_columns, *self.keep, *truth, *self.marks]
-        return list(dict.fromkeys([*names, *self.also]))
+        """All columns to read."""
+        targets = [self.target_column] if self.target_column else []
+        names = [
+            *self.scorer.featurizer.layout.raw_columns,
+            *self.passthrough_columns,
+            *targets,
+            *self.membership_columns,
+        ]
+        return list(dict.fromkeys([*names, *self.filter_columns]))
 
     @property
-    def at_once(self) -> int:
-        """How many rows are asked at once, so that they and their answers fit in memory."""
+    def batch_rows(self) -> int:
+        """Rows of one call of the model, so that they and their predictions fit in memory."""
         featurizer = self.scorer.featurizer
         window = featurizer.layout.window
         width = max(len(featurizer.target.classes), window.horizon if window else 1, 1)
-        return max(1, min(featurizer.rows_at_once, MOST_NUMBERS // width))
+        return max(1, min(featurizer.rows_at_once, _MAX_BATCH_VALUES // width))
 
 
-def refuse_unlike(question: Question) -> None:
-    """Refuse rows that lack a column that the model reads.
+def open_scorer(folder: Path, version: str) -> Scorer:
+    """Load a version's model, featurizer, prediction schema and record of training rows.
+
+    Args:
+        folder: the version's files, as MLflow stores them.
+        version: its number.
+    """
+    bundle = folder / "artifacts" / "bundle"
+    schema = pl.read_parquet_schema(folder / "golden_predictions.parquet")
+    training_rows = load_learned(bundle)
+    return Scorer(open_package(folder), load_featurizer(bundle), schema, training_rows, version)
+
+
+def check_columns(request: PredictionRequest) -> None:
+    """Check that the rows have the columns that the model reads.
 
     Raises:
-        SourceError: names it.
+        SourceError: they do not; the message names the missing columns.
     """
-    needed = question.scorer.featurizer.layout.raw_columns
-    if missing := [name for name in needed if name not in question.rows.schema]:
+    needed = request.scorer.featurizer.layout.raw_columns
+    if missing := [name for name in needed if name not in request.rows.schema]:
         raise SourceError.of(
-            f"version {question.scorer.version} reads columns that the rows do not have: "
+            f"version {request.scorer.version} reads columns that the rows do not have: "
             f"{', '.join(missing)}",
-            found=f"Columns: {', '.join(question.rows.schema.names())}",
-            mend="name a source that has them, or rename its columns",
+            found=f"Columns: {', '.join(request.rows.schema.names())}",
+            hint="use a source that has them, or rename its columns",
         )
 
 
-def row_answers(question: Question) -> Iterator[Delayed]:
-    """Answer rows that are sequences of their own, in their order."""
+def predict_rows(request: PredictionRequest) -> Iterator[LazyPredictions]:
+    """Predict rows that are one sequence each, in their order."""
     start = 0
-    for frame in question.rows.frames(question.columns):
-        for piece in frame.iter_slices(question.at_once):
-            rows = np.arange(start, start + len(piece))
+    for frame in request.rows.iter_frames(request.columns):
+        for piece in frame.iter_slices(request.batch_rows):
+            numbers_R = np.arange(start, start + len(piece))
             start += len(piece)
-            if question.wanted:
-                marked = question.wanted(piece)
-                piece, rows = piece.filter(marked), rows[marked]  # noqa: PLW2901 - fewer of them
+            if request.row_filter:
+                selected = request.row_filter(piece)
+                piece, numbers_R = piece.filter(selected), numbers_R[selected]  # noqa: PLW2901 - fewer
             if len(piece):
-                yield delayed(question, piece, rows)
+                yield _predict_later(request, piece, numbers_R)
 
 
-def delayed(question: Question, frame: pl.DataFrame, rows: Places) -> Delayed:
-    """Answer these rows when asked."""
-
-    def answer() -> pl.DataFrame:
-        truth = frame[question.truth] if question.truth else None
-        learned = learned_of(question, frame)
-        said = asked(question, frame)
-        return laid_out(question, frame, rows, said, truth=truth, learned=learned)
-
-    return answer
-
-
-def asked(question: Question, frame: pl.DataFrame) -> pl.DataFrame:
-    """Ask the model, and bring what it says to the types that it always has.
+def predict_frame(request: PredictionRequest, frame: pl.DataFrame) -> pl.DataFrame:
+    """Predict a frame, and cast the predictions to the version's schema.
 
     Raises:
-        SourceError: a column is of a type that it cannot read.
+        SourceError: a column has a type that the model cannot read.
     """
-    scorer = question.scorer
+    scorer = request.scorer
     try:
-        said = scorer.ask(frame.select(scorer.featurizer.layout.raw_columns))
+        predictions = scorer.predict(frame.select(scorer.featurizer.layout.raw_columns))
     except UnlearnableError as error:
         raise SourceError.of(
             f"version {scorer.version} cannot read these rows: {error}",
-            mend="bring the source's columns to the types that they had in training",
+            hint="cast the source's columns to the types that they had in training",
         ) from error
-    return said.select(pl.col(name).cast(dtype) for name, dtype in scorer.schema.items())
+    return predictions.select(pl.col(name).cast(dtype) for name, dtype in scorer.schema.items())
 
 
-def learned_of(question: Question, frame: pl.DataFrame) -> pl.Series:
-    """Tell of each row whether the version learned from it; null where nobody can tell."""
-    scorer = question.scorer
-    if scorer.learned is None or not question.marks:
+def flag_training_rows(request: PredictionRequest, frame: pl.DataFrame) -> pl.Series:
+    """Mark rows of the version's training or validation, [R]; null where that is unknown."""
+    scorer = request.scorer
+    if scorer.training_rows is None or not request.membership_columns:
         return pl.Series([None] * len(frame), dtype=pl.Boolean)
     try:
-        return pl.Series(were_learned(frame, scorer.learned))
+        return pl.Series(were_learned(frame, scorer.training_rows))
     except UnlearnableError:
-        # Written in another type than it was: the same value has another identity.
+        # A column has another type than in training, so that equal values have other hashes.
         return pl.Series([None] * len(frame), dtype=pl.Boolean)
 
 
-def laid_out(
-    question: Question,
+def build_output(
+    request: PredictionRequest,
     frame: pl.DataFrame,
-    rows_R: Places,
-    answers: pl.DataFrame,
+    rows_R: RowNumbers,
+    predictions: pl.DataFrame,
     *,
-    truth: pl.Series | None,
-    learned: pl.Series,
+    targets: pl.Series | None,
+    in_training: pl.Series,
 ) -> pl.DataFrame:
-    """Put a row's number, what is kept of it, the answer and the truth side by side.
+    """Join row numbers, passthrough columns, predictions, targets and version into one table.
 
     Args:
-        question: that was asked.
+        request: whose columns are copied.
         frame: the rows.
-        rows_R: their numbers.
-        answers: to them.
-        truth: what would have been right, where that is known.
-        learned: whether the version learned from it.
+        rows_R: their numbers in the source.
+        predictions: of the rows, in their order.
+        targets: of the rows; None where they are unknown.
+        in_training: whether a row was in the version's training or validation; null: unknown.
     """
     columns = [
         pl.Series(ROW, rows_R, dtype=pl.Int64),
-        *(frame[name].rename(question.name_of(name)) for name in question.keep),
-        *answers.get_columns(),
+        *(
+            frame[name].rename(request.choose_output_name(name))
+            for name in request.passthrough_columns
+        ),
+        *predictions.get_columns(),
     ]
-    if truth is not None:
-        columns.append(truth.rename(TRUTH))
-    columns.append(learned.rename(LEARNED))
-    version = pl.lit(question.scorer.version).alias(VERSION_COLUMN)
+    if targets is not None:
+        columns.append(targets.rename(TARGET))
+    columns.append(in_training.rename(IN_TRAINING))
+    version = pl.lit(request.scorer.version).alias(VERSION)
     return pl.DataFrame(columns).with_columns(version)
+
+
+def _predict_later(
+    request: PredictionRequest, frame: pl.DataFrame, rows_R: RowNumbers
+) -> LazyPredictions:
+    """Return the function that predicts these rows."""
+
+    def predict() -> pl.DataFrame:
+        return build_output(
+            request,
+            frame,
+            rows_R,
+            predict_frame(request, frame),
+            targets=frame[request.target_column] if request.target_column else None,
+            in_training=flag_training_rows(request, frame),
+        )
+
+    return predict

@@ -1,8 +1,8 @@
-"""Ask a served model about the windows of a long table: at every row, or at the end of each series.
+"""Predict the windows of a long table: at every row, or at the end of each series.
 
 The table is read in the order of its series, slice by slice, each with the rows around it that its
-windows reach. A row whose place is unknown, or taken by another, is answered with that reason.
-Shapes: R rows that are asked about.
+windows need. A row without a unique position in its series has the reason as its status.
+Shapes: R windows.
 """
 
 from collections.abc import Iterator
@@ -17,214 +17,247 @@ from models.features.series import ROW as NUMBER
 from models.features.series import SeriesInput, context, line_up, resampled, row_ahead
 from models.features.series.config import Context
 from tasks.dataset.rowset import RowSet
-from tasks.dataset.series_order import Slice, slices
-from tasks.dataset.series_positions import ROW, Placed, Places, place
+from tasks.dataset.series_order import SeriesSlice, slice_series
+from tasks.dataset.series_positions import ROW, OrderedRows, RowNumbers, order_rows
 from tasks.prediction import forecast_table
-from tasks.prediction.forecast_table import GAP, gaps_of
-from tasks.prediction.predict import LEARNED, TRUTH, Delayed, Question, asked, laid_out, learned_of
+from tasks.prediction.forecast_table import TIME_STEP, infer_time_steps
+from tasks.prediction.predict import (
+    IN_TRAINING,
+    TARGET,
+    LazyPredictions,
+    PredictionRequest,
+    build_output,
+    flag_training_rows,
+    predict_frame,
+)
 
-Which = Literal["all", "last"]
+WindowEnds = Literal["all", "last"]
 """At which rows windows end: at all, or at the last of each series."""
 
+_END = "__end__"
 
-def window_answers(
-    question: Question, which: Which, folder: Path, *, by_step: bool = True
-) -> Iterator[Delayed]:
-    """Answer windows in the order of the series.
+
+def predict_windows(
+    request: PredictionRequest, ends: WindowEnds, folder: Path, *, by_step: bool = True
+) -> Iterator[LazyPredictions]:
+    """Predict windows in the order of the series, and then list the rejected rows.
 
     Args:
-        question: that is asked.
-        which: rows it is asked at.
-        folder: for temporary files.
+        request: rows, version and columns.
+        ends: at which rows windows end.
+        folder: for temporary files, which must exist until the last prediction.
         by_step: whether a forecast has a row for each step, rather than a list.
     """
-    layout, target = question.scorer.featurizer.layout, question.scorer.featurizer.target
-    averaged = question.truth if target.kind in {"number", "forecast"} else None
-    placed = place(question.rows, layout, question.columns, averaged=averaged, folder=folder)
-    last = ends_of(question, placed.line, layout) if which == "last" else None
-    columns = [name for name in question.columns if name in placed.line.schema]
-    reach = context(layout)
-    for part in slices(placed.line, columns, reach):
-        chosen_R = chosen(part, layout, last)
-        if question.wanted:
-            chosen_R = chosen_R[wanted_windows(question, part, chosen_R)]
-        if len(chosen_R):
-            yield delayed(question, part, chosen_R, placed, by_step=by_step)
-    if len(placed.aside) and not question.wanted:
-        yield lambda: without_place(question, placed)
+    layout, target = request.scorer.featurizer.layout, request.scorer.featurizer.target
+    averaged = request.target_column if target.kind in {"number", "forecast"} else None
+    ordered = order_rows(request.rows, layout, request.columns, averaged=averaged, folder=folder)
+    last = _find_series_ends(request, ordered.sorted_rows, layout) if ends == "last" else None
+    columns = [name for name in request.columns if name in ordered.sorted_rows.schema]
+    for part in slice_series(ordered.sorted_rows, columns, context(layout)):
+        ends_R = _select_ends(part, layout, last)
+        if request.row_filter:
+            ends_R = ends_R[_filter_windows(request, part, ends_R)]
+        if len(ends_R):
+            yield _predict_later(request, part, ends_R, ordered, by_step=by_step)
+    if len(ordered.rejected) and not request.row_filter:
+        yield lambda: _build_rejected(request, ordered)
 
 
-def ends_of(question: Question, line: RowSet, layout: Layout) -> pl.DataFrame:
-    """Find the time at which each series ends: the last at which its own values are known.
+def _find_series_ends(
+    request: PredictionRequest, sorted_rows: RowSet, layout: Layout
+) -> pl.DataFrame:
+    """Find the last time of each series at which its own values are known.
 
-    A table whose channels are known ahead goes on after that. Without such, it is the last row.
+    Rows with known future channels only may follow it. Without such channels, it is the last row.
+
+    Returns:
+        A row for each entity, or one row, with the time in column `_END`.
     """
-    read, rows, time = layout.input, line.scan(), pl.col(layout.time or "")
+    series_input, rows, time = layout.input, sorted_rows.scan(), pl.col(layout.time or "")
     if resampled(layout):
         rows = rows.filter(pl.col(NUMBER).is_not_null())
     newest = time.max()
-    if isinstance(read, SeriesInput) and read.known_future:
-        told = [question.truth] if question.truth else list(read.observed)
-        known = pl.any_horizontal(pl.col(name).is_not_null() for name in told)
+    if isinstance(series_input, SeriesInput) and series_input.known_future:
+        observed = series_input.observed
+        names = [request.target_column] if request.target_column else list(observed)
+        known = pl.any_horizontal(pl.col(name).is_not_null() for name in names)
         newest = pl.coalesce(time.filter(known).max(), newest)
     if layout.entity is None:
-        return rows.select(newest.alias(END)).collect(engine="streaming")
-    return rows.group_by(layout.entity).agg(newest.alias(END)).collect(engine="streaming")
+        return rows.select(newest.alias(_END)).collect(engine="streaming")
+    return rows.group_by(layout.entity).agg(newest.alias(_END)).collect(engine="streaming")
 
 
-END = "__end__"
-
-
-def chosen(part: Slice, layout: Layout, last: pl.DataFrame | None) -> Places:
-    """Choose the places of a slice's own rows at which windows are asked for."""
+def _select_ends(part: SeriesSlice, layout: Layout, last: pl.DataFrame | None) -> RowNumbers:
+    """Return the indices in a slice's frame of its own rows at which windows end."""
     frame = part.frame
     own = np.arange(part.first, part.stop)
-    there = frame[NUMBER].is_not_null().to_numpy()
+    is_row = frame[NUMBER].is_not_null().to_numpy()
     if last is None:
-        return np.asarray(own[there[own]])
+        return np.asarray(own[is_row[own]])
     keys = [layout.entity] if layout.entity else []
     joined = (
         frame.join(last, on=keys, how="left", maintain_order="left")
         if keys
         else frame.join(last, how="cross", maintain_order="left")
     )
-    ends = joined.select((pl.col(layout.time or "") == pl.col(END)).fill_null(value=False))
-    return np.asarray(own[(ends.to_series().to_numpy() & there)[own]])
+    is_end = joined.select((pl.col(layout.time or "") == pl.col(_END)).fill_null(value=False))
+    return np.asarray(own[(is_end.to_series().to_numpy() & is_row)[own]])
 
 
-def wanted_windows(
-    question: Question, part: Slice, chosen_R: Places
+def _filter_windows(
+    request: PredictionRequest, part: SeriesSlice, ends_R: RowNumbers
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Tell which windows have all of their answers among the rows that are asked for."""
-    assert question.wanted is not None  # noqa: S101 - asked by the caller
-    marked = question.wanted(part.frame)
-    answers_R = ahead(part, question)[chosen_R]
-    first_R = np.minimum(chosen_R + 1, np.maximum(answers_R, 0))
-    return np.asarray((answers_R >= 0) & marked[np.maximum(answers_R, 0)] & marked[first_R])
+    """Mark the windows whose first and last target rows pass the row filter."""
+    assert request.row_filter is not None  # noqa: S101 - checked by the caller
+    marked = request.row_filter(part.frame)
+    targets_R = _find_target_indices(part, request)[ends_R]
+    first_R = np.minimum(ends_R + 1, np.maximum(targets_R, 0))
+    return np.asarray((targets_R >= 0) & marked[np.maximum(targets_R, 0)] & marked[first_R])
 
 
-def delayed(
-    question: Question, part: Slice, chosen_R: Places, placed: Placed, *, by_step: bool
-) -> Delayed:
-    """Answer these windows of a slice when asked."""
+def _predict_later(
+    request: PredictionRequest,
+    part: SeriesSlice,
+    ends_R: RowNumbers,
+    ordered: OrderedRows,
+    *,
+    by_step: bool,
+) -> LazyPredictions:
+    """Return the function that predicts these windows of a slice."""
 
-    def answer() -> pl.DataFrame:
-        layout, frame = question.scorer.featurizer.layout, part.frame
-        near = neighbours(len(frame), chosen_R, context(layout))
-        said = asked(question, frame.filter(near))[(np.cumsum(near) - 1)[chosen_R]]
-        answers_R = ahead(part, question)[chosen_R]
-        numbers = placed.numbers(frame[NUMBER].gather(chosen_R).to_numpy().astype(np.int64))
-        table = laid_out(
-            question,
-            frame[chosen_R],
-            numbers,
-            said,
-            truth=truths(question, frame, chosen_R, answers_R),
-            learned=learned_windows(question, frame, chosen_R, answers_R),
+    def predict() -> pl.DataFrame:
+        layout, frame = request.scorer.featurizer.layout, part.frame
+        needed = _mark_context_rows(len(frame), ends_R, context(layout))
+        predictions = predict_frame(request, frame.filter(needed))
+        predictions = predictions[(np.cumsum(needed) - 1)[ends_R]]
+        targets_R = _find_target_indices(part, request)[ends_R]
+        numbers_R = ordered.to_source_numbers(
+            frame[NUMBER].gather(ends_R).to_numpy().astype(np.int64)
         )
-        if question.scorer.featurizer.target.kind != "forecast" or not by_step:
+        table = build_output(
+            request,
+            frame[ends_R],
+            numbers_R,
+            predictions,
+            targets=_read_targets(request, frame, ends_R, targets_R),
+            in_training=_flag_training_windows(request, frame, ends_R, targets_R),
+        )
+        if request.scorer.featurizer.target.kind != "forecast" or not by_step:
             return table
-        gaps = gaps_of(frame, layout, chosen_R)
-        return forecast_table.by_step(
-            table.with_columns(gaps), layout, time_of(question), lists_of(question)
+        time_steps = infer_time_steps(frame, layout, ends_R)
+        return forecast_table.explode_steps(
+            table.with_columns(time_steps),
+            layout,
+            _name_time_column(request),
+            _name_list_columns(request),
         )
 
-    return answer
+    return predict
 
 
-def time_of(question: Question) -> str:
-    """Name the column of the answers with the time of a window's end."""
-    return question.name_of(question.scorer.featurizer.layout.time or "")
+def _name_time_column(request: PredictionRequest) -> str:
+    """Return the output column with the time of a window's end."""
+    return request.choose_output_name(request.scorer.featurizer.layout.time or "")
 
 
-def lists_of(question: Question) -> list[str]:
-    """Name the columns of a forecast's answers that hold a value for each step."""
-    told = [name for name, dtype in question.scorer.schema.items() if dtype == pl.List]
-    return [*told, *([TRUTH] if question.truth else [])]
+def _name_list_columns(request: PredictionRequest) -> list[str]:
+    """Return the output columns of a forecast that have a value for each step."""
+    lists = [name for name, dtype in request.scorer.schema.items() if dtype == pl.List]
+    return [*lists, *([TARGET] if request.target_column else [])]
 
 
-def learned_windows(
-    question: Question, frame: pl.DataFrame, chosen_R: Places, answers_R: Places
+def _flag_training_windows(
+    request: PredictionRequest, frame: pl.DataFrame, ends_R: RowNumbers, targets_R: RowNumbers
 ) -> pl.Series:
-    """Tell of each window whether the version learned from its answers.
+    """Mark the windows whose targets were in the version's training or validation, [R].
 
-    A forecast of several steps is told by the row where its window ends and by its last answer.
+    Of a forecast of several steps the row where its window ends and its last target are checked.
+    Null where it is unknown.
     """
-    if resampled(question.scorer.featurizer.layout):
-        return pl.Series(LEARNED, [None] * len(chosen_R), dtype=pl.Boolean)
-    rows = learned_of(question, frame)
+    if resampled(request.scorer.featurizer.layout):
+        return pl.Series(IN_TRAINING, [None] * len(ends_R), dtype=pl.Boolean)
+    rows = flag_training_rows(request, frame)
     if rows.null_count():
-        return rows.gather(chosen_R)
-    # What is not there yet, nobody has learned from.
-    found = picked(rows, answers_R).fill_null(value=False)
-    forecast = question.scorer.featurizer.target.kind == "forecast"
-    return found | rows.gather(chosen_R) if forecast else found
+        return rows.gather(ends_R)
+    # A target that does not exist yet was in no training.
+    marked = _gather_values(rows, targets_R).fill_null(value=False)
+    forecast = request.scorer.featurizer.target.kind == "forecast"
+    return marked | rows.gather(ends_R) if forecast else marked
 
 
-def neighbours(
-    count: int, chosen_R: Places, reach: Context
+def _mark_context_rows(
+    count: int, ends_R: RowNumbers, reach: Context
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Mark the rows that windows which end at these reach."""
-    turns = np.zeros(count + 1, np.int64)
-    np.add.at(turns, np.maximum(chosen_R - reach.past_steps, 0), 1)
-    np.add.at(turns, np.minimum(chosen_R + reach.future_steps + 1, count), -1)
-    return np.asarray(np.cumsum(turns)[:count] > 0)
+    """Mark which of `count` rows the windows that end at these indices need."""
+    changes = np.zeros(count + 1, np.int64)
+    np.add.at(changes, np.maximum(ends_R - reach.past_steps, 0), 1)
+    np.add.at(changes, np.minimum(ends_R + reach.future_steps + 1, count), -1)
+    return np.asarray(np.cumsum(changes)[:count] > 0)
 
 
-def ahead(part: Slice, question: Question) -> Places:
-    """Find the place of each row's (last) answer in the frame; -1 where it is not there."""
-    layout = question.scorer.featurizer.layout
+def _find_target_indices(part: SeriesSlice, request: PredictionRequest) -> RowNumbers:
+    """Return the index of each row's (last) target in the frame; -1 where there is none."""
+    layout = request.scorer.featurizer.layout
     assert layout.window is not None  # noqa: S101 - this is a table of windows
-    mined = question.scorer.featurizer.target.kind in MINED
-    steps = 0 if mined else layout.window.horizon
+    self_supervised = request.scorer.featurizer.target.kind in MINED
+    steps = 0 if self_supervised else layout.window.horizon
     return row_ahead(line_up(part.frame, layout), steps)
 
 
-def truths(
-    question: Question, frame: pl.DataFrame, chosen_R: Places, answers_R: Places
+def _read_targets(
+    request: PredictionRequest, frame: pl.DataFrame, ends_R: RowNumbers, targets_R: RowNumbers
 ) -> pl.Series | None:
-    """Give what was to be answered: of forecasts all steps, null where they are not there yet."""
-    name, featurizer = question.truth, question.scorer.featurizer
+    """Return the targets, of forecasts as lists of all steps; null where they do not exist yet."""
+    name, featurizer = request.target_column, request.scorer.featurizer
     if name is None:
         return None
     if featurizer.target.kind != "forecast":
-        return picked(frame[name], answers_R)
+        return _gather_values(frame[name], targets_R)
     window = featurizer.layout.window
     assert window is not None  # noqa: S101 - this is a table of windows
-    line = line_up(frame, featurizer.layout)
+    series = line_up(frame, featurizer.layout)
     steps = range(1, window.horizon + 1)
-    told = [picked(frame[name], row_ahead(line, step)[chosen_R]) for step in steps]
-    columns = [each.cast(pl.Float64).rename(str(step)) for step, each in enumerate(told)]
+    targets = [_gather_values(frame[name], row_ahead(series, step)[ends_R]) for step in steps]
+    columns = [each.cast(pl.Float64).rename(str(step)) for step, each in enumerate(targets)]
     return pl.DataFrame(columns).select(pl.concat_list(pl.all())).to_series()
 
 
-def picked(column: pl.Series, places_R: Places) -> pl.Series:
-    """Take values at places; null where there is none."""
-    return column.gather(pl.Series(places_R).replace(-1, None))
+def _gather_values(column: pl.Series, indices_R: RowNumbers) -> pl.Series:
+    """Gather values by index; -1 gives null."""
+    return column.gather(pl.Series(indices_R).replace(-1, None))
 
 
-def without_place(question: Question, placed: Placed) -> pl.DataFrame:
-    """Answer rows that have no place with the reason, in a table like that of the others."""
-    scorer, aside = question.scorer, placed.aside
-    numbered = question.rows.scan().with_row_index(NUMBER)
-    wanted = aside[ROW].cast(pl.UInt32).implode()
-    kept = numbered.filter(pl.col(NUMBER).is_in(wanted)).select(
-        pl.col(name).cast(placed.line.schema[name]) for name in question.keep
+def _build_rejected(request: PredictionRequest, ordered: OrderedRows) -> pl.DataFrame:
+    """Build the output of rejected rows: no prediction, and the reason as status."""
+    scorer, rejected = request.scorer, ordered.rejected
+    numbered = request.rows.scan().with_row_index(NUMBER)
+    numbers = rejected[ROW].cast(pl.UInt32).implode()
+    passthrough = numbered.filter(pl.col(NUMBER).is_in(numbers)).select(
+        pl.col(name).cast(ordered.sorted_rows.schema[name]) for name in request.passthrough_columns
     )
-    silent = pl.DataFrame(schema=dict(scorer.schema)).clear(len(aside))
-    answers = silent.with_columns(status=aside["status"])
-    blank = pl.Series([None] * len(aside), dtype=pl.Boolean)
-    truth, forecast = None, scorer.featurizer.target.kind == "forecast"
-    if name := question.truth:
-        dtype = pl.List(pl.Float64) if forecast else placed.line.schema[name]
-        truth = pl.Series([None] * len(aside), dtype=dtype)
-    frame = kept.collect(engine="streaming")
-    table = laid_out(question, frame, aside[ROW].to_numpy(), answers, truth=truth, learned=blank)
+    empty = pl.DataFrame(schema=dict(scorer.schema)).clear(len(rejected))
+    predictions = empty.with_columns(status=rejected["status"])
+    unknown = pl.Series([None] * len(rejected), dtype=pl.Boolean)
+    targets, forecast = None, scorer.featurizer.target.kind == "forecast"
+    if name := request.target_column:
+        dtype = pl.List(pl.Float64) if forecast else ordered.sorted_rows.schema[name]
+        targets = pl.Series([None] * len(rejected), dtype=dtype)
+    frame = passthrough.collect(engine="streaming")
+    table = build_output(
+        request, frame, rejected[ROW].to_numpy(), predictions, targets=targets, in_training=unknown
+    )
     if not forecast:
         return table
     layout = scorer.featurizer.layout
-    times = placed.line.schema[layout.time or ""]
-    gap = pl.Series(GAP, [None] * len(aside), dtype=times if times.is_numeric() else pl.Duration)
-    return forecast_table.by_step(
-        table.with_columns(gap), layout, time_of(question), lists_of(question)
+    time_type = ordered.sorted_rows.schema[layout.time or ""]
+    time_step = pl.Series(
+        TIME_STEP,
+        [None] * len(rejected),
+        dtype=time_type if time_type.is_numeric() else pl.Duration,
+    )
+    return forecast_table.explode_steps(
+        table.with_columns(time_step),
+        layout,
+        _name_time_column(request),
+        _name_list_columns(request),
     )

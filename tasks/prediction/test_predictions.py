@@ -1,4 +1,4 @@
-"""What models and baselines answer to the test rows, in a form that can be scored.
+"""Predict test rows, and pair the predictions with their targets so that metrics apply.
 
 Shapes: R test rows, K labels, T steps of a forecast.
 """
@@ -8,117 +8,123 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.bundle import Bundle
-from models.evaluation.metrics.forecast import judge_forecasts
-from models.evaluation.metrics.text import judge_texts
+from models.evaluation.metrics.forecast import summarize_forecasts
+from models.evaluation.metrics.text import compare_texts
 from models.evaluation.predictions import (
-    MOST_CHANCES,
-    Answers,
+    MAX_PROBABILITIES,
     Floats,
-    Judged,
-    Mined,
-    Steps,
-    Tags,
+    ForecastSteps,
+    Predictions,
+    SelfSupervisedErrors,
+    SinglePredictions,
+    TagPredictions,
 )
 from models.features.config import MINED
 from models.features.featurizer import Featurizer
 from models.features.target import to_numbers
-from tasks.dataset.labels import TestRows, held_labels
+from tasks.dataset.labels import TestRows, encode_tags
 from tasks.dataset.rowset import RowSet
-from tasks.prediction.naive_forecast import naive_error, past_of
+from tasks.prediction.naive_forecast import compute_naive_error, load_target_history
 
-QUANTILE = "quantile_"
+_QUANTILE_PREFIX = "quantile_"
 
 
-def answered_by(bundle: Bundle, rows: RowSet, test: TestRows) -> pl.DataFrame:
-    """Let a model answer the raw test rows, the way it serves."""
+def predict_test_rows(bundle: Bundle, rows: RowSet, test: TestRows) -> pl.DataFrame:
+    """Predict the raw test rows with a model, in the same way as it serves; R rows."""
     layout = bundle.featurizer.layout
     if layout.window:
         frame = rows.scan().select(layout.raw_columns).collect(engine="streaming")
         return bundle.predict(frame, test.rows_R)
-    parts, seen = [], 0
-    for frame in rows.frames(layout.raw_columns):
-        here = test.rows_R[(test.rows_R >= seen) & (test.rows_R < seen + len(frame))] - seen
-        if len(here):
-            parts.append(bundle.predict(frame[here]))
-        seen += len(frame)
+    parts, start = [], 0
+    for frame in rows.iter_frames(layout.raw_columns):
+        stop = start + len(frame)
+        indices = test.rows_R[(test.rows_R >= start) & (test.rows_R < stop)] - start
+        if len(indices):
+            parts.append(bundle.predict(frame[indices]))
+        start = stop
     return pl.concat(parts)
 
 
-def judged(
-    answered: pl.DataFrame, test: TestRows, featurizer: Featurizer, scale_R: Floats
-) -> Judged:
-    """Put a model's table beside the truth.
+def pair_with_targets(
+    predictions: pl.DataFrame, test: TestRows, featurizer: Featurizer, scale_R: Floats
+) -> Predictions:
+    """Pair a model's predictions with the targets, by the kind of the target.
 
     Args:
-        answered: the model's answers to the test rows.
-        test: with the truth.
-        featurizer: of the model that answered.
-        scale_R: of forecasts, what `naive_scale` says.
+        predictions: of the test rows, as the model returns them.
+        test: the rows with their targets.
+        featurizer: of the model.
+        scale_R: for forecasts, see `compute_naive_scale`.
     """
     kind = featurizer.target.kind
     if kind == "category":
-        return classes(answered, test, featurizer)
+        return _pair_classes(predictions, test, featurizer)
     if kind == "number":
-        missing = np.full(len(test.truth), np.nan)
-        return Answers(test.truth, to_numbers(answered["prediction"]), missing, 0)
+        missing = np.full(len(test.targets), np.nan)
+        return SinglePredictions(test.targets, to_numbers(predictions["prediction"]), missing, 0)
     if kind == "tags":
-        said = answered["prediction"]
-        return Tags(test.truth, held_labels(said, featurizer.target))
+        labels_RK = encode_tags(predictions["prediction"], featurizer.target)
+        return TagPredictions(test.targets, labels_RK)
     if kind == "text":
-        return judge_texts(test.truth.to_list(), answered["prediction"].to_list())
+        return compare_texts(test.targets.to_list(), predictions["prediction"].to_list())
     if kind in MINED:
-        return Mined(to_numbers(answered["prediction"]), to_numbers(answered["usual_error"]))
-    return judge_forecasts(steps_of(answered, test.truth), scale_R)
+        return SelfSupervisedErrors(
+            to_numbers(predictions["prediction"]), to_numbers(predictions["mean_error"])
+        )
+    return summarize_forecasts(_read_forecasts(predictions, test.targets), scale_R)
 
 
-def classes(answered: pl.DataFrame, test: TestRows, featurizer: Featurizer) -> Answers:
-    """Turn a table of classes into codes, and the probability of the true one."""
-    codes = featurizer.target.encode(answered["prediction"]).astype(np.float64)
-    true_code = pl.Series(np.maximum(test.truth, 0).astype(np.int64))
-    table = answered.with_columns(code=true_code)
-    chance = table.select(pl.col("probabilities").list.get(pl.col("code"))).to_series()
-    chances = np.where(test.truth < 0, 0.0, to_numbers(chance))
-    count = len(featurizer.target.classes)
-    few = len(codes) * count <= MOST_CHANCES
-    every = numbers_of(answered["probabilities"], count) if few else None
-    return Answers(test.truth, codes, chances, count, every)
-
-
-def steps_of(answered: pl.DataFrame, truth_RT: Floats) -> Steps:
-    """Read lists of forecasts, and of their quantiles."""
-    ahead = truth_RT.shape[1]
-    names = [name for name in answered.columns if name.startswith(QUANTILE)]
-    return Steps(
-        truth_RT,
-        numbers_of(answered["prediction"], ahead),
-        tuple(numbers_of(answered[name], ahead) for name in names),
-        tuple(float(name.removeprefix(QUANTILE)) for name in names),
-    )
-
-
-def numbers_of(lists: pl.Series, width: int) -> NDArray[np.float64]:
-    """Read lists of so many numbers as [R, width]; NaN where a row has none."""
-    told = np.full((len(lists), width), np.nan)
+def read_number_lists(lists: pl.Series, width: int) -> NDArray[np.float64]:
+    """Read lists of `width` numbers each as [R, width]; NaN where a row is null."""
+    values = np.full((len(lists), width), np.nan)
     flat = lists.drop_nulls().explode().cast(pl.Float64).to_numpy()
-    told[lists.is_not_null().to_numpy()] = flat.reshape(-1, width)
-    return told
+    values[lists.is_not_null().to_numpy()] = flat.reshape(-1, width)
+    return values
 
 
-def naive_scale(
+def compute_naive_scale(
     rows: RowSet, table: pl.DataFrame, featurizer: Featurizer, *, season: int
 ) -> Floats:
-    """Tell what the (seasonal) naive forecast errs by in each row's past; of forecasts alone."""
+    """Return `compute_naive_error` of each row's series, [R]; empty where nothing is forecast."""
     if featurizer.target.kind != "forecast":
         return np.empty(0)
-    return naive_error(past_of(rows, table, featurizer), season=season)
+    return compute_naive_error(load_target_history(rows, table, featurizer), season=season)
 
 
-def same_question(ours: Featurizer, theirs: Featurizer) -> bool:
-    """Tell whether two models answer the same, so that their answers can be compared."""
+def have_same_target(ours: Featurizer, theirs: Featurizer) -> bool:
+    """Check whether two models predict the same target, so that they can be compared."""
     one, other = ours.target, theirs.target
     if (one.kind, one.column, one.classes) != (other.kind, other.column, other.classes):
         return False
     if one.kind != "forecast":
         return True
-    steps = [read.layout.window.horizon if read.layout.window else 0 for read in (ours, theirs)]
-    return steps[0] == steps[1]
+    windows = [ours.layout.window, theirs.layout.window]
+    horizons = [window.horizon if window else 0 for window in windows]
+    return horizons[0] == horizons[1]
+
+
+def _pair_classes(
+    predictions: pl.DataFrame, test: TestRows, featurizer: Featurizer
+) -> SinglePredictions:
+    """Pair predicted class codes and the probability of the true class with the targets."""
+    codes = featurizer.target.encode(predictions["prediction"]).astype(np.float64)
+    true_code = pl.Series(np.maximum(test.targets, 0).astype(np.int64))
+    table = predictions.with_columns(code=true_code)
+    true_probability = table.select(pl.col("probabilities").list.get(pl.col("code"))).to_series()
+    probabilities = np.where(test.targets < 0, 0.0, to_numbers(true_probability))
+    count = len(featurizer.target.classes)
+    fits = len(codes) * count <= MAX_PROBABILITIES
+    all_RK = read_number_lists(predictions["probabilities"], count) if fits else None
+    return SinglePredictions(test.targets, codes, probabilities, count, all_RK)
+
+
+def _read_forecasts(predictions: pl.DataFrame, targets_RT: Floats) -> ForecastSteps:
+    """Read forecasts and their quantiles, [R, T] each."""
+    horizon = targets_RT.shape[1]
+    names = [name for name in predictions.columns if name.startswith(_QUANTILE_PREFIX)]
+    return ForecastSteps(
+        targets_RT,
+        read_number_lists(predictions["prediction"], horizon),
+        tuple(read_number_lists(predictions[name], horizon) for name in names),
+        tuple(float(name.removeprefix(_QUANTILE_PREFIX)) for name in names),
+    )

@@ -1,186 +1,191 @@
-"""The history of a model's aliases: who moved what, when and why, never changed afterwards.
+"""The append-only log of a model's aliases: who moved what, when and why.
 
-A line is two small objects of the store, each created exclusively: the intent, written before an
-alias moves, and its end, written after. A line without an end belongs to a mover at work, or to
-one that was killed. Each intent holds the hash of the one before it, so a line that was changed or
-taken out shows.
+An entry is two small files of the store, each created exclusively: the intent, written before an
+alias moves, and its outcome, written after. An entry without an outcome belongs to a process that
+is still running, or that was killed. Each intent holds the hash of the one before it, so that a
+changed or deleted entry is detected.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from tasks.errors import StoreError
 from tasks.storage.store import Store, create_exclusively, read_bytes
 
 Action = Literal["register", "promote", "approve", "reject", "rollback", "found"]
-"""What moved the aliases; "found" is what somebody did in MLflow, noticed at the next move."""
+"""What moved the aliases; "found": a move by hand in MLflow, noticed at the next move."""
 
-End = Literal["done", "abandoned"]
+ChangeOutcome = Literal["done", "abandoned"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
+class AliasChange:
     """One move of a model's aliases."""
 
-    number: int
+    number: int = 0
+    """Of the entry, from 1; set by `write_intent`, like `at` and `previous_hash`."""
     action: Action
     version: str
     """Number of the version that it is about."""
-    at: str
-    """ISO 8601, in UTC; never before the line that precedes it."""
-    who: str
+    at: str = ""
+    """ISO 8601, in UTC; never before that of the preceding entry."""
+    actor: str
     """User and machine, or the Prefect run."""
-    why: str
-    run: str
-    """MLflow's run of the version."""
+    reason: str
+    run_id: str
+    """The version's run in MLflow."""
     decision_hash: str
     """Content hash of the report that the decision is in."""
     before: Mapping[str, str]
     """Version by alias."""
     after: Mapping[str, str]
-    chain: str
-    """Hash of the line before; empty for the first."""
+    previous_hash: str = ""
+    """Hash of the preceding intent; empty for the first."""
 
 
-class Entry(NamedTuple):
-    """A line, and how it ended; None while nobody knows."""
+class LogEntry(NamedTuple):
+    """A change, and its outcome; None while that is unknown."""
 
-    line: Line
-    end: End | None
+    change: AliasChange
+    outcome: ChangeOutcome | None
 
 
-class Served(NamedTuple):
-    """A span in which one version was the champion."""
+class ServingPeriod(NamedTuple):
+    """A period in which one version was the champion."""
 
     version: str
     since: str
     until: str | None
-    """None for the one that still serves."""
+    """None for the version that still serves."""
 
 
-def now() -> datetime:
-    """Tell the time."""
+def read_clock() -> datetime:
+    """Return the time in UTC; tests replace it."""
     return datetime.now(UTC)
 
 
-def place_of(name: str, number: int) -> str:
-    """Path of a line in the store, without its ending."""
+def _format_path(name: str, number: int) -> str:
+    """Format the path of an entry in the store, without its extension."""
     return f"history/{name}/{number:06}"
 
 
-def read_history(store: Store, name: str) -> list[Entry]:
-    """Read every line about a model, oldest first.
+def read_log(store: Store, name: str) -> list[LogEntry]:
+    """Read all entries about a model, oldest first.
 
     Raises:
-        StoreError: a line was changed or is gone.
+        StoreError: an entry was changed or is missing.
     """
-    entries: list[Entry] = []
+    entries: list[LogEntry] = []
     chain = ""
-    while data := read_bytes(store, f"{place_of(name, len(entries) + 1)}.json"):
-        line = line_of(data, f"{store.root}/{place_of(name, len(entries) + 1)}.json")
-        if line.chain != chain or line.number != len(entries) + 1:
-            raise damaged(store, name, line.number)
-        entries.append(Entry(line, read_end(store, line, name)))
+    while data := read_bytes(store, f"{_format_path(name, len(entries) + 1)}.json"):
+        line = _parse_change(data, f"{store.root}/{_format_path(name, len(entries) + 1)}.json")
+        if line.previous_hash != chain or line.number != len(entries) + 1:
+            raise _build_damage_error(store, name, line.number)
+        entries.append(LogEntry(line, read_outcome(store, line, name)))
         chain = hashlib.sha256(data).hexdigest()
-    if len(entries) < count_lines(store, name):
-        raise damaged(store, name, len(entries) + 1)
+    if len(entries) < count_entries(store, name):
+        raise _build_damage_error(store, name, len(entries) + 1)
     return entries
 
 
-def line_of(data: bytes, where: str) -> Line:
-    """Read a line.
+def _parse_change(data: bytes, where: str) -> AliasChange:
+    """Parse an intent.
 
     Raises:
-        StoreError: it is none.
+        StoreError: it is damaged.
     """
     try:
-        return Line(**json.loads(data))
+        return AliasChange(**json.loads(data))
     except (ValueError, TypeError) as error:
         raise StoreError.of(
-            f"{where} is damaged: {error}", mend="restore it from a copy of the store"
+            f"{where} is damaged: {error}", hint="restore it from a copy of the store"
         ) from error
 
 
-def count_lines(store: Store, name: str) -> int:
-    """Find the highest number of a line."""
+def count_entries(store: Store, name: str) -> int:
+    """Return the highest number of an entry; 0 when there is none."""
     paths = store.fs.glob(f"{store.root}/history/{name}/[0-9]*.json")
     return max((int(path.rpartition("/")[2].partition(".")[0]) for path in paths), default=0)
 
 
-def damaged(store: Store, name: str, number: int) -> StoreError:
-    """Build the refusal of a history that is not what was written."""
+def _build_damage_error(store: Store, name: str, number: int) -> StoreError:
+    """Build the error for a log that is not what was written."""
     return StoreError.of(
-        f"the history of '{name}' was changed: {store.root}/{place_of(name, number)}.json is not "
-        "the line that was written, or one before it is not",
-        mend="restore history/ from a copy of the store; no alias is moved until then",
+        f"the history of '{name}' was changed: {store.root}/{_format_path(name, number)}.json is "
+        "not what was written, or one before it is not",
+        hint="restore history/ from a copy of the store; no alias is moved until then",
     )
 
 
-def read_end(store: Store, line: Line, name: str) -> End | None:
-    """Tell how a line ended, if it did."""
-    data = read_bytes(store, f"{place_of(name, line.number)}.end.json")
-    found: End | None = json.loads(data)["end"] if data else None
+def read_outcome(store: Store, line: AliasChange, name: str) -> ChangeOutcome | None:
+    """Read the outcome of a change; None while there is none."""
+    data = read_bytes(store, f"{_format_path(name, line.number)}.end.json")
+    found: ChangeOutcome | None = json.loads(data)["end"] if data else None
     return found
 
 
-def write_intent(store: Store, name: str, entries: Sequence[Entry], **told: Any) -> Line:  # noqa: ANN401 - the fields of a line
-    """Write the next line, before anything moves.
+def write_intent(
+    store: Store, name: str, entries: Sequence[LogEntry], change: AliasChange
+) -> AliasChange:
+    """Write the next intent, before anything moves, and return it as written.
 
     Raises:
-        StoreError: another mover wrote it in this moment.
+        StoreError: another process wrote one at the same moment.
     """
-    at = now().isoformat(timespec="milliseconds")
-    last = entries[-1].line if entries else None
-    data = read_bytes(store, f"{place_of(name, last.number)}.json") if last else None
-    line = Line(
+    at = read_clock().isoformat(timespec="milliseconds")
+    last = entries[-1].change if entries else None
+    data = read_bytes(store, f"{_format_path(name, last.number)}.json") if last else None
+    line = replace(
+        change,
         number=len(entries) + 1,
         at=max(at, last.at) if last else at,
-        chain=hashlib.sha256(data).hexdigest() if data else "",
-        **told,
+        previous_hash=hashlib.sha256(data).hexdigest() if data else "",
     )
     text = json.dumps(asdict(line), indent=1).encode()
-    if not create_exclusively(store, f"{place_of(name, line.number)}.json", text):
+    if not create_exclusively(store, f"{_format_path(name, line.number)}.json", text):
         raise StoreError.of(
-            f"another program wrote line {line.number} of the history of '{name}' just now",
-            mend="run again: nothing was moved",
+            f"another program wrote entry {line.number} of the history of '{name}' just now",
+            hint="run again: nothing was moved",
         )
     return line
 
 
-def write_end(store: Store, name: str, line: Line, end: End) -> bool:
-    """End a line; False where it had ended already."""
-    at = now().isoformat(timespec="milliseconds")
+def write_outcome(store: Store, name: str, line: AliasChange, end: ChangeOutcome) -> bool:
+    """Write the outcome of a change; False where it has one already."""
+    at = read_clock().isoformat(timespec="milliseconds")
     text = json.dumps({"end": end, "at": at}).encode()
-    return create_exclusively(store, f"{place_of(name, line.number)}.end.json", text)
+    return create_exclusively(store, f"{_format_path(name, line.number)}.end.json", text)
 
 
-def state_after(entries: Sequence[Entry]) -> Mapping[str, str]:
-    """Return the aliases as the last line that was carried out left them."""
-    done = [entry.line.after for entry in entries if entry.end == "done"]
+def replay_aliases(entries: Sequence[LogEntry]) -> Mapping[str, str]:
+    """Return the aliases, version by alias, as the last applied change left them."""
+    done = [entry.change.after for entry in entries if entry.outcome == "done"]
     return done[-1] if done else {}
 
 
-def has_served(entries: Sequence[Entry], version: str) -> bool:
-    """Tell whether a version ever was the champion."""
+def has_served(entries: Sequence[LogEntry], version: str) -> bool:
+    """Return whether a version ever was the champion."""
     return any(
-        entry.line.after.get("champion") == version for entry in entries if entry.end == "done"
+        entry.change.after.get("champion") == version
+        for entry in entries
+        if entry.outcome == "done"
     )
 
 
-def is_refused(entries: Sequence[Entry], version: str) -> bool:
-    """Tell whether the last word of a person about a version was no."""
+def is_rejected(entries: Sequence[LogEntry], version: str) -> bool:
+    """Return whether the last decision of a person about a version was a rejection."""
     words = [line for line, end in entries if end == "done" and line.version == version]
     spoken = [line.action for line in words if line.action in {"approve", "promote", "reject"}]
     return spoken[-1:] == ["reject"]
 
 
-def spans_of(entries: Sequence[Entry]) -> list[Served]:
-    """Tell which version served when."""
-    spans: list[Served] = []
+def list_serving_periods(entries: Sequence[LogEntry]) -> list[ServingPeriod]:
+    """List which version served when, oldest first."""
+    spans: list[ServingPeriod] = []
     for line, end in entries:
         champion = line.after.get("champion")
         serving = spans[-1].version if spans and spans[-1].until is None else None
@@ -189,12 +194,12 @@ def spans_of(entries: Sequence[Entry]) -> list[Served]:
         if serving is not None:
             spans[-1] = spans[-1]._replace(until=line.at)
         if champion is not None:
-            spans.append(Served(champion, line.at, None))
+            spans.append(ServingPeriod(champion, line.at, None))
     return spans
 
 
-def served_on(entries: Sequence[Entry], when: date | datetime) -> list[Served]:
-    """Name what served at a time, or on any part of a day in UTC; the oldest first."""
+def find_serving_at(entries: Sequence[LogEntry], when: date | datetime) -> list[ServingPeriod]:
+    """List what served at a time, or on any part of a day in UTC; oldest first."""
     if isinstance(when, datetime):
         since = until = when if when.tzinfo else when.replace(tzinfo=UTC)
     else:
@@ -202,7 +207,7 @@ def served_on(entries: Sequence[Entry], when: date | datetime) -> list[Served]:
         until = since + timedelta(days=1) - timedelta(microseconds=1)
     return [
         span
-        for span in spans_of(entries)
+        for span in list_serving_periods(entries)
         if datetime.fromisoformat(span.since) <= until
         and (span.until is None or datetime.fromisoformat(span.until) > since)
     ]

@@ -1,9 +1,9 @@
-"""The one door through which aliases move: locked, written down before, verified after.
+"""The only place where aliases are moved: under a lock, logged before, verified after.
 
-Who asks has proven the version (it loads and answers its golden rows as it did). A move is written
-as an intent, then done alias by alias with the champion last, then tagged on both versions, and its
-line is ended. Whoever comes next finishes what a killed mover began if the champion had moved, and
-takes it back if it had not; and notes what somebody moved in MLflow itself.
+The caller has verified the version (it loads, and predicts its golden rows as it did). A move is
+logged as an intent, then done alias by alias with the champion last, then tagged on both versions,
+and its log entry is closed. The next caller completes the move of a killed process if the champion
+had moved, and reverts it if it had not; and logs what somebody moved in MLflow itself.
 """
 
 import json
@@ -20,94 +20,101 @@ from tasks.errors import LeaseHeldError, RegistryError
 from tasks.registry import versions
 from tasks.registry.alias_log import (
     Action,
-    Entry,
-    Line,
-    read_end,
-    read_history,
-    state_after,
-    write_end,
+    AliasChange,
+    LogEntry,
+    read_log,
+    read_outcome,
+    replay_aliases,
     write_intent,
+    write_outcome,
 )
-from tasks.storage.lease import lease
+from tasks.storage.lease import hold_lease
 from tasks.storage.store import Store
-from tasks.tracking.live_metrics import flow_tags
+from tasks.tracking.live_metrics import read_flow_tags
 from tasks.tracking.mlflow_client import TAG
 
 ALIASES = ("previous", "challenger", "champion")
-"""In the order in which they move: what serves moves last."""
+"""In the order in which they move: the serving version moves last."""
 
 WAIT_SECONDS = 60.0
-"""Time that a mover waits for another one of the same model."""
+"""How long a move waits for another one of the same model."""
 
 
-class Asked(NamedTuple):
-    """A move that somebody wants."""
+class AliasMove(NamedTuple):
+    """A requested move of a model's aliases to a version."""
 
     name: str
     version: str
     action: Action
-    why: str
-    challenge: bool = False
-    """Whether it becomes the challenger."""
+    reason: str
+    make_challenger: bool = False
+    """Whether the version becomes the challenger."""
     once: bool = False
-    """Whether a move that was made for the same report before is not made again."""
-    seen: Mapping[str, str] | None = None
-    """The aliases as they were when it was asked for; any will do when left out."""
+    """Do not repeat a move that was made for the same report before."""
+    expected_aliases: Mapping[str, str] | None = None
+    """Refuse if the aliases are not these; None accepts any."""
 
 
-def nothing() -> None:
-    """Refuse nothing."""
+def _allow() -> None:
+    """Allow any move."""
 
 
-def move(store: Store, asked: Asked, *, refuse: Callable[[], None] = nothing) -> Line | None:
-    """Move aliases; None where they already are as asked.
+def move_aliases(
+    store: Store, request: AliasMove, *, check: Callable[[], None] = _allow
+) -> AliasChange | None:
+    """Move aliases and return the change; None where nothing has to move.
 
     Args:
-        store: where the history is.
-        asked: what to move.
-        refuse: raises where the move may not be made; called when nobody else can move.
+        store: where the log is.
+        request: what to move.
+        check: raises where the move must not be made; called under the lock.
 
     Raises:
-        RegistryError: MLflow cannot be asked, or somebody else moves aliases by hand.
-        LeaseHeldError: another mover does not come to an end.
-        StoreError: the history is damaged or cannot be written.
+        RegistryError: MLflow cannot be reached, or somebody else moves aliases by hand.
+        LeaseHeldError: another process holds the lock for too long.
+        StoreError: the log is damaged or cannot be written.
     """
-    name = asked.name
-    with only_mover(store, name):
-        entries = settle(store, name)
-        found = versions.find_number(name, asked.version)
+    name = request.name
+    with lock_aliases(store, name):
+        entries = _reconcile(store, name)
+        found = versions.get_version(name, request.version)
         decision_hash = found.tags.get(f"{TAG}report_hash", "")
-        if asked.once and made_before(entries, asked, decision_hash):
+        if request.once and _was_made_before(entries, request, decision_hash):
             return None
-        refuse()
-        before, after = state_after(entries), left_of(name, planned(entries, asked))
-        if asked.seen is not None and asked.seen != before:
-            raise changed_meanwhile(asked, before)
-        if after == before and asked.action != "reject":
+        check()
+        before, after = (
+            replay_aliases(entries),
+            _drop_deleted_versions(name, _plan_aliases(entries, request)),
+        )
+        if request.expected_aliases is not None and request.expected_aliases != before:
+            raise _build_conflict_error(request, before)
+        if after == before and request.action != "reject":
             return None
         line = write_intent(
             store,
             name,
             entries,
-            action=asked.action,
-            version=asked.version,
-            who=acting(),
-            why=asked.why,
-            run=found.run_id or "",
-            decision_hash=decision_hash,
-            before=before,
-            after=after,
+            AliasChange(
+                action=request.action,
+                version=request.version,
+                actor=find_actor(),
+                reason=request.reason,
+                run_id=found.run_id or "",
+                decision_hash=decision_hash,
+                before=before,
+                after=after,
+            ),
         )
         try:
-            carry_out(store, name, line)
+            _apply(store, name, line)
         except KeyboardInterrupt:
-            end_killed(store, name, line)
+            _resolve_interrupted(store, name, line)
             raise
         return line
 
 
-def made_before(entries: Sequence[Entry], asked: Asked, decision_hash: str) -> bool:
-    """Tell whether this decision was carried out before, whatever came after."""
+def _was_made_before(entries: Sequence[LogEntry], asked: AliasMove, decision_hash: str) -> bool:
+    """Return whether this decision was applied before, whatever came after."""
     return any(
         end == "done"
         and (line.action, line.version) == (asked.action, asked.version)
@@ -116,61 +123,66 @@ def made_before(entries: Sequence[Entry], asked: Asked, decision_hash: str) -> b
     )
 
 
-def changed_meanwhile(asked: Asked, now: Mapping[str, str]) -> RegistryError:
-    """Build the refusal of a move that was asked for in another situation."""
+def _build_conflict_error(asked: AliasMove, now: Mapping[str, str]) -> RegistryError:
+    """Build the error for a request whose expected aliases are out of date."""
     return RegistryError.of(
         f"the aliases of '{asked.name}' were moved while version {asked.version} was examined",
-        found=f"They were {told(asked.seen or {})}, and are {told(now)}.",
-        mend=f"see: ostinato history {asked.name}; then ask again",
+        found=f"They were {_format_aliases(asked.expected_aliases or {})}, "
+        f"and are {_format_aliases(now)}.",
+        hint=f"see: ostinato history {asked.name}; then run again",
     )
 
 
-def told(aliases: Mapping[str, str]) -> str:
-    """Write aliases as words."""
+def _format_aliases(aliases: Mapping[str, str]) -> str:
+    """Format aliases with their versions."""
     return ", ".join(f"{alias} {number}" for alias, number in sorted(aliases.items())) or "none"
 
 
-def planned(entries: Sequence[Entry], asked: Asked) -> dict[str, str]:
-    """Say where the aliases shall point."""
-    before, version = state_after(entries), asked.version
+def _plan_aliases(entries: Sequence[LogEntry], asked: AliasMove) -> dict[str, str]:
+    """Compute where the aliases will point, by alias."""
+    before, version = replay_aliases(entries), asked.version
     after = dict(before)
-    if asked.challenge:
+    if asked.make_challenger:
         after["challenger"] = version
     if asked.action == "reject" and before.get("challenger") == version:
         del after["challenger"]
     if asked.action in {"register", "reject"} or before.get("champion") == version:
         return after
     after.pop("previous", None)
-    earlier = before_it(entries, version) if asked.action == "rollback" else before.get("champion")
+    earlier = (
+        _find_predecessor(entries, version)
+        if asked.action == "rollback"
+        else before.get("champion")
+    )
     return after | ({"previous": earlier} if earlier else {}) | {"champion": version}
 
 
-def left_of(name: str, after: Mapping[str, str]) -> dict[str, str]:
-    """Leave out an alias of a version that was deleted."""
-    there = {str(found.version) for found in versions.versions_of(name)}
+def _drop_deleted_versions(name: str, after: Mapping[str, str]) -> dict[str, str]:
+    """Drop the aliases whose version was deleted."""
+    there = {str(found.version) for found in versions.list_versions(name)}
     return {alias: number for alias, number in after.items() if number in there}
 
 
-def before_it(entries: Sequence[Entry], version: str) -> str | None:
-    """Name the version that served before this one did, when it last did.
+def _find_predecessor(entries: Sequence[LogEntry], version: str) -> str | None:
+    """Return the version that served before this one last began to serve.
 
-    To that one a second rollback goes, and not to the version that the first one left.
+    A second rollback goes there, not to the version that the first rollback left.
     """
-    states = [entry.line.after for entry in entries if entry.end == "done"]
+    states = [entry.change.after for entry in entries if entry.outcome == "done"]
     served = [state for state in states if state.get("champion") == version]
     return served[-1].get("previous") if served else None
 
 
 @contextmanager
-def only_mover(store: Store, name: str) -> Iterator[None]:
-    """Hold the lock on a model's aliases, waited for while another mover is at work.
+def lock_aliases(store: Store, name: str) -> Iterator[None]:
+    """Hold the lock on a model's aliases; wait while another process holds it.
 
     Raises:
-        LeaseHeldError: it does not come to an end.
+        LeaseHeldError: the other process holds it for too long.
     """
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
-        held = lease(store, f"history/{name}/lock", holder="mover of aliases")
+        held = hold_lease(store, f"history/{name}/lock", holder="alias move")
         try:
             held.__enter__()
             break
@@ -184,106 +196,108 @@ def only_mover(store: Store, name: str) -> Iterator[None]:
         held.__exit__(None, None, None)
 
 
-class Settled(NamedTuple):
-    """A history that agrees with the aliases."""
+class ReconciledLog(NamedTuple):
+    """A log that agrees with the aliases in MLflow."""
 
-    entries: list[Entry]
-    finished: Line | None
-    """What a killed mover had begun and was finished now."""
+    entries: list[LogEntry]
+    completed: AliasChange | None
+    """The move of a killed process that was completed now."""
 
 
-def settled(store: Store, name: str) -> Settled:
-    """Bring history and aliases together while nobody else can move.
+def reconcile_log(store: Store, name: str) -> ReconciledLog:
+    """Reconcile log and aliases under the lock.
 
     Raises:
-        RegistryError: MLflow cannot be asked.
-        LeaseHeldError: another mover does not come to an end.
-        StoreError: the history is damaged or cannot be written.
+        RegistryError: MLflow cannot be reached.
+        LeaseHeldError: another process holds the lock for too long.
+        StoreError: the log is damaged or cannot be written.
     """
-    with only_mover(store, name):
-        open_lines = [line for line, end in read_history(store, name) if end is None]
-        entries = settle(store, name)
+    with lock_aliases(store, name):
+        open_lines = [line for line, end in read_log(store, name) if end is None]
+        entries = _reconcile(store, name)
     done = {line.number for line, end in entries if end == "done"}
     finished = [line for line in open_lines if line.number in done]
-    return Settled(entries, finished[-1] if finished else None)
+    return ReconciledLog(entries, finished[-1] if finished else None)
 
 
-def settle(store: Store, name: str) -> list[Entry]:
-    """Bring history and aliases together after a kill, or a move by hand; return the history."""
-    entries = read_history(store, name)
-    if entries and entries[-1].end is None:
-        end_killed(store, name, entries[-1].line)
-        entries = read_history(store, name)
-    known, now = dict(state_after(entries)), current(name)
+def _reconcile(store: Store, name: str) -> list[LogEntry]:
+    """Reconcile log and aliases after a kill, or a move by hand; return the log."""
+    entries = read_log(store, name)
+    if entries and entries[-1].outcome is None:
+        _resolve_interrupted(store, name, entries[-1].change)
+        entries = read_log(store, name)
+    known, now = dict(replay_aliases(entries)), read_aliases(name)
     if now != known:
         moved = [a for a in reversed(ALIASES) if now.get(a) != known.get(a)]
         line = write_intent(
             store,
             name,
             entries,
-            action="found",
-            version=now.get(moved[0], known.get(moved[0], "")),
-            who="somebody",
-            why=f"moved outside of ostinato, noticed by {acting()}",
-            run="",
-            decision_hash="",
-            before=known,
-            after=now,
+            AliasChange(
+                action="found",
+                version=now.get(moved[0], known.get(moved[0], "")),
+                actor="unknown",
+                reason=f"moved outside of ostinato, noticed by {find_actor()}",
+                run_id="",
+                decision_hash="",
+                before=known,
+                after=now,
+            ),
         )
-        write_end(store, name, line, "done")
-        entries = read_history(store, name)
+        write_outcome(store, name, line, "done")
+        entries = read_log(store, name)
     return entries
 
 
-def end_killed(store: Store, name: str, line: Line) -> None:
-    """Finish what a killed mover began if its champion had moved; else take it back."""
-    now = current(name)
-    deciding = "champion" if changes(line, "champion") else "challenger"
+def _resolve_interrupted(store: Store, name: str, line: AliasChange) -> None:
+    """Complete the move of a killed process if its champion had moved; else revert it."""
+    now = read_aliases(name)
+    deciding = "champion" if _changes_alias(line, "champion") else "challenger"
     ours = all(now.get(a) in {line.before.get(a), line.after.get(a)} for a in ALIASES)
     if ours and now.get(deciding) == line.after.get(deciding):
-        carry_out(store, name, line)
+        _apply(store, name, line)
         return
     for alias in ALIASES if ours else ():
         if now.get(alias) != line.before.get(alias):
             versions.point_alias(name, alias, line.before.get(alias))
-    write_end(store, name, line, "abandoned")
+    write_outcome(store, name, line, "abandoned")
 
 
-def current(name: str) -> dict[str, str]:
-    """Return our aliases as MLflow has them."""
-    found = versions.aliases_of(name)
+def read_aliases(name: str) -> dict[str, str]:
+    """Read our aliases from MLflow: version by alias."""
+    found = versions.get_aliases(name)
     return {alias: found[alias] for alias in sorted(ALIASES) if alias in found}
 
 
-def changes(line: Line, alias: str) -> bool:
-    """Tell whether a line moves this alias."""
+def _changes_alias(line: AliasChange, alias: str) -> bool:
+    """Return whether a change moves this alias."""
     return line.before.get(alias) != line.after.get(alias)
 
 
-def carry_out(store: Store, name: str, line: Line) -> None:
-    """Point the aliases, tag both versions, and end the line.
+def _apply(store: Store, name: str, line: AliasChange) -> None:
+    """Move the aliases, tag both versions, and close the log entry.
 
     Raises:
-        RegistryError: another mover took this line for dead and ended it.
+        RegistryError: another process took this one for dead and closed the entry.
     """
-    moved = [alias for alias in ALIASES if changes(line, alias)]
+    moved = [alias for alias in ALIASES if _changes_alias(line, alias)]
     for alias in moved:
-        if read_end(store, line, name) is not None:
+        if read_outcome(store, line, name) is not None:
             raise RegistryError.of(
-                f"line {line.number} of the history of '{name}' was ended by another mover",
-                mend=f"this process stood still for too long; see: ostinato history {name}",
+                f"entry {line.number} of the history of '{name}' was closed by another process",
+                hint=f"this process was suspended for too long; see: ostinato history {name}",
             )
         versions.point_alias(name, alias, line.after.get(alias))
     text = json.dumps(asdict(line))[:5000]
     touched = {side[a] for side in (line.before, line.after) for a in moved if a in side}
     for number in sorted(touched | {line.version}, key=int):
         versions.tag_version(name, number, {f"{TAG}move.{line.number:06}": text})
-    write_end(store, name, line, "done")
+    write_outcome(store, name, line, "done")
 
 
-def acting() -> str:
-    """Name who acts: the Prefect run, or the user and the machine."""
-    if run := flow_tags().get("prefect.flow_run_id"):
+def find_actor() -> str:
+    """Identify who moves the aliases: the Prefect run, or user and machine."""
+    if run := read_flow_tags().get("prefect.flow_run_id"):
         return f"prefect run {run}"
     try:
         user = pwd.getpwuid(os.getuid()).pw_name

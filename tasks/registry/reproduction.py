@@ -15,28 +15,44 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors.numpy import load_file
 
-from models.learning.plan import Plan
-from tasks.environment import made_by
+from models.learning.plan import TrainingPlan
+from tasks.environment import describe_environment
 from tasks.errors import RegistryError, StoreError
-from tasks.records import Accepted, Artifact, Snapshot
+from tasks.facts import AcceptedFacts, PartFacts, SnapshotFacts
+from tasks.records import Accepted, Artifact, Candidate, Features, Part, Snapshot
 from tasks.registry import versions
-from tasks.registry.promotion import look_up
-from tasks.storage.artifacts import digest_of, find_key, local_dir, read_manifest
+from tasks.registry.promotion import check_version_exists
+from tasks.storage.artifacts import find_key, hash_file, local_dir, read_manifest
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.tracking.mlflow_client import TAG
 
-SHOWN_TENSORS = 20
+MAX_SHOWN_TENSORS = 20
 
 
-class Sources(NamedTuple):
+class VersionSources(NamedTuple):
     """What a version was made from, as far as the store still has it."""
 
     tags: Mapping[str, str]
     job_text: str
-    plans: list[Plan]
+    plans: list[TrainingPlan]
     """What was measured before each of its networks learned, in the order in which they did."""
     snapshot: Snapshot
     accepted: Accepted
+
+
+class Remade(NamedTuple):
+    """The artifacts that were made again, in another store."""
+
+    accepted: Accepted
+    features: Features
+    candidate: Candidate
+    bundle_dir: Path
+    """Local folder with the model."""
+
+    @property
+    def by_tag(self) -> dict[str, Artifact[object]]:
+        """The artifacts by the name that the version's tags give them."""
+        return {"accepted": self.accepted, "features": self.features, "model": self.candidate}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,15 +74,15 @@ class Reproduction:
     """Packages, device and processor that are others now: what it was, and what it is."""
 
 
-def sources_of(store: Store, name: str, number: str) -> Sources:
+def find_sources(store: Store, name: str, number: str) -> VersionSources:
     """Find what a version was made from.
 
     Raises:
         RegistryError: there is no such version, or it does not say.
         StoreError: the snapshot is gone, or is not what it was.
     """
-    look_up(name, number)
-    tags = versions.find_number(name, number).tags
+    check_version_exists(name, number)
+    tags = versions.get_version(name, number).tags
     wanted = {
         key: tags.get(f"{TAG}{key}") for key in ("snapshot_key", "accepted_key", "job", "plans")
     }
@@ -74,40 +90,40 @@ def sources_of(store: Store, name: str, number: str) -> Sources:
         raise RegistryError.of(
             f"{name} version {number} does not say what it was made from: "
             f"{', '.join(TAG + key for key in missing)} missing among its tags",
-            mend="only versions that `ostinato run` registered can be made again",
+            hint="only versions that `ostinato run` registered can be made again",
         )
-    snapshot = find_key(store, "ingest", str(wanted["snapshot_key"]))
-    accepted = find_key(store, "validate", str(wanted["accepted_key"]))
+    snapshot = find_key(store, "ingest", str(wanted["snapshot_key"]), SnapshotFacts)
+    accepted = find_key(store, "validate", str(wanted["accepted_key"]), AcceptedFacts)
     if snapshot is None or accepted is None:
         what = "data" if snapshot is None else "contract"
         raise StoreError.of(
             f"{name} version {number} cannot be made again: the {what} that it was made from is "
             f"not in the store {store.root} any more",
             found=f"Looked for: ingest/{wanted['snapshot_key']}, validate/{wanted['accepted_key']}",
-            mend="name the store that has it with --store, or restore it from a copy",
+            hint="name the store that has it with --store, or restore it from a copy",
         )
-    plans = plans_of(str(wanted["plans"]), f"{name} version {number}")
-    found = Sources(tags, str(wanted["job"]), plans, Snapshot(snapshot), Accepted(accepted))
-    refuse_changed(store, found, f"{name} version {number}")
+    plans = _parse_plans(str(wanted["plans"]), f"{name} version {number}")
+    found = VersionSources(tags, str(wanted["job"]), plans, snapshot, accepted)
+    _check_unchanged(store, found, f"{name} version {number}")
     return found
 
 
-def plans_of(text: str, title: str) -> list[Plan]:
+def _parse_plans(text: str, title: str) -> list[TrainingPlan]:
     """Read what was measured before each network learned.
 
     Raises:
         RegistryError: this program does not know such plans any more.
     """
     try:
-        return [Plan(**told) for told in json.loads(text)]
+        return [TrainingPlan(**told) for told in json.loads(text)]
     except (TypeError, ValueError) as error:
         raise RegistryError.of(
             f"{title} has training plans that this version of ostinato cannot read: {error}",
-            mend="install the version that is in its tag ostinato.code_version",
+            hint="install the version that is in its tag ostinato.code_version",
         ) from error
 
 
-def refuse_changed(store: Store, found: Sources, title: str) -> None:
+def _check_unchanged(store: Store, found: VersionSources, title: str) -> None:
     """Refuse a snapshot that is not what the version was made from.
 
     Raises:
@@ -118,42 +134,42 @@ def refuse_changed(store: Store, found: Sources, title: str) -> None:
         raise StoreError.of(
             f"{title} cannot be made again: its snapshot's hash is {found.snapshot.content_hash}, "
             f"and was {wanted}",
-            mend="restore the store from a copy",
+            hint="restore the store from a copy",
         )
-    for part in parts_of(store, found.snapshot):
-        manifest = read_manifest(store, part.stage, part.key) or {"files": {}}
+    for part in _find_parts(store, found.snapshot):
+        manifest = read_manifest(store, part.stage, part.key)
         folder = local_dir(store, part)
-        for name, entry in manifest["files"].items():
-            if digest_of(folder / name) != entry["sha256"]:
+        for name, entry in manifest.files.items() if manifest else ():
+            if hash_file(folder / name) != entry.sha256:
                 raise StoreError.of(
                     f"{title} cannot be made again: {folder / name} is not what was read then",
-                    mend="restore the store from a copy",
+                    hint="restore the store from a copy",
                 )
 
 
-def parts_of(store: Store, snapshot: Snapshot) -> list[Artifact]:
+def _find_parts(store: Store, snapshot: Snapshot) -> list[Part]:
     """Find the parts of a snapshot.
 
     Raises:
         StoreError: one is gone.
     """
-    found = [find_key(store, "part", key) for key in snapshot.facts["parts"]]
+    found = [find_key(store, "part", key, PartFacts) for key in snapshot.facts.parts]
     whole = [part for part in found if part is not None]
     if len(whole) < len(found):
         raise StoreError.of(
             f"{len(found) - len(whole)} of {len(found)} parts of snapshot {snapshot.key} are not "
             f"in the store {store.root} any more",
-            mend="name the store that has them with --store, or restore them from a copy",
+            hint="name the store that has them with --store, or restore them from a copy",
         )
     return whole
 
 
 @contextmanager
-def apart(store: Store, snapshot: Snapshot) -> Iterator[Store]:
+def isolate_snapshot(store: Store, snapshot: Snapshot) -> Iterator[Store]:
     """Give a store that holds this snapshot alone, deleted at the end."""
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary) / "store"
-        for artifact in (snapshot, *parts_of(store, snapshot)):
+        for artifact in (snapshot, *_find_parts(store, snapshot)):
             home, place = f"{store.root}/{artifact.stage}/{artifact.key}", root / artifact.stage
             place.mkdir(parents=True, exist_ok=True)
             if store.is_local:
@@ -163,11 +179,10 @@ def apart(store: Store, snapshot: Snapshot) -> Iterator[Store]:
         yield open_store(StoreConfig(uri=str(root), cache=str(Path(temporary) / "cache")))
 
 
-def compare(
+def compare_versions(
     title: tuple[str, str],
-    found: Sources,
-    again: Mapping[str, Artifact],
-    folder: Path,
+    found: VersionSources,
+    again: Remade,
     *,
     store: Store,
 ) -> Reproduction:
@@ -176,25 +191,24 @@ def compare(
     Args:
         title: the model's name and the version's number.
         found: what it was made from.
-        again: the artifacts that were made again, by the name of their tag.
-        folder: the bundle that was made again.
+        again: what was made again.
         store: where the first artifacts are, as far as they are there.
     """
     name, number = title
     first = versions.fetch_files(name, number) / "artifacts" / "bundle"
-    differing, tensors = differences(first, folder)
+    differing, tensors = _compare_weights(first, again.bundle_dir)
     then = json.loads(found.tags.get(f"{TAG}made_by", "{}"))
-    now = made_by(again["model"].facts)
+    now = describe_environment(again.candidate.facts.device)
     return Reproduction(
         model=name,
         version=number,
         identical=not differing,
         tensors=tensors,
-        differing=differing[:SHOWN_TENSORS],
-        files=unlike_files(first, folder),
+        differing=differing[:MAX_SHOWN_TENSORS],
+        files=_list_differing_files(first, again.bundle_dir),
         stages={
-            stage: verdict(store, found.tags.get(f"{TAG}{stage}_key"), made)
-            for stage, made in again.items()
+            stage: _compare_stage(store, found.tags.get(f"{TAG}{stage}_key"), made)
+            for stage, made in again.by_tag.items()
         },
         made_by={
             key: [then.get(key, "none"), now.get(key, "none")]
@@ -204,24 +218,28 @@ def compare(
     )
 
 
-def verdict(store: Store, key: str | None, made: Artifact) -> str:
+def _compare_stage(store: Store, key: str | None, made: Artifact[object]) -> str:
     """Tell whether a stage came to the same again."""
     if key != made.key:
         return "other"
-    first = find_key(store, made.stage, made.key)
+    first = read_manifest(store, made.stage, made.key)
     if first is None or made.stage in {"train", "validate"}:
         # These hold times beside what was made; the same key is the same recipe.
         return "same" if first is not None else "unknown"
     return "same" if first.content_hash == made.content_hash else "other"
 
 
-def differences(first: Path, second: Path) -> tuple[list[dict[str, Any]], int]:
+def _compare_weights(first: Path, second: Path) -> tuple[list[dict[str, Any]], int]:
     """Compare all weights; tell those that differ, the most different first, and their count."""
-    ours, theirs = weights_of(first), weights_of(second)
+    ours, theirs = _read_weights(first), _read_weights(second)
     found = [
-        {"name": name, "shape": list(ours[name].shape), "largest": largest(ours, theirs, name)}
+        {
+            "name": name,
+            "shape": list(ours[name].shape),
+            "largest": _compute_largest_difference(ours, theirs, name),
+        }
         for name in sorted(ours)
-        if name not in theirs or not same_bits(ours[name], theirs[name])
+        if name not in theirs or not _are_bits_equal(ours[name], theirs[name])
     ]
     found += [
         {"name": name, "shape": list(theirs[name].shape), "largest": None}
@@ -230,7 +248,7 @@ def differences(first: Path, second: Path) -> tuple[list[dict[str, Any]], int]:
     return sorted(found, key=lambda row: -(row["largest"] or 0.0)), len(ours)
 
 
-def weights_of(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
+def _read_weights(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
     """Read every tensor of a bundle's networks."""
     return {
         f"{path.stem}.{name}": tensor
@@ -239,13 +257,13 @@ def weights_of(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
-def same_bits(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+def _are_bits_equal(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
     """Compare two tensors to the last bit."""
     alike = one.shape == other.shape and one.dtype == other.dtype
     return alike and one.tobytes() == other.tobytes()
 
 
-def largest(
+def _compute_largest_difference(
     ours: Mapping[str, np.ndarray[Any, Any]], theirs: Mapping[str, np.ndarray[Any, Any]], name: str
 ) -> float | None:
     """Tell the largest difference of two tensors; None where they cannot be compared."""
@@ -255,10 +273,10 @@ def largest(
     return float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max(initial=0.0))
 
 
-def unlike_files(first: Path, second: Path) -> list[str]:
+def _list_differing_files(first: Path, second: Path) -> list[str]:
     """Name the files that are not the same, or that one of two folders lacks."""
     tables = [
-        {path.relative_to(folder).as_posix(): digest_of(path) for path in folder.rglob("*.*")}
+        {path.relative_to(folder).as_posix(): hash_file(path) for path in folder.rglob("*.*")}
         for folder in (first, second)
     ]
     names = sorted({*tables[0], *tables[1]})

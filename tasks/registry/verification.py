@@ -4,11 +4,11 @@ import polars as pl
 
 from tasks.errors import RegistryError
 from tasks.registry import versions
-from tasks.serving.model_package import check_golden, hash_served
+from tasks.serving.model_package import check_golden, hash_package
 from tasks.tracking.mlflow_client import TAG
 
 
-def prove(name: str, version: str) -> None:
+def verify_version(name: str, version: str) -> None:
     """Compare a version's files with those that were registered, load it, ask its golden rows.
 
     Raises:
@@ -17,10 +17,10 @@ def prove(name: str, version: str) -> None:
     import yaml
     from mlflow.exceptions import MlflowException
 
-    wanted = versions.find_number(name, version).tags.get(f"{TAG}files_hash")
+    wanted = versions.get_version(name, version).tags.get(f"{TAG}files_hash")
     folder = versions.fetch_files(name, version)
-    if wanted and hash_served(folder) != wanted:
-        raise refused(name, version, "its files are not those that were registered")
+    if wanted and hash_package(folder) != wanted:
+        raise _build_error(name, version, "its files are not those that were registered")
     try:
         check_golden(folder, f"{name} version {version}")
     except (
@@ -36,14 +36,14 @@ def prove(name: str, version: str) -> None:
         yaml.YAMLError,
         pl.exceptions.PolarsError,
     ) as error:
-        raise refused(name, version, f"it cannot be loaded: {error}") from error
+        raise _build_error(name, version, f"it cannot be loaded: {error}") from error
 
 
-def refused(name: str, version: str, why: str) -> RegistryError:
+def _build_error(name: str, version: str, why: str) -> RegistryError:
     """Build the refusal of a version that is damaged."""
     return RegistryError.of(
         f"{name} version {version} may not serve: {why}",
         found="No alias was moved.",
-        mend="restore its files from a copy of MLflow's storage, or choose another version: "
+        hint="restore its files from a copy of MLflow's storage, or choose another version: "
         f"ostinato history {name}",
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tasks.errors import RegistryError
 from tasks.records import Champion
-from tasks.tracking.mlflow_client import TAG, answers_named, client, is_down
+from tasks.tracking.mlflow_client import TAG, is_down, open_client, translate_mlflow_errors
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -41,8 +41,8 @@ def find_champion(name: str) -> Champion | None:
 
 def find_alias(name: str, alias: str) -> "ModelVersion | None":
     """Return the version with that alias, or None when there is none."""
-    number = aliases_of(name).get(alias)
-    return find_number(name, number) if number else None
+    number = get_aliases(name).get(alias)
+    return get_version(name, number) if number else None
 
 
 def fetch_bundle(champion: Champion) -> Path:
@@ -58,21 +58,21 @@ def fetch_files(name: str, version: str) -> Path:
     """
     from mlflow.artifacts import download_artifacts
 
-    with answers_named():
+    with translate_mlflow_errors():
         return Path(download_artifacts(artifact_uri=f"models:/{name}/{version}"))
 
 
-def find_version(name: str, model_key: str) -> "ModelVersion | None":
+def find_version_of_model(name: str, model_key: str) -> "ModelVersion | None":
     """Return the newest version that was made of this model, or None."""
-    versions = versions_of(name)
+    versions = list_versions(name)
     ours = [v for v in versions if v.tags.get(f"{TAG}model_key") == model_key]
     return max(ours, key=lambda v: int(v.version), default=None)
 
 
-def versions_of(name: str) -> "list[ModelVersion]":
+def list_versions(name: str) -> "list[ModelVersion]":
     """Return every version under this name."""
-    with answers_named():
-        return list(client().search_model_versions(f"name = '{name}'", max_results=10_000))
+    with translate_mlflow_errors():
+        return list(open_client().search_model_versions(f"name = '{name}'", max_results=10_000))
 
 
 def create_version(
@@ -82,17 +82,17 @@ def create_version(
     from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
 
-    with answers_named():
+    with translate_mlflow_errors():
         try:
-            client().create_registered_model(name)
+            open_client().create_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        logged = client().create_logged_model(experiment, name=name, source_run_id=run_id)
-        client().log_model_artifacts(logged.model_id, str(folder))
-        client().finalize_logged_model(logged.model_id, "READY")
-        client().log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        return client().create_model_version(
+        logged = open_client().create_logged_model(experiment, name=name, source_run_id=run_id)
+        open_client().log_model_artifacts(logged.model_id, str(folder))
+        open_client().finalize_logged_model(logged.model_id, "READY")
+        open_client().log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        return open_client().create_model_version(
             name,
             source=f"models:/{logged.model_id}",
             run_id=run_id,
@@ -103,15 +103,15 @@ def create_version(
 
 def tag_version(name: str, version: str, tags: Mapping[str, str]) -> None:
     """Write tags on a version."""
-    with answers_named():
+    with translate_mlflow_errors():
         for key, value in tags.items():
-            client().set_model_version_tag(name, version, key, value)
+            open_client().set_model_version_tag(name, version, key, value)
 
 
 def describe_version(name: str, version: str, text: str) -> None:
     """Write what MLflow shows on a version's page, in Markdown."""
-    with answers_named():
-        client().update_model_version(name, version, text)
+    with translate_mlflow_errors():
+        open_client().update_model_version(name, version, text)
 
 
 def point_alias(name: str, alias: str, version: str | None) -> None:
@@ -120,35 +120,35 @@ def point_alias(name: str, alias: str, version: str | None) -> None:
     Raises:
         RegistryError: another program moved it in the same moment.
     """
-    with answers_named():
+    with translate_mlflow_errors():
         if version is None:
-            client().delete_registered_model_alias(name, alias)
+            open_client().delete_registered_model_alias(name, alias)
         else:
-            client().set_registered_model_alias(name, alias, version)
-    if aliases_of(name).get(alias) != version:
+            open_client().set_registered_model_alias(name, alias, version)
+    if get_aliases(name).get(alias) != version:
         raise RegistryError.of(
             f"alias '{alias}' of '{name}' was moved by somebody else just now",
-            mend="look at the registered model in MLflow, then run again",
+            hint="look at the registered model in MLflow, then run again",
         )
 
 
-def find_number(name: str, number: str) -> "ModelVersion":
+def get_version(name: str, number: str) -> "ModelVersion":
     """Return one version.
 
     Raises:
         RegistryError: there is none of that number.
     """
-    with answers_named():
-        return client().get_model_version(name, number)
+    with translate_mlflow_errors():
+        return open_client().get_model_version(name, number)
 
 
-def model_names() -> list[str]:
+def list_models() -> list[str]:
     """Name every registered model."""
-    with answers_named():
-        return [model.name for model in client().search_registered_models(max_results=1000)]
+    with translate_mlflow_errors():
+        return [model.name for model in open_client().search_registered_models(max_results=1000)]
 
 
-def aliases_of(name: str) -> dict[str, str]:
+def get_aliases(name: str) -> dict[str, str]:
     """Return the number of the version that each alias points at; none where nothing is known.
 
     Raises:
@@ -156,9 +156,9 @@ def aliases_of(name: str) -> dict[str, str]:
     """
     from mlflow.exceptions import MlflowException
 
-    with answers_named():
+    with translate_mlflow_errors():
         try:
-            found = client().get_registered_model(name).aliases
+            found = open_client().get_registered_model(name).aliases
         except MlflowException as error:
             if error.error_code == ABSENT:
                 return {}
@@ -166,34 +166,34 @@ def aliases_of(name: str) -> dict[str, str]:
     return {alias: str(number) for alias, number in found.items()}
 
 
-def size_of(found: "ModelVersion") -> int:
+def measure_version_bytes(found: "ModelVersion") -> int:
     """Count the bytes of a version's files; none where they are gone."""
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    with answers_named():
+    with translate_mlflow_errors():
         try:
-            return size_under(get_artifact_repository(location_of(found)), None)
+            return _measure_folder_bytes(get_artifact_repository(_find_location(found)), None)
         except (MlflowException, FileNotFoundError) as error:
             if is_down(error):
                 raise
             return 0
 
 
-def size_under(files: "ArtifactRepository", folder: str | None) -> int:
+def _measure_folder_bytes(files: "ArtifactRepository", folder: str | None) -> int:
     """Count the bytes in a folder of artifacts."""
     return sum(
-        size_under(files, each.path) if each.is_dir else int(each.file_size or 0)
+        _measure_folder_bytes(files, each.path) if each.is_dir else int(each.file_size or 0)
         for each in files.list_artifacts(folder)
     )
 
 
-def location_of(found: "ModelVersion") -> str:
+def _find_location(found: "ModelVersion") -> str:
     """Tell where a version's files are."""
     model_id = str(found.source or "").removeprefix("models:/")
     if model_id == found.source:
         return str(found.source)
-    return str(client().get_logged_model(model_id).artifact_location)
+    return str(open_client().get_logged_model(model_id).artifact_location)
 
 
 def delete_version(name: str, number: str) -> None:
@@ -206,11 +206,11 @@ def delete_version(name: str, number: str) -> None:
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    found = find_number(name, number)
-    with answers_named():
-        where = location_of(found)
+    found = get_version(name, number)
+    with translate_mlflow_errors():
+        where = _find_location(found)
         model_id = str(found.source or "").removeprefix("models:/")
-        client().delete_model_version(name, number)
+        open_client().delete_model_version(name, number)
         if model_id != found.source:
             get_artifact_repository(where).delete_artifacts()
-            client().delete_logged_model(model_id)
+            open_client().delete_logged_model(model_id)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from tasks.reporting.formatting import brief, figure
+from tasks.reporting.formatting import format_number, shorten
 
 WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 38
@@ -20,13 +20,13 @@ ROW = 30
 NAMES_WIDTH = 232
 
 
-class Line(NamedTuple):
+class Curve(NamedTuple):
     """A line of a chart."""
 
     name: str
     xs: Sequence[float]
     ys: Sequence[float]
-    look: str
+    style: str
     """Class of the style sheet: a, b or faint."""
 
 
@@ -37,10 +37,10 @@ class Interval(NamedTuple):
     value: float
     low: float | None
     high: float | None
-    look: str = "a"
+    style: str = "a"
 
 
-class Frame(NamedTuple):
+class _Frame(NamedTuple):
     """From numbers to places on a chart."""
 
     x_low: float
@@ -59,17 +59,17 @@ class Frame(NamedTuple):
         return round(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM), 1)
 
 
-def frame_of(xs: Sequence[float], ys: Sequence[float]) -> Frame:
+def _fit_frame(xs: Sequence[float], ys: Sequence[float]) -> _Frame:
     """Leave room around all points."""
     x_low, x_high = min(xs), max(xs)
     y_low, y_high = min(ys), max(ys)
     if x_low == x_high:
         x_low, x_high = x_low - 0.5, x_high + 0.5
     room = (y_high - y_low) * 0.06 or abs(y_high) * 0.1 or 1.0
-    return Frame(x_low, x_high, y_low - room, y_high + room)
+    return _Frame(x_low, x_high, y_low - room, y_high + room)
 
 
-def ticks(low: float, high: float, *, most: int = 5) -> list[float]:
+def choose_ticks(low: float, high: float, *, most: int = 5) -> list[float]:
     """Choose round numbers between two."""
     rough = (high - low) / most
     if not rough > 0 or not math.isfinite(rough):
@@ -81,36 +81,40 @@ def ticks(low: float, high: float, *, most: int = 5) -> list[float]:
     return [round(place * step, 12) for place in range(first, last + 1)]
 
 
-def axes(frame: Frame, x_name: str, y_name: str, *, whole: bool = False) -> Markup:
+def _draw_axes(frame: _Frame, x_name: str, y_name: str, *, whole: bool = False) -> Markup:
     """Draw a grid with numbers and names."""
     parts = []
-    for value in ticks(frame.y_low, frame.y_high):
+    for value in choose_ticks(frame.y_low, frame.y_high):
         y = frame.y(value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
-        parts.append(f'<text class="end" x="{LEFT - 8}" y="{y + 4:.1f}">{figure(value)}</text>')
-    for value in ticks(frame.x_low, frame.x_high, most=8):
+        parts.append(
+            f'<text class="end" x="{LEFT - 8}" y="{y + 4:.1f}">{format_number(value)}</text>'
+        )
+    for value in choose_ticks(frame.x_low, frame.x_high, most=8):
         if whole and value != int(value):
             continue
         x = frame.x(value)
-        parts.append(f'<text class="mid" x="{x}" y="{HEIGHT - BOTTOM + 17}">{figure(value)}</text>')
+        parts.append(
+            f'<text class="mid" x="{x}" y="{HEIGHT - BOTTOM + 17}">{format_number(value)}</text>'
+        )
     parts.append(f'<text class="mid" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}">')
-    return Markup("".join(parts)) + escape(x_name) + Markup("</text>") + side_name(y_name)  # noqa: S704 - numbers only
+    return Markup("".join(parts)) + escape(x_name) + Markup("</text>") + _draw_y_label(y_name)  # noqa: S704 - numbers only
 
 
-def side_name(name: str) -> Markup:
+def _draw_y_label(name: str) -> Markup:
     """Write the name of the upright axis along it."""
     middle = (TOP + HEIGHT - BOTTOM) / 2
     place = f'transform="rotate(-90 12 {middle})" x="12" y="{middle}"'
     return Markup('<text class="mid" {}>{}</text>').format(Markup(place), name)  # noqa: S704 - numbers only
 
 
-def drawn(body: Markup, label: str, *, height: float = HEIGHT) -> Markup:
+def _wrap_svg(body: Markup, label: str, *, height: float = HEIGHT) -> Markup:
     """Wrap what is drawn."""
     head = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">')
     return head.format(WIDTH, round(height, 1), label) + body + Markup("</svg>")
 
 
-def path_of(frame: Frame, line: Line) -> Markup:
+def _draw_curve(frame: _Frame, line: Curve) -> Markup:
     """Draw a line, broken where a number is missing; single points as dots."""
     points = [
         (frame.x(x), frame.y(y))
@@ -118,16 +122,16 @@ def path_of(frame: Frame, line: Line) -> Markup:
         if y is not None and math.isfinite(y)
     ]
     told = " ".join(f"{x},{y}" for x, y in points)
-    drawing = f'<polyline class="line {line.look}" points="{told}"/>'
+    drawing = f'<polyline class="line {line.style}" points="{told}"/>'
     if len(points) <= 12:
         drawing += "".join(
-            f'<circle class="dot {line.look}" cx="{x}" cy="{y}" r="3.5"/>' for x, y in points
+            f'<circle class="dot {line.style}" cx="{x}" cy="{y}" r="3.5"/>' for x, y in points
         )
     return Markup(drawing)  # noqa: S704 - numbers and our own class names
 
 
-def lines(
-    drawings: Sequence[Line],
+def draw_curves(
+    curves: Sequence[Curve],
     x_name: str,
     y_name: str,
     *,
@@ -135,23 +139,23 @@ def lines(
     whole: bool = True,
 ) -> Markup | None:
     """Draw lines, over whole numbers such as epochs or not; None where there is no point."""
-    ys = [y for line in drawings for y in line.ys if y is not None and math.isfinite(y)]
-    xs = [x for line in drawings for x in line.xs]
+    ys = [y for line in curves for y in line.ys if y is not None and math.isfinite(y)]
+    xs = [x for line in curves for x in line.xs]
     if not ys or not xs:
         return None
-    frame = frame_of(xs, ys)
-    body = axes(frame, x_name, y_name, whole=whole)
+    frame = _fit_frame(xs, ys)
+    body = _draw_axes(frame, x_name, y_name, whole=whole)
     if mark is not None:
         x = frame.x(mark)
         body += Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(
             x, TOP, HEIGHT - BOTTOM
         )
-    for line in drawings:
-        body += path_of(frame, line)
-    return drawn(body, f"{y_name} by {x_name}")
+    for line in curves:
+        body += _draw_curve(frame, line)
+    return _wrap_svg(body, f"{y_name} by {x_name}")
 
 
-def intervals(rows: Sequence[Interval], *, zero: bool, label: str) -> Markup | None:
+def draw_intervals(rows: Sequence[Interval], *, zero: bool, label: str) -> Markup | None:
     """Draw values one below the other, each with its interval."""
     known = [row for row in rows if math.isfinite(row.value)]
     if not known:
@@ -167,27 +171,27 @@ def intervals(rows: Sequence[Interval], *, zero: bool, label: str) -> Markup | N
         return round(NAMES_WIDTH + share * (WIDTH - NAMES_WIDTH - RIGHT), 1)
 
     parts = [Markup("")]
-    for value in ticks(low, high):
+    for value in choose_ticks(low, high):
         look = "axis" if zero and value == 0 else "grid"
         parts.append(
             Markup(
                 '<line class="{0}" x1="{1}" x2="{1}" y1="4" y2="{2}"/>'
                 '<text class="mid" x="{1}" y="{3}">{4}</text>'
-            ).format(look, x(value), bottom, bottom + 16, figure(value))
+            ).format(look, x(value), bottom, bottom + 16, format_number(value))
         )
     for place, row in enumerate(known):
-        parts.append(interval_row(row, y=4 + ROW * (place + 0.5), x=x))
-    return drawn(Markup("").join(parts), label, height=bottom + 22)
+        parts.append(_draw_interval(row, y=4 + ROW * (place + 0.5), x=x))
+    return _wrap_svg(Markup("").join(parts), label, height=bottom + 22)
 
 
-def interval_row(row: Interval, *, y: float, x: Callable[[float], float]) -> Markup:
+def _draw_interval(row: Interval, *, y: float, x: Callable[[float], float]) -> Markup:
     """Draw one value, its interval and its name."""
-    name = brief(row.name, 26)
+    name = shorten(row.name, 26)
     body = Markup('<text class="end" x="{}" y="{}">{}</text>').format(NAMES_WIDTH - 12, y + 4, name)
     if row.low is not None and row.high is not None:
         body += Markup('<line class="span {0}" x1="{1}" x2="{2}" y1="{3}" y2="{3}"/>').format(
-            row.look, x(row.low), x(row.high), y
+            row.style, x(row.low), x(row.high), y
         )
     return body + Markup('<circle class="dot {}" cx="{}" cy="{}" r="5"/>').format(
-        row.look, x(row.value), y
+        row.style, x(row.value), y
     )

@@ -1,6 +1,6 @@
-"""Which test rows are explained: some that were answered right and some wrong, of each class.
+"""The choice of test rows that are explained: correct and wrong ones of each class.
 
-The choice depends on the answers alone, so equal answers are explained by equal rows.
+It depends on the predictions alone, so equal models are explained by equal rows.
 Shapes: R test rows.
 """
 
@@ -9,94 +9,105 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.predictions import Answers, Floats, Forecasts, Judged, Mined, Tags, Texts
+from models.evaluation.predictions import (
+    Floats,
+    ForecastPredictions,
+    Predictions,
+    SelfSupervisedErrors,
+    SinglePredictions,
+    TagPredictions,
+    TextPredictions,
+)
 
-MOST_ROWS = 20
+MAX_ROWS = 20
 
-EACH = 3
-"""Rows of one class that are right, and as many that are wrong, at most."""
+ROWS_PER_CLASS = 3
+"""Correct rows of one class, and as many wrong ones, at most."""
 
 
-class Chosen(NamedTuple):
+class ExampleRow(NamedTuple):
     """A row to explain."""
 
-    place: int
+    position: int
     """Among the test rows."""
-    right: bool | None
-    """Whether it was answered right; None where nobody can tell. Of numbers, whether the error is
-    no larger than half of the others are."""
+    is_correct: bool | None
+    """Whether the prediction is correct; None where there is no target. Of numbers, whether the
+    error is at most the median."""
 
 
-def choose(judged: Judged) -> list[Chosen]:
-    """Choose at most `MOST_ROWS` rows."""
-    if isinstance(judged, Answers) and judged.classes:
-        return of_classes(judged)
-    if isinstance(judged, Tags):
-        same_R = (judged.truth_RK == judged.answer_RK).all(axis=1)
-        return of_two(same_R)
-    if isinstance(judged, Texts):
-        return of_two(judged.same_R)
-    if isinstance(judged, Mined):
-        return [Chosen(place, None) for place, _ in of_errors(judged.error_R)]
-    return of_errors(errors_of(judged))
+def choose_rows(predictions: Predictions) -> list[ExampleRow]:
+    """Choose at most `MAX_ROWS` rows."""
+    if isinstance(predictions, SinglePredictions) and predictions.classes:
+        return _choose_by_class(predictions)
+    if isinstance(predictions, TagPredictions):
+        same_R = (predictions.target_RK == predictions.prediction_RK).all(axis=1)
+        return _choose_by_correctness(same_R)
+    if isinstance(predictions, TextPredictions):
+        return _choose_by_correctness(predictions.same_R)
+    if isinstance(predictions, SelfSupervisedErrors):
+        return [ExampleRow(index, None) for index, _ in _choose_by_error(predictions.error_R)]
+    return _choose_by_error(_compute_errors(predictions))
 
 
-def errors_of(judged: Judged) -> Floats:
-    """Give the error of each number, or the mean error of each forecast; NaN for none."""
-    if isinstance(judged, Answers):
-        return np.abs(judged.truth_R - judged.answer_R)
-    assert isinstance(judged, Forecasts)  # noqa: S101 - all other kinds are chosen above
+def _compute_errors(predictions: Predictions) -> Floats:
+    """Compute the absolute error [R] of each number or its mean over a forecast; NaN for none."""
+    if isinstance(predictions, SinglePredictions):
+        return np.abs(predictions.target_R - predictions.prediction_R)
+    assert isinstance(predictions, ForecastPredictions)  # noqa: S101 - all other kinds are chosen above
     with np.errstate(invalid="ignore", divide="ignore"):
-        error_R: Floats = judged.absolute_R / judged.count_R
-    error_R[np.isnan(judged.steps.answer_RT).any(axis=1)] = np.nan
+        error_R: Floats = predictions.absolute_R / predictions.count_R
+    error_R[np.isnan(predictions.steps.prediction_RT).any(axis=1)] = np.nan
     return error_R
 
 
-def of_classes(judged: Answers) -> list[Chosen]:
-    """Take of each class what is typical among the right rows, and the worst of the wrong ones."""
-    truth_R, right_R = judged.truth_R, judged.truth_R == judged.answer_R
-    answered_R = ~np.isnan(judged.answer_R)
-    codes, counts = np.unique(truth_R[answered_R], return_counts=True)
-    common = codes[np.argsort(-counts, kind="stable")][: MOST_ROWS // 2]
-    each = min(EACH, max(1, MOST_ROWS // (2 * max(1, len(common)))))
+def _choose_by_class(predictions: SinglePredictions) -> list[ExampleRow]:
+    """Choose correct rows of median probability, and the wrong ones of the lowest, by class."""
+    target_R, right_R = predictions.target_R, predictions.target_R == predictions.prediction_R
+    known_R = ~np.isnan(predictions.prediction_R)
+    codes, counts = np.unique(target_R[known_R], return_counts=True)
+    common = codes[np.argsort(-counts, kind="stable")][: MAX_ROWS // 2]
+    each = min(ROWS_PER_CLASS, max(1, MAX_ROWS // (2 * max(1, len(common)))))
     chosen = []
     for code in sorted(common.tolist()):
-        own_R = answered_R & (truth_R == code)
+        own_R = known_R & (target_R == code)
         right, wrong = np.flatnonzero(own_R & right_R), np.flatnonzero(own_R & ~right_R)
-        sure = right[np.argsort(judged.chance_R[right], kind="stable")]
-        worst = wrong[np.argsort(judged.chance_R[wrong], kind="stable")]
-        chosen += [Chosen(int(place), True) for place in middle(sure, each)]
-        chosen += [Chosen(int(place), False) for place in worst[:each]]
+        ordered = right[np.argsort(predictions.probability_R[right], kind="stable")]
+        worst = wrong[np.argsort(predictions.probability_R[wrong], kind="stable")]
+        chosen += [ExampleRow(int(index), True) for index in _take_middle(ordered, each)]
+        chosen += [ExampleRow(int(index), False) for index in worst[:each]]
     return chosen
 
 
-def of_two(right_R: NDArray[np.bool_]) -> list[Chosen]:
-    """Take some of the right rows and some of the wrong ones, spread evenly."""
+def _choose_by_correctness(right_R: NDArray[np.bool_]) -> list[ExampleRow]:
+    """Choose some correct rows and some wrong ones, spread evenly."""
     chosen = []
     for right in (True, False):
-        places = spread(np.flatnonzero(right_R == right), 2 * EACH)
-        chosen += [Chosen(int(place), right) for place in places]
+        indexes = _take_evenly(np.flatnonzero(right_R == right), 2 * ROWS_PER_CLASS)
+        chosen += [ExampleRow(int(index), right) for index in indexes]
     return chosen
 
 
-def of_errors(error_R: Floats) -> list[Chosen]:
-    """Take rows of small, of ordinary and of the largest errors."""
+def _choose_by_error(error_R: Floats) -> list[ExampleRow]:
+    """Choose rows of errors up to the median, and those of the largest errors."""
     known = np.flatnonzero(np.isfinite(error_R))
     ordered = known[np.argsort(error_R[known], kind="stable")]
     half = len(ordered) // 2
-    places = [*spread(ordered[:half], EACH), *ordered[max(half, len(ordered) - 2 * EACH) :]]
-    usual = float(np.median(error_R[known])) if len(known) else 0.0
-    return [Chosen(int(place), bool(error_R[place] <= usual)) for place in places]
+    indexes = [
+        *_take_evenly(ordered[:half], ROWS_PER_CLASS),
+        *ordered[max(half, len(ordered) - 2 * ROWS_PER_CLASS) :],
+    ]
+    median = float(np.median(error_R[known])) if len(known) else 0.0
+    return [ExampleRow(int(index), bool(error_R[index] <= median)) for index in indexes]
 
 
-def middle(places: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Take so many from the middle."""
-    begin = max(0, (len(places) - count) // 2)
-    return places[begin : begin + count]
+def _take_middle(indexes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Take `count` indexes from the middle."""
+    begin = max(0, (len(indexes) - count) // 2)
+    return indexes[begin : begin + count]
 
 
-def spread(places: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Take so many, spread evenly."""
-    if len(places) <= count:
-        return places
-    return places[np.linspace(0, len(places) - 1, count).round().astype(np.int64)]
+def _take_evenly(indexes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Take `count` indexes, spread evenly."""
+    if len(indexes) <= count:
+        return indexes
+    return indexes[np.linspace(0, len(indexes) - 1, count).round().astype(np.int64)]

@@ -1,7 +1,7 @@
-"""Why some rows were answered as they were: what each of their steps added to the answer.
+"""Explanations of some test rows: what each of their steps adds to the prediction.
 
-Classes, tags, numbers and forecasts by integrated gradients; written texts by what each symbol
-looked at, or by what each step wrote; mined sequences by what each step cost.
+Classes, tags, numbers and forecasts by integrated gradients; texts by the attention of each symbol,
+or by what each step writes; self-supervised sequences by the error of each step.
 Shapes: R test rows, N steps of one row, O outputs, L symbols of a text.
 """
 
@@ -16,79 +16,101 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.bundle import Bundle
-from models.evaluation.attention_weights import attention_of, errors_of, writing_of
+from models.evaluation.attention_weights import (
+    compute_attention,
+    compute_step_errors,
+    read_ctc_outputs,
+)
 from models.evaluation.attribution import Sequence, attribute
-from models.evaluation.predictions import Answers, Judged, Tags
+from models.evaluation.predictions import Predictions, SinglePredictions, TagPredictions
 from models.features.config import MINED
 from models.features.splitting.split import TEST
-from models.learning.batches import Places, gather, to_device
-from models.networks.heads.ctc import NOTHING, CtcHead
+from models.learning.batches import Spans, gather, to_device
+from models.networks.heads.ctc import TEXT_PADDING, CtcHead
 from models.networks.network import Network
-from tasks.dataset.feature_files import map_steps, read_sequences, side_values
+from tasks.dataset.feature_files import map_steps, read_sequences, read_static_covariates
 from tasks.dataset.labels import TestRows
 from tasks.dataset.rowset import RowSet
-from tasks.reporting.attribution_targets import Goal, Scale, of_class, of_number, of_tag
-from tasks.reporting.example_rows import Chosen, choose
-from tasks.reporting.explanation_steps import Raw, digits, rounded, spelled
+from tasks.report_record import Explanation, ExplanationStep
+from tasks.reporting.attribution_targets import (
+    AttributionTarget,
+    TargetScale,
+    target_class,
+    target_number,
+    target_tag,
+)
+from tasks.reporting.example_rows import ExampleRow, choose_rows
+from tasks.reporting.explanation_steps import RawRow, describe_steps, round_number, round_numbers
 
 TEXTS = ("text", "tree")
-"""Kinds whose steps are told in the source's own words."""
+"""Kinds of input whose steps are words of the source."""
 
-Told = dict[str, Any]
+Parts = dict[str, Any]
+"""Some of the fields of an `Explanation`."""
 
 
-class Case(NamedTuple):
-    """A row to explain, read."""
+class _Case(NamedTuple):
+    """A row to explain, as it was read."""
 
-    place: int
+    position: int
     """Among the test rows."""
     sequence: Sequence
-    raw: Raw
+    raw: RawRow
     output_O: NDArray[np.float32]
-    scale: Scale
+    scale: TargetScale
 
 
-def explain(
+def explain_rows(
     bundle: Bundle,
-    judged: Judged,
+    predictions: Predictions,
     *,
-    answered: pl.DataFrame,
+    prediction_table: pl.DataFrame,
     test: TestRows,
     rows: RowSet,
     features_dir: Path,
-) -> list[Told]:
-    """Explain a handful of rows; of an ensemble by its first network.
+) -> list[Explanation]:
+    """Explain some of the test rows; an ensemble is explained by its first network.
 
     Args:
         bundle: the model.
-        judged: its answers beside the truth.
-        answered: the table of its answers.
-        test: the rows.
-        rows: the source's, for texts as they were given.
-        features_dir: where the rows' sequences lie.
+        predictions: what it predicts, with the targets.
+        prediction_table: the same as a table, one row for each test row.
+        test: the test rows.
+        rows: of the source, for texts and trees as they were given.
+        features_dir: where the rows' sequences are.
     """
-    bundle = replace(bundle, network=network_of(bundle))
-    chosen = [one for one in choose(judged) if answered["prediction"][one.place] is not None]
-    cases = read_cases(bundle, chosen, test, rows=rows, features_dir=features_dir)
-    kind = bundle.featurizer.target.kind
+    bundle = replace(bundle, network=_get_network(bundle))
+    known = prediction_table["prediction"].is_not_null()
+    chosen = [example for example in choose_rows(predictions) if known[example.position]]
+    cases = _read_cases(bundle, chosen, test, rows=rows, features_dir=features_dir)
     explained = []
-    for one, case in zip(chosen, cases, strict=True):
-        head = {
-            "row": int(test.rows_R[one.place]),
-            **words_of(bundle, judged, answered, test, place=one.place),
-            "right": one.right,
-            "kind": bundle.featurizer.layout.input.kind,
-        }
-        if kind in MINED:
-            explained.append({**head, **mined(bundle, case)})
-        elif kind == "text":
-            explained.append({**head, **written(bundle, case)})
-        else:
-            explained.append({**head, **credited(bundle, case, goal_of(bundle, judged, case))})
+    for example, case in zip(chosen, cases, strict=True):
+        described = _describe_row(
+            bundle, predictions, prediction_table, test, position=case.position
+        )
+        explained.append(
+            Explanation(
+                row=int(test.rows_R[case.position]),
+                is_correct=example.is_correct,
+                kind=bundle.featurizer.layout.input.kind,
+                **described,
+                **_explain_case(bundle, predictions, case),
+            )
+        )
     return explained
 
 
-def network_of(bundle: Bundle) -> Network:
+def _explain_case(bundle: Bundle, predictions: Predictions, case: _Case) -> Parts:
+    """Explain a row by the method that fits the kind of target."""
+    kind = bundle.featurizer.target.kind
+    if kind in MINED:
+        return _explain_by_errors(bundle, case)
+    if kind == "text":
+        return _explain_text(bundle, case)
+    return _explain_by_gradients(bundle, case, _choose_target(bundle, predictions, case))
+
+
+def _get_network(bundle: Bundle) -> Network:
     """Return the network, of an ensemble the first."""
     if isinstance(bundle.network, Network):
         return bundle.network
@@ -97,162 +119,176 @@ def network_of(bundle: Bundle) -> Network:
     return first
 
 
-def read_cases(
-    bundle: Bundle, chosen: list[Chosen], test: TestRows, *, rows: RowSet, features_dir: Path
-) -> list[Case]:
-    """Read the rows as the network does, and as they were given."""
-    places = np.array([one.place for one in chosen], np.int64)
-    if not len(places):
+def _read_cases(
+    bundle: Bundle, chosen: list[ExampleRow], test: TestRows, *, rows: RowSet, features_dir: Path
+) -> list[_Case]:
+    """Read rows as the network reads them, and as the source has them."""
+    positions = np.array([example.position for example in chosen], np.int64)
+    if not len(positions):
         return []
     featurizer, layout = bundle.featurizer, bundle.featurizer.layout
-    table = read_sequences(features_dir, TEST)[places]
+    table = read_sequences(features_dir, TEST)[positions]
     device = next(bundle.network.parameters()).device
     sequences = to_device(
         map_steps(features_dir),
-        Places(table["start"].to_numpy(), table["stop"].to_numpy()),
-        statics=side_values(table),
+        Spans(table["start"].to_numpy(), table["stop"].to_numpy()),
+        statics=read_static_covariates(table),
         device=device,
     )
-    named = [layout.entity] if layout.entity is not None and layout.entity in rows.schema else []
+    entity_column = (
+        [layout.entity] if layout.entity is not None and layout.entity in rows.schema else []
+    )
     texts = list(layout.input.columns) if layout.input.kind in TEXTS else []
-    cells = cells_of(rows, [*texts, *named], test.rows_R[places])
-    owners = cells[named[0]] if named else None
-    entities = owners if featurizer.target.entities else None
-    means, spreads = featurizer.target.scales(len(places), entities)
+    cells = _read_cells(rows, [*texts, *entity_column], test.rows_R[positions])
+    entity_names = cells[entity_column[0]] if entity_column else None
+    entities = entity_names if featurizer.target.entities else None
+    means, stds = featurizer.target.scales(len(positions), entities)
     cases = []
-    for at, place in enumerate(places.tolist()):
-        batch = gather(sequences, np.array([at]))
+    for index, position in enumerate(positions.tolist()):
+        batch = gather(sequences, np.array([index]))
         with torch.no_grad():
             output_1O = bundle.network(batch.values_NC, batch.offsets, batch.statics)
-        cell = cells[texts[0]][at] if texts else None
-        entity = None if owners is None else str(owners[at])
-        raw = Raw(batch.values_NC.cpu().numpy(), cell, entity)
-        scale = Scale(float(means[at]), float(spreads[at]))
+        cell = cells[texts[0]][index] if texts else None
+        entity = None if entity_names is None else str(entity_names[index])
+        raw = RawRow(batch.values_NC.cpu().numpy(), cell, entity)
+        scale = TargetScale(float(means[index]), float(stds[index]))
         output_O = output_1O[0].float().cpu().numpy()
-        cases.append(Case(place, Sequence(batch.values_NC, batch.statics), raw, output_O, scale))
+        cases.append(
+            _Case(position, Sequence(batch.values_NC, batch.statics), raw, output_O, scale)
+        )
     return cases
 
 
-def cells_of(rows: RowSet, columns: list[str], numbers: NDArray[np.int64]) -> pl.DataFrame:
-    """Read some columns of some rows, in the order of their numbers as given."""
+def _read_cells(rows: RowSet, columns: list[str], numbers: NDArray[np.int64]) -> pl.DataFrame:
+    """Read columns of some rows, in the order of `numbers`."""
     if not columns:
         return pl.DataFrame(height=len(numbers))
     wanted = pl.DataFrame({"__row__": numbers.astype(np.uint32)})
-    held = (
+    found = (
         rows.scan()
         .select(columns)
         .with_row_index("__row__")
         .filter(pl.col("__row__").is_in(wanted["__row__"].implode()))
         .collect(engine="streaming")
     )
-    return wanted.join(held, on="__row__", how="left", maintain_order="left").drop("__row__")
+    return wanted.join(found, on="__row__", how="left", maintain_order="left").drop("__row__")
 
 
-def words_of(
-    bundle: Bundle, judged: Judged, answered: pl.DataFrame, test: TestRows, *, place: int
-) -> Told:
-    """Tell truth and answer of a row, and its class."""
+def _describe_row(
+    bundle: Bundle,
+    predictions: Predictions,
+    table: pl.DataFrame,
+    test: TestRows,
+    *,
+    position: int,
+) -> Parts:
+    """Give target and prediction of a row, and of a category its class and its probability."""
     target = bundle.featurizer.target
-    said = plain(answered["prediction"][place])
-    if isinstance(judged, Answers) and judged.classes:
-        code = int(judged.truth_R[place])
-        truth = str(target.classes[code]) if code >= 0 else "(other)"
-        chances = answered["probability"][place]
-        return {"truth": truth, "answer": str(said), "class": truth, "sure": digits(chances)}
-    if isinstance(judged, Tags):
-        held_K = judged.truth_RK[place]
+    predicted = _convert_to_json(table["prediction"][position])
+    if isinstance(predictions, SinglePredictions) and predictions.classes:
+        code = int(predictions.target_R[position])
+        true_class = str(target.classes[code]) if code >= 0 else "(other)"
+        return {
+            "target": true_class,
+            "prediction": str(predicted),
+            "class_name": true_class,
+            "probability": round_number(table["probability"][position]),
+        }
+    if isinstance(predictions, TagPredictions):
+        has_label_K = predictions.target_RK[position]
         names = [*(str(label) for label in target.classes), "(other)"]
-        held = [name for name, is_held in zip(names, held_K, strict=True) if is_held]
-        return {"truth": held, "answer": [str(label) for label in said], "class": None}
-    if target.kind in MINED:
-        return {"truth": None, "answer": said, "class": None}
-    return {"truth": plain(test.truth[place]), "answer": said, "class": None}
+        true_labels = [name for name, has in zip(names, has_label_K, strict=True) if has]
+        labels = [str(label) for label in predicted]
+        return {"target": true_labels, "prediction": labels, "class_name": None}
+    true = None if target.kind in MINED else _convert_to_json(test.targets[position])
+    return {"target": true, "prediction": predicted, "class_name": None}
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401 - what JSON can hold
-    """Turn a cell into what JSON holds, with the digits that count."""
+def _convert_to_json(value: Any) -> Any:  # noqa: ANN401 - what JSON can hold
+    """Convert a cell to what JSON can hold, rounded; None for a number that is not finite."""
     if isinstance(value, (pl.Series, np.ndarray)):
-        return [plain(part) for part in list(value)]
+        return [_convert_to_json(part) for part in list(value)]
     if isinstance(value, (float, np.floating)):
-        return digits(float(value)) if np.isfinite(value) else None
+        return round_number(float(value)) if np.isfinite(value) else None
     return value
 
 
-def goal_of(bundle: Bundle, judged: Judged, case: Case) -> Goal:
-    """Choose what is asked about a row's answer."""
+def _choose_target(bundle: Bundle, predictions: Predictions, case: _Case) -> AttributionTarget:
+    """Choose the output of the network that is explained."""
     classes = bundle.featurizer.target.classes
-    if isinstance(judged, Answers) and judged.classes:
-        return of_class(case.output_O, int(judged.truth_R[case.place]), classes)
-    if isinstance(judged, Tags):
-        return of_tag(case.output_O, judged.truth_RK[case.place, :-1], classes)
-    return of_number(bundle, len(case.output_O), case.scale)
+    if isinstance(predictions, SinglePredictions) and predictions.classes:
+        return target_class(case.output_O, int(predictions.target_R[case.position]), classes)
+    if isinstance(predictions, TagPredictions):
+        return target_tag(case.output_O, predictions.target_RK[case.position, :-1], classes)
+    return target_number(bundle, len(case.output_O), case.scale)
 
 
-def credited(bundle: Bundle, case: Case, goal: Goal) -> Told:
-    """Share the answer out among the steps."""
-    weight_O: Tensor = torch.from_numpy(goal.weight_O).to(case.sequence.values_NC.device)
-    found = attribute(network_of(bundle), case.sequence, weight_O)
+def _explain_by_gradients(bundle: Bundle, case: _Case, target: AttributionTarget) -> Parts:
+    """Divide the output among the steps by integrated gradients."""
+    weight_O: Tensor = torch.from_numpy(target.weight_O).to(case.sequence.values_NC.device)
+    found = attribute(_get_network(bundle), case.sequence, weight_O)
+    described = describe_steps(case.raw, found.shares, bundle.featurizer)
     return {
         "method": "integrated gradients",
-        "goal": goal.words,
-        "start": digits(found.start + goal.level),
-        "end": digits(found.end + goal.level),
-        "gap": digits(found.gap),
-        **spelled(case.raw, found.shares, bundle.featurizer),
+        "quantity": target.description,
+        "start": round_number(found.start + target.offset),
+        "end": round_number(found.end + target.offset),
+        "gap": round_number(found.gap),
+        **described._asdict(),
     }
 
 
-def mined(bundle: Bundle, case: Case) -> Told:
-    """Tell what each step cost."""
-    errors_N = errors_of(network_of(bundle), case.sequence)
-    return {
-        "method": "error by step",
-        "goal": "error of each step",
-        **spelled(case.raw, errors_N[:, None], bundle.featurizer),
-    }
+def _explain_by_errors(bundle: Bundle, case: _Case) -> Parts:
+    """Give the error of each step of a self-supervised sequence."""
+    errors_N = compute_step_errors(_get_network(bundle), case.sequence)
+    described = describe_steps(case.raw, errors_N[:, None], bundle.featurizer)
+    return {"method": "error by step", "quantity": "error of each step", **described._asdict()}
 
 
-def written(bundle: Bundle, case: Case) -> Told:
-    """Tell what each symbol looked at, or what each step wrote."""
+def _explain_text(bundle: Bundle, case: _Case) -> Parts:
+    """Give what each step writes (CTC), or the attention of each written symbol."""
     target, sequence = bundle.featurizer.target, case.sequence
-    if isinstance(network_of(bundle).head, CtcHead):
-        found = writing_of(network_of(bundle), sequence)
-        symbols = [target.write([place]) if place >= 0 else "" for place in found.symbol_N]
-        steps = [
-            {"writes": symbol, "share": digits(chance)}
-            for symbol, chance in zip(symbols, found.chance_N, strict=True)
-        ]
-        goal = "what each step wrote"
-        return {"method": "writing by step", "goal": goal, "steps": steps, **picture(bundle, case)}
+    network = _get_network(bundle)
+    if isinstance(network.head, CtcHead):
+        found = read_ctc_outputs(network, sequence)
+        symbols = [target.write([code]) if code >= 0 else "" for code in found.symbol_N]
+        return {
+            "method": "output by step",
+            "quantity": "what each step writes",
+            "steps": [
+                ExplanationStep(writes=symbol, share=round_number(probability))
+                for symbol, probability in zip(symbols, found.probability_N, strict=True)
+            ],
+            **_read_image(bundle, case),
+        }
     ids = case.output_O[1:].astype(np.int64)
-    ids = ids[ids != int(NOTHING)]
-    looks_LN = attention_of(network_of(bundle), sequence, ids)
-    tokens = input_tokens(bundle, case, looks_LN.shape[1])
+    ids = ids[ids != int(TEXT_PADDING)]
+    weights_LN = compute_attention(network, sequence, ids)
+    tokens = _list_input_tokens(bundle, case, weights_LN.shape[1])
     return {
         "method": "attention",
-        "goal": "where each symbol looked",
-        **picture(bundle, case),
-        "written": [*(target.write([place]) for place in ids.tolist()), "(end)"],
+        "quantity": "where each symbol attends",
+        **_read_image(bundle, case),
+        "written": [*(target.write([code]) for code in ids.tolist()), "(end)"],
         "steps": [
-            {"token": token, "looks": rounded(looks)}
-            for token, looks in zip(tokens, looks_LN.T, strict=True)
+            ExplanationStep(token=token, looks=round_numbers(weights_L))
+            for token, weights_L in zip(tokens, weights_LN.T, strict=True)
         ],
     }
 
 
-def picture(bundle: Bundle, case: Case) -> Told:
-    """Give the image that a text was read from."""
+def _read_image(bundle: Bundle, case: _Case) -> Parts:
+    """Give the image that a text is read from; nothing for other inputs."""
     if bundle.featurizer.layout.input.kind != "image":
         return {}
-    told = spelled(case.raw, np.zeros((0, 0)), bundle.featurizer)
-    rows = [step["pixels"] for step in told["steps"]]
-    return {"picture": rows, "colours": told["colours"]}
+    described = describe_steps(case.raw, np.zeros((0, 0)), bundle.featurizer)
+    return {"picture": [step.pixels for step in described.steps], "colors": described.colors}
 
 
-def input_tokens(bundle: Bundle, case: Case, steps: int) -> list[str]:
-    """Name the steps that were looked at: by their tokens, or by their number."""
+def _list_input_tokens(bundle: Bundle, case: _Case, steps: int) -> list[str]:
+    """List the steps that are attended to: by their tokens, or by their number from 1."""
     featurizer = bundle.featurizer
     if featurizer.layout.input.kind in TEXTS and steps == len(case.raw.values_NC):
-        told = spelled(case.raw, np.zeros((steps, 1)), featurizer)["steps"]
-        return [step["token"] for step in told]
-    return [str(place + 1) for place in range(steps)]
+        described = describe_steps(case.raw, np.zeros((steps, 1)), featurizer)
+        return [step.token or "" for step in described.steps]
+    return [str(step + 1) for step in range(steps)]

@@ -1,7 +1,7 @@
-"""The steps of an explained row as a reader sees them: tokens, values, pixels, nodes.
+"""The steps of an explained row as the page shows them: tokens, values, pixels, nodes.
 
-Long series, sounds and large images are brought down to what fits on a page: shares are added up,
-values are averaged, so that the shares of a row still add up to all of it.
+Long series, sounds and large images are reduced to what fits on a page: neighbouring values are
+averaged and their shares are summed, so that the sum of a row's shares does not change.
 Shapes: N steps, C channels, H rows of pixels, W columns, D colours, G groups.
 """
 
@@ -19,21 +19,21 @@ from models.features.text import TextInput, TextState
 from models.features.text.tokens import token_texts
 from models.features.tree import TreeInput, read_trees
 from models.features.tree import words_of as tree_words
+from tasks.report_record import ExplanationStep
 
-MOST_STEPS = 160
-MOST_FRAMES, MOST_BANDS = 96, 32
-MOST_PIXELS = 48
+MAX_STEPS = 160
+MAX_FRAMES, MAX_BANDS = 96, 32
+MAX_PIXELS = 48
 """Of either side of an image."""
 
 DIGITS = 4
-"""Significant digits that are kept."""
+"""Significant digits of the numbers in the report."""
 
 Floats = NDArray[np.float64]
-Told = dict[str, Any]
 
 
-class Raw(NamedTuple):
-    """One row, as it is stored and as it was given."""
+class RawRow(NamedTuple):
+    """One row, as the network reads it and as the source has it."""
 
     values_NC: NDArray[Any]
     cell: str | None
@@ -41,7 +41,19 @@ class Raw(NamedTuple):
     entity: str | None
 
 
-def spelled(raw: Raw, shares: Floats, featurizer: Featurizer) -> Told:
+class DescribedSteps(NamedTuple):
+    """Steps as the report holds them, with what is common to all of them."""
+
+    steps: list[ExplanationStep]
+    each: int = 1
+    """Steps of the row that are one step here."""
+    channels: list[str] | None = None
+    """Names of the channels of a series."""
+    colors: int | None = None
+    """Values a pixel of an image: 1 or 3."""
+
+
+def describe_steps(raw: RawRow, shares: Floats, featurizer: Featurizer) -> DescribedSteps:
     """Describe a row's steps with their shares.
 
     Args:
@@ -49,44 +61,46 @@ def spelled(raw: Raw, shares: Floats, featurizer: Featurizer) -> Told:
         shares: [N, C] of numbers, [N, 1] where a step is a whole, [H, W] of pixels.
         featurizer: that read the row.
     """
-    return SPELLERS[featurizer.layout.input.kind](raw, shares, featurizer)
+    return DESCRIBERS[featurizer.layout.input.kind](raw, shares, featurizer)
 
 
-def of_series(raw: Raw, shares_NC: Floats, featurizer: Featurizer) -> Told:
-    """Tell values and shares of each channel, in the unit of the source where that is known."""
+def _describe_series(raw: RawRow, shares_NC: Floats, featurizer: Featurizer) -> DescribedSteps:
+    """Give values and shares [N, C] of a series, in the unit of the source where that is known."""
     values_NC = raw.values_NC.astype(np.float64)
-    names = channel_names(featurizer, values_NC.shape[1])
+    names = _list_channel_names(featurizer, values_NC.shape[1])
     for place, name in enumerate(names):
-        if scale := scale_of(featurizer, name, raw.entity):
+        if scale := _find_scale(featurizer, name, raw.entity):
             values_NC[:, place] = values_NC[:, place] * scale[1] + scale[0]
-    shares_NC = as_wide(shares_NC, values_NC)
-    return {
-        "channels": names,
-        "each": group_size(len(values_NC), MOST_STEPS),
-        "steps": [
-            {"values": rounded(values), "shares": rounded(shares)}
-            for values, shares in zip(
-                grouped(values_NC, MOST_STEPS, np.mean),
-                grouped(shares_NC, MOST_STEPS, np.sum),
-                strict=True,
-            )
-        ],
-    }
+    shares_NC = _divide_among_channels(shares_NC, values_NC)
+    values = _reduce_groups(values_NC, MAX_STEPS, np.mean)
+    shares = _reduce_groups(shares_NC, MAX_STEPS, np.sum)
+    each = _compute_group_size(len(values_NC), MAX_STEPS)
+    return DescribedSteps(_pair_values(values, shares), each, channels=names)
 
 
-def channel_names(featurizer: Featurizer, channels: int) -> list[str]:
-    """Name the channels in their order."""
+def _pair_values(values: Floats, shares: Floats) -> list[ExplanationStep]:
+    """Pair values and shares of each step."""
+    return [
+        ExplanationStep(values=round_numbers(values_C), shares=round_numbers(shares_C))
+        for values_C, shares_C in zip(values, shares, strict=True)
+    ]
+
+
+def _list_channel_names(featurizer: Featurizer, channels: int) -> list[str]:
+    """List the names of the channels in their order."""
     read, state = read_of(featurizer.layout), featurizer.state
     names = list(read.channel_names)
-    flags = [f"no {names[place]}" for place in state.scaler.gaps]
+    flags = [f"no {names[index]}" for index in state.scaler.gaps]
     for part in read.calendar:
         names += [f"{part} (sine)", f"{part} (cosine)"]
     names += flags
     return names[:channels]
 
 
-def scale_of(featurizer: Featurizer, name: str, entity: str | None) -> tuple[float, float] | None:
-    """Find what was taken away from a channel and what it was divided by, if it was no more."""
+def _find_scale(
+    featurizer: Featurizer, name: str, entity: str | None
+) -> tuple[float, float] | None:
+    """Find the offset and the scale of a channel; None where more than that was done to it."""
     state = featurizer.state
     if not isinstance(state, SeriesState):
         return None
@@ -97,97 +111,90 @@ def scale_of(featurizer: Featurizer, name: str, entity: str | None) -> tuple[flo
     return own.get(entity, every) if entity is not None else every
 
 
-def of_audio(raw: Raw, shares_NC: Floats, featurizer: Featurizer) -> Told:
-    """Tell loudness and share of bands, frame by frame, the lowest band first."""
+def _describe_audio(raw: RawRow, shares_NC: Floats, featurizer: Featurizer) -> DescribedSteps:
+    """Give loudness and share of each band, frame by frame, the lowest band first."""
     del featurizer
-    shares_NC = as_wide(shares_NC, raw.values_NC)
+    shares_NC = _divide_among_channels(shares_NC, raw.values_NC)
     values, shares = (
-        grouped(grouped(part_NC, MOST_FRAMES, way).T, MOST_BANDS, way).T
+        _reduce_groups(_reduce_groups(part_NC, MAX_FRAMES, way).T, MAX_BANDS, way).T
         for part_NC, way in ((raw.values_NC.astype(np.float64), np.mean), (shares_NC, np.sum))
     )
-    return {
-        "each": group_size(len(raw.values_NC), MOST_FRAMES),
-        "steps": [
-            {"values": rounded(values_C), "shares": rounded(shares_C)}
-            for values_C, shares_C in zip(values, shares, strict=True)
-        ],
-    }
+    each = _compute_group_size(len(raw.values_NC), MAX_FRAMES)
+    return DescribedSteps(_pair_values(values, shares), each)
 
 
-def of_text(raw: Raw, shares_N1: Floats, featurizer: Featurizer) -> Told:
-    """Tell what each token says, and whether training knew it."""
+def _describe_text(raw: RawRow, shares_N1: Floats, featurizer: Featurizer) -> DescribedSteps:
+    """Give each token with its share, and whether the vocabulary has it."""
     read, state = featurizer.layout.input, featurizer.state
     assert isinstance(read, TextInput)  # noqa: S101 - chosen by its kind
     ids = raw.values_NC[:, 0]
     tokens = token_texts(raw.cell or "", read, state)
     if len(tokens) != len(ids):
-        tokens = [name_of(int(place), state) for place in ids]
-    return {
-        "steps": [
-            {"token": token, "share": digits(share), **({} if place else {"unknown": True})}
-            for token, place, share in zip(tokens, ids, shares_N1.sum(axis=1), strict=True)
+        tokens = [_get_token(int(token_id), state) for token_id in ids]
+    return DescribedSteps(
+        [
+            ExplanationStep(token=token, share=round_number(share), unknown=not token_id)
+            for token, token_id, share in zip(tokens, ids, shares_N1.sum(axis=1), strict=True)
         ]
-    }
+    )
 
 
-def name_of(place: int, state: TextState) -> str:
-    """Name a token by its id."""
-    return state.tokens[place - 1] if 0 < place <= len(state.tokens) else "?"
+def _get_token(token_id: int, state: TextState) -> str:
+    """Look a token up by its id; a question mark for an unknown one."""
+    return state.tokens[token_id - 1] if 0 < token_id <= len(state.tokens) else "?"
 
 
-def of_tree(raw: Raw, shares_N1: Floats, featurizer: Featurizer) -> Told:
-    """Tell the word of each node, and where its parent stands."""
+def _describe_tree(raw: RawRow, shares_N1: Floats, featurizer: Featurizer) -> DescribedSteps:
+    """Give the word of each node with its share, and the distance to its parent."""
     read = featurizer.layout.input
     assert isinstance(read, TreeInput)  # noqa: S101 - chosen by its kind
     nodes = read_trees(pl.Series([raw.cell]), max_nodes=read.max_nodes)
     words = tree_words(nodes, read).to_list()
-    return {
-        "steps": [
-            {"token": word or "", "share": digits(share), "parent": int(node[1])}
+    return DescribedSteps(
+        [
+            ExplanationStep(token=word or "", share=round_number(share), parent=int(node[1]))
             for word, node, share in zip(words, raw.values_NC, shares_N1.sum(axis=1), strict=True)
         ]
-    }
+    )
 
 
-def of_image(raw: Raw, shares_HW: Floats, featurizer: Featurizer) -> Told:
-    """Tell the pixels from 0 to 255 and their shares, row by row."""
+def _describe_image(raw: RawRow, shares_HW: Floats, featurizer: Featurizer) -> DescribedSteps:
+    """Give the pixels from 0 to 255 and their shares, row by row."""
     state = featurizer.state
     assert isinstance(state, ImageState)  # noqa: S101 - chosen by its kind
     pixels_HWD = raw.values_NC.reshape(state.height, state.width, state.colours).astype(np.float64)
-    low, high = (0.0, 255.0) if state.element == "uint8" else spread_of(pixels_HWD)
+    low, high = (0.0, 255.0) if state.element == "uint8" else _find_range(pixels_HWD)
     pixels_HWD = (pixels_HWD - low) / max(high - low, 1e-12) * 255
     if shares_HW.shape != pixels_HWD.shape[:2]:
         shares_HW = np.zeros(pixels_HWD.shape[:2])
-    small_HWD, small_HW = shrunk(pixels_HWD, np.mean), shrunk(shares_HW, np.sum)
-    return {
-        "colours": state.colours if state.colours == 3 else 1,
-        "steps": [
-            {"pixels": shades(row_WD), "shares": rounded(shares_W)}
-            for row_WD, shares_W in zip(small_HWD, small_HW, strict=True)
-        ],
-    }
+    small_HWD, small_HW = _shrink_image(pixels_HWD, np.mean), _shrink_image(shares_HW, np.sum)
+    steps = [
+        ExplanationStep(pixels=_convert_to_bytes(row_WD), shares=round_numbers(shares_W))
+        for row_WD, shares_W in zip(small_HWD, small_HW, strict=True)
+    ]
+    return DescribedSteps(steps, colors=3 if state.colours == 3 else 1)
 
 
-def spread_of(pixels: Floats) -> tuple[float, float]:
+def _find_range(pixels: Floats) -> tuple[float, float]:
     """Find the darkest and the brightest pixel."""
     return float(pixels.min()), float(pixels.max())
 
 
-def shades(row_WD: Floats) -> list[int]:
-    """Write a row of pixels as bytes; of colours that are neither one nor three, their mean."""
+def _convert_to_bytes(row_WD: Floats) -> list[int]:
+    """Convert a row of pixels to bytes; where there are neither 1 nor 3 colours, their mean."""
     if row_WD.shape[1] != 3:
         row_WD = row_WD.mean(axis=1, keepdims=True)
     return [int(shade) for shade in row_WD.round().clip(0, 255).ravel()]
 
 
-def shrunk(values: Floats, way: Callable[..., Any]) -> Floats:
-    """Bring both sides of an image down."""
-    tall = grouped(values, MOST_PIXELS, way)
-    return np.moveaxis(grouped(np.moveaxis(tall, 1, 0), MOST_PIXELS, way), 0, 1)
+def _shrink_image(values: Floats, way: Callable[..., Any]) -> Floats:
+    """Reduce both sides of an image to at most `MAX_PIXELS`."""
+    tall = _reduce_groups(values, MAX_PIXELS, way)
+    return np.moveaxis(_reduce_groups(np.moveaxis(tall, 1, 0), MAX_PIXELS, way), 0, 1)
 
 
-def as_wide(shares: Floats, values_NC: NDArray[Any]) -> Floats:
-    """Divide shares of whole steps among their channels; where steps differ, give none."""
+def _divide_among_channels(shares: Floats, values_NC: NDArray[Any]) -> Floats:
+    """Divide the share of each step evenly among its channels; zeros where the steps differ."""
     if shares.shape == values_NC.shape:
         return shares
     wide = np.zeros(values_NC.shape)
@@ -196,36 +203,36 @@ def as_wide(shares: Floats, values_NC: NDArray[Any]) -> Floats:
     return wide
 
 
-def group_size(count: int, most: int) -> int:
-    """Tell how many steps stand together."""
+def _compute_group_size(count: int, most: int) -> int:
+    """Compute how many neighbours are reduced to one."""
     return -(-count // most)
 
 
-def grouped(values: Floats, most: int, way: Callable[..., Any]) -> Floats:
-    """Bring the first side down to at most so many groups of neighbours."""
-    size = group_size(len(values), most)
+def _reduce_groups(values: Floats, most: int, way: Callable[..., Any]) -> Floats:
+    """Reduce the first axis to at most `most` groups of neighbours."""
+    size = _compute_group_size(len(values), most)
     if size == 1:
         return values
     parts = [way(values[at : at + size], axis=0) for at in range(0, len(values), size)]
     return np.stack(parts)
 
 
-def rounded(values: Floats) -> list[float]:
-    """Keep the digits that count."""
-    return [digits(value) for value in values.tolist()]
+def round_numbers(values: Floats) -> list[float]:
+    """Round each number to `DIGITS` significant digits."""
+    return [round_number(value) for value in values.tolist()]
 
 
-def digits(value: float) -> float:
-    """Keep the digits that count."""
+def round_number(value: float) -> float:
+    """Round to `DIGITS` significant digits."""
     return float(f"{value:.{DIGITS}g}")
 
 
-Speller = Callable[[Raw, Floats, Featurizer], Told]
+Describer = Callable[[RawRow, Floats, Featurizer], DescribedSteps]
 
-SPELLERS: Mapping[str, Speller] = {
-    "series": of_series,
-    "audio": of_audio,
-    "text": of_text,
-    "tree": of_tree,
-    "image": of_image,
+DESCRIBERS: Mapping[str, Describer] = {
+    "series": _describe_series,
+    "audio": _describe_audio,
+    "text": _describe_text,
+    "tree": _describe_tree,
+    "image": _describe_image,
 }

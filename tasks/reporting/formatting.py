@@ -1,4 +1,4 @@
-"""Numbers and names as people read them."""
+"""Formatting of numbers, units and names for people."""
 
 import math
 from collections.abc import Mapping
@@ -26,17 +26,17 @@ NAMES = {
 KILO = 1024
 
 
-def figure(value: Any, digits: int = 4) -> str:  # noqa: ANN401 - whatever JSON holds
-    """Write a number with the digits that count, a word as it is; a dash for none."""
+def format_number(value: Any, digits: int = 4) -> str:  # noqa: ANN401 - whatever JSON holds
+    """Format a number with `digits` significant digits; text as it is, a dash for None and NaN."""
     if isinstance(value, str) and value:
         return value
     if not isinstance(value, (int, float)) or not math.isfinite(value):
         return "-"
-    return number(value, digits)
+    return _format_digits(value, digits)
 
 
-def number(value: float, digits: int) -> str:
-    """Write a number with the digits that count."""
+def _format_digits(value: float, digits: int) -> str:
+    """Format a finite number with `digits` significant digits."""
     if value == int(value) and abs(value) < 1e9:
         return f"{int(value):,}"
     if 1e4 <= abs(value) < 1e9:
@@ -46,32 +46,32 @@ def number(value: float, digits: int) -> str:
     return f"{value:.{digits - 1}g}"
 
 
-def signed(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
-    """Write a gain with its sign."""
-    text = figure(value)
+def format_signed(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
+    """Format a gain with its sign."""
+    text = format_number(value)
     return f"+{text}" if isinstance(value, (int, float)) and value > 0 else text
 
 
-def share(value: Any, digits: int = 1) -> str:  # noqa: ANN401 - whatever JSON holds
-    """Write a share of one in percent."""
+def format_share(value: Any, digits: int = 1) -> str:  # noqa: ANN401 - whatever JSON holds
+    """Format a share, 0 to 1, in percent."""
     if not isinstance(value, (int, float)) or not math.isfinite(value):
         return "-"
     return f"{100 * value:.{digits}f} %"
 
 
-def named(name: str) -> str:
-    """Give a metric's name in words."""
+def format_metric_name(name: str) -> str:
+    """Format the name of a metric."""
     return NAMES.get(name, str(name).replace("_", " "))
 
 
-def with_unit(value: Any, metric: str, units: Mapping[str, str] | None) -> str:  # noqa: ANN401
-    """Write a score with its unit, where one is known."""
+def format_with_unit(value: Any, metric: str, units: Mapping[str, str] | None) -> str:  # noqa: ANN401
+    """Format a score with its unit, if it has one."""
     unit = (units or {}).get(metric) or ""
-    return f"{figure(value)} {unit}".rstrip()
+    return f"{format_number(value)} {unit}".rstrip()
 
 
-def size(count: float | None) -> str:
-    """Write bytes in a unit that fits."""
+def format_bytes(count: float | None) -> str:
+    """Format a number of bytes, in bytes to GiB."""
     if count is None:
         return "-"
     value = float(count)
@@ -82,8 +82,8 @@ def size(count: float | None) -> str:
     raise AssertionError(value)
 
 
-def seconds(count: float | None) -> str:
-    """Write a time in a unit that fits."""
+def format_seconds(count: float | None) -> str:
+    """Format a time in seconds, in ms to hours."""
     if count is None:
         return "-"
     if count < 1:
@@ -95,18 +95,34 @@ def seconds(count: float | None) -> str:
     return f"{count / 3600:.1f} h"
 
 
-def joules(count: float | None) -> str:
-    """Write an energy in a unit that fits."""
+def format_energy(count: float | None) -> str:
+    """Format an energy in joules, in J or kWh."""
     if count is None:
-        return "not told by this machine"
+        return "not measured on this machine"
     return f"{count:.0f} J" if count < 36_000 else f"{count / 3.6e6:.3f} kWh"
 
 
-def brief(value: Any, most: int = 60) -> str:  # noqa: ANN401 - whatever JSON holds
-    """Write a value in a few characters."""
+def shorten(value: Any, max_length: int = 60) -> str:  # noqa: ANN401 - whatever JSON holds
+    """Format any value in at most `max_length` characters."""
     if isinstance(value, float):
-        return figure(value)
+        return format_number(value)
     if isinstance(value, list):
-        return brief(", ".join(brief(part, most) for part in value[:most]) or "none", most)
+        return shorten(
+            ", ".join(shorten(part, max_length) for part in value[:max_length]) or "none",
+            max_length,
+        )
     text = "-" if value is None else str(value)
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    return text if len(text) <= max_length else f"{text[: max_length - 3]}..."
+
+
+FILTERS = {
+    "number": format_number,
+    "signed": format_signed,
+    "share": format_share,
+    "metric_name": format_metric_name,
+    "size": format_bytes,
+    "seconds": format_seconds,
+    "energy": format_energy,
+    "shorten": shorten,
+}
+"""What the templates write values with, by the name of the filter."""

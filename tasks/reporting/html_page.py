@@ -8,88 +8,91 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from tasks.report_record import ReportRecord
 from tasks.reporting import formatting
-from tasks.reporting.score_sections import decision_words
+from tasks.reporting.score_sections import format_decision
 from tasks.reporting.sections import SECTIONS
 
-Facts = Mapping[str, Any]
+Lineage = Mapping[str, Any]
+
+
+def render_page(
+    report: ReportRecord, lineage: Lineage, plots: Mapping[str, bytes] | None = None
+) -> str:
+    """Render the page.
+
+    Args:
+        report: what the evaluation measured.
+        lineage: what the stages before it found.
+        plots: PNG files by name, for what has no chart of its own.
+    """
+    templates = _open_templates()
+    rendered = []
+    for section in SECTIONS:
+        content = section.build(report, lineage)
+        if content is not None:
+            body = templates.get_template(f"{section.key}.html").render(content)
+            # What a template has rendered is escaped.
+            rendered.append((section.key, section.title, Markup(body)))  # noqa: S704
+    return templates.get_template("page.html").render(
+        sections=rendered,
+        pictures=_encode_plots(report, plots or {}),
+        report=report,
+        name=lineage.get("name") or "model",
+        decision=format_decision(report),
+        headline=report.headline or report.reason,
+        tiles=_build_tiles(report),
+        code_version=lineage.get("code_version", ""),
+    )
 
 
 @cache
-def environment() -> Environment:
+def _open_templates() -> Environment:
     """Open the templates, which are part of the package."""
-    opened = Environment(
+    environment = Environment(
         loader=PackageLoader("tasks.reporting"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("figure", "signed", "share", "named", "size", "seconds", "joules", "brief"):
-        opened.filters[name] = getattr(formatting, name)
-    return opened
+    environment.filters.update(formatting.FILTERS)
+    return environment
 
 
-def to_html(report: Facts, origin: Facts, pictures: Mapping[str, bytes] | None = None) -> str:
-    """Render the page.
-
-    Args:
-        report: what the evaluation tells.
-        origin: what the stages before it told.
-        pictures: PNG files by their names, for what has no chart of its own.
-    """
-    opened = environment()
-    shown = []
-    for section in SECTIONS:
-        told = section.build(report, origin)
-        if told is not None:
-            body = opened.get_template(f"{section.key}.html").render(told)
-            # What a template has rendered is escaped.
-            shown.append((section.key, section.title, Markup(body)))  # noqa: S704
-    return opened.get_template("page.html").render(
-        sections=shown,
-        pictures=addresses(report, pictures or {}),
-        report=report,
-        name=origin.get("name") or "model",
-        decision=decision_words(report),
-        headline=report.get("headline") or report["reason"],
-        tiles=tiles(report),
-        code_version=origin.get("code_version", ""),
-    )
-
-
-def tiles(report: Facts) -> list[dict[str, str]]:
-    """Say the few numbers that matter most."""
-    metric, best = report["metric"], report.get("best_baseline")
-    units = report.get("units")
-    own = (report.get("intervals") or {}).get(metric, {})
-    told = [
-        {
-            "name": formatting.named(metric),
-            "value": formatting.with_unit(report["metrics"][metric], metric, units),
-            "more": f"{formatting.figure(own['low'])} to {formatting.figure(own['high'])}"
-            if own
-            else "",
-        }
-    ]
-    if best:
-        value = formatting.with_unit(report["baselines"][best][metric], metric, units)
-        told.append({"name": "best baseline", "value": value, "more": best})
-    champion = report.get("champion")
-    value = formatting.with_unit(champion.get(metric), metric, units) if champion else "none yet"
-    told.append(
-        {"name": "champion", "value": value, "more": "on the rows new to both" * bool(champion)}
-    )
-    told.append({"name": "test rows", "value": formatting.figure(report["rows"]), "more": ""})
-    return told
-
-
-def addresses(report: Facts, pictures: Mapping[str, bytes]) -> list[tuple[str, str]]:
-    """Turn pictures into addresses, but for those that the page draws itself."""
-    drawn = {"learning_curve"}
-    drawn |= {"confusion"} if report.get("confusion") else set()
-    drawn |= {"tags"} if report.get("by_label") else set()
+def _build_tiles(report: ReportRecord) -> list[dict[str, str]]:
+    """Build the few numbers on top of the page."""
+    metric, best, champion = report.metric, report.best_baseline, report.champion
+    own = report.intervals.get(metric)
+    score = formatting.format_with_unit(report.metrics[metric], metric, report.units)
+    low, high = (formatting.format_number(end) for end in (own.low, own.high)) if own else ("", "")
+    baseline = formatting.format_with_unit(report.baselines[best][metric], metric, report.units)
+    current = "none yet"
+    if champion:
+        current = formatting.format_with_unit(champion.get(metric), metric, report.units)
+    rows = formatting.format_number(report.rows)
     return [
-        (name.replace("_", " "), f"data:image/png;base64,{base64.b64encode(picture).decode()}")
-        for name, picture in pictures.items()
+        {
+            "name": formatting.format_metric_name(metric),
+            "value": score,
+            "more": f"{low} to {high}" if own else "",
+        },
+        {"name": "best baseline", "value": baseline, "more": best},
+        {
+            "name": "champion",
+            "value": current,
+            "more": "on the rows new to both" if champion else "",
+        },
+        {"name": "test rows", "value": rows, "more": ""},
+    ]
+
+
+def _encode_plots(report: ReportRecord, plots: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    """Encode plots as data addresses, except those that the page draws itself."""
+    drawn = {"learning_curve"}
+    drawn |= {"confusion"} if report.confusion else set()
+    drawn |= {"tags"} if report.by_label else set()
+    return [
+        (name.replace("_", " "), f"data:image/png;base64,{base64.b64encode(plot).decode()}")
+        for name, plot in plots.items()
         if name not in drawn
     ]

@@ -1,23 +1,26 @@
-"""What was read, promised, split and trained, what it cost, and how to make it again."""
+"""The sections about data, splits, contract, training, cost, and how to make a version again."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.reporting.formatting import brief
+from tasks.report_record import ReportRecord
+from tasks.reporting.formatting import shorten
 
-Told = dict[str, Any]
-Facts = Mapping[str, Any]
+Content = dict[str, Any]
+"""The variables of a template."""
+
+Lineage = Mapping[str, Any]
 
 SPLITS = ("training", "validation", "test")
 
-MOST_COLUMNS = 60
+MAX_COLUMNS = 60
 
 
-def data(report: Facts, origin: Facts) -> Told | None:
+def build_data(report: ReportRecord, lineage: Lineage) -> Content | None:
     """Count the rows, and how they are split."""
     del report
-    features, snapshot = origin.get("features", {}), origin.get("snapshot", {})
-    facts, kept = features.get("facts", {}), origin.get("contract", {}).get("facts", {})
+    features, snapshot = lineage.get("features", {}), lineage.get("snapshot", {})
+    facts, kept = features.get("facts", {}), lineage.get("contract", {}).get("facts", {})
     counts = {name: facts[name] for name in SPLITS if name in facts}
     total = sum(counts.values())
     if not total:
@@ -29,46 +32,46 @@ def data(report: Facts, origin: Facts) -> Told | None:
         "cut": snapshot.get("facts", {}).get("cut"),
         "quarantined": kept.get("quarantined"),
         "splits": [{"name": n, "count": c, "share": c / total} for n, c in counts.items()],
-        "split": used(features.get("split", {})),
+        "split": _format_settings(features.get("split", {})),
         "facts": facts,
-        "roles": roles(features, schema),
-        "left": max(0, len(schema) - MOST_COLUMNS),
+        "roles": _list_roles(features, schema),
+        "left": max(0, len(schema) - MAX_COLUMNS),
         "classes": [str(name) for name in facts.get("classes", [])],
     }
 
 
-def roles(features: Facts, schema: Facts) -> list[Told]:
-    """Say of each column what it is for."""
+def _list_roles(features: Lineage, schema: Lineage) -> list[Content]:
+    """List the columns with what each is used for."""
     layout, target = features.get("layout", {}), features.get("target", {})
     column = layout.get("input", {}).get("column")
     read = [column] if isinstance(column, str) else list(column or [])
-    beside = [one.get("column") for one in layout.get("statics", [])]
-    told = []
-    for name, kind in list(schema.items())[:MOST_COLUMNS]:
+    static = [one.get("column") for one in layout.get("statics", [])]
+    roles = []
+    for name, kind in list(schema.items())[:MAX_COLUMNS]:
         parts = [
             *(["sequence"] if name in read else []),
-            *(["beside it"] if name in beside else []),
-            *(["answer"] if name == target.get("column") else []),
+            *(["static covariate"] if name in static else []),
+            *(["target"] if name == target.get("column") else []),
             *(["time"] if name == layout.get("time") else []),
             *(["entity"] if name == layout.get("entity") else []),
         ]
-        told.append({"name": name, "type": kind, "role": ", ".join(parts)})
-    return told
+        roles.append({"name": name, "type": kind, "role": ", ".join(parts)})
+    return roles
 
 
-def used(config: Facts) -> dict[str, str]:
-    """Tell settings that say something."""
+def _format_settings(config: Lineage) -> dict[str, str]:
+    """Format the settings that are not empty."""
     return {
-        name: brief(value, 80)
+        name: shorten(value, 80)
         for name, value in config.items()
         if value not in (None, "", [], {}, False)
     }
 
 
-def contract(report: Facts, origin: Facts) -> Told | None:
-    """Tell which promises the data kept."""
+def build_contract(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """List the expectations of the contract, broken ones first."""
     del report
-    found = origin.get("contract", {})
+    found = lineage.get("contract", {})
     if not found.get("findings"):
         return None
     findings = sorted(found["findings"], key=lambda one: one["kept"])
@@ -76,31 +79,30 @@ def contract(report: Facts, origin: Facts) -> Told | None:
     return {"rows": findings, "broken": broken, "facts": found.get("facts", {})}
 
 
-def cost(report: Facts, origin: Facts) -> Told | None:
-    """Tell what the model cost."""
-    del origin
-    found = report.get("cost")
-    return dict(found) if found else None
+def build_cost(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """Give the cost of training, evaluation and one prediction."""
+    del lineage
+    return {"cost": report.cost} if report.cost else None
 
 
-def provenance(report: Facts, origin: Facts) -> Told | None:
-    """Tell what it takes to make the version again, and to call it."""
+def build_provenance(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """Give what is needed to make the version again, and to call it."""
     del report
-    if not origin.get("keys"):
+    if not lineage.get("keys"):
         return None
-    training = origin.get("training", {})
-    layout = origin.get("features", {}).get("layout", {})
+    training = lineage.get("training", {})
+    layout = lineage.get("features", {}).get("layout", {})
     return {
-        "name": origin.get("name", ""),
-        "keys": origin["keys"],
-        "snapshot_hash": origin.get("snapshot", {}).get("hash"),
-        "model_hash": origin.get("model_hash"),
-        "code_version": origin.get("code_version"),
+        "name": lineage.get("name", ""),
+        "keys": lineage["keys"],
+        "snapshot_hash": lineage.get("snapshot", {}).get("hash"),
+        "model_hash": lineage.get("model_hash"),
+        "code_version": lineage.get("code_version"),
         "settings": {
-            "model": used(training.get("model", {})),
-            "head": used(training.get("head", {})),
-            "training": used(training.get("training", {})),
-            "input": used(layout.get("input", {})),
-            "window": used(layout.get("window") or {}),
+            "model": _format_settings(training.get("model", {})),
+            "head": _format_settings(training.get("head", {})),
+            "training": _format_settings(training.get("training", {})),
+            "input": _format_settings(layout.get("input", {})),
+            "window": _format_settings(layout.get("window") or {}),
         },
     }

@@ -9,58 +9,57 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
+from tasks.report_record import ReportRecord
 from tasks.reporting import formatting, lineage_sections, score_sections
-from tasks.reporting.limitations import limitations
+from tasks.reporting.limitations import list_limitations
 
-Facts = Mapping[str, Any]
+Lineage = Mapping[str, Any]
 
 SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>|#"})
 
 
-def safe(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
-    """Write a name so that Markdown takes it for a name."""
-    return " ".join(formatting.brief(value, 80).split()).translate(SPECIAL)
+def render_card(report: ReportRecord, lineage: Lineage) -> str:
+    """Render the card.
+
+    Args:
+        report: what the evaluation measured.
+        lineage: what the stages before it found.
+    """
+    features = lineage.get("features", {})
+    text = (
+        _open_template()
+        .get_template("model_card.md")
+        .render(
+            report=report,
+            name=lineage.get("name") or "model",
+            decision=score_sections.format_decision(report),
+            headline=report.headline or report.reason,
+            table=score_sections.build_scores(report, lineage),
+            target=features.get("target", {}),
+            layout=features.get("layout", {}),
+            data=lineage_sections.build_data(report, lineage),
+            contract=lineage.get("contract", {}),
+            training=lineage.get("training", {}),
+            provenance=lineage_sections.build_provenance(report, lineage),
+            limits=list_limitations(report, lineage),
+        )
+    )
+    return text.strip() + "\n"
 
 
 @cache
-def environment() -> Environment:
+def _open_template() -> Environment:
     """Open the template, which is part of the package."""
-    opened = Environment(
+    environment = Environment(
         loader=PackageLoader("tasks.reporting"),
         autoescape=False,  # noqa: S701 - Markdown has marks of its own, which `safe` escapes
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    opened.filters["safe"] = safe
-    for name in ("figure", "signed", "share", "named", "size", "seconds", "joules"):
-        opened.filters[name] = getattr(formatting, name)
-    return opened
+    environment.filters.update(formatting.FILTERS, safe=_escape_markdown)
+    return environment
 
 
-def to_markdown(report: Facts, origin: Facts) -> str:
-    """Write the card.
-
-    Args:
-        report: what the evaluation tells.
-        origin: what the stages before it told.
-    """
-    features = origin.get("features", {})
-    text = (
-        environment()
-        .get_template("model_card.md")
-        .render(
-            report=report,
-            name=origin.get("name") or "model",
-            decision=score_sections.decision_words(report),
-            headline=report.get("headline") or report["reason"],
-            table=score_sections.table(report, origin),
-            target=features.get("target", {}),
-            layout=features.get("layout", {}),
-            data=lineage_sections.data(report, origin),
-            contract=origin.get("contract", {}),
-            training=origin.get("training", {}),
-            provenance=lineage_sections.provenance(report, origin),
-            limits=limitations(report, origin),
-        )
-    )
-    return text.strip() + "\n"
+def _escape_markdown(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
+    """Write a value so that Markdown takes it as text."""
+    return " ".join(formatting.shorten(value, 80).split()).translate(SPECIAL)

@@ -1,95 +1,94 @@
-"""The scores beside baselines and champion, and what the gate made of them."""
+"""The scores beside baselines and champion, and the gate's decision about them."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from models.evaluation.metrics.by_kind import sign_of
-from tasks.reporting.charts import Interval, intervals
-from tasks.reporting.formatting import named
+from markupsafe import Markup
 
-Told = dict[str, Any]
-Facts = Mapping[str, Any]
+from models.evaluation.metrics.by_kind import get_metric_sign
+from tasks.report_record import ReportRecord
+from tasks.reporting.charts import Interval, draw_intervals
+from tasks.reporting.formatting import format_metric_name
+
+Content = dict[str, Any]
+"""The variables of a template."""
+
+Lineage = Mapping[str, Any]
 
 DECISIONS = {
     "promote": "Promoted: it serves from now on",
-    "keep": "Kept back: what serves goes on serving",
-    "not-comparable": "Not comparable: nobody can tell which is better",
-    "needs-approval": "Waits for somebody's approval",
+    "keep": "Not promoted: the champion goes on serving",
+    "not-comparable": "Not comparable: it cannot be decided which one is better",
+    "needs-approval": "Waits for approval by a person",
 }
 
 
-def decision_words(report: Facts) -> str:
-    """Say what the decision means."""
-    if report["decision"] == "keep" and not report.get("champion"):
-        return "Kept back: nothing serves yet"
-    return DECISIONS.get(report["decision"], str(report["decision"]))
+def format_decision(report: ReportRecord) -> str:
+    """Describe what the decision means."""
+    if report.decision == "keep" and not report.champion:
+        return "Not promoted: there is no champion yet"
+    return DECISIONS[report.decision]
 
 
-def everybody(report: Facts) -> dict[str, Facts]:
-    """Name all that were scored."""
-    champion = report.get("champion")
-    told = {"challenger": report["metrics"], **({"champion": champion} if champion else {})}
-    return {**told, **report.get("baselines", {})}
-
-
-def table(report: Facts, origin: Facts) -> Told | None:
-    """Lay out every score of everybody, and draw the one that decides."""
-    del origin
-    if not report.get("metrics"):
+def build_scores(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """Lay out every score of every model, and draw the one that decides."""
+    del lineage
+    if not report.metrics:
         return None
-    everyone, card = everybody(report), report.get("intervals") or {}
+    models = _collect_scores(report)
     rows = []
-    for metric in report["metrics"]:
-        values = {name: told.get(metric) for name, told in everyone.items()}
+    for metric in report.metrics:
+        values = {name: scores.get(metric) for name, scores in models.items()}
         known = [value for value in values.values() if value is not None]
-        best = max(known, key=lambda value: sign_of(metric) * value)
+        best = max(known, key=lambda value: get_metric_sign(metric) * value)
         rows.append(
             {
-                "name": named(metric),
+                "name": format_metric_name(metric),
                 "metric": metric,
-                "unit": (report.get("units") or {}).get(metric, ""),
-                "decides": metric == report["metric"],
-                "lower": sign_of(metric) < 0,
-                "interval": card.get(metric),
+                "unit": report.units.get(metric, ""),
+                "decides": metric == report.metric,
+                "lower": get_metric_sign(metric) < 0,
+                "interval": report.intervals.get(metric),
                 "values": values,
                 "best": best,
             }
         )
-    return {"who": list(everyone), "rows": rows, "chart": deciding(report, everyone)}
+    return {"models": list(models), "rows": rows, "chart": _draw_deciding_scores(report, models)}
 
 
-def deciding(report: Facts, everyone: Mapping[str, Facts]) -> Any:  # noqa: ANN401 - markup or none
-    """Draw the deciding score of everybody, the challenger's with its interval."""
-    metric = report["metric"]
-    own = (report.get("intervals") or {}).get(metric, {})
-    drawings = []
-    for name, told in everyone.items():
-        if told.get(metric) is None:
-            continue
-        ours = name == "challenger"
-        low, high = (own.get("low"), own.get("high")) if ours else (None, None)
-        drawings.append(Interval(name, told[metric], low, high, "a" if ours else "b"))
-    return intervals(drawings, zero=False, label=named(metric))
-
-
-def gate(report: Facts, origin: Facts) -> Told | None:
-    """Draw the gains that the gate looked at."""
-    del origin
-    held = report.get("gate") or {}
-    if not (rivals := held.get("rivals")):
+def build_gate(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """Draw the gains that the gate decided on."""
+    del lineage
+    gate, metric = report.gate, format_metric_name(report.metric)
+    if not gate.comparisons:
         return None
-    drawings = [
-        Interval(f"over {row['name']}", row["gain"], row.get("low"), row.get("high"))
-        for row in rivals
-        if row["gain"] is not None
+    gains = [
+        Interval(f"over {each.name}", each.gain, each.low, each.high)
+        for each in gate.comparisons
+        if each.gain is not None
     ]
-    metric = report["metric"]
-    return {
-        "decision": report["decision"],
-        "reason": report["reason"],
-        "rivals": rivals,
-        "chart": intervals(drawings, zero=True, label=f"Gain by {named(metric)}"),
-        "metric": named(metric),
-        "guards": held.get("guards") or [],
-        "held": held,
-    }
+    chart = draw_intervals(gains, zero=True, label=f"Gain by {metric}")
+    return {"gate": gate, "chart": chart, "metric": metric}
+
+
+def _collect_scores(report: ReportRecord) -> dict[str, Mapping[str, float]]:
+    """Collect the scores of challenger, champion and baselines, by name."""
+    champion = {"champion": report.champion} if report.champion else {}
+    return {"challenger": report.metrics, **champion, **report.baselines}
+
+
+def _draw_deciding_scores(
+    report: ReportRecord, models: Mapping[str, Mapping[str, float]]
+) -> Markup | None:
+    """Draw the deciding score of every model, the challenger's with its interval."""
+    metric = report.metric
+    own = report.intervals.get(metric)
+    rows = []
+    for name, scores in models.items():
+        if scores.get(metric) is None:
+            continue
+        is_own = own is not None and name == "challenger"
+        low, high = (own.low, own.high) if own is not None and is_own else (None, None)
+        style = "a" if name == "challenger" else "b"
+        rows.append(Interval(name, scores[metric], low, high, style))
+    return draw_intervals(rows, zero=False, label=format_metric_name(metric))

@@ -1,23 +1,22 @@
-"""The sections of a report: each takes its part of the figures, or says nothing without it.
+"""The sections of the page: each builds the variables of its template, or None to be left out."""
 
-A section gives what its template shows. What an older or a smaller report lacks is left out.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from tasks.report_record import ReportRecord
 from tasks.reporting import lineage_sections, score_sections
-from tasks.reporting.charts import Interval, Line, intervals, lines
-from tasks.reporting.explanation_views import shown
-from tasks.reporting.formatting import figure
+from tasks.reporting.charts import Curve, Interval, draw_curves, draw_intervals
+from tasks.reporting.explanation_views import render_explanation
+from tasks.reporting.formatting import format_number
 
-Told = dict[str, Any]
-Facts = Mapping[str, Any]
+Content = dict[str, Any]
+"""The variables of a template."""
 
-MOST_SLICES = 40
-MOST_CLASSES = 40
+Lineage = Mapping[str, Any]
 
-Build = Callable[[Facts, Facts], Told | None]
+MAX_SLICES = 40
+MAX_CLASSES = 40
 
 
 class Section(NamedTuple):
@@ -25,21 +24,18 @@ class Section(NamedTuple):
 
     key: str
     title: str
-    build: Build
+    build: Callable[[ReportRecord, Lineage], Content | None]
 
 
-def curves(report: Facts, origin: Facts) -> Told | None:
-    """Draw how training went."""
-    history = report.get("history")
-    if not history:
-        return None
-    epochs = [entry["epoch"] + 1 for entry in history]
-    facts = origin.get("training", {}).get("facts", {})
+def _build_curves(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """Draw the loss by epoch."""
+    epochs = [entry.epoch + 1 for entry in report.history]
+    facts = lineage.get("training", {}).get("facts", {})
     best = facts.get("best_epoch")
-    chart = lines(
+    chart = draw_curves(
         [
-            Line("training", epochs, [entry.get("training_loss") for entry in history], "a"),
-            Line("validation", epochs, [entry.get("validation_loss") for entry in history], "b"),
+            Curve("training", epochs, [entry.training_loss for entry in report.history], "a"),
+            Curve("validation", epochs, [entry.validation_loss for entry in report.history], "b"),
         ],
         "epoch",
         "loss",
@@ -48,178 +44,169 @@ def curves(report: Facts, origin: Facts) -> Told | None:
     return {"chart": chart, "best": best, "facts": facts} if chart else None
 
 
-def search(report: Facts, origin: Facts) -> Told | None:
+def _build_search(report: ReportRecord, lineage: Lineage) -> Content | None:
     """List the networks among which one was chosen."""
-    del origin
-    found: Told | None = report.get("search")
-    return found
+    del lineage
+    return None if report.search is None else {"search": report.search}
 
 
-def confusion(report: Facts, origin: Facts) -> Told | None:
-    """Lay out which class was answered for which."""
-    del origin
-    found = report.get("confusion")
-    if not found or not found.get("counts"):
+def _build_confusion(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """Lay out which class was predicted for which."""
+    del lineage
+    if report.confusion is None or not report.confusion.counts:
         return None
-    counts, classes = found["counts"], [str(name) for name in found["classes"]]
-    if len(classes) > MOST_CLASSES:
-        return {"pairs": confused_pairs(counts, classes), "classes": None}
+    counts, classes = report.confusion.counts, report.confusion.classes
+    pairs = _list_confused_pairs(counts, classes)
+    if len(classes) > MAX_CLASSES:
+        return {"pairs": pairs, "classes": None}
     rows = [
         {
             "name": name,
             "total": sum(row),
             "cells": [
-                {"count": count, "share": count / max(1, sum(row)), "right": place == at}
-                for at, count in enumerate(row)
+                {"count": count, "share": count / max(1, sum(row)), "right": true == predicted}
+                for predicted, count in enumerate(row)
             ],
         }
-        for place, (name, row) in enumerate(zip(classes, counts, strict=False))
+        for true, (name, row) in enumerate(zip(classes, counts, strict=False))
     ]
-    return {"classes": classes, "rows": rows, "pairs": confused_pairs(counts, classes)}
+    return {"classes": classes, "rows": rows, "pairs": pairs}
 
 
-def confused_pairs(counts: list[list[int]], classes: list[str]) -> list[Told]:
-    """Name what is confused most often."""
-    wrong: list[Told] = [
-        {"count": count, "truth": classes[row], "answer": classes[column]}
+def _list_confused_pairs(
+    counts: Sequence[Sequence[int]], classes: Sequence[str]
+) -> list[dict[str, int | str]]:
+    """List the pairs of classes that are confused most often."""
+    wrong = [
+        (count, classes[row], classes[column])
         for row, cells in enumerate(counts[: len(classes)])
         for column, count in enumerate(cells[: len(classes)])
         if count and row != column
     ]
-    return sorted(wrong, key=lambda pair: -pair["count"])[:8]
+    most = sorted(wrong, key=lambda pair: -pair[0])[:8]
+    return [{"count": n, "target": target, "prediction": other} for n, target, other in most]
 
 
-def labels(report: Facts, origin: Facts) -> Told | None:
-    """Tell how well each label is found."""
-    del origin
-    found = report.get("by_label")
-    if not found:
+def _build_labels(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """List how well each label is found."""
+    del lineage
+    if not report.by_label:
         return None
-    rows = found if isinstance(found, list) else [{"label": k, **v} for k, v in found.items()]
+    rows = [asdict(each) for each in report.by_label]
     columns = [name for name in rows[0] if name != "label"]
-    return {"columns": columns, "rows": rows[:MOST_CLASSES], "left": len(rows) - MOST_CLASSES}
+    return {"columns": columns, "rows": rows[:MAX_CLASSES], "left": len(rows) - MAX_CLASSES}
 
 
-def steps(report: Facts, origin: Facts) -> Told | None:
-    """Draw the error of each step ahead."""
-    del origin
-    found = report.get("steps")
-    if not found:
+def _build_steps(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """Draw error and coverage of each step ahead."""
+    del lineage
+    if not report.steps:
         return None
-    ahead = [entry["step"] for entry in found]
-    chart = lines(
-        [Line("error", ahead, [entry["mae"] for entry in found], "a")],
-        "steps ahead",
-        "mean absolute error",
-    )
+    ahead = [entry.step for entry in report.steps]
+    errors = [Curve("error", ahead, [entry.mae for entry in report.steps], "a")]
+    chart = draw_curves(errors, "steps ahead", "mean absolute error")
+    coverage = [entry.coverage for entry in report.steps if entry.coverage is not None]
     covered = None
-    if all("coverage" in entry for entry in found):
-        drawn = [Line("coverage", ahead, [entry["coverage"] for entry in found], "b")]
-        covered = lines(drawn, "steps ahead", "share inside the interval")
+    if len(coverage) == len(ahead):
+        curves = [Curve("coverage", ahead, coverage, "b")]
+        covered = draw_curves(curves, "steps ahead", "share inside the interval")
     return {"chart": chart, "covered": covered}
 
 
-def calibration(report: Facts, origin: Facts) -> Told | None:
-    """Draw confidence against how often it is right."""
-    del origin
-    found = report.get("calibration")
-    if not found:
+def _build_calibration(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """Draw accuracy by confidence."""
+    del lineage
+    found = report.calibration
+    if found is None:
         return None
-    ways = [(name, found[name]) for name in ("before", "after") if found.get(name)]
-    drawings = [Line("perfect", [0.0, 1.0], [0.0, 1.0], "faint")]
-    for (name, told), look in zip(ways, ("b", "a"), strict=False):
-        bins = [one for one in told.get("bins", []) if one["rows"]]
-        confidence = [one["confidence"] for one in bins]
-        drawings.append(Line(name, confidence, [one["accuracy"] for one in bins], look))
-    chart = lines(drawings, "confidence", "share that is right", whole=False)
-    return {"chart": chart, "ways": ways, **{k: found.get(k) for k in ("temperature", "fitted_on")}}
+    measured = [("before", found.before, "b"), ("after", found.after, "a")]
+    curves = [Curve("perfect", [0.0, 1.0], [0.0, 1.0], "faint")]
+    for name, reliability, style in measured:
+        known = [
+            (each.confidence, each.accuracy)
+            for each in reliability.bins
+            if each.confidence is not None and each.accuracy is not None
+        ]
+        confidence, accuracy = [each[0] for each in known], [each[1] for each in known]
+        curves.append(Curve(name, confidence, accuracy, style))
+    chart = draw_curves(curves, "confidence", "share that is correct", whole=False)
+    return {"chart": chart, "calibration": found}
 
 
-def conformal(report: Facts, origin: Facts) -> Told | None:
-    """Tell whether sets and intervals hold what they promise."""
-    del origin
-    found = report.get("conformal")
-    if not found:
+def _build_conformal(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """Compare the measured coverage of sets or intervals with the nominal one."""
+    del lineage
+    found = report.conformal
+    if found is None:
         return None
-    low, high = found.get("coverage_low"), found.get("coverage_high")
-    rows = [
-        Interval("promised", found["confidence"], None, None, "b"),
-        Interval("held", found["coverage"], low, high),
-    ]
-    chart = intervals(rows, zero=False, label="Coverage, promised and held")
-    return {**found, "chart": chart}
+    rows = [Interval("nominal", found.confidence, None, None, "b")]
+    if found.coverage is not None:
+        rows.append(Interval("measured", found.coverage, found.coverage_low, found.coverage_high))
+    chart = draw_intervals(rows, zero=False, label="Coverage, nominal and measured")
+    return {"conformal": found, "chart": chart}
 
 
-def slices(report: Facts, origin: Facts) -> Told | None:
-    """Draw the score of each part of the rows."""
-    del origin
-    found = report.get("slices")
-    if not found:
+def _build_slices(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """Draw the score of each slice of the rows."""
+    del lineage
+    if not report.slices:
         return None
-    rows = found[:MOST_SLICES]
-    drawings = [
-        Interval(f"{row['by']}: {row['value']}", row["score"], row.get("low"), row.get("high"))
+    rows, worst = report.slices[:MAX_SLICES], report.worst_slice
+    scores = [
+        Interval(f"{row.by}: {row.value}", row.score, row.low, row.high)
         for row in rows
+        if row.score is not None
     ]
-    chart = intervals(drawings, zero=False, label="Score of each slice")
-    compared = any(row.get("champion") is not None for row in rows)
-    worst = report.get("worst_slice")
-    if isinstance(worst, Mapping):
-        worst = f"{worst.get('by')}: {worst.get('value')} ({figure(worst.get('score'))})"
     return {
-        "chart": chart,
+        "chart": draw_intervals(scores, zero=False, label="Score of each slice"),
         "rows": rows,
-        "left": len(found) - len(rows),
-        "worst": worst,
-        "compared": compared,
-        "metric": report["metric"],
+        "left": len(report.slices) - len(rows),
+        "worst": worst and f"{worst.by}: {worst.value} ({format_number(worst.score)})",
+        "compared": any(row.champion is not None for row in rows),
+        "metric": report.metric,
     }
 
 
-def canaries(report: Facts, origin: Facts) -> Told | None:
-    """Tell what the checks on the evaluation itself say."""
-    del origin
-    found = report.get("canaries")
-    return {"rows": found} if found else None
+def _build_leakage_checks(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """List what the leakage checks found."""
+    del lineage
+    return {"rows": report.leakage_checks} if report.leakage_checks else None
 
 
-def drift(report: Facts, origin: Facts) -> Told | None:
-    """Tell which columns have changed since the champion was trained."""
-    del origin
-    if report.get("drift") is None:
+def _build_drift(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """List the columns that have changed since the champion was trained."""
+    del lineage
+    return None if report.drift is None else {"rows": report.drift}
+
+
+def _build_explanations(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """Show why some rows were predicted as they were."""
+    if not report.explanations:
         return None
-    return {"rows": report["drift"]}
-
-
-def explanations(report: Facts, origin: Facts) -> Told | None:
-    """Show why some rows were answered as they were."""
-    found = report.get("explanations")
-    if not found:
-        return None
-    kind = origin.get("features", {}).get("target", {}).get("kind", "")
+    kind = lineage.get("features", {}).get("target", {}).get("kind", "")
     return {
-        "rows": [shown(one) for one in found],
-        "method": found[0]["method"],
+        "rows": [render_explanation(each) for each in report.explanations],
+        "method": report.explanations[0].method,
         "is_number": kind in {"number", "forecast"},
     }
 
 
 SECTIONS = (
-    Section("scores", "Scores", score_sections.table),
-    Section("gate", "The gate", score_sections.gate),
-    Section("confusion", "Confusion", confusion),
-    Section("labels", "Labels", labels),
-    Section("steps", "Steps ahead", steps),
-    Section("calibration", "Calibration", calibration),
-    Section("conformal", "Promised coverage", conformal),
-    Section("slices", "Slices", slices),
-    Section("canaries", "Canaries", canaries),
-    Section("explanations", "Why it answers so", explanations),
-    Section("search", "Networks tried", search),
-    Section("curves", "Training", curves),
-    Section("data", "Data and splits", lineage_sections.data),
-    Section("contract", "Contract", lineage_sections.contract),
-    Section("drift", "Drift", drift),
-    Section("cost", "Cost", lineage_sections.cost),
-    Section("provenance", "Provenance", lineage_sections.provenance),
+    Section("scores", "Scores", score_sections.build_scores),
+    Section("gate", "The gate", score_sections.build_gate),
+    Section("confusion", "Confusion", _build_confusion),
+    Section("labels", "Labels", _build_labels),
+    Section("steps", "Steps ahead", _build_steps),
+    Section("calibration", "Calibration", _build_calibration),
+    Section("conformal", "Coverage", _build_conformal),
+    Section("slices", "Slices", _build_slices),
+    Section("leakage_checks", "Leakage checks", _build_leakage_checks),
+    Section("explanations", "Explanations", _build_explanations),
+    Section("search", "Networks tried", _build_search),
+    Section("curves", "Training", _build_curves),
+    Section("data", "Data and splits", lineage_sections.build_data),
+    Section("contract", "Contract", lineage_sections.build_contract),
+    Section("drift", "Drift", _build_drift),
+    Section("cost", "Cost", lineage_sections.build_cost),
+    Section("provenance", "Provenance", lineage_sections.build_provenance),
 )

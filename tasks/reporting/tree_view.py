@@ -1,17 +1,16 @@
 """An explained tree as a drawing: words below, their parents above, coloured by their shares."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from markupsafe import Markup
 
-from tasks.reporting.formatting import figure
-
-Facts = Mapping[str, Any]
+from tasks.report_record import Explanation, ExplanationStep
+from tasks.reporting.formatting import format_number
 
 ACROSS, DOWN = 62, 46
 
-TALLEST = 300
+MAX_HEIGHT = 300
 """Height that the levels of a tree share at most."""
 
 
@@ -21,38 +20,38 @@ class Node(NamedTuple):
     x: float
     y: float
     parent: int
-    """Its place among the nodes; -1 for a root."""
+    """Index among the nodes; -1 for a root."""
     is_leaf: bool
 
 
-def places(steps: Sequence[Facts]) -> list[Node]:
-    """Place the nodes: leaves side by side, a parent above the middle of its children."""
-    parents = [place + step["parent"] if step["parent"] else -1 for place, step in enumerate(steps)]
+def position_nodes(steps: Sequence[ExplanationStep]) -> list[Node]:
+    """Position the nodes: leaves side by side, a parent above the middle of its children."""
+    parents = [index + step.parent if step.parent else -1 for index, step in enumerate(steps)]
     below: list[list[int]] = [[] for _ in steps]
-    for place, parent in enumerate(parents):
+    for index, parent in enumerate(parents):
         if 0 <= parent < len(steps):
-            below[parent].append(place)
+            below[parent].append(index)
     xs, heights, leaves = [0.0] * len(steps), [0] * len(steps), 0
-    for place, children in enumerate(below):
+    for index, children in enumerate(below):
         if children:
-            xs[place] = sum(xs[child] for child in children) / len(children)
-            heights[place] = 1 + max(heights[child] for child in children)
+            xs[index] = sum(xs[child] for child in children) / len(children)
+            heights[index] = 1 + max(heights[child] for child in children)
         else:
-            xs[place] = (leaves + 0.5) * ACROSS
+            xs[index] = (leaves + 0.5) * ACROSS
             leaves += 1
     top = max(heights)
-    down = min(DOWN, TALLEST / max(1, top))
+    down = min(DOWN, MAX_HEIGHT / max(1, top))
     return [
-        Node(xs[place], (top - heights[place]) * down + 16, parents[place], not below[place])
-        for place in range(len(steps))
+        Node(xs[index], (top - heights[index]) * down + 16, parents[index], not below[index])
+        for index in range(len(steps))
     ]
 
 
-def tree(row: Facts) -> Markup:
+def draw_tree(row: Explanation) -> Markup:
     """Draw a tree whose nodes come in post-order."""
-    steps = row["steps"]
-    nodes = places(steps)
-    largest = max((abs(step["share"]) for step in steps), default=0.0) or 1.0
+    steps = row.steps
+    nodes = position_nodes(steps)
+    largest = max((abs(step.share or 0.0) for step in steps), default=0.0) or 1.0
     links = "".join(
         f'<line class="link" x1="{node.x:.1f}" y1="{node.y:.1f}" x2="{nodes[node.parent].x:.1f}" '
         f'y2="{nodes[node.parent].y:.1f}"/>'
@@ -60,7 +59,7 @@ def tree(row: Facts) -> Markup:
         if node.parent >= 0
     )
     marks = Markup("").join(
-        drawn_node(node, step, largest) for node, step in zip(nodes, steps, strict=True)
+        _draw_node(node, step, largest) for node, step in zip(nodes, steps, strict=True)
     )
     wide = max(node.x for node in nodes) + ACROSS / 2
     high = max(node.y for node in nodes) + 26
@@ -70,17 +69,17 @@ def tree(row: Facts) -> Markup:
     ).format(wide, high, Markup(links), marks)  # noqa: S704 - numbers only
 
 
-def drawn_node(node: Node, step: Facts, largest: float) -> Markup:
+def _draw_node(node: Node, step: ExplanationStep, largest: float) -> Markup:
     """Draw a node, and its word below a leaf or beside what has children."""
-    way = "for" if step["share"] >= 0 else "against"
-    alpha = round(0.9 * min(1.0, abs(step["share"]) / largest), 2)
+    way = "for" if (step.share or 0.0) >= 0 else "against"
+    alpha = round(0.9 * min(1.0, abs(step.share or 0.0) / largest), 2)
     circle = Markup(
         '<circle class="node {}" style="--a:{}" cx="{:.1f}" cy="{:.1f}" r="7"><title>{}</title>'
         "</circle>"
-    ).format(way, alpha, node.x, node.y, f"{step['token']} {figure(step['share'], 3)}")
-    if not step["token"]:
+    ).format(way, alpha, node.x, node.y, f"{step.token} {format_number(step.share, 3)}")
+    if not step.token:
         return circle
     y = node.y + 21 if node.is_leaf else node.y - 11
     return circle + Markup('<text class="mid" x="{:.1f}" y="{:.1f}">{}</text>').format(
-        node.x, y, step["token"][:11]
+        node.x, y, (step.token or "")[:11]
     )

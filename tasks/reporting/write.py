@@ -1,79 +1,73 @@
-"""Finish a report: what it cost, the page for people, and the model card."""
+"""Finish a report: its cost, the page for people, and the model card."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from models.bundle import load
 from tasks.dataset.rowset import open_rows
-from tasks.records import Facts
+from tasks.facts import TriedNetwork
+from tasks.report_record import Cost, Latency, read_report, write_report
 from tasks.reporting import CARD, PAGE
-from tasks.reporting.html_page import to_html
-from tasks.reporting.lineage import Made, origin_of
-from tasks.reporting.model_card import to_markdown
-from tasks.resource_usage import Meter, folder_bytes, latency
-from tasks.serving.model_package import golden_frame
+from tasks.reporting.html_page import render_page
+from tasks.reporting.lineage import ReportInputs, collect_lineage
+from tasks.reporting.model_card import render_card
+from tasks.resource_usage import Meter, count_folder_bytes, measure_latency
+from tasks.serving.model_package import choose_golden_rows
 from tasks.storage.artifacts import local_dir
 from tasks.storage.store import Store
 
 
-def write_pages(folder: Path, made: Made, store: Store, meter: Meter) -> None:
+def write_pages(folder: Path, inputs: ReportInputs, store: Store, meter: Meter) -> None:
     """Add the cost to `report.json`, and write `report.html` and `model_card.md` beside it.
 
     The networks among which one was chosen are a table of their own, `networks.json`.
 
     Args:
-        folder: with the report.
-        made: what the report is about.
-        store: where that lies.
-        meter: that has run since the evaluation began.
+        folder: the report's.
+        inputs: the artifacts that the report is about.
+        store: where they are.
+        meter: started when the evaluation began.
     """
-    report = read_report(folder)
-    report["cost"] = cost_of(made, store, meter)
-    if made.choice is not None:
-        report["search"] = dict(made.choice.facts)
-        write_table(folder / "networks.json", made.choice.facts["networks"])
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    (folder / "report.json").write_text(text, encoding="utf-8")
-    origin = origin_of(made, store)
-    pictures = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.png"))}
-    (folder / PAGE).write_text(to_html(report, origin, pictures), encoding="utf-8")
-    (folder / CARD).write_text(to_markdown(report, origin), encoding="utf-8")
+    report = replace(read_report(folder), cost=_measure_cost(inputs, store, meter))
+    if inputs.choice is not None:
+        report = replace(report, search=inputs.choice.facts)
+        _write_table(folder / "networks.json", inputs.choice.facts.networks)
+    write_report(report, folder)
+    lineage = collect_lineage(inputs, store)
+    plots = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+    (folder / PAGE).write_text(render_page(report, lineage, plots), encoding="utf-8")
+    (folder / CARD).write_text(render_card(report, lineage), encoding="utf-8")
 
 
-def write_table(path: Path, rows: Sequence[Facts]) -> None:
-    """Write rows as MLflow reads a table: columns apart from what they hold."""
+def _write_table(path: Path, networks: Sequence[TriedNetwork]) -> None:
+    """Write rows in MLflow's format of a table: names of columns, and values by row."""
+    rows = [asdict(network) for network in networks]
     columns = list(rows[0])
     table = {"columns": columns, "data": [[row[name] for name in columns] for row in rows]}
     path.write_text(json.dumps(table, indent=2), encoding="utf-8")
 
 
-def read_report(folder: Path) -> dict[str, Any]:
-    """Read what the evaluation has told."""
-    report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    return report
-
-
-def cost_of(made: Made, store: Store, meter: Meter) -> Facts:
-    """Tell what training, evaluation and one answer cost."""
-    bundle_dir, facts = local_dir(store, made.candidate) / "bundle", made.candidate.facts
+def _measure_cost(inputs: ReportInputs, store: Store, meter: Meter) -> Cost:
+    """Measure what training, evaluation and one prediction take."""
+    bundle_dir, facts = local_dir(store, inputs.candidate) / "bundle", inputs.candidate.facts
+    rows, features_dir = open_rows(store, inputs.accepted), local_dir(store, inputs.features)
     bundle = load(bundle_dir)
-    frame = golden_frame(bundle, open_rows(store, made.accepted), local_dir(store, made.features))
-    asked = latency(bundle, frame)
-    spent = meter.spent()
-    return {
-        "training_seconds": facts["seconds"],
-        "evaluation_seconds": spent["seconds"],
-        "peak_memory_bytes": max(facts.get("peak_memory_bytes", 0), spent["peak_memory_bytes"]),
-        "energy_joules": total(facts.get("energy_joules"), spent["energy_joules"]),
-        "parameters": facts["parameters"],
-        "model_bytes": folder_bytes(bundle_dir),
-        "latency_ms_per_row": asked,
-    }
+    times = measure_latency(bundle, choose_golden_rows(bundle, rows, features_dir))
+    spent = meter.measure()
+    return Cost(
+        training_seconds=facts.seconds,
+        evaluation_seconds=spent.seconds,
+        peak_memory_bytes=max(facts.peak_memory_bytes, spent.peak_memory_bytes),
+        energy_joules=_add_known(facts.energy_joules, spent.energy_joules),
+        parameters=facts.parameters,
+        model_bytes=count_folder_bytes(bundle_dir),
+        latency_ms_per_row=Latency(p50=times["p50"], p95=times["p95"]) if times else None,
+    )
 
 
-def total(training: float | None, evaluation: float | None) -> float | None:
+def _add_known(training: float | None, evaluation: float | None) -> float | None:
     """Add what is known; None where neither is."""
     known = [joules for joules in (training, evaluation) if joules is not None]
     return round(sum(known), 3) if known else None

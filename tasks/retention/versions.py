@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tasks.registry import versions
-from tasks.registry.alias_log import count_lines
-from tasks.registry.aliases import only_mover
-from tasks.storage.artifacts import find_key
+from tasks.registry.alias_log import count_entries
+from tasks.registry.aliases import lock_aliases
+from tasks.storage.artifacts import read_manifest
 from tasks.storage.store import Store
 from tasks.tracking.mlflow_client import TAG
 
@@ -21,7 +21,7 @@ VERSION = "version"
 """What stands as the stage of a version among artifacts."""
 
 
-def find_dead_versions(store: Store, *, keep: int) -> list[dict[str, Any]]:
+def find_unused_versions(store: Store, *, keep: int) -> list[dict[str, Any]]:
     """List the versions without an alias that are not among the newest.
 
     Args:
@@ -32,40 +32,44 @@ def find_dead_versions(store: Store, *, keep: int) -> list[dict[str, Any]]:
         RegistryError: MLflow cannot be asked.
     """
     return [
-        {"stage": VERSION, "key": f"{name}/{found.version}", "bytes": versions.size_of(found)}
-        for name in versions.model_names()
-        for found in dead_of(store, name, keep)
+        {
+            "stage": VERSION,
+            "key": f"{name}/{found.version}",
+            "bytes": versions.measure_version_bytes(found),
+        }
+        for name in versions.list_models()
+        for found in _list_unused_versions(store, name, keep)
     ]
 
 
-def dead_of(store: Store, name: str, keep: int) -> "Iterator[ModelVersion]":
+def _list_unused_versions(store: Store, name: str, keep: int) -> "Iterator[ModelVersion]":
     """Give the dead versions of one model, the oldest first."""
-    found = versions.versions_of(name)
+    found = versions.list_versions(name)
     ours = [version for version in found if version.tags.get(f"{TAG}model_key")]
-    if not is_of(store, name, ours):
+    if not _is_from_store(store, name, ours):
         return
-    aliased = set(versions.aliases_of(name).values())
+    aliased = set(versions.get_aliases(name).values())
     newest = sorted(ours, key=lambda version: int(version.version))
     for version in newest[: max(len(newest) - keep, 0)]:
         if str(version.version) not in aliased:
             yield version
 
 
-def is_of(store: Store, name: str, ours: "list[ModelVersion]") -> bool:
+def _is_from_store(store: Store, name: str, ours: "list[ModelVersion]") -> bool:
     """Tell whether a model comes from this store: its history or one of its networks is there."""
     keys = (version.tags[f"{TAG}model_key"] for version in ours)
-    return count_lines(store, name) > 0 or any(find_key(store, "train", key) for key in keys)
+    return count_entries(store, name) > 0 or any(read_manifest(store, "train", key) for key in keys)
 
 
-def delete_versions(store: Store, dead: list[dict[str, Any]]) -> None:
+def delete_versions(store: Store, unused: list[dict[str, Any]]) -> None:
     """Delete versions that were found dead, but for one that was given an alias since.
 
     Raises:
         RegistryError: MLflow cannot be asked, or refuses.
         LeaseHeldError: somebody moves aliases of the model, and does not come to an end.
     """
-    for row in dead:
+    for row in unused:
         name, _, number = row["key"].rpartition("/")
-        with only_mover(store, name):
-            if number not in versions.aliases_of(name).values():
+        with lock_aliases(store, name):
+            if number not in versions.get_aliases(name).values():
                 versions.delete_version(name, number)

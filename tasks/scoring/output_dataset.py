@@ -1,111 +1,195 @@
-"""The dataset of a scoring: parts that are written one by one, and a folder that appears at once.
+"""Write a dataset of predictions part by part, and publish its folder atomically.
 
-Parts lie beside the dataset's place until the last is written, in a folder with a dot before its
-name, where a scoring that was killed finds them again.
+Until the last part is written, the parts lie in a hidden folder (`.<name>`) next to the dataset's
+final folder, where a restarted scoring finds those of a killed one.
 """
 
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import polars as pl
 import pyarrow as pa
 
-from tasks.dataset.row_groups import write_groups
+from tasks.dataset.row_groups import write_row_groups
 from tasks.dataset.series_positions import ROW
+from tasks.facts import FileEntry, QualityFacts
 from tasks.prediction.forecast_table import STEP
-from tasks.prediction.predict import OK, Delayed
-from tasks.records import Facts
-from tasks.storage.artifacts import MANIFEST
-from tasks.storage.store import Store, read_bytes, refusals_named
+from tasks.prediction.predict import OK, LazyPredictions
+from tasks.storage.artifacts import MANIFEST, parse_record
+from tasks.storage.store import Store, read_bytes, translate_os_errors
 
 PART_FRAMES = 16
-"""Frames of answers in a part; what a kill costs at most."""
+"""Frames of predictions in a part; at most so many are lost when a scoring is killed."""
 
-SHOWN = 10
-"""Rows, and reasons, that are told of."""
+MAX_SHOWN_ROWS = 10
+"""Predictions, and failed rows, that a page shows."""
 
-STALE_SECONDS = 86_400.0
-"""Age from which parts of a scoring that was never finished are in nobody's use."""
-
-
-def read_facts(output: Store, place: str) -> Facts | None:
-    """Read what a dataset tells of itself; None where there is none."""
-    data = read_bytes(output, f"{place}/{MANIFEST}")
-    return None if data is None else dict(json.loads(data))
+_STALE_SECONDS = 86_400.0
+"""Age from which the parts of an unfinished scoring are deleted."""
 
 
-def work_dir(output: Store, place: str) -> Path:
-    """Give the folder in which a dataset is made, with what a killed scoring has left."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedRow:
+    """A row without a prediction."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    row: int
+    """Its number in the snapshot, from 0."""
+    status: str
+    """Why there is none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoringFacts:
+    """A dataset of predictions; the content of its `manifest.json`."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    model: str
+    """The registered model."""
+    version: str
+    """Its version."""
+    run_id: str
+    """The version's run in MLflow."""
+    snapshot: str
+    """Content hash of the scored snapshot."""
+    classes: Sequence[str]
+    """Classes of the target, as text."""
+    snapshot_key: str
+    """Key of the scored snapshot."""
+    rows: int
+    """Rows, or windows, that were asked for."""
+    failed: int
+    """Those among them without a prediction."""
+    lines: int
+    """Rows of the dataset; a forecast has one for each step."""
+    errors: Sequence[FailedRow]
+    """The first that failed."""
+    columns: Sequence[str]
+    """Columns of the dataset."""
+    source_rows: int
+    """Rows of the snapshot."""
+    quality: QualityFacts | None
+    """None where no target is known."""
+    seconds: float
+    """Time of the scoring."""
+    resumed_parts: int
+    """Parts that an interrupted scoring had left."""
+    written_at: str
+    """In UTC, ISO 8601."""
+    parts: Mapping[str, FileEntry]
+    """The dataset's files."""
+
+
+def read_dataset_facts(output: Store, name: str) -> ScoringFacts | None:
+    """Read the manifest of a dataset; None if there is no such dataset."""
+    data = read_bytes(output, f"{name}/{MANIFEST}")
+    if data is None:
+        return None
+    return parse_record(ScoringFacts, json.loads(data), f"{output.root}/{name}/{MANIFEST}")
+
+
+def open_work_dir(output: Store, name: str) -> Path:
+    """Return the folder in which a dataset is built, with the parts that a killed scoring left.
+
+    Folders of unfinished scorings older than a day are deleted.
+    """
     parent = Path(output.root) if output.is_local else output.cache_dir
-    folder = parent / f".{place}"
-    with refusals_named(output):
+    folder = parent / f".{name}"
+    with translate_os_errors(output):
         folder.mkdir(parents=True, exist_ok=True)
         for other in (*parent.glob(".v*-*"), *parent.glob(".staging/*")):
-            if other != folder and time.time() - other.stat().st_mtime > STALE_SECONDS:
+            if other != folder and time.time() - other.stat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(other, ignore_errors=True)
     return folder
 
 
-def publish(output: Store, work: Path, place: str) -> None:
-    """Give a finished folder its name, unless another scoring of the same was first."""
-    with refusals_named(output):
+def publish_dataset(output: Store, work: Path, name: str) -> None:
+    """Move a finished folder to its final name, unless another scoring has published it first."""
+    with translate_os_errors(output):
         if output.is_local:
-            target = Path(output.root) / place
+            target = Path(output.root) / name
             if not (target / MANIFEST).exists():
                 work.rename(target)
             shutil.rmtree(work, ignore_errors=True)
             return
         for path in sorted(work.iterdir(), key=lambda path: path.name == MANIFEST):
-            output.fs.put_file(str(path), f"{output.root}/{place}/{path.name}")
+            output.fs.put_file(str(path), f"{output.root}/{name}/{path.name}")
         shutil.rmtree(work, ignore_errors=True)
 
 
 def write_parts(
-    answers: Iterator[Delayed], work: Path, about: Mapping[str, Any], *, folder: Path
+    batches: Iterator[LazyPredictions],
+    work: Path,
+    metadata: Mapping[str, Any],
+    *,
+    folder: Path,
 ) -> None:
-    """Write the parts that are not there, each whole or not at all; `folder` is for halves."""
-    told = {f"ostinato.{key}": json.dumps(value) for key, value in about.items()}
-    for place in count():
-        first = next(answers, None)
+    """Write the parts that do not exist yet, each atomically.
+
+    Args:
+        batches: predictions, computed when called, in the order of the rows.
+        work: folder of the parts.
+        metadata: values for the Parquet schema's metadata, under `ostinato.<key>`.
+        folder: for a part that is being written.
+    """
+    encoded = {f"ostinato.{key}": json.dumps(value) for key, value in metadata.items()}
+    for number in count():
+        first = next(batches, None)
         if first is None:
             return
-        here, path = chain([first], islice(answers, PART_FRAMES - 1)), part_path(work, place)
+        part = chain([first], islice(batches, PART_FRAMES - 1))
+        path = _get_part_path(work, number)
         if path.exists():
-            for _ in here:
+            for _ in part:  # skip them without computing
                 pass
             continue
-        write_groups((as_arrow(each(), told) for each in here), folder / path.name, rows=0)
+        tables = (_convert_to_arrow(compute_batch(), encoded) for compute_batch in part)
+        write_row_groups(tables, folder / path.name, rows=0)
         work.mkdir(exist_ok=True)
         (folder / path.name).replace(path)
 
 
-def part_path(work: Path, place: int) -> Path:
-    """Name a part."""
-    return work / f"part-{place:05}.parquet"
+class PartsSummary(NamedTuple):
+    """What the parts of a dataset hold, as in `ScoringFacts`."""
+
+    rows: int
+    failed: int
+    lines: int
+    errors: list[FailedRow]
+    columns: list[str]
 
 
-def as_arrow(frame: pl.DataFrame, told: Mapping[str, str]) -> pa.Table:
-    """Hand answers over in types that every reader of Parquet knows, with what made them."""
-    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    return table.replace_schema_metadata(dict(told))
-
-
-def counted(work: Path) -> dict[str, Any]:
-    """Count the answers, and show the first ones and the first that failed."""
+def summarize_parts(work: Path) -> PartsSummary:
+    """Count the rows and the failed ones; a forecast's steps count as one row."""
     lines = pl.scan_parquet(work / "part-*.parquet")
     names = lines.collect_schema().names()
     each = lines.filter(pl.col(STEP).is_null() | (pl.col(STEP) == 1)) if STEP in names else lines
     bad = pl.col("status") != OK
     totals = each.select(rows=pl.len(), failed=bad.sum()).collect(engine="streaming")
-    failed = each.filter(bad).select(ROW, "status").head(SHOWN).collect(engine="streaming")
-    return {
-        **totals.to_dicts()[0],
-        "lines": int(lines.select(pl.len()).collect().item()),
-        "errors": failed.to_dicts(),
-        "columns": names,
-    }
+    failed = each.filter(bad).select(ROW, "status").head(MAX_SHOWN_ROWS).collect(engine="streaming")
+    rows, bad_rows = totals.row(0)
+    return PartsSummary(
+        rows=rows,
+        failed=bad_rows,
+        lines=int(lines.select(pl.len()).collect().item()),
+        errors=[FailedRow(row=row, status=status) for row, status in failed.iter_rows()],
+        columns=names,
+    )
+
+
+def _get_part_path(work: Path, number: int) -> Path:
+    return work / f"part-{number:05}.parquet"
+
+
+def _convert_to_arrow(frame: pl.DataFrame, metadata: Mapping[str, str]) -> pa.Table:
+    """Convert predictions to types that every Parquet reader knows, and add the metadata."""
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return table.replace_schema_metadata(dict(metadata))

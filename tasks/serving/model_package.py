@@ -16,17 +16,17 @@ from models.features.kinds import KINDS
 from models.features.series import ROW, context, resample, resampled
 from models.features.splitting.split import TEST
 from models.networks.families import FAMILIES
-from models.networks.heads.config import SPREADING
+from models.networks.heads.config import DISTRIBUTION_LOSSES
 from tasks.dataset.feature_files import read_sequences
 from tasks.dataset.rowset import RowSet
 from tasks.errors import RegistryError
-from tasks.storage.artifacts import file_table, hash_files
+from tasks.storage.artifacts import hash_files, list_files
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
-Ask = Callable[[pl.DataFrame], pl.DataFrame]
+PredictFunction = Callable[[pl.DataFrame], pl.DataFrame]
 """Answers raw rows, a row for a row."""
 
 GOLDEN_ROWS = 5
@@ -45,7 +45,7 @@ REQUIREMENTS = (
 """What a served model imports."""
 
 
-def golden_frame(bundle: Bundle, rows: RowSet, features_dir: Path) -> pl.DataFrame:
+def choose_golden_rows(bundle: Bundle, rows: RowSet, features_dir: Path) -> pl.DataFrame:
     """Take raw rows that the model can answer: single rows, or the end of one series."""
     layout = bundle.featurizer.layout
     chosen = read_sequences(features_dir, TEST)["row"].head(GOLDEN_ROWS)
@@ -71,7 +71,7 @@ def golden_frame(bundle: Bundle, rows: RowSet, features_dir: Path) -> pl.DataFra
     return frame.filter(pl.col(layout.time or ROW) >= since).collect(engine="streaming")
 
 
-def save_served(bundle_dir: Path, folder: Path, golden: pl.DataFrame) -> None:
+def save_package(bundle_dir: Path, folder: Path, golden: pl.DataFrame) -> None:
     """Save the model as MLflow serves it: code and data, no pickle."""
     import mlflow.pyfunc
 
@@ -84,28 +84,30 @@ def save_served(bundle_dir: Path, folder: Path, golden: pl.DataFrame) -> None:
         python_model=str(packages / "tasks" / "serving" / "pyfunc_model.py"),
         artifacts={"bundle": str(bundle_dir)},
         code_paths=[str(packages / "models")],
-        signature=open_signature(inputs, outputs),
+        signature=build_signature(inputs, outputs),
         input_example=inputs,
-        pip_requirements=[f"{name}=={public_version(name)}" for name in requirements(bundle)],
+        pip_requirements=[
+            f"{name}=={_strip_local_version(name)}" for name in _list_requirements(bundle)
+        ],
     )
     golden.write_parquet(folder / "golden_inputs.parquet")
-    answers.write_parquet(folder / "golden_answers.parquet")
+    answers.write_parquet(folder / "golden_predictions.parquet")
 
 
-def requirements(bundle: Bundle) -> tuple[str, ...]:
+def _list_requirements(bundle: Bundle) -> tuple[str, ...]:
     """Name the packages that a served model of this kind imports."""
     layout, target = bundle.featurizer.layout, bundle.featurizer.target
     names = [*REQUIREMENTS, *KINDS[layout.input.kind].packages(layout.input)]
     if target.unit == "bpe":
         names.append("tokenizers")
-    if bundle.head.loss in SPREADING:
+    if bundle.head.loss in DISTRIBUTION_LOSSES:
         names.append("scipy")
     if extra := FAMILIES[bundle.model.cell].extra:
         names.append(extra)
     return tuple(dict.fromkeys(names))
 
 
-def open_signature(inputs: "pd.DataFrame", outputs: "pd.DataFrame") -> "ModelSignature":
+def build_signature(inputs: "pd.DataFrame", outputs: "pd.DataFrame") -> "ModelSignature":
     """Describe the columns, every input optional and of any type.
 
     Otherwise MLflow refuses the whole table for a gap or a wrong type in one row; the model itself
@@ -129,14 +131,14 @@ def open_signature(inputs: "pd.DataFrame", outputs: "pd.DataFrame") -> "ModelSig
     return ModelSignature(inputs=Schema(columns), outputs=inferred.outputs)
 
 
-def public_version(name: str) -> str:
+def _strip_local_version(name: str) -> str:
     """Version of an installed package as the registry names it, without a build's own suffix."""
     return installed_version(name).partition("+")[0]
 
 
-def hash_served(folder: Path) -> str:
+def hash_package(folder: Path) -> str:
     """Hash a served model's files, without those that MLflow and Python add when it is loaded."""
-    table = file_table(folder)
+    table = list_files(folder)
     added = {name for name in table if "__pycache__" in name or name == "registered_model_meta"}
     return hash_files({name: entry for name, entry in table.items() if name not in added})
 
@@ -157,16 +159,16 @@ def check_golden(folder: Path, title: str) -> None:
     answers = served.predict(
         pl.read_parquet(folder / "golden_inputs.parquet", glob=False).to_pandas()
     )
-    stored = pl.read_parquet(folder / "golden_answers.parquet", glob=False)
-    if not same_answers(pl.from_pandas(answers), stored):
+    stored = pl.read_parquet(folder / "golden_predictions.parquet", glob=False)
+    if not are_predictions_equal(pl.from_pandas(answers), stored):
         raise RegistryError.of(
             f"{title} does not answer as it did before it was registered",
             found=f"stored {stored.head(2).to_dicts()}, now {answers.head(2).to_dict('records')}",
-            mend="no alias was moved; check that MLflow's storage is intact, then run again",
+            hint="no alias was moved; check that MLflow's storage is intact, then run again",
         )
 
 
-def open_served(folder: Path) -> Ask:
+def open_package(folder: Path) -> PredictFunction:
     """Open a served model as MLflow does."""
     import mlflow.pyfunc
     from mlflow.exceptions import MlflowException
@@ -175,7 +177,7 @@ def open_served(folder: Path) -> Ask:
 
     def ask(frame: pl.DataFrame) -> pl.DataFrame:
         try:
-            return pl.from_pandas(served.predict(as_pandas(frame)))
+            return pl.from_pandas(served.predict(to_pandas(frame)))
         except MlflowException as error:
             # Its message shows the whole table before it says what is wrong with it.
             raise UnlearnableError(str(error).rpartition("Error: ")[2]) from error
@@ -183,7 +185,7 @@ def open_served(folder: Path) -> Ask:
     return ask
 
 
-def as_pandas(frame: pl.DataFrame) -> "pd.DataFrame":
+def to_pandas(frame: pl.DataFrame) -> "pd.DataFrame":
     """Hand a table over with every value as it is.
 
     Pandas' own types know no missing whole number, and lists are objects there; such columns are
@@ -202,18 +204,19 @@ def as_pandas(frame: pl.DataFrame) -> "pd.DataFrame":
     return table[frame.columns]
 
 
-def same_answers(now: pl.DataFrame, stored: pl.DataFrame) -> bool:
+def are_predictions_equal(now: pl.DataFrame, stored: pl.DataFrame) -> bool:
     """Compare answers: texts and classes exactly, numbers to float32's last digits."""
     return now.columns == stored.columns and all(
-        same_values(now[name].cast(stored[name].dtype), stored[name]) for name in stored.columns
+        _are_values_equal(now[name].cast(stored[name].dtype), stored[name])
+        for name in stored.columns
     )
 
 
-def same_values(now: pl.Series, stored: pl.Series) -> bool:
+def _are_values_equal(now: pl.Series, stored: pl.Series) -> bool:
     """Compare two columns; of lists, their lengths and what is in them."""
     if isinstance(stored.dtype, pl.List):
         lengths = (each.list.len().to_list() for each in (now, stored))
-        return operator.eq(*lengths) and same_values(now.explode(), stored.explode())
+        return operator.eq(*lengths) and _are_values_equal(now.explode(), stored.explode())
     if stored.dtype.is_float():
         ours, theirs = (each.fill_null(float("nan")).to_numpy() for each in (stored, now))
         return np.allclose(ours, theirs, rtol=1e-5, atol=1e-6, equal_nan=True)

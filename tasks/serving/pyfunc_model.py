@@ -9,7 +9,7 @@ import polars as pl
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from models.bundle import Bundle, load
-from models.mixed_types import fitting, sort_out
+from models.mixed_types import build_type_check, clean_column
 
 
 class ServedBundle(PythonModel):
@@ -28,11 +28,11 @@ class ServedBundle(PythonModel):
         params: dict[str, Any] | None = None,  # noqa: ARG002 - MLflow's signature
     ) -> pd.DataFrame:
         """Return `prediction`, for classes `probability` and `probabilities`, and `status`."""
-        frame, reasons = table_of(model_input, self.bundle)
-        return refused(self.bundle.predict(frame), reasons).to_pandas()
+        frame, reasons = _convert_rows(model_input, self.bundle)
+        return _add_failed_rows(self.bundle.predict(frame), reasons).to_pandas()
 
 
-def table_of(rows: pd.DataFrame, bundle: Bundle) -> tuple[pl.DataFrame, dict[int, str]]:
+def _convert_rows(rows: pd.DataFrame, bundle: Bundle) -> tuple[pl.DataFrame, dict[int, str]]:
     """Read a table; what is of a wrong type in some rows becomes a gap there, with its reason."""
     columns: list[pl.Series] = []
     reasons: dict[int, str] = {}
@@ -40,13 +40,15 @@ def table_of(rows: pd.DataFrame, bundle: Bundle) -> tuple[pl.DataFrame, dict[int
         try:
             columns.append(pl.from_pandas(rows[[name]])[name])
         except (TypeError, ValueError, pl.exceptions.PolarsError):
-            found = sort_out(name, rows[name].tolist(), fitting(bundle.featurizer.layout, name))
+            found = clean_column(
+                name, rows[name].tolist(), build_type_check(bundle.featurizer.layout, name)
+            )
             columns.append(found.column)
             reasons = found.reasons | reasons
     return pl.DataFrame(columns), reasons
 
 
-def refused(answers: pl.DataFrame, reasons: dict[int, str]) -> pl.DataFrame:
+def _add_failed_rows(answers: pl.DataFrame, reasons: dict[int, str]) -> pl.DataFrame:
     """Take back the answers to rows that held something wrong, and say what."""
     if not reasons:
         return answers

@@ -21,19 +21,19 @@ STALE_SECONDS = 90.0
 
 
 @contextmanager
-def lease(store: Store, folder: str, *, holder: str = "trainer") -> Iterator[None]:
+def hold_lease(store: Store, folder: str, *, holder: str = "trainer") -> Iterator[None]:
     """Hold the lease on `folder` of the store; `holder` is what a refusal calls its owner.
 
     Raises:
         LeaseHeldError: another one is at work there.
     """
-    number = latest(store, folder)
-    refuse_if_held(store, folder, number, holder=holder)
+    number = _find_latest(store, folder)
+    _check_not_held(store, folder, number, holder=holder)
     mine = f"{folder}/lease-{number + 1:06}.json"
-    if not create_exclusively(store, mine, stamp()):
-        raise held(folder, f"another {holder} took it in this moment", holder)
+    if not create_exclusively(store, mine, _format_holder()):
+        raise _build_error(folder, f"another {holder} took it in this moment", holder)
     released = threading.Event()
-    renewer = threading.Thread(target=renew, args=(store, mine, released), daemon=True)
+    renewer = threading.Thread(target=_renew, args=(store, mine, released), daemon=True)
     renewer.start()
     try:
         yield
@@ -43,26 +43,26 @@ def lease(store: Store, folder: str, *, holder: str = "trainer") -> Iterator[Non
         write_bytes(store, mine, b'{"released": true}')
 
 
-def renew(store: Store, path: str, released: threading.Event) -> None:
+def _renew(store: Store, path: str, released: threading.Event) -> None:
     """Write the lease's time again and again until it is released."""
     while not released.wait(RENEW_SECONDS):
-        write_bytes(store, path, stamp())
+        write_bytes(store, path, _format_holder())
 
 
-def stamp() -> bytes:
+def _format_holder() -> bytes:
     """Say who holds the lease, and when this was true."""
     holder = {"host": socket.gethostname(), "pid": os.getpid(), "at": time.time()}
     return json.dumps(holder).encode()
 
 
-def latest(store: Store, folder: str) -> int:
+def _find_latest(store: Store, folder: str) -> int:
     """Find the highest lease number; 0 when there was none yet."""
     store.fs.invalidate_cache()
     paths = store.fs.glob(f"{store.root}/{folder}/lease-*.json")
     return max((int(path.rpartition("-")[2].removesuffix(".json")) for path in paths), default=0)
 
 
-def refuse_if_held(store: Store, folder: str, number: int, *, holder: str) -> None:
+def _check_not_held(store: Store, folder: str, number: int, *, holder: str) -> None:
     """Refuse while the last holder is alive."""
     data = read_bytes(store, f"{folder}/lease-{number:06}.json") if number else None
     if data is None:
@@ -70,12 +70,12 @@ def refuse_if_held(store: Store, folder: str, number: int, *, holder: str) -> No
     found = json.loads(data)
     if found.get("released") or time.time() - found["at"] > STALE_SECONDS:
         return
-    if found["host"] == socket.gethostname() and not alive(found["pid"]):
+    if found["host"] == socket.gethostname() and not _is_running(found["pid"]):
         return
-    raise held(folder, f"process {found['pid']} on {found['host']} holds it", holder)
+    raise _build_error(folder, f"process {found['pid']} on {found['host']} holds it", holder)
 
 
-def alive(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     """Tell whether a process of this machine is running; this one counts as alive."""
     try:
         os.kill(pid, 0)
@@ -86,9 +86,9 @@ def alive(pid: int) -> bool:
     return True
 
 
-def held(folder: str, why: str, holder: str) -> LeaseHeldError:
+def _build_error(folder: str, why: str, holder: str) -> LeaseHeldError:
     """Build the refusal."""
     return LeaseHeldError.of(
         f"another {holder} is at work on {folder}: {why}",
-        mend=f"wait for it; a dead {holder}'s lease ends by itself after {STALE_SECONDS:.0f} s",
+        hint=f"wait for it; a dead {holder}'s lease ends by itself after {STALE_SECONDS:.0f} s",
     )

@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pydantic import Field
 
 from tasks.errors import StoreError
-from tasks.redaction import NO_SECRET, refuse_secret
+from tasks.redaction import NO_SECRET_PATTERN, check_no_secret
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,14 +24,14 @@ class StoreConfig:
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    uri: Annotated[str, Field(json_schema_extra={"pattern": NO_SECRET})] = ".ostinato/store"
+    uri: Annotated[str, Field(json_schema_extra={"pattern": NO_SECRET_PATTERN})] = ".ostinato/store"
     """A folder, or a URI of any fsspec filesystem: s3://bucket/prefix, gs://..., memory://..."""
     cache: str = ".ostinato/cache"
     """Folder for local copies of artifacts of a remote store."""
 
     def __post_init__(self) -> None:
         """Refuse a secret in the URI."""
-        refuse_secret(self.uri)
+        check_no_secret(self.uri)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def open_store(config: StoreConfig) -> Store:
     except (ImportError, ValueError) as error:
         raise StoreError.of(
             f"store.uri: '{config.uri}' cannot be opened: {error}",
-            mend="install the filesystem's package, or name a folder or a URI such as s3://...",
+            hint="install the filesystem's package, or name a folder or a URI such as s3://...",
         ) from error
     return Store(fs=fs, root=root.rstrip("/"), cache_dir=Path(config.cache).absolute())
 
@@ -76,7 +76,7 @@ def read_bytes(store: Store, path: str) -> bytes | None:
 def write_bytes(store: Store, path: str, data: bytes) -> None:
     """Write a small file of the store, whole or not at all, over what is there."""
     full = f"{store.root}/{path}"
-    with refusals_named(store):
+    with translate_os_errors(store):
         store.fs.makedirs(full.rpartition("/")[0], exist_ok=True)
         if store.is_local:
             partial = Path(f"{full}.{secrets.token_hex(4)}")
@@ -94,7 +94,7 @@ def create_exclusively(store: Store, path: str, data: bytes) -> bool:
     full = f"{store.root}/{path}"
     store.fs.makedirs(full.rpartition("/")[0], exist_ok=True)
     if not store.is_local:
-        return create_remotely(store, full, data)
+        return _create_remotely(store, full, data)
     partial = Path(f"{full}.{secrets.token_hex(4)}")
     try:
         partial.write_bytes(data)
@@ -106,7 +106,7 @@ def create_exclusively(store: Store, path: str, data: bytes) -> bool:
     return True
 
 
-def create_remotely(store: Store, full: str, data: bytes) -> bool:
+def _create_remotely(store: Store, full: str, data: bytes) -> bool:
     """Create by the filesystem's own exclusive mode (on S3 a conditional put)."""
     try:
         store.fs.pipe_file(full, data, mode="create")
@@ -135,7 +135,7 @@ def staging_dir(store: Store) -> Iterator[Path]:
 
 
 @contextmanager
-def refusals_named(store: Store) -> Iterator[None]:
+def translate_os_errors(store: Store) -> Iterator[None]:
     """Turn what the operating system refuses (no space, no right) into words."""
     named = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EFBIG}
     try:

@@ -14,15 +14,15 @@ from typing import NamedTuple, Self
 
 from prefect.context import FlowRunContext, TaskRunContext
 
-from models.learning.callbacks import Epoch, Step, Watch
+from models.learning.callbacks import Callbacks, EpochResult, StepResult
 from tasks.errors import RegistryError
 from tasks.task_options import logger
 from tasks.tracking import mlflow_client, runs
-from tasks.tracking.runs import Opened, Status, Told
+from tasks.tracking.runs import MetricValue, OpenRun, Status
 
-BEGIN_SECONDS = 3.0
+START_DELAY_SECONDS = 3.0
 """A training that is over by then is told when it is registered: opening MLflow costs a second."""
-TELL_SECONDS = 2.0
+SEND_SECONDS = 2.0
 """Shortest time between two requests."""
 SAMPLE_SECONDS = 10.0
 """Between two looks at the machine and at the loss within an epoch."""
@@ -40,58 +40,60 @@ class Experiment(NamedTuple):
     """Folder for the files of its runs, if MLflow is a local database."""
 
 
-class Live:
+class LiveMetrics:
     """Tells MLflow of one training; a context, whose end says how it went."""
 
     def __init__(self, experiment: Experiment, model_key: str) -> None:
         """Set up; nothing is opened yet."""
         self.experiment, self.model_key = experiment, model_key
-        self.log, self.tags = logger(), flow_tags()
-        self.run: Opened | None = None
-        self.waiting: list[Told] = []
-        self.step: Step | None = None
-        self.speed = Speed()
+        self.log, self.tags = logger(), read_flow_tags()
+        self.run: OpenRun | None = None
+        self.waiting: list[MetricValue] = []
+        self.step: StepResult | None = None
+        self.speed = _Throughput()
         self.over, self.awake, self.abandoned = threading.Event(), threading.Event(), False
         self.thread: threading.Thread | None = None
         self.rests_until, self.warned, self.sampled = 0.0, False, 0.0
 
     @property
-    def watch(self) -> Watch:
+    def callbacks(self) -> Callbacks:
         """What the loop tells."""
-        return Watch(self.on_epoch, self.on_step)
+        return Callbacks(self.on_epoch, self.on_step)
 
-    def on_step(self, step: Step) -> None:
+    def on_step(self, step: StepResult) -> None:
         """Take in a step."""
         self.step = step
         self.speed.add(step.sequences)
         if self.thread is None:
-            self.thread = threading.Thread(target=self.work, name="mlflow", daemon=True)
+            self.thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
             self.thread.start()
 
-    def on_epoch(self, epoch: Epoch) -> None:
+    def on_epoch(self, epoch: EpochResult) -> None:
         """Take in an epoch."""
-        self.waiting += told_of(epoch, self.speed.of_epoch())
+        self.waiting += _list_epoch_metrics(epoch, self.speed.end_epoch())
         self.awake.set()
 
-    def work(self) -> None:
+    def _run(self) -> None:
         """Hand on what was left here, until training is over."""
-        if self.over.wait(BEGIN_SECONDS):
+        if self.over.wait(START_DELAY_SECONDS):
             return
         while not self.over.is_set():
-            self.hand_on()
-            self.over.wait(TELL_SECONDS)
+            self._send()
+            self.over.wait(SEND_SECONDS)
             self.awake.wait(SAMPLE_SECONDS)
             self.awake.clear()
 
-    def hand_on(self) -> None:
+    def _send(self) -> None:
         """Write what is waiting, and a look at the machine; keep it where nobody answers."""
         if time.monotonic() < self.rests_until:
             return
         try:
-            run = self.opened()
-            self.sample(run)
+            run = self._open_run()
+            self._sample(run)
             batch = self.waiting[:]
-            runs.tell(run.run_id, [one for one in batch if (one.name, one.step) not in run.known])
+            runs.log_metrics(
+                run.run_id, [one for one in batch if (one.name, one.step) not in run.known]
+            )
             del self.waiting[: len(batch)]
         except RegistryError as error:
             self.rests_until = time.monotonic() + RETRY_SECONDS
@@ -101,27 +103,28 @@ class Live:
                 )
             self.warned = True
 
-    def opened(self) -> Opened:
+    def _open_run(self) -> OpenRun:
         """Open the run, once."""
         if self.run is None:
             name, root = self.experiment
             number = mlflow_client.open_experiment(name, Path(root) if root else None)
             self.run = runs.open_training(number, self.model_key, name, self.tags)
             if self.abandoned:
-                runs.end(self.run.run_id, "KILLED")
+                runs.end_run(self.run.run_id, "KILLED")
         return self.run
 
-    def sample(self, run: Opened) -> None:
+    def _sample(self, run: OpenRun) -> None:
         """Look at the machine, and at the loss within the epoch."""
         if time.monotonic() - self.sampled < SAMPLE_SECONDS:
             return
         self.sampled, step = time.monotonic(), self.step
-        place = int((time.time() - run.began) / SAMPLE_SECONDS)
+        place = int((time.time() - run.start_time) / SAMPLE_SECONDS)
         self.waiting += [
-            Told.now(f"system/{key}", value, place) for key, value in machine().items()
+            MetricValue.now(f"system/{key}", value, place)
+            for key, value in measure_machine().items()
         ]
         if step is not None:
-            self.waiting.append(Told.now("step_loss", float(step.loss), step.done))
+            self.waiting.append(MetricValue.now("step_loss", float(step.loss), step.done))
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -142,13 +145,13 @@ class Live:
         self.abandoned = self.thread.is_alive()
         if self.abandoned or (self.run is None and kind is None):
             return
-        self.hand_on()
+        self._send()
         if self.run is not None and time.monotonic() >= self.rests_until:
             with contextlib.suppress(RegistryError):
-                runs.end(self.run.run_id, status_of(kind))
+                runs.end_run(self.run.run_id, _choose_status(kind))
 
 
-class Speed:
+class _Throughput:
     """Counts sequences a second, epoch by epoch."""
 
     def __init__(self) -> None:
@@ -161,14 +164,14 @@ class Speed:
         self.read += sequences
         self.last = time.monotonic()
 
-    def of_epoch(self) -> float:
+    def end_epoch(self) -> float:
         """Tell the speed since the last epoch, validation left out, and begin the next."""
         found = self.read / max(1e-9, self.last - self.began)
         self.began, self.read = time.monotonic(), 0
         return found
 
 
-def told_of(epoch: Epoch, speed: float) -> list[Told]:
+def _list_epoch_metrics(epoch: EpochResult, speed: float) -> list[MetricValue]:
     """Write an epoch as numbers of a run."""
     values = {
         "training_loss": epoch.training_loss,
@@ -179,10 +182,10 @@ def told_of(epoch: Epoch, speed: float) -> list[Told]:
     }
     if epoch.metric is not None:
         values[f"validation_{epoch.metric_name}"] = epoch.metric
-    return [Told.now(name, value, epoch.epoch) for name, value in values.items()]
+    return [MetricValue.now(name, value, epoch.epoch) for name, value in values.items()]
 
 
-def machine() -> dict[str, float]:
+def measure_machine() -> dict[str, float]:
     """Look at the processors and the memory, named as MLflow names them."""
     import psutil  # type: ignore[import-untyped]
 
@@ -192,11 +195,11 @@ def machine() -> dict[str, float]:
         "system_memory_usage_megabytes": memory.used / 1e6,
         "system_memory_usage_percentage": memory.percent,
         "process_memory_usage_megabytes": own / 1e6,
-        **graphics(),
+        **_measure_gpu(),
     }
 
 
-def graphics() -> dict[str, float]:
+def _measure_gpu() -> dict[str, float]:
     """Look at the GPU that is used, if one is."""
     import torch
 
@@ -214,7 +217,7 @@ def graphics() -> dict[str, float]:
     return found
 
 
-def flow_tags() -> dict[str, str]:
+def read_flow_tags() -> dict[str, str]:
     """Name the flow run, if there is one, so that a person finds it from MLflow."""
     task = TaskRunContext.get()
     if task is not None and task.task_run.flow_run_id is not None:
@@ -223,7 +226,7 @@ def flow_tags() -> dict[str, str]:
     return {"prefect.flow_run_id": str(flow.flow_run.id)} if flow and flow.flow_run else {}
 
 
-def status_of(kind: type[BaseException] | None) -> Status:
+def _choose_status(kind: type[BaseException] | None) -> Status:
     """Tell an error from a training that was stopped."""
     if kind is None:
         return "FINISHED"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import RegistryDownError, RegistryError
-from tasks.redaction import discreet
+from tasks.redaction import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,7 +40,7 @@ class RunRecord:
     files: tuple[Path, ...]
 
 
-def client() -> "MlflowClient":
+def open_client() -> "MlflowClient":
     """Open MLflow as its own environment variables say."""
     from mlflow import MlflowClient
 
@@ -48,7 +48,7 @@ def client() -> "MlflowClient":
 
 
 @contextmanager
-def answers_named() -> Iterator[None]:
+def translate_mlflow_errors() -> Iterator[None]:
     """Turn MLflow's errors into ours: nobody answers, or the answer is no.
 
     Raises:
@@ -58,27 +58,27 @@ def answers_named() -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
 
-    where = discreet(os.environ.get("MLFLOW_TRACKING_URI", "MLflow"))
+    where = redact(os.environ.get("MLFLOW_TRACKING_URI", "MLflow"))
     try:
         yield
     except MlflowException as error:
-        said = discreet(str(error))
+        said = redact(str(error))
         if is_down(error):
             raise RegistryDownError.of(
                 f"MLflow at {where} cannot be reached: {said.splitlines()[0][:300]}",
                 found="Nothing was registered or promoted; the trained model stays in the store.",
-                mend="start it or correct MLFLOW_TRACKING_URI, then run again: "
+                hint="start it or correct MLFLOW_TRACKING_URI, then run again: "
                 "finished stages are not done twice",
             ) from error
-        raise RegistryError.of(f"MLflow at {where} refused: {said}", mend="see above") from error
+        raise RegistryError.of(f"MLflow at {where} refused: {said}", hint="see above") from error
     except (ConnectionError, TimeoutError, RequestException) as error:
         raise RegistryDownError.of(
-            f"MLflow at {where} broke off: {discreet(str(error))}", mend="run again once it is up"
+            f"MLflow at {where} broke off: {redact(str(error))}", hint="run again once it is up"
         ) from error
     except OSError as error:
         raise RegistryError.of(
             f"files of MLflow at {where} cannot be read or written: {error}",
-            mend="restore them; or, for a version whose files are gone, move its alias",
+            hint="restore them; or, for a version whose files are gone, move its alias",
         ) from error
 
 
@@ -101,16 +101,16 @@ def open_experiment(name: str, artifact_root: Path | None) -> str:
     """
     from mlflow.exceptions import MlflowException
 
-    with answers_named():
-        if found := client().get_experiment_by_name(name):
+    with translate_mlflow_errors():
+        if found := open_client().get_experiment_by_name(name):
             return str(found.experiment_id)
         location = artifact_root.absolute().joinpath(name).as_uri() if artifact_root else None
         try:
             return str(
-                client().create_experiment(name, artifact_location=location, tags=EXPERIMENT)
+                open_client().create_experiment(name, artifact_location=location, tags=EXPERIMENT)
             )
         except MlflowException as error:
-            found = client().get_experiment_by_name(name)
+            found = open_client().get_experiment_by_name(name)
             if found is None:
                 raise error from None
             return str(found.experiment_id)
@@ -127,28 +127,28 @@ def write_run(run_id: str, record: RunRecord) -> None:
     now = int(time.time() * 1000)
     metrics = [Metric(name, value, now, 0) for name, value in record.metrics.items()]
     for name, values in record.curves.items():
-        with answers_named():
-            known = {metric.step for metric in client().get_metric_history(run_id, name)}
+        with translate_mlflow_errors():
+            known = {metric.step for metric in open_client().get_metric_history(run_id, name)}
         steps = [step for step in range(len(values)) if step not in known]
         metrics += [Metric(name, values[step], now, step) for step in steps]
-    with answers_named():
-        written = client().get_run(run_id).data.params
+    with translate_mlflow_errors():
+        written = open_client().get_run(run_id).data.params
     params = [
         Param(name, value[:6000]) for name, value in record.params.items() if name not in written
     ]
     tags = [RunTag(name, value[:8000]) for name, value in record.tags.items()]
-    with answers_named():
+    with translate_mlflow_errors():
         for start in range(0, max(len(metrics), 1), 900):
-            client().log_batch(run_id, metrics=metrics[start : start + 900])
+            open_client().log_batch(run_id, metrics=metrics[start : start + 900])
         for start in range(0, len(params), 90):
-            client().log_batch(run_id, params=params[start : start + 90])
-        client().log_batch(run_id, tags=tags)
-        client().log_inputs(run_id, [DatasetInput(dataset_of(record), [])])
+            open_client().log_batch(run_id, params=params[start : start + 90])
+        open_client().log_batch(run_id, tags=tags)
+        open_client().log_inputs(run_id, [DatasetInput(_build_dataset(record), [])])
         for path in record.files:
-            client().log_artifact(run_id, str(path))
+            open_client().log_artifact(run_id, str(path))
 
 
-def dataset_of(record: RunRecord) -> Any:  # noqa: ANN401 - MLflow's entity
+def _build_dataset(record: RunRecord) -> Any:  # noqa: ANN401 - MLflow's entity
     """Describe the snapshot that was learned from."""
     from mlflow.entities import Dataset
 
@@ -163,11 +163,11 @@ def dataset_of(record: RunRecord) -> Any:  # noqa: ANN401 - MLflow's entity
 
 def close_run(run_id: str) -> None:
     """Mark a run as finished."""
-    with answers_named():
-        client().set_terminated(run_id, status="FINISHED")
+    with translate_mlflow_errors():
+        open_client().set_terminated(run_id, status="FINISHED")
 
 
-def experiment_of(run_id: str) -> str:
+def find_experiment_id(run_id: str) -> str:
     """Return the id of the experiment that a run belongs to."""
-    with answers_named():
-        return str(client().get_run(run_id).info.experiment_id)
+    with translate_mlflow_errors():
+        return str(open_client().get_run(run_id).info.experiment_id)

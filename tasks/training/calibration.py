@@ -1,9 +1,9 @@
-"""Fit on validation rows how sure a model may say it is.
+"""Calibrate a model on validation rows: temperature, prediction sets and intervals.
 
-Where there are many, one half decides when training stops and the other calibrates, so that the
-promise is not made by rows that chose the model; where there are few, the same rows do both, and
-the model says so.
-Shapes: S sequences, T steps of a forecast.
+Where there are many, one half decides when training stops and the other calibrates, so that
+coverage is estimated on rows that did not choose the model; where there are few, the same rows do
+both, and the calibration says so (`is_independent`).
+Shapes: S sequences, T steps of a forecast, K classes, O outputs, M target numbers.
 """
 
 from dataclasses import replace
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from models.bundle import Bundle
 from models.calibration import (
     Calibration,
-    edges_of,
-    errors_of,
-    fit_least_chance,
-    fit_margin,
+    compute_nonconformity,
+    compute_reference_bounds,
+    fit_conformal_quantile,
+    fit_probability_threshold,
     fit_temperature,
     softmax,
 )
@@ -28,108 +28,119 @@ from models.features.splitting.sequence_hash import sequence_hashes
 from models.features.splitting.split import VALIDATION
 from models.features.static_covariates import Statics
 from models.learning.data_source import Sequences
-from models.learning.stream import StreamedSet
-from models.prediction_table import parts_of
+from models.learning.stream import StreamingSet
+from models.prediction_table import split_parts
 from tasks.dataset.feature_files import read_sequences
 
-MANY = 2_000
-"""Validation rows from which on a half is kept apart."""
+MIN_SPLIT_ROWS = 2_000
+"""Validation rows from which on a half is used for calibration alone."""
 
 
-class Halves(NamedTuple):
-    """Validation rows by what they are for."""
+class ValidationParts(NamedTuple):
+    """Validation rows by their purpose."""
 
-    deciding: Sequences
-    """When training stops."""
-    apart: Sequences | None = None
-    """What calibrates, where it is kept apart."""
+    early_stopping: Sequences
+    """Rows that decide when training stops."""
+    calibration: Sequences | None = None
+    """Rows for calibration alone; None where the same rows do both."""
     rows_S: NDArray[np.int64] | None = None
-    """Which of the validation rows decide; all of them where left out."""
+    """Indices of the `early_stopping` rows; None for all of them."""
 
 
-def divided(validation: Sequences, featurizer: Featurizer) -> Halves:
-    """Divide validation into what decides when training stops, and what is kept apart.
+def split_validation(validation: Sequences, featurizer: Featurizer) -> ValidationParts:
+    """Divide the validation rows into those for early stopping and those for calibration.
 
-    Nothing is kept apart where there are few rows, or where rows are like their neighbours:
-    windows overlap, and members of a group belong together.
+    They are not divided where there are few, or where rows depend on each other: windows overlap,
+    and members of a group belong together.
     """
     grouped = featurizer.layout.window is not None or featurizer.split.config.group is not None
-    if len(validation) < MANY or grouped:
-        return Halves(validation)
-    # The same sequence stands on one side, however often it occurs.
-    aside = (hashes_of(validation) >> np.uint64(32)) % np.uint64(2) == 1
-    if not aside.any() or aside.all():
-        return Halves(validation)
-    rows_S = np.flatnonzero(~aside)
-    return Halves(validation.picked(rows_S), validation.picked(np.flatnonzero(aside)), rows_S)
+    if len(validation) < MIN_SPLIT_ROWS or grouped:
+        return ValidationParts(validation)
+    # By hash, so that equal sequences are in the same half.
+    is_calibration_S = (_hash_sequences(validation) >> np.uint64(32)) % np.uint64(2) == 1
+    if not is_calibration_S.any() or is_calibration_S.all():
+        return ValidationParts(validation)
+    rows_S = np.flatnonzero(~is_calibration_S)
+    return ValidationParts(
+        validation.select(rows_S), validation.select(np.flatnonzero(is_calibration_S)), rows_S
+    )
 
 
-def hashes_of(sequences: Sequences) -> NDArray[np.uint64]:
-    """Hash each sequence with what stands beside it."""
-    places = sequences.places
-    if isinstance(sequences, StreamedSet):
-        values, beside = sequences.values_NC, sequences.statics
+def _hash_sequences(sequences: Sequences) -> NDArray[np.uint64]:
+    """Hash each sequence together with its static covariates."""
+    spans = sequences.spans
+    if isinstance(sequences, StreamingSet):
+        values, statics = sequences.values_NC, sequences.statics
     else:
         values = sequences.values_NC.cpu().numpy()
-        beside = Statics(*(held.cpu().numpy() for held in sequences.statics))
-    return sequence_hashes(values, places.starts_S, places.stops_S, beside)
+        statics = Statics(*(part.cpu().numpy() for part in sequences.statics))
+    return sequence_hashes(values, spans.starts_S, spans.stops_S, statics)
 
 
-def calibrated(bundle: Bundle, known: Sequences, features_dir: Path) -> Bundle:
-    """Give the bundle what is fitted on validation rows; of kinds that say how sure they are.
+def calibrate_bundle(bundle: Bundle, validation: Sequences, features_dir: Path) -> Bundle:
+    """Return the bundle with a calibration, where its kind of target has one.
 
     Args:
         bundle: the finished model.
-        known: validation rows, all of them or those that were kept apart.
-        features_dir: where rows stand whose class training never showed.
+        validation: validation rows, all of them or those for calibration alone.
+        features_dir: with all validation rows, those of classes unseen in training included.
     """
     featurizer, kind = bundle.featurizer, bundle.featurizer.target.kind
     if kind not in {"category", "number", "forecast"}:
         return bundle
     table = read_sequences(features_dir, VALIDATION)
-    part = len(known) / max(int(table["known"].sum()), 1)
-    unseen = round(part * int((~table["known"]).sum()))
-    outputs_SO = bundle.run(known)
-    values_M = known.answers(np.arange(len(known))).values_M.cpu().numpy()
+    share = len(validation) / max(int(table["known"].sum()), 1)
+    unseen = round(share * int((~table["known"]).sum()))
+    outputs_SO = bundle.run(validation)
+    values_M = validation.select_targets(np.arange(len(validation))).values_M.cpu().numpy()
     start = Calibration(
-        confidence=bundle.head.interval_coverage,
-        rows=len(known) + unseen,
-        apart=part < 1,
+        coverage=bundle.head.interval_coverage,
+        rows=len(validation) + unseen,
+        is_independent=share < 1,
         exchangeable=featurizer.layout.window is None and featurizer.split.by != "time",
     )
     if kind == "category":
-        truth_S = values_M.astype(np.int64)
-        return replace(bundle, calibration=of_classes(outputs_SO, truth_S, start, unseen=unseen))
-    truth_ST = values_M.reshape(len(known), -1).astype(np.float64)
-    return replace(bundle, calibration=of_numbers(outputs_SO, truth_ST, start, bundle=bundle))
+        targets_S = values_M.astype(np.int64)
+        return replace(
+            bundle, calibration=_calibrate_classes(outputs_SO, targets_S, start, unseen=unseen)
+        )
+    targets_ST = values_M.reshape(len(validation), -1).astype(np.float64)
+    return replace(
+        bundle, calibration=_calibrate_intervals(outputs_SO, targets_ST, start, bundle=bundle)
+    )
 
 
-def of_classes(
+def _calibrate_classes(
     outputs_SK: NDArray[np.float32],
-    truth_S: NDArray[np.int64],
+    targets_S: NDArray[np.int64],
     start: Calibration,
     *,
     unseen: int,
 ) -> Calibration:
-    """Fit a temperature, and then the probability from which on a class is in a set."""
-    temperature = fit_temperature(outputs_SK, truth_S)
-    chances_SK = softmax(outputs_SK, temperature)
-    chance_S = np.concatenate([chances_SK[np.arange(len(truth_S)), truth_S], np.zeros(unseen)])
-    least = fit_least_chance(chance_S, start.confidence)
-    return replace(start, temperature=temperature, least_chance=least)
+    """Fit the temperature, and the probability from which on a class is in the prediction set.
+
+    Rows of unseen classes count as probability 0: no prediction set can hold their class.
+    """
+    temperature = fit_temperature(outputs_SK, targets_S)
+    probabilities_SK = softmax(outputs_SK, temperature)
+    probability_S = np.concatenate(
+        [probabilities_SK[np.arange(len(targets_S)), targets_S], np.zeros(unseen)]
+    )
+    threshold = fit_probability_threshold(probability_S, start.coverage)
+    return replace(start, temperature=temperature, probability_threshold=threshold)
 
 
-def of_numbers(
+def _calibrate_intervals(
     outputs_SO: NDArray[np.float32],
-    truth_ST: NDArray[np.float64],
+    targets_ST: NDArray[np.float64],
     start: Calibration,
     *,
     bundle: Bundle,
 ) -> Calibration:
-    """Fit the margin of each step."""
+    """Fit the conformal quantile of each step, by which intervals are widened."""
     target = bundle.featurizer.target
-    parts = parts_of(outputs_SO, bundle.head)
-    edges = edges_of(parts, bundle.head, mean=target.mean, spread=target.spread)
-    errors_ST = errors_of(truth_ST, edges)
-    margins = tuple(fit_margin(error_S, start.confidence) for error_S in errors_ST.T)
-    return replace(start, margins=margins)
+    parts = split_parts(outputs_SO, bundle.head)
+    bounds = compute_reference_bounds(parts, bundle.head, mean=target.mean, spread=target.spread)
+    errors_ST = compute_nonconformity(targets_ST, bounds)
+    quantiles = tuple(fit_conformal_quantile(error_S, start.coverage) for error_S in errors_ST.T)
+    return replace(start, conformal_quantiles=quantiles)

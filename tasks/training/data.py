@@ -1,4 +1,4 @@
-"""What training learns from: the splits of the features, on the device that learns."""
+"""The data of training: the splits of the features, on the device or streamed from disk."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,21 +11,26 @@ from models.features.feature_spec import Pixels
 from models.features.featurizer import Featurizer, load_featurizer
 from models.features.image import AugmentConfig, ImageInput
 from models.features.splitting.split import TRAINING, VALIDATION
-from models.learning.batches import Places, to_device
+from models.learning.batches import Spans, to_device
 from models.learning.config import TrainingConfig
-from models.learning.data_placement import fits
+from models.learning.data_placement import fits_in_memory
 from models.learning.data_source import Sequences
-from models.learning.plan import Plan
-from models.learning.stream import StreamedSet
+from models.learning.plan import TrainingPlan
+from models.learning.stream import StreamingSet
 from models.networks.inputs.augment import augment
-from tasks.dataset.feature_files import map_answers, map_steps, read_sequences, side_values
+from tasks.dataset.feature_files import (
+    map_steps,
+    map_targets,
+    read_sequences,
+    read_static_covariates,
+)
 from tasks.errors import JobError
 
-COLUMNS = ("^(start|stop|answer_start|answer_stop|code_.*|number_.*)$",)
-"""Of the sequences' table what is learned from: the answers as they were written are long."""
+_COLUMNS = ("^(start|stop|target_start|target_stop|code_.*|number_.*)$",)
+"""Columns of the sequences' table that training needs: targets as text would take much memory."""
 
 
-def pick_device(config: TrainingConfig) -> torch.device:
+def choose_device(config: TrainingConfig) -> torch.device:
     """Choose where to train.
 
     Raises:
@@ -34,68 +39,69 @@ def pick_device(config: TrainingConfig) -> torch.device:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise JobError.of(
             "training.device: 'cuda', but torch finds no GPU here",
-            mend="set training.device: auto, or run where there is one",
+            hint="set training.device: auto, or run where there is one",
         )
     if config.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(config.device)
 
 
-def is_streamed(
-    folder: Path, training: TrainingConfig, device: torch.device, kept: Plan | None
+def should_stream(
+    features_dir: Path, training: TrainingConfig, device: torch.device, plan: TrainingPlan | None
 ) -> bool:
-    """Decide whether the steps stay on disk; a run that goes on reads them as it did before."""
-    if kept is not None:
-        return kept.streamed
+    """Decide whether the steps stay on disk; a resumed run follows its plan."""
+    if plan is not None:
+        return plan.is_streaming
     if training.data_loading != "auto":
         return training.data_loading == "streaming"
-    size = sum((folder / name).stat().st_size for name in ("steps.npy", "answers.npy"))
-    return not fits(size, device)
+    size = sum((features_dir / name).stat().st_size for name in ("steps.npy", "targets.npy"))
+    return not fits_in_memory(size, device)
 
 
 def load_split(
-    folder: Path, split: int, device: torch.device, *, streamed: bool = False
+    features_dir: Path, split: int, device: torch.device, *, streaming: bool = False
 ) -> Sequences:
-    """Load one split's sequences; those with a class that training never showed are left out."""
-    table = read_sequences(folder, split, learned=True, columns=COLUMNS)
-    places = Places(table["start"].to_numpy(), table["stop"].to_numpy())
-    answer_places = Places(table["answer_start"].to_numpy(), table["answer_stop"].to_numpy())
-    change = augmenter(load_featurizer(folder)) if split == TRAINING else None
-    if streamed:
-        return StreamedSet(
-            values_NC=map_steps(folder),
-            places=places,
-            answers_M=map_answers(folder),
-            answer_places=answer_places,
-            statics=side_values(table),
+    """Load one split's sequences, without those of classes that are unseen in training."""
+    table = read_sequences(features_dir, split, known_only=True, columns=_COLUMNS)
+    spans = Spans(table["start"].to_numpy(), table["stop"].to_numpy())
+    target_spans = Spans(table["target_start"].to_numpy(), table["target_stop"].to_numpy())
+    augmentation = _build_augmentation(load_featurizer(features_dir)) if split == TRAINING else None
+    if streaming:
+        return StreamingSet(
+            values_NC=map_steps(features_dir),
+            spans=spans,
+            targets_M=map_targets(features_dir),
+            target_spans=target_spans,
+            statics=read_static_covariates(table),
             device=device,
-            change=change,
+            augmentation=augmentation,
         )
     sequences = to_device(
-        map_steps(folder),
-        places,
-        answers_M=map_answers(folder),
-        answer_places=answer_places,
-        statics=side_values(table),
+        map_steps(features_dir),
+        spans,
+        targets_M=map_targets(features_dir),
+        target_spans=target_spans,
+        statics=read_static_covariates(table),
         device=device,
     )
-    return replace(sequences, change=change)
+    return replace(sequences, augmentation=augmentation)
 
 
 def load_splits(
-    folder: Path, device: torch.device, *, streamed: bool
+    features_dir: Path, device: torch.device, *, streaming: bool
 ) -> tuple[Sequences, Sequences]:
-    """Load what is learned from, and what it is validated on."""
+    """Load the training and the validation split."""
     training, validation = (
-        load_split(folder, split, device, streamed=streamed) for split in (TRAINING, VALIDATION)
+        load_split(features_dir, split, device, streaming=streaming)
+        for split in (TRAINING, VALIDATION)
     )
     return training, validation
 
 
-def augmenter(featurizer: Featurizer) -> Callable[[Tensor], Tensor] | None:
-    """Make the function that alters training images, where the job asks for it.
+def _build_augmentation(featurizer: Featurizer) -> Callable[[Tensor], Tensor] | None:
+    """Build the function that augments training images; None where the job asks for none.
 
-    It draws from torch's own stream, which a checkpoint holds.
+    It draws from torch's global generator, whose state is part of a checkpoint.
     """
     signal, read = featurizer.signal, featurizer.layout.input
     if not (isinstance(signal, Pixels) and isinstance(read, ImageInput)):

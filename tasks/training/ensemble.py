@@ -1,7 +1,7 @@
-"""Ensembles: networks that differ in their seed alone, put into one bundle.
+"""Ensembles: networks that differ in their seed alone, in one bundle.
 
-Each of them is a candidate of its own, so each is trained, kept and taken up again after a kill
-as if it were alone, and a larger ensemble trains those alone that are new.
+Each member is a candidate of its own, so it is trained, stored and resumed after a kill like any
+other, and a larger ensemble trains only the members that are new.
 """
 
 import json
@@ -16,21 +16,19 @@ from models.features.splitting.split import VALIDATION
 from models.learning.config import TrainingConfig
 from models.networks.ensemble import Ensemble
 from models.networks.network import Network
-from tasks.records import Candidate, Facts
+from tasks.facts import CandidateFacts
+from tasks.records import Candidate
 from tasks.storage.artifacts import Recipe, local_dir, produce
 from tasks.storage.store import Store
-from tasks.training.calibration import calibrated, divided
+from tasks.training.calibration import calibrate_bundle, split_validation
 from tasks.training.data import load_split
 
-SUMMED = ("parameters", "seconds")
-"""Facts of the members that add up."""
 
-
-def members_of(training: TrainingConfig) -> list[TrainingConfig]:
-    """Say how each network of an ensemble learns: the first as if it were alone."""
+def _list_member_configs(training: TrainingConfig) -> list[TrainingConfig]:
+    """List the training of each member; the first is that of a single network."""
     return [
-        replace(training, ensemble=1, distill=False, seed=training.seed + place)
-        for place in range(training.ensemble)
+        replace(training, ensemble=1, distill=False, seed=training.seed + index)
+        for index in range(training.ensemble)
     ]
 
 
@@ -42,56 +40,70 @@ def make_ensemble(
     *,
     features_dir: Path,
 ) -> Candidate:
-    """Return the ensemble, whose networks are made one after the other, each told its place."""
-    members = [make_member(place, member) for place, member in enumerate(members_of(training))]
+    """Return the ensemble, made of its members unless the store has it.
+
+    Args:
+        store: where candidates are.
+        recipe: of the ensemble.
+        training: of the ensemble.
+        make_member: makes the member of an index, with its own training.
+        features_dir: with the validation rows that calibrate the ensemble.
+    """
+    configs = _list_member_configs(training)
+    members = [make_member(index, config) for index, config in enumerate(configs)]
     folders = [local_dir(store, member) for member in members]
 
-    def build(target: Path) -> Facts:
-        return put_together(target, members, folders, features_dir=features_dir)
+    def build(target: Path) -> CandidateFacts:
+        return _build_ensemble(target, members, folders, features_dir=features_dir)
 
-    return Candidate(produce(store, recipe, build))
+    return produce(store, recipe, build, CandidateFacts)
 
 
-def put_together(
-    target: Path, members: Sequence[Candidate], folders: Sequence[Path], *, features_dir: Path
-) -> Facts:
-    """Write the bundle of all, and the history of the best; tell how each was trained."""
+def _build_ensemble(
+    folder: Path, members: Sequence[Candidate], folders: Sequence[Path], *, features_dir: Path
+) -> CandidateFacts:
+    """Write the bundle of all members and the history of the best one."""
     bundles = [load(folder / "bundle") for folder in folders]
     networks = [bundle.network for bundle in bundles if isinstance(bundle.network, Network)]
     first = bundles[0]
     ensemble = Ensemble(networks, first.featurizer.target.kind, first.head)
     bundle = Bundle(first.featurizer, ensemble, first.model, first.head)
-    streamed = members[0].facts["data"] == "streaming"
-    validation = load_split(features_dir, VALIDATION, torch.device("cpu"), streamed=streamed)
-    apart = divided(validation, first.featurizer).apart or validation
-    save(calibrated(bundle, apart, features_dir), target / "bundle")
-    losses = [float(member.facts["validation_loss"]) for member in members]
+    streaming = members[0].facts.data == "streaming"
+    validation = load_split(features_dir, VALIDATION, torch.device("cpu"), streaming=streaming)
+    calibration_set = split_validation(validation, first.featurizer).calibration or validation
+    save(calibrate_bundle(bundle, calibration_set, features_dir), folder / "bundle")
+    losses = [member.facts.validation_loss for member in members]
     best = losses.index(min(losses))
     history = json.loads((folders[best] / "history.json").read_text(encoding="utf-8"))
-    (target / "history.json").write_text(json.dumps(history, indent=2), encoding="utf-8")
-    summed = {name: sum(member.facts[name] for member in members) for name in SUMMED}
-    return {
-        **members[best].facts,
-        **summed,
-        "members": [member.key for member in members],
-        "member_losses": losses,
-        "plans": [plan for member in members for plan in member.facts["plans"]],
-    }
+    (folder / "history.json").write_text(json.dumps(history, indent=2), encoding="utf-8")
+    facts = [member.facts for member in members]
+    return replace(
+        facts[best],
+        parameters=sum(each.parameters for each in facts),
+        seconds=sum(each.seconds for each in facts),
+        members=[member.key for member in members],
+        member_losses=losses,
+        plans=[plan for each in facts for plan in each.plans],
+    )
 
 
-def networks_in(store: Store, ensemble: Candidate | None) -> Ensemble | None:
-    """Load the networks from which one learns, if it does from any."""
+def load_ensemble(store: Store, ensemble: Candidate | None) -> Ensemble | None:
+    """Load the networks of an ensemble candidate; None for None."""
     if ensemble is None:
         return None
     found = load(local_dir(store, ensemble) / "bundle").network
-    assert isinstance(found, Ensemble)  # noqa: S101 - it was made as one
+    assert isinstance(found, Ensemble)  # noqa: S101 - the caller made it as an ensemble
     return found
 
 
-def taught(facts: Facts, ensemble: Candidate) -> Facts:
-    """Tell from which networks one has learned, and what it took to make them all."""
-    names = ("members", "member_losses")
-    seconds = round(facts["seconds"] + ensemble.facts["seconds"], 3)
-    told = {name: ensemble.facts[name] for name in names}
-    plans = ensemble.facts["plans"] + facts["plans"]
-    return {**facts, **told, "ensemble": ensemble.key, "seconds": seconds, "plans": plans}
+def add_teacher_facts(facts: CandidateFacts, ensemble: Candidate) -> CandidateFacts:
+    """Add the teacher's members, plans and seconds to the facts of a distilled network."""
+    made = ensemble.facts
+    return replace(
+        facts,
+        members=made.members,
+        member_losses=made.member_losses,
+        plans=[*made.plans, *facts.plans],
+        ensemble=ensemble.key,
+        seconds=round(facts.seconds + made.seconds, 3),
+    )

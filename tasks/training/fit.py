@@ -1,110 +1,114 @@
-"""Learn from features: from their folder to a bundle, and how training went.
-
-Shapes: S sequences of the validation.
-"""
+"""Train one network: from the folder of the features to a bundle, its history and its facts."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from models.bundle import Bundle, face_of, save
+from models.bundle import Bundle, build_head_spec, save
 from models.features.featurizer import load_featurizer
-from models.learning.callbacks import Judge, figure
+from models.learning.callbacks import score_epoch
 from models.learning.config import TrainingConfig
-from models.learning.loop import Checkpoints, Epoch, Watch, fit
+from models.learning.loop import Callbacks, CheckpointStore, EpochResult, fit
 from models.learning.memory import keep_memory
-from models.learning.plan import Plan, kept_plan
-from models.learning.precision import pick_precision
-from models.learning.validation import advised
+from models.learning.plan import TrainingPlan, load_plan
+from models.learning.precision import choose_precision
+from models.learning.validation import add_teacher_outputs
 from models.networks.config import ModelConfig
 from models.networks.ensemble import Ensemble
 from models.networks.heads.config import HeadConfig
-from models.networks.network import build, parameter_count
-from tasks.dataset.training_membership import keep_learned
-from tasks.records import Facts
+from models.networks.network import build_network, count_parameters
+from tasks.dataset.training_membership import copy_training_rows
+from tasks.facts import CandidateFacts
 from tasks.resource_usage import start_meter
-from tasks.training.calibration import calibrated, divided
-from tasks.training.data import is_streamed, load_splits, pick_device
-from tasks.training.head_setup import prepare
-from tasks.training.validation_metric import validation_judge
+from tasks.training.calibration import calibrate_bundle, split_validation
+from tasks.training.data import choose_device, load_splits, should_stream
+from tasks.training.head_setup import prepare_network
+from tasks.training.validation_metric import build_validation_metric
 
 
-def learn(
+def train_network(
     features_dir: Path,
     folder: Path,
     *,
     model: ModelConfig,
     head: HeadConfig,
     training: TrainingConfig,
-    checkpoints: Checkpoints,
-    watch: Watch,
-    teachers: Ensemble | None = None,
-    plan: Plan | None = None,
-) -> Facts:
-    """Train on the features, by a plan if one is given; write bundle and history into `folder`.
+    checkpoints: CheckpointStore,
+    callbacks: Callbacks,
+    teacher: Ensemble | None = None,
+    plan: TrainingPlan | None = None,
+) -> CandidateFacts:
+    """Train on the features; write bundle and history into `folder`.
+
+    Args:
+        features_dir: with the training and validation sequences.
+        folder: where `bundle/` and `history.json` are written.
+        model: the network.
+        head: its output and loss.
+        training: the optimisation.
+        checkpoints: where the state of a killed run is.
+        callbacks: called with each step and each epoch.
+        teacher: ensemble whose outputs are learned, for a distilled network.
+        plan: of a run to be reproduced.
 
     Raises:
         DivergedError: the loss stopped being finite.
     """
     keep_memory()
-    device, featurizer = pick_device(training), load_featurizer(features_dir)
-    network = build(model, face_of(featurizer, head), seed=training.seed)
-    kept = kept_plan(checkpoints) or plan
-    streamed = is_streamed(features_dir, training, device, kept)
-    training = replace(training, precision=pick_precision(training, model, device, kept))
-    learned, validation = load_splits(features_dir, device, streamed=streamed)
-    learned = advised(learned, teachers.to(device)) if teachers else learned
-    prepare(network.to(device), learned, model=model, seed=training.seed)
-    halves, meter = divided(validation, featurizer), start_meter()
-    judge = validation_judge(features_dir, featurizer, head, training, rows_S=halves.rows_S)
+    device, featurizer = choose_device(training), load_featurizer(features_dir)
+    network = build_network(model, build_head_spec(featurizer, head), seed=training.seed)
+    saved_plan = load_plan(checkpoints) or plan
+    streaming = should_stream(features_dir, training, device, saved_plan)
+    training = replace(training, precision=choose_precision(training, model, device, saved_plan))
+    training_set, validation = load_splits(features_dir, device, streaming=streaming)
+    training_set = (
+        add_teacher_outputs(training_set, teacher.to(device)) if teacher else training_set
+    )
+    prepare_network(network.to(device), training_set, model=model, seed=training.seed)
+    parts, meter = split_validation(validation, featurizer), start_meter()
+    metric = build_validation_metric(features_dir, featurizer, head, training, rows_S=parts.rows_S)
     plan, history = fit(
         network,
-        learned,
-        halves.deciding,
+        training_set,
+        parts.early_stopping,
         config=training,
         checkpoints=checkpoints,
-        watch=watch,
-        judge=judge,
+        callbacks=callbacks,
+        metric=metric,
         plan=plan,
     )
-    spent = meter.spent()
-    bundle, apart = Bundle(featurizer, network, model, head), halves.apart or validation
-    save(calibrated(bundle, apart, features_dir), folder / "bundle")
-    keep_learned(features_dir, folder / "bundle")
-    write_history(history, folder / "history.json")
-    made = {"parameters": parameter_count(network), "device": str(device)}
-    return {**course(history, judge), **planned(plan), **made, **spent}
+    usage = meter.measure()
+    bundle, calibration_set = (
+        Bundle(featurizer, network, model, head),
+        parts.calibration or validation,
+    )
+    save(calibrate_bundle(bundle, calibration_set, features_dir), folder / "bundle")
+    copy_training_rows(features_dir, folder / "bundle")
+    _write_history(history, folder / "history.json")
+    best = min(history, key=lambda epoch: score_epoch(epoch, metric))
+    return CandidateFacts(
+        epochs=len(history),
+        best_epoch=best.epoch + 1,
+        validation_loss=best.validation_loss,
+        padding_share=round(history[0].padding_share, 4),
+        validation_metric=best.metric,
+        epochs_planned=plan.epochs,
+        learning_rate=plan.peak_learning_rate,
+        batch=plan.batch_size,
+        precision=plan.precision,
+        data="streaming" if plan.is_streaming else "in_memory",
+        kernels=plan.kernels,
+        plans=[plan._asdict()],
+        parameters=count_parameters(network),
+        device=str(device),
+        seconds=usage.seconds,
+        peak_memory_bytes=usage.peak_memory_bytes,
+        energy_joules=usage.energy_joules,
+    )
 
 
-def write_history(history: Sequence[Epoch], path: Path) -> None:
+def _write_history(history: Sequence[EpochResult], path: Path) -> None:
     """Write the epochs as JSON."""
     epochs = [epoch._asdict() for epoch in history]
     path.write_text(json.dumps(epochs, indent=2), encoding="utf-8")
-
-
-def course(history: Sequence[Epoch], judge: Judge | None) -> dict[str, float]:
-    """Tell how training went."""
-    best = min(history, key=lambda epoch: figure(epoch, judge))
-    told = {
-        "epochs": len(history),
-        "best_epoch": best.epoch + 1,
-        "validation_loss": best.validation_loss,
-        "padding_share": round(history[0].padding_share, 4),
-    }
-    if judge is not None and best.metric is not None:
-        told[f"validation_{judge.name}"] = best.metric
-    return told
-
-
-def planned(plan: Plan) -> Facts:
-    """Tell what was settled before training began."""
-    return {
-        "epochs_planned": plan.epochs,
-        "learning_rate": plan.rate,
-        "batch": plan.batch,
-        "precision": plan.precision,
-        "data": "streaming" if plan.streamed else "in_memory",
-        "kernels": plan.kernels,
-        "plans": [plan._asdict()],
-    }

@@ -1,6 +1,6 @@
-"""What training tells a network before it learns: what cannot be learned, and what is just counted.
+"""Checks and statistics before training: targets that the head cannot learn, class weights.
 
-Shapes: S sequences, M numbers of all answers, O classes or labels.
+Shapes: S sequences, M target numbers, O classes or labels.
 """
 
 from dataclasses import replace
@@ -8,94 +8,98 @@ from dataclasses import replace
 import numpy as np
 
 from models.errors import UnlearnableError
-from models.learning.data_source import Sequences, sample
+from models.learning.data_source import Sequences, gather_rows
 from models.networks.config import ModelConfig
 from models.networks.heads.category import CategoryHead
-from models.networks.heads.ctc import CtcHead, least_steps
+from models.networks.heads.ctc import CtcHead, count_min_steps
 from models.networks.heads.forecast import ForecastHead
-from models.networks.heads.forms import Counts
 from models.networks.heads.number import NumberHead
+from models.networks.heads.outputs import _NegativeBinomialOutput
 from models.networks.heads.tags import TagsHead
 from models.networks.inputs.pixels import PixelFront
 from models.networks.network import Network
 
-SHOWN = 500
+_FITTING_SEQUENCES = 500
 """Training sequences on which fixed parts of the network are fitted."""
 
-MOST_CRAMPED = 0.05
-"""Share of texts that may be too long to be written while their sequence is read."""
+_MAX_TOO_LONG_SHARE = 0.05
+"""Share of target texts that may be longer than CTC can align with their sequence."""
 
-ROUNDING = 1e-2
-"""How far a count may lie from a whole number, for it was scaled in between."""
+_COUNT_TOLERANCE = 1e-2
+"""How far a count may be from a whole number: scaling there and back rounds."""
 
 
-def prepare(network: Network, training: Sequences, *, model: ModelConfig, seed: int) -> None:
-    """Refuse answers that this head cannot give, and fit what is not learned by gradients.
+def prepare_network(
+    network: Network, training: Sequences, *, model: ModelConfig, seed: int
+) -> None:
+    """Check the targets against the head, and fit what is not learned by gradients.
 
     Raises:
-        UnlearnableError: texts are longer than their sequences, or counts are none.
+        UnlearnableError: target texts are longer than their sequences, or targets are no counts.
     """
-    refuse_cramped(network, training, shorten=model.downsample)
-    refuse_fractions(network, training)
-    weigh_classes(network, training)
-    show_some(network, training, seed=seed)
+    _check_ctc_lengths(network, training, downsample=model.downsample)
+    _check_counts(network, training)
+    _set_class_weights(network, training)
+    _fit_fixed_layers(network, training, seed=seed)
 
 
-def refuse_fractions(network: Network, training: Sequences) -> None:
-    """Refuse to count what is not whole, or below zero.
+def _check_counts(network: Network, training: Sequences) -> None:
+    """Check that the targets of a negative binomial are whole numbers from 0 on.
 
     Raises:
-        UnlearnableError: says what was found.
+        UnlearnableError: they are not.
     """
     head = network.head
     form = head.form if isinstance(head, (NumberHead, ForecastHead)) else None
-    if not isinstance(form, Counts):
+    if not isinstance(form, _NegativeBinomialOutput):
         return
-    values_M = training.answers(np.arange(len(training))).values_M.cpu().numpy()
+    values_M = training.select_targets(np.arange(len(training))).values_M.cpu().numpy()
     counts_M = values_M[np.isfinite(values_M)].astype(np.float64) * form.spread + form.mean
-    off_M = np.abs(counts_M - counts_M.round())
+    rounding_error_M = np.abs(counts_M - counts_M.round())
     bad = np.flatnonzero(
-        (off_M > ROUNDING * np.maximum(1, counts_M / 1000)) | (counts_M < -ROUNDING)
+        (rounding_error_M > _COUNT_TOLERANCE * np.maximum(1, counts_M / 1000))
+        | (counts_M < -_COUNT_TOLERANCE)
     )
     if len(bad):
         raise UnlearnableError(
-            f"head.loss negative_binomial: answers are counts, and {len(bad)} of "
+            f"head.loss negative_binomial: targets must be counts, and {len(bad)} of "
             f"{len(counts_M)} in training are not, such as {counts_M[bad[0]]:.4g}; "
-            "set head.loss: student or quantile"
+            "set head.loss: student_t or quantile"
         )
 
 
-def weigh_classes(network: Network, training: Sequences) -> None:
-    """Tell the head how often training shows each class."""
+def _set_class_weights(network: Network, training: Sequences) -> None:
+    """Give the head the frequency of each class in training."""
     if isinstance(network.head, (CategoryHead, TagsHead)):
-        codes_M = training.answers(np.arange(len(training))).values_M.cpu().long()
+        codes_M = training.select_targets(np.arange(len(training))).values_M.cpu().long()
         counts_O = codes_M.bincount(minlength=len(network.head.weight_O))
-        network.head.weigh(counts_O, len(training))
+        network.head.set_class_weights(counts_O, len(training))
 
 
-def refuse_cramped(network: Network, training: Sequences, *, shorten: int) -> None:
-    """Refuse to write texts while sequences are read that are shorter than they.
+def _check_ctc_lengths(network: Network, training: Sequences, *, downsample: int) -> None:
+    """Check that CTC can align the target texts with their sequences.
 
     Raises:
-        UnlearnableError: says how many.
+        UnlearnableError: too many texts have more symbols than their sequence has steps.
     """
     if not isinstance(network.head, CtcHead):
         return
     lengths_S = training.lengths_S
     if isinstance(network.front, PixelFront):
         lengths_S = np.full(len(training), network.front.steps)
-    room_S = -(-lengths_S // shorten)
-    cramped_S = least_steps(training.answers(np.arange(len(training)))) > room_S
-    if cramped_S.mean() > MOST_CRAMPED:
+    available_S = -(-lengths_S // downsample)
+    too_long_S = count_min_steps(training.select_targets(np.arange(len(training)))) > available_S
+    if too_long_S.mean() > _MAX_TOO_LONG_SHARE:
         raise UnlearnableError(
-            f"head.decoder ctc: {cramped_S.sum()} of {len(training)} training texts have more "
-            "symbols than their sequence has steps; set decoder: attention, or lower model.downsample"
+            f"head.decoder ctc: {too_long_S.sum()} of {len(training)} training texts have more "
+            "symbols than their sequence has steps; set head.decoder: attention, or lower "
+            "model.downsample"
         )
 
 
-def show_some(network: Network, training: Sequences, *, seed: int) -> None:
-    """Show the network some training sequences before it learns."""
+def _fit_fixed_layers(network: Network, training: Sequences, *, seed: int) -> None:
+    """Fit the network's fixed layers on a random sample of the training sequences."""
     draw = np.random.default_rng([seed, len(training)])
-    rows = np.sort(draw.permutation(len(training))[:SHOWN])
-    batch = sample(replace(training, change=None), rows)
-    network.prepare(batch.values_NC, batch.offsets)
+    rows = np.sort(draw.permutation(len(training))[:_FITTING_SEQUENCES])
+    batch = gather_rows(replace(training, augmentation=None), rows)
+    network.fit_fixed_parts(batch.values_NC, batch.offsets)

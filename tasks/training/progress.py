@@ -1,4 +1,4 @@
-"""How far training is: a bar on the terminal, and Prefect's progress artifact."""
+"""The progress of a training: a bar on the terminal, and Prefect's progress artifact."""
 
 import contextlib
 import sys
@@ -13,39 +13,39 @@ import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 
-from models.learning.loop import Epoch, Step, Watch
+from models.learning.loop import Callbacks, EpochResult, StepResult
 
 UPDATE_SECONDS = 5.0
 """Shortest time between two updates of the artifact: each one is a request to the server."""
 DRAW_SECONDS = 0.25
 """Shortest time between two lines on the terminal: a loss waits for the device."""
 
-Draw = Callable[[Step, str], None]
+_DrawBar = Callable[[StepResult, str], None]
 
 
-class Course:
-    """The numbers of a training at hand, as one line."""
+class TrainingProgress:
+    """The progress of a running training, as one line of text."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
-        self.began, self.first, self.read = 0.0, 0, 0
-        self.step: Step | None = None
-        self.epoch: Epoch | None = None
+        """Begin before the first step."""
+        self.start_time, self.first_step, self.sequences_read = 0.0, 0, 0
+        self.step: StepResult | None = None
+        self.epoch: EpochResult | None = None
 
-    def on_step(self, step: Step) -> None:
+    def on_step(self, step: StepResult) -> None:
         """Take in a step; the first one only starts the clock."""
         if self.step is None:
-            self.began, self.first = time.monotonic(), step.done
+            self.start_time, self.first_step = time.monotonic(), step.done
         else:
-            self.read += step.sequences
+            self.sequences_read += step.sequences
         self.step = step
 
-    def on_epoch(self, epoch: Epoch) -> None:
+    def on_epoch(self, epoch: EpochResult) -> None:
         """Take in an epoch."""
         self.epoch = epoch
 
-    def line(self) -> str:
-        """Tell the step, its loss, what the last epoch came to, the speed and the time left."""
+    def format_line(self) -> str:
+        """Format step, loss, results of the last epoch, speed and remaining time."""
         if self.step is None:
             return ""
         done, total, _, loss = self.step
@@ -54,71 +54,71 @@ class Course:
             parts.append(f"validation {self.epoch.validation_loss:.4f}")
             if self.epoch.metric is not None:
                 parts.append(f"{self.epoch.metric_name} {self.epoch.metric:.4f}")
-        passed = time.monotonic() - self.began
-        if done > self.first and passed > 0:
-            left = timedelta(seconds=round((total - done) * passed / (done - self.first)))
-            parts += [f"{self.read / passed:,.0f} sequences/s", f"{left} left"]
+        elapsed = time.monotonic() - self.start_time
+        if done > self.first_step and elapsed > 0:
+            left = timedelta(seconds=round((total - done) * elapsed / (done - self.first_step)))
+            parts += [f"{self.sequences_read / elapsed:,.0f} sequences/s", f"{left} left"]
         return ", ".join(parts)
 
 
 @contextmanager
-def shown() -> Iterator[Watch]:
-    """Give those who show each step and each epoch's end everywhere.
+def report_progress() -> Iterator[Callbacks]:
+    """Give callbacks that report steps and epochs on the terminal and to Prefect.
 
-    The artifact is opened by the first step: where nothing has to be learned, none is needed.
+    The artifact is created at the first step: none is needed where the model is in the store.
     """
     artifact: UUID | None = None
-    course, updated, drawn = Course(), 0.0, time.monotonic()
+    progress, updated_at, drawn_at = TrainingProgress(), 0.0, time.monotonic()
 
-    with terminal_bar() as draw:
+    with _open_terminal_bar() as draw:
 
-        def step(step: Step) -> None:
-            nonlocal artifact, updated, drawn
-            if course.step is None:
-                artifact, updated = open_artifact(), time.monotonic()
-            course.on_step(step)
+        def step(step: StepResult) -> None:
+            nonlocal artifact, updated_at, drawn_at
+            if progress.step is None:
+                artifact, updated_at = create_artifact(), time.monotonic()
+            progress.on_step(step)
             now = time.monotonic()
-            if draw is not None and now - drawn >= DRAW_SECONDS:
-                draw(step, course.line())
-                drawn = now
-            if artifact is not None and now - updated >= UPDATE_SECONDS:
-                update(artifact, 100.0 * step.done / step.total, course.line())
-                updated = now
+            if draw is not None and now - drawn_at >= DRAW_SECONDS:
+                draw(step, progress.format_line())
+                drawn_at = now
+            if artifact is not None and now - updated_at >= UPDATE_SECONDS:
+                _update_artifact(artifact, 100.0 * step.done / step.total, progress.format_line())
+                updated_at = now
 
-        yield Watch(course.on_epoch, step)
+        yield Callbacks(progress.on_epoch, step)
     if artifact is not None:
-        update(artifact, 100.0, course.line())
+        _update_artifact(artifact, 100.0, progress.format_line())
 
 
-def both(one: Watch, other: Watch) -> Watch:
-    """Tell two at once."""
+def combine_callbacks(first: Callbacks, second: Callbacks) -> Callbacks:
+    """Return callbacks that call both."""
 
-    def epoch(epoch: Epoch) -> None:
-        one.on_epoch(epoch)
-        other.on_epoch(epoch)
+    def epoch(epoch: EpochResult) -> None:
+        first.on_epoch(epoch)
+        second.on_epoch(epoch)
 
-    def step(step: Step) -> None:
-        one.on_step(step)
-        other.on_step(step)
+    def step(step: StepResult) -> None:
+        first.on_step(step)
+        second.on_step(step)
 
-    return Watch(epoch, step)
+    return Callbacks(epoch, step)
 
 
-def open_artifact() -> UUID | None:
-    """Open the progress artifact of this task run; none outside a run."""
+def create_artifact() -> UUID | None:
+    """Create the progress artifact of this task run; None outside a run."""
     if TaskRunContext.get() is None:
         return None
     return cast("UUID", create_progress_artifact(0.0, key="training", description="begins"))
 
 
-def update(artifact: UUID, percent: float, line: str) -> None:
-    """Write how far it is; a server that does not answer stops no training."""
+def _update_artifact(artifact: UUID, percent: float, line: str) -> None:
+    """Update the artifact; an unreachable server does not stop a training."""
     with contextlib.suppress(httpx.HTTPError):
         update_progress_artifact(artifact, percent, description=line)
 
 
 @contextmanager
-def terminal_bar() -> Iterator[Draw | None]:
+def _open_terminal_bar() -> Iterator[_DrawBar | None]:
     """Draw a bar on a terminal's standard error; nothing elsewhere."""
     if not sys.stderr.isatty():
         yield None
@@ -130,7 +130,7 @@ def terminal_bar() -> Iterator[Draw | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         job = bar.add_task("training", total=None, line="")
 
-        def draw(step: Step, line: str) -> None:
+        def draw(step: StepResult, line: str) -> None:
             bar.update(job, completed=step.done, total=step.total, line=line)
 
         yield draw

@@ -7,37 +7,38 @@ from pathlib import Path
 
 from prefect import task
 
-from models.bundle import face_of
+from models.bundle import build_head_spec
 from models.errors import DivergedError, UnlearnableError
 from models.features.featurizer import load_featurizer
 from models.features.splitting.split import TRAINING
 from models.learning.config import TrainingConfig
-from models.learning.loop import Checkpoints, Watch, probe
-from models.learning.plan import Plan
-from models.learning.precision import pick_precision
+from models.learning.loop import Callbacks, CheckpointStore, measure_epoch_seconds
+from models.learning.plan import TrainingPlan
+from models.learning.precision import choose_precision
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
-from models.networks.network import build
+from models.networks.network import build_network
 from tasks.dataset.feature_files import read_sequences
 from tasks.errors import DataError, JobError, TrainingError
-from tasks.records import Candidate, Facts, Features
-from tasks.storage.artifacts import Recipe, digest_of, find, local_dir, produce
-from tasks.storage.lease import lease
+from tasks.facts import CandidateFacts
+from tasks.records import Candidate, Features
+from tasks.storage.artifacts import Recipe, find, hash_file, local_dir, produce
+from tasks.storage.lease import hold_lease
 from tasks.storage.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 from tasks.task_options import HOUR, STAGE, logger
-from tasks.tracking.live_metrics import Experiment, Live
-from tasks.training.data import is_streamed, load_split, pick_device
-from tasks.training.ensemble import make_ensemble, networks_in, taught
-from tasks.training.fit import learn
-from tasks.training.progress import both, shown
+from tasks.tracking.live_metrics import Experiment, LiveMetrics
+from tasks.training.data import choose_device, load_split, should_stream
+from tasks.training.ensemble import add_teacher_facts, load_ensemble, make_ensemble
+from tasks.training.fit import train_network
+from tasks.training.progress import combine_callbacks, report_progress
 
 VERSION = 10
 
-SHOWN_ROWS = 10
-"""Rows that are named where training failed."""
+_MAX_LISTED_ROWS = 10
+"""Rows that an error lists."""
 
 PROBE_SECONDS = 2.0
-"""Time that `check` gives to measuring the speed of training."""
+"""Time in which `check` measures the speed of training."""
 
 
 def make_candidate(
@@ -47,47 +48,49 @@ def make_candidate(
     model: ModelConfig,
     head: HeadConfig,
     training: TrainingConfig,
-    watch: Watch,
-    plans: Sequence[Plan] = (),
+    callbacks: Callbacks,
+    plans: Sequence[TrainingPlan] = (),
 ) -> Candidate:
     """Return the model of these features and settings, trained unless the store has it.
 
-    One that is made again keeps to the `plans` of its networks, a distilled one's the last.
+    A reproduction follows the `plans` of its networks; a distilled network's own is the last.
 
     Raises:
         TrainingError: the loss stopped being finite.
-        DataError: this network cannot learn these answers.
-        LeaseHeldError: another trainer is at work on the same model.
+        DataError: this network cannot learn these targets.
+        LeaseHeldError: another process is training the same model.
     """
-    recipe = candidate_recipe(features, model, head, training)
-    if found := find(store, recipe):
-        return Candidate(found)
-    made = partial(make_candidate, features, store, model=model, head=head, watch=watch)
-    teachers = None
+    recipe = build_candidate_recipe(features, model, head, training)
+    if found := find(store, recipe, CandidateFacts):
+        return found
+    make_again = partial(
+        make_candidate, features, store, model=model, head=head, callbacks=callbacks
+    )
+    teacher = None
     if training.distill:
-        teachers = made(training=replace(training, distill=False), plans=plans[:-1])
+        teacher = make_again(training=replace(training, distill=False), plans=plans[:-1])
     elif training.ensemble > 1:
         return make_ensemble(
             store,
             recipe,
             training,
-            lambda place, config: made(training=config, plans=plans[place : place + 1]),
+            lambda index, config: make_again(training=config, plans=plans[index : index + 1]),
             features_dir=local_dir(store, features),
         )
-    return make_alone(
+    return _make_single(
         features,
         store,
         recipe,
         model=model,
         head=head,
         training=training,
-        watch=watch,
-        teachers=teachers,
+        callbacks=callbacks,
+        teacher=teacher,
         plan=plans[-1] if plans else None,
     )
 
 
-def make_alone(
+def _make_single(
     features: Features,
     store: Store,
     recipe: Recipe,
@@ -95,81 +98,86 @@ def make_alone(
     model: ModelConfig,
     head: HeadConfig,
     training: TrainingConfig,
-    watch: Watch,
-    teachers: Candidate | None = None,
-    plan: Plan | None = None,
+    callbacks: Callbacks,
+    teacher: Candidate | None = None,
+    plan: TrainingPlan | None = None,
 ) -> Candidate:
-    """Train one network under a lease, from where a killed run left it."""
+    """Train one network under a lease, resumed from the checkpoint of a killed run."""
     folder = f"checkpoints/{recipe.key}"
-    checkpoints = checkpoints_in(store, f"{folder}/state.pt")
+    checkpoints = _open_checkpoints(store, f"{folder}/state.pt")
 
-    def build_candidate(target: Path) -> Facts:
+    def build_candidate(target: Path) -> CandidateFacts:
         try:
-            facts = learn(
+            facts = train_network(
                 local_dir(store, features),
                 target,
                 model=model,
                 head=head,
                 training=training,
                 checkpoints=checkpoints,
-                watch=watch,
-                teachers=networks_in(store, teachers),
+                callbacks=callbacks,
+                teacher=load_ensemble(store, teacher),
                 plan=plan,
             )
         except DivergedError as error:
-            raise diverged(error, local_dir(store, features)) from error
+            raise _describe_divergence(error, local_dir(store, features)) from error
         except UnlearnableError as error:
             raise DataError.of(str(error)) from error
-        return facts if teachers is None else taught(facts, teachers)
+        return facts if teacher is None else add_teacher_facts(facts, teacher)
 
-    with lease(store, folder):
-        candidate = Candidate(produce(store, recipe, build_candidate))
+    with hold_lease(store, folder):
+        candidate = produce(store, recipe, build_candidate, CandidateFacts)
     store.fs.rm(f"{store.root}/{folder}", recursive=True)
     return candidate
 
 
-def diverged(error: DivergedError, features_dir: Path) -> TrainingError:
-    """Say where training failed, and which of the source's rows were read just then."""
+def _describe_divergence(error: DivergedError, features_dir: Path) -> TrainingError:
+    """Build the error that names the failed step and the source's rows that were being read."""
     found = None
     if error.rows is not None:
-        table = read_sequences(features_dir, TRAINING, learned=True)
+        table = read_sequences(features_dir, TRAINING, known_only=True)
         rows = table["row"].gather(error.rows)
-        found = f"rows {', '.join(str(row) for row in rows.sort().head(SHOWN_ROWS))} were read"
-        found += f", and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
+        found = (
+            f"rows {', '.join(str(row) for row in rows.sort().head(_MAX_LISTED_ROWS))} were read"
+        )
+        found += (
+            f", and {len(rows) - _MAX_LISTED_ROWS} more" if len(rows) > _MAX_LISTED_ROWS else ""
+        )
     return TrainingError.of(
-        str(error), found=found, mend="lower training.learning_rate or training.max_grad_norm"
+        str(error), found=found, hint="lower training.learning_rate or training.max_grad_norm"
     )
 
 
-def checkpoints_in(store: Store, path: str) -> Checkpoints:
-    """Keep the loop's state in one file of the store, always whole."""
-    return Checkpoints(
+def _open_checkpoints(store: Store, path: str) -> CheckpointStore:
+    """Return a checkpoint store in one file, which is replaced atomically."""
+    return CheckpointStore(
         load=lambda: read_bytes(store, path), save=lambda data: write_bytes(store, path, data)
     )
 
 
-def candidate_recipe(
+def build_candidate_recipe(
     features: Features, model: ModelConfig, head: HeadConfig, training: TrainingConfig
 ) -> Recipe:
-    """Name what a candidate is made from; how often it is saved changes nothing in it.
+    """Return the recipe of a candidate, without the checkpoint interval, which changes no result.
 
     Raises:
-        JobError: the weights that it would start from are not there.
+        JobError: the pretrained weights cannot be read.
     """
     config = {"model": model, "head": head, "training": replace(training, checkpoint_every=0.0)}
     inputs = {"features": features.key}
     if model.pretrained_weights:
         try:
-            inputs["weights"] = digest_of(Path(model.pretrained_weights))
+            inputs["weights"] = hash_file(Path(model.pretrained_weights))
         except OSError as error:
             raise JobError.of(
-                f"model.pretrained_weights: '{model.pretrained_weights}' cannot be read: {error.strerror}",
-                mend="correct the path, which is taken from where the command runs",
+                f"model.pretrained_weights: '{model.pretrained_weights}' cannot be read: "
+                f"{error.strerror}",
+                hint="correct the path, which is taken from where the command runs",
             ) from error
     return Recipe(stage="train", version=VERSION, config=config, inputs=inputs)
 
 
-def time_epoch(
+def estimate_epoch_seconds(
     features: Features,
     store: Store,
     *,
@@ -178,21 +186,23 @@ def time_epoch(
     training: TrainingConfig,
     seconds: float = PROBE_SECONDS,
 ) -> float:
-    """Estimate the seconds of one epoch from a few steps of a network that is thrown away.
+    """Estimate the seconds of one epoch from a few steps of a network that is then discarded.
 
     Raises:
-        DataError: this network cannot learn these answers.
+        DataError: this network cannot learn these targets.
     """
-    folder, device = local_dir(store, features), pick_device(training)
+    folder, device = local_dir(store, features), choose_device(training)
     featurizer = load_featurizer(folder)
     try:
-        network = build(model, face_of(featurizer, head), seed=training.seed).to(device)
+        network = build_network(model, build_head_spec(featurizer, head), seed=training.seed).to(
+            device
+        )
     except UnlearnableError as error:
         raise DataError.of(str(error)) from error
-    training = replace(training, precision=pick_precision(training, model, device, None))
-    streamed = is_streamed(folder, training, device, None)
-    learned = load_split(folder, TRAINING, device, streamed=streamed)
-    return probe(network, learned, config=training, seconds=seconds)
+    training = replace(training, precision=choose_precision(training, model, device, None))
+    streaming = should_stream(folder, training, device, None)
+    training_set = load_split(folder, TRAINING, device, streaming=streaming)
+    return measure_epoch_seconds(network, training_set, config=training, seconds=seconds)
 
 
 @task(name="train", task_run_name="train {model.cell}", timeout_seconds=72 * HOUR, **STAGE)
@@ -205,23 +215,23 @@ def train(
     training: TrainingConfig,
     store: StoreConfig,
 ) -> Candidate:
-    """Train a candidate, or take up where a killed run left it."""
-    key = candidate_recipe(features, model, head, training).key
-    with shown() as pages, Live(experiment, key) as live:
+    """Train a candidate, or resume the training of a killed run."""
+    key = build_candidate_recipe(features, model, head, training).key
+    with report_progress() as progress, LiveMetrics(experiment, key) as live:
         candidate = make_candidate(
             features,
             open_store(store),
             model=model,
             head=head,
             training=training,
-            watch=both(pages, live.watch),
+            callbacks=combine_callbacks(progress, live.callbacks),
         )
     facts = candidate.facts
     logger().info(
         "%s parameters, best epoch %s of %s, validation loss %.4f",
-        facts["parameters"],
-        facts["best_epoch"],
-        facts["epochs"],
-        facts["validation_loss"],
+        facts.parameters,
+        facts.best_epoch,
+        facts.epochs,
+        facts.validation_loss,
     )
     return candidate

@@ -1,4 +1,4 @@
-"""When a job may start by itself, and what holds it back. Every doubt keeps it still."""
+"""When a job may start automatically, and the limits on it; in doubt no run is started."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import ClassVar, Literal, NamedTuple
 
 from models.units import Duration
 
-ATTEMPTS = 3
-"""Runs that the same reason may start, where each of them crashed."""
+_MAX_ATTEMPTS = 3
+"""Runs started for the same reason, if each of them crashed."""
 
-AT_WORK = {"SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"}
+ACTIVE_STATES = {"SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,26 +20,30 @@ class TriggersConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     new_data: Duration | None = None
-    """How often one looks whether the source has changed since the last run, such as `10m`; never
-    when left out."""
-    drift: Duration | None = None
-    """How often today's rows are compared with those that the champion learned from, such as `1d`;
-    never when left out."""
-    drift_severity: Literal["small", "large"] = "large"
-    """The least shift of a column that counts."""
-    performance: Duration | None = None
-    """How often the champion's answers to rows that came after its training, and whose truth is
-    known by now, are compared with the score that it was registered with, such as `1d`; never when
+    """How often the source is checked for changes since the last run, such as `10m`; never when
     left out."""
+    drift: Duration | None = None
+    """How often today's rows are compared with the champion's training rows, such as `1d`; never
+    when left out."""
+    drift_severity: Literal["small", "large"] = "large"
+    """Least drift of a column that triggers a run."""
+    performance: Duration | None = None
+    """How often the champion's score on rows newer than its training, whose targets are known by
+    now, is compared with its score at registration, such as `1d`; never when left out."""
     min_performance_drop: float = 0.0
-    """How far the score has to have fallen beyond doubt, in the unit of the gate's metric."""
+    """Least drop of the score that triggers a run, in the unit of the gate's metric: the lower
+    bound of the drop's confidence interval has to exceed it."""
     cooldown: Duration = 3600.0
-    """Least time from one run to the next that starts by itself, whatever started the first."""
+    """Least time from any run to the next automatic one."""
     max_runs_per_day: int = 6
-    """Most runs of 24 hours that start by themselves; those of the schedule are not counted."""
+    """Most automatic runs in 24 hours; scheduled runs are not counted."""
 
     def __post_init__(self) -> None:
-        """Refuse what would never look, or never rest."""
+        """Check the ranges.
+
+        Raises:
+            ValueError: which key, and its range.
+        """
         for name in ("new_data", "drift", "performance"):
             every = getattr(self, name)
             if every is not None and every < 60:
@@ -54,45 +58,47 @@ class TriggersConfig:
             raise ValueError(f"min_performance_drop: {self.min_performance_drop:g} is below 0")
         if not (self.new_data or self.drift or self.performance):
             raise ValueError(
-                "new_data, drift, quality: none is looked at; give one, or remove triggers"
+                "new_data, drift, performance: none is given; give one, or remove triggers"
             )
 
     @property
-    def monitored(self) -> float | None:
-        """Seconds from one look at drift or quality to the next."""
+    def monitor_interval_seconds(self) -> float | None:
+        """Seconds between two checks of drift or performance; None if neither is monitored."""
         return min((each for each in (self.drift, self.performance) if each), default=None)
 
 
-class Past(NamedTuple):
-    """A run of the job that was started, by whatever."""
+class PreviousRun(NamedTuple):
+    """An earlier run of the job, however it was started."""
 
     key: str | None
-    """What it answers, where it started by itself."""
-    began: datetime
+    """Identifies the reason of an automatic run; None for others."""
+    started_at: datetime
     state: str
 
 
-def hold_back(key: str, past: Sequence[Past], now: datetime, config: TriggersConfig) -> str | None:
-    """Say why no run may start now; None lets it.
+def find_blocking_reason(
+    key: str, previous_runs: Sequence[PreviousRun], now: datetime, config: TriggersConfig
+) -> str | None:
+    """Return why no run may start now, or None if one may.
 
     Args:
-        key: what it would answer; the same is answered once, unless the run crashed.
-        past: the job's runs of the last days, in any order.
-        now: with a zone.
-        config: the brakes.
+        key: identifies the reason; the same reason starts one run only, unless it crashed.
+        previous_runs: the job's runs of the last days, in any order.
+        now: the current time, with a time zone.
+        config: the limits.
     """
-    same = [run for run in past if run.key == key]
+    same = [run for run in previous_runs if run.key == key]
     done = [run for run in same if run.state != "CRASHED"]
     if done:
-        return f"it is answered already, by a run that is {done[0].state.lower()}"
-    if len(same) >= ATTEMPTS:
-        return f"{len(same)} runs crashed over it; start one by hand when that is mended"
-    if any(run.state in AT_WORK for run in past):
-        return "a run of this job is under way"
-    latest = max((run.began for run in past), default=None)
-    if latest is not None and (rest := latest + timedelta(seconds=config.cooldown)) > now:
-        return f"it cools down until {rest:%Y-%m-%d %H:%M} UTC"
-    today = [run for run in past if run.key and run.began > now - timedelta(days=1)]
+        return f"a run for the same reason is {done[0].state.lower()}"
+    if len(same) >= _MAX_ATTEMPTS:
+        return f"{len(same)} runs for it crashed; fix the cause, then start one by hand"
+    if any(run.state in ACTIVE_STATES for run in previous_runs):
+        return "a run of this job is active"
+    latest = max((run.started_at for run in previous_runs), default=None)
+    if latest is not None and (end := latest + timedelta(seconds=config.cooldown)) > now:
+        return f"the cooldown lasts until {end:%Y-%m-%d %H:%M} UTC"
+    today = [run for run in previous_runs if run.key and run.started_at > now - timedelta(days=1)]
     if len(today) >= config.max_runs_per_day:
-        return f"{len(today)} runs started by themselves in 24 hours, as many as max_runs_per_day allows"
+        return f"{len(today)} automatic runs in 24 hours, as many as max_runs_per_day allows"
     return None

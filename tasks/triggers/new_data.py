@@ -1,8 +1,8 @@
-"""Whether a source has changed since the job's last finished run, told without reading its rows.
+"""Check whether a source has changed since the job's last finished run, without reading its rows.
 
-Files are known by their size and time (one that was written again by its hash), tables by their
-version, or by the count of their rows and the newest watermark. Files that rows name are not
-looked at: a new list of them is seen, other bytes behind the same name are not.
+Files are fingerprinted by size and modification time (a rewritten one by its hash), tables by their
+version, or by their row count and newest watermark. Files named in columns (`file_columns`) are not
+checked: a new list of names is noticed, a changed file with the same name is not.
 """
 
 import hashlib
@@ -13,99 +13,104 @@ from prefect import task
 
 from tasks.ingestion.config import SourceConfig
 from tasks.ingestion.files.listing import list_files
-from tasks.ingestion.ingest import fingerprint
-from tasks.ingestion.source_state import Trail, encode, read_trail
-from tasks.ingestion.tables.reader import Span, count_rows, newest, table_version
-from tasks.storage.artifacts import canonical
+from tasks.ingestion.ingest import fingerprint_file
+from tasks.ingestion.source_state import SourceState, encode_watermark, read_source_state
+from tasks.ingestion.tables.reader import RowRange, count_rows, find_newest, read_table_version
+from tasks.storage.artifacts import format_canonical_json
 from tasks.storage.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 from tasks.task_options import STAGE, logger
 
 
-class Sight(NamedTuple):
-    """What the source is like now."""
+class SourceStatus(NamedTuple):
+    """State of the source at a check."""
 
     key: str
-    """The same for the same content."""
-    news: str | None
-    """What is new since the last finished run read it; None where nothing is."""
+    """Hash of the fingerprints: equal content has equal keys."""
+    change: str | None
+    """What has changed since the last finished run, as text; None if nothing has."""
 
 
-def look(name: str, source: SourceConfig, store: Store) -> Sight:
+def compare_source(name: str, source: SourceConfig, store: Store) -> SourceStatus:
     """Compare the source with what the last finished run of this job has read.
 
     Raises:
-        SourceError: it is missing or cannot be asked.
+        SourceError: the source is missing or cannot be read.
     """
-    now = table_print(source) if source.is_table else file_prints(source, read_trail(store, source))
-    noted = read_bytes(store, place_of(name))
-    key = hashlib.sha256(canonical(now).encode()).hexdigest()[:16]
-    return Sight(key, difference(json.loads(noted) if noted else {}, now))
+    if source.is_table:
+        now = _fingerprint_table(source)
+    else:
+        now = _fingerprint_files(source, read_source_state(store, source))
+    recorded = read_bytes(store, _get_state_path(name))
+    key = hashlib.sha256(format_canonical_json(now).encode()).hexdigest()[:16]
+    return SourceStatus(key, _describe_change(json.loads(recorded) if recorded else {}, now))
 
 
-def note_read(name: str, source: SourceConfig, config: StoreConfig) -> None:
-    """Note what a run of this job has read, now that it has come to its end.
+def record_source_read(name: str, source: SourceConfig, config: StoreConfig) -> None:
+    """Record what a finished run of this job has read.
 
-    What searches, checks and monitors read is noted nowhere: no model has learned from it.
+    Tuning, checks and monitoring record nothing, because no registered model is trained on it.
     """
     store = open_store(config)
-    trail = read_trail(store, source)
-    files = {path: seen[2] for path, seen in trail.files.items()}
-    prints = seen_table(trail) if source.is_table else files
-    write_bytes(store, place_of(name), canonical(prints).encode())
+    state = read_source_state(store, source)
+    files = {path: seen[2] for path, seen in state.files.items()}
+    fingerprint = _read_table_fingerprint(state) if source.is_table else files
+    write_bytes(store, _get_state_path(name), format_canonical_json(fingerprint).encode())
 
 
-def place_of(name: str) -> str:
-    """Name the file of what a job has read."""
+@task(
+    name="new_data", task_run_name="check {source.uri} for new data", timeout_seconds=600, **STAGE
+)
+def check_for_new_data(name: str, source: SourceConfig, store: StoreConfig) -> SourceStatus:
+    """Check whether the source has changed since the last run."""
+    status = compare_source(name, source, open_store(store))
+    logger().info("%s", status.change or "nothing has changed since the last run")
+    return status
+
+
+def _get_state_path(name: str) -> str:
+    """Return the store's path of what a job has read."""
     return f"seen/{name}.json"
 
 
-def file_prints(source: SourceConfig, trail: Trail) -> dict[str, Any]:
-    """Give each file's fingerprint; only files that were touched are read."""
+def _fingerprint_files(source: SourceConfig, state: SourceState) -> dict[str, Any]:
+    """Fingerprint each file; only files whose size or time has changed are read."""
     fs, files = list_files(source.uri)
-    return {file.path: fingerprint(fs, file, trail.files.get(file.path)) for file in files}
+    return {file.path: fingerprint_file(fs, file, state.files.get(file.path)) for file in files}
 
 
-def table_print(source: SourceConfig) -> dict[str, Any]:
-    """Give a table's version, or its count of rows and its newest watermark."""
-    version = table_version(source.table())
+def _fingerprint_table(source: SourceConfig) -> dict[str, Any]:
+    """Return a table's version, or its row count and newest watermark."""
+    version = read_table_version(source.table())
     if version is not None:
         return {"version": version}
-    table, order = source.table(), source.order
+    table, order = source.table(), source.watermark_column
     if order is None:
         return {"rows": count_rows(table, None)}
-    top = newest(table, order)
-    span = None if top is None else Span(column=order, until=top)
-    return {"rows": count_rows(table, span), "newest": encode(top)}
+    top = find_newest(table, order)
+    row_range = None if top is None else RowRange(column=order, until=top)
+    return {"rows": count_rows(table, row_range), "newest": encode_watermark(top)}
 
 
-def seen_table(trail: Trail) -> dict[str, Any]:
-    """Give the same of what was read."""
-    if trail.version is not None:
-        return {"version": trail.version}
-    if not trail.readings:
+def _read_table_fingerprint(state: SourceState) -> dict[str, Any]:
+    """Return the fingerprint of the table as it was when it was read."""
+    if state.version is not None:
+        return {"version": state.version}
+    if not state.batches:
         return {}
-    rows, until = sum(reading.rows for reading in trail.readings), trail.readings[-1].until
-    return {"rows": rows} if until == encode("") else {"rows": rows, "newest": until}
+    rows, until = sum(batch.rows for batch in state.batches), state.batches[-1].until
+    return {"rows": rows} if until == encode_watermark("") else {"rows": rows, "newest": until}
 
 
-def difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """Say in words what differs."""
+def _describe_change(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """Describe the difference of two fingerprints as text; None if they are equal."""
     if now == before:
         return None
     if not before:
-        return "no run has come to its end on this source yet"
-    came, gone = now.keys() - before.keys(), before.keys() - now.keys()
-    other = [name for name in now.keys() & before.keys() if now[name] != before[name]]
+        return "no run has finished on this source yet"
+    new, gone = now.keys() - before.keys(), before.keys() - now.keys()
+    changed = [name for name in now.keys() & before.keys() if now[name] != before[name]]
     if {"rows", "version"} & now.keys():
-        told = [f"{name} {before.get(name, 'unknown')} -> {now[name]}" for name in now]
-        return "the table changed: " + ", ".join(told)
-    counts = {"new": len(came), "gone": len(gone), "written again": len(other)}
-    return "files " + ", ".join(f"{words}: {count}" for words, count in counts.items() if count)
-
-
-@task(name="look", task_run_name="look at {source.uri}", timeout_seconds=600, **STAGE)
-def look_at_source(name: str, source: SourceConfig, store: StoreConfig) -> Sight:
-    """Tell whether the source has changed since the last run."""
-    sight = look(name, source, open_store(store))
-    logger().info("%s", sight.news or "nothing has changed since the last run")
-    return sight
+        changes = [f"{name} {before.get(name, 'unknown')} -> {now[name]}" for name in now]
+        return "the table changed: " + ", ".join(changes)
+    counts = {"new": len(new), "removed": len(gone), "rewritten": len(changed)}
+    return "files " + ", ".join(f"{label}: {count}" for label, count in counts.items() if count)

@@ -1,4 +1,4 @@
-"""When a job's flows run by themselves."""
+"""Cron schedules of a job's flows."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScheduleConfig:
-    """When the job runs by itself, while `ostinato ui` or a worker is up."""
+    """When the job runs automatically, while `ostinato ui` or a worker is up."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
@@ -16,7 +16,11 @@ class ScheduleConfig:
     """Name in the IANA database, such as Europe/Vienna."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no schedule."""
+        """Check the cron expression and the time zone.
+
+        Raises:
+            ValueError: one of them is invalid.
+        """
         from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
         if len(self.cron.split()) != 5:

@@ -1,7 +1,7 @@
-"""Networks among which `model: auto` chooses: by the kind of the input and of the answers.
+"""Networks among which `model: auto` chooses: by the kinds of input and target.
 
-Cheap ones come first, so that the shortest budget still tries them. Each is a plain section of a
-job, as a person could have written it.
+Cheap ones come first, so that the shortest budget still tries them. Each is a `model` section, as
+it could stand in a job file.
 """
 
 from dataclasses import replace
@@ -11,59 +11,63 @@ from models.features.config import MINED, Answer, Layout
 from models.networks.config import ModelConfig, PoolingName
 from models.networks.families import FAMILIES
 
-SMALL: dict[str, Any] = {"hidden_size": 32}
-MIDDLE: dict[str, Any] = {"hidden_size": 64, "num_layers": 2, "dropout": 0.2}
-LARGE: dict[str, Any] = {"hidden_size": 128, "num_layers": 2, "dropout": 0.4}
+_SMALL: dict[str, Any] = {"hidden_size": 32}
+_MEDIUM: dict[str, Any] = {"hidden_size": 64, "num_layers": 2, "dropout": 0.2}
+_LARGE: dict[str, Any] = {"hidden_size": 128, "num_layers": 2, "dropout": 0.4}
 
-EMBEDDINGS = {32: 64, 64: 128, 128: 128}
-"""Numbers of a token's vector, by the units that read them."""
+_EMBEDDING_DIMS = {32: 64, 64: 128, 128: 128}
+"""Embedding dimension of tokens, by hidden size."""
 
-RECURRENT: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("gru", SMALL),
-    ("lstm", SMALL),
-    ("mingru", MIDDLE),
-    ("qrnn", MIDDLE),
-    ("gru", MIDDLE),
-    ("lstm", MIDDLE),
-    ("mingru", LARGE),
-    ("gru", LARGE),
-    ("lstm", LARGE),
+_RECURRENT: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("gru", _SMALL),
+    ("lstm", _SMALL),
+    ("mingru", _MEDIUM),
+    ("qrnn", _MEDIUM),
+    ("gru", _MEDIUM),
+    ("lstm", _MEDIUM),
+    ("mingru", _LARGE),
+    ("gru", _LARGE),
+    ("lstm", _LARGE),
 )
-"""Families and sizes that read from one end, or from both."""
+"""Recurrent cells and their sizes; all but the small ones may be bidirectional."""
 
-CONVOLVED: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("cnn", MIDDLE),
-    ("cnn", LARGE | {"num_layers": 3}),
-    ("tcn", MIDDLE | {"num_layers": 4}),
+_CONVOLUTIONAL: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("cnn", _MEDIUM),
+    ("cnn", _LARGE | {"num_layers": 3}),
+    ("tcn", _MEDIUM | {"num_layers": 4}),
 )
-"""Families that look at a part of the steps at once."""
+"""Convolutional families and their sizes."""
 
 
-def contenders(
+def list_candidate_models(
     layout: Layout, kind: Answer, *, champion: ModelConfig | None = None
 ) -> list[ModelConfig]:
     """List the networks that are tried, the champion's among them where it can read this input.
 
     Args:
         layout: with the kind of input.
-        kind: of the answers.
-        champion: network of the version that serves.
+        kind: of the target.
+        champion: network of the version that serves predictions now.
     """
-    tried = tree_networks(layout) if layout.input.kind == "tree" else step_networks(layout, kind)
-    if champion is not None and champion not in tried and reads(champion, layout):
-        tried.append(champion)
-    return tried
+    models = (
+        _list_tree_models(layout)
+        if layout.input.kind == "tree"
+        else _list_sequence_models(layout, kind)
+    )
+    if champion is not None and champion not in models and _can_read(champion, layout):
+        models.append(champion)
+    return models
 
 
-def reads(model: ModelConfig, layout: Layout) -> bool:
-    """Tell whether a network that was made for another job can read this input."""
+def _can_read(model: ModelConfig, layout: Layout) -> bool:
+    """Return whether a network of another job can read this input."""
     return (FAMILIES[model.cell].reads == "trees") == (layout.input.kind == "tree")
 
 
-def tree_networks(layout: Layout) -> list[ModelConfig]:
-    """List tree-lstms: small to large, with children in order and without."""
-    # Where nodes teach they are answered as roots are, so nothing else is pooled.
-    taught = getattr(layout.input, "supervise_nodes", False)
+def _list_tree_models(layout: Layout) -> list[ModelConfig]:
+    """List tree LSTMs, small to large, with ordered (n-ary) and unordered (child-sum) children."""
+    # Supervised nodes are predicted as the root is, from their own state: pooling would differ.
+    supervised = getattr(layout.input, "supervise_nodes", False)
     plain = [
         ModelConfig(cell="tree-lstm", hidden_size=64, embedding_dim=64),
         ModelConfig(cell="tree-lstm", hidden_size=64, embedding_dim=64, children="child-sum"),
@@ -73,35 +77,47 @@ def tree_networks(layout: Layout) -> list[ModelConfig]:
         ),
     ]
     large = ModelConfig(cell="tree-lstm", hidden_size=256, embedding_dim=256, dropout=0.5)
-    return [*plain, large if taught else replace(large, pooling=("last", "max"))]
+    return [*plain, large if supervised else replace(large, pooling=("last", "max"))]
 
 
-def step_networks(layout: Layout, kind: Answer) -> list[ModelConfig]:
-    """List networks that read steps in a line."""
-    word, windowed = layout.input.kind == "text", layout.window is not None
-    # The last step of a window is the nearest to its answer; of what is foretold no more is seen.
-    ends = windowed or kind == "next_step"
-    pooling: PoolingName = "last" if ends else ("max" if word else "mean")
-    found = [
-        named(cell, size, word=word, pooling=pooling, bidirectional=not ends and size is not SMALL)
-        for cell, size in RECURRENT
+def _list_sequence_models(layout: Layout, kind: Answer) -> list[ModelConfig]:
+    """List networks that read a sequence of steps."""
+    is_text, is_windowed = layout.input.kind == "text", layout.window is not None
+    # The last step of a window is the nearest to its target; a next step depends on the past alone.
+    reads_last = is_windowed or kind == "next_step"
+    pooling: PoolingName = "last" if reads_last else ("max" if is_text else "mean")
+    models = [
+        _build_model_config(
+            cell,
+            size,
+            is_text=is_text,
+            pooling=pooling,
+            bidirectional=not reads_last and size is not _SMALL,
+        )
+        for cell, size in _RECURRENT
     ]
-    both: tuple[PoolingName, ...] = ("last", "mean") if windowed else ("mean", "max")
-    found += [
-        named(cell, size, word=word, pooling=both)
-        for cell, size in CONVOLVED
+    both: tuple[PoolingName, ...] = ("last", "mean") if is_windowed else ("mean", "max")
+    models += [
+        _build_model_config(cell, size, is_text=is_text, pooling=both)
+        for cell, size in _CONVOLUTIONAL
         if kind != "next_step" or FAMILIES[cell].causal
     ]
-    if layout.input.kind == "series" and not windowed and kind not in (*MINED, "text"):
-        found += [
-            replace(found[4], parallel_branch="fcn"),
-            replace(found[0], parallel_branch="rocket"),
+    if layout.input.kind == "series" and not is_windowed and kind not in (*MINED, "text"):
+        models += [
+            replace(models[4], parallel_branch="fcn"),
+            replace(models[0], parallel_branch="rocket"),
         ]
-    return found
+    return models
 
 
-def named(cell: str, size: dict[str, Any], *, word: bool, **more: Any) -> ModelConfig:  # noqa: ANN401 - settings
-    """Write the section of a job."""
-    embedded = {"embedding_dim": EMBEDDINGS[size["hidden_size"]]} if word else {}
+def _build_model_config(
+    cell: str,
+    size: dict[str, Any],
+    *,
+    is_text: bool,
+    **more: Any,  # noqa: ANN401 - settings
+) -> ModelConfig:
+    """Build the `model` section of a cell and a size."""
+    embedded = {"embedding_dim": _EMBEDDING_DIMS[size["hidden_size"]]} if is_text else {}
     settings: dict[str, Any] = size | embedded | more
     return ModelConfig(cell=cell, **settings)

@@ -1,4 +1,4 @@
-"""What is tried where a job does not say: by the kind of its input, and of its answers."""
+"""The default search space, by the kinds of input and target."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,22 +6,22 @@ from typing import Any
 from models.features.config import MINED, Layout, TargetConfig
 from tasks.tuning.search_space import Domain, Range, Settings, TuningConfig
 
-WORDS = ("text", "tree")
-"""Kinds whose steps are learned vectors."""
+_EMBEDDED_KINDS = ("text", "tree")
+"""Kinds of input whose steps are embeddings."""
 
-TRAINING: dict[str, Domain] = {
+_TRAINING_SPACE: dict[str, Domain] = {
     "training.learning_rate": Range(low=5e-4, high=2e-2, log=True),
     "training.batch_size": (16, 32, 64, 128),
     "training.weight_decay": Range(low=1e-4, high=0.3, log=True),
 }
 
 
-def usual_space(layout: Layout, target: TargetConfig, *, metric: str) -> dict[str, Domain]:
-    """List what is tried by default.
+def _build_default_space(layout: Layout, target: TargetConfig, *, metric: str) -> dict[str, Domain]:
+    """Build the space that is searched by default.
 
     Args:
         layout: with the kind of input.
-        target: with the kind of answers.
+        target: with the kind of target.
         metric: that is improved.
     """
     kind = layout.input.kind
@@ -30,7 +30,7 @@ def usual_space(layout: Layout, target: TargetConfig, *, metric: str) -> dict[st
         "model.num_layers": (1, 2),
         "model.dropout": Range(low=0.0, high=0.5),
     }
-    if kind in WORDS:
+    if kind in _EMBEDDED_KINDS:
         space["model.embedding_dim"] = (64, 128, 256)
     if kind == "tree":
         space["model.children"] = ("n-ary", "child-sum")
@@ -40,28 +40,29 @@ def usual_space(layout: Layout, target: TargetConfig, *, metric: str) -> dict[st
         space["model.bidirectional"] = (False, True)
     if not getattr(layout.input, "supervise_nodes", False) and target.kind not in MINED:
         space["model.pooling"] = ("last", "mean", "max", "attention")
-    space |= TRAINING
+    space |= _TRAINING_SPACE
     if target.kind == "category" and metric != "loss":
         space["training.sampler"] = ("random", "balanced")
     return space
 
 
-def space_of(
-    tuning: TuningConfig, own: Settings, layout: Layout, target: TargetConfig
+def build_search_space(
+    tuning: TuningConfig, base: Settings, layout: Layout, target: TargetConfig
 ) -> dict[str, Domain]:
-    """Join what the job says to what is usual, the cell first, for other settings hang on it.
+    """Build the space of a job: the default one, with the domains of the job in place of its own.
 
-    What is usual is widened to hold the job's own values.
+    Default domains are widened to contain the job's own values. The cell comes first, for it
+    decides which other settings there are.
     """
-    usual = usual_space(layout, target, metric=tuning.metric)
-    told = tuning.domains
-    space = {key: widened(domain, own.get(key)) for key, domain in usual.items()} | told
-    kept = {key: domain for key, domain in space.items() if domain != ()}
-    return dict(sorted(kept.items(), key=lambda entry: (entry[0] != "model.cell", entry[0])))
+    default = _build_default_space(layout, target, metric=tuning.metric)
+    given = tuning.domains
+    space = {key: _widen_domain(domain, base.get(key)) for key, domain in default.items()} | given
+    searched = {key: domain for key, domain in space.items() if domain != ()}
+    return dict(sorted(searched.items(), key=lambda entry: (entry[0] != "model.cell", entry[0])))
 
 
-def widened(domain: Domain, value: Any) -> Domain:  # noqa: ANN401 - of any setting
-    """Return the domain with a value in it, if it can hold that."""
+def _widen_domain(domain: Domain, value: Any) -> Domain:  # noqa: ANN401 - of any setting
+    """Return the domain, widened to contain a value where it can."""
     if not isinstance(domain, Range):
         return domain if value in domain else (*domain, value)
     if isinstance(value, str) or value is None or (domain.log and value <= 0):
@@ -69,8 +70,8 @@ def widened(domain: Domain, value: Any) -> Domain:  # noqa: ANN401 - of any sett
     return replace(domain, low=min(domain.low, value), high=max(domain.high, value))
 
 
-def holds(domain: Domain, value: Any) -> bool:  # noqa: ANN401 - of any setting
-    """Tell whether a domain has this value."""
+def contains_value(domain: Domain, value: Any) -> bool:  # noqa: ANN401 - of any setting
+    """Return whether a domain contains a value."""
     if not isinstance(domain, Range):
         return value in domain
     return isinstance(value, int | float) and domain.low <= value <= domain.high

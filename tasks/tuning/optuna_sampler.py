@@ -1,7 +1,8 @@
-"""Which settings are tried next, and which trials fall behind: Optuna's part of a search.
+"""Which settings are tried next, and which trials are pruned: the Optuna study of `ostinato tune`.
 
-The study lies in memory and is made anew by every run: what is told in the same order is answered
-in the same way, so that the records of the trials are all that has to be kept.
+The study lies in memory and is built again by every run. Results that are told in the same order
+give the same settings, so the records of the trials in the store are all that a killed search needs
+to go on.
 """
 
 import json
@@ -11,166 +12,184 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from tasks.tuning.default_space import holds
-from tasks.tuning.search_space import Domain, Range, Settings, takes
-from tasks.tuning.trials import Trial, cost
+from tasks.tuning.default_space import contains_value
+from tasks.tuning.search_space import Domain, Range, Settings, accepts_setting
+from tasks.tuning.trials import Trial, compute_cost
 
-Plain = bool | int | float | str | None
+_ParamValue = bool | int | float | str | None
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna import Trial as Place
+    from optuna import Trial as OptunaTrial
     from optuna.pruners import BasePruner
 
-STARTUP = 8
-"""Trials before the sampler draws from what it has learned, and before one is pruned."""
+_STARTUP_TRIALS = 8
+"""Trials before the sampler uses earlier results, and before the median prunes."""
 
-WARMUP = 0.25
-"""Share of the epochs in which no trial is pruned by the median."""
+_MEDIAN_WARMUP_SHARE = 0.25
+"""Share of the epochs during which the median prunes no trial."""
 
-FACTOR = 3
-"""Of the trials of a rung, one in so many goes on."""
+_REDUCTION_FACTOR = 3
+"""Of the trials of a rung, one in so many is continued."""
 
-RUNGS = 9
+_FIRST_RUNG_DIVISOR = 9
 """The first rung of successive halving is after one epoch in so many."""
 
 
-class Sampling:
-    """A study that asks for settings and is told what came of them."""
+class TrialSampler:
+    """An Optuna study that chooses the settings of each trial from the results of those before."""
 
     def __init__(
-        self, space: Mapping[str, Domain], own: Settings, *, pruner: str, metric: str
+        self, space: Mapping[str, Domain], base: Settings, *, pruner: str, metric: str
     ) -> None:
         """Begin the study.
 
         Args:
-            space: what is tried, the cell first.
-            own: the settings of the job, which are the first trial.
-            pruner: how trials are ended early.
+            space: the search space, the cell first.
+            base: the settings of the job, which are the first trial.
+            pruner: which trials are ended early.
             metric: that is improved.
         """
-        self.space, self.own, self.metric = space, own, metric
-        self.study = make_study(pruner, own)
-        self.inside = {key: own.get(key) for key in space if takes(own.model.cell, key)}
-        self.own_fits = all(holds(space[key], value) for key, value in self.inside.items())
-        if self.own_fits:
-            self.study.enqueue_trial({key: encoded(value) for key, value in self.inside.items()})
-        for params in spread(space, STARTUP - 1, seed=own.training.seed):
+        self.space, self.base, self.metric = space, base, metric
+        self.study = _create_study(pruner, base)
+        self.base_params = {
+            key: base.get(key) for key in space if accepts_setting(base.model.cell, key)
+        }
+        self.base_in_space = all(
+            contains_value(space[key], value) for key, value in self.base_params.items()
+        )
+        if self.base_in_space:
+            self.study.enqueue_trial(
+                {key: _encode_value(value) for key, value in self.base_params.items()}
+            )
+        for params in draw_latin_hypercube(space, _STARTUP_TRIALS - 1, seed=base.training.seed):
             self.study.enqueue_trial(params)
 
-    def ask(self, number: int) -> tuple[dict[str, Any], "Place | None"]:
-        """Choose the settings of a trial; the job's own, which may lie outside, are the first."""
-        if number == 0 and not self.own_fits:
-            return {}, None
-        place = self.study.ask()
-        chosen: dict[str, Any] = {}
-        for key, domain in self.space.items():
-            if takes(chosen.get("model.cell", self.own.model.cell), key):
-                chosen[key] = draw(place, key, domain)
-        return (self.inside if number == 0 else chosen), place
+    def ask(self, number: int) -> tuple[dict[str, Any], "OptunaTrial | None"]:
+        """Choose the settings of a trial.
 
-    def tell(self, place: "Place | None", trial: Trial) -> None:
-        """Tell what came of a trial."""
+        The first are the job's own; where they lie outside the space, the study has no trial of
+        them, and None is returned.
+        """
+        if number == 0 and not self.base_in_space:
+            return {}, None
+        trial = self.study.ask()
+        params: dict[str, Any] = {}
+        for key, domain in self.space.items():
+            if accepts_setting(params.get("model.cell", self.base.model.cell), key):
+                params[key] = _suggest_value(trial, key, domain)
+        return (self.base_params if number == 0 else params), trial
+
+    def tell(self, optuna_trial: "OptunaTrial | None", trial: Trial) -> None:
+        """Tell the study the result of a trial."""
         from optuna.trial import TrialState
 
-        if place is None:
+        if optuna_trial is None:
             return
-        place.set_user_attr("number", trial.number)
+        optuna_trial.set_user_attr("number", trial.number)
         if trial.state == "complete":
-            self.study.tell(place, cost(trial, self.metric))
+            self.study.tell(optuna_trial, compute_cost(trial, self.metric))
         else:
-            self.study.tell(place, state=TrialState.PRUNED)
+            self.study.tell(optuna_trial, state=TrialState.PRUNED)
 
 
-def spread(space: Mapping[str, Domain], count: int, *, seed: int) -> list[dict[str, Plain]]:
-    """Spread the first trials evenly over every setting (a Latin hypercube, McKay et al. 1979).
+def draw_latin_hypercube(
+    space: Mapping[str, Domain], count: int, *, seed: int
+) -> list[dict[str, _ParamValue]]:
+    """Draw parameters that cover each setting evenly (Latin hypercube, McKay et al. 1979).
 
-    Drawn apart from each other, so few trials may all have the same cell.
+    Independent draws of few trials could all have the same cell.
     """
     random = np.random.default_rng(seed)
     columns = {
-        key: [placed(domain, (place + 0.5) / count) for place in random.permutation(count).tolist()]
+        key: [
+            interpolate_domain(domain, (position + 0.5) / count)
+            for position in random.permutation(count).tolist()
+        ]
         for key, domain in space.items()
     }
     return [{key: column[row] for key, column in columns.items()} for row in range(count)]
 
 
-def placed(domain: Domain, share: float) -> Plain:
-    """Return what lies at a share of the way through a domain, as Optuna takes it."""
+def interpolate_domain(domain: Domain, share: float) -> _ParamValue:
+    """Return the value at a share in [0, 1) of the way through a domain, as Optuna takes it."""
     if not isinstance(domain, Range):
-        return encoded(domain[int(share * len(domain))])
+        return _encode_value(domain[int(share * len(domain))])
     low, high = domain.low, domain.high
     value = low * (high / low) ** share if domain.log else low + share * (high - low)
-    step = domain.step or (1 if domain.whole and not domain.log else None)
+    step = domain.step or (1 if domain.is_integer and not domain.log else None)
     if step:
         value = low + step * round((value - low) / step)
-    return min(int(high), round(value)) if domain.whole else min(high, value)
+    return min(int(high), round(value)) if domain.is_integer else min(high, value)
 
 
-def keeps_up(place: "Place | None") -> Callable[[int, float], bool]:
-    """Make the function that tells whether a trial is worth going on."""
+def build_pruning_check(trial: "OptunaTrial | None") -> Callable[[int, float], bool]:
+    """Build the function that reports each epoch's loss, and returns whether to go on."""
 
-    def told(epoch: int, loss: float) -> bool:
-        if place is None:
+    def should_continue(epoch: int, loss: float) -> bool:
+        if trial is None:
             return True
-        place.report(loss, epoch + 1)
-        return not place.should_prune()
+        trial.report(loss, epoch + 1)
+        return not trial.should_prune()
 
-    return told
+    return should_continue
 
 
-def make_study(pruner: str, own: Settings) -> "Study":
-    """Make an empty study whose choices depend on the job's seed and what it is told alone."""
+def _create_study(pruner: str, base: Settings) -> "Study":
+    """Create an empty study, whose choices depend on the job's seed and the told results alone."""
     import optuna
     from optuna.samplers import TPESampler
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
-        # Settings that hang on the cell are drawn together; Optuna calls that experimental.
+        # `group` draws settings that depend on the cell jointly; Optuna calls it experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = TPESampler(
-            seed=own.training.seed,
+            seed=base.training.seed,
             multivariate=True,
             group=True,
-            n_startup_trials=STARTUP,
+            n_startup_trials=_STARTUP_TRIALS,
             constant_liar=False,
         )
     return optuna.create_study(
-        study_name="tune", sampler=sampler, pruner=make_pruner(pruner, own.training.epochs)
+        study_name="tune", sampler=sampler, pruner=_create_pruner(pruner, base.training.epochs)
     )
 
 
-def make_pruner(name: str, epochs: int) -> "BasePruner":
-    """Make what ends trials early; epochs are its resource."""
+def _create_pruner(name: str, epochs: int) -> "BasePruner":
+    """Create the pruner of a name; its resource are epochs."""
     from optuna import pruners
 
-    first = max(1, epochs // RUNGS)
+    first = max(1, epochs // _FIRST_RUNG_DIVISOR)
     if name == "halving":
-        return pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=FACTOR)
+        return pruners.SuccessiveHalvingPruner(
+            min_resource=first, reduction_factor=_REDUCTION_FACTOR
+        )
     if name == "hyperband":
         return pruners.HyperbandPruner(
-            min_resource=first, max_resource=epochs, reduction_factor=FACTOR
+            min_resource=first, max_resource=epochs, reduction_factor=_REDUCTION_FACTOR
         )
     if name == "median":
         return pruners.MedianPruner(
-            n_startup_trials=STARTUP, n_warmup_steps=max(1, round(WARMUP * epochs))
+            n_startup_trials=_STARTUP_TRIALS,
+            n_warmup_steps=max(1, round(_MEDIAN_WARMUP_SHARE * epochs)),
         )
     return pruners.NopPruner()
 
 
-def draw(place: "Place", key: str, domain: Domain) -> Any:  # noqa: ANN401 - of any setting
-    """Let the study choose a value."""
+def _suggest_value(trial: "OptunaTrial", key: str, domain: Domain) -> Any:  # noqa: ANN401 - of any setting
+    """Let the study choose a value of a domain."""
     if not isinstance(domain, Range):
-        values = {encoded(value): value for value in domain}
-        return values[place.suggest_categorical(key, list(values))]
-    if domain.whole:
+        values = {_encode_value(value): value for value in domain}
+        return values[trial.suggest_categorical(key, list(values))]
+    if domain.is_integer:
         step = 1 if domain.step is None else int(domain.step)
-        return place.suggest_int(key, int(domain.low), int(domain.high), log=domain.log, step=step)
-    drawn = place.suggest_float(key, domain.low, domain.high, log=domain.log, step=domain.step)
-    return domain.near(drawn)
+        return trial.suggest_int(key, int(domain.low), int(domain.high), log=domain.log, step=step)
+    value = trial.suggest_float(key, domain.low, domain.high, log=domain.log, step=domain.step)
+    return domain.round_value(value)
 
 
-def encoded(value: object) -> Plain:
-    """Write a value as Optuna takes it: a list in one word."""
+def _encode_value(value: object) -> _ParamValue:
+    """Encode a value as Optuna takes it: a list as its JSON text."""
     plain = value is None or isinstance(value, bool | int | float | str)
-    return cast("Plain", value) if plain else json.dumps(value)
+    return cast("_ParamValue", value) if plain else json.dumps(value)

@@ -1,4 +1,4 @@
-"""What a search found, to look at: pictures, and a page with the best trials."""
+"""The report of a search: plots, and a page with the best trials."""
 
 import base64
 import warnings
@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks.reporting.plots import ACCENT, INK, blank, write
+from tasks.reporting.plots import ACCENT, INK, create_figure, save_figure
 from tasks.tuning.search_space import Domain, Range
-from tasks.tuning.trials import Trial, best_of, cost
+from tasks.tuning.trials import Trial, compute_cost, find_best_trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from optuna import Study
 
-PICTURES = ("history.png", "importance.png", "slices.png")
+PLOT_FILES = ("history.png", "importance.png", "slices.png")
 
-BESIDE = 3
-"""Panels of the slices beside each other."""
+_PANELS_PER_ROW = 3
+"""Panels in one row of the slice plot."""
 
-LISTED = 10
+_MAX_LISTED_TRIALS = 10
 """Trials on the page."""
 
-ENOUGH = 4
-"""Complete trials from which on it can be said what matters."""
+_MIN_COMPLETE_TRIALS = 4
+"""Complete trials from which on importance is computed, and axes are limited."""
 
-GREY = "#9aa5b1"
+_GREY = "#9aa5b1"
 
 
 def draw_study(
@@ -38,24 +38,24 @@ def draw_study(
     space: Mapping[str, Domain],
     metric: str,
 ) -> dict[str, float]:
-    """Draw the three pictures into the folder; return how much each setting matters."""
-    shares = importance(study)
-    draw_history(trials, metric, folder / PICTURES[0])
-    draw_importance(shares, metric, folder / PICTURES[1])
-    draw_slices(trials, space, metric, folder / PICTURES[2])
+    """Draw the three plots into the folder; return the importance of each setting."""
+    shares = _compute_importance(study)
+    _draw_history(trials, metric, folder / PLOT_FILES[0])
+    _draw_importance(shares, metric, folder / PLOT_FILES[1])
+    _draw_slices(trials, space, metric, folder / PLOT_FILES[2])
     return shares
 
 
-def importance(study: "Study") -> dict[str, float]:
-    """Tell which share of what makes trials good is each setting's (PED-ANOVA, Watanabe 2023).
+def _compute_importance(study: "Study") -> dict[str, float]:
+    """Compute the importance of each setting, in shares of 1 (PED-ANOVA, Watanabe et al. 2023).
 
-    Settings that only some cells have are weighed too. Nothing is told from few trials.
+    Settings that only some cells have are included. Empty where few trials are complete.
     """
     from optuna.importance import get_param_importances
     from optuna.trial import TrialState
 
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) < ENOUGH:
+    if len(complete) < _MIN_COMPLETE_TRIALS:
         return {}
     with warnings.catch_warnings():
         # Optuna warns where trials are so few, or so alike, that all settings come out equal.
@@ -63,68 +63,71 @@ def importance(study: "Study") -> dict[str, float]:
         return get_param_importances(study)
 
 
-def draw_history(trials: Sequence[Trial], metric: str, path: Path) -> None:
-    """Draw the value of every trial in its order, and the best so far."""
-    figure = blank(7, 4)
+def _draw_history(trials: Sequence[Trial], metric: str, path: Path) -> None:
+    """Draw the value of each trial in their order, and the best so far."""
+    figure = create_figure(7, 4)
     axes = figure.subplots()
     ended = [trial for trial in trials if trial.state == "complete"]
-    cut = [trial for trial in trials if trial.state != "complete" and trial.value is not None]
-    scatter(axes, [(t.number, t.value) for t in cut], GREY, "ended early")
-    scatter(axes, [(t.number, t.value) for t in ended], INK, "trained to the end")
-    bests = [best_of(ended[: place + 1], metric) for place in range(len(ended))]
+    early = [trial for trial in trials if trial.state != "complete" and trial.value is not None]
+    _scatter_points(axes, [(t.number, t.value) for t in early], _GREY, "ended early")
+    _scatter_points(axes, [(t.number, t.value) for t in ended], INK, "trained to the end")
+    bests = [find_best_trial(ended[: count + 1], metric) for count in range(len(ended))]
     steps = [best.value for best in bests if best and best.value is not None]
     axes.step([t.number for t in ended], steps, where="post", color=ACCENT, label="best so far")
-    axes.set(xlabel="trial", ylabel=said(metric), title="Trials in their order")
-    zoom(axes, [trial.value for trial in ended if trial.value is not None])
+    axes.set(xlabel="trial", ylabel=_format_metric_name(metric), title="Trials in their order")
+    _set_value_limits(axes, [trial.value for trial in ended if trial.value is not None])
     axes.legend(frameon=False)
-    write(figure, path)
+    save_figure(figure, path)
 
 
-def draw_importance(shares: Mapping[str, float], metric: str, path: Path) -> None:
-    """Draw a bar for each setting, the one that matters most first."""
+def _draw_importance(shares: Mapping[str, float], metric: str, path: Path) -> None:
+    """Draw the importance of each setting as a bar, the highest first."""
     ordered = sorted(shares.items(), key=lambda entry: entry[1], reverse=True)
-    figure = blank(7, 1.8 + 0.3 * max(1, len(ordered)))
+    figure = create_figure(7, 1.8 + 0.3 * max(1, len(ordered)))
     axes = figure.subplots()
     axes.barh(range(len(ordered)), [share for _, share in ordered], color=INK)
     axes.set_yticks(range(len(ordered)), [key for key, _ in ordered])
     axes.invert_yaxis()
-    axes.set(xlabel=f"share of what moves the {said(metric)}", title="Which settings matter")
+    axes.set(
+        xlabel=f"share of what moves the {_format_metric_name(metric)}",
+        title="Which settings matter",
+    )
     if not ordered:
         axes.set(xticks=[], xlabel="too few trials were trained to the end")
-    write(figure, path)
+    save_figure(figure, path)
 
 
-def draw_slices(
+def _draw_slices(
     trials: Sequence[Trial], space: Mapping[str, Domain], metric: str, path: Path
 ) -> None:
     """Draw the value over each setting, one panel each."""
-    keys = [key for key in space if any(key in trial.chosen for trial in trials)] or list(space)[:1]
-    rows = max(1, -(-len(keys) // BESIDE))
-    figure = blank(4 * BESIDE, 3 * rows)
-    panels = figure.subplots(rows, BESIDE, squeeze=False).ravel()
+    keys = [key for key in space if any(key in trial.params for trial in trials)] or list(space)[:1]
+    rows = max(1, -(-len(keys) // _PANELS_PER_ROW))
+    figure = create_figure(4 * _PANELS_PER_ROW, 3 * rows)
+    panels = figure.subplots(rows, _PANELS_PER_ROW, squeeze=False).ravel()
     values = [t.value for t in trials if t.state == "complete" and t.value is not None]
     for axes, key in zip(panels, keys, strict=False):
-        draw_slice(axes, trials, key, space[key])
+        _draw_slice(axes, trials, key, space[key])
         axes.set(xlabel=key)
-        zoom(axes, values)
+        _set_value_limits(axes, values)
     for axes in panels[len(keys) :]:
         axes.set_visible(False)
-    figure.supylabel(said(metric))
+    figure.supylabel(_format_metric_name(metric))
     figure.suptitle("Every trial over each setting (grey: ended early)")
-    write(figure, path)
+    save_figure(figure, path)
 
 
-def draw_slice(axes: "Axes", trials: Sequence[Trial], key: str, domain: Domain) -> None:
-    """Draw one setting: where it is a choice, each value has its own place."""
-    shown = [t for t in trials if key in t.chosen and t.value is not None]
-    names = [] if isinstance(domain, Range) else [text_of(value) for value in domain]
-    for done, colour in ((False, GREY), (True, INK)):
+def _draw_slice(axes: "Axes", trials: Sequence[Trial], key: str, domain: Domain) -> None:
+    """Draw the value over one setting; choices have equally spaced positions."""
+    shown = [t for t in trials if key in t.params and t.value is not None]
+    names = [] if isinstance(domain, Range) else [_format_value(value) for value in domain]
+    for done, colour in ((False, _GREY), (True, INK)):
         points = [
-            (names.index(text_of(t.chosen[key])) if names else t.chosen[key], t.value)
+            (names.index(_format_value(t.params[key])) if names else t.params[key], t.value)
             for t in shown
             if (t.state == "complete") == done
         ]
-        scatter(axes, points, colour)
+        _scatter_points(axes, points, colour)
     if names:
         axes.set_xticks(range(len(names)), [name[:12] for name in names])
         axes.set_xlim(-0.5, len(names) - 0.5)
@@ -132,67 +135,71 @@ def draw_slice(axes: "Axes", trials: Sequence[Trial], key: str, domain: Domain) 
         axes.set_xscale("log")
 
 
-def scatter(axes: "Axes", points: Sequence[tuple[Any, Any]], colour: str, label: str = "") -> None:
-    """Draw points; none at all need no entry in the legend."""
+def _scatter_points(
+    axes: "Axes", points: Sequence[tuple[Any, Any]], colour: str, label: str = ""
+) -> None:
+    """Draw points; without any there is no entry in the legend."""
     if points:
-        places, values = zip(*points, strict=True)
-        axes.scatter(places, values, s=22, color=colour, alpha=0.8, label=label or None)
+        positions, values = zip(*points, strict=True)
+        axes.scatter(positions, values, s=22, color=colour, alpha=0.8, label=label or None)
 
 
-def zoom(axes: "Axes", values: Sequence[float]) -> None:
-    """Show the range of the better trials; a few that failed would flatten all others."""
-    if len(values) < ENOUGH:
+def _set_value_limits(axes: "Axes", values: Sequence[float]) -> None:
+    """Limit the value axis to the range of the complete trials, with a margin."""
+    if len(values) < _MIN_COMPLETE_TRIALS:
         return
     low, high = np.quantile(values, [0.0, 1.0])
     room = 0.15 * max(high - low, 1e-9)
     axes.set_ylim(low - room, high + room)
 
 
-def said(metric: str) -> str:
-    """Name the metric for a reader."""
+def _format_metric_name(metric: str) -> str:
+    """Format the metric as the label of an axis."""
     return "validation loss" if metric == "loss" else f"{metric} on the validation rows"
 
 
-def text_of(value: object) -> str:
-    """Write a setting's value; a list's parts side by side."""
+def _format_value(value: object) -> str:
+    """Format the value of a setting; the parts of a list are joined by `+`."""
     return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def page_of(name: str, trials: Sequence[Trial], *, metric: str, folder: Path) -> str:
-    """Write the page: what was found, the best trials, the pictures."""
-    best = best_of(trials, metric)
-    keys = sorted({key for trial in trials for key in trial.chosen})
+def format_study_page(name: str, trials: Sequence[Trial], *, metric: str, folder: Path) -> str:
+    """Format the Markdown page: best trial, states, table of the best trials, plots."""
+    best = find_best_trial(trials, metric)
+    keys = sorted({key for trial in trials for key in trial.params})
     valued = [trial for trial in trials if trial.value is not None and trial.state == "complete"]
-    ordered = sorted(valued, key=lambda trial: cost(trial, metric) or 0.0)[:LISTED]
+    ordered = sorted(valued, key=lambda trial: compute_cost(trial, metric) or 0.0)[
+        :_MAX_LISTED_TRIALS
+    ]
     lines = [
         f"# tune {name}: trial {best.number if best else '-'} of {len(trials)}",
         "",
-        states_in_words(trials),
+        _format_states(trials),
         "",
-        f"| trial | {said(metric)} | epochs | " + " | ".join(keys) + " |",
+        f"| trial | {_format_metric_name(metric)} | epochs | " + " | ".join(keys) + " |",
         "|---:|---:|---:|" + "---|" * len(keys),
     ]
     for trial in ordered:
-        told = [text_of(trial.chosen.get(key, "")) for key in keys]
+        values = [_format_value(trial.params.get(key, "")) for key in keys]
         lines.append(
             f"| {trial.number} | {trial.value:.4f} | {len(trial.validation_losses)} | "
-            + " | ".join(told)
+            + " | ".join(values)
             + " |"
         )
     lines.append("")
-    for picture in PICTURES:
+    for picture in PLOT_FILES:
         data = base64.b64encode((folder / picture).read_bytes()).decode()
         lines.append(f"![{picture}](data:image/png;base64,{data})")
     return "\n".join(lines)
 
 
-def states_in_words(trials: Sequence[Trial]) -> str:
-    """Say how many trials ended in which way."""
-    counts = states(trials)
+def _format_states(trials: Sequence[Trial]) -> str:
+    """Format the number of trials in each state."""
+    counts = count_states(trials)
     return ", ".join(f"{count} {state}" for state, count in counts.items()) + "."
 
 
-def states(trials: Sequence[Trial]) -> dict[str, int]:
-    """Count the trials by how they ended."""
+def count_states(trials: Sequence[Trial]) -> dict[str, int]:
+    """Count the trials in each state."""
     found = [trial.state for trial in trials]
     return {state: found.count(state) for state in dict.fromkeys(found)}

@@ -1,45 +1,58 @@
-"""Rounds of a search for a network: one network, trained up to a rung, and a record of it."""
+"""Successive halving for `model: auto`: networks are trained from rung to rung, the better go on.
+
+All networks begin the training that the job asks for. After a ninth of its epochs the better third
+goes on, after a third of them the better third of those, and of these the best at the end is
+chosen (Jamieson and Talwalkar 2016). An Optuna study decides who goes on (`halving_study.py`). A
+network that waits is paused: it goes on from its checkpoint, so it becomes bit for bit what it
+becomes when it is trained alone. The result of each rung is a record in the store, so a search that
+was killed goes on where it was.
+"""
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 
-from models.bundle import face_of
+from models.bundle import build_head_spec
 from models.errors import PausedError
-from models.evaluation.epoch_scores import more_is_better
+from models.evaluation.epoch_scores import is_higher_better
 from models.features.featurizer import load_featurizer
-from models.learning.callbacks import Epoch, Step, Watch
-from models.learning.checkpoint import loaded
+from models.learning.callbacks import Callbacks, EpochResult, StepResult
+from models.learning.checkpoint import parse_state
 from models.learning.config import TrainingConfig
-from models.learning.plan import Plan
+from models.learning.plan import TrainingPlan
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
-from models.networks.network import build, parameter_count
-from tasks.errors import DataError, JobError, TrainingError
-from tasks.records import Artifact, Features
+from models.networks.network import build_network, count_parameters
+from tasks.errors import DataError, JobError
+from tasks.facts import CandidateFacts
+from tasks.records import Candidate, Features
 from tasks.storage.artifacts import Recipe, find, local_dir, produce
 from tasks.storage.store import Store, read_bytes
-from tasks.training.train import candidate_recipe
+from tasks.task_options import logger
+from tasks.training.train import build_candidate_recipe
 from tasks.tuning.search_space import Settings
-from tasks.tuning.trials import forget, train_on
+from tasks.tuning.trials import State, drop_checkpoint, run_training, train_settings
 
-VERSION = 1
+VERSION = 2
+
+DIVISORS = (9, 3, 1)
+"""The rungs: each is at one epoch in so many of the whole training."""
+
+FACTOR = 3
+"""Of the networks of a rung, one in so many goes on."""
 
 LEAST_STEPS = 900
-"""Steps by which a training may be judged, over the divisor of the rung: few rows have few a
-pass, and after a handful of them every network is as good as another."""
-
-Ended = Literal["finished", "paused", "diverged", "refused"]
-"""`paused`: it can go on; `diverged`: its loss was no number; `refused`: it does not fit the data.
-"""
+"""Steps by which a training may be compared, over the divisor of the rung: few rows have few steps
+an epoch, and after a handful of them every network is as good as another."""
 
 
-class Contest(NamedTuple):
+class HalvingContext(NamedTuple):
     """Which networks are tried, and on what."""
 
     store: Store
@@ -50,23 +63,25 @@ class Contest(NamedTuple):
 
     @property
     def metric(self) -> str:
-        """What the better network is better by: what the job's training stops by."""
+        """What networks are compared by: what the job's training stops by."""
         return self.training.early_stopping_metric
 
-    def recipe(self, place: int) -> Recipe:
-        """Name the finished training of a network."""
-        return candidate_recipe(self.features, self.models[place], self.head, self.training)
+    def build_recipe(self, index: int) -> Recipe:
+        """Return the recipe of a network's finished training."""
+        return build_candidate_recipe(self.features, self.models[index], self.head, self.training)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Round:
-    """What came of a network up to a rung."""
+class RungResult:
+    """What a network came to on a rung."""
 
-    place: int
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    index: int
     """In the list of networks."""
     divisor: int
     """The rung is at one in so many of its epochs."""
-    state: Ended
+    state: State
     value: float | None
     """Of the metric, in its best epoch so far, on the validation rows."""
     epochs: int
@@ -77,95 +92,155 @@ class Round:
     reason: str = ""
 
 
-def words_of(model: ModelConfig) -> str:
-    """Name a network in a few words."""
-    told = [f"{model.cell} {model.hidden_size}"]
-    told += [f"{model.num_layers} layers"] if model.num_layers > 1 else []
-    told += ["both ways"] if model.bidirectional else []
-    told += [" and ".join(model.poolings)]
-    told += [f"beside {model.parallel_branch}"] if model.parallel_branch != "none" else []
-    told += [f"children {model.children}"] if model.children != "n-ary" else []
-    return ", ".join(told)
+class HalvingResult(NamedTuple):
+    """What a search came to."""
+
+    rungs: list[RungResult]
+    """In the order in which they were run."""
+    ranking: list[int]
+    """Networks by their index, from best to worst, without those that could not be trained."""
 
 
-def play(contest: Contest, place: int, divisor: int) -> Round:
-    """Return what came of a network up to a rung, trained unless the store has it."""
-    settings = Settings(contest.models[place], contest.head, begun(contest.training))
+def run_halving(context: HalvingContext, *, budget: float | None) -> HalvingResult:
+    """Train the networks rung by rung, at least one of them however short the budget is.
+
+    Args:
+        context: the networks, the cheap ones first.
+        budget: seconds after which no further rung of a network is begun.
+    """
+    # Optuna is slow to import, and most jobs name their network.
+    from tasks.tuning.halving_study import HalvingStudy
+
+    sizes = compute_rung_sizes(len(context.models))
+    study, results = HalvingStudy(sizes), list[RungResult]()
+    indices = list(range(len(context.models)))
+    for rung, divisor in enumerate(DIVISORS):
+        before = len(results)
+        for index in indices:
+            if budget is not None and results and sum(r.seconds for r in results) >= budget:
+                break
+            result = run_rung(context, index, divisor)
+            results.append(result)
+            cost = _compute_cost(result, context.metric)
+            study.report(index, rung, cost, parameters=result.parameters or 0)
+            logger().info("model auto: %s", _format_result(context, result))
+        if len(results) == before:
+            break
+        indices = study.close_rung(rung)
+        drop_checkpoints(context, keep=indices)
+    ranking = study.rank_networks()
+    drop_checkpoints(context, keep=ranking[:1])
+    return HalvingResult(results, ranking)
+
+
+def compute_rung_sizes(count: int) -> list[int]:
+    """Count the networks of each rung."""
+    sizes = [count]
+    for _ in DIVISORS[1:]:
+        sizes.append(-(-sizes[-1] // FACTOR))
+    return sizes
+
+
+def compute_whole_trainings(count: int) -> float:
+    """Compute to how many whole trainings a search among so many networks amounts."""
+    before, total = 0.0, 0.0
+    for size, divisor in zip(compute_rung_sizes(count), DIVISORS, strict=True):
+        total += size * (1 / divisor - before)
+        before = 1 / divisor
+    return total
+
+
+def share_budget(training: TrainingConfig, count: int) -> TrainingConfig:
+    """Return the training of each network, whose budget is a share of that of the whole search."""
+    if training.budget is None:
+        return training
+    return replace(training, budget=round(training.budget / compute_whole_trainings(count), 3))
+
+
+def format_model(model: ModelConfig) -> str:
+    """Format a network in a few words."""
+    parts = [f"{model.cell} {model.hidden_size}"]
+    parts += [f"{model.num_layers} layers"] if model.num_layers > 1 else []
+    parts += ["bidirectional"] if model.bidirectional else []
+    parts += [" and ".join(model.poolings)]
+    parts += [f"with {model.parallel_branch}"] if model.parallel_branch != "none" else []
+    parts += [f"children {model.children}"] if model.children != "n-ary" else []
+    return ", ".join(parts)
+
+
+def run_rung(context: HalvingContext, index: int, divisor: int) -> RungResult:
+    """Return what a network comes to on a rung, trained unless the store has the record."""
+    training = reset_checkpoint_interval(context.training)
+    settings = Settings(context.models[index], context.head, training)
     recipe = Recipe(
         stage="trial",
         version=VERSION,
         config={**settings._asdict(), "divisor": divisor},
-        inputs={"features": contest.features.key},
+        inputs={"features": context.features.key},
     )
-    if found := find(contest.store, recipe):
-        return round_of(found, place)
-    made = attempt(contest, place, divisor)
+    if found := find(context.store, recipe, RungResult):
+        # The same network may have another index in another search.
+        return replace(found.facts, index=index)
+    result = _train_to_rung(context, index, divisor)
 
-    def write(folder: Path) -> dict[str, Any]:
-        facts = asdict(made)
-        (folder / "round.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
-        return facts
+    def write(folder: Path) -> RungResult:
+        text = json.dumps(asdict(result), indent=2)
+        (folder / "rung.json").write_text(text, encoding="utf-8")
+        return result
 
-    return round_of(produce(contest.store, recipe, write), place)
-
-
-def round_of(artifact: Artifact, place: int) -> Round:
-    """Read a record; the same network may have another place in another search."""
-    return Round(**{**artifact.facts, "place": place})
+    return replace(produce(context.store, recipe, write, RungResult).facts, index=index)
 
 
-def begun(training: TrainingConfig) -> TrainingConfig:
-    """Leave out of a key how often a training is saved, which changes nothing in it."""
+def reset_checkpoint_interval(training: TrainingConfig) -> TrainingConfig:
+    """Return the training for a key: how often its state is saved changes no result."""
     return replace(training, checkpoint_every=0.0)
 
 
-def attempt(contest: Contest, place: int, divisor: int) -> Round:
+def _train_to_rung(context: HalvingContext, index: int, divisor: int) -> RungResult:
     """Train a network up to a rung."""
-    began, course = time.perf_counter(), Course(contest, place, divisor)
-    state: Ended = "finished"
-    reason, parameters = "", None
-    try:
-        parameters = size_of(contest, place)
-        settings = Settings(contest.models[place], contest.head, contest.training)
-        watch = Watch(course.on_epoch, course.on_step)
-        train_on(contest.store, contest.features, settings, watch)
-    except PausedError:
-        state = "paused"
-    except TrainingError as error:
-        state, reason = "diverged", str(error)
-    except (DataError, JobError, ValueError) as error:
-        state, reason = "refused", str(error)
-    except torch.OutOfMemoryError as error:
-        state, reason = "refused", f"the device's memory is too small: {error}"
-    able = state in {"finished", "paused"}
-    return Round(
-        place=place,
+    start_time, progress = time.perf_counter(), _RungProgress(context, index, divisor)
+    parameters: int | None = None
+
+    def train() -> Candidate:
+        nonlocal parameters
+        settings = Settings(context.models[index], context.head, context.training)
+        callbacks = Callbacks(progress.on_epoch, progress.on_step)
+        try:
+            parameters = _count_parameters(context, index)
+            return train_settings(context.store, context.features, settings, callbacks)
+        except torch.OutOfMemoryError as error:
+            raise DataError.of(f"the device's memory is too small: {error}") from error
+
+    _, state, reason = run_training(train, refusals=(DataError, JobError, ValueError))
+    is_trained = state in {"complete", "paused"}
+    return RungResult(
+        index=index,
         divisor=divisor,
         state=state,
-        value=best_value(course.history, contest.metric) if able else None,
-        epochs=len(course.history),
-        epochs_planned=course.planned,
+        value=_find_best_value(progress.history, context.metric) if is_trained else None,
+        epochs=len(progress.history),
+        epochs_planned=progress.planned,
         parameters=parameters,
-        seconds=round(time.perf_counter() - began, 3),
-        reason=reason,
+        seconds=round(time.perf_counter() - start_time, 3),
+        reason="" if is_trained else reason,
     )
 
 
-class Course:
+class _RungProgress:
     """Follows a training, and pauses it at its rung."""
 
-    def __init__(self, contest: Contest, place: int, divisor: int) -> None:
-        """Begin with what is known of a training that has begun."""
-        self.divisor, self.history = divisor, list[Epoch]()
-        self.least = least_epochs(contest, divisor)
-        self.step: Step | None = None
-        self.planned = epochs_planned(contest, place)
+    def __init__(self, context: HalvingContext, index: int, divisor: int) -> None:
+        """Begin with what is known of a training that was begun."""
+        self.divisor, self.history = divisor, list[EpochResult]()
+        self.min_epochs = compute_min_epochs(context, divisor)
+        self.step: StepResult | None = None
+        self.planned = _read_planned_epochs(context, index)
 
-    def on_step(self, step: Step) -> None:
+    def on_step(self, step: StepResult) -> None:
         """Take in a step."""
         self.step = step
 
-    def on_epoch(self, epoch: Epoch) -> None:
+    def on_epoch(self, epoch: EpochResult) -> None:
         """Take in an epoch.
 
         Raises:
@@ -174,57 +249,62 @@ class Course:
         self.history.append(epoch)
         done = epoch.epoch + 1
         if not self.planned and self.step is not None:
-            # A budget plans the epochs of each network when it begins.
+            # With a budget the training itself plans its epochs when it begins.
             self.planned = round(done * self.step.total / self.step.done)
-        if self.divisor > 1 and done >= max(self.least, -(-self.planned // self.divisor)):
+        if self.divisor > 1 and done >= max(self.min_epochs, -(-self.planned // self.divisor)):
             raise PausedError(f"epoch {done} is the last one of this rung")
 
 
-def least_epochs(contest: Contest, divisor: int) -> int:
-    """Count the epochs that hold the steps by which a training may be judged on this rung."""
-    rows, unit = int(contest.features.facts["training"]), contest.training.unit
+def compute_min_epochs(context: HalvingContext, divisor: int) -> int:
+    """Count the epochs that hold the steps by which a training may be compared on a rung."""
+    rows, unit = context.features.facts.training, context.training.sequences_per_step
     return -(-LEAST_STEPS // (divisor * -(-rows // unit)))
 
 
-def epochs_planned(contest: Contest, place: int) -> int:
-    """Count the epochs that a training has planned; 0 where it has a budget and did not begin."""
-    if contest.training.budget is None:
-        return contest.training.epochs
-    recipe = contest.recipe(place)
-    if found := find(contest.store, recipe):
-        return int(found.facts["epochs_planned"])
-    data = read_bytes(contest.store, f"checkpoints/{recipe.key}/state.pt")
-    return Plan(*loaded(data)["plan"]).epochs if data else 0
+def _read_planned_epochs(context: HalvingContext, index: int) -> int:
+    """Count the epochs that a training has planned; 0 where it has a budget and was not begun."""
+    if context.training.budget is None:
+        return context.training.epochs
+    recipe = context.build_recipe(index)
+    if found := find(context.store, recipe, CandidateFacts):
+        return found.facts.epochs_planned
+    data = read_bytes(context.store, f"checkpoints/{recipe.key}/state.pt")
+    return TrainingPlan(*parse_state(data)["plan"]).epochs if data else 0
 
 
-def size_of(contest: Contest, place: int) -> int:
+def _count_parameters(context: HalvingContext, index: int) -> int:
     """Count the parameters of a network."""
-    featurizer = load_featurizer(local_dir(contest.store, contest.features))
-    face = face_of(featurizer, contest.head)
-    return parameter_count(build(contest.models[place], face, seed=contest.training.seed))
+    featurizer = load_featurizer(local_dir(context.store, context.features))
+    spec = build_head_spec(featurizer, context.head)
+    return count_parameters(build_network(context.models[index], spec, seed=context.training.seed))
 
 
-def best_value(history: Sequence[Epoch], metric: str) -> float | None:
-    """Return what the best epoch came to; None where that cannot be told."""
+def _find_best_value(history: Sequence[EpochResult], metric: str) -> float | None:
+    """Return the metric of the best epoch; None where no epoch has one."""
     if metric == "loss":
         return min((epoch.validation_loss for epoch in history), default=None)
-    told = [epoch.metric for epoch in history if epoch.metric is not None]
-    return (max if more_is_better(metric) else min)(told, default=None)
+    values = [epoch.metric for epoch in history if epoch.metric is not None]
+    return (max if is_higher_better(metric) else min)(values, default=None)
 
 
-def ranked(rounds: Sequence[Round], metric: str) -> list[Round]:
-    """Order rounds from the best to the worst; of equals the smaller network is the better one."""
-    sign = -1.0 if metric != "loss" and more_is_better(metric) else 1.0
-    valued = [
-        (sign * each.value, each.parameters or 0, each.place, each)
-        for each in rounds
-        if each.value is not None
-    ]
-    return [each for *_, each in sorted(valued, key=lambda entry: entry[:3])]
+def _compute_cost(result: RungResult, metric: str) -> float | None:
+    """Turn a value into a cost, of which the lower is the better; None where there is none."""
+    if result.value is None or math.isnan(result.value):
+        return None
+    return -result.value if metric != "loss" and is_higher_better(metric) else result.value
 
 
-def without_hope(contest: Contest, kept: Sequence[int]) -> None:
-    """Remove the checkpoints of the networks that nobody goes on with."""
-    for place in range(len(contest.models)):
-        if place not in kept:
-            forget(contest.store, contest.recipe(place).key)
+def drop_checkpoints(context: HalvingContext, *, keep: Sequence[int]) -> None:
+    """Remove the checkpoints of all networks but some."""
+    for index in range(len(context.models)):
+        if index not in keep:
+            drop_checkpoint(context.store, context.build_recipe(index).key)
+
+
+def _format_result(context: HalvingContext, result: RungResult) -> str:
+    """Format what a network came to on a rung as one line of the log."""
+    value = result.reason if result.value is None else f"{context.metric} {result.value:.4f}"
+    return (
+        f"{format_model(context.models[result.index])}: {result.state} after epoch "
+        f"{result.epochs} of {result.epochs_planned}, {value}"
+    )

@@ -1,8 +1,8 @@
-"""Trials: settings that are trained as long as they keep up, and a record of what came of each.
+"""Trials: settings that are trained until they are pruned, and a record of each result.
 
-A record's key holds its settings and the record before it, so that a search which is run again
-finds the same records in the same order, however often it was killed: the history of trials, not a
-database beside it, is the state of the search.
+A record's key depends on its settings and on the record before it, so a search that is run again
+finds the same records in the same order, however often it was killed: the records are the state of
+the search, and no database is needed.
 """
 
 import json
@@ -10,226 +10,277 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from models.bundle import load
 from models.errors import PausedError, PrunedError
-from models.evaluation.metrics.by_kind import score, sign_of
+from models.evaluation.metrics.by_kind import compute_metrics, get_metric_sign
 from models.features.featurizer import load_featurizer
 from models.features.splitting.split import VALIDATION
-from models.learning.checkpoint import loaded
+from models.learning.checkpoint import parse_state
 from models.learning.config import TrainingConfig
-from models.learning.loop import Epoch, Watch
+from models.learning.loop import Callbacks, EpochResult
 from tasks.dataset.feature_files import read_sequences
-from tasks.dataset.labels import load_test
+from tasks.dataset.labels import load_test_rows
 from tasks.dataset.rowset import open_rows
 from tasks.errors import DataError, TrainingError
-from tasks.prediction.test_predictions import answered_by, judged, naive_scale
+from tasks.facts import CandidateFacts
+from tasks.prediction.test_predictions import (
+    compute_naive_scale,
+    pair_with_targets,
+    predict_test_rows,
+)
 from tasks.records import Accepted, Artifact, Candidate, Features
 from tasks.storage.artifacts import Recipe, find, local_dir, produce
 from tasks.storage.store import Store, read_bytes
-from tasks.training.progress import both, shown
-from tasks.training.train import candidate_recipe, make_candidate
+from tasks.training.progress import combine_callbacks, report_progress
+from tasks.training.train import build_candidate_recipe, make_candidate
 from tasks.tuning.search_space import Settings, TuningConfig
 
 VERSION = 1
 
-State = Literal["complete", "pruned", "stopped", "diverged", "refused"]
+State = Literal["complete", "pruned", "paused", "stopped", "diverged", "refused"]
+"""`pruned`: it fell behind; `paused`: it can go on; `stopped`: the budget ended; `diverged`: its
+loss was not finite; `refused`: its settings do not go together, or not with the data."""
 
-KeepsUp = Callable[[int, float], bool]
-"""Is told an epoch and its validation loss, and whether it is worth going on."""
+_Result = TypeVar("_Result")
+
+ShouldContinue = Callable[[int, float], bool]
+"""Called with an epoch, from 0, and its validation loss; returns False to prune the trial."""
 
 
-class Bench(NamedTuple):
+class TrialContext(NamedTuple):
     """What all trials of a search share."""
 
     store: Store
     accepted: Accepted
     features: Features
-    own: Settings
-    """The job's own, from which trials differ."""
+    base: Settings
+    """The settings of the job, from which trials differ."""
     tuning: TuningConfig
-    season: int
+    season_length: int
     """Steps of a season, for metrics that compare with a naive forecast."""
 
 
-class Asked(NamedTuple):
-    """What one trial is asked to be."""
+class TrialRequest(NamedTuple):
+    """One trial that is to be run."""
 
     number: int
-    chosen: Mapping[str, Any]
-    before: str
+    params: Mapping[str, Any]
+    previous_key: str
     """Key of the trial before it."""
     seconds_left: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """What came of one trial."""
+    """The result of one trial."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     number: int
     state: State
-    """`pruned`: it fell behind; `stopped`: the budget ended; `diverged`: its loss was no number;
-    `refused`: its settings do not go together, or with the data."""
     value: float | None
-    """Of the metric that is improved, on the validation rows."""
-    chosen: Mapping[str, Any]
+    """Of the optimised metric, on the validation rows."""
+    params: Mapping[str, Any]
     """Its settings, by dotted key."""
     training_losses: Sequence[float]
     validation_losses: Sequence[float]
     seconds: float
     reason: str = ""
-    candidate: str = ""
+    candidate_key: str = ""
     """Key of the model, where it was trained to the end."""
     key: str = field(default="", compare=False)
 
 
-def make_trial(bench: Bench, asked: Asked, keeps_up: KeepsUp) -> Trial:
-    """Return what came of these settings, trained unless the store has it."""
-    recipes = [trial_recipe(bench, asked, stopped=stopped) for stopped in (False, True)]
+def make_trial(
+    context: TrialContext, request: TrialRequest, should_continue: ShouldContinue
+) -> Trial:
+    """Return the result of these settings, trained unless the store has the record."""
+    recipes = [_build_trial_recipe(context, request, stopped=stopped) for stopped in (False, True)]
     for recipe in recipes:
-        if found := find(bench.store, recipe):
-            trial = trial_of(found)
+        if found := find(context.store, recipe, Trial):
+            trial = _read_trial(found)
             for epoch, loss in enumerate(trial.validation_losses):
-                keeps_up(epoch, loss)
+                should_continue(epoch, loss)
             return trial
-    made = attempt(bench, asked, keeps_up)
+    trial = _run_trial(context, request, should_continue)
 
-    def write(folder: Path) -> dict[str, Any]:
-        facts = {name: value for name, value in asdict(made).items() if name != "key"}
+    def write(folder: Path) -> Trial:
+        facts = {name: value for name, value in asdict(trial).items() if name != "key"}
         (folder / "trial.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
-        return facts
+        return trial
 
-    return trial_of(produce(bench.store, recipes[made.state == "stopped"], write))
+    return _read_trial(produce(context.store, recipes[trial.state == "stopped"], write, Trial))
 
 
-def trial_of(artifact: Artifact) -> Trial:
+def _read_trial(artifact: Artifact[Trial]) -> Trial:
     """Read a record."""
-    return Trial(**artifact.facts, key=artifact.key)
+    return replace(artifact.facts, key=artifact.key)
 
 
-def trial_recipe(bench: Bench, asked: Asked, *, stopped: bool) -> Recipe:
-    """Name what a record is made from; one that the budget ended holds for that budget alone."""
+def _build_trial_recipe(context: TrialContext, request: TrialRequest, *, stopped: bool) -> Recipe:
+    """Return the recipe of a record; one that the budget ended is valid for that budget alone."""
     config = {
-        **bench.own._asdict(),
-        "chosen": dict(asked.chosen),
-        "metric": bench.tuning.metric,
-        "pruner": bench.tuning.pruner,
-        "stopped": bench.tuning.budget if stopped else None,
+        **context.base._asdict(),
+        "params": dict(request.params),
+        "metric": context.tuning.metric,
+        "pruner": context.tuning.pruner,
+        "stopped": context.tuning.budget if stopped else None,
     }
-    inputs = {"features": bench.features.key, "before": asked.before}
+    inputs = {"features": context.features.key, "previous": request.previous_key}
     return Recipe(stage="trial", version=VERSION, config=config, inputs=inputs)
 
 
-def attempt(bench: Bench, asked: Asked, keeps_up: KeepsUp) -> Trial:
-    """Train these settings as long as they keep up and there is time."""
-    began, history = time.perf_counter(), list[Epoch]()
-    state: State = "complete"
-    reason, value, candidate = "", None, None
+def _run_trial(
+    context: TrialContext, request: TrialRequest, should_continue: ShouldContinue
+) -> Trial:
+    """Train these settings until they are pruned or the time is used up."""
+    start_time, history = time.perf_counter(), list[EpochResult]()
+    candidate: Candidate | None = None
 
-    def on_epoch(epoch: Epoch) -> None:
+    def on_epoch(epoch: EpochResult) -> None:
         history.append(epoch)
-        if not keeps_up(epoch.epoch, epoch.validation_loss):
+        if not should_continue(epoch.epoch, epoch.validation_loss):
             raise PrunedError(f"fell behind in epoch {epoch.epoch + 1}")
-        if time.perf_counter() - began > asked.seconds_left:
+        if time.perf_counter() - start_time > request.seconds_left:
             raise PausedError(f"the budget ended with epoch {epoch.epoch + 1}")
 
-    try:
-        settings = bench.own.changed(asked.chosen)
-        candidate = train_on(bench.store, bench.features, settings, Watch(on_epoch))
-        value = measured(bench, candidate, history)
-    except PrunedError as error:
-        state, reason = "pruned", str(error)
-    except PausedError as error:
-        state, reason = "stopped", str(error)
-    except TrainingError as error:
-        state, reason = "diverged", str(error)
-    except (DataError, ValueError) as error:
-        state, reason = "refused", str(error)
-    if value is None and history and bench.tuning.metric == "loss":
-        value = lowest(history)
+    def train() -> float:
+        nonlocal candidate
+        settings = context.base.with_values(request.params)
+        candidate = train_settings(context.store, context.features, settings, Callbacks(on_epoch))
+        return _compute_value(context, candidate, history)
+
+    value, state, reason = run_training(train)
+    if value is None and history and context.tuning.metric == "loss":
+        value = _find_lowest_loss(history)
     return Trial(
-        number=asked.number,
-        state=state,
+        number=request.number,
+        state="stopped" if state == "paused" else state,
         value=value,
-        chosen=dict(asked.chosen),
+        params=dict(request.params),
         training_losses=[epoch.training_loss for epoch in history],
         validation_losses=[epoch.validation_loss for epoch in history],
-        seconds=round(time.perf_counter() - began, 3),
+        seconds=round(time.perf_counter() - start_time, 3),
         reason=reason,
-        candidate=candidate.key if candidate else "",
+        candidate_key=candidate.key if candidate else "",
     )
 
 
-def train_on(store: Store, features: Features, settings: Settings, watch: Watch) -> Candidate:
-    """Train a candidate, or go on with it; `watch` hears of the epochs that are past, too."""
-    settings = settings._replace(training=alone(settings.training))
-    recipe = candidate_recipe(features, settings.model, settings.head, settings.training)
-    found = find(store, recipe)
-    for epoch in past_epochs(store, recipe.key) if found is None else history_of(store, found):
-        watch.on_epoch(epoch)
-    if found is not None:
-        return Candidate(found)
+def run_training(
+    train: Callable[[], _Result],
+    *,
+    refusals: tuple[type[Exception], ...] = (DataError, ValueError),
+) -> tuple[_Result | None, State, str]:
+    """Run a training, and turn what ends it early into the state of a trial.
+
+    Args:
+        train: what is run.
+        refusals: errors by which settings, network or data refuse each other.
+
+    Returns:
+        What `train` returned, or None; the state; and the reason of any but `complete`.
+    """
     try:
-        with shown() as pages:
-            return make_candidate(features, store, **settings._asdict(), watch=both(pages, watch))
+        return train(), "complete", ""
+    except PrunedError as error:
+        return None, "pruned", str(error)
+    except PausedError as error:
+        return None, "paused", str(error)
+    except TrainingError as error:
+        return None, "diverged", str(error)
+    except refusals as error:
+        return None, "refused", str(error)
+
+
+def train_settings(
+    store: Store, features: Features, settings: Settings, callbacks: Callbacks
+) -> Candidate:
+    """Train a candidate, or resume it; `callbacks` get the epochs of before, too.
+
+    A checkpoint that nothing will resume is deleted.
+    """
+    settings = settings._replace(training=as_single_network(settings.training))
+    recipe = build_candidate_recipe(features, settings.model, settings.head, settings.training)
+    found = find(store, recipe, CandidateFacts)
+    for epoch in (
+        _load_checkpoint_history(store, recipe.key)
+        if found is None
+        else _load_history(store, found)
+    ):
+        callbacks.on_epoch(epoch)
+    if found is not None:
+        return found
+    try:
+        with report_progress() as progress:
+            return make_candidate(
+                features,
+                store,
+                **settings._asdict(),
+                callbacks=combine_callbacks(progress, callbacks),
+            )
     except (PrunedError, TrainingError, DataError):
-        forget(store, recipe.key)
+        drop_checkpoint(store, recipe.key)
         raise
 
 
-def alone(training: TrainingConfig) -> TrainingConfig:
-    """Ask for one network, which tells as well which settings are better as several do."""
+def as_single_network(training: TrainingConfig) -> TrainingConfig:
+    """Return the training of one network: an ensemble would rank settings the same way."""
     return replace(training, ensemble=1, distill=False)
 
 
-def past_epochs(store: Store, key: str) -> list[Epoch]:
-    """Read the epochs of a training that was interrupted from its checkpoint."""
+def _load_checkpoint_history(store: Store, key: str) -> list[EpochResult]:
+    """Read the epochs of an interrupted training from its checkpoint."""
     data = read_bytes(store, f"checkpoints/{key}/state.pt")
-    return [Epoch(*epoch) for epoch in loaded(data)["history"]] if data else []
+    return [EpochResult(*epoch) for epoch in parse_state(data)["history"]] if data else []
 
 
-def history_of(store: Store, candidate: Artifact) -> list[Epoch]:
-    """Read the epochs of a training that is done."""
+def _load_history(store: Store, candidate: Candidate) -> list[EpochResult]:
+    """Read the epochs of a finished training."""
     text = (local_dir(store, candidate) / "history.json").read_text(encoding="utf-8")
-    return [Epoch(**epoch) for epoch in json.loads(text)]
+    return [EpochResult(**epoch) for epoch in json.loads(text)]
 
 
-def forget(store: Store, key: str) -> None:
-    """Remove the checkpoint of a training that nobody goes on with."""
+def drop_checkpoint(store: Store, key: str) -> None:
+    """Delete the checkpoint of a training that will not be resumed."""
     folder = f"{store.root}/checkpoints/{key}"
     if store.fs.exists(folder):
         store.fs.rm(folder, recursive=True)
 
 
-def lowest(history: Sequence[Epoch]) -> float:
+def _find_lowest_loss(history: Sequence[EpochResult]) -> float:
     """Return the loss of the best epoch."""
     return min(epoch.validation_loss for epoch in history)
 
 
-def measured(bench: Bench, candidate: Candidate, history: Sequence[Epoch]) -> float:
-    """Return what the search improves: the loss, or a metric of the validation rows."""
-    if bench.tuning.metric == "loss":
-        return lowest(history)
-    store, rows = bench.store, open_rows(bench.store, bench.accepted)
-    features_dir = local_dir(store, bench.features)
+def _compute_value(
+    context: TrialContext, candidate: Candidate, history: Sequence[EpochResult]
+) -> float:
+    """Compute what the search optimises: the loss, or a metric of the validation rows."""
+    if context.tuning.metric == "loss":
+        return _find_lowest_loss(history)
+    store, rows = context.store, open_rows(context.store, context.accepted)
+    features_dir = local_dir(store, context.features)
     featurizer = load_featurizer(features_dir)
-    held = load_test(rows, features_dir, featurizer, split=VALIDATION)
+    test_set = load_test_rows(rows, features_dir, featurizer, split=VALIDATION)
     table = read_sequences(features_dir, VALIDATION)
-    answered = answered_by(load(local_dir(store, candidate) / "bundle"), rows, held)
-    scale_R = naive_scale(rows, table, featurizer, season=bench.season)
-    return score(judged(answered, held, featurizer, scale_R))[bench.tuning.metric]
+    predictions = predict_test_rows(load(local_dir(store, candidate) / "bundle"), rows, test_set)
+    scale_R = compute_naive_scale(rows, table, featurizer, season=context.season_length)
+    return compute_metrics(pair_with_targets(predictions, test_set, featurizer, scale_R))[
+        context.tuning.metric
+    ]
 
 
-def cost(trial: Trial, metric: str) -> float | None:
-    """Turn a trial's value into what a search makes small."""
+def compute_cost(trial: Trial, metric: str) -> float | None:
+    """Return a trial's value as a cost, of which the lower is the better."""
     if trial.value is None or metric == "loss":
         return trial.value
-    return -sign_of(metric) * trial.value
+    return -get_metric_sign(metric) * trial.value
 
 
-def best_of(trials: Sequence[Trial], metric: str) -> Trial | None:
-    """Choose the best trial: of those that were trained to the end, if there are any."""
+def find_best_trial(trials: Sequence[Trial], metric: str) -> Trial | None:
+    """Find the best of the complete trials, or of all that have a value where none is complete."""
     valued = [trial for trial in trials if trial.value is not None]
     ended = [trial for trial in valued if trial.state == "complete"] or valued
-    return min(ended, key=lambda trial: cost(trial, metric) or 0.0, default=None)
+    return min(ended, key=lambda trial: compute_cost(trial, metric) or 0.0, default=None)

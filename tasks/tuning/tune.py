@@ -9,49 +9,54 @@ from prefect import task
 
 from models.features.config import Layout, TargetConfig
 from tasks.errors import DataError
-from tasks.records import Accepted, Facts, Features, Study
+from tasks.facts import StudyFacts
+from tasks.records import Accepted, Features, Study
 from tasks.storage.artifacts import Recipe, local_dir, produce
 from tasks.storage.store import StoreConfig, open_store
-from tasks.task_options import HOUR, STAGE, logger, show
-from tasks.tuning.default_space import space_of
-from tasks.tuning.mlflow_runs import Runs, search_runs
-from tasks.tuning.optuna_sampler import Sampling, keeps_up
+from tasks.task_options import HOUR, STAGE, logger, publish_page
+from tasks.tuning.default_space import build_search_space
+from tasks.tuning.mlflow_runs import SearchRuns, open_search_runs
+from tasks.tuning.optuna_sampler import TrialSampler, build_pruning_check
 from tasks.tuning.search_space import Domain, Settings, TuningConfig
-from tasks.tuning.study_report import PICTURES, draw_study, page_of, states
-from tasks.tuning.trials import Asked, Bench, Trial, best_of, make_trial
+from tasks.tuning.study_report import PLOT_FILES, count_states, draw_study, format_study_page
+from tasks.tuning.trials import Trial, TrialContext, TrialRequest, find_best_trial, make_trial
 
 VERSION = 1
 
 
-def run_trials(bench: Bench, sampling: Sampling) -> Iterator[Trial]:
-    """Try settings until the trials or the time are used up."""
-    tuning = bench.tuning
-    spent, before = 0.0, "none"
-    most = tuning.budget if tuning.budget is not None else float("inf")
+def run_trials(context: TrialContext, sampler: TrialSampler) -> Iterator[Trial]:
+    """Run trials until their number or the budget is used up."""
+    tuning = context.tuning
+    spent, previous_key = 0.0, "none"
+    budget = tuning.budget if tuning.budget is not None else float("inf")
     for number in range(tuning.n_trials):
-        if spent >= most:
+        if spent >= budget:
             return
-        chosen, place = sampling.ask(number)
-        trial = make_trial(bench, Asked(number, chosen, before, most - spent), keeps_up(place))
-        sampling.tell(place, trial)
-        spent, before = spent + trial.seconds, trial.key
+        params, optuna_trial = sampler.ask(number)
+        trial = make_trial(
+            context,
+            TrialRequest(number, params, previous_key, budget - spent),
+            build_pruning_check(optuna_trial),
+        )
+        sampler.tell(optuna_trial, trial)
+        spent, previous_key = spent + trial.seconds, trial.key
         yield trial
         if trial.state == "stopped":
             return
 
 
-def search(bench: Bench, space: Mapping[str, Domain], runs: Runs) -> Study:
-    """Run the trials, note each in MLflow, and publish what they came to.
+def run_search(context: TrialContext, space: Mapping[str, Domain], runs: SearchRuns) -> Study:
+    """Run the trials, log each in MLflow, and publish the study.
 
     Raises:
         DataError: no trial could be trained at all.
     """
-    metric, trials = bench.tuning.metric, list[Trial]()
-    sampling = Sampling(space, bench.own, pruner=bench.tuning.pruner, metric=metric)
-    for trial in run_trials(bench, sampling):
+    metric, trials = context.tuning.metric, list[Trial]()
+    sampler = TrialSampler(space, context.base, pruner=context.tuning.pruner, metric=metric)
+    for trial in run_trials(context, sampler):
         trials.append(trial)
-        runs.record(trial.key, trial, settings_in_words(bench.own, trial))
-        best = best_of(trials, metric)
+        runs.log_trial(trial.key, trial, _format_settings(context.base, trial))
+        best = find_best_trial(trials, metric)
         logger().info(
             "trial %s: %s, %s%s; best so far: trial %s",
             trial.number,
@@ -60,65 +65,69 @@ def search(bench: Bench, space: Mapping[str, Domain], runs: Runs) -> Study:
             f" ({trial.reason})" if trial.reason else "",
             best.number if best else "none",
         )
-    if best_of(trials, metric) is None:
+    if find_best_trial(trials, metric) is None:
         raise DataError.of(
             f"none of {len(trials)} trials could be trained; the last one: {trials[-1].reason}",
-            mend="correct `tuning.search_space`, or try the job itself with `ostinato run`",
+            hint="correct `tuning.search_space`, or try the job itself with `ostinato run`",
         )
-    return publish_study(bench, trials, sampling, space)
+    return _publish_study(context, trials, sampler, space)
 
 
-def publish_study(
-    bench: Bench, trials: Sequence[Trial], sampling: Sampling, space: Mapping[str, Domain]
+def _publish_study(
+    context: TrialContext,
+    trials: Sequence[Trial],
+    sampler: TrialSampler,
+    space: Mapping[str, Domain],
 ) -> Study:
-    """Write the trials and their pictures into the store."""
-    metric = bench.tuning.metric
+    """Write the trials and their plots into the store."""
+    metric = context.tuning.metric
 
-    def build(folder: Path) -> Facts:
-        shares = draw_study(folder, trials, sampling.study, space=space, metric=metric)
+    def build(folder: Path) -> StudyFacts:
+        shares = draw_study(folder, trials, sampler.study, space=space, metric=metric)
         rows = [asdict(trial) for trial in trials]
         (folder / "trials.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
-        best = best_of(trials, metric)
-        assert best is not None  # noqa: S101 - asked by the caller
-        return {
-            "metric": metric,
-            "trials": len(trials),
-            "states": states(trials),
-            "best": best.number,
-            "value": best.value,
-            "own_value": trials[0].value,
-            "chosen": dict(best.chosen),
-            "importance": shares,
-        }
+        best = find_best_trial(trials, metric)
+        assert best is not None  # noqa: S101 - checked by the caller
+        assert best.value is not None  # noqa: S101 - a best trial has a value
+        return StudyFacts(
+            metric=metric,
+            trials=len(trials),
+            states=count_states(trials),
+            best=best.number,
+            value=best.value,
+            own_value=trials[0].value,
+            chosen=dict(best.params),
+            importance=shares,
+        )
 
     recipe = Recipe(
         stage="tune",
         version=VERSION,
         config={"metric": metric, "trials": len(trials)},
-        inputs={"features": bench.features.key, "trial": trials[-1].key},
+        inputs={"features": context.features.key, "trial": trials[-1].key},
     )
-    return Study(produce(bench.store, recipe, build))
+    return produce(context.store, recipe, build, StudyFacts)
 
 
-def settings_in_words(own: Settings, trial: Trial) -> dict[str, str]:
-    """Write all settings of a trial under their dotted keys."""
-    told = {
+def _format_settings(base: Settings, trial: Trial) -> dict[str, str]:
+    """Format all settings of a trial by their dotted keys."""
+    settings = {
         f"{section}.{name}": value
-        for section, config in own._asdict().items()
+        for section, config in base._asdict().items()
         for name, value in asdict(config).items()
     }
-    return {key: str(value) for key, value in (told | dict(trial.chosen)).items()}
+    return {key: str(value) for key, value in (settings | dict(trial.params)).items()}
 
 
-def search_key(bench: Bench, space: Mapping[str, Domain]) -> str:
-    """Name a search by what it depends on; more trials and more time are still the same one."""
+def _compute_search_key(context: TrialContext, space: Mapping[str, Domain]) -> str:
+    """Compute the key of a search; it does not depend on the number of trials and the budget."""
     config = {
-        **bench.own._asdict(),
+        **context.base._asdict(),
         "space": {key: repr(domain) for key, domain in space.items()},
-        "metric": bench.tuning.metric,
-        "pruner": bench.tuning.pruner,
+        "metric": context.tuning.metric,
+        "pruner": context.tuning.pruner,
     }
-    inputs = {"features": bench.features.key}
+    inputs = {"features": context.features.key}
     return Recipe(stage="tune", version=VERSION, config=config, inputs=inputs).key
 
 
@@ -128,29 +137,31 @@ def search_settings(
     *,
     accepted: Accepted,
     name: str,
-    own: Settings,
+    base: Settings,
     tuning: TuningConfig,
     layout: Layout,
     target: TargetConfig,
-    season: int,
+    season_length: int,
     artifact_root: str | None,
     store: StoreConfig,
 ) -> Study:
-    """Search for better settings than the job's own, and leave a page of what was found."""
-    bench = Bench(open_store(store), accepted, features, own, tuning, season)
-    space = space_of(tuning, own, layout, target)
+    """Search for better settings than the job's own, and show a page of the study."""
+    context = TrialContext(open_store(store), accepted, features, base, tuning, season_length)
+    space = build_search_space(tuning, base, layout, target)
     root = Path(artifact_root) if artifact_root else None
-    with search_runs(
-        search_key(bench, space),
+    with open_search_runs(
+        _compute_search_key(context, space),
         name=name,
         metric=tuning.metric,
         features=features,
         artifact_root=root,
     ) as runs:
-        study = search(bench, space, runs)
-        folder = local_dir(bench.store, study)
-        files = (*(folder / picture for picture in PICTURES), folder / "trials.json")
-        runs.close(study.facts, files)
+        study = run_search(context, space, runs)
+        folder = local_dir(context.store, study)
+        files = (*(folder / picture for picture in PLOT_FILES), folder / "trials.json")
+        runs.log_study(study.facts, files)
     trials = [Trial(**row) for row in json.loads((folder / "trials.json").read_text("utf-8"))]
-    show(f"{name}-tune", page_of(name, trials, metric=tuning.metric, folder=folder))
+    publish_page(
+        f"{name}-tune", format_study_page(name, trials, metric=tuning.metric, folder=folder)
+    )
     return study

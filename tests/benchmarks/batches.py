@@ -30,10 +30,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 from torch.utils.data import DataLoader, TensorDataset
 
-from models.learning.batches import Places, SequenceSet, epoch_order, gather, to_device
+from models.learning.batches import SequenceSet, Spans, draw_batches, gather, to_device
 from models.learning.memory import keep_memory
 from models.networks.config import ModelConfig
-from models.networks.layer import make_cell
+from models.networks.layer import build_cell
 from tasks.dataset.feature_files import map_steps, write_steps
 
 Way = Callable[[], object]
@@ -68,13 +68,13 @@ def sequences_of(lengths_S: np.ndarray) -> SequenceSet:
     """Draw sequences of these lengths."""
     stops_S = np.cumsum(lengths_S)
     values_NC = np.random.default_rng(1).normal(size=(stops_S[-1], CHANNELS)).astype(np.float32)
-    places = Places(stops_S - lengths_S, stops_S)
+    places = Spans(stops_S - lengths_S, stops_S)
     return to_device(values_NC, places, device=torch.device("cpu"))
 
 
 def jagged(cell: nn.Module, sequences: SequenceSet) -> Way:
     """Read an epoch as our loop does: rows of like length together."""
-    order = epoch_order(sequences.lengths_S, batch=BATCH, seed=0, epoch=0)
+    order = draw_batches(sequences.lengths_S, batch=BATCH, seed=0, epoch=0)
 
     def read() -> None:
         for rows in order:
@@ -87,7 +87,7 @@ def jagged(cell: nn.Module, sequences: SequenceSet) -> Way:
 
 def packed(kernel: nn.Module, sequences: SequenceSet) -> Way:
     """Read an epoch with a DataLoader, as tutorials have it."""
-    places = sequences.places
+    places = sequences.spans
     items = [
         sequences.values_NC[start:stop]
         for start, stop in zip(places.starts_S, places.stops_S, strict=True)
@@ -122,7 +122,7 @@ def compare_lengths(rounds: int) -> None:
     # As many steps, and as many batches, with nothing to sort or pad.
     equal_S = np.full(SEQUENCES, round(lengths_S.mean()))
     for name, kernel in KERNELS.items():
-        cell = make_cell(ModelConfig(cell=name, hidden_size=HIDDEN), inputs=CHANNELS)
+        cell = build_cell(ModelConfig(cell=name, hidden_size=HIDDEN), inputs=CHANNELS)
         unequal, equal = sequences_of(lengths_S), sequences_of(equal_S)
         seconds = turns(
             {
@@ -142,7 +142,7 @@ def windows_of(rows: int) -> SequenceSet:
     """Draw a series and cut windows from it, some of them where there are more."""
     values_NC = np.random.default_rng(0).normal(size=(rows, CHANNELS)).astype(np.float32)
     starts_S = np.linspace(0, rows - WINDOW, WINDOW_COUNT).astype(np.int64)
-    places = Places(starts_S, starts_S + WINDOW)
+    places = Spans(starts_S, starts_S + WINDOW)
     return to_device(values_NC, places, device=torch.device("cpu"))
 
 
@@ -164,9 +164,9 @@ def compare_windows(rounds: int) -> None:
     buffer_BTC = torch.empty(WINDOW_BATCH, WINDOW, CHANNELS)
     for name, rows in WINDOWED.items():
         sequences = windows_of(rows)
-        order = epoch_order(sequences.lengths_S, batch=WINDOW_BATCH, seed=0, epoch=0)
+        order = draw_batches(sequences.lengths_S, batch=WINDOW_BATCH, seed=0, epoch=0)
         held = sequences.values_NC.unfold(0, WINDOW, 1).transpose(1, 2)
-        held_STC = held[torch.from_numpy(sequences.places.starts_S)].contiguous()
+        held_STC = held[torch.from_numpy(sequences.spans.starts_S)].contiguous()
         loader = DataLoader(TensorDataset(held_STC), batch_size=WINDOW_BATCH, shuffle=True)
         ways: dict[str, Way] = {
             "ours": partial(drain, (gather, sequences), order),
@@ -190,7 +190,7 @@ def compare_store(rounds: int) -> None:
         write_steps(folder, [values_NC])
         frame = pd.DataFrame(values_NC, columns=[f"c{place}" for place in range(CHANNELS)])
         frame.to_parquet(folder / "frame.parquet", compression="zstd")
-        opened = Places(np.zeros(1, np.int64), np.full(1, STORED_ROWS))
+        opened = Spans(np.zeros(1, np.int64), np.full(1, STORED_ROWS))
 
         def mapped() -> Tensor:
             return to_device(map_steps(folder), opened, device=torch.device("cpu")).values_NC

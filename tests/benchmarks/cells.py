@@ -16,11 +16,11 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from models.networks.cell import Cell, plain
+from models.networks.cell import Cell, run_step_by_step
 from models.networks.config import ModelConfig
 from models.networks.families import FAMILIES
 from models.networks.jagged import Offsets
-from models.networks.layer import make_cell
+from models.networks.layer import build_cell
 
 CELLS = [name for name, family in FAMILIES.items() if family.causal]
 LENGTHS = [40, 5, 17, 40, 23]
@@ -32,7 +32,7 @@ def slopes(
 ) -> tuple[Tensor, Tensor]:
     """Outputs, and the gradients of input and weights as one row."""
     values = values.clone().requires_grad_()
-    outputs, _ = read(values, Offsets.of(LENGTHS))
+    outputs, _ = read(values, Offsets.from_lengths(LENGTHS))
     weights = torch.linspace(-1, 1, outputs.numel(), dtype=torch.float64).view_as(outputs)
     learned = [values, *cell.parameters()]
     found = torch.autograd.grad((outputs.double() * weights).sum(), learned, materialize_grads=True)
@@ -42,10 +42,10 @@ def slopes(
 def errors(name: str) -> list[float]:
     """Errors of outputs and gradients in float64, float32 and bf16."""
     torch.manual_seed(0)
-    cell = make_cell(ModelConfig(cell=name, hidden_size=16), inputs=8)
+    cell = build_cell(ModelConfig(cell=name, hidden_size=16), inputs=8)
     values = torch.randn(sum(LENGTHS), 8)
     exact = cell.double()
-    truth = slopes(exact, values.double(), lambda v, o: plain(exact, v, o))
+    truth = slopes(exact, values.double(), lambda v, o: run_step_by_step(exact, v, o))
     found = []
     for dtype, half in ((torch.float64, False), (torch.float32, False), (torch.float32, True)):
         cell = cell.to(dtype)
@@ -65,14 +65,14 @@ def timed(learn: Callable[[], Tensor]) -> float:
 
 def speeds(name: str, rounds: int) -> tuple[float, float, float]:
     """Milliseconds of ours, times faster than the definition, and than torch's own or its LSTM."""
-    cell = make_cell(ModelConfig(cell=name, hidden_size=128), inputs=32)
+    cell = build_cell(ModelConfig(cell=name, hidden_size=128), inputs=32)
     own = OWN.get(name, nn.LSTM)(32, 128, batch_first=True)
     values, one = torch.randn(6400, 32), torch.randn(100, 32)
-    batch, single = Offsets.of([100] * 64), Offsets.of([100])
+    batch, single = Offsets.from_lengths([100] * 64), Offsets.from_lengths([100])
     padded = values.view(64, 100, 32)
     ways = {
         "ours": lambda: cell.outputs(values, batch),
-        "plain": lambda: plain(cell, one, single)[0],
+        "plain": lambda: run_step_by_step(cell, one, single)[0],
         "own": lambda: own(padded)[0],
     }
     seconds = {way: [] for way in ways}

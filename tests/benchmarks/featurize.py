@@ -97,9 +97,9 @@ def images(rows: int) -> pl.DataFrame:
 
 def sounds(rows: int) -> pl.DataFrame:
     """WAV files of half a second at 8 kHz."""
-    from flows.commands.demo_data import chords
+    from flows.commands.demo_data import make_chords
 
-    return repeated(chords()["sound"].to_list(), rows)
+    return repeated(make_chords()["sound"].to_list(), rows)
 
 
 def trees(rows: int) -> pl.DataFrame:

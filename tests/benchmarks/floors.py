@@ -18,10 +18,10 @@ import torch
 from torch import nn
 
 from models.learning.memory import keep_memory
-from models.networks.benchmark import Shape, make, measure
+from models.networks.benchmark import BenchmarkShape, _build_benchmark_cell, measure_cells
 
 SIDE = 1_024
-SHAPE = Shape()
+SHAPE = BenchmarkShape()
 CPU = torch.device("cpu")
 
 
@@ -49,13 +49,13 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     keep_memory()
     before = product_rate(rounds)
-    speeds = measure(SHAPE, device=CPU, rounds=rounds)
+    speeds = measure_cells(SHAPE, device=CPU, rounds=rounds)
     after = product_rate(rounds)
     rate = (before + after) / 2
     print(f"{torch.get_num_threads()} threads, {before / 1e9:.0f} and {after / 1e9:.0f} GFLOP/s")
     print("| cell | ms | GFLOP | of the product's rate |\n|---|---:|---:|---:|")
     for name, speed in speeds.items():
-        work = operations(make(name, SHAPE, CPU))
+        work = operations(_build_benchmark_cell(name, SHAPE, CPU))
         share = work / rate / (speed.milliseconds / 1000)
         print(f"| {name} | {speed.milliseconds:.1f} | {work / 1e9:.2f} | {share:.2f} |")
 

@@ -12,11 +12,15 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from models.evaluation.metrics.by_kind import METRICS, sign_of
-from models.evaluation.statistics.block_length import block_length
-from models.evaluation.statistics.bootstrap import draws_of, interval, spreads
+from models.evaluation.metrics.by_kind import METRICS, get_metric_sign
+from models.evaluation.statistics.block_length import choose_block_length
+from models.evaluation.statistics.bootstrap import (
+    compute_percentile_interval,
+    compute_resampled_metrics,
+    draw_resamples,
+)
 from tasks.gate.comparison import GateConfig
-from tests.support.gate_simulation import EQUALS, EVEN, classified, decided
+from tests.support.gate_simulation import EQUAL_PAIRS, EVEN, decide_pair, simulate_classifiers
 
 GATE = GateConfig(bootstrap_samples=500)
 
@@ -26,25 +30,25 @@ BETTER = (0.25, 0.5, 1.0)
 def percentile_low(pair, metric: str, *, by_time: bool) -> float:
     """The low end that percentiles alone give."""
     compute = METRICS[pair[0].kind][metric]
-    count = compute.affordable(pair[0], GATE.bootstrap_samples)
-    block = block_length(len(pair[0]), by_time=by_time)
+    count = compute.limit_samples(pair[0], GATE.bootstrap_samples)
+    block = choose_block_length(len(pair[0]), by_time=by_time)
 
     def gains(counts_BR):
-        ours, theirs = (compute.resampled(each, counts_BR) for each in pair)
-        return sign_of(metric) * (ours - theirs)
+        ours, theirs = (compute.compute_resampled(each, counts_BR) for each in pair)
+        return get_metric_sign(metric) * (ours - theirs)
 
-    draws = draws_of(pair[0], count=count, block=block, seed=0)
-    found = spreads({"": gains}, {"": count}, draws, len(pair[0]))
-    return interval(found[""], GATE.confidence).low
+    draws = draw_resamples(pair[0], count=count, block=block, seed=0)
+    found = compute_resampled_metrics({"": gains}, {"": count}, draws, len(pair[0]))
+    return compute_percentile_interval(found[""], GATE.confidence).low
 
 
 def false_promotions(case: str, rows: int, trials: int) -> tuple[int, int]:
     """Count equal challengers that the gate promotes, and that percentiles alone would."""
-    metric, make = EQUALS[case]
+    metric, make = EQUAL_PAIRS[case]
     by_time, ours, alone = "time" in case, 0, 0
     for trial in range(trials):
         pair = make(np.random.default_rng(trial), rows)
-        ours += decided(pair, GATE, metric, by_time=by_time).decision == "promote"
+        ours += decide_pair(pair, GATE, metric, by_time=by_time).decision == "promote"
         alone += percentile_low(pair, metric, by_time=by_time) > 0
     return ours, alone
 
@@ -57,7 +61,7 @@ def main() -> None:
         f"equal challengers promoted, of {trials} each; at most {1 - GATE.confidence:.0%} allowed"
     )
     print("| case | rows | gate | percentiles alone | seconds |\n|---|---:|---:|---:|---:|")
-    for case in EQUALS:
+    for case in EQUAL_PAIRS:
         for rows in sizes:
             began = time.perf_counter()
             ours, alone = false_promotions(case, rows, trials)
@@ -69,8 +73,10 @@ def main() -> None:
     for better in BETTER:
         for rows in sizes:
             verdicts = [
-                decided(
-                    classified(np.random.default_rng(t), rows, EVEN, skill=1.5, better=better),
+                decide_pair(
+                    simulate_classifiers(
+                        np.random.default_rng(t), rows, EVEN, skill=1.5, better=better
+                    ),
                     GATE,
                     "accuracy",
                 )

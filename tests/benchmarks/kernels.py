@@ -4,7 +4,7 @@
 
 Forwards and backwards, medians of alternating rounds: with the compiled kernels, without them, and
 torch's own layer (where it has none of this kind, its LSTM). The peak is that of a product of
-matrices of 768 x 768 in the same rounds. For lstm and gru the share is of that peak. For the rest
+matrices of 768 x 768 in the same rounds. For the gru the share is of that peak. For the rest
 it is of the floor: the product of input and weights, and its gradients, at the peak, and thirteen
 passes over outputs at the speed of a copy. The last table has lstm, gru and mingru in float32 and
 under bf16's autocast. With one thread it counts the processor's time, which a busy machine moves
@@ -26,10 +26,10 @@ from models.networks.cell import Cell
 from models.networks.config import ModelConfig
 from models.networks.families import FAMILIES
 from models.networks.jagged import Offsets
-from models.networks.layer import make_cell
+from models.networks.layer import build_cell
 from models.networks.native import kernels
 
-GATES = {"lstm": 4, "gru": 3}
+GATES = {"gru": 3}
 PRODUCTS = {"mingru": 2, "minlstm": 3, "sru": 4, "qrnn": 6}
 """Columns of the input's weights, in units; qrnn's two steps of input count as columns."""
 PASSES = 13
@@ -73,7 +73,7 @@ def learn(read: Callable[[], Tensor], *, half: bool = False) -> None:
 
 def without(read: Callable[[], Tensor]) -> None:
     """Go forwards and backwards without the compiled kernels."""
-    with kernels.kept() as keep:
+    with kernels.pin_kernels() as keep:
         keep(kernels.TORCH)
         learn(read)
 
@@ -112,9 +112,9 @@ def contenders(name: str, shape: Shape) -> Ways:
 
 def made(name: str, shape: Shape) -> tuple[Cell, Tensor, Offsets]:
     """Make a cell and what it reads."""
-    cell = make_cell(ModelConfig(cell=name, hidden_size=shape.hidden), inputs=shape.inputs)
+    cell = build_cell(ModelConfig(cell=name, hidden_size=shape.hidden), inputs=shape.inputs)
     values = torch.randn(shape.sequences * shape.steps, shape.inputs, requires_grad=True)
-    return cell, values, Offsets.of([shape.steps] * shape.sequences)
+    return cell, values, Offsets.from_lengths([shape.steps] * shape.sequences)
 
 
 def compare(shape: Shape, rounds: int) -> None:
@@ -159,7 +159,7 @@ def main(rounds: int, threads: int) -> None:
     """Measure and print."""
     keep_memory()
     torch.set_num_threads(threads)
-    print(f"kernels {kernels.chosen()}, {threads} threads, {rounds} rounds")
+    print(f"kernels {kernels.get_kernel_name()}, {threads} threads, {rounds} rounds")
     for shape in SHAPES.values():
         compare(shape, rounds)
     compare_half(rounds)

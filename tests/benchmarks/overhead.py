@@ -42,15 +42,15 @@ RUN = """
 import json, os, sys, time
 start = time.perf_counter()
 kind, until = sys.argv[1:]
-from flows.environment import settle
-settle()
-from flows.servers.ephemeral import begin
-ready = begin() if kind == "own" else (lambda: None)
+from flows.environment import configure_environment
+configure_environment()
+from flows.servers.ephemeral import start_server
+ready = start_server() if kind == "own" else (lambda: None)
 from datetime import UTC, datetime
 from pathlib import Path
 from flows.job.job import load_job
 from flows import retrain as module, accept_rows
-from flows.runtime.run_context import at_work
+from flows.runtime.run_context import run_context
 if kind == "plain":
     for place, name in (
         *((accept_rows, name) for name in ("ingest", "validate")),
@@ -72,7 +72,7 @@ def once():
         module.retrain_job(load_job(Path("waves.yaml")), datetime.now(UTC))
     else:
         ready()
-        with at_work("waves"):
+        with run_context("waves"):
             module.retrain("waves.yaml")
     return time.perf_counter() - began
 first, warm = once(), once()
@@ -113,16 +113,18 @@ def first_step(kind: str, folder: Path, server: str) -> float:
 
 def serve(folder: Path) -> tuple["subprocess.Popen[bytes]", str]:
     """Start a Prefect server that stands by."""
-    from flows.servers.ephemeral import LIKE_PREFECTS, wait_for
-    from flows.servers.ports import free_port
+    from flows.servers.ephemeral import SERVER_SETTINGS
+    from flows.servers.ports import find_free_port
+    from flows.servers.processes import Child, wait_until_responding
 
-    port = free_port()
+    port = find_free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.servers.ephemeral", str(port), str(os.getpid())],
         cwd=folder,
-        env=environment() | LIKE_PREFECTS | {"PREFECT_HOME": str(folder / "standing")},
+        env=environment() | SERVER_SETTINGS | {"PREFECT_HOME": str(folder / "standing")},
     )
-    wait_for(process, f"http://127.0.0.1:{port}/api/health")
+    server = Child("the standing server", process, None)
+    wait_until_responding(f"http://127.0.0.1:{port}/api/health", [server])
     return process, f"http://127.0.0.1:{port}/api"
 
 

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 
 from models.features.feature_spec import Numbers
-from models.learning.batches import Places, SequenceSet, to_device
+from models.learning.batches import SequenceSet, Spans, to_device
 from models.learning.config import TrainingConfig
 from models.learning.memory import keep_memory
-from models.learning.step import step
-from models.learning.weights import Weights
+from models.learning.step import take_step
+from models.learning.weights import Optimizer
 from models.networks.config import ModelConfig
 from models.networks.families import CellName
-from models.networks.heads.make import Asked
-from models.networks.network import Face, build
+from models.networks.heads.build import HeadSpec
+from models.networks.network import NetworkSpec, build_network
 
 BATCH, STEPS, CHANNELS, CLASSES = 64, 100, 32, 4
 WIDTHS = (64, 128, 256, 512)
@@ -37,9 +37,9 @@ def made() -> SequenceSet:
     starts, rows = np.arange(BATCH) * STEPS, np.arange(BATCH)
     return to_device(
         draw.normal(size=(BATCH * STEPS, CHANNELS)).astype(np.float32),
-        Places(starts, starts + STEPS),
-        answers_M=draw.integers(0, CLASSES, BATCH).astype(np.float32),
-        answer_places=Places(rows, rows + 1),
+        Spans(starts, starts + STEPS),
+        targets_M=draw.integers(0, CLASSES, BATCH).astype(np.float32),
+        target_spans=Spans(rows, rows + 1),
         device=torch.device("cpu"),
     )
 
@@ -47,18 +47,20 @@ def made() -> SequenceSet:
 def milliseconds(cell: CellName, hidden: int, turns: int) -> dict[str, float]:
     """Time steps of both precisions, which take turns."""
     data, rows = made(), np.arange(BATCH)
-    face = Face(signal=Numbers(channels=CHANNELS), asked=Asked(kind="category", codes=CLASSES))
+    face = NetworkSpec(
+        features=Numbers(channels=CHANNELS), head=HeadSpec(kind="category", num_classes=CLASSES)
+    )
     networks = {
-        name: build(ModelConfig(cell=cell, hidden_size=hidden), face, seed=0).train()
+        name: build_network(ModelConfig(cell=cell, hidden_size=hidden), face, seed=0).train()
         for name in ("fp32", "bf16")
     }
-    learners = {name: Weights(net, TrainingConfig()) for name, net in networks.items()}
+    learners = {name: Optimizer(net, TrainingConfig()) for name, net in networks.items()}
     taken: dict[str, list[float]] = {name: [] for name in networks}
     for turn in range(turns + 2):
         for name in ("fp32", "bf16"):
             config = TrainingConfig(precision="bf16" if name == "bf16" else "fp32")
             began = time.perf_counter()
-            step(networks[name], learners[name], data, rows=rows, rate=1e-4, config=config)
+            take_step(networks[name], learners[name], data, rows=rows, rate=1e-4, config=config)
             if turn > 1:
                 taken[name].append(1000 * (time.perf_counter() - began))
     return {name: median(times) for name, times in taken.items()}

@@ -23,16 +23,16 @@ import torch
 
 from models.features.feature_spec import Numbers
 from models.features.static_covariates import Statics
-from models.learning.batches import Places, to_device
-from models.learning.checkpoint import Checkpoints, Saver
+from models.learning.batches import Spans, to_device
+from models.learning.checkpoint import CheckpointStore, CheckpointWriter
 from models.learning.config import TrainingConfig
-from models.learning.data_source import Sequences, longest
-from models.learning.loop import Loop, Watch, fit
+from models.learning.data_source import Sequences, select_longest
+from models.learning.loop import Callbacks, TrainingLoop, fit
 from models.learning.plan import make_plan
-from models.learning.stream import StreamedSet
+from models.learning.stream import StreamingSet
 from models.networks.config import ModelConfig
-from models.networks.heads.make import Asked
-from models.networks.network import Face, Network, build
+from models.networks.heads.build import HeadSpec
+from models.networks.network import Network, NetworkSpec, build_network
 
 ROWS, STEPS, CHANNELS = 2_000, (5, 40), 8
 CONFIG = TrainingConfig(epochs=3, batch_size=32, checkpoint_every=0.05)
@@ -48,31 +48,33 @@ def made(way: str) -> Sequences:
     lengths = draw.integers(*STEPS, ROWS)
     stops, rows = np.cumsum(lengths), np.arange(ROWS)
     values = draw.normal(size=(stops[-1], CHANNELS)).astype(np.float32)
-    places, answers = Places(stops - lengths, stops), draw.integers(0, 3, ROWS).astype(np.float32)
+    places, answers = Spans(stops - lengths, stops), draw.integers(0, 3, ROWS).astype(np.float32)
     if way == "resident":
         return to_device(
             values,
             places,
-            answers_M=answers,
-            answer_places=Places(rows, rows + 1),
+            targets_M=answers,
+            target_spans=Spans(rows, rows + 1),
             device=torch.device("cpu"),
         )
-    return StreamedSet(
+    return StreamingSet(
         values_NC=values,
-        places=places,
-        answers_M=answers,
-        answer_places=Places(rows, rows + 1),
+        spans=places,
+        targets_M=answers,
+        target_spans=Spans(rows, rows + 1),
         statics=Statics(np.empty((ROWS, 0), np.int32), np.empty((ROWS, 0), np.float32)),
         device=torch.device("cpu"),
         block_bytes=2**16,
-        mixed=4,
+        buffer_blocks=4,
     )
 
 
 def network_of(hidden: int) -> Network:
     """Make the network."""
-    face = Face(signal=Numbers(channels=CHANNELS), asked=Asked(kind="category", codes=3))
-    return build(ModelConfig(hidden_size=hidden, dropout=0.2), face, seed=0)
+    face = NetworkSpec(
+        features=Numbers(channels=CHANNELS), head=HeadSpec(kind="category", num_classes=3)
+    )
+    return build_network(ModelConfig(hidden_size=hidden, dropout=0.2), face, seed=0)
 
 
 def alone(way: str, path: str, lives: str) -> None:
@@ -90,8 +92,15 @@ def alone(way: str, path: str, lives: str) -> None:
 
     network, data = network_of(48), made(way)
     load = lambda: file.read_bytes() if file.exists() else None  # noqa: E731 - in one line
-    silent = Watch(lambda _: None)
-    fit(network, data, data, config=CONFIG, checkpoints=Checkpoints(load, save), watch=silent)
+    silent = Callbacks(lambda _: None)
+    fit(
+        network,
+        data,
+        data,
+        config=CONFIG,
+        checkpoints=CheckpointStore(load, save),
+        callbacks=silent,
+    )
     digest = hashlib.sha256()
     for tensor in network.state_dict().values():
         digest.update(tensor.numpy().tobytes())
@@ -116,7 +125,7 @@ def cost(hidden: int) -> tuple[float, float]:
     """Return the milliseconds that a checkpoint takes from the loop, and their share of time."""
     network, data = network_of(hidden), made("resident")
     config = TrainingConfig()
-    loop = Loop(network, make_plan(network, data, data, config), config, judge=None)
+    loop = TrainingLoop(network, make_plan(network, data, data, config), config, metric=None)
     loop.progress.best_state = network.state_dict()
     taken = []
     with tempfile.TemporaryDirectory() as folder:
@@ -125,11 +134,11 @@ def cost(hidden: int) -> tuple[float, float]:
         def write(data: bytes) -> None:
             file.write_bytes(data)
 
-        with Saver(write, config.checkpoint_every) as saver:
+        with CheckpointWriter(write, config.checkpoint_every) as saver:
             for _ in range(10):
-                loop.learn(*longest(data, 64))
+                loop.train_step(*select_longest(data, 64))
                 began = time.perf_counter()
-                saver.keep(loop.state())
+                saver.save_state(loop.state())
                 taken.append(time.perf_counter() - began)
                 saver.wait()
     return 1000 * median(taken), median(taken) / config.checkpoint_every

@@ -18,15 +18,15 @@ import torch
 
 from models.features.feature_spec import Numbers
 from models.features.static_covariates import Statics
-from models.learning.batches import Places, to_device
+from models.learning.batches import Spans, to_device
 from models.learning.config import TrainingConfig
 from models.learning.data_source import Sequences
-from models.learning.loop import Checkpoints, Watch, fit
+from models.learning.loop import Callbacks, CheckpointStore, fit
 from models.learning.memory import keep_memory
-from models.learning.stream import StreamedSet
+from models.learning.stream import StreamingSet
 from models.networks.config import ModelConfig
-from models.networks.heads.make import Asked
-from models.networks.network import Face, build
+from models.networks.heads.build import HeadSpec
+from models.networks.network import NetworkSpec, build_network
 
 STEPS, CHANNELS, HIDDEN, SCORED = 100, 64, 8, 64
 WAYS = ("streamed", "resident")
@@ -48,21 +48,21 @@ def read(path: Path, way: str, rows: int | None = None) -> Sequences:
     """Give the sequences of a file, or its first few."""
     values = np.load(path, mmap_mode="r")
     starts = np.arange(0, len(values), STEPS)[:rows]
-    places, one = Places(starts, starts + STEPS), np.arange(len(starts))
+    places, one = Spans(starts, starts + STEPS), np.arange(len(starts))
     answers = (one % 2).astype(np.float32)
     if way == "resident":
         return to_device(
             values,
             places,
-            answers_M=answers,
-            answer_places=Places(one, one + 1),
+            targets_M=answers,
+            target_spans=Spans(one, one + 1),
             device=torch.device("cpu"),
         )
-    return StreamedSet(
+    return StreamingSet(
         values_NC=values,
-        places=places,
-        answers_M=answers,
-        answer_places=Places(one, one + 1),
+        spans=places,
+        targets_M=answers,
+        target_spans=Spans(one, one + 1),
         statics=Statics(np.empty((len(one), 0), np.int32), np.empty((len(one), 0), np.float32)),
         device=torch.device("cpu"),
     )
@@ -72,12 +72,14 @@ def alone(path: str, way: str) -> None:
     """Train, and print the peak in megabytes and the sequences a second."""
     keep_memory()
     data, few = read(Path(path), way), read(Path(path), way, SCORED)
-    face = Face(signal=Numbers(channels=CHANNELS), asked=Asked(kind="category", codes=2))
-    network = build(ModelConfig(cell="gru", hidden_size=HIDDEN), face, seed=0)
+    face = NetworkSpec(
+        features=Numbers(channels=CHANNELS), head=HeadSpec(kind="category", num_classes=2)
+    )
+    network = build_network(ModelConfig(cell="gru", hidden_size=HIDDEN), face, seed=0)
     config = TrainingConfig(epochs=1, checkpoint_every=1e9)
-    nowhere = Checkpoints(load=lambda: None, save=lambda _: None)
+    nowhere = CheckpointStore(load=lambda: None, save=lambda _: None)
     began = time.perf_counter()
-    fit(network, data, few, config=config, checkpoints=nowhere, watch=Watch(lambda _: None))
+    fit(network, data, few, config=config, checkpoints=nowhere, callbacks=Callbacks(lambda _: None))
     speed = len(data) / (time.perf_counter() - began)
     status = Path("/proc/self/status").read_text(encoding="ascii")
     print(int(status.partition("VmHWM:")[2].split()[0]) / 1024, speed)

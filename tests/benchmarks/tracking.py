@@ -28,34 +28,43 @@ ROWS, STEPS, CHANNELS, EPOCHS = 12_800, 20, 4, 50
 def learn(turn: int, *, live: bool) -> float:
     """Train once; return the seconds that it took."""
     from models.features.feature_spec import Numbers
-    from models.learning.batches import Places, to_device
+    from models.learning.batches import Spans, to_device
     from models.learning.config import TrainingConfig
-    from models.learning.loop import Checkpoints, Watch, fit
+    from models.learning.loop import Callbacks, CheckpointStore, fit
     from models.networks.config import ModelConfig
-    from models.networks.heads.make import Asked
-    from models.networks.network import Face, build
-    from tasks.tracking.live_metrics import Experiment, Live
+    from models.networks.heads.build import HeadSpec
+    from models.networks.network import NetworkSpec, build_network
+    from tasks.tracking.live_metrics import Experiment, LiveMetrics
 
     draw = np.random.default_rng(0)
     starts = np.arange(ROWS) * STEPS
     rows = to_device(
         draw.normal(size=(ROWS * STEPS, CHANNELS)).astype(np.float32),
-        Places(starts, starts + STEPS),
-        answers_M=draw.integers(0, 3, ROWS).astype(np.float32),
-        answer_places=Places(np.arange(ROWS), np.arange(ROWS) + 1),
+        Spans(starts, starts + STEPS),
+        targets_M=draw.integers(0, 3, ROWS).astype(np.float32),
+        target_spans=Spans(np.arange(ROWS), np.arange(ROWS) + 1),
         device=torch.device("cpu"),
     )
-    face = Face(signal=Numbers(channels=CHANNELS), asked=Asked(kind="category", codes=3))
-    network = build(ModelConfig(cell="gru", hidden_size=32), face, seed=0)
+    face = NetworkSpec(
+        features=Numbers(channels=CHANNELS), head=HeadSpec(kind="category", num_classes=3)
+    )
+    network = build_network(ModelConfig(cell="gru", hidden_size=32), face, seed=0)
     config = TrainingConfig(epochs=EPOCHS, patience=EPOCHS)
-    nowhere = Checkpoints(load=lambda: None, save=lambda _: None)
-    few = rows.picked(np.arange(64))
+    nowhere = CheckpointStore(load=lambda: None, save=lambda _: None)
+    few = rows.select(np.arange(64))
     began = time.perf_counter()
     if live:
-        with Live(Experiment("tracking", None), f"{turn:032}") as told:
-            fit(network, rows, few, config=config, checkpoints=nowhere, watch=told.watch)
+        with LiveMetrics(Experiment("tracking", None), f"{turn:032}") as told:
+            fit(network, rows, few, config=config, checkpoints=nowhere, callbacks=told.callbacks)
     else:
-        fit(network, rows, few, config=config, checkpoints=nowhere, watch=Watch(lambda _: None))
+        fit(
+            network,
+            rows,
+            few,
+            config=config,
+            checkpoints=nowhere,
+            callbacks=Callbacks(lambda _: None),
+        )
     return time.perf_counter() - began
 
 
@@ -90,9 +99,9 @@ def main(rounds: int) -> None:
         os.chdir(folder)
         waves(300).write_parquet("waves.parquet")
         Path("waves.yaml").write_text(yaml.safe_dump(WAVES), encoding="utf-8")
-        from flows.environment import settle
+        from flows.environment import configure_environment
 
-        settle()
+        configure_environment()
         taken: dict[bool, list[float]] = {False: [], True: []}
         for turn in range(rounds + 1):
             for live, found in taken.items():

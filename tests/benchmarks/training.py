@@ -26,22 +26,22 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 from torch.utils.data import DataLoader
 
 from models.features.feature_spec import Numbers
-from models.learning.batches import Places, SequenceSet, gather, to_device
+from models.learning.batches import SequenceSet, Spans, gather, to_device
 from models.learning.config import TrainingConfig
-from models.learning.flush_denormals import flushed_subnormals
-from models.learning.loop import Checkpoints, Watch, fit
+from models.learning.flush_denormals import flush_subnormals
+from models.learning.loop import Callbacks, CheckpointStore, fit
 from models.learning.memory import keep_memory
-from models.learning.step import orders
+from models.learning.step import draw_steps
 from models.networks.config import ModelConfig
-from models.networks.heads.make import Asked
-from models.networks.network import Face, Network, build
+from models.networks.heads.build import HeadSpec
+from models.networks.network import Network, NetworkSpec, build_network
 
 CLASSES = 6
 EPOCHS = 3
 CONFIG = TrainingConfig(epochs=EPOCHS, batch_size=64, seed=7)
 SCORED = 8
-SILENT = Watch(lambda _: None)
-NOWHERE = Checkpoints(load=lambda: None, save=lambda _: None)
+SILENT = Callbacks(lambda _: None)
+NOWHERE = CheckpointStore(load=lambda: None, save=lambda _: None)
 
 SETS = {
     "short texts, 5 to 50 steps": (4_000, (5, 50), 64, 128),
@@ -60,9 +60,9 @@ def made(name: str) -> tuple[SequenceSet, ModelConfig, int]:
     stops = np.cumsum(lengths)
     sequences = to_device(
         draw.normal(size=(stops[-1], channels)).astype(np.float32),
-        Places(stops - lengths, stops),
-        answers_M=draw.integers(0, CLASSES, rows).astype(np.float32),
-        answer_places=Places(np.arange(rows), np.arange(rows) + 1),
+        Spans(stops - lengths, stops),
+        targets_M=draw.integers(0, CLASSES, rows).astype(np.float32),
+        target_spans=Spans(np.arange(rows), np.arange(rows) + 1),
         device=torch.device("cpu"),
     )
     return sequences, ModelConfig(cell="lstm", hidden_size=hidden, pooling="last"), channels
@@ -70,8 +70,10 @@ def made(name: str) -> tuple[SequenceSet, ModelConfig, int]:
 
 def network_of(model: ModelConfig, channels: int) -> Network:
     """Make the network that all but the packed loop train."""
-    face = Face(signal=Numbers(channels=channels), asked=Asked(kind="category", codes=CLASSES))
-    return build(model, face, seed=0)
+    face = NetworkSpec(
+        features=Numbers(channels=channels), head=HeadSpec(kind="category", num_classes=CLASSES)
+    )
+    return build_network(model, face, seed=0)
 
 
 def ours(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[[], None]:
@@ -79,15 +81,20 @@ def ours(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[
     network = network_of(model, channels)
     few = SequenceSet(
         sequences.values_NC,
-        sequences.places.pick(np.arange(SCORED)),
-        sequences.answers_M,
-        sequences.answer_places.pick(np.arange(SCORED)),
+        sequences.spans.select(np.arange(SCORED)),
+        sequences.targets_M,
+        sequences.target_spans.select(np.arange(SCORED)),
         type(sequences.statics)(*(beside[:SCORED] for beside in sequences.statics)),
     )
 
     def learn() -> None:
         fit(
-            network, sequences, few, config=CONFIG, checkpoints=NOWHERE, watch=Watch(lambda _: None)
+            network,
+            sequences,
+            few,
+            config=CONFIG,
+            checkpoints=NOWHERE,
+            callbacks=Callbacks(lambda _: None),
         )
 
     return learn
@@ -97,12 +104,12 @@ def bare(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[
     """The same network in the barest loop, its batches in memory before it begins."""
     network = network_of(model, channels)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
-    batches = [gather(sequences, rows) for rows in orders(sequences, CONFIG, epoch=0)]
+    batches = [gather(sequences, rows) for rows in draw_steps(sequences, CONFIG, epoch=0)]
 
     def learn() -> None:
         network.train()
         for batch in batches * EPOCHS:
-            loss = network.loss(network.encode(batch.values_NC, batch.offsets), batch.answers)
+            loss = network.loss(network.encode(batch.values_NC, batch.offsets), batch.targets)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -113,7 +120,7 @@ def bare(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[
 
 def floor(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[[], None]:
     """The barest loop that learns without subnormal numbers."""
-    return flushed_subnormals()(bare(sequences, model, channels))
+    return flush_subnormals()(bare(sequences, model, channels))
 
 
 class Packed(nn.Module):
@@ -133,11 +140,11 @@ class Packed(nn.Module):
 
 def packed(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[[], None]:
     """A DataLoader over single sequences, padded and packed."""
-    places = sequences.places
+    places = sequences.spans
     items = [
         (sequences.values_NC[start:stop], int(answer))
         for start, stop, answer in zip(
-            places.starts_S, places.stops_S, sequences.answers_M, strict=True
+            places.starts_S, places.stops_S, sequences.targets_M, strict=True
         )
     ]
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page
 
 from data_contracts.draft import draft_contract
 from flows.job.job import load_job
-from models.learning.loop import Watch
+from models.learning.loop import Callbacks
 from tasks.dataset.rowset import open_snapshot
 from tasks.evaluation.evaluate import make_report
 from tasks.features.featurize import make_features
@@ -16,7 +16,7 @@ from tasks.ingestion.ingest import take_snapshot
 from tasks.storage.artifacts import local_dir
 from tasks.storage.store import open_store
 from tasks.training.train import make_candidate
-from tasks.validation.validate import hold
+from tasks.validation.validate import accept_snapshot
 from tests.support.browser import NEEDED, open_browser
 from tests.support.browser import SHOTS as ALL_SHOTS
 from tests.support.sample_jobs import WAVES, waves, write_job
@@ -45,10 +45,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rules = draft_contract(
         open_snapshot(store, snapshot).scan(),
         name=job.name,
-        needed=tuple(job.needed),
+        required_columns=tuple(job.required_columns),
         target=job.target.required,
     )
-    accepted = hold(snapshot, rules, store)
+    accepted = accept_snapshot(snapshot, rules, store)
     features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
     candidate = make_candidate(
         features,
@@ -56,7 +56,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model=job.model,
         head=job.head,
         training=job.training,
-        watch=Watch(lambda _: None),
+        callbacks=Callbacks(lambda _: None),
     )
     made = make_report(
         candidate,

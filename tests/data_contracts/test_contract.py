@@ -11,8 +11,8 @@ from data_contracts.contract import (
     Contract,
     ContractFileError,
     Expectation,
+    format_contract,
     read_contract,
-    to_yaml,
 )
 from data_contracts.draft import draft_contract
 
@@ -43,7 +43,7 @@ contracts = st.builds(
 @given(contract=contracts)
 def test_any_contract_survives_its_file(tmp_path_factory, contract: Contract) -> None:
     path = tmp_path_factory.getbasetemp() / "contract.yaml"
-    path.write_text(to_yaml(contract), encoding="utf-8")
+    path.write_text(format_contract(contract), encoding="utf-8")
 
     assert read_contract(path) == contract
 
@@ -53,16 +53,18 @@ def test_a_class_with_an_odd_line_end_in_it_survives_its_file(tmp_path: Path, ma
     rule = Expectation(type="t", kwargs={"value_set": [f"wait{mark}", f"a{mark}b"]})
     contract = Contract(name="c", columns={}, expectations=(rule,))
     path = tmp_path / "c.yaml"
-    path.write_text(to_yaml(contract), encoding="utf-8")
+    path.write_text(format_contract(contract), encoding="utf-8")
 
     assert read_contract(path) == contract
 
 
 def test_a_drafted_contract_survives_its_file(tmp_path: Path) -> None:
     frame = pl.DataFrame({"x": [0.1, 1e-300, 1e300], "label": ["a", "\u00e9", "no"]})
-    contract = draft_contract(frame.lazy(), name="c", needed=("x", "label"), target="label")
+    contract = draft_contract(
+        frame.lazy(), name="c", required_columns=("x", "label"), target="label"
+    )
     path = tmp_path / "c.yaml"
-    path.write_text(to_yaml(contract), encoding="utf-8")
+    path.write_text(format_contract(contract), encoding="utf-8")
 
     assert read_contract(path) == contract
 

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data_contracts.contract import Contract
-from data_contracts.draft import MAX_VALUES, draft_contract
-from data_contracts.suite import Finding, check
+from data_contracts.draft import MAX_SET_VALUES, draft_contract
+from data_contracts.suite import Finding, check_contract
 
 NOT_NULL = "expect_column_values_to_not_be_null"
 IN_SET = "expect_column_values_to_be_in_set"
@@ -20,12 +20,12 @@ BETWEEN = "expect_column_values_to_be_between"
 
 def drafted(frame: pl.DataFrame, target: str | None = None) -> Contract:
     needed = tuple(frame.columns)
-    return draft_contract(frame.lazy(), name="c", needed=needed, target=target)
+    return draft_contract(frame.lazy(), name="c", required_columns=needed, target=target)
 
 
 def broken(frame: pl.DataFrame, contract: Contract) -> list[Finding]:
-    findings = check(frame.lazy(), contract).findings
-    return [finding for finding in findings if not finding.kept]
+    findings = check_contract(frame.lazy(), contract).findings
+    return [finding for finding in findings if not finding.passed]
 
 
 def promised(contract: Contract) -> list[tuple[str, str | None]]:
@@ -113,7 +113,7 @@ def test_what_was_missing_once_is_not_promised_but_an_answer_always_is() -> None
     assert {(NOT_NULL, "x"), (NOT_NULL, "y")}.isdisjoint(rules)
 
 
-@pytest.mark.parametrize("count", [MAX_VALUES, MAX_VALUES + 1])
+@pytest.mark.parametrize("count", [MAX_SET_VALUES, MAX_SET_VALUES + 1])
 @pytest.mark.parametrize("kind", [str, int])
 def test_the_classes_of_a_target_are_promised_while_they_are_few(kind: type, count: int) -> None:
     values = [kind(number) for number in range(count)]
@@ -123,7 +123,7 @@ def test_the_classes_of_a_target_are_promised_while_they_are_few(kind: type, cou
 
     sets = [e for e in contract.expectations if e.type == IN_SET]
     assert [(e.kwargs["column"], e.severity) for e in sets] == (
-        [("label", "warning")] if count <= MAX_VALUES else []
+        [("label", "warning")] if count <= MAX_SET_VALUES else []
     )
     assert all(e.kwargs["value_set"] == sorted(values) for e in sets)
 
@@ -147,7 +147,7 @@ def test_a_new_class_is_a_warning_that_shows_it(target: list, news: list) -> Non
     [finding] = broken(pl.DataFrame({"label": target + news}), contract)
 
     assert (finding.rule, finding.column, finding.severity) == (IN_SET, "label", "warning")
-    assert finding.found == f"1 of 3 values break it, such as {news[0]!r}"
+    assert finding.observed == f"1 of 3 values break it, such as {news[0]!r}"
 
 
 def test_a_table_without_rows_breaks_the_promise_of_rows() -> None:
@@ -172,11 +172,11 @@ def test_a_table_without_rows_breaks_the_promise_of_rows() -> None:
 def test_a_column_that_changed_is_named_with_what_was_found(change, found: str) -> None:
     frame = pl.DataFrame({"day": [date(2024, 1, 1)], "x": [1.0]})
 
-    findings = check(change(frame).lazy(), drafted(frame)).findings
+    findings = check_contract(change(frame).lazy(), drafted(frame)).findings
 
-    [finding] = [finding for finding in findings if not finding.kept]
+    [finding] = [finding for finding in findings if not finding.passed]
     assert (finding.column, finding.severity) == ("day", "critical")
-    assert finding.found.startswith(found)
+    assert finding.observed.startswith(found)
 
 
 def test_a_new_column_breaks_nothing() -> None:
@@ -188,7 +188,9 @@ def test_a_new_column_breaks_nothing() -> None:
 def test_only_columns_that_are_there_and_needed_are_promised() -> None:
     frame = pl.DataFrame({"x": [1.0], "secret": ["y"]})
 
-    contract = draft_contract(frame.lazy(), name="c", needed=("x", "gone", "x"), target=None)
+    contract = draft_contract(
+        frame.lazy(), name="c", required_columns=("x", "gone", "x"), target=None
+    )
 
     assert contract.columns == {"x": "Float64"}
     assert {column for _, column in promised(contract)} == {None, "x"}

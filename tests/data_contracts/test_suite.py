@@ -13,12 +13,12 @@ from data_contracts.contract import (
     Contract,
     ContractFileError,
     Expectation,
+    format_contract,
     read_contract,
-    to_yaml,
 )
 from data_contracts.draft import draft_contract
 from data_contracts.engine.gx import ValidatorBrokenError
-from data_contracts.suite import check, check_columns
+from data_contracts.suite import check_columns, check_contract
 
 NOT_NULL = "expect_column_values_to_not_be_null"
 IN_SET = "expect_column_values_to_be_in_set"
@@ -26,7 +26,7 @@ BETWEEN = "expect_column_values_to_be_between"
 
 
 def findings(frame: pl.DataFrame, contract: Contract) -> dict:
-    found = check(frame.lazy(), replace(contract, columns={})).findings
+    found = check_contract(frame.lazy(), replace(contract, columns={})).findings
     return {(finding.rule, finding.column): finding for finding in found}
 
 
@@ -49,7 +49,7 @@ def test_a_contract_survives_its_file(tmp_path: Path) -> None:
         ),
     )
     path = tmp_path / "weather.yaml"
-    path.write_text(to_yaml(contract), encoding="utf-8")
+    path.write_text(format_contract(contract), encoding="utf-8")
 
     assert read_contract(path) == contract
 
@@ -102,10 +102,12 @@ SCHEMA = {
 def test_data_keeps_the_contract_that_was_drafted_from_it(rows: list[dict]) -> None:
     frame = pl.DataFrame(rows, schema=SCHEMA)
 
-    contract = draft_contract(frame.lazy(), name="c", needed=tuple(SCHEMA), target="label")
+    contract = draft_contract(
+        frame.lazy(), name="c", required_columns=tuple(SCHEMA), target="label"
+    )
 
-    assert all(finding.kept for finding in check_columns(frame.schema, contract))
-    assert all(finding.kept for finding in findings(frame, contract).values())
+    assert all(finding.passed for finding in check_columns(frame.schema, contract))
+    assert all(finding.passed for finding in findings(frame, contract).values())
 
 
 FRAME = pl.DataFrame({"x": [1.0, 2.0, 3.0, 4.0] * 25, "label": ["a", "b"] * 50})
@@ -123,16 +125,18 @@ FRAME = pl.DataFrame({"x": [1.0, 2.0, 3.0, 4.0] * 25, "label": ["a", "b"] * 50})
 def test_breaking_one_promise_names_that_promise(
     change: pl.Expr, broken: tuple[str, str], severity: str
 ) -> None:
-    contract = draft_contract(FRAME.lazy(), name="c", needed=("x", "label"), target="label")
+    contract = draft_contract(
+        FRAME.lazy(), name="c", required_columns=("x", "label"), target="label"
+    )
     name = change.meta.output_name()
     seventh = pl.int_range(pl.len()) == 7
     damaged = FRAME.with_columns(pl.when(seventh).then(change).otherwise(pl.col(name)).alias(name))
 
     found = findings(damaged, contract)
 
-    assert [place for place, finding in found.items() if not finding.kept] == [broken]
+    assert [place for place, finding in found.items() if not finding.passed] == [broken]
     assert found[broken].severity == severity
-    assert found[broken].found.startswith("1 of ")
+    assert found[broken].observed.startswith("1 of ")
 
 
 @pytest.mark.parametrize(("mostly", "kept"), [(0.74, True), (0.76, False)])
@@ -143,7 +147,7 @@ def test_mostly_is_a_share_of_all_rows(mostly: float, kept: bool) -> None:
 
     found = findings(frame, promise(NOT_NULL, column="x", mostly=mostly))
 
-    assert found[NOT_NULL, "x"].kept is kept
+    assert found[NOT_NULL, "x"].passed is kept
 
 
 @pytest.mark.parametrize(
@@ -160,7 +164,7 @@ def test_mostly_is_a_share_of_all_rows(mostly: float, kept: bool) -> None:
 def test_promises_about_whole_columns_see_all_rows(kind: str, kwargs: dict, kept: bool) -> None:
     [found] = findings(FRAME, promise(kind, **kwargs)).values()
 
-    assert found.kept is kept
+    assert found.passed is kept
 
 
 @pytest.mark.parametrize(
@@ -188,20 +192,22 @@ def test_a_missing_column_and_a_wrong_type_are_found() -> None:
 
     found = {finding.column: finding for finding in check_columns(FRAME.schema, contract)}
 
-    assert (found["x"].kept, found["x"].found) == (False, "Float64")
-    assert (found["y"].kept, found["y"].found) == (False, "missing")
-    assert found["label"].kept
+    assert (found["x"].passed, found["x"].observed) == (False, "Float64")
+    assert (found["y"].passed, found["y"].observed) == (False, "missing")
+    assert found["label"].passed
 
 
 def test_a_range_far_from_zero_holds_what_it_was_drafted_from() -> None:
     frame = pl.DataFrame({"pressure": [101325.1, 101325.2, 101325.4], "label": ["a", "b", "a"]})
-    contract = draft_contract(frame.lazy(), name="c", needed=("pressure", "label"), target="label")
+    contract = draft_contract(
+        frame.lazy(), name="c", required_columns=("pressure", "label"), target="label"
+    )
 
-    assert all(finding.kept for finding in findings(frame, contract).values())
+    assert all(finding.passed for finding in findings(frame, contract).values())
 
 
 def test_a_promise_made_twice_has_two_findings() -> None:
     rule = Expectation(type=NOT_NULL, kwargs={"column": "x"})
     contract = Contract(name="c", columns={}, expectations=(rule, rule))
 
-    assert findings(FRAME, contract)[NOT_NULL, "x"].kept
+    assert findings(FRAME, contract)[NOT_NULL, "x"].passed

@@ -98,7 +98,9 @@ def test_broken_input_stops_with_its_own_code_and_half_writes_nothing(
 def unpublished(folder: Path) -> list[Path]:
     """Everything in the store that no manifest names."""
     store = folder / ".ostinato" / "store"
-    homes = [path for path in store.glob("*/*") if path.parts[-2] not in {".staging", "trails"}]
+    homes = [
+        path for path in store.glob("*/*") if path.parts[-2] not in {".staging", "source_states"}
+    ]
     staged = list((store / ".staging").glob("*"))
     return [path for path in homes if not (path / "manifest.json").exists()] + staged
 

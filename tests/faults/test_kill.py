@@ -18,8 +18,8 @@ import yaml
 TRAIN = """
 import sys
 from pathlib import Path
-from flows.environment import settle
-settle()
+from flows.environment import configure_environment
+configure_environment()
 from flows.job.job import load_job
 from tasks.features.featurize import make_features
 from tasks.ingestion.ingest import take_snapshot

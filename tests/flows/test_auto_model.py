@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 
 from flows.commands.check import check_job
-from flows.job.job import ADAPTER, load_job, schema_text
+from flows.job.job import JOB_ADAPTER, format_schema, load_job
 from flows.retrain import retrain
 from flows.tune import tune
 from models.networks.config import ModelConfig
@@ -32,7 +32,7 @@ def auto_job(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def few(*_: object, champion: ModelConfig | None = None) -> list[ModelConfig]:
         return [*TRIED, champion] if champion and champion not in TRIED else TRIED
 
-    monkeypatch.setattr("tasks.tuning.auto_model.contenders", few)
+    monkeypatch.setattr("tasks.tuning.auto_model.list_candidate_models", few)
     waves(300).write_parquet(home / "waves.parquet")
     return write_job(home, AUTO)
 
@@ -50,7 +50,7 @@ def test_a_version_holds_the_network_that_was_chosen_as_if_it_had_been_named(
     assert outcome.recomputed == stages
     assert again.recomputed == []
     version = MlflowClient().get_model_version("waves", outcome.version)
-    job = ADAPTER.validate_json(version.tags["ostinato.job"])
+    job = JOB_ADAPTER.validate_json(version.tags["ostinato.job"])
     assert job.model in TRIED
     params = MlflowClient().get_run(version.run_id).data.params
     assert params["model.cell"] == job.model.cell
@@ -74,8 +74,8 @@ def test_the_champions_network_is_among_those_tried(auto_job: Path) -> None:
 
     run = MlflowClient().get_model_version("waves", outcome.version).run_id
     table = json.loads((Path(download_artifacts(run_id=run)) / "networks.json").read_text("utf-8"))
-    place = table["columns"].index("model")
-    assert WAVES["model"]["hidden_size"] in [row[place]["hidden"] for row in table["data"]]
+    column = table["columns"].index("model")
+    assert WAVES["model"]["hidden_size"] in [row[column]["hidden_size"] for row in table["data"]]
 
 
 def test_check_accepts_a_job_that_leaves_its_network_open(auto_job: Path) -> None:
@@ -85,7 +85,7 @@ def test_check_accepts_a_job_that_leaves_its_network_open(auto_job: Path) -> Non
     assert found["training_seconds_at_most"] > found["epoch_seconds"]
 
 
-def test_tune_has_nothing_to_begin_from(auto_job: Path) -> None:
+def test_tune_needs_a_named_network(auto_job: Path) -> None:
     with pytest.raises(JobError, match="model: auto chooses a network by itself"):
         tune.fn(str(auto_job))
 
@@ -94,13 +94,16 @@ def test_tune_has_nothing_to_begin_from(auto_job: Path) -> None:
     ("changes", "words"),
     [
         ({"model": "gru"}, "model: 'gru' is no section; write model: {cell: gru}, or auto"),
-        ({"model": {"hiden": 3}}, "model.hiden is not a key; did you mean 'hidden'?"),
+        (
+            {"model": {"hiden_size": 3}},
+            "model.hiden_size is not a key; did you mean 'hidden_size'?",
+        ),
         ({"model": {"cell": "transformer"}}, "model.cell: 'transformer' is not a cell"),
         ({"model": {"hidden_size": 0}}, "model.hidden_size: 0 is too small"),
-        ({"model": "auto", "tuning": {}}, "tuning: model: auto searches by itself"),
+        ({"model": "auto", "tuning": {}}, "tuning: model: auto is a search already"),
     ],
 )
-def test_a_network_that_is_told_wrongly_is_one_line(
+def test_an_invalid_network_is_refused_in_one_line(
     home: Path, changes: dict[str, object], words: str
 ) -> None:
     with pytest.raises(JobError) as refusal:
@@ -111,7 +114,7 @@ def test_a_network_that_is_told_wrongly_is_one_line(
 
 
 def test_the_schema_knows_both_ways_to_name_a_network() -> None:
-    schema = json.loads(schema_text())
+    schema = json.loads(format_schema())
 
     for model in ("auto", {"cell": "gru"}):
         jsonschema.validate(WAVES | {"model": model}, schema)

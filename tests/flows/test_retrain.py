@@ -19,7 +19,8 @@ from flows.retrain import retrain
 from tasks.dataset.rowset import open_snapshot
 from tasks.errors import ContractError, RegistryDownError, RegistryError, SourceError
 from tasks.evaluation.evaluate import evaluate
-from tasks.registry.promotion import refuse_stale
+from tasks.facts import SnapshotFacts
+from tasks.registry.promotion import check_champion_unchanged
 from tasks.storage.artifacts import find_key
 from tasks.storage.store import StoreConfig, open_store
 from tests.support.sample_jobs import wait_until
@@ -173,12 +174,12 @@ def test_a_promotion_is_refused_when_the_champion_changed_while_it_was_judged(
     retrain(str(waves_job), {"training.seed": 8})
     store, tags = open_store(StoreConfig()), MlflowClient().get_model_version("waves", "1").tags
     judged = {name: tags[f"ostinato.{name}"] for name in ("report_key", "model_key")}
-    refuse_stale(store, "waves", **judged)
+    check_champion_unchanged(store, "waves", **judged)
 
     MlflowClient().set_registered_model_alias("waves", "champion", "2")
 
     with pytest.raises(RegistryError, match="changed while its challenger was judged"):
-        refuse_stale(store, "waves", **judged)
+        check_champion_unchanged(store, "waves", **judged)
 
 
 def test_a_run_in_mlflow_tells_all_that_is_needed_to_make_the_version_again(
@@ -260,7 +261,7 @@ def splits() -> dict[int, int]:
     )
     snapshot = json.loads((newest.parents[1] / "manifest.json").read_text(encoding="utf-8"))
     store = open_store(StoreConfig())
-    taken = find_key(store, "ingest", snapshot["recipe"]["inputs"]["rows"])
+    taken = find_key(store, "ingest", snapshot["recipe"]["inputs"]["rows"], SnapshotFacts)
     ids = open_snapshot(store, taken).scan().collect()["id"]
     table = pl.read_parquet(newest)
     return dict(zip(ids.gather(table["row"]), table["split"], strict=True))

@@ -64,15 +64,15 @@ def test_the_champion_answers_the_jobs_own_source_and_another(home: Path) -> Non
     assert Path(own.folder).parent == home / ".ostinato" / "store" / "scores" / "waves"
     told = answers(own.folder)
     assert told["id"].to_list() == list(range(300))
-    assert own.facts["quality"]["rows"] == (~told["learned"]).sum() > 20
+    assert own.facts.quality.rows == (~told["in_training"]).sum() > 20
     assert Path(other.folder).parent == home / "elsewhere"
-    assert (other.facts["rows"], other.facts["failed"]) == (50, 1)
-    assert other.facts["quality"] is None
+    assert (other.facts.rows, other.facts.failed) == (50, 1)
+    assert other.facts.quality is None
 
 
 @pytest.mark.slow
 def test_the_jobs_own_section_says_what_is_scored_and_where(home: Path) -> None:
-    wanted = {"source": "new.parquet", "output": "answers", "keep": ["id", "note"]}
+    wanted = {"source": "new.parquet", "output": "answers", "passthrough_columns": ["id", "note"]}
     job = job_of(home, score=wanted)
     retrain(str(job))
     waves(20, seed=7).with_columns(note=pl.lit("n")).write_parquet("new.parquet")
@@ -89,14 +89,14 @@ def test_the_jobs_own_section_says_what_is_scored_and_where(home: Path) -> None:
 SLOWLY = """
 import sys, time
 import tasks.prediction.predict, tasks.dataset.rowset, tasks.scoring.output_dataset
-from flows.environment import settle
-settle()
+from flows.environment import configure_environment
+configure_environment()
 tasks.dataset.rowset.FRAME_BYTES, tasks.scoring.output_dataset.PART_FRAMES = 1, 1
-own = tasks.prediction.predict.asked
-def slowly(question, frame):
+predict_frame = tasks.prediction.predict.predict_frame
+def predict_slowly(request, frame):
     time.sleep(0.3)
-    return own(question, frame)
-tasks.prediction.predict.asked = slowly
+    return predict_frame(request, frame)
+tasks.prediction.predict.predict_frame = predict_slowly
 from flows.score import score
 score("waves.yaml")
 """

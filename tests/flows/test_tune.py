@@ -14,10 +14,10 @@ import yaml
 from mlflow import MlflowClient
 
 from flows.job.job import load_job
-from flows.results.tuned_job import tuned_path
+from flows.results.tuned_job import build_tuned_path
 from flows.tune import tune
 from tasks.errors import JobError
-from tasks.tuning.study_report import PICTURES
+from tasks.tuning.study_report import PLOT_FILES
 from tests.support.sample_jobs import environment, ostinato, waves, write_job
 from tests.support.tuning_fixtures import SEARCHED
 
@@ -29,7 +29,7 @@ def searched_job(home: Path) -> Path:
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_search_leaves_nested_runs_pictures_and_a_job_file(searched_job: Path) -> None:
+def test_a_search_leaves_nested_runs_plots_and_a_job_file(searched_job: Path) -> None:
     found = tune(str(searched_job))
 
     client = MlflowClient()
@@ -39,11 +39,11 @@ def test_a_search_leaves_nested_runs_pictures_and_a_job_file(searched_job: Path)
     trials = [run for run in runs if run is not parent]
     assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {parent.info.run_id}
     assert len(trials) == sum(found.trials.values()) == 4
-    assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= set(PICTURES)
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= set(PLOT_FILES)
     assert parent.data.metrics["best_loss"] == found.value
     assert all(client.get_metric_history(run.info.run_id, "validation_loss") for run in trials)
     tuned = load_job(Path(found.file))
-    assert tuned.settings == load_job(searched_job).settings.changed(found.chosen)
+    assert tuned.settings == load_job(searched_job).settings.with_values(found.chosen)
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -58,10 +58,10 @@ def test_a_search_that_is_run_again_adds_no_runs_and_says_the_same(searched_job:
 
 
 def test_a_job_file_that_somebody_changed_is_not_written_over(searched_job: Path) -> None:
-    theirs = tuned_path(searched_job)
+    theirs = build_tuned_path(searched_job)
     theirs.write_text("name: mine\n", encoding="utf-8")
 
-    with pytest.raises(JobError, match="was written or changed by somebody"):
+    with pytest.raises(JobError, match="was written or changed by a person"):
         tune.fn(str(searched_job))
 
     assert theirs.read_text(encoding="utf-8") == "name: mine\n"
@@ -70,23 +70,29 @@ def test_a_job_file_that_somebody_changed_is_not_written_over(searched_job: Path
 @pytest.mark.parametrize(
     ("tuning", "words"),
     [
-        ({"space": {"model.hiden": [8]}}, "did you mean 'model.hidden_size'?"),
+        ({"search_space": {"model.hiden_size": [8]}}, "did you mean 'model.hidden_size'?"),
         (
-            {"space": {"model.hidden_size": [8, "many"]}},
+            {"search_space": {"model.hidden_size": [8, "many"]}},
             "tuning.search_space.model.hidden_size: 'many' is not",
         ),
-        ({"space": {"model.hidden_size": 8}}, "neither a list of values nor a range"),
-        ({"space": {"model.dropout": {"low": 0.5, "high": 0.1}}}, "low 0.5 is not below high 0.1"),
-        ({"space": {"model.dropout": {"low": 0.0, "hi": 1}}}, "'hi' is not a key of a range"),
-        ({"space": {"model.dropout": [0.2, 1.5]}}, "1.5 does not fit"),
+        ({"search_space": {"model.hidden_size": 8}}, "neither a list of values nor a range"),
         (
-            {"space": {"model.cell": ["tree-lstm"]}},
+            {"search_space": {"model.dropout": {"low": 0.5, "high": 0.1}}},
+            "low 0.5 is not below high 0.1",
+        ),
+        (
+            {"search_space": {"model.dropout": {"low": 0.0, "hi": 1}}},
+            "'hi' is not a key of a range",
+        ),
+        ({"search_space": {"model.dropout": [0.2, 1.5]}}, "1.5 does not fit"),
+        (
+            {"search_space": {"model.cell": ["tree-lstm"]}},
             "tuning.search_space.model.cell: 'tree-lstm' does not",
         ),
-        ({"space": {"training.seed": [1, 2]}}, "a lucky seed is no better setting"),
-        ({"space": {"head.label_smoothing": [0.0, 0.1]}}, "losses would not compare"),
+        ({"search_space": {"training.seed": [1, 2]}}, "a lucky seed is no better setting"),
+        ({"search_space": {"head.label_smoothing": [0.0, 0.1]}}, "losses would not compare"),
         ({"metric": "mae"}, "'mae' does not fit a target of kind category"),
-        ({"trials": 0}, "tuning.n_trials: 0 is too small"),
+        ({"n_trials": 0}, "tuning.n_trials: 0 is too small"),
         ({"budget": "soon"}, "tuning.budget"),
     ],
 )
@@ -102,7 +108,7 @@ def test_a_space_that_cannot_be_searched_is_refused_before_anything_runs(
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_where_it_was(searched_job: Path) -> None:
+def test_a_killed_search_resumes_where_it_was(searched_job: Path) -> None:
     home = searched_job.parent
     settings = SEARCHED | {"training": SEARCHED["training"] | {"epochs": 30}}
     searched_job.write_text(yaml.safe_dump(settings), encoding="utf-8")

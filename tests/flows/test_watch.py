@@ -9,9 +9,9 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterNam
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed, Crashed, Running
 
-import flows.notifications.send as notices_module
-from flows.deployment.crashed_runs import sweep
-from flows.deployment.deployments import deployment_of, plans_of
+import flows.notifications.send as send_module
+from flows.deployment.crashed_runs import mark_crashed_runs
+from flows.deployment.deployments import build_deployment, plan_deployments
 from flows.monitor import monitor
 from flows.retrain import retrain
 from flows.watch import watch
@@ -31,7 +31,7 @@ def job(home: Path, request: pytest.FixtureRequest) -> Path:
 
 
 def deploy(job: Path) -> None:
-    deployment_of(next(iter(plans_of(job)))).apply()
+    build_deployment(next(iter(plan_deployments(job)))).apply()
 
 
 def started(job: Path) -> list[FlowRun]:
@@ -59,9 +59,9 @@ def test_new_data_starts_one_run_however_often_one_looks(job: Path) -> None:
     end(run, Completed())
     third = said(watch, str(job))
 
-    assert "is started: no run has come to its end on this source yet" in first
-    assert "it is answered already, by a run that is scheduled" in second
-    assert "it is answered already, by a run that is completed" in third
+    assert "is started: no run has finished on this source yet" in first
+    assert "a run for the same reason is scheduled" in second
+    assert "a run for the same reason is completed" in third
     assert {"automatic", "data"} <= set(run.tags)
     assert run.parameters["job_file"] == str(job)
 
@@ -76,7 +76,7 @@ def test_what_a_run_has_read_starts_nothing_until_it_changes(job: Path) -> None:
     loud = said(watch, str(job))
 
     assert "nothing has changed since the last run" in quiet
-    assert "is started: files written again: 1" in loud
+    assert "is started: files rewritten: 1" in loud
     assert len(started(job)) == 1
 
 
@@ -97,8 +97,10 @@ def test_a_run_that_crashed_is_started_again(job: Path) -> None:
 def test_drift_is_told_by_an_event_with_its_reason_and_key(
     job: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = []
-    monkeypatch.setattr(notices_module, "tell", lambda *words, **more: told.append((words, more)))
+    emitted = []
+    monkeypatch.setattr(
+        send_module, "emit_job_event", lambda *words, **more: emitted.append((words, more))
+    )
     deploy(job)
     before = said(monitor, str(job))
     retrain(str(job))
@@ -114,10 +116,10 @@ def test_drift_is_told_by_an_event_with_its_reason_and_key(
     assert "no drift" in calm
     assert "drift since version 1: wave large" in drifted
     assert "is started: files" in said(watch, str(job)), "the monitor's reading is no run's"
-    [((event, name), news)] = told[-1:]
+    [((event, name), news)] = emitted[-1:]
     payload = news["facts"]
     assert (event, name) == ("ostinato.drift.detected", job.stem)
-    assert payload["why"] in drifted
+    assert payload["reason"] in drifted
     assert payload["key"].startswith("drift-")
 
 
@@ -125,10 +127,12 @@ def test_drift_is_told_by_an_event_with_its_reason_and_key(
 def test_a_champion_that_got_worse_is_told_by_an_event(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = []
-    monkeypatch.setattr(notices_module, "tell", lambda *words, **more: told.append((words, more)))
+    emitted = []
+    monkeypatch.setattr(
+        send_module, "emit_job_event", lambda *words, **more: emitted.append((words, more))
+    )
     waves(300).write_parquet(home / "waves.parquet")
-    gate = {"bootstrap_samples": 200, "require_baseline": True}
+    gate = {"bootstrap_samples": 200, "require_baseline": False}
     job = write_job(home, WAVES | {"gate": gate, "triggers": {"performance": "1d"}})
     before = said(monitor, str(job))
     retrain(str(job))
@@ -140,12 +144,12 @@ def test_a_champion_that_got_worse_is_told_by_an_event(
 
     assert "there is no champion" in before
     assert "0 rows came since" in calm
-    assert "quality of version 1 fell: macro_f1 from" in worse
-    [((event, name), news)] = told[-1:]
+    assert "performance of version 1 dropped: macro_f1 from" in worse
+    [((event, name), news)] = emitted[-1:]
     payload = news["facts"]
-    assert (event, name) == ("ostinato.quality.fallen", "waves")
-    assert payload["why"] in worse
-    assert payload["key"].startswith("quality-")
+    assert (event, name) == ("ostinato.performance.dropped", "waves")
+    assert payload["reason"] in worse
+    assert payload["key"].startswith("performance-")
 
 
 def test_a_reason_from_elsewhere_is_answered_once(job: Path) -> None:
@@ -155,17 +159,17 @@ def test_a_reason_from_elsewhere_is_answered_once(job: Path) -> None:
     second = said(watch, str(job), "drift since version 1", "drift-1")
 
     assert "is started: drift since version 1" in first
-    assert "answered already" in second
+    assert "a run for the same reason is" in second
 
 
 def test_what_pages_left_at_work_is_ended_and_nothing_else(job: Path) -> None:
     deploy(job)
     said(watch, str(job))
     [run] = started(job)
-    untouched = sweep([job.stem])
+    untouched = mark_crashed_runs([job.stem])
     end(run, Running())
 
-    swept = sweep([job.stem])
+    swept = mark_crashed_runs([job.stem])
 
     assert (untouched, swept) == (0, 1)
     assert started(job)[0].state.is_crashed()

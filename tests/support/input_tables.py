@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from flows.commands.demo_data import wav
+from flows.commands.demo_data import encode_wav
 from models.features.audio import AudioInput
 from models.features.config import Layout, TargetConfig, WindowConfig
 from models.features.image import ImageInput
@@ -54,7 +54,7 @@ def pictures(draw: np.random.Generator) -> pl.Series:
 def tones(draw: np.random.Generator) -> pl.Series:
     """WAV files of some hundredths of a second."""
     sizes = draw.integers(300, 700, ROWS)
-    return pl.Series([wav(draw.uniform(-1, 1, int(size))) for size in sizes])
+    return pl.Series([encode_wav(draw.uniform(-1, 1, int(size))) for size in sizes])
 
 
 def trees(draw: np.random.Generator) -> pl.Series:

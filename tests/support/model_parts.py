@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from models.bundle import Bundle, face_of
+from models.bundle import Bundle, build_head_spec
 from models.features.config import Layout, TargetConfig, WindowConfig
 from models.features.feature_spec import Numbers
 from models.features.featurizer import Featurizer
@@ -15,19 +15,19 @@ from models.features.splitting.split import SplitConfig
 from models.features.splitting.unseen_rows import Split
 from models.features.target import Target, fit_target
 from models.networks.config import ModelConfig
+from models.networks.heads.build import HeadSpec
 from models.networks.heads.config import HeadConfig
-from models.networks.heads.make import Asked
-from models.networks.network import NO_STATICS, Face, build
+from models.networks.network import NO_STATICS, NetworkSpec, build_network
 
 PLAIN = HeadConfig()
 
 BY_HASH = Split(config=SplitConfig(), by="hash", columns=("wave",))
 
 
-def face(channels: int, outputs: int) -> Face:
+def face(channels: int, outputs: int) -> NetworkSpec:
     """What a network of plain channels has to fit."""
-    asked = Asked(kind="category", codes=outputs) if outputs > 1 else Asked()
-    return Face(signal=Numbers(channels=channels), asked=asked)
+    asked = HeadSpec(kind="category", num_classes=outputs) if outputs > 1 else HeadSpec()
+    return NetworkSpec(features=Numbers(channels=channels), head=asked)
 
 
 def scale(
@@ -89,5 +89,8 @@ def bundle_of(
 ) -> Bundle:
     """A network behind a featurizer, as it begins."""
     return Bundle(
-        featurizer, build(model, face_of(featurizer, head), seed=seed).eval(), model, head
+        featurizer,
+        build_network(model, build_head_spec(featurizer, head), seed=seed).eval(),
+        model,
+        head,
     )

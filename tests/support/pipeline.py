@@ -2,33 +2,33 @@
 
 from pathlib import Path
 
-from flows.environment import artifact_root
-from flows.job.job import Job, job_text
-from models.learning.loop import Watch
+from flows.environment import find_artifact_root
+from flows.job.job import Job, format_job
+from models.learning.loop import Callbacks
 from tasks.evaluation.evaluate import make_report
 from tasks.features.featurize import make_features
 from tasks.ingestion.ingest import take_snapshot
 from tasks.records import Accepted, Report, Version
 from tasks.registry import versions
-from tasks.registry.register import Origin, register_candidate
+from tasks.registry.register import VersionInputs, register_candidate
 from tasks.storage.store import open_store
 from tasks.training.train import make_candidate
-from tasks.validation.validate import draft, hold
+from tasks.validation.validate import accept_snapshot, create_contract
 
 
 def run(job: Job) -> tuple[Report, Version]:
     """What the flow does, without Prefect."""
     store = open_store(job.store)
     snapshot = take_snapshot(job.source, store)
-    contract = draft(
+    contract = create_contract(
         snapshot,
         store,
         path=Path(job.contract_path),
         name=job.name,
-        needed=job.needed,
+        required_columns=job.required_columns,
         target=job.target.column,
     )
-    accepted: Accepted = hold(snapshot, contract, store)
+    accepted: Accepted = accept_snapshot(snapshot, contract, store)
     features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
     candidate = make_candidate(
         features,
@@ -36,7 +36,7 @@ def run(job: Job) -> tuple[Report, Version]:
         model=job.model,
         head=job.head,
         training=job.training,
-        watch=Watch(lambda _: None),
+        callbacks=Callbacks(lambda _: None),
     )
     champion = versions.find_champion(job.name)
     report = make_report(
@@ -50,11 +50,11 @@ def run(job: Job) -> tuple[Report, Version]:
         store=store,
     )
     version = register_candidate(
-        Origin(snapshot, accepted, features, candidate, report),
+        VersionInputs(snapshot, accepted, features, candidate, report),
         store,
         name=job.name,
         params={},
-        job_text=job_text(job),
-        artifact_root=Path(artifact_root()),
+        job_text=format_job(job),
+        artifact_root=Path(find_artifact_root()),
     )
     return report, version

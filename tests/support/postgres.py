@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own: real, empty, and gone when they end."""
+"""A real PostgreSQL server for the tests: empty at first, and removed when they end."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-MISSING = "PostgreSQL's initdb is not here: apt-get install postgresql"
+MISSING = "PostgreSQL's initdb is not installed: apt-get install postgresql"
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Postgres:
     def uri(self) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
-    def run(self, *words: str) -> None:
+    def run(self, *command: str) -> None:
         # PostgreSQL refuses to run as root.
         as_postgres = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         subprocess.run(
-            [*as_postgres, self.binaries / words[0], "-D", self.data, *words[1:]],
+            [*as_postgres, self.binaries / command[0], "-D", self.data, *command[1:]],
             check=True,
             stdout=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
@@ -42,8 +42,8 @@ class Postgres:
         options = f"-p {self.port} -k {self.data.parent} -c listen_addresses=127.0.0.1 -c fsync=off"
         self.run("pg_ctl", "-o", options, "-l", str(self.data.parent / "log"), "-w", "start")
 
-    def stop(self, how: str = "fast") -> None:
-        self.run("pg_ctl", "-w", "-m", how, "stop")
+    def stop(self, mode: str = "fast") -> None:
+        self.run("pg_ctl", "-w", "-m", mode, "stop")
 
     def sql(self, *statements: str) -> None:
         from adbc_driver_postgresql import dbapi
@@ -73,7 +73,7 @@ def running_postgres() -> Iterator[Postgres]:
         pytest.fail(MISSING)
     if binaries is None:
         pytest.skip(MISSING)
-    # Not under pytest's folder: the server's own user must reach it, and a socket's name is short.
+    # Not in pytest's folder: the server's user needs access, and socket paths must be short.
     with tempfile.TemporaryDirectory(prefix="ostinato-postgres-") as name:
         folder = Path(name)
         if os.geteuid() == 0:

@@ -6,7 +6,7 @@ from mlflow import MlflowClient
 
 from models.features.config import TargetConfig
 from tasks.registry import versions
-from tasks.serving.model_package import golden_frame, hash_served, save_served
+from tasks.serving.model_package import choose_golden_rows, hash_package, save_package
 from tasks.tracking import mlflow_client
 from tests.support.trained_models import ALONE, TOLD, features, tagged, trained
 
@@ -16,8 +16,8 @@ def served_model(folder: Path) -> Path:
     target = TargetConfig(column="tags", kind="tags")
     rows = features(folder / "f", tagged(), ALONE, target, TOLD)
     bundle = trained(folder / "f")
-    golden = golden_frame(bundle, rows, folder / "f")
-    save_served(folder / "f" / "model" / "bundle", folder / "served", golden)
+    golden = choose_golden_rows(bundle, rows, folder / "f")
+    save_package(folder / "f" / "model" / "bundle", folder / "served", golden)
     return folder / "served"
 
 
@@ -31,7 +31,7 @@ def register(
         tags = {
             "ostinato.decision": decision,
             "ostinato.reason": "so it was told",
-            "ostinato.files_hash": hash_served(served),
+            "ostinato.files_hash": hash_package(served),
             "ostinato.report_hash": "of a report",
             **{f"ostinato.{key}": value for key, value in more.items()},
         }

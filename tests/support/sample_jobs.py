@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import yaml
 
-from flows.environment import QUIET
+from flows.environment import NO_TELEMETRY
 
 
 def waves(rows: int, seed: int = 0) -> pl.DataFrame:
@@ -72,7 +72,7 @@ def write_job(folder: Path, job: dict[str, Any]) -> Path:
 def environment() -> dict[str, str]:
     """The environment of a user who has set nothing."""
     ours = ("PREFECT", "MLFLOW", "PYTEST")
-    return {k: v for k, v in os.environ.items() if not k.startswith(ours)} | QUIET
+    return {k: v for k, v in os.environ.items() if not k.startswith(ours)} | NO_TELEMETRY
 
 
 def ostinato(folder: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":

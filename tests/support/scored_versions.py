@@ -1,4 +1,4 @@
-"""Registered versions of small models of every kind, and their answers to a table in a store."""
+"""Register small models of every kind, and score tables with them."""
 
 import shutil
 import tempfile
@@ -13,17 +13,18 @@ from models.networks.heads.config import HeadConfig
 from tasks.gate.comparison import GateConfig
 from tasks.ingestion.config import SourceConfig
 from tasks.ingestion.ingest import take_snapshot
-from tasks.scoring.score import Asked, Scored, make_scores, output_store
-from tasks.serving.model_package import golden_frame, save_served
+from tasks.scoring.config import RowSelection
+from tasks.scoring.score import ScoredDataset, ScoringRequest, open_output_store, score_snapshot
+from tasks.serving.model_package import choose_golden_rows, save_package
 from tasks.storage.store import Store, StoreConfig
 from tests.support.registry import register
 from tests.support.trained_models import TOLD, features, trained
 
-MADE: dict[str, tuple[Path, Bundle]] = {}
-"""Models by what they were made of: training one takes a second."""
+_TRAINED: dict[str, tuple[Path, Bundle]] = {}
+"""Trained models by their settings and data, because training one takes a second."""
 
 
-def registered(
+def register_version(
     frame: pl.DataFrame,
     layout: Layout,
     target: TargetConfig,
@@ -35,43 +36,45 @@ def registered(
 ) -> Bundle:
     """Train a small model and register it as the first version."""
     key = repr((layout, target, split, head, epochs, frame.hash_rows().sum()))
-    if key not in MADE:
+    if key not in _TRAINED:
         folder = Path(tempfile.mkdtemp(dir=tempfile.gettempdir()))
         rows = features(folder / "f", frame, layout, target, split)
         bundle = trained(folder / "f", head=head, epochs=epochs)
-        golden = golden_frame(bundle, rows, folder / "f")
-        save_served(folder / "f" / "model" / "bundle", folder / "served", golden)
-        MADE[key] = (folder, bundle)
-    folder, bundle = MADE[key]
+        golden = choose_golden_rows(bundle, rows, folder / "f")
+        save_package(folder / "f" / "model" / "bundle", folder / "served", golden)
+        _TRAINED[key] = (folder, bundle)
+    folder, bundle = _TRAINED[key]
     register(folder / "served", name=name)
     return bundle
 
 
-def forget() -> None:
+def delete_models() -> None:
     """Delete the models that were trained."""
-    for folder, _ in MADE.values():
+    for folder, _ in _TRAINED.values():
         shutil.rmtree(folder)
-    MADE.clear()
+    _TRAINED.clear()
 
 
-def asked(keep: tuple[str, ...] = (), rows: str = "usual", name: str = "waves") -> Asked:
-    return Asked(name, "1", keep, rows, GateConfig(bootstrap_samples=100))
+def build_request(
+    passthrough_columns: tuple[str, ...] = (), rows: RowSelection = "auto", name: str = "waves"
+) -> ScoringRequest:
+    return ScoringRequest(name, "1", passthrough_columns, rows, GateConfig(bootstrap_samples=100))
 
 
-def scored(
+def score_frame(
     frame: pl.DataFrame,
     store: Store,
-    asked_for: Asked,
+    request: ScoringRequest,
     *,
     output: str | None = None,
     **source: object,
-) -> Scored:
-    """Let the version answer a table."""
-    frame.write_parquet("asked.parquet", row_group_size=64)
-    snapshot = take_snapshot(SourceConfig(uri="asked.parquet", **source), store)
+) -> ScoredDataset:
+    """Score a table with the version."""
+    frame.write_parquet("scored.parquet", row_group_size=64)
+    snapshot = take_snapshot(SourceConfig(uri="scored.parquet", **source), store)
     config = StoreConfig(uri=store.root, cache=str(store.cache_dir))
-    return make_scores(asked_for, snapshot, store, output_store("waves", output, config))
+    return score_snapshot(request, snapshot, store, open_output_store("waves", output, config))
 
 
-def lines(found: Scored) -> pl.DataFrame:
+def read_predictions(found: ScoredDataset) -> pl.DataFrame:
     return pl.read_parquet(Path(found.folder) / "part-*.parquet")

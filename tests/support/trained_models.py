@@ -11,19 +11,19 @@ from models.features.series import SeriesInput
 from models.features.splitting.split import SplitConfig
 from models.features.text import TextInput
 from models.learning.config import TrainingConfig
-from models.learning.loop import Checkpoints, Watch
+from models.learning.loop import Callbacks, CheckpointStore
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
 from tasks.dataset.rowset import RowSet
 from tasks.features.featurize import build_features
-from tasks.training.fit import learn
+from tasks.training.fit import train_network
 from tests.support.input_tables import whole
 
 BY_TIME = SplitConfig(by="time", test=0.25, validation=0.2)
 
 TOLD = SplitConfig(by="column", column="split")
 
-NOWHERE = Checkpoints(load=lambda: None, save=lambda _: None)
+NOWHERE = CheckpointStore(load=lambda: None, save=lambda _: None)
 
 
 def rows_of(frame: pl.DataFrame, path: Path) -> RowSet:
@@ -41,14 +41,14 @@ def features(
 
 
 def trained(folder: Path, *, epochs: int = 2, head: HeadConfig | None = None, **model) -> Bundle:
-    learn(
+    train_network(
         folder,
         folder / "model",
         model=ModelConfig(**({"cell": "gru", "hidden_size": 12} | model)),
         head=head or HeadConfig(),
         training=TrainingConfig(epochs=epochs, batch_size=16, learning_rate=0.01, patience=epochs),
         checkpoints=NOWHERE,
-        watch=Watch(lambda _: None),
+        callbacks=Callbacks(lambda _: None),
     )
     return load(folder / "model" / "bundle")
 

@@ -1,4 +1,4 @@
-"""A bench to search on, over small waves, as the stages before a search leave it."""
+"""The context of a search, over small waves, as the stages before leave it."""
 
 import shutil
 from pathlib import Path
@@ -9,9 +9,9 @@ from flows.job.job import load_job
 from tasks.features.featurize import make_features
 from tasks.ingestion.ingest import take_snapshot
 from tasks.storage.store import StoreConfig, open_store
-from tasks.tuning.mlflow_runs import Runs
-from tasks.tuning.trials import Bench
-from tasks.validation.validate import draft, hold
+from tasks.tuning.mlflow_runs import SearchRuns
+from tasks.tuning.trials import TrialContext
+from tasks.validation.validate import accept_snapshot, create_contract
 from tests.support.sample_jobs import waves, write_job
 
 SEARCHED = {
@@ -34,7 +34,9 @@ SEARCHED = {
 }
 
 
-def make_bench(folder: Path, table: pl.DataFrame | None = None, **tuning: object) -> Bench:
+def make_trial_context(
+    folder: Path, table: pl.DataFrame | None = None, **tuning: object
+) -> TrialContext:
     """Take the job up to its features, in a store of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     (waves(160) if table is None else table).write_parquet(folder / "waves.parquet")
@@ -51,30 +53,30 @@ def make_bench(folder: Path, table: pl.DataFrame | None = None, **tuning: object
     job = load_job(path)
     store = open_store(job.store)
     snapshot = take_snapshot(job.source, store)
-    contract = draft(
+    contract = create_contract(
         snapshot,
         store,
         path=Path(job.contract_path),
         name=job.name,
-        needed=job.needed,
+        required_columns=job.required_columns,
         target=job.target.column,
     )
-    accepted = hold(snapshot, contract, store)
+    accepted = accept_snapshot(snapshot, contract, store)
     features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
-    return Bench(store, accepted, features, job.settings, job.tuning, job.gate.season_length)
+    return TrialContext(store, accepted, features, job.settings, job.tuning, job.gate.season_length)
 
 
-def copied(bench: Bench, folder: Path) -> Bench:
-    """Return the bench over a copy of its store."""
-    shutil.copytree(bench.store.root, folder)
-    return bench._replace(store=open_store(StoreConfig(uri=str(folder))))
+def copy_context(context: TrialContext, folder: Path) -> TrialContext:
+    """Return the context over a copy of its store."""
+    shutil.copytree(context.store.root, folder)
+    return context._replace(store=open_store(StoreConfig(uri=str(folder))))
 
 
-class NoRuns(Runs):
-    """Tells nobody."""
+class NoRuns(SearchRuns):
+    """Logs nothing."""
 
     def __init__(self) -> None:
         """Begin."""
 
-    def record(self, *_: object) -> None:
-        """Say nothing."""
+    def log_trial(self, *_: object) -> None:
+        """Log nothing."""

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tasks.ingestion.config import SourceConfig
-from tasks.redaction import NO_SECRET, discreet, holds_secret
+from tasks.redaction import NO_SECRET_PATTERN, holds_secret, redact
 from tasks.storage.store import StoreConfig
 
 SECRET = [
@@ -48,15 +48,15 @@ def test_a_secret_in_a_uri_is_refused_and_not_repeated(uri: str) -> None:
 @pytest.mark.parametrize("uri", OPEN)
 def test_what_only_looks_like_a_secret_is_let_in(uri: str) -> None:
     assert not holds_secret(uri)
-    assert re.search(NO_SECRET, uri)
+    assert re.search(NO_SECRET_PATTERN, uri)
 
 
 @pytest.mark.parametrize("uri", [uri for uri in SECRET if "X-Amz" not in uri])
 def test_the_form_refuses_it_before_the_server_keeps_it(uri: str) -> None:
-    assert not re.search(NO_SECRET, uri)
+    assert not re.search(NO_SECRET_PATTERN, uri)
 
 
 def test_words_about_a_server_leave_out_who_was_let_in() -> None:
-    told = discreet("http://me:s3cret@mlflow:5000/api said 500; see http://mlflow:5000 or a@b.c")
+    told = redact("http://me:s3cret@mlflow:5000/api said 500; see http://mlflow:5000 or a@b.c")
 
     assert told == "http://mlflow:5000/api said 500; see http://mlflow:5000 or a@b.c"

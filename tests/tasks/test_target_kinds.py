@@ -13,11 +13,15 @@ from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.splitting.split import TEST, TRAINING, SplitConfig
 from models.networks.heads.config import HeadConfig
-from tasks.dataset.feature_files import map_answers, map_steps, read_sequences
-from tasks.dataset.labels import ahead, load_test, truth_of
+from tasks.dataset.feature_files import map_steps, map_targets, read_sequences
+from tasks.dataset.labels import load_targets, load_test_rows, read_scaled_targets
 from tasks.dataset.rowset import RowSet
 from tasks.evaluation.baselines import Baselines
-from tasks.prediction.test_predictions import answered_by, judged, naive_scale
+from tasks.prediction.test_predictions import (
+    compute_naive_scale,
+    pair_with_targets,
+    predict_test_rows,
+)
 from tests.support.input_tables import by_day, shops, table, waves, whole
 from tests.support.trained_models import (
     ALONE,
@@ -36,11 +40,11 @@ FORECAST = TargetConfig(column="sales", kind="forecast")
 def scored(folder: Path, rows: RowSet, bundle: Bundle) -> tuple[pl.DataFrame, object, dict]:
     """What the model said, how it is judged, and the baselines."""
     featurizer = load_featurizer(folder)
-    test = load_test(rows, folder, featurizer)
-    scale_R = naive_scale(rows, read_sequences(folder, TEST), featurizer, season=7)
-    said = answered_by(bundle, rows, test)
-    naive = Baselines(rows, folder, featurizer, season=7).answers(said, test, scale_R)
-    return said, judged(said, test, featurizer, scale_R), naive
+    test = load_test_rows(rows, folder, featurizer)
+    scale_R = compute_naive_scale(rows, read_sequences(folder, TEST), featurizer, season=7)
+    said = predict_test_rows(bundle, rows, test)
+    naive = Baselines(rows, folder, featurizer, season=7).predict(said, test, scale_R)
+    return said, pair_with_targets(said, test, featurizer, scale_R), naive
 
 
 # --- forecasts
@@ -57,7 +61,7 @@ def test_a_forecast_s_answers_are_the_next_rows_of_its_series(tmp_path, scale_by
 
     for split in (TRAINING, TEST):
         sequences = read_sequences(folder, split)
-        truth = truth_of(sequences, folder, rows, featurizer)
+        truth = load_targets(sequences, folder, rows, featurizer)
         assert len(sequences)
         for window, ahead_T in zip(sequences["row"].to_list(), truth, strict=True):
             assert frame["shop"][window] == frame["shop"][window + 3]
@@ -98,7 +102,7 @@ def test_windows_of_a_shuffled_table_have_the_same_answers(tmp_path) -> None:
     features(tmp_path / "one", frame, layout, FORECAST, BY_TIME)
     features(tmp_path / "two", mixed, layout, FORECAST, BY_TIME)
 
-    np.testing.assert_array_equal(map_answers(tmp_path / "one"), map_answers(tmp_path / "two"))
+    np.testing.assert_array_equal(map_targets(tmp_path / "one"), map_targets(tmp_path / "two"))
 
 
 def test_windows_share_their_answers_instead_of_copying_them(tmp_path) -> None:
@@ -109,7 +113,7 @@ def test_windows_share_their_answers_instead_of_copying_them(tmp_path) -> None:
 
     features(tmp_path / "features", frame, layout, FORECAST, split)
 
-    assert len(map_answers(tmp_path / "features")) == len(frame)
+    assert len(map_targets(tmp_path / "features")) == len(frame)
 
 
 def test_gaps_of_a_resampled_series_are_neither_taught_nor_judged(tmp_path) -> None:
@@ -120,7 +124,7 @@ def test_gaps_of_a_resampled_series_are_neither_taught_nor_judged(tmp_path) -> N
     rows = features(folder, frame, layout, FORECAST, BY_TIME)
 
     _, found, naive = scored(folder, rows, trained(folder))
-    truth = truth_of(read_sequences(folder, TEST), folder, rows, load_featurizer(folder))
+    truth = load_targets(read_sequences(folder, TEST), folder, rows, load_featurizer(folder))
 
     assert np.isnan(truth).any(axis=1).any()
     assert not np.isnan(truth).all(axis=1).any()
@@ -132,10 +136,10 @@ def test_gaps_of_a_resampled_series_are_neither_taught_nor_judged(tmp_path) -> N
     "head",
     [
         HeadConfig(),
-        HeadConfig(decoder="segments", patch_length=7, normalization="window", loss="absolute"),
-        HeadConfig(decoder="recursive", normalization="last", loss="student"),
-        HeadConfig(loss="quantile", normalization="window"),
-        HeadConfig(loss="gaussian"),
+        HeadConfig(decoder="patches", patch_length=7, normalization="revin", loss="mae"),
+        HeadConfig(decoder="recursive", normalization="nlinear", loss="student_t"),
+        HeadConfig(loss="quantile", normalization="revin"),
+        HeadConfig(loss="gaussian_nll"),
     ],
     ids=lambda head: f"{head.decoder}-{head.loss}-{head.normalization}",
 )
@@ -311,7 +315,7 @@ def test_rows_can_be_mined_without_any_answer(tmp_path) -> None:
     said, found, _ = scored(folder, rows, trained(folder))
 
     assert len(found) == len(said) == (frame["split"] == "test").sum()
-    assert len(map_answers(folder)) == 0
+    assert len(map_targets(folder)) == 0
     assert len(map_steps(folder))
 
 
@@ -321,8 +325,8 @@ def test_scaled_answers_come_from_their_own_place(tmp_path) -> None:
     features(folder, shops(), layout, FORECAST, BY_TIME)
 
     sequences = read_sequences(folder, TRAINING)
-    values = ahead(sequences, folder, load_featurizer(folder))
-    own = map_steps(folder)[sequences["answer_start"].to_numpy(), 0]
+    values = read_scaled_targets(sequences, folder, load_featurizer(folder))
+    own = map_steps(folder)[sequences["target_start"].to_numpy(), 0]
 
     seen = np.isfinite(values[:, 0])
     # On the scale of its own past, an answer is what a later window reads there.

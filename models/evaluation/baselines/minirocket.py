@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from models.networks.jagged import Offsets
 from models.networks.rocket import TAPS, Rocket
 
-MOST_STEPS = 2_000_000
+MAX_STEPS = 2_000_000
 """Steps of all sequences up to which they are convolved: some minutes."""
 
-SHOWN_STEPS = 50_000
+SAMPLE_STEPS = 50_000
 """Steps on which the convolutions' thresholds are chosen."""
 
 BATCH_STEPS = 10_000
 
-MOST_CHANNELS = 256
+MAX_CHANNELS = 256
 
 
-class Cut(NamedTuple):
+class SplitSequences(NamedTuple):
     """Sequences of one split."""
 
     values_NC: NDArray[Any]
@@ -46,17 +46,19 @@ class Cut(NamedTuple):
             rows = np.flatnonzero(group_S == group)
             parts = [self.values_NC[self.starts_S[row] : self.stops_S[row]] for row in rows]
             joined = torch.from_numpy(np.concatenate(parts).astype(np.float32))
-            yield joined, Offsets.of(lengths_S[rows])
+            yield joined, Offsets.from_lengths(lengths_S[rows])
 
-    def first(self, steps: int) -> "Cut":
+    def first(self, steps: int) -> "SplitSequences":
         """Take sequences spread evenly, of about so many steps."""
         share = min(1.0, steps / max(self.steps, 1))
         count = max(1, round(share * len(self.starts_S)))
         rows = np.linspace(0, len(self.starts_S) - 1, count).round().astype(np.int64)
-        return Cut(self.values_NC, self.starts_S[rows], self.stops_S[rows])
+        return SplitSequences(self.values_NC, self.starts_S[rows], self.stops_S[rows])
 
 
-def convolve(training: Cut, test: Cut) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+def convolve(
+    training: SplitSequences, test: SplitSequences
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """Convolve both; None where steps are no numbers, too few or too many.
 
     Returns:
@@ -65,16 +67,16 @@ def convolve(training: Cut, test: Cut) -> tuple[NDArray[np.float32], NDArray[np.
     channels = training.values_NC.shape[1]
     longest = int((training.stops_S - training.starts_S).max())
     floats = np.issubdtype(training.values_NC.dtype, np.floating)
-    if not floats or channels > MOST_CHANNELS or longest < TAPS:
+    if not floats or channels > MAX_CHANNELS or longest < TAPS:
         return None
-    if training.steps + test.steps > MOST_STEPS:
+    if training.steps + test.steps > MAX_STEPS:
         return None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         rocket = Rocket(channels)
-    parts = list(training.first(SHOWN_STEPS).batches())
+    parts = list(training.first(SAMPLE_STEPS).batches())
     lengths = np.concatenate([offsets.lengths for _, offsets in parts])
-    rocket.fit(torch.cat([values_NC for values_NC, _ in parts]), Offsets.of(lengths))
+    rocket.fit(torch.cat([values_NC for values_NC, _ in parts]), Offsets.from_lengths(lengths))
     first, second = (
         np.concatenate([rocket(*batch).numpy() for batch in cut.batches()])
         for cut in (training, test)

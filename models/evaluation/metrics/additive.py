@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 BUDGET = 100_000_000
 """Rows that are drawn for one interval."""
 
-FEWEST = 1_000
+MIN_SAMPLES = 1_000
 """Resamples that are drawn all the same."""
 
 Floats = NDArray[np.float64]
@@ -32,15 +32,15 @@ class Metric(Protocol):
     def __call__(self, judged: Any, /) -> float:  # noqa: ANN401 - the answers that it is a metric of
         """Score these rows."""
 
-    def resampled(self, judged: Any, counts_BR: Floats) -> Floats:  # noqa: ANN401 - as above
+    def compute_resampled(self, judged: Any, counts_BR: Floats) -> Floats:  # noqa: ANN401 - as above
         """Score resamples of them, [B]."""
 
-    def affordable(self, judged: Any, count: int) -> int:  # noqa: ANN401 - as above
+    def limit_samples(self, judged: Any, count: int) -> int:  # noqa: ANN401 - as above
         """Tell how many resamples are scored in seconds, at most `count`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Summed:
+class AdditiveMetric:
     """A metric that is computed from sums over rows."""
 
     terms: Terms
@@ -51,27 +51,27 @@ class Summed:
         sums_F = np.asarray(self.terms(judged).sum(axis=0), np.float64).reshape(1, -1)
         return float(self.total(sums_F)[0])
 
-    def resampled(self, judged: Any, counts_BR: Floats) -> Floats:  # noqa: ANN401 - as above
+    def compute_resampled(self, judged: Any, counts_BR: Floats) -> Floats:  # noqa: ANN401 - as above
         """Score resamples of them, [B]."""
         return self.total(np.asarray(counts_BR @ self.terms(judged)))
 
-    def affordable(self, judged: Any, count: int) -> int:  # noqa: ANN401 - as above
+    def limit_samples(self, judged: Any, count: int) -> int:  # noqa: ANN401 - as above
         """Take them all, but of very many rows fewer."""
-        return min(count, max(FEWEST, BUDGET // max(len(judged), 1)))
+        return min(count, max(MIN_SAMPLES, BUDGET // max(len(judged), 1)))
 
 
-def columns(*values: Any) -> Floats:  # noqa: ANN401 - numbers or flags, [R]
+def stack_columns(*values: Any) -> Floats:  # noqa: ANN401 - numbers or flags, [R]
     """Lay numbers of rows side by side, [R, F]."""
     return np.stack([np.asarray(each, np.float64) for each in values], axis=1)
 
 
-def ratio(sums_BF: Floats) -> Floats:
+def compute_ratio(sums_BF: Floats) -> Floats:
     """Divide the first sum by the second; NaN where that is zero."""
     over_B, under_B = sums_BF[:, 0], sums_BF[:, 1]
-    return divided(over_B, under_B, otherwise=np.nan)
+    return divide_or(over_B, under_B, otherwise=np.nan)
 
 
-def divided(over: Floats, under: Floats, *, otherwise: float) -> Floats:
+def divide_or(over: Floats, under: Floats, *, otherwise: float) -> Floats:
     """Divide, and say something else where there is nothing to divide by."""
     filled = np.full(np.broadcast_shapes(over.shape, under.shape), otherwise)
     return np.asarray(np.divide(over, under, out=filled, where=under > 0))

@@ -6,16 +6,12 @@ from models.evaluation.metrics.additive import Metric
 from models.evaluation.metrics.classification import (
     accuracy,
     balanced_accuracy,
-    by_label,
-    confusion,
-    confusion_table,
     hamming_loss,
     log_loss,
     macro_f1,
     mcc,
     micro_f1,
-    same_tags,
-    tag_counts,
+    tag_exact_match,
     tag_macro_f1,
     tag_micro_f1,
     top_3_accuracy,
@@ -34,20 +30,14 @@ from models.evaluation.metrics.regression import (
     pinball,
     r2,
     rmse,
-    same_texts,
     smape,
+    text_exact_match,
     unexplained_variance,
     width,
     word_error_rate,
 )
-from models.evaluation.predictions import Answers, Judged
+from models.evaluation.predictions import Predictions
 from models.features.config import Answer
-
-__all__ = [
-    "LOWER_IS_BETTER", "METRICS", "TOLD_ALONE", "Answers", "Metric", "accuracy", "bleu",
-    "by_label", "character_error_rate", "confusion", "confusion_table", "log_loss", "mae", "r2",
-    "score", "sign_of", "tag_counts", "units", "word_error_rate",
-]  # fmt: skip
 
 CATEGORY: dict[str, Metric] = {
     "accuracy": accuracy,
@@ -62,7 +52,7 @@ CATEGORY: dict[str, Metric] = {
     "top_3_accuracy": top_3_accuracy,
 }
 
-MINING: dict[str, Metric] = {"unexplained_variance": unexplained_variance}
+SELF_SUPERVISED_METRICS: dict[str, Metric] = {"unexplained_variance": unexplained_variance}
 
 METRICS: dict[Answer, dict[str, Metric]] = {
     "category": CATEGORY,
@@ -70,7 +60,7 @@ METRICS: dict[Answer, dict[str, Metric]] = {
     "tags": {
         "macro_f1": tag_macro_f1,
         "micro_f1": tag_micro_f1,
-        "exact_match": same_tags,
+        "exact_match": tag_exact_match,
         "hamming_loss": hamming_loss,
     },
     "forecast": {
@@ -85,11 +75,11 @@ METRICS: dict[Answer, dict[str, Metric]] = {
     "text": {
         "character_error_rate": character_error_rate,
         "word_error_rate": word_error_rate,
-        "exact_match": same_texts,
+        "exact_match": text_exact_match,
         "bleu": bleu,
     },
-    "next_step": MINING,
-    "reconstruction": MINING,
+    "next_step": SELF_SUPERVISED_METRICS,
+    "reconstruction": SELF_SUPERVISED_METRICS,
 }
 """The first of each kind decides, where a job says nothing else; but macro_f1 for a category."""
 
@@ -98,7 +88,7 @@ LOWER_IS_BETTER = {
     "character_error_rate", "word_error_rate", "unexplained_variance",
 }  # fmt: skip
 
-TOLD_ALONE = ("coverage", "width")
+DESCRIPTIVE_METRICS = ("coverage", "width")
 """Metrics of which neither more nor less is better by itself."""
 
 UNITS = {"log_loss": "nats", "mape": "%", "smape": "% (0 to 200)", "bleu": "points (0 to 100)"}
@@ -106,18 +96,18 @@ UNITS = {"log_loss": "nats", "mape": "%", "smape": "% (0 to 200)", "bleu": "poin
 IN_TARGET_UNITS = ("mae", "rmse", "pinball", "width")
 
 
-def units(kind: Answer, column: str) -> dict[str, str]:
+def get_metric_units(kind: Answer, column: str) -> dict[str, str]:
     """Name the unit of each metric of a kind; shares and correlations have none."""
     of_target = dict.fromkeys(IN_TARGET_UNITS, f"unit of {column}")
     return {name: (UNITS | of_target).get(name, "") for name in METRICS[kind]}
 
 
-def sign_of(metric: str) -> float:
+def get_metric_sign(metric: str) -> float:
     """1 where more is better, -1 where less is."""
     return -1.0 if metric in LOWER_IS_BETTER else 1.0
 
 
-def score(judged: Judged) -> dict[str, float]:
+def compute_metrics(judged: Predictions) -> dict[str, float]:
     """Compute every metric of the answers' kind that can be told."""
     values = {name: metric(judged) for name, metric in METRICS[judged.kind].items()}
     return {name: value for name, value in values.items() if not np.isnan(value)}

@@ -16,7 +16,7 @@ from models.evaluation.predictions import Flags, Floats
 BINS = 15
 
 
-def reliability(sure_R: Floats, right_R: Flags) -> dict[str, Any]:
+def compute_reliability(sure_R: Floats, right_R: Flags) -> dict[str, Any]:
     """Tell the error, and of each bin its rows, how sure they are and how many are right."""
     place_R = np.clip(np.ceil(sure_R * BINS).astype(np.int64) - 1, 0, BINS - 1)
     rows = np.bincount(place_R, minlength=BINS)
@@ -36,15 +36,15 @@ def reliability(sure_R: Floats, right_R: Flags) -> dict[str, Any]:
     return {"ece": error, "bins": bins}
 
 
-def without_temperature(chances_RK: Floats, temperature: float) -> Floats:
+def undo_temperature(probabilities_RK: Floats, temperature: float) -> Floats:
     """Give the probabilities as they were before a temperature: its power, made to add up."""
     with np.errstate(divide="ignore"):
-        logs_RK = temperature * np.log(chances_RK)
+        logs_RK = temperature * np.log(probabilities_RK)
     odds_RK = np.exp(logs_RK - logs_RK.max(axis=1, keepdims=True))
     return np.asarray(odds_RK / odds_RK.sum(axis=1, keepdims=True))
 
 
-def share_interval(held: int, rows: int, confidence: float) -> tuple[float, float]:
+def compute_share_interval(held: int, rows: int, confidence: float) -> tuple[float, float]:
     """Bound the share of which `held` of so many rows were seen."""
     from scipy.stats import beta
 
@@ -54,10 +54,12 @@ def share_interval(held: int, rows: int, confidence: float) -> tuple[float, floa
     return low, high
 
 
-def covered(held_R: Flags, sizes_R: NDArray[Any], *, confidence: float) -> dict[str, float | int]:
+def measure_coverage(
+    held_R: Flags, sizes_R: NDArray[Any], *, confidence: float
+) -> dict[str, float | int]:
     """Tell how many rows' sets or intervals held the truth, and how large these are."""
     rows, held = len(held_R), int(held_R.sum())
-    low, high = share_interval(held, rows, confidence)
+    low, high = compute_share_interval(held, rows, confidence)
     return {
         "rows": rows,
         "coverage": held / rows,

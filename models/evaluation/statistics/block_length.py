@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from models.evaluation.metrics.additive import Floats, Metric, Summed
-from models.evaluation.predictions import Answers, Judged
+from models.evaluation.metrics.additive import AdditiveMetric, Floats, Metric
+from models.evaluation.predictions import Predictions, SinglePredictions
 
 STEP = 1e-6
 """Of a sum, by which the gradient is looked for."""
@@ -21,45 +21,54 @@ STEP = 1e-6
 CERTAIN = 2.0
 """Standard errors beyond which an autocorrelation is none by chance."""
 
-FEWEST_BLOCKS = 4
+MIN_BLOCKS = 4
 """So many fit into the rows; with as few nothing is beyond doubt."""
 
 
-def block_length(rows: int, *, by_time: bool) -> int:
+def choose_block_length(rows: int, *, by_time: bool) -> int:
     """Choose runs of about the cube root of the rows for a split by time, else single rows."""
     return max(1, round(rows ** (1 / 3))) if by_time else 1
 
 
-def block_of_score(metrics: Iterable[Metric], judged: Judged, *, by_time: bool) -> int:
+def choose_score_block(metrics: Iterable[Metric], judged: Predictions, *, by_time: bool) -> int:
     """Choose runs for scores: as long as what a row adds to any of them depends on the past."""
-    least = block_length(len(judged), by_time=by_time)
+    least = choose_block_length(len(judged), by_time=by_time)
     if not by_time:
         return least
-    return max([least, *(run_length(influence(metric, judged)) for metric in metrics)])
+    return max(
+        [least, *(estimate_block_length(compute_influence(metric, judged)) for metric in metrics)]
+    )
 
 
-def block_of_gain(metric: Metric, challenger: Judged, rival: Judged, *, by_time: bool) -> int:
+def choose_gain_block(
+    metric: Metric, challenger: Predictions, rival: Predictions, *, by_time: bool
+) -> int:
     """Choose runs for the difference of two scores on the same rows."""
-    least = block_length(len(challenger), by_time=by_time)
+    least = choose_block_length(len(challenger), by_time=by_time)
     if not by_time:
         return least
-    return max(least, run_length(influence(metric, challenger) - influence(metric, rival)))
+    return max(
+        least,
+        estimate_block_length(
+            compute_influence(metric, challenger) - compute_influence(metric, rival)
+        ),
+    )
 
 
-def influence(metric: Metric, judged: Judged) -> Floats:
+def compute_influence(metric: Metric, judged: Predictions) -> Floats:
     """Tell what each row does to a score, [R], up to a constant; zeros where nobody knows."""
-    if isinstance(metric, Summed):
+    if isinstance(metric, AdditiveMetric):
         terms_RF = metric.terms(judged)
         sums_F = np.asarray(terms_RF.sum(axis=0), np.float64).reshape(-1)
-        told_R = np.asarray(terms_RF @ gradient(metric, sums_F))
-    elif isinstance(judged, Answers) and judged.chances_RK is not None:
-        told_R = chance_of_truth(judged)
+        told_R = np.asarray(terms_RF @ compute_gradient(metric, sums_F))
+    elif isinstance(judged, SinglePredictions) and judged.probabilities_RK is not None:
+        told_R = compute_target_probability(judged)
     else:
         told_R = np.zeros(len(judged))
     return np.asarray(np.nan_to_num(told_R, posinf=0.0, neginf=0.0))
 
 
-def gradient(metric: Summed, sums_F: Floats) -> Floats:
+def compute_gradient(metric: AdditiveMetric, sums_F: Floats) -> Floats:
     """Differentiate a score by its sums, [F], by central differences."""
     steps_F = np.maximum(np.abs(sums_F), 1.0) * STEP
     moved_FF = np.diag(steps_F)
@@ -67,23 +76,25 @@ def gradient(metric: Summed, sums_F: Floats) -> Floats:
     return np.asarray(np.nan_to_num((risen_F - fallen_F) / (2 * steps_F)))
 
 
-def chance_of_truth(answers: Answers) -> Floats:
+def compute_target_probability(answers: SinglePredictions) -> Floats:
     """Return the probability that each row's answer was given, [R]; 0 for classes without one."""
-    chances_RK: Any = answers.chances_RK
-    known_R = (answers.truth_R >= 0) & (answers.truth_R < chances_RK.shape[1])
-    places_R = np.where(known_R, answers.truth_R, 0).astype(np.int64)
-    return np.where(known_R, chances_RK[np.arange(len(answers)), places_R], 0.0)
+    probabilities_RK: Any = answers.probabilities_RK
+    known_R = (answers.target_R >= 0) & (answers.target_R < probabilities_RK.shape[1])
+    places_R = np.where(known_R, answers.target_R, 0).astype(np.int64)
+    return np.where(known_R, probabilities_RK[np.arange(len(answers)), places_R], 0.0)
 
 
-def run_length(values_R: Floats) -> int:
+def estimate_block_length(values_R: Floats) -> int:
     """Choose a block length for the mean of a series, 1 to a quarter of it."""
     rows = len(values_R)
     centred_R = values_R - values_R.mean() if rows else values_R
-    if rows < 2 * FEWEST_BLOCKS or not centred_R.any():
+    if rows < 2 * MIN_BLOCKS or not centred_R.any():
         return 1
     quiet = max(5, round(np.sqrt(np.log10(rows))))
-    covariance_L = autocovariance(centred_R, lags=min(rows - 1, round(np.sqrt(rows)) + quiet))
-    reach = 2 * last_certain(covariance_L / covariance_L[0], rows=rows, quiet=quiet)
+    covariance_L = compute_autocovariance(
+        centred_R, lags=min(rows - 1, round(np.sqrt(rows)) + quiet)
+    )
+    reach = 2 * find_last_significant_lag(covariance_L / covariance_L[0], rows=rows, quiet=quiet)
     lags_L = np.arange(1, min(max(reach, 1), len(covariance_L) - 1) + 1)
     weights_L = np.clip(2 * (1 - lags_L / max(reach, 1)), 0.0, 1.0)
     weighted_L = weights_L * covariance_L[lags_L]
@@ -92,10 +103,10 @@ def run_length(values_R: Floats) -> int:
         return 1
     slope = 2 * (lags_L * weighted_L).sum()
     length = (1.5 * (slope / spectrum) ** 2 * rows) ** (1 / 3)
-    return int(np.clip(np.ceil(length), 1, rows // FEWEST_BLOCKS))
+    return int(np.clip(np.ceil(length), 1, rows // MIN_BLOCKS))
 
 
-def autocovariance(centred_R: Floats, *, lags: int) -> Floats:
+def compute_autocovariance(centred_R: Floats, *, lags: int) -> Floats:
     """Return the covariance of a series with itself, 0 to `lags` steps later, [L + 1]."""
     rows = len(centred_R)
     padded = 1 << (2 * rows - 1).bit_length()
@@ -103,7 +114,7 @@ def autocovariance(centred_R: Floats, *, lags: int) -> Floats:
     return np.asarray(np.fft.irfft(power, padded)[: lags + 1] / rows)
 
 
-def last_certain(correlation_L: Floats, *, rows: int, quiet: int) -> int:
+def find_last_significant_lag(correlation_L: Floats, *, rows: int, quiet: int) -> int:
     """Find the lag after which `quiet` correlations in a row may be none."""
     bound = CERTAIN * np.sqrt(np.log10(rows) / rows)
     loud_L = np.abs(correlation_L[1:]) >= bound

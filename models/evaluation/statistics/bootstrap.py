@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.evaluation.metrics.additive import Floats, Metric
-from models.evaluation.predictions import Answers, Judged
-from models.evaluation.statistics.permutation import gains_by_chance
+from models.evaluation.predictions import Predictions, SinglePredictions
+from models.evaluation.statistics.permutation import compute_null_gains
 
-FEW_ROWS = 5
+MIN_STRATUM_ROWS = 5
 """Below so many rows, classes are drawn from together."""
 
 CHUNK = 8_000_000
@@ -33,7 +33,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def resamples(rows: int, *, count: int, block: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def draw_blocks(rows: int, *, count: int, block: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """Draw row indices with repetition, in runs of `block` neighbours."""
     draw = np.random.default_rng(seed)
     block = min(block, rows)
@@ -43,7 +43,7 @@ def resamples(rows: int, *, count: int, block: int, seed: int) -> Iterator[NDArr
         yield (starts[:, None] + np.arange(block)).reshape(-1)[:rows]
 
 
-def stratified(
+def draw_stratified(
     strata_R: NDArray[np.int64], *, count: int, seed: int
 ) -> Iterator[NDArray[np.int64]]:
     """Draw row indices with repetition, from each stratum as many as it has."""
@@ -57,27 +57,29 @@ def stratified(
         yield order[first_K[place_R] + inside_R]
 
 
-def strata_of(answers: Answers) -> NDArray[np.int64]:
+def assign_strata(answers: SinglePredictions) -> NDArray[np.int64]:
     """Give each row its class; -2 for classes of a few rows."""
-    codes, place_R, size_K = np.unique(answers.truth_R, return_inverse=True, return_counts=True)
-    return np.where(size_K < FEW_ROWS, -2, codes)[place_R].astype(np.int64)
+    codes, place_R, size_K = np.unique(answers.target_R, return_inverse=True, return_counts=True)
+    return np.where(size_K < MIN_STRATUM_ROWS, -2, codes)[place_R].astype(np.int64)
 
 
-def draws_of(judged: Judged, *, count: int, block: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def draw_resamples(
+    judged: Predictions, *, count: int, block: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
     """Resample rows as their kind asks for."""
-    if block == 1 and isinstance(judged, Answers) and judged.classes:
-        return stratified(strata_of(judged), count=count, seed=seed)
-    return resamples(len(judged), count=count, block=block, seed=seed)
+    if block == 1 and isinstance(judged, SinglePredictions) and judged.classes:
+        return draw_stratified(assign_strata(judged), count=count, seed=seed)
+    return draw_blocks(len(judged), count=count, block=block, seed=seed)
 
 
-def counted(draws: Iterator[NDArray[np.int64]], rows: int) -> Iterator[Floats]:
+def count_draws(draws: Iterator[NDArray[np.int64]], rows: int) -> Iterator[Floats]:
     """Count how often each resample holds each row, [B, R], so many resamples at a time."""
     size = max(1, CHUNK // max(rows, 1))
     while held := list(islice(draws, size)):
         yield np.stack([np.bincount(each, minlength=rows) for each in held]).astype(np.float64)
 
 
-def spreads(
+def compute_resampled_metrics(
     metrics: Mapping[str, Callable[[Floats], Floats]],
     counts: Mapping[str, int],
     draws: Iterator[NDArray[np.int64]],
@@ -86,7 +88,7 @@ def spreads(
     """Compute several numbers of the same resamples, of each as many as it is worth."""
     held: dict[str, list[Floats]] = {name: [] for name in metrics}
     done = 0
-    for counts_BR in counted(draws, rows):
+    for counts_BR in count_draws(draws, rows):
         for name, compute in metrics.items():
             if (left := counts[name] - done) > 0:
                 held[name].append(compute(counts_BR[:left]))
@@ -94,7 +96,7 @@ def spreads(
     return {name: np.concatenate(parts) for name, parts in held.items()}
 
 
-def interval(values: Floats, confidence: float) -> Interval:
+def compute_percentile_interval(values: Floats, confidence: float) -> Interval:
     """Cut off equal tails; resamples in which nothing can be told are left out."""
     tail = (1.0 - confidence) / 2
     known = values[~np.isnan(values)]
@@ -104,9 +106,9 @@ def interval(values: Floats, confidence: float) -> Interval:
     return Interval(float(low), float(high))
 
 
-def score_intervals(
+def compute_score_intervals(
     metrics: Mapping[str, Metric],
-    judged: Judged,
+    judged: Predictions,
     *,
     confidence: float,
     count: int,
@@ -116,30 +118,30 @@ def score_intervals(
     """Intervals of one model's scores, from the same resamples."""
 
     def computed(metric: Metric) -> Callable[[Floats], Floats]:
-        return lambda counts_BR: metric.resampled(judged, counts_BR)
+        return lambda counts_BR: metric.compute_resampled(judged, counts_BR)
 
-    found = spreads(
+    found = compute_resampled_metrics(
         {name: computed(metric) for name, metric in metrics.items()},
-        {name: metric.affordable(judged, count) for name, metric in metrics.items()},
-        draws_of(judged, count=count, block=block, seed=seed),
+        {name: metric.limit_samples(judged, count) for name, metric in metrics.items()},
+        draw_resamples(judged, count=count, block=block, seed=seed),
         len(judged),
     )
-    return {name: interval(values, confidence) for name, values in found.items()}
+    return {name: compute_percentile_interval(values, confidence) for name, values in found.items()}
 
 
-def score_interval(
-    metric: Metric, answers: Judged, *, confidence: float, count: int, block: int, seed: int
+def compute_score_interval(
+    metric: Metric, answers: Predictions, *, confidence: float, count: int, block: int, seed: int
 ) -> Interval:
     """Interval of one model's score."""
-    return score_intervals(
+    return compute_score_intervals(
         {"": metric}, answers, confidence=confidence, count=count, block=block, seed=seed
     )[""]
 
 
-def gain_interval(
+def compute_gain_interval(
     metric: Metric,
-    challenger: Judged,
-    rival: Judged,
+    challenger: Predictions,
+    reference: Predictions,
     *,
     sign: float,
     confidence: float,
@@ -154,19 +156,19 @@ def gain_interval(
     """
 
     def gains(counts_BR: Floats) -> Floats:
-        own_B = metric.resampled(challenger, counts_BR)
-        return np.asarray(sign * (own_B - metric.resampled(rival, counts_BR)))
+        own_B = metric.compute_resampled(challenger, counts_BR)
+        return np.asarray(sign * (own_B - metric.compute_resampled(reference, counts_BR)))
 
-    affordable = min(metric.affordable(each, count) for each in (challenger, rival))
-    draws = draws_of(challenger, count=affordable, block=block, seed=seed)
-    found = spreads({"": gains}, {"": affordable}, draws, len(challenger))
-    low, high = interval(found[""], confidence)
+    affordable = min(metric.limit_samples(each, count) for each in (challenger, reference))
+    draws = draw_resamples(challenger, count=affordable, block=block, seed=seed)
+    found = compute_resampled_metrics({"": gains}, {"": affordable}, draws, len(challenger))
+    low, high = compute_percentile_interval(found[""], confidence)
     # What one run still knows of the next makes many short ones seem to be more than they are.
     runs = block if block == 1 else 2 * block
-    chance_B = gains_by_chance(metric, challenger, rival, count=count, block=runs, seed=seed)
+    chance_B = compute_null_gains(metric, challenger, reference, count=count, block=runs, seed=seed)
     known = np.abs(chance_B[~np.isnan(chance_B)])
     if not len(known):
         return Interval(float("nan"), float("nan"))
-    gain = sign * (metric(challenger) - metric(rival))
+    gain = sign * (metric(challenger) - metric(reference))
     usual = float(np.quantile(known, confidence, method="higher"))
     return Interval(float(np.minimum(low, gain - usual)), float(np.maximum(high, gain + usual)))

@@ -13,25 +13,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.metrics.additive import Floats, Metric, Summed
-from models.evaluation.predictions import Judged
+from models.evaluation.metrics.additive import AdditiveMetric, Floats, Metric
+from models.evaluation.predictions import Predictions
 
 CHUNK = 8_000_000
 """Flags that are held at once."""
 
 
-def gains_by_chance(
-    metric: Metric, challenger: Judged, rival: Judged, *, count: int, block: int, seed: int
+def compute_null_gains(
+    metric: Metric,
+    challenger: Predictions,
+    rival: Predictions,
+    *,
+    count: int,
+    block: int,
+    seed: int,
 ) -> Floats:
     """Compute the gains after random swaps, [B]; runs of `block` neighbours swap together."""
     draw = np.random.default_rng(seed)
-    count = min(metric.affordable(each, count) for each in (challenger, rival))
+    count = min(metric.limit_samples(each, count) for each in (challenger, rival))
     size = max(1, CHUNK // max(len(challenger), 1))
     held = []
     for start in range(0, count, size):
         here = min(size, count - start)
         swaps_BR = draw_swaps(draw, here, rows=len(challenger), block=block)
-        held.append(swapped_gains(metric, challenger, rival, swaps_BR))
+        held.append(compute_swapped_gains(metric, challenger, rival, swaps_BR))
     return np.concatenate(held)
 
 
@@ -45,13 +51,14 @@ def draw_swaps(
     return np.take_along_axis(runs_BN, places_BR, axis=1)
 
 
-def swapped_gains(
-    metric: Metric, challenger: Judged, rival: Judged, swaps_BR: NDArray[np.bool_]
+def compute_swapped_gains(
+    metric: Metric, challenger: Predictions, rival: Predictions, swaps_BR: NDArray[np.bool_]
 ) -> Floats:
     """Compute the gains after these swaps, [B]; sums are moved, all else is computed anew."""
-    if not isinstance(metric, Summed):
+    if not isinstance(metric, AdditiveMetric):
         gains = [
-            metric(mixed(challenger, rival, swap_R)) - metric(mixed(rival, challenger, swap_R))
+            metric(mix_predictions(challenger, rival, swap_R))
+            - metric(mix_predictions(rival, challenger, swap_R))
             for swap_R in swaps_BR
         ]
         return np.asarray(gains, np.float64)
@@ -62,7 +69,7 @@ def swapped_gains(
     return np.asarray(own_B - other_B)
 
 
-def mixed(one: Judged, other: Judged, swap_R: NDArray[np.bool_]) -> Judged:
+def mix_predictions(one: Predictions, other: Predictions, swap_R: NDArray[np.bool_]) -> Predictions:
     """Take the marked rows from the other."""
     held: dict[str, Any] = {}
     for field in fields(one):  # type: ignore[arg-type]

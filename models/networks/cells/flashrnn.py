@@ -23,13 +23,13 @@ SMALLEST = 16
 
 
 @cache
-def installed() -> bool:
-    """Tell whether the packages are there."""
+def is_installed() -> bool:
+    """Whether the optional packages are installed."""
     return find_spec("flashrnn") is not None and find_spec("triton") is not None
 
 
-def failures() -> tuple[type[Exception], ...]:
-    """Name how a kernel fails that this machine cannot compile or run."""
+def list_kernel_errors() -> tuple[type[Exception], ...]:
+    """List the exceptions of a kernel that this machine cannot compile or run."""
     named = (RuntimeError, OSError, ImportError, AssertionError, AttributeError)
     if not find_spec("triton"):
         return named
@@ -38,31 +38,31 @@ def failures() -> tuple[type[Exception], ...]:
     return (*named, TritonError)
 
 
-def precision(device: torch.device) -> torch.dtype:
-    """Tell what the kernel computes in: what autocast asks for, or float32."""
+def choose_dtype(device: torch.device) -> torch.dtype:
+    """Return the type that the kernel computes in: autocast's, or float32."""
     if torch.is_autocast_enabled(device.type):
         return torch.get_autocast_dtype(device.type)
     return torch.float32
 
 
-def takes(device: torch.device, size: int) -> bool:
-    """Tell whether the kernel can read heads of this size here."""
-    known = precision(device) in {torch.float32, torch.bfloat16}
-    return device.type == "cuda" and size in HEAD_SIZES and known and installed()
+def supports(device: torch.device, size: int) -> bool:
+    """Whether the kernel supports heads of this size on this device."""
+    known = choose_dtype(device) in {torch.float32, torch.bfloat16}
+    return device.type == "cuda" and size in HEAD_SIZES and known and is_installed()
 
 
-def filled(count: int) -> int:
+def round_up_size(count: int) -> int:
     """Round up to the next size that is compiled: 16, 32, 64 and so on."""
     return max(SMALLEST, 1 << (count - 1).bit_length())
 
 
-def read_slstm(
-    driven_TBP: Tensor, again_AD4D: Tensor, state: State, *, backend: str = "triton_fused"
+def run_slstm(
+    projected_TBP: Tensor, again_AD4D: Tensor, state: State, *, backend: str = "triton_fused"
 ) -> Tensor:
     """Read a grid from its first step on.
 
     Args:
-        driven_TBP: the input's share of the gates i, f, z, o, with their biases.
+        projected_TBP: the input's share of the gates i, f, z, o, with their biases.
         again_AD4D: what each head's gates take of its last output.
         state: h, c, n and m before the first step, [B, H] each.
         backend: which of FlashRNN's; `vanilla` runs anywhere.
@@ -73,15 +73,15 @@ def read_slstm(
     from flashrnn import flashrnn
 
     heads, size, _ = again_AD4D.shape
-    steps, rows, _ = driven_TBP.shape
-    dtype = precision(driven_TBP.device)
-    more = filled(rows) - rows
-    driven_TBP = functional.pad(driven_TBP, (0, 0, 0, more, 0, filled(steps) - steps))
-    driven_BTGAD = driven_TBP.unflatten(2, (4, heads, size)).transpose(0, 1)
+    steps, rows, _ = projected_TBP.shape
+    dtype = choose_dtype(projected_TBP.device)
+    more = round_up_size(rows) - rows
+    projected_TBP = functional.pad(projected_TBP, (0, 0, 0, more, 0, round_up_size(steps) - steps))
+    projected_BTGAD = projected_TBP.unflatten(2, (4, heads, size)).transpose(0, 1)
     again_GADD = again_AD4D.unflatten(2, (4, size)).permute(2, 0, 3, 1)
     start_SBH = functional.pad(torch.stack(state), (0, 0, 0, more))
     said, _ = flashrnn(
-        driven_BTGAD.to(dtype).contiguous(),
+        projected_BTGAD.to(dtype).contiguous(),
         again_GADD.to(dtype).contiguous(),
         again_AD4D.new_zeros(4, heads, size, dtype=dtype),
         states=start_SBH.unflatten(2, (heads, size))[:, :, None].to(dtype).contiguous(),
@@ -89,5 +89,5 @@ def read_slstm(
         backend=backend,
         dtype=str(dtype).removeprefix("torch."),
     )
-    said_TBAD: Tensor = said[0].transpose(0, 1)[:steps, :rows]
-    return said_TBAD.flatten(2)
+    outputs_TBAD: Tensor = said[0].transpose(0, 1)[:steps, :rows]
+    return outputs_TBAD.flatten(2)

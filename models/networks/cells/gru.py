@@ -12,30 +12,30 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.cell import State
-from models.networks.cells.torch_kernels import Fused
+from models.networks.cells.torch_kernels import TorchCell
 from models.networks.jagged import Offsets
-from models.networks.native.gated import read_gru
+from models.networks.native.gru import run_gru
 
 
-class Gru(Fused):
+class Gru(TorchCell):
     """Cho's cell."""
 
-    compiles = True
+    has_kernel = True
 
     def __init__(self, inputs: int, hidden: int, *, zoneout: float = 0.0) -> None:
         super().__init__(nn.GRU(inputs, hidden), zoneout=zoneout)
 
-    def compiled(
+    def run_kernel(
         self, values_NI: Tensor, offsets: Offsets, state: State | None
     ) -> tuple[Tensor, State] | None:
-        """Read with a kernel of ours, if it is there and takes these sequences."""
-        state = state or self.start(values_NI, len(offsets))
-        return read_gru(self.kernel, values_NI, offsets, state)
+        """Read with the compiled kernel, if it is available and takes these sequences."""
+        state = state or self.init_state(values_NI, len(offsets))
+        return run_gru(self.kernel, values_NI, offsets, state)
 
-    def advance(self, driven_BP: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, projected_BP: Tensor, state: State) -> tuple[Tensor, State]:
         """Move one step on."""
-        again_BG = self.again(state[0])
-        reset_BH, keep_BH, fresh_BH = driven_BP.chunk(3, dim=1)
+        again_BG = self.project_state(state[0])
+        reset_BH, keep_BH, fresh_BH = projected_BP.chunk(3, dim=1)
         reset_more_BH, keep_more_BH, fresh_more_BH = again_BG.chunk(3, dim=1)
         reset_BH = torch.sigmoid(reset_BH + reset_more_BH)
         keep_BH = torch.sigmoid(keep_BH + keep_more_BH)

@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.cell import State
-from models.networks.cells.keras_import import keras_on_torch, on_device
-from models.networks.cells.padded_grid import Gridded
+from models.networks.cells.keras_import import import_keras, use_device
+from models.networks.cells.padded_grid import PaddedGridCell
 
 LARGEST_SEED = 2**31
 
 
-class KerasCell(Gridded):
+class KerasCell(PaddedGridCell):
     """A recurrent layer of Keras' as it comes, with its own ways to draw the first weights."""
 
-    layer: ClassVar[str]
+    layer_name: ClassVar[str]
     """Its name in keras.layers."""
-    states: ClassVar[int] = 1
+    num_states: ClassVar[int] = 1
 
     def __init__(self, inputs: int, hidden: int) -> None:
         """Make the layer.
@@ -34,19 +34,19 @@ class KerasCell(Gridded):
         super().__init__()
         self.inputs, self.hidden = inputs, hidden
         # In a dict, so that torch does not take Keras' weights for ours.
-        self.made: dict[torch.dtype, Any] = {}
+        self.layers_by_dtype: dict[torch.dtype, Any] = {}
         self.weights = nn.ParameterList(
             variable.value.detach().clone()
-            for variable in self.layer_in(torch.float32).trainable_variables
+            for variable in self.get_layer(torch.float32).trainable_variables
         )
 
-    def layer_in(self, dtype: torch.dtype) -> Any:  # noqa: ANN401 - Keras has no types
+    def get_layer(self, dtype: torch.dtype) -> Any:  # noqa: ANN401 - Keras has no types
         """Return the layer that computes in this type, to which Keras brings whatever it meets."""
-        if dtype not in self.made:
-            keras = keras_on_torch()
+        if dtype not in self.layers_by_dtype:
+            keras = import_keras()
             first, second = torch.randint(LARGEST_SEED, (2,)).tolist()
-            with on_device(torch.device("cpu")):
-                self.made[dtype] = getattr(keras.layers, self.layer)(
+            with use_device(torch.device("cpu")):
+                self.layers_by_dtype[dtype] = getattr(keras.layers, self.layer_name)(
                     self.hidden,
                     kernel_initializer=keras.initializers.GlorotUniform(seed=first),
                     recurrent_initializer=keras.initializers.Orthogonal(seed=second),
@@ -54,34 +54,34 @@ class KerasCell(Gridded):
                     return_state=True,
                     dtype=str(dtype).removeprefix("torch."),
                 )
-                self.made[dtype].build((None, None, self.inputs))
-        return self.made[dtype]
+                self.layers_by_dtype[dtype].build((None, None, self.inputs))
+        return self.layers_by_dtype[dtype]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the layers behind when this module is copied: they are made again."""
         return self.__dict__ | {"made": {}}
 
-    def start(self, like_BI: Tensor, rows: int) -> State:
+    def init_state(self, like_BI: Tensor, rows: int) -> State:
         """Return zeros."""
-        return tuple(like_BI.new_zeros(rows, self.hidden) for _ in range(self.states))
+        return tuple(like_BI.new_zeros(rows, self.hidden) for _ in range(self.num_states))
 
     def step(self, inputs_BI: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step, by the cell inside the layer."""
-        layer = self.layer_in(self.weights[0].dtype).cell
-        outputs_BH, moved = self.called(layer, inputs_BI, list(state))
+        layer = self.get_layer(self.weights[0].dtype).cell
+        outputs_BH, moved = self.call_layer(layer, inputs_BI, list(state))
         return outputs_BH, tuple(moved)
 
-    def run(self, grid_TBI: Tensor, state: State | None) -> tuple[Tensor, State]:
+    def run_grid(self, grid_TBI: Tensor, state: State | None) -> tuple[Tensor, State]:
         """Call the layer on a grid."""
-        layer = self.layer_in(self.weights[0].dtype)
+        layer = self.get_layer(self.weights[0].dtype)
         given = None if state is None else list(state)
-        outputs_BTH, *last = self.called(layer, grid_TBI.transpose(0, 1), initial_state=given)
+        outputs_BTH, *last = self.call_layer(layer, grid_TBI.transpose(0, 1), initial_state=given)
         return outputs_BTH.transpose(0, 1), tuple(last)
 
-    def called(self, layer: Any, *given: object, **named: object) -> Any:  # noqa: ANN401 - Keras has no types
+    def call_layer(self, layer: Any, *given: object, **named: object) -> Any:  # noqa: ANN401 - Keras has no types
         """Call a layer with the weights of this module."""
         beside = [variable.value for variable in layer.non_trainable_variables]
-        with on_device(self.weights[0].device):
+        with use_device(self.weights[0].device):
             answers, _ = layer.stateless_call(list(self.weights), beside, *given, **named)
         return answers
 
@@ -89,17 +89,17 @@ class KerasCell(Gridded):
 class KerasRnn(KerasCell):
     """`keras.layers.SimpleRNN`."""
 
-    layer = "SimpleRNN"
+    layer_name = "SimpleRNN"
 
 
 class KerasGru(KerasCell):
     """`keras.layers.GRU`."""
 
-    layer = "GRU"
+    layer_name = "GRU"
 
 
 class KerasLstm(KerasCell):
     """`keras.layers.LSTM`."""
 
-    layer = "LSTM"
-    states = 2
+    layer_name = "LSTM"
+    num_states = 2

@@ -10,7 +10,7 @@ import torch
 from models.errors import UnlearnableError
 
 
-def keras_on_torch() -> Any:  # noqa: ANN401 - Keras has no types
+def import_keras() -> Any:  # noqa: ANN401 - Keras has no types
     """Import Keras.
 
     Raises:
@@ -31,7 +31,7 @@ def keras_on_torch() -> Any:  # noqa: ANN401 - Keras has no types
 
 
 @contextmanager
-def on_device(device: torch.device) -> Iterator[None]:
+def use_device(device: torch.device) -> Iterator[None]:
     """Let Keras compute where the numbers are; otherwise it brings all to its own device."""
-    with keras_on_torch().device(str(device)):
+    with import_keras().device(str(device)):
         yield

@@ -8,7 +8,7 @@ o = sigmoid(W_o x + U_o h' [+ p_o c])
 h = o tanh(c)
 
 With layer normalisation (Ba, Kiros and Hinton 2016) W x, U h' and the c of the last line are each
-brought to mean 0 and spread 1 over the units, then scaled and shifted by learned numbers.
+normalized to mean 0 and std 1 over the units, then scaled and shifted by learned numbers.
 
 Shapes: B sequences, I inputs, H units, G = 4 H gates.
 """
@@ -16,43 +16,34 @@ Shapes: B sequences, I inputs, H units, G = 4 H gates.
 import torch
 from torch import Tensor, nn
 
-from models.networks.cell import Cell, State, gated_start, unroll
-from models.networks.cells.torch_kernels import Fused
+from models.networks.cell import Cell, State, init_gate_weights, unroll_steps
+from models.networks.cells.torch_kernels import TorchCell
 from models.networks.jagged import Offsets
-from models.networks.native.gated import read_lstm
 
 
-def moved(gates: tuple[Tensor, ...], cell_BH: Tensor) -> tuple[Tensor, Tensor]:
+def _update_memory(gates: tuple[Tensor, ...], cell_BH: Tensor) -> tuple[Tensor, Tensor]:
     """Open the gates on input and memory; return the new memory and the output gate's drive."""
     enter_BH, forget_BH, update_BH, leave_BH = gates
     carried_BH = torch.sigmoid(forget_BH) * cell_BH
     return carried_BH + torch.sigmoid(enter_BH) * torch.tanh(update_BH), leave_BH
 
 
-class Lstm(Fused):
-    """The usual cell."""
+class Lstm(TorchCell):
+    """The standard cell."""
 
-    compiles = True
     forget = 1
 
     def __init__(self, inputs: int, hidden: int, *, zoneout: float = 0.0) -> None:
         super().__init__(nn.LSTM(inputs, hidden), zoneout=zoneout)
 
-    def compiled(
-        self, values_NI: Tensor, offsets: Offsets, state: State | None
-    ) -> tuple[Tensor, State] | None:
-        """Read with a kernel of ours, if it is there and takes these sequences."""
-        state = state or self.start(values_NI, len(offsets))
-        return read_lstm(self.kernel, values_NI, offsets, state)
-
-    def start(self, like_BI: Tensor, rows: int) -> State:
+    def init_state(self, like_BI: Tensor, rows: int) -> State:
         """Return output and memory of zeros."""
         return like_BI.new_zeros(rows, self.hidden), like_BI.new_zeros(rows, self.hidden)
 
-    def advance(self, driven_BP: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, projected_BP: Tensor, state: State) -> tuple[Tensor, State]:
         """Move one step on."""
-        again_BG = self.again(state[0])
-        cell_BH, leave_BH = moved((driven_BP + again_BG).chunk(4, dim=1), state[1])
+        again_BG = self.project_state(state[0])
+        cell_BH, leave_BH = _update_memory((projected_BP + again_BG).chunk(4, dim=1), state[1])
         state_BH = torch.sigmoid(leave_BH) * torch.tanh(cell_BH)
         return state_BH, (state_BH, cell_BH)
 
@@ -73,26 +64,26 @@ class GatedLstm(Cell):
             for width in (4 * hidden, 4 * hidden, hidden)
         )
         bias_G = self.get_parameter("input_norm.bias" if layer_norm else "input.bias")
-        gated_start(self.input.weight, self.again.weight, bias_G, forget=Lstm.forget)
+        init_gate_weights(self.input.weight, self.again.weight, bias_G, forget=Lstm.forget)
 
-    def start(self, like_BI: Tensor, rows: int) -> State:
+    def init_state(self, like_BI: Tensor, rows: int) -> State:
         """Return output and memory of zeros."""
         return like_BI.new_zeros(rows, self.hidden), like_BI.new_zeros(rows, self.hidden)
 
     def project(self, inputs_NI: Tensor) -> Tensor:
         """Return the input's share of the gates."""
-        driven_NG: Tensor = self.input_norm(self.input(inputs_NI))
-        return driven_NG
+        projected_NG: Tensor = self.input_norm(self.input(inputs_NI))
+        return projected_NG
 
-    def advance(self, driven_BP: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, projected_BP: Tensor, state: State) -> tuple[Tensor, State]:
         """Move one step on."""
-        gates_BG = driven_BP + self.again_norm(self.again(state[0]))
+        gates_BG = projected_BP + self.again_norm(self.again(state[0]))
         enter_BH, forget_BH, update_BH, leave_BH = gates_BG.chunk(4, dim=1)
         peepholes = self.peepholes_3H
         if peepholes is not None:
             enter_BH = torch.addcmul(enter_BH, peepholes[0], state[1])
             forget_BH = torch.addcmul(forget_BH, peepholes[1], state[1])
-        cell_BH, leave_BH = moved((enter_BH, forget_BH, update_BH, leave_BH), state[1])
+        cell_BH, leave_BH = _update_memory((enter_BH, forget_BH, update_BH, leave_BH), state[1])
         if peepholes is not None:
             leave_BH = torch.addcmul(leave_BH, peepholes[2], cell_BH)
         state_BH = torch.sigmoid(leave_BH) * torch.tanh(self.cell_norm(cell_BH))
@@ -102,13 +93,13 @@ class GatedLstm(Cell):
         self, values_NI: Tensor, offsets: Offsets, state: State | None = None
     ) -> tuple[Tensor, State]:
         """Read whole sequences; return outputs and last states."""
-        return unroll(self, values_NI, offsets, state, zoneout=self.zoneout)
+        return unroll_steps(self, values_NI, offsets, state, zoneout=self.zoneout)
 
 
 def make_lstm(
     inputs: int, hidden: int, *, peephole: bool, layer_norm: bool, zoneout: float
 ) -> Lstm | GatedLstm:
-    """Make the usual cell, or one with what is asked for."""
+    """Build the standard cell, or one with peepholes or layer normalization."""
     if peephole or layer_norm:
         return GatedLstm(inputs, hidden, peephole=peephole, layer_norm=layer_norm, zoneout=zoneout)
     return Lstm(inputs, hidden, zoneout=zoneout)

@@ -17,27 +17,27 @@ from torch.nn import functional
 from models.networks.cell import Cell, State
 from models.networks.cells.scan import linear_scan, log_space_scan
 from models.networks.jagged import Offsets
-from models.networks.native.kernels import kernels_for
-from models.networks.native.scans import read_scan
+from models.networks.native.kernels import select_kernels
+from models.networks.native.scans import run_scan
 
 
-def positive(value: Tensor) -> Tensor:
+def _make_positive(value: Tensor) -> Tensor:
     """Return g(value)."""
     return torch.where(value >= 0, value + 0.5, torch.sigmoid(value))
 
 
-def log_positive(value: Tensor) -> Tensor:
+def _make_log_positive(value: Tensor) -> Tensor:
     """Return the logarithm of g(value)."""
     return torch.where(
         value >= 0, (functional.relu(value) + 0.5).log(), functional.logsigmoid(value)
     )
 
 
-class Minimal(Cell):
-    """What the two have in common: a drive that says how much stays, and what enters."""
+class MinCell(Cell):
+    """Base of both: an update gate and a candidate, from the input alone."""
 
-    compiles = True
-    scan: ClassVar[str]
+    has_kernel = True
+    kernel_name: ClassVar[str]
     """Name of the compiled kernel."""
 
     def __init__(self, inputs: int, hidden: int, *, parts: int) -> None:
@@ -47,77 +47,79 @@ class Minimal(Cell):
 
     def project(self, inputs_NI: Tensor) -> Tensor:
         """Return the drives, [N, parts * H]."""
-        driven_NP: Tensor = self.input(inputs_NI)
-        return driven_NP
+        projected_NP: Tensor = self.input(inputs_NI)
+        return projected_NP
 
-    def drives(self, driven_NP: Tensor) -> tuple[Tensor, Tensor]:
+    def split_gates(self, projected_NP: Tensor) -> tuple[Tensor, Tensor]:
         """Return the drive of the gate that lets enter, and of what enters."""
         raise NotImplementedError
 
-    def advance(self, driven_BP: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, projected_BP: Tensor, state: State) -> tuple[Tensor, State]:
         """Move one step on."""
-        open_BH, fresh_BH = self.drives(driven_BP)
-        state_BH = torch.lerp(state[0], positive(fresh_BH), torch.sigmoid(open_BH))
+        open_BH, fresh_BH = self.split_gates(projected_BP)
+        state_BH = torch.lerp(state[0], _make_positive(fresh_BH), torch.sigmoid(open_BH))
         return state_BH, (state_BH,)
 
     def forward(
         self, values_NI: Tensor, offsets: Offsets, state: State | None = None
     ) -> tuple[Tensor, State]:
         """Read whole sequences by a scan."""
-        state = state or self.start(values_NI, len(offsets))
-        if (ours := kernels_for(values_NI, *state, *self.parameters())) is not None:
-            driven_NP = functional.linear(values_NI, self.input.weight)
+        state = state or self.init_state(values_NI, len(offsets))
+        if (ours := select_kernels(values_NI, *state, *self.parameters())) is not None:
+            projected_NP = functional.linear(values_NI, self.input.weight)
             start_BH, bias_P = state[0], self.input.bias
-            outputs_NH, ends_BH = read_scan(
-                ours, self.scan, offsets, driven_NP, start=start_BH, shared=bias_P
+            outputs_NH, ends_BH = run_scan(
+                ours, self.kernel_name, offsets, projected_NP, start=start_BH, shared=bias_P
             )
             return outputs_NH, (ends_BH,)
-        return self.scanned(values_NI, offsets, state)
+        return self.run_scan(values_NI, offsets, state)
 
-    def scanned(self, values_NI: Tensor, offsets: Offsets, state: State) -> tuple[Tensor, State]:
+    def run_scan(self, values_NI: Tensor, offsets: Offsets, state: State) -> tuple[Tensor, State]:
         """Scan with torch."""
         open_NH, fresh_NH = (
             part.float() if part.dtype.itemsize < 4 else part
-            for part in self.drives(self.project(values_NI))
+            for part in self.split_gates(self.project(values_NI))
         )
         if values_NI.device.type == "cpu":
             gate_NH = torch.sigmoid(open_NH)
-            keep_TBH = offsets.grid(1 - gate_NH, fill=1.0)
-            states_TBH = linear_scan(keep_TBH, offsets.grid(gate_NH * positive(fresh_NH)), state[0])
+            keep_TBH = offsets.to_grid(1 - gate_NH, fill=1.0)
+            states_TBH = linear_scan(
+                keep_TBH, offsets.to_grid(gate_NH * _make_positive(fresh_NH)), state[0]
+            )
         else:
-            log_keep_TBH = offsets.grid(functional.logsigmoid(-open_NH))
-            entering_NH = functional.logsigmoid(open_NH) + log_positive(fresh_NH)
+            log_keep_TBH = offsets.to_grid(functional.logsigmoid(-open_NH))
+            entering_NH = functional.logsigmoid(open_NH) + _make_log_positive(fresh_NH)
             nothing = float("-inf")
             states_TBH = log_space_scan(
-                log_keep_TBH, offsets.grid(entering_NH, fill=nothing), state[0].float().log()
+                log_keep_TBH, offsets.to_grid(entering_NH, fill=nothing), state[0].float().log()
             )
-        return offsets.flat(states_TBH), (states_TBH[-1],)
+        return offsets.from_grid(states_TBH), (states_TBH[-1],)
 
 
-class MinGru(Minimal):
+class MinGru(MinCell):
     """One gate."""
 
-    scan = "mingru"
+    kernel_name = "mingru"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden, parts=2)
 
-    def drives(self, driven_NP: Tensor) -> tuple[Tensor, Tensor]:
+    def split_gates(self, projected_NP: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gate's drive and the fresh value's."""
-        open_NH, fresh_NH = driven_NP.chunk(2, dim=1)
+        open_NH, fresh_NH = projected_NP.chunk(2, dim=1)
         return open_NH, fresh_NH
 
 
-class MinLstm(Minimal):
+class MinLstm(MinCell):
     """Two gates, which share one whole."""
 
-    scan = "minlstm"
+    kernel_name = "minlstm"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden, parts=3)
 
-    def drives(self, driven_NP: Tensor) -> tuple[Tensor, Tensor]:
+    def split_gates(self, projected_NP: Tensor) -> tuple[Tensor, Tensor]:
         """Return log(i / f), of which i / (f + i) is the sigmoid, and the fresh value's drive."""
-        forget_NH, enter_NH, fresh_NH = driven_NP.chunk(3, dim=1)
+        forget_NH, enter_NH, fresh_NH = projected_NP.chunk(3, dim=1)
         share_NH = functional.softplus(-forget_NH) - functional.softplus(-enter_NH)
         return share_NH, fresh_NH

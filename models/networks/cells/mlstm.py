@@ -1,12 +1,12 @@
 """mLSTM, the matrix half of xLSTM (Beck et al. 2024): keys, values, and a memory of their products.
 
 q, k, v = W x, of each head; i, f a number a head; o a number a unit
-m = max(log sigmoid(f) + m', i)                       what the exponentials are held down by
+m = max(log sigmoid(f) + m', i)                       keeps the exponentials small
 C = exp(log sigmoid(f) + m' - m) C' + exp(i - m) k v^T / sqrt(D)
 n = exp(log sigmoid(f) + m' - m) n' + exp(i - m) k / sqrt(D)
 h = sigmoid(o) norm(C^T q / max(|n^T q|, exp(-m)))
 
-where norm brings each head's units to mean 0 and spread 1 and scales them. Over whole sequences
+where norm normalizes each head's units to mean 0 and std 1 and scales them. Over whole sequences
 time is cut into chunks: within one, all steps see all earlier ones at once; from one to the next
 only C, n and m are handed on, so that memory grows with the steps and not with their square.
 
@@ -22,14 +22,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.networks.cell import Cell, State
-from models.networks.cells.slstm import NOTHING, OPEN, HeadNorm
+from models.networks.cells.slstm import FORGET_BIAS_RANGE, LOG_ZERO, HeadNorm
 from models.networks.jagged import Offsets
 
-CHUNK = 64
+CHUNK_STEPS = 64
 """Steps that see each other at once."""
 
 
-class Asked(NamedTuple):
+class Projections(NamedTuple):
     """What steps bring to the memory and ask of it; step, sequence and head come first."""
 
     query_SBAD: Tensor
@@ -52,83 +52,88 @@ class Mlstm(Cell):
         self.norm = HeadNorm(hidden, num_heads)
         with torch.no_grad():
             self.gates.weight.mul_(0.1)
-            self.gates.bias[num_heads:] = torch.linspace(*OPEN, num_heads)
+            self.gates.bias[num_heads:] = torch.linspace(*FORGET_BIAS_RANGE, num_heads)
 
-    def start(self, like_BI: Tensor, rows: int) -> State:
+    def init_state(self, like_BI: Tensor, rows: int) -> State:
         """Return C and n of zeros, and m far below any gate."""
         size = self.hidden // self.heads
         return (
             like_BI.new_zeros(rows, self.heads, size, size),
             like_BI.new_zeros(rows, self.heads, size),
-            like_BI.new_full((rows, self.heads), NOTHING),
+            like_BI.new_full((rows, self.heads), LOG_ZERO),
         )
 
-    def asked(self, inputs_NI: Tensor) -> tuple[Asked, Tensor]:
+    def compute_projections(self, inputs_NI: Tensor) -> tuple[Projections, Tensor]:
         """Return keys, values, queries and gates of all steps, and the drive of the output."""
-        driven_NP, gates_N2A = self.input(inputs_NI), self.gates(inputs_NI)
-        if driven_NP.dtype.itemsize < 4:
-            driven_NP, gates_N2A = driven_NP.float(), gates_N2A.float()
-        query, key, value, leave_NH = driven_NP.chunk(4, dim=1)
+        projected_NP, gates_N2A = self.input(inputs_NI), self.gates(inputs_NI)
+        if projected_NP.dtype.itemsize < 4:
+            projected_NP, gates_N2A = projected_NP.float(), gates_N2A.float()
+        query, key, value, leave_NH = projected_NP.chunk(4, dim=1)
         apart = [part.unflatten(1, (self.heads, -1)) for part in (query, key, value)]
         enter_NA, forget_NA = gates_N2A.chunk(2, dim=1)
         scaled_NAD = apart[1] / sqrt(self.hidden // self.heads)
         kept_NA = functional.logsigmoid(forget_NA)
-        return Asked(apart[0], scaled_NAD, apart[2], enter_NA, kept_NA), leave_NH
+        return Projections(apart[0], scaled_NAD, apart[2], enter_NA, kept_NA), leave_NH
 
-    def said(self, read_NAD: Tensor, leave_NH: Tensor) -> Tensor:
+    def compute_outputs(self, read_NAD: Tensor, leave_NH: Tensor) -> Tensor:
         """Return the outputs of what was read from the memory."""
         normed_NH: Tensor = self.norm(read_NAD.flatten(1))
         return torch.sigmoid(leave_NH) * normed_NH
 
     def step(self, inputs_BI: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step."""
-        (query_BAD, key_BAD, value_BAD, enter_BA, keep_BA), leave_BH = self.asked(inputs_BI)
-        memory_BADD, total_BAD, held_BA = state
-        lasting_BA = keep_BA + held_BA
-        held_BA = torch.maximum(lasting_BA, enter_BA)
-        keep_BA1 = torch.exp(lasting_BA - held_BA)[:, :, None]
-        key_BAD = torch.exp(enter_BA - held_BA)[:, :, None] * key_BAD
+        (query_BAD, key_BAD, value_BAD, enter_BA, keep_BA), leave_BH = self.compute_projections(
+            inputs_BI
+        )
+        memory_BADD, total_BAD, max_BA = state
+        lasting_BA = keep_BA + max_BA
+        max_BA = torch.maximum(lasting_BA, enter_BA)
+        keep_BA1 = torch.exp(lasting_BA - max_BA)[:, :, None]
+        key_BAD = torch.exp(enter_BA - max_BA)[:, :, None] * key_BAD
         memory_BADD = keep_BA1[..., None] * memory_BADD + key_BAD[..., None] * value_BAD[:, :, None]
         total_BAD = keep_BA1 * total_BAD + key_BAD
         read_BAD = (query_BAD[:, :, None] @ memory_BADD)[:, :, 0]
         size_BA1 = (query_BAD * total_BAD).sum(dim=2, keepdim=True).abs()
-        read_BAD = read_BAD / torch.maximum(size_BA1, least(held_BA)[:, :, None])
-        return self.said(read_BAD, leave_BH), (memory_BADD, total_BAD, held_BA)
+        read_BAD = read_BAD / torch.maximum(size_BA1, _least_divisor(max_BA)[:, :, None])
+        return self.compute_outputs(read_BAD, leave_BH), (memory_BADD, total_BAD, max_BA)
 
     def forward(
         self, values_NI: Tensor, offsets: Offsets, state: State | None = None
     ) -> tuple[Tensor, State]:
         """Read whole sequences chunk by chunk."""
-        asked, leave_NH = self.asked(values_NI)
-        state = state or self.start(asked.enter_SBA, len(offsets))
-        grids = [offsets.grid(part) for part in asked]
+        projections, leave_NH = self.compute_projections(values_NI)
+        state = state or self.init_state(projections.enter_SBA, len(offsets))
+        grids = [offsets.to_grid(part) for part in projections]
         # Where a sequence has ended nothing enters, and all stays.
-        grids[3] = offsets.grid(asked.enter_SBA, fill=NOTHING)
+        grids[3] = offsets.to_grid(projections.enter_SBA, fill=LOG_ZERO)
         outputs = []
-        for first in range(0, offsets.longest, CHUNK):
-            chunk = Asked(*(grid[first : first + CHUNK] for grid in grids))
-            read_SBAD, state = chunked(chunk, state)
+        for first in range(0, offsets.max_length, CHUNK_STEPS):
+            chunk = Projections(*(grid[first : first + CHUNK_STEPS] for grid in grids))
+            read_SBAD, state = _read_chunk(chunk, state)
             outputs.append(read_SBAD)
-        return self.said(offsets.flat(torch.cat(outputs)), leave_NH), state
+        return self.compute_outputs(offsets.from_grid(torch.cat(outputs)), leave_NH), state
 
 
-def least(held: Tensor) -> Tensor:
+def _least_divisor(log_scale: Tensor) -> Tensor:
     """Return the least size that a reading is divided by, kept finite."""
-    return torch.exp(-held.clamp(min=-50.0))
+    return torch.exp(-log_scale.clamp(min=-50.0))
 
 
-def chunked(asked: Asked, state: State) -> tuple[Tensor, State]:
+def _read_chunk(projections: Projections, state: State) -> tuple[Tensor, State]:
     """Read one chunk of all sequences; return what is read, [S, B, A, D], and the state."""
-    memory_BADD, total_BAD, held_BA = state
-    query_BASD, key_BASD, value_BASD = (part.permute(1, 2, 0, 3) for part in asked[:3])
-    enter_BAS, keep_BAS = asked.enter_SBA.permute(1, 2, 0), asked.keep_SBA.permute(1, 2, 0)
+    memory_BADD, total_BAD, max_BA = state
+    query_BASD, key_BASD, value_BASD = (part.permute(1, 2, 0, 3) for part in projections[:3])
+    enter_BAS, keep_BAS = (
+        projections.enter_SBA.permute(1, 2, 0),
+        projections.keep_SBA.permute(1, 2, 0),
+    )
     lasting_BAS = keep_BAS.cumsum(dim=2)
-    # How loud step U still is at step S, and the state from before the chunk at step S.
+    # Log weight of step U at step S, and of the state before the chunk at step S.
     loud_BASU = lasting_BAS[..., None] - lasting_BAS[:, :, None] + enter_BAS[:, :, None]
     steps = loud_BASU.shape[2]
     later_SU = torch.ones(steps, steps, dtype=torch.bool, device=loud_BASU.device).triu(1)
     loud_BASU = loud_BASU.masked_fill(later_SU, float("-inf"))
-    old_BAS = lasting_BAS + held_BA[..., None]
+    old_BAS = lasting_BAS + max_BA[..., None]
     most_BAS = torch.maximum(old_BAS, loud_BASU.amax(dim=3))
     weight_BASU = torch.exp(loud_BASU - most_BAS[..., None])
     weight_BASU = weight_BASU * (query_BASD @ key_BASD.transpose(2, 3))
@@ -136,12 +141,12 @@ def chunked(asked: Asked, state: State) -> tuple[Tensor, State]:
     read_BASD = weight_BASU @ value_BASD + before_BAS1 * (query_BASD @ memory_BADD)
     size_BAS1 = weight_BASU.sum(dim=3, keepdim=True)
     size_BAS1 = (size_BAS1 + before_BAS1 * (query_BASD @ total_BAD[..., None])).abs()
-    read_BASD = read_BASD / torch.maximum(size_BAS1, least(most_BAS)[..., None])
+    read_BASD = read_BASD / torch.maximum(size_BAS1, _least_divisor(most_BAS)[..., None])
     # Into the next chunk goes what the last step sees.
-    held_BA = most_BAS[:, :, -1]
-    share_BAS = torch.exp(lasting_BAS[:, :, -1:] - lasting_BAS + enter_BAS - held_BA[..., None])
+    max_BA = most_BAS[:, :, -1]
+    share_BAS = torch.exp(lasting_BAS[:, :, -1:] - lasting_BAS + enter_BAS - max_BA[..., None])
     weighed_BASD = share_BAS[..., None] * key_BASD
-    stays_BA1 = torch.exp(old_BAS[:, :, -1] - held_BA)[..., None]
+    stays_BA1 = torch.exp(old_BAS[:, :, -1] - max_BA)[..., None]
     memory_BADD = stays_BA1[..., None] * memory_BADD + weighed_BASD.transpose(2, 3) @ value_BASD
     total_BAD = stays_BA1 * total_BAD + weighed_BASD.sum(dim=2)
-    return read_BASD.permute(2, 0, 1, 3), (memory_BADD, total_BAD, held_BA)
+    return read_BASD.permute(2, 0, 1, 3), (memory_BADD, total_BAD, max_BA)

@@ -10,14 +10,14 @@ Shapes: N steps of all sequences, B sequences, T steps, I inputs, H units.
 import torch
 from torch import Tensor
 
-from models.networks.cell import Cell, State, stretches
+from models.networks.cell import Cell, State, split_at_ends
 from models.networks.jagged import Offsets
 
 
-class Gridded(Cell):
+class PaddedGridCell(Cell):
     """A cell that can `run` over a padded grid from its first step on."""
 
-    def run(self, grid_TBI: Tensor, state: State | None) -> tuple[Tensor, State]:
+    def run_grid(self, grid_TBI: Tensor, state: State | None) -> tuple[Tensor, State]:
         """Return the outputs, [T, B, H], and the states after the grid's last step."""
         raise NotImplementedError
 
@@ -25,17 +25,17 @@ class Gridded(Cell):
         self, values_NI: Tensor, offsets: Offsets, state: State | None = None
     ) -> tuple[Tensor, State]:
         """Read whole sequences; return outputs and last states."""
-        if offsets.uniform:
-            outputs_TBH, state = self.run(offsets.grid(values_NI), state)
-            return offsets.flat(outputs_TBH), state
+        if offsets.is_uniform:
+            outputs_TBH, state = self.run_grid(offsets.to_grid(values_NI), state)
+            return offsets.from_grid(outputs_TBH), state
         rank_B = offsets.to_device(offsets.by_length)
-        grid_TBI = offsets.grid(values_NI).index_select(1, rank_B)
-        state = state or self.start(values_NI, len(offsets))
+        grid_TBI = offsets.to_grid(values_NI).index_select(1, rank_B)
+        state = state or self.init_state(values_NI, len(offsets))
         state = tuple(part.index_select(0, rank_B) for part in state)
         pieces, ended = [], []
-        for begin, end, alive in stretches(offsets):
+        for begin, end, alive in split_at_ends(offsets):
             ended.append(tuple(part[alive:] for part in state))
-            piece, state = self.run(
+            piece, state = self.run_grid(
                 grid_TBI[begin:end, :alive], tuple(part[:alive] for part in state)
             )
             pieces.append(piece.flatten(0, 1))
@@ -47,4 +47,4 @@ class Gridded(Cell):
 
     def outputs(self, values_NI: Tensor, offsets: Offsets, state: State | None = None) -> Tensor:
         """Return the outputs alone: one call."""
-        return offsets.flat(self.run(offsets.grid(values_NI), state)[0])
+        return offsets.from_grid(self.run_grid(offsets.to_grid(values_NI), state)[0])

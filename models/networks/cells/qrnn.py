@@ -15,23 +15,23 @@ from torch.nn import functional
 from models.networks.cell import Cell, State
 from models.networks.cells.scan import linear_scan
 from models.networks.jagged import Offsets
-from models.networks.native.kernels import kernels_for
-from models.networks.native.scans import read_scan
+from models.networks.native.kernels import select_kernels
+from models.networks.native.scans import run_scan
 
 
 class Qrnn(Cell):
     """Gates by a convolution into the past, memory by a scan."""
 
-    compiles = True
+    has_kernel = True
 
     def __init__(self, inputs: int, hidden: int, *, kernel_size: int = 2) -> None:
         super().__init__()
-        self.hidden, self.inputs, self.width = hidden, inputs, kernel_size
+        self.hidden, self.inputs, self.kernel_size = hidden, inputs, kernel_size
         self.gates = nn.Linear(kernel_size * inputs, 3 * hidden)
 
-    def start(self, like_BI: Tensor, rows: int) -> State:
+    def init_state(self, like_BI: Tensor, rows: int) -> State:
         """Return a memory of zeros, and zeros for the inputs before the first."""
-        past_BKI = like_BI.new_zeros(rows, self.width - 1, self.inputs)
+        past_BKI = like_BI.new_zeros(rows, self.kernel_size - 1, self.inputs)
         return like_BI.new_zeros(rows, self.hidden), past_BKI
 
     def step(self, inputs_BI: Tensor, state: State) -> tuple[Tensor, State]:
@@ -45,33 +45,33 @@ class Qrnn(Cell):
         self, values_NI: Tensor, offsets: Offsets, state: State | None = None
     ) -> tuple[Tensor, State]:
         """Read whole sequences by a scan."""
-        memory_BH, past_BKI = state or self.start(values_NI, len(offsets))
+        memory_BH, past_BKI = state or self.init_state(values_NI, len(offsets))
         seen = [
-            offsets.shifted(values_NI, back, before_BKC=past_BKI) if back else values_NI
-            for back in reversed(range(self.width))
+            offsets.shift(values_NI, back, before_BKC=past_BKI) if back else values_NI
+            for back in reversed(range(self.kernel_size))
         ]
         seen_NJ = torch.cat(seen, dim=1)
-        if (ours := kernels_for(values_NI, memory_BH, past_BKI, *self.parameters())) is not None:
-            driven_NP, bias_P = functional.linear(seen_NJ, self.gates.weight), self.gates.bias
-            outputs_NH, memory_BH = read_scan(
-                ours, "qrnn", offsets, driven_NP, start=memory_BH, shared=bias_P
+        if (ours := select_kernels(values_NI, memory_BH, past_BKI, *self.parameters())) is not None:
+            projected_NP, bias_P = functional.linear(seen_NJ, self.gates.weight), self.gates.bias
+            outputs_NH, memory_BH = run_scan(
+                ours, "qrnn", offsets, projected_NP, start=memory_BH, shared=bias_P
             )
         else:
-            outputs_NH, memory_BH = self.scanned(seen_NJ, offsets, memory_BH)
+            outputs_NH, memory_BH = self.run_scan(seen_NJ, offsets, memory_BH)
         last_B = offsets.last_B
         ends = [part.index_select(0, last_B) for part in seen[1:]]
         past_BKI = torch.stack(ends, dim=1) if ends else past_BKI
         return outputs_NH, (memory_BH, past_BKI)
 
-    def scanned(
+    def run_scan(
         self, seen_NJ: Tensor, offsets: Offsets, memory_BH: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Scan with torch."""
         fresh_NH, keep_NH, leave_NH = self.gates(seen_NJ).chunk(3, dim=1)
         keep_NH = torch.sigmoid(keep_NH)
         states_TBH = linear_scan(
-            offsets.grid(keep_NH, fill=1.0),
-            offsets.grid((1 - keep_NH) * torch.tanh(fresh_NH)),
+            offsets.to_grid(keep_NH, fill=1.0),
+            offsets.to_grid((1 - keep_NH) * torch.tanh(fresh_NH)),
             memory_BH,
         )
-        return torch.sigmoid(leave_NH) * offsets.flat(states_TBH), states_TBH[-1]
+        return torch.sigmoid(leave_NH) * offsets.from_grid(states_TBH), states_TBH[-1]

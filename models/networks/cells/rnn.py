@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.cell import State
-from models.networks.cells.torch_kernels import Fused
+from models.networks.cells.torch_kernels import TorchCell
 
 
-class Rnn(Fused):
+class Rnn(TorchCell):
     """Elman's cell."""
 
     def __init__(self, inputs: int, hidden: int, *, zoneout: float = 0.0) -> None:
         super().__init__(nn.RNN(inputs, hidden), zoneout=zoneout)
 
-    def advance(self, driven_BP: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, projected_BP: Tensor, state: State) -> tuple[Tensor, State]:
         """Move one step on."""
-        state_BH = torch.tanh(driven_BP + self.again(state[0]))
+        state_BH = torch.tanh(projected_BP + self.project_state(state[0]))
         return state_BH, (state_BH,)

@@ -39,7 +39,7 @@ class LinearScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, keep_TBH: Tensor, enter_TBH: Tensor, start_BH: Tensor) -> Tensor:  # noqa: ANN401 - torch's context
         """Scan forwards."""
-        states_TBH = scanned(keep_TBH, enter_TBH, start_BH)
+        states_TBH = scan_forwards(keep_TBH, enter_TBH, start_BH)
         ctx.save_for_backward(keep_TBH, states_TBH, start_BH)
         return states_TBH
 
@@ -47,28 +47,28 @@ class LinearScan(torch.autograd.Function):
     def backward(ctx: FunctionCtx, *slopes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scan backwards."""
         keep_TBH, states_TBH, start_BH = ctx.saved_tensors  # type: ignore[attr-defined]
-        flow_TBH = scanned_back(keep_TBH.conj(), slopes[0])
-        before_TBH = shifted(states_TBH, start_BH)
+        flow_TBH = scan_backwards(keep_TBH.conj(), slopes[0])
+        before_TBH = shift_states(states_TBH, start_BH)
         return flow_TBH * before_TBH.conj(), flow_TBH, keep_TBH[0].conj() * flow_TBH[0]
 
 
-def shifted(states_TBH: Tensor, start_BH: Tensor) -> Tensor:
+def shift_states(states_TBH: Tensor, start_BH: Tensor) -> Tensor:
     """Return the state before each step."""
     return torch.cat([start_BH[None], states_TBH[:-1]])
 
 
-def scanned_back(keep_TBH: Tensor, slope_TBH: Tensor) -> Tensor:
+def scan_backwards(keep_TBH: Tensor, slope_TBH: Tensor) -> Tensor:
     """Let each step's slope flow to the steps before it: f_t = s_t + a_{t+1} f_{t+1}."""
     keep_TBH, slope_TBH = keep_TBH.resolve_conj(), slope_TBH.resolve_conj()
     ahead_TBH = torch.cat([keep_TBH[1:], torch.zeros_like(keep_TBH[:1])]).flip(0)
     nothing_BH = torch.zeros_like(slope_TBH[0])
-    return scanned(ahead_TBH, slope_TBH.flip(0), nothing_BH).flip(0)
+    return scan_forwards(ahead_TBH, slope_TBH.flip(0), nothing_BH).flip(0)
 
 
-def scanned(keep_TBH: Tensor, enter_TBH: Tensor, start_BH: Tensor) -> Tensor:
+def scan_forwards(keep_TBH: Tensor, enter_TBH: Tensor, start_BH: Tensor) -> Tensor:
     """Scan, without a gradient."""
     if keep_TBH.device.type != "cpu":
-        return by_doubling(keep_TBH, enter_TBH, start_BH)
+        return scan_by_doubling(keep_TBH, enter_TBH, start_BH)
     states_TBH = torch.empty_like(enter_TBH, memory_format=torch.contiguous_format)
     last_BH = start_BH
     steps = zip(keep_TBH.unbind(), enter_TBH.unbind(), states_TBH.unbind(), strict=True)
@@ -77,7 +77,7 @@ def scanned(keep_TBH: Tensor, enter_TBH: Tensor, start_BH: Tensor) -> Tensor:
     return states_TBH
 
 
-def by_doubling(keep_TBH: Tensor, enter_TBH: Tensor, start_BH: Tensor) -> Tensor:
+def scan_by_doubling(keep_TBH: Tensor, enter_TBH: Tensor, start_BH: Tensor) -> Tensor:
     """Scan in rounds that reach one, two, four, ... steps back."""
     first_1BH = torch.addcmul(enter_TBH[:1], keep_TBH[:1], start_BH[None])
     states_TBH = torch.cat([first_1BH, enter_TBH[1:]])

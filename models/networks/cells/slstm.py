@@ -1,12 +1,12 @@
 """sLSTM, the scalar half of xLSTM (Beck et al. 2024): gates that can overrule what is remembered.
 
 i, f, z, o = W x + R h' + b, R one block a head
-m = max(log sigmoid(f) + m', i)                       what the exponentials are held down by
+m = max(log sigmoid(f) + m', i)                       keeps the exponentials small
 c = exp(log sigmoid(f) + m' - m) c' + exp(i - m) tanh(z)
 n = exp(log sigmoid(f) + m' - m) n' + exp(i - m)
 h = sigmoid(o) c / n
 
-and what comes out is each head's h, brought to mean 0 and spread 1 over its units, scaled by
+and the output is each head's h, normalized to mean 0 and std 1 over its units and scaled by
 learned numbers. R reads the h before that. The forget gate is the paper's sigmoid variant.
 
 Shapes: N steps of all sequences, B sequences, I inputs, H units, A heads of D units each.
@@ -20,22 +20,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.networks.cell import Cell, State, unroll
+from models.networks.cell import Cell, State, unroll_steps
 from models.networks.cells import flashrnn
 from models.networks.jagged import Offsets
 
 logger = logging.getLogger(__name__)
 
-OPEN = 3.0, 6.0
+FORGET_BIAS_RANGE = 3.0, 6.0
 """Between these the drives of the forget gates begin, so that memory lasts."""
-NOTHING = -1e9
+LOG_ZERO = -1e9
 """Log of what the memory holds before the first step."""
 TOLERANCES = {torch.float32: 5e-3, torch.bfloat16: 5e-2}
 """How far a kernel may be off, as a share; tensor cores round float32 too."""
 
 
 class HeadNorm(nn.Module):
-    """Bring each head's units to mean 0 and spread 1."""
+    """Normalize each head's units to mean 0 and standard deviation 1."""
 
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
@@ -61,45 +61,45 @@ class Slstm(Cell):
         self.norm = HeadNorm(hidden, num_heads)
         with torch.no_grad():
             self.again_AD4D.uniform_(-1 / sqrt(size), 1 / sqrt(size))
-            self.input.bias[hidden : 2 * hidden] = torch.linspace(*OPEN, hidden)
+            self.input.bias[hidden : 2 * hidden] = torch.linspace(*FORGET_BIAS_RANGE, hidden)
 
-    def start(self, like_BI: Tensor, rows: int) -> State:
+    def init_state(self, like_BI: Tensor, rows: int) -> State:
         """Return h, c, n of zeros, and m far below any gate."""
         zeros_BH = like_BI.new_zeros(rows, self.hidden)
-        return zeros_BH, zeros_BH, zeros_BH, zeros_BH + NOTHING
+        return zeros_BH, zeros_BH, zeros_BH, zeros_BH + LOG_ZERO
 
     def project(self, inputs_NI: Tensor) -> Tensor:
         """Return the input's share of the gates."""
-        driven_NP: Tensor = self.input(inputs_NI)
-        return driven_NP
+        projected_NP: Tensor = self.input(inputs_NI)
+        return projected_NP
 
-    def advance(self, driven_BP: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, projected_BP: Tensor, state: State) -> tuple[Tensor, State]:
         """Move one step on."""
-        said_BH, memory_BH, total_BH, held_BH = state
-        apart_ABD = said_BH.unflatten(1, (self.heads, -1)).transpose(0, 1)
-        again_BA4D = torch.bmm(apart_ABD, self.again_AD4D.to(said_BH.dtype)).transpose(0, 1)
+        outputs_BH, memory_BH, total_BH, max_BH = state
+        apart_ABD = outputs_BH.unflatten(1, (self.heads, -1)).transpose(0, 1)
+        again_BA4D = torch.bmm(apart_ABD, self.again_AD4D.to(outputs_BH.dtype)).transpose(0, 1)
         again_B4H = again_BA4D.unflatten(2, (4, -1)).transpose(1, 2).flatten(2)
         enter_BH, forget_BH, fresh_BH, leave_BH = (
-            driven_BP.to(held_BH.dtype).unflatten(1, (4, -1)) + again_B4H
+            projected_BP.to(max_BH.dtype).unflatten(1, (4, -1)) + again_B4H
         ).unbind(1)
-        lasting_BH = functional.logsigmoid(forget_BH) + held_BH
-        held_BH = torch.maximum(lasting_BH, enter_BH)
-        keep_BH, open_BH = torch.exp(lasting_BH - held_BH), torch.exp(enter_BH - held_BH)
+        lasting_BH = functional.logsigmoid(forget_BH) + max_BH
+        max_BH = torch.maximum(lasting_BH, enter_BH)
+        keep_BH, open_BH = torch.exp(lasting_BH - max_BH), torch.exp(enter_BH - max_BH)
         memory_BH = keep_BH * memory_BH + open_BH * torch.tanh(fresh_BH)
         total_BH = keep_BH * total_BH + open_BH
-        said_BH = torch.sigmoid(leave_BH) * memory_BH / total_BH
-        return self.norm(said_BH), (said_BH, memory_BH, total_BH, held_BH)
+        outputs_BH = torch.sigmoid(leave_BH) * memory_BH / total_BH
+        return self.norm(outputs_BH), (outputs_BH, memory_BH, total_BH, max_BH)
 
     def outputs(self, values_NI: Tensor, offsets: Offsets, state: State | None = None) -> Tensor:
         """Return the outputs alone, from a kernel where one is installed, suits and is right."""
         device, size = values_NI.device, self.hidden // self.heads
-        if flashrnn.takes(device, size) and trusted(
-            self.heads, size, flashrnn.precision(device), device
+        if flashrnn.supports(device, size) and passes_self_test(
+            self.heads, size, flashrnn.choose_dtype(device), device
         ):
-            return self.outputs_at_once(values_NI, offsets, state)
+            return self.run_flash_kernel(values_NI, offsets, state)
         return super().outputs(values_NI, offsets, state)
 
-    def outputs_at_once(
+    def run_flash_kernel(
         self,
         values_NI: Tensor,
         offsets: Offsets,
@@ -108,19 +108,19 @@ class Slstm(Cell):
         backend: str = "triton_fused",
     ) -> Tensor:
         """Return the outputs alone, from one of FlashRNN's kernels."""
-        driven_TBP = offsets.grid(self.project(values_NI))
-        state = state or self.start(values_NI, len(offsets))
-        said_TBH = flashrnn.read_slstm(driven_TBP, self.again_AD4D, state, backend=backend)
-        outputs_NH: Tensor = self.norm(offsets.flat(said_TBH))
+        projected_TBP = offsets.to_grid(self.project(values_NI))
+        state = state or self.init_state(values_NI, len(offsets))
+        outputs_TBH = flashrnn.run_slstm(projected_TBP, self.again_AD4D, state, backend=backend)
+        outputs_NH: Tensor = self.norm(offsets.from_grid(outputs_TBH))
         return outputs_NH
 
 
 @cache
-def trusted(heads: int, size: int, dtype: torch.dtype, device: torch.device) -> bool:
-    """Let the kernel show, once, that it comes to what the definition does; else say so."""
+def passes_self_test(heads: int, size: int, dtype: torch.dtype, device: torch.device) -> bool:
+    """Compare the kernel with the definition, once; log a warning where it fails or is off."""
     try:
-        off = mistake(heads, size, dtype, device)
-    except flashrnn.failures() as error:
+        off = _measure_error(heads, size, dtype, device)
+    except flashrnn.list_kernel_errors() as error:
         logger.warning("FlashRNN's kernel does not run here (%s); read step by step", error)
         return False
     if not off < TOLERANCES[dtype]:
@@ -129,17 +129,17 @@ def trusted(heads: int, size: int, dtype: torch.dtype, device: torch.device) -> 
 
 
 @torch.enable_grad()
-def mistake(heads: int, size: int, dtype: torch.dtype, device: torch.device) -> float:
+def _measure_error(heads: int, size: int, dtype: torch.dtype, device: torch.device) -> float:
     """Measure how far the kernel's outputs and gradients are from the definition's, as a share."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         cell = Slstm(8, heads * size, num_heads=heads).to(device)
         values_NI = torch.randn(5 * 24, 8).to(device)
-    offsets = Offsets.of([24] * 5, device)
+    offsets = Offsets.from_lengths([24] * 5, device)
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        fast_NH = cell.outputs_at_once(values_NI, offsets)
+        fast_NH = cell.run_flash_kernel(values_NI, offsets)
     with torch.autocast(device.type, enabled=False):
-        slow_NH = unroll(cell, values_NI, offsets)[0]
+        slow_NH = unroll_steps(cell, values_NI, offsets)[0]
     found = []
     for outputs_NH in (fast_NH.float(), slow_NH):
         slopes = torch.autograd.grad(outputs_NH.square().mean(), list(cell.parameters()))

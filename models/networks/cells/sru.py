@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from models.networks.cell import Cell, State
-from models.networks.cells.scan import scanned_back, shifted
+from models.networks.cells.scan import scan_backwards, shift_states
 from models.networks.jagged import Offsets
-from models.networks.native.kernels import kernels_for
-from models.networks.native.scans import read_scan
+from models.networks.native.kernels import select_kernels
+from models.networks.native.scans import run_scan
 
 HIGHWAY = sqrt(3.0)
 SHUT = 1e4
@@ -33,7 +33,7 @@ SHUT = 1e4
 class Sru(Cell):
     """A light recurrence with a highway past it."""
 
-    compiles = True
+    has_kernel = True
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
@@ -52,9 +52,9 @@ class Sru(Cell):
         gates = [forget_NH + self.bias_2H[0], reset_NH + self.bias_2H[1]]
         return torch.cat([fresh_NH, *gates, HIGHWAY * self.past(inputs_NI)], dim=1)
 
-    def advance(self, driven_BP: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, projected_BP: Tensor, state: State) -> tuple[Tensor, State]:
         """Move one step on."""
-        fresh_BH, forget_BH, reset_BH, past_BH = driven_BP.chunk(4, dim=1)
+        fresh_BH, forget_BH, reset_BH, past_BH = projected_BP.chunk(4, dim=1)
         recall_2H, memory_BH = self.recall_2H, state[0]
         forget_BH = torch.sigmoid(torch.addcmul(forget_BH, recall_2H[0], memory_BH))
         reset_BH = torch.sigmoid(torch.addcmul(reset_BH, recall_2H[1], memory_BH))
@@ -65,35 +65,35 @@ class Sru(Cell):
         self, values_NI: Tensor, offsets: Offsets, state: State | None = None
     ) -> tuple[Tensor, State]:
         """Read whole sequences."""
-        [start_BH] = state or self.start(values_NI, len(offsets))
-        if (ours := kernels_for(values_NI, start_BH, *self.parameters())) is not None:
+        [start_BH] = state or self.init_state(values_NI, len(offsets))
+        if (ours := select_kernels(values_NI, start_BH, *self.parameters())) is not None:
             flat = self.input(values_NI), HIGHWAY * self.past(values_NI)
             shared_4H = torch.cat([self.recall_2H, self.bias_2H]).flatten()
-            outputs_NH, ends_BH = read_scan(
+            outputs_NH, ends_BH = run_scan(
                 ours, "sru", offsets, *flat, start=start_BH, shared=shared_4H
             )
             return outputs_NH, (ends_BH,)
-        return self.scanned(values_NI, offsets, start_BH)
+        return self.run_scan(values_NI, offsets, start_BH)
 
-    def scanned(
+    def run_scan(
         self, values_NI: Tensor, offsets: Offsets, start_BH: Tensor
     ) -> tuple[Tensor, State]:
         """Go step by step with torch."""
-        driven_NP = self.project(values_NI)
-        driven_NP = driven_NP if driven_NP.dtype.itemsize >= 4 else driven_NP.float()
-        fresh_NH, forget_NH, reset_NH, past_NH = driven_NP.chunk(4, dim=1)
-        memory_TBH: Tensor = Recall.apply(  # type: ignore[no-untyped-call]
-            offsets.grid(fresh_NH),
-            offsets.grid(forget_NH, fill=SHUT),
+        projected_NP = self.project(values_NI)
+        projected_NP = projected_NP if projected_NP.dtype.itemsize >= 4 else projected_NP.float()
+        fresh_NH, forget_NH, reset_NH, past_NH = projected_NP.chunk(4, dim=1)
+        memory_TBH: Tensor = _ScanMemory.apply(  # type: ignore[no-untyped-call]
+            offsets.to_grid(fresh_NH),
+            offsets.to_grid(forget_NH, fill=SHUT),
             self.recall_2H[0],
-            start_BH.to(driven_NP.dtype),
+            start_BH.to(projected_NP.dtype),
         )
-        before_NH = offsets.flat(shifted(memory_TBH, start_BH.to(driven_NP.dtype)))
+        before_NH = offsets.from_grid(shift_states(memory_TBH, start_BH.to(projected_NP.dtype)))
         reset_NH = torch.sigmoid(torch.addcmul(reset_NH, self.recall_2H[1], before_NH))
-        return torch.lerp(past_NH, offsets.flat(memory_TBH), reset_NH), (memory_TBH[-1],)
+        return torch.lerp(past_NH, offsets.from_grid(memory_TBH), reset_NH), (memory_TBH[-1],)
 
 
-class Recall(torch.autograd.Function):
+class _ScanMemory(torch.autograd.Function):
     """The memory at every step, and its gradient."""
 
     @staticmethod
@@ -113,10 +113,10 @@ class Recall(torch.autograd.Function):
     def backward(ctx: FunctionCtx, *slopes: Tensor) -> tuple[Tensor, ...]:
         """Scan backwards: each step hands its slope on by one number a unit."""
         fresh_TBH, gate_TBH, memory_TBH, recall_H, start_BH = ctx.saved_tensors  # type: ignore[attr-defined]
-        before_TBH = shifted(memory_TBH, start_BH)
+        before_TBH = shift_states(memory_TBH, start_BH)
         by_gate_TBH = (before_TBH - fresh_TBH) * gate_TBH * (1 - gate_TBH)
         handed_TBH = torch.addcmul(gate_TBH, by_gate_TBH, recall_H)
-        flow_TBH = scanned_back(handed_TBH, slopes[0])
+        flow_TBH = scan_backwards(handed_TBH, slopes[0])
         to_forget_TBH = flow_TBH * by_gate_TBH
         to_recall_H = (to_forget_TBH * before_TBH).sum((0, 1))
         return flow_TBH * (1 - gate_TBH), to_forget_TBH, to_recall_H, handed_TBH[0] * flow_TBH[0]

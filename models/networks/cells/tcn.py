@@ -23,7 +23,7 @@ from models.networks.convolution import convolve
 from models.networks.jagged import Offsets
 
 
-def latest(values_NI: Tensor, offsets: Offsets, before_BRI: Tensor) -> Tensor:
+def _take_last_steps(values_NI: Tensor, offsets: Offsets, before_BRI: Tensor) -> Tensor:
     """Return the last R steps of each sequence, those before it where it is shorter."""
     kept = before_BRI.shape[1]
     step_BR = offsets.lengths_B[:, None] - kept + torch.arange(kept, device=offsets.device)
@@ -35,19 +35,19 @@ def latest(values_NI: Tensor, offsets: Offsets, before_BRI: Tensor) -> Tensor:
     return torch.where(step_BR[:, :, None] < 0, early_BRI, last_BRI.to(early_BRI.dtype))
 
 
-class CausalConvolution(nn.Module):
+class _CausalConvolution(nn.Module):
     """A dilated convolution that sees no later step, its weight normalised."""
 
     def __init__(self, inputs: int, hidden: int, *, kernel_size: int, dilation: int) -> None:
         super().__init__()
-        self.dilation, self.reach = dilation, (kernel_size - 1) * dilation
+        self.dilation, self.lookback = dilation, (kernel_size - 1) * dilation
         direction_HIK = torch.empty(hidden, inputs, kernel_size)
         nn.init.kaiming_normal_(direction_HIK, nonlinearity="relu")
         self.direction_HIK = nn.Parameter(direction_HIK)
         self.length_H = nn.Parameter(direction_HIK.flatten(1).norm(dim=1))
         self.bias_H = nn.Parameter(torch.zeros(hidden))
 
-    def weight(self) -> Tensor:
+    def compute_weight(self) -> Tensor:
         """Return the taps, [H, I, K]."""
         unit_HJ = functional.normalize(self.direction_HIK.flatten(1), dim=1)
         return (self.length_H[:, None] * unit_HJ).view_as(self.direction_HIK)
@@ -57,7 +57,7 @@ class CausalConvolution(nn.Module):
         return convolve(
             values_NI,
             offsets,
-            self.weight(),
+            self.compute_weight(),
             bias_H=self.bias_H,
             dilation=self.dilation,
             before_BRI=before_BRI,
@@ -67,7 +67,7 @@ class CausalConvolution(nn.Module):
         """Return the outputs of one step, [B, H], and the R steps to keep."""
         seen_BRI = torch.cat([before_BRI, inputs_BI[:, None]], dim=1)
         taps_BKI = seen_BRI[:, :: self.dilation]
-        output_BH = torch.einsum("bki,hik->bh", taps_BKI, self.weight()) + self.bias_H
+        output_BH = torch.einsum("bki,hik->bh", taps_BKI, self.compute_weight()) + self.bias_H
         return output_BH, seen_BRI[:, 1:]
 
 
@@ -86,16 +86,16 @@ class Tcn(Cell):
         super().__init__()
         if kernel_size < 1 or dilation < 1:
             raise ValueError(
-                f"width and dilation must be at least 1, got {kernel_size} and {dilation}"
+                f"kernel_size and dilation must be at least 1, got {kernel_size} and {dilation}"
             )
         self.hidden, self.inputs, self.dropout = hidden, inputs, dropout
-        self.first = CausalConvolution(inputs, hidden, kernel_size=kernel_size, dilation=dilation)
-        self.second = CausalConvolution(hidden, hidden, kernel_size=kernel_size, dilation=dilation)
+        self.first = _CausalConvolution(inputs, hidden, kernel_size=kernel_size, dilation=dilation)
+        self.second = _CausalConvolution(hidden, hidden, kernel_size=kernel_size, dilation=dilation)
         self.beside = nn.Identity() if inputs == hidden else nn.Linear(inputs, hidden)
 
-    def start(self, like_BI: Tensor, rows: int) -> State:
+    def init_state(self, like_BI: Tensor, rows: int) -> State:
         """Return the steps before the first: zeros."""
-        reach = self.first.reach
+        reach = self.first.lookback
         return (
             like_BI.new_zeros(rows, reach, self.inputs),
             like_BI.new_zeros(rows, reach, self.hidden),
@@ -104,44 +104,50 @@ class Tcn(Cell):
     def step(self, inputs_BI: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step with every sequence: the definition."""
         middle_BH, first_BRI = self.first.step(inputs_BI, state[0])
-        middle_BH = self.thinned(torch.relu(middle_BH), self.mask(inputs_BI, len(inputs_BI)))
+        middle_BH = self.apply_mask(
+            torch.relu(middle_BH), self.draw_mask(inputs_BI, len(inputs_BI))
+        )
         upper_BH, second_BRH = self.second.step(middle_BH, state[1])
-        upper_BH = self.thinned(torch.relu(upper_BH), self.mask(inputs_BI, len(inputs_BI)))
+        upper_BH = self.apply_mask(torch.relu(upper_BH), self.draw_mask(inputs_BI, len(inputs_BI)))
         return torch.relu(upper_BH + self.beside(inputs_BI)), (first_BRI, second_BRH)
 
-    def mask(self, like: Tensor, rows: int) -> Tensor | None:
+    def draw_mask(self, like: Tensor, rows: int) -> Tensor | None:
         """Draw which channels of each sequence are kept in training, [B, H]."""
         if not (self.training and self.dropout):
             return None
         return functional.dropout(like.new_ones(rows, self.hidden), self.dropout)
 
     @staticmethod
-    def thinned(values_NH: Tensor, mask_NH: Tensor | None) -> Tensor:
+    def apply_mask(values_NH: Tensor, mask_NH: Tensor | None) -> Tensor:
         """Drop the channels that are not kept."""
         return values_NH if mask_NH is None else values_NH * mask_NH
 
-    def read(self, values_NI: Tensor, offsets: Offsets, state: State | None) -> tuple[Tensor, ...]:
+    def run_convolutions(
+        self, values_NI: Tensor, offsets: Offsets, state: State | None
+    ) -> tuple[Tensor, ...]:
         """Return what comes out, and what the second convolution has read."""
-        masks = [self.mask(values_NI, len(offsets)) for _ in range(2)]
-        lower_NH, upper_NH = (None if mask is None else offsets.spread(mask) for mask in masks)
+        masks = [self.draw_mask(values_NI, len(offsets)) for _ in range(2)]
+        lower_NH, upper_NH = (
+            None if mask is None else offsets.repeat_per_step(mask) for mask in masks
+        )
         before = state or (None, None)
         middle_NH = torch.relu(self.first(values_NI, offsets, before[0]))
-        middle_NH = self.thinned(middle_NH, lower_NH)
+        middle_NH = self.apply_mask(middle_NH, lower_NH)
         outputs_NH = torch.relu(self.second(middle_NH, offsets, before[1]))
-        outputs_NH = self.thinned(outputs_NH, upper_NH)
+        outputs_NH = self.apply_mask(outputs_NH, upper_NH)
         return torch.relu(outputs_NH + self.beside(values_NI)), middle_NH
 
     def forward(
         self, values_NI: Tensor, offsets: Offsets, state: State | None = None
     ) -> tuple[Tensor, State]:
         """Read whole sequences; return outputs and what is to be kept of each."""
-        outputs_NH, middle_NH = self.read(values_NI, offsets, state)
-        before = state or self.start(values_NI, len(offsets))
+        outputs_NH, middle_NH = self.run_convolutions(values_NI, offsets, state)
+        before = state or self.init_state(values_NI, len(offsets))
         return outputs_NH, (
-            latest(values_NI, offsets, before[0]),
-            latest(middle_NH, offsets, before[1]),
+            _take_last_steps(values_NI, offsets, before[0]),
+            _take_last_steps(middle_NH, offsets, before[1]),
         )
 
     def outputs(self, values_NI: Tensor, offsets: Offsets, state: State | None = None) -> Tensor:
         """Return the outputs alone."""
-        return self.read(values_NI, offsets, state)[0]
+        return self.run_convolutions(values_NI, offsets, state)[0]

@@ -8,38 +8,38 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.networks.cell import State, gated_start, unroll
-from models.networks.cells.padded_grid import Gridded
+from models.networks.cell import State, init_gate_weights, unroll_steps
+from models.networks.cells.padded_grid import PaddedGridCell
 from models.networks.jagged import Offsets
 
 
-class Fused(Gridded):
+class TorchCell(PaddedGridCell):
     """A cell with a kernel of torch's; `step` is its definition over the kernel's weights.
 
-    Where a compiled kernel of ours is there too, that one reads: it takes sequences of any lengths
-    as they lie, and its threads don't wait for each other at every step.
+    Where a cell has a compiled kernel too, that one is used: it takes sequences of any lengths
+    without padding, and its threads do not wait for each other at every step.
     """
 
     forget: ClassVar[int | None] = None
-    """Which gate lets a memory go, if one does."""
+    """Index of the forget gate, if there is one."""
 
     def __init__(self, kernel: nn.RNNBase, *, zoneout: float = 0.0) -> None:
         super().__init__()
         self.kernel = kernel
         self.hidden, self.zoneout = kernel.hidden_size, zoneout
-        gated_start(*kernel.all_weights[0], forget=self.forget)
+        init_gate_weights(*kernel.all_weights[0], forget=self.forget)
 
     def project(self, inputs_NI: Tensor) -> Tensor:
         """Return the input's share of the gates."""
         weight_GI, _, bias_G, _ = self.kernel.all_weights[0]
         return functional.linear(inputs_NI, weight_GI, bias_G)
 
-    def again(self, state_BH: Tensor) -> Tensor:
+    def project_state(self, state_BH: Tensor) -> Tensor:
         """Return the last output's share of the gates."""
         _, weight_GH, _, bias_G = self.kernel.all_weights[0]
         return functional.linear(state_BH, weight_GH, bias_G)
 
-    def run(self, grid_TBI: Tensor, state: State | None) -> tuple[Tensor, State]:
+    def run_grid(self, grid_TBI: Tensor, state: State | None) -> tuple[Tensor, State]:
         """Call the kernel on a grid."""
         given: Any = None
         if state is not None:
@@ -49,10 +49,10 @@ class Fused(Gridded):
         parts = last if isinstance(last, tuple) else (last,)
         return outputs_TBH, tuple(part[0] for part in parts)
 
-    def compiled(
+    def run_kernel(
         self, values_NI: Tensor, offsets: Offsets, state: State | None
     ) -> tuple[Tensor, State] | None:
-        """Read with a kernel of ours, if it is there and takes these sequences."""
+        """Read with the compiled kernel, if it is available and takes these sequences."""
         del values_NI, offsets, state
         return None
 
@@ -61,13 +61,13 @@ class Fused(Gridded):
     ) -> tuple[Tensor, State]:
         """Read whole sequences; return outputs and last states."""
         if self.zoneout:
-            return unroll(self, values_NI, offsets, state, zoneout=self.zoneout)
-        read = self.compiled(values_NI, offsets, state)
+            return unroll_steps(self, values_NI, offsets, state, zoneout=self.zoneout)
+        read = self.run_kernel(values_NI, offsets, state)
         return read if read is not None else super().forward(values_NI, offsets, state)
 
     def outputs(self, values_NI: Tensor, offsets: Offsets, state: State | None = None) -> Tensor:
         """Return the outputs alone: one call of the kernel."""
         if self.zoneout:
             return self(values_NI, offsets, state)[0]  # type: ignore[no-any-return]
-        read = self.compiled(values_NI, offsets, state)
+        read = self.run_kernel(values_NI, offsets, state)
         return read[0] if read is not None else super().outputs(values_NI, offsets, state)

@@ -23,7 +23,7 @@ from models.networks.jagged import Offsets
 SIDES = {"n-ary": 2, "child-sum": 1}
 
 
-class Level(NamedTuple):
+class _Level(NamedTuple):
     """The nodes of one height, and where their children wait."""
 
     nodes_L: NDArray[np.int64]
@@ -39,7 +39,7 @@ class Level(NamedTuple):
     """Which of the level's nodes wait for a parent."""
 
 
-def levels_of(nodes_N3: NDArray[np.int64]) -> list[Level]:
+def _split_levels(nodes_N3: NDArray[np.int64]) -> list[_Level]:
     """Sort nodes by height, lowest first.
 
     Args:
@@ -63,7 +63,7 @@ def levels_of(nodes_N3: NDArray[np.int64]) -> list[Level]:
         side_E = np.zeros(len(parent_E), np.int64)
         side_E[1:] = parent_E[1:] == parent_E[:-1]
         wait_L = np.flatnonzero(distance_N[nodes_L] > 0)
-        levels.append(Level(nodes_L, child_E, rank_N[parent_E], side_E, stay_W, wait_L))
+        levels.append(_Level(nodes_L, child_E, rank_N[parent_E], side_E, stay_W, wait_L))
         waiting_W = np.concatenate([waiting_W[stay_W], nodes_L[wait_L]])
     return levels
 
@@ -92,13 +92,13 @@ class TreeLstm(nn.Module):
             nodes_NC: of each node, what it holds, the distance to its parent, and its height.
             offsets: of the trees; edges never leave one.
         """
-        levels = levels_of(nodes_NC[:, :3].cpu().numpy().astype(np.int64))
-        driven_NG = self.input(inputs_NI)
-        waiting_W2H = driven_NG.new_zeros(0, 2 * self.hidden)
+        levels = _split_levels(nodes_NC[:, :3].cpu().numpy().astype(np.int64))
+        projected_NG = self.input(inputs_NI)
+        waiting_W2H = projected_NG.new_zeros(0, 2 * self.hidden)
         states = []
         for level in levels:
-            driven_LG = driven_NG.index_select(0, offsets.to_device(level.nodes_L))
-            state_L2H = self.level(driven_LG, level, waiting_W2H, offsets)
+            projected_LG = projected_NG.index_select(0, offsets.to_device(level.nodes_L))
+            state_L2H = self.run_level(projected_LG, level, waiting_W2H, offsets)
             states.append(state_L2H[:, : self.hidden])
             stay_W, wait_L = offsets.to_device(level.stay_W), offsets.to_device(level.wait_L)
             waiting_W2H = torch.cat(
@@ -107,20 +107,20 @@ class TreeLstm(nn.Module):
         back_N = np.argsort(np.concatenate([level.nodes_L for level in levels]))
         return torch.cat(states).index_select(0, offsets.to_device(back_N))
 
-    def level(
-        self, driven_LG: Tensor, level: Level, waiting_W2H: Tensor, offsets: Offsets
+    def run_level(
+        self, projected_LG: Tensor, level: _Level, waiting_W2H: Tensor, offsets: Offsets
     ) -> Tensor:
         """Compute the outputs and memories of one level, [L, 2 H]."""
         hidden = self.hidden
-        gates_L3, forget_LH = driven_LG.split((3 * hidden, hidden), dim=1)
+        gates_L3, forget_LH = projected_LG.split((3 * hidden, hidden), dim=1)
         carried_LH: Tensor | None = None
         if len(level.child_E):
             child_E2H = waiting_W2H.index_select(0, offsets.to_device(level.child_E))
             state_EH, memory_EH = child_E2H.split(hidden, dim=1)
             owner_E, side_E = offsets.to_device(level.owner_E), offsets.to_device(level.side_E)
-            room_SH = state_EH.new_zeros(len(driven_LG) * self.sides, hidden)
+            room_SH = state_EH.new_zeros(len(projected_LG) * self.sides, hidden)
             place_E = owner_E * self.sides + (side_E if self.sides > 1 else 0)
-            sums_LS = room_SH.index_add(0, place_E, state_EH).view(len(driven_LG), -1)
+            sums_LS = room_SH.index_add(0, place_E, state_EH).view(len(projected_LG), -1)
             gates_L3 = gates_L3 + self.gates(sums_LS)
             if self.sides > 1:
                 own_EH = self.forgets(sums_LS).view(-1, hidden).index_select(0, place_E)

@@ -2,11 +2,11 @@
 
 The decoder's states come first, for all symbols at once in training; each then looks at the
 encoder's steps (global attention, general score), and what it sees joins it. Nothing that was seen
-goes back into the decoder ("input feeding"), which is what lets all symbols be learned together.
+goes back into the decoder ("input feeding"), which is why all symbols are trained at once.
 
 Shapes: N steps of all sequences, B sequences, T steps of the longest, U units of a step, P numbers
-of the pooling, H units of the decoder, V symbols, M symbols of all answers, L of the longest and
-one for its end, K texts that are weighed against each other.
+of the pooling, H units of the decoder, V symbols, M symbols of all targets, L of the longest and
+one for its end, K texts of the beam search.
 """
 
 from typing import NamedTuple
@@ -16,161 +16,163 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.networks.cells.gru import Gru
+from models.networks.heads.base import Encoded, Head, Targets
 from models.networks.heads.config import HeadConfig
-from models.networks.heads.ctc import NOTHING
-from models.networks.heads.face import Answers, Encoded, Head
+from models.networks.heads.ctc import TEXT_PADDING
 from models.networks.jagged import Offsets
 
 
-class Memory(NamedTuple):
-    """The input's steps, side by side."""
+class EncodedSteps(NamedTuple):
+    """The encoder's steps as a padded grid."""
 
     steps_BTU: Tensor
     valid_BT: Tensor
 
-    def of(self, rows: Tensor) -> "Memory":
-        """Take these sequences, with repetition."""
-        return Memory(self.steps_BTU[rows], self.valid_BT[rows])
+    def select(self, rows: Tensor) -> "EncodedSteps":
+        """Select these sequences, with repetition."""
+        return EncodedSteps(self.steps_BTU[rows], self.valid_BT[rows])
 
 
-class Size(NamedTuple):
+class DecoderSizes(NamedTuple):
     """Sizes of the parts."""
 
     units: int
     pooled: int
     hidden: int
-    symbols: int
-    longest: int
+    num_symbols: int
+    max_length: int
 
 
 class AttentionHead(Head):
     """A gated decoder over the symbols, with attention."""
 
-    def __init__(self, size: Size, *, dropout: float, config: HeadConfig) -> None:
+    def __init__(self, size: DecoderSizes, *, dropout: float, config: HeadConfig) -> None:
         super().__init__()
         self.config, self.size = config, size
-        self.end, self.begin = size.symbols, size.symbols + 1
-        self.embedding = nn.Embedding(size.symbols + 2, size.hidden)
+        self.end, self.begin = size.num_symbols, size.num_symbols + 1
+        self.embedding = nn.Embedding(size.num_symbols + 2, size.hidden)
         self.start = nn.Linear(size.pooled, size.hidden)
         self.cell = Gru(size.hidden, size.hidden)
         self.ask = nn.Linear(size.hidden, size.units, bias=False)
         self.join = nn.Linear(size.hidden + size.units, size.hidden)
         self.dropout = nn.Dropout(dropout)
-        self.scores = nn.Linear(size.hidden, size.symbols + 1)
+        self.scores = nn.Linear(size.hidden, size.num_symbols + 1)
 
-    def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
+    def loss(self, encoded: Encoded, targets: Targets) -> Tensor:
         """Return the mean cross-entropy of a symbol, the end of each text included.
 
-        Symbols that training never showed, which are 0, teach nothing.
+        Symbols outside the vocabulary, whose code is 0, give no gradient.
         """
-        texts = Offsets.of(answers.lengths + 1, encoded.offsets.device)
-        inputs_M = torch.full((texts.total,), self.begin, device=texts.device)
-        goals_M = torch.full((texts.total,), self.end, device=texts.device)
-        symbols = answers.values_M.long()
+        texts = Offsets.from_lengths(targets.lengths + 1, encoded.offsets.device)
+        inputs_M = torch.full((texts.num_steps,), self.begin, device=texts.device)
+        targets_M = torch.full((texts.num_steps,), self.end, device=texts.device)
+        symbols = targets.values_M.long()
         inputs_M[texts.step_N > 0] = symbols
-        goals_M[texts.step_N < texts.spread(texts.lengths_B) - 1] = symbols
+        targets_M[texts.step_N < texts.repeat_per_step(texts.lengths_B) - 1] = symbols
         begun_BH = torch.tanh(self.start(encoded.pooled_BP))
         states_MH = self.cell.outputs(self.dropout(self.embedding(inputs_M)), texts, (begun_BH,))
-        states_BLH = texts.grid(states_MH).transpose(0, 1)
-        seen_BLU = self.look(states_BLH, memory_of(encoded))
-        seen_MU = texts.flat(seen_BLU.transpose(0, 1))
+        states_BLH = texts.to_grid(states_MH).transpose(0, 1)
+        seen_BLU = self.attend(states_BLH, collect_steps(encoded))
+        seen_MU = texts.from_grid(seen_BLU.transpose(0, 1))
         return functional.cross_entropy(
-            self.judge(states_MH, seen_MU).float(),
-            goals_M,
+            self.compute_logits(states_MH, seen_MU).float(),
+            targets_M,
             ignore_index=0,
             label_smoothing=self.config.label_smoothing,
         )
 
-    def look(self, states_BLH: Tensor, memory: Memory) -> Tensor:
-        """Return what each state sees of its sequence's steps, [B, L, U]."""
-        return self.weights(states_BLH, memory) @ memory.steps_BTU
+    def attend(self, states_BLH: Tensor, memory: EncodedSteps) -> Tensor:
+        """Return each state's context: its sequence's steps, weighted, [B, L, U]."""
+        return self.compute_weights(states_BLH, memory) @ memory.steps_BTU
 
-    def weights(self, states_BLH: Tensor, memory: Memory) -> Tensor:
-        """Return how much each state looks at each step, [B, L, T]."""
-        asked_BLU = self.ask(states_BLH)
-        scores_BLT = (asked_BLU @ memory.steps_BTU.transpose(1, 2)).float()
+    def compute_weights(self, states_BLH: Tensor, memory: EncodedSteps) -> Tensor:
+        """Return the attention weights of each state over the steps, [B, L, T]."""
+        query_BLU = self.ask(states_BLH)
+        scores_BLT = (query_BLU @ memory.steps_BTU.transpose(1, 2)).float()
         scores_BLT = scores_BLT.masked_fill(~memory.valid_BT[:, None], -torch.inf)
         return torch.softmax(scores_BLT, dim=2).to(memory.steps_BTU.dtype)
 
-    def judge(self, states_MH: Tensor, seen_MU: Tensor) -> Tensor:
+    def compute_logits(self, states_MH: Tensor, seen_MU: Tensor) -> Tensor:
         """Return a logit for each symbol and the end, [M, V + 1]."""
         joined_MH = torch.tanh(self.join(torch.cat([states_MH, seen_MU], dim=1)))
         logits_MV: Tensor = self.scores(self.dropout(joined_MH))
         return logits_MV
 
     def forward(self, encoded: Encoded) -> Tensor:
-        """Write a text for each sequence, by beam search.
+        """Decode a text for each sequence, by beam search.
 
         Returns:
-            [B, 1 + L]: how sure it is, as a logarithm a symbol, then the symbols.
+            [B, 1 + L]: log probability per symbol, then the symbols.
         """
         rows, beam = len(encoded.pooled_BP), self.config.beam_size
         owner_K = torch.arange(rows, device=encoded.pooled_BP.device).repeat_interleave(beam)
-        memory = memory_of(encoded).of(owner_K)
+        memory = collect_steps(encoded).select(owner_K)
         state_KH = torch.tanh(self.start(encoded.pooled_BP))[owner_K]
-        found = Beams.begin(rows, beam, state_KH.device)
+        found = _Beams.begin(rows, beam, state_KH.device)
         last_K = torch.full((rows * beam,), self.begin, device=state_KH.device)
-        for _ in range(self.size.longest + self.size.longest // 4 + 4):
+        for _ in range(self.size.max_length + self.size.max_length // 4 + 4):
             _, (state_KH,) = self.cell.step(self.embedding(last_K), (state_KH,))
-            seen_KU = self.look(state_KH[:, None], memory)[:, 0]
-            chances_KV = functional.log_softmax(self.judge(state_KH, seen_KU).float(), dim=1)
-            found, from_K = found.grown(chances_KV, self.end)
+            seen_KU = self.attend(state_KH[:, None], memory)[:, 0]
+            log_probs_KV = functional.log_softmax(
+                self.compute_logits(state_KH, seen_KU).float(), dim=1
+            )
+            found, from_K = found.extend(log_probs_KV, self.end)
             state_KH, last_K = state_KH[from_K], found.symbols_KL[:, -1]
-            if bool(found.over_K.all()):
+            if bool(found.finished_K.all()):
                 break
-        return found.best(self.end)
+        return found.select_best(self.end)
 
 
-class Beams(NamedTuple):
-    """The texts that are weighed, K = rows x beam of them, a row's together."""
+class _Beams(NamedTuple):
+    """The candidate texts, K = rows x beam of them, a row's together."""
 
     rows: int
     symbols_KL: Tensor
     score_K: Tensor
-    """Logarithm of the chance of each so far."""
-    over_K: Tensor
+    """Log probability of each text so far."""
+    finished_K: Tensor
 
     @classmethod
-    def begin(cls, rows: int, beam: int, device: torch.device) -> "Beams":
-        """Begin with one empty text a row; the others of its beam stand no chance."""
+    def begin(cls, rows: int, beam: int, device: torch.device) -> "_Beams":
+        """Begin with one empty text a row; the others of its beam have probability 0."""
         score_K = torch.full((rows, beam), -torch.inf, device=device)
         score_K[:, 0] = 0.0
         empty_KL = torch.empty(rows * beam, 0, dtype=torch.long, device=device)
         over_K = torch.zeros(rows * beam, dtype=torch.bool, device=device)
         return cls(rows, empty_KL, score_K.flatten(), over_K)
 
-    def grown(self, chances_KV: Tensor, end: int) -> tuple["Beams", Tensor]:
+    def extend(self, log_probs_KV: Tensor, end: int) -> tuple["_Beams", Tensor]:
         """Add the likeliest symbols; a text that is over stays as it is.
 
         Returns:
             the texts, and which of the texts before each goes on.
         """
-        symbols, beam = chances_KV.shape[1], len(self.score_K) // self.rows
-        stay_V = torch.full((symbols,), -torch.inf, device=chances_KV.device)
+        symbols, beam = log_probs_KV.shape[1], len(self.score_K) // self.rows
+        stay_V = torch.full((symbols,), -torch.inf, device=log_probs_KV.device)
         stay_V[end] = 0.0
-        chances_KV = torch.where(self.over_K[:, None], stay_V, chances_KV)
-        total_BX = (self.score_K[:, None] + chances_KV).view(self.rows, -1)
+        log_probs_KV = torch.where(self.finished_K[:, None], stay_V, log_probs_KV)
+        total_BX = (self.score_K[:, None] + log_probs_KV).view(self.rows, -1)
         score_BK, place_BK = total_BX.topk(beam, dim=1)
         first_B1 = torch.arange(self.rows, device=place_BK.device)[:, None] * beam
         from_K = (first_B1 + place_BK // symbols).flatten()
         added_K = (place_BK % symbols).flatten()
         symbols_KL = torch.cat([self.symbols_KL[from_K], added_K[:, None]], dim=1)
-        over_K = self.over_K[from_K] | (added_K == end)
-        return Beams(self.rows, symbols_KL, score_BK.flatten(), over_K), from_K
+        over_K = self.finished_K[from_K] | (added_K == end)
+        return _Beams(self.rows, symbols_KL, score_BK.flatten(), over_K), from_K
 
-    def best(self, end: int) -> Tensor:
-        """Choose of each row the text whose symbols are likeliest in the mean."""
-        lengths_K = (self.symbols_KL != end).sum(dim=1) + self.over_K
+    def select_best(self, end: int) -> Tensor:
+        """Choose the text of each row with the highest mean log probability per symbol."""
+        lengths_K = (self.symbols_KL != end).sum(dim=1) + self.finished_K
         sure_BK = (self.score_K / lengths_K).view(self.rows, -1)
         best_B = sure_BK.argmax(dim=1)
         chosen_B = torch.arange(self.rows, device=best_B.device) * sure_BK.shape[1] + best_B
         symbols_BL = self.symbols_KL[chosen_B].float()
-        symbols_BL = symbols_BL.masked_fill(symbols_BL == end, NOTHING)
+        symbols_BL = symbols_BL.masked_fill(symbols_BL == end, TEXT_PADDING)
         return torch.cat([sure_BK.gather(1, best_B[:, None]), symbols_BL], dim=1)
 
 
-def memory_of(encoded: Encoded) -> Memory:
-    """Stand the steps side by side."""
+def collect_steps(encoded: Encoded) -> EncodedSteps:
+    """Return the encoder's steps as a padded grid."""
     offsets = encoded.offsets
-    steps_BTU = offsets.grid(encoded.steps_NH).transpose(0, 1)
-    return Memory(steps_BTU, offsets.valid_TB.T)
+    steps_BTU = offsets.to_grid(encoded.steps_NH).transpose(0, 1)
+    return EncodedSteps(steps_BTU, offsets.valid_TB.T)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.networks.heads.base import DISTILLATION_TEMPERATURE, Encoded, Head, Targets
 from models.networks.heads.config import HeadConfig
-from models.networks.heads.face import SOFTNESS, Answers, Encoded, Head
 
 
 class CategoryHead(Head):
@@ -22,7 +22,7 @@ class CategoryHead(Head):
         self.scores = nn.Linear(inputs, classes)
         self.register_buffer("weight_O", torch.ones(classes))
 
-    def weigh(self, counts_O: Tensor, rows: int) -> None:
+    def set_class_weights(self, counts_O: Tensor, rows: int) -> None:
         """Take the classes' counts in training, where every class has to count alike.
 
         The weights average 1 over the training rows, so that the loss keeps its size.
@@ -36,28 +36,30 @@ class CategoryHead(Head):
         logits_BO: Tensor = self.scores(encoded.pooled_BP)
         return logits_BO
 
-    def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
+    def loss(self, encoded: Encoded, targets: Targets) -> Tensor:
         """Return the cross-entropy, or the focal loss (Lin et al. 2017).
 
-        In training every step that has an answer counts as much as a whole sequence.
+        In training every step that has a target counts as much as a whole sequence.
         """
-        logits_BO, codes_B = self(encoded).float(), answers.values_M.long()
-        if encoded.taught_N is None or not self.training:
-            return self.loss_of(logits_BO, codes_B)
-        own_N = (encoded.taught_N >= 0).nonzero()[:, 0]
+        logits_BO, codes_B = self(encoded).float(), targets.values_M.long()
+        if encoded.node_targets_N is None or not self.training:
+            return self.compute_loss(logits_BO, codes_B)
+        own_N = (encoded.node_targets_N >= 0).nonzero()[:, 0]
         steps_NO = self.scores(encoded.steps_NH[own_N]).float()
-        return self.loss_of(
-            torch.cat([logits_BO, steps_NO]), torch.cat([codes_B, encoded.taught_N[own_N]])
+        return self.compute_loss(
+            torch.cat([logits_BO, steps_NO]), torch.cat([codes_B, encoded.node_targets_N[own_N]])
         )
 
-    def unlike(self, encoded: Encoded, advice_BO: Tensor) -> Tensor:
-        """Return the divergence from other networks' softened chances, on the scale of a loss."""
-        own_BO = functional.log_softmax(self(encoded).float() / SOFTNESS, dim=1)
-        told_BO = functional.log_softmax(advice_BO.float() / SOFTNESS, dim=1)
-        far = functional.kl_div(own_BO, told_BO, reduction="batchmean", log_target=True)
-        return SOFTNESS**2 * far
+    def distillation_loss(self, encoded: Encoded, teacher_outputs_BO: Tensor) -> Tensor:
+        """Return the divergence from the teachers' softened probabilities, scaled as a loss."""
+        own_BO = functional.log_softmax(self(encoded).float() / DISTILLATION_TEMPERATURE, dim=1)
+        teacher_BO = functional.log_softmax(
+            teacher_outputs_BO.float() / DISTILLATION_TEMPERATURE, dim=1
+        )
+        far = functional.kl_div(own_BO, teacher_BO, reduction="batchmean", log_target=True)
+        return DISTILLATION_TEMPERATURE**2 * far
 
-    def loss_of(self, logits_BO: Tensor, codes_B: Tensor) -> Tensor:
+    def compute_loss(self, logits_BO: Tensor, codes_B: Tensor) -> Tensor:
         """Return the weighted mean over the sequences."""
         weight_B = self.weight_O.to(logits_BO.dtype)[codes_B]
         losses_B = functional.cross_entropy(

@@ -1,18 +1,18 @@
 """The next numbers of a series: all at once, some at a time, or each from the one before.
 
 Shapes: B sequences, P numbers of the pooling, H units, T steps ahead, S segments of W steps each,
-R parts of an answer, K answers that are known.
+R parts of a prediction.
 """
 
 import torch
 from torch import Tensor, nn
 
+from models.networks.heads.base import Encoded, Head, Origin, Targets
 from models.networks.heads.config import HeadConfig
-from models.networks.heads.face import Answers, Encoded, Head, Origin
-from models.networks.heads.forms import Form
+from models.networks.heads.outputs import PointOutput
 
 
-class Decoder(nn.Module):
+class _Decoder(nn.Module):
     """Makes the raw numbers of every step ahead."""
 
     def forward(self, pooled_BP: Tensor, known_BT: Tensor | None, origin: Origin) -> Tensor:
@@ -20,36 +20,43 @@ class Decoder(nn.Module):
 
         Args:
             pooled_BP: what was read.
-            known_BT: the right answers as they are measured, in training; NaN in gaps.
+            known_BT: the normalized targets, in training; NaN in gaps.
             origin: of the forecasts.
         """
         raise NotImplementedError
 
 
-class Direct(Decoder):
+class _DirectDecoder(_Decoder):
     """One linear layer for all steps."""
 
-    def __init__(self, inputs: int, *, steps: int, form: Form) -> None:
+    def __init__(self, inputs: int, *, steps: int, form: PointOutput) -> None:
         super().__init__()
         self.steps, self.form = steps, form
-        self.read = nn.Linear(inputs, steps * form.raw)
+        self.read = nn.Linear(inputs, steps * form.num_raw)
 
     def forward(self, pooled_BP: Tensor, known_BT: Tensor | None, origin: Origin) -> Tensor:
         """Return [B, T, R]."""
         del known_BT, origin
         raw_BO: Tensor = self.read(pooled_BP)
-        return raw_BO.view(-1, self.steps, self.form.raw)
+        return raw_BO.view(-1, self.steps, self.form.num_raw)
 
 
-class Segments(Decoder):
+class _PatchDecoder(_Decoder):
     """Segments side by side, each from its place alone (SegRNN, Lin et al. 2023).
 
-    A gated cell takes one step from what was read to each segment, whose place it gets as input:
-    no segment waits for the one before, and no error is handed on.
+    A GRU cell takes one step from the encoded vector to each patch, whose position is its input:
+    no patch waits for the one before, and no error is passed on.
     """
 
     def __init__(
-        self, inputs: int, *, hidden: int, steps: int, segment: int, dropout: float, form: Form
+        self,
+        inputs: int,
+        *,
+        hidden: int,
+        steps: int,
+        segment: int,
+        dropout: float,
+        form: PointOutput,
     ) -> None:
         super().__init__()
         self.form, self.segment = form, segment
@@ -57,7 +64,7 @@ class Segments(Decoder):
         self.place_SH = nn.Parameter(torch.randn(steps // segment, hidden))
         self.cell = nn.GRUCell(hidden, hidden)
         self.dropout = nn.Dropout(dropout)
-        self.read = nn.Linear(hidden, segment * form.raw)
+        self.read = nn.Linear(hidden, segment * form.num_raw)
 
     def forward(self, pooled_BP: Tensor, known_BT: Tensor | None, origin: Origin) -> Tensor:
         """Return [B, T, R]."""
@@ -67,21 +74,21 @@ class Segments(Decoder):
         place_BSH = self.place_SH.to(begun_BSH.dtype).expand(rows, -1, -1)
         moved_NH = self.cell(place_BSH.flatten(0, 1), begun_BSH.flatten(0, 1))
         raw_NO: Tensor = self.read(self.dropout(moved_NH))
-        return raw_NO.view(rows, segments * self.segment, self.form.raw)
+        return raw_NO.view(rows, segments * self.segment, self.form.num_raw)
 
 
-class Recursive(Decoder):
+class _RecursiveDecoder(_Decoder):
     """Each step from the one before (as DeepAR, Salinas et al. 2020).
 
-    In training the step before is the right answer, else the forecast's own point.
+    In training the step before is the target, else the forecast's own point.
     """
 
-    def __init__(self, inputs: int, *, hidden: int, steps: int, form: Form) -> None:
+    def __init__(self, inputs: int, *, hidden: int, steps: int, form: PointOutput) -> None:
         super().__init__()
         self.steps, self.form = steps, form
         self.begin = nn.Linear(inputs, hidden)
         self.cell = nn.GRUCell(1, hidden)
-        self.read = nn.Linear(hidden, form.raw)
+        self.read = nn.Linear(hidden, form.num_raw)
 
     def forward(self, pooled_BP: Tensor, known_BT: Tensor | None, origin: Origin) -> Tensor:
         """Return [B, T, R]."""
@@ -94,13 +101,13 @@ class Recursive(Decoder):
             raws.append(raw_BR)
             before_B = self.form.point(self.form.parts(raw_BR))
             if known_BT is not None:
-                truth_B = known_BT[:, step]
-                before_B = torch.where(truth_B.isfinite(), truth_B, before_B.detach())
+                target_B = known_BT[:, step]
+                before_B = torch.where(target_B.isfinite(), target_B, before_B.detach())
         return torch.stack(raws, dim=1)
 
 
 class ForecastHead(Head):
-    """The steps ahead, each as its form has it."""
+    """The steps ahead, each as its output has it."""
 
     def __init__(
         self,
@@ -110,12 +117,12 @@ class ForecastHead(Head):
         steps: int,
         dropout: float,
         config: HeadConfig,
-        form: Form,
+        form: PointOutput,
     ) -> None:
         super().__init__()
         self.form, self.steps = form, steps
         if config.decoder == "patches":
-            self.decoder: Decoder = Segments(
+            self.decoder: _Decoder = _PatchDecoder(
                 inputs,
                 hidden=hidden,
                 steps=steps,
@@ -124,43 +131,43 @@ class ForecastHead(Head):
                 form=form,
             )
         elif config.decoder == "recursive":
-            self.decoder = Recursive(inputs, hidden=hidden, steps=steps, form=form)
+            self.decoder = _RecursiveDecoder(inputs, hidden=hidden, steps=steps, form=form)
         else:
-            self.decoder = Direct(inputs, steps=steps, form=form)
+            self.decoder = _DirectDecoder(inputs, steps=steps, form=form)
 
     def forward(self, encoded: Encoded) -> Tensor:
         """Return [B, T * R], the parts of each step together."""
         return self.parts(encoded, None).flatten(1)
 
-    def parts(self, encoded: Encoded, truth_BT: Tensor | None) -> Tensor:
-        """Return [B, T, R]; the truth helps in training where a step needs the one before."""
-        origin = encoded.origin or nowhere(encoded.pooled_BP)
+    def parts(self, encoded: Encoded, target_BT: Tensor | None) -> Tensor:
+        """Return [B, T, R]; the target is used in training where a step needs the one before."""
+        origin = encoded.origin or _make_zero_origin(encoded.pooled_BP)
         level_B1, scale_B1 = origin.level_B[:, None], origin.scale_B[:, None]
-        known_BT = None if truth_BT is None else (truth_BT - level_B1) / scale_B1
+        known_BT = None if target_BT is None else (target_BT - level_B1) / scale_B1
         raw_BTR = self.decoder(encoded.pooled_BP, known_BT, origin)
         parts_MR = self.form.parts(raw_BTR.flatten(0, 1))
         if encoded.origin is not None:
             levels, scales = (
                 part_B1.expand(-1, self.steps).flatten() for part_B1 in (level_B1, scale_B1)
             )
-            parts_MR = self.form.moved(parts_MR, levels, scales)
+            parts_MR = self.form.rescale(parts_MR, levels, scales)
         return parts_MR.view(raw_BTR.shape)
 
-    def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
-        """Return the mean error over all answers that are known."""
-        truth_BT = answers.values_M.float().view(-1, self.steps)
-        parts_BTR = self.parts(encoded, truth_BT if self.training else None)
-        known_BT = truth_BT.isfinite()
-        return self.form.loss(parts_BTR[known_BT], truth_BT[known_BT])
+    def loss(self, encoded: Encoded, targets: Targets) -> Tensor:
+        """Return the mean error over all targets that are known."""
+        target_BT = targets.values_M.float().view(-1, self.steps)
+        parts_BTR = self.parts(encoded, target_BT if self.training else None)
+        known_BT = target_BT.isfinite()
+        return self.form.loss(parts_BTR[known_BT], target_BT[known_BT])
 
-    def unlike(self, encoded: Encoded, advice_BO: Tensor) -> Tensor:
+    def distillation_loss(self, encoded: Encoded, teacher_outputs_BO: Tensor) -> Tensor:
         """Return how far the steps are from other networks', each made as it is in service."""
         parts_BTR = self.parts(encoded, None)
-        told_MR = advice_BO.float().view(-1, parts_BTR.shape[2])
-        return self.form.unlike(parts_BTR.flatten(0, 1), told_MR)
+        teacher_MR = teacher_outputs_BO.float().view(-1, parts_BTR.shape[2])
+        return self.form.distillation_loss(parts_BTR.flatten(0, 1), teacher_MR)
 
 
-def nowhere(pooled_BP: Tensor) -> Origin:
-    """Return the origin of forecasts whose past is not seen."""
+def _make_zero_origin(pooled_BP: Tensor) -> Origin:
+    """Return the origin of forecasts whose past is not in the input."""
     zeros_B = pooled_BP.new_zeros(len(pooled_BP), dtype=torch.float32)
     return Origin(zeros_B, zeros_B, torch.ones_like(zeros_B))

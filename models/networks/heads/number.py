@@ -1,30 +1,30 @@
-"""A number, with what is uncertain about it where that is learned too.
+"""A number, with its uncertainty where the loss learns that too.
 
-Shapes: B sequences, P numbers of the pooling, R parts of an answer.
+Shapes: B sequences, P numbers of the pooling, R parts of a prediction.
 """
 
 from torch import Tensor, nn
 
-from models.networks.heads.face import Answers, Encoded, Head
-from models.networks.heads.forms import Form
+from models.networks.heads.base import Encoded, Head, Targets
+from models.networks.heads.outputs import PointOutput
 
 
 class NumberHead(Head):
-    """A scaled number, as its form has it."""
+    """A scaled number; its output says how."""
 
-    def __init__(self, inputs: int, form: Form) -> None:
+    def __init__(self, inputs: int, form: PointOutput) -> None:
         super().__init__()
         self.form = form
-        self.read = nn.Linear(inputs, form.raw)
+        self.read = nn.Linear(inputs, form.num_raw)
 
     def forward(self, encoded: Encoded) -> Tensor:
         """Return [B, R]."""
         return self.form.parts(self.read(encoded.pooled_BP))
 
-    def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
-        """Return the mean error, on the scale of the training answers' spread."""
-        return self.form.loss(self(encoded), answers.values_M.float())
+    def loss(self, encoded: Encoded, targets: Targets) -> Tensor:
+        """Return the mean error, on the scale of the training targets."""
+        return self.form.loss(self(encoded), targets.values_M.float())
 
-    def unlike(self, encoded: Encoded, advice_BO: Tensor) -> Tensor:
+    def distillation_loss(self, encoded: Encoded, teacher_outputs_BO: Tensor) -> Tensor:
         """Return how far the number is from other networks'."""
-        return self.form.unlike(self(encoded), advice_BO.float())
+        return self.form.distillation_loss(self(encoded), teacher_outputs_BO.float())

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.networks.heads.base import DISTILLATION_TEMPERATURE, Encoded, Head, Targets
 from models.networks.heads.config import HeadConfig
-from models.networks.heads.face import SOFTNESS, Answers, Encoded, Head
 
 
 class TagsHead(Head):
-    """A logit a label; an answer is the codes of those that hold."""
+    """A logit a label; a target is the codes of those that hold."""
 
     weight_O: Tensor
 
@@ -22,7 +22,7 @@ class TagsHead(Head):
         self.scores = nn.Linear(inputs, labels)
         self.register_buffer("weight_O", torch.ones(labels))
 
-    def weigh(self, counts_O: Tensor, rows: int) -> None:
+    def set_class_weights(self, counts_O: Tensor, rows: int) -> None:
         """Take the labels' counts in training, where presence has to count as much as absence."""
         if self.config.class_weights == "balanced":
             present_O = counts_O.clamp(min=1).float()
@@ -33,29 +33,32 @@ class TagsHead(Head):
         logits_BO: Tensor = self.scores(encoded.pooled_BP)
         return logits_BO
 
-    def loss(self, encoded: Encoded, answers: Answers) -> Tensor:
+    def loss(self, encoded: Encoded, targets: Targets) -> Tensor:
         """Return the mean binary cross-entropy over sequences and labels, or its focal form.
 
-        A label that training never showed has the code -1 and is nobody's answer.
+        A label that is not in the training rows has the code -1 and is in no target.
         """
         logits_BO = self(encoded).float()
-        truth_BO = torch.zeros_like(logits_BO)
-        known_M = answers.values_M >= 0
-        truth_BO[answers.owner_M[known_M], answers.values_M[known_M].long()] = 1.0
+        target_BO = torch.zeros_like(logits_BO)
+        known_M = targets.values_M >= 0
+        target_BO[targets.sequence_M[known_M], targets.values_M[known_M].long()] = 1.0
         smooth = self.config.label_smoothing
         losses_BO = functional.binary_cross_entropy_with_logits(
             logits_BO,
-            truth_BO * (1 - smooth) + smooth / 2,
+            target_BO * (1 - smooth) + smooth / 2,
             pos_weight=self.weight_O.to(logits_BO.dtype),
             reduction="none",
         )
         if self.config.focal_gamma:
-            right_BO = torch.sigmoid(torch.where(truth_BO > 0, logits_BO, -logits_BO))
+            right_BO = torch.sigmoid(torch.where(target_BO > 0, logits_BO, -logits_BO))
             losses_BO = losses_BO * (1 - right_BO) ** self.config.focal_gamma
         return losses_BO.mean()
 
-    def unlike(self, encoded: Encoded, advice_BO: Tensor) -> Tensor:
-        """Return the cross-entropy with other networks' softened chances, label by label."""
-        own_BO, told_BO = self(encoded).float() / SOFTNESS, advice_BO.float() / SOFTNESS
-        far = functional.binary_cross_entropy_with_logits(own_BO, told_BO.sigmoid())
-        return SOFTNESS**2 * far
+    def distillation_loss(self, encoded: Encoded, teacher_outputs_BO: Tensor) -> Tensor:
+        """Return the cross-entropy with other networks' softened probabilities, label by label."""
+        own_BO, teacher_BO = (
+            self(encoded).float() / DISTILLATION_TEMPERATURE,
+            teacher_outputs_BO.float() / DISTILLATION_TEMPERATURE,
+        )
+        far = functional.binary_cross_entropy_with_logits(own_BO, teacher_BO.sigmoid())
+        return DISTILLATION_TEMPERATURE**2 * far

@@ -17,71 +17,71 @@ from models.features.image.config import AugmentConfig
 
 
 def augment(
-    values_NC: Tensor, signal: Pixels, config: AugmentConfig, *, generator: torch.Generator
+    values_NC: Tensor, pixels: Pixels, config: AugmentConfig, *, generator: torch.Generator
 ) -> Tensor:
     """Vary each image on its own; shape and type stay."""
     if config == AugmentConfig():
         return values_NC
-    pixels_BHWD = values_NC.reshape(-1, signal.height, signal.width, signal.colours)
-    draws = Draws(pixels_BHWD, generator)
-    spread_D = torch.tensor(signal.spread, dtype=torch.float32, device=values_NC.device)
-    mean_D = torch.tensor(signal.mean, dtype=torch.float32, device=values_NC.device)
+    pixels_BHWD = values_NC.reshape(-1, pixels.height, pixels.width, pixels.colours)
+    draws = _Draws(pixels_BHWD, generator)
+    spread_D = torch.tensor(pixels.spread, dtype=torch.float32, device=values_NC.device)
+    mean_D = torch.tensor(pixels.mean, dtype=torch.float32, device=values_NC.device)
     if config.shift or config.flip:
-        pixels_BHWD = moved(pixels_BHWD, config, draws)
+        pixels_BHWD = _shift_and_flip(pixels_BHWD, config, draws)
     if config.rotate or config.brightness or config.contrast or config.noise or config.erase:
         floats_BHWD = pixels_BHWD.float()
         if config.rotate:
-            floats_BHWD = rotated(floats_BHWD, config.rotate, draws)
-        floats_BHWD = lit(floats_BHWD, config, spread_D, draws)
+            floats_BHWD = _rotate(floats_BHWD, config.rotate, draws)
+        floats_BHWD = _change_light(floats_BHWD, config, spread_D, draws)
         if config.erase:
-            floats_BHWD = erased(floats_BHWD, config.erase, mean_D, draws)
-        pixels_BHWD = as_type(floats_BHWD, values_NC.dtype)
+            floats_BHWD = _erase_rectangle(floats_BHWD, config.erase, mean_D, draws)
+        pixels_BHWD = _cast_pixels(floats_BHWD, values_NC.dtype)
     return pixels_BHWD.reshape(values_NC.shape)
 
 
-class Draws:
+class _Draws:
     """Random numbers for each image of a batch."""
 
     def __init__(self, pixels_BHWD: Tensor, generator: torch.Generator) -> None:
         self.images, self.device, self.generator = len(pixels_BHWD), pixels_BHWD.device, generator
 
-    def even(self) -> Tensor:
+    def draw_uniform(self) -> Tensor:
         """Draw one number from 0 to 1 an image, [B]."""
         return torch.rand(self.images, generator=self.generator).to(self.device)
 
-    def either_way(self, farthest: float) -> Tensor:
+    def draw_symmetric(self, farthest: float) -> Tensor:
         """Draw one number from -farthest to farthest an image, shaped to meet pixels."""
-        return ((2 * self.even() - 1) * farthest)[:, None, None, None]
+        return ((2 * self.draw_uniform() - 1) * farthest)[:, None, None, None]
 
-    def normal_like(self, pixels_BHWD: Tensor) -> Tensor:
+    def draw_normal_like(self, pixels_BHWD: Tensor) -> Tensor:
         """Draw a number for every pixel and color."""
         return torch.randn(pixels_BHWD.shape, generator=self.generator).to(self.device)
 
 
-def moved(pixels_BHWD: Tensor, config: AugmentConfig, draws: Draws) -> Tensor:
+def _shift_and_flip(pixels_BHWD: Tensor, config: AugmentConfig, draws: _Draws) -> Tensor:
     """Shift by whole pixels, the edge going on, and mirror; no pixel gets a new value."""
     height, width = pixels_BHWD.shape[1:3]
-    rows_BH = shifted_places(height, config.shift, draws)
-    columns_BW = shifted_places(width, config.shift, draws)
+    rows_BH = _shift_indices(height, config.shift, draws)
+    columns_BW = _shift_indices(width, config.shift, draws)
     if config.flip:
-        mirrored = (draws.even() < 0.5)[:, None]
+        mirrored = (draws.draw_uniform() < 0.5)[:, None]
         columns_BW = torch.where(mirrored, width - 1 - columns_BW, columns_BW)
     images_B = torch.arange(len(pixels_BHWD), device=pixels_BHWD.device)
     return pixels_BHWD[images_B[:, None, None], rows_BH[:, :, None], columns_BW[:, None, :]]
 
 
-def shifted_places(length: int, share: float, draws: Draws) -> Tensor:
+def _shift_indices(length: int, share: float, draws: _Draws) -> Tensor:
     """Say from where each place of a side is taken, [B, length]."""
     farthest = int(share * length)
-    shift_B = (draws.even() * (2 * farthest + 1)).long().clamp(max=2 * farthest) - farthest
+    shift_B = (draws.draw_uniform() * (2 * farthest + 1)).long().clamp(max=2 * farthest) - farthest
     places = torch.arange(length, device=shift_B.device)
     return (places - shift_B[:, None]).clamp(0, length - 1)
 
 
-def rotated(pixels_BHWD: Tensor, degrees: float, draws: Draws) -> Tensor:
+def _rotate(pixels_BHWD: Tensor, degrees: float, draws: _Draws) -> Tensor:
     """Turn around the middle, the edge going on."""
     height, width = pixels_BHWD.shape[1:3]
-    angle_B = draws.either_way(math.radians(degrees)).flatten()
+    angle_B = draws.draw_symmetric(math.radians(degrees)).flatten()
     cos_B, sin_B, zero_B = angle_B.cos(), angle_B.sin(), torch.zeros_like(angle_B)
     # The grid runs from -1 to 1 along both sides, whatever their lengths.
     turn_B23 = torch.stack(
@@ -95,32 +95,40 @@ def rotated(pixels_BHWD: Tensor, degrees: float, draws: Draws) -> Tensor:
     return turned_BDHW.movedim(1, 3)
 
 
-def lit(pixels_BHWD: Tensor, config: AugmentConfig, spread_D: Tensor, draws: Draws) -> Tensor:
+def _change_light(
+    pixels_BHWD: Tensor, config: AugmentConfig, spread_D: Tensor, draws: _Draws
+) -> Tensor:
     """Change contrast and brightness, and add noise."""
     if config.contrast:
         middle_B11D = pixels_BHWD.mean(dim=(1, 2), keepdim=True)
         pixels_BHWD = torch.lerp(
-            middle_B11D.expand_as(pixels_BHWD), pixels_BHWD, 1 + draws.either_way(config.contrast)
+            middle_B11D.expand_as(pixels_BHWD),
+            pixels_BHWD,
+            1 + draws.draw_symmetric(config.contrast),
         )
     if config.brightness:
-        pixels_BHWD = pixels_BHWD + draws.either_way(config.brightness) * spread_D
+        pixels_BHWD = pixels_BHWD + draws.draw_symmetric(config.brightness) * spread_D
     if config.noise:
-        pixels_BHWD = pixels_BHWD + config.noise * spread_D * draws.normal_like(pixels_BHWD)
+        pixels_BHWD = pixels_BHWD + config.noise * spread_D * draws.draw_normal_like(pixels_BHWD)
     return pixels_BHWD
 
 
-def erased(pixels_BHWD: Tensor, share: float, mean_D: Tensor, draws: Draws) -> Tensor:
+def _erase_rectangle(pixels_BHWD: Tensor, share: float, mean_D: Tensor, draws: _Draws) -> Tensor:
     """Put the mean in place of a rectangle in half of the images (Zhong et al. 2017)."""
     height, width = pixels_BHWD.shape[1:3]
-    chosen_B, area_B, slant_B = draws.even() < 0.5, draws.even() * share, draws.even()
+    chosen_B, area_B, slant_B = (
+        draws.draw_uniform() < 0.5,
+        draws.draw_uniform() * share,
+        draws.draw_uniform(),
+    )
     # Both sides have shares whose product is the area; an even draw says who gets more.
-    rows_BH = inside(height, area_B**slant_B, draws.even())
-    columns_BW = inside(width, area_B ** (1 - slant_B), draws.even())
+    rows_BH = _mark_range(height, area_B**slant_B, draws.draw_uniform())
+    columns_BW = _mark_range(width, area_B ** (1 - slant_B), draws.draw_uniform())
     hidden_BHW = chosen_B[:, None, None] & rows_BH[:, :, None] & columns_BW[:, None, :]
     return torch.where(hidden_BHW[..., None], mean_D, pixels_BHWD)
 
 
-def inside(length: int, share_B: Tensor, start_B: Tensor) -> Tensor:
+def _mark_range(length: int, share_B: Tensor, start_B: Tensor) -> Tensor:
     """Mark a stretch of each side, [B, length]."""
     stretch_B = share_B * length
     places = torch.arange(length, device=share_B.device) + 0.5
@@ -128,7 +136,7 @@ def inside(length: int, share_B: Tensor, start_B: Tensor) -> Tensor:
     return (places >= begins_B1) & (places < begins_B1 + stretch_B[:, None])
 
 
-def as_type(pixels_BHWD: Tensor, dtype: torch.dtype) -> Tensor:
+def _cast_pixels(pixels_BHWD: Tensor, dtype: torch.dtype) -> Tensor:
     """Round and cut to bytes where the pixels were bytes."""
     if dtype == torch.uint8:
         pixels_BHWD = pixels_BHWD.round().clamp(0, 255)

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from models.errors import UnlearnableError
 from models.features.feature_spec import Pixels
 from models.features.image.config import ImageInput
-from models.networks.inputs.pixel_scale import Scale
+from models.networks.inputs.pixel_scale import PixelScale
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_SPREAD = (0.229, 0.224, 0.225)
-"""Of colours from 0 to 1, for models that don't say what they learned with."""
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of colours from 0 to 1, for models that do not say how their training images were scaled."""
 
 
 class Backbone(nn.Module):
@@ -36,20 +36,20 @@ class Backbone(nn.Module):
                 f"a backbone reads 1 or 3 colours, these images have {signal.colours}; set "
                 "color: rgb, or read rows, columns or patches"
             )
-        timm = import_timm()
+        timm = _import_timm()
         self.fine_tune = config.fine_tune
-        self.body = create(timm, config, signal, pretrained=pretrained)
+        self.body = _create_model(timm, config, signal, pretrained=pretrained)
         self.body.requires_grad_(self.fine_tune)
         learned = self.body.pretrained_cfg
-        self.bytes_scale = Scale(
+        self.bytes_scale = PixelScale(
             tuple(255 * mean for mean in learned.get("mean", IMAGENET_MEAN)),
-            tuple(255 * spread for spread in learned.get("std", IMAGENET_SPREAD)),
+            tuple(255 * spread for spread in learned.get("std", IMAGENET_STD)),
         )
-        self.floats_scale = Scale(signal.mean, signal.spread)
+        self.floats_scale = PixelScale(signal.mean, signal.spread)
         self.body.eval()
         with torch.no_grad():
             probe_BHWD = torch.zeros(1, signal.height, signal.width, 3)
-            self.steps, self.channels = self.columns(probe_BHWD).shape[1:]
+            self.steps, self.channels = self.read_columns(probe_BHWD).shape[1:]
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Backbone":
@@ -65,11 +65,11 @@ class Backbone(nn.Module):
         scale = self.bytes_scale if pixels_BHWD.dtype == torch.uint8 else self.floats_scale
         colours_BHWD = scale(pixels_BHWD).expand(-1, -1, -1, 3)
         if self.fine_tune:
-            return self.columns(colours_BHWD)
+            return self.read_columns(colours_BHWD)
         with torch.no_grad():
-            return self.columns(colours_BHWD)
+            return self.read_columns(colours_BHWD)
 
-    def columns(self, colours_BHWD: Tensor) -> Tensor:
+    def read_columns(self, colours_BHWD: Tensor) -> Tensor:
         """Read the feature map from left to right, [B, T, K * G]."""
         map_BKGT: Tensor = self.body(colours_BHWD.movedim(3, 1).contiguous())[0]
         if map_BKGT.shape[1] != self.body.feature_info.channels()[0]:
@@ -78,8 +78,8 @@ class Backbone(nn.Module):
         return map_BKGT.flatten(1, 2).transpose(1, 2).contiguous()
 
 
-def import_timm() -> ModuleType:
-    """Import timm where a backbone is asked for, and nowhere else.
+def _import_timm() -> ModuleType:
+    """Import timm, which is an optional package.
 
     Raises:
         UnlearnableError: it is missing, or does not fit the torch that is here.
@@ -89,19 +89,19 @@ def import_timm() -> ModuleType:
     except (ImportError, RuntimeError) as error:
         # torchvision that was built for another torch fails with a RuntimeError.
         raise UnlearnableError(
-            f"read: a backbone needs timm, which cannot be imported here: {error}; run pip install "
-            "'ostinato[images]', with torch and torchvision of one release and one device (both "
-            "from PyPI, or both from download.pytorch.org/whl/cpu)"
+            f"sequence: a backbone needs timm, which cannot be imported here: {error}; run "
+            "pip install 'ostinato[images]', with torch and torchvision of one release and one "
+            "device (both from PyPI, or both from download.pytorch.org/whl/cpu)"
         ) from error
     module: ModuleType = timm
     return module
 
 
-def create(timm: ModuleType, config: ImageInput, signal: Pixels, *, pretrained: bool) -> Any:  # noqa: ANN401 -- timm's wrapper has no type of its own
-    """Make the model that ends at the stage of the wanted stride.
+def _create_model(timm: ModuleType, config: ImageInput, signal: Pixels, *, pretrained: bool) -> Any:  # noqa: ANN401 -- timm's wrapper has no type of its own
+    """Build the model up to the stage of the wanted stride.
 
     Raises:
-        UnlearnableError: names what is unknown or cannot be had, and the mend.
+        UnlearnableError: says what is unknown or not available, and the fix.
     """
     name = str(config.backbone)
     if not timm.is_model(name):
@@ -114,18 +114,18 @@ def create(timm: ModuleType, config: ImageInput, signal: Pixels, *, pretrained: 
     try:
         with torch.device("meta"):
             plan = timm.create_model(name, **options)
-        options["out_indices"] = (stage_of(plan.feature_info.reduction(), config),)
+        options["out_indices"] = (_find_stage(plan.feature_info.reduction(), config),)
         if pretrained:
-            return load(timm, config, options)
+            return _load_pretrained(timm, config, options)
         return timm.create_model(name, **options)
     except (OSError, RuntimeError, AssertionError, KeyError) as error:
-        raise UnlearnableError(unavailable(config, error)) from error
+        raise UnlearnableError(_describe_failure(config, error)) from error
     except (SafetensorError, UnpicklingError) as error:
-        raise UnlearnableError(unavailable(config, error)) from error
+        raise UnlearnableError(_describe_failure(config, error)) from error
 
 
-def load(timm: ModuleType, config: ImageInput, options: dict[str, Any]) -> Any:  # noqa: ANN401 -- as above
-    """Make the model with the weights that others learned, every one of them.
+def _load_pretrained(timm: ModuleType, config: ImageInput, options: dict[str, Any]) -> Any:  # noqa: ANN401 -- as above
+    """Build the model with its pretrained weights, every one of them.
 
     Raises:
         UnlearnableError: a weight is missing from them: timm would leave it at random.
@@ -133,10 +133,11 @@ def load(timm: ModuleType, config: ImageInput, options: dict[str, Any]) -> Any: 
     if config.pretrained_weights:
         if not Path(config.pretrained_weights).is_file():
             raise UnlearnableError(
-                f"weights: there is no file '{config.pretrained_weights}'; mend its path"
+                f"pretrained_weights: there is no file '{config.pretrained_weights}'; "
+                "correct the path"
             )
         options = options | {"pretrained_cfg_overlay": {"file": config.pretrained_weights}}
-    loaded, again = (seeded(timm, config, options, seed=seed) for seed in (0, 1))
+    loaded, again = (_create_seeded(timm, config, options, seed=seed) for seed in (0, 1))
     other = dict(again.named_parameters())
     # What the file gives is the same twice; what it lacks is drawn anew.
     missing = [
@@ -146,20 +147,23 @@ def load(timm: ModuleType, config: ImageInput, options: dict[str, Any]) -> Any: 
     ]
     if missing:
         raise UnlearnableError(
-            f"weights: {len(missing)} weights of '{config.backbone}' are not in "
-            f"'{config.pretrained_weights or 'its hub'}', such as {missing[0]}; give a file saved from it"
+            f"pretrained_weights: {len(missing)} weights of '{config.backbone}' are not in "
+            f"'{config.pretrained_weights or 'its hub'}', such as {missing[0]}; "
+            "give a file saved from it"
         )
     return loaded
 
 
-def seeded(timm: ModuleType, config: ImageInput, options: dict[str, Any], *, seed: int) -> Any:  # noqa: ANN401 -- as above
-    """Make the model with its weights, after `seed` where they leave a gap."""
+def _create_seeded(
+    timm: ModuleType, config: ImageInput, options: dict[str, Any], *, seed: int
+) -> Any:  # noqa: ANN401 -- as above
+    """Build the model with its weights; those that the file lacks are drawn from `seed`."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return timm.create_model(config.backbone, pretrained=True, **options)
 
 
-def stage_of(strides: list[int], config: ImageInput) -> int:
+def _find_stage(strides: list[int], config: ImageInput) -> int:
     """Find the last stage of the wanted stride, counted from the end.
 
     Raises:
@@ -169,20 +173,22 @@ def stage_of(strides: list[int], config: ImageInput) -> int:
     if not fitting:
         has = ", ".join(str(stride) for stride in sorted(set(strides)))
         raise UnlearnableError(
-            f"stride: '{config.backbone}' has no stage of stride {config.feature_stride}; it has {has}"
+            f"feature_stride: '{config.backbone}' has no stage of stride {config.feature_stride}; "
+            f"it has {has}"
         )
     return fitting[-1] - len(strides)
 
 
-def unavailable(config: ImageInput, error: Exception) -> str:
-    """Say that the backbone or its weights cannot be had."""
+def _describe_failure(config: ImageInput, error: Exception) -> str:
+    """Return a message: the backbone or its weights are not available."""
     reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     if config.pretrained_weights:
         return (
-            f"weights: '{config.pretrained_weights}' does not hold those of '{config.backbone}' ({reason}); "
+            f"pretrained_weights: '{config.pretrained_weights}' does not hold those of "
+            f"'{config.backbone}' ({reason}); "
             "give a .safetensors or .pth file of its weights alone"
         )
     return (
-        f"backbone: '{config.backbone}' cannot be had ({reason}); without a network, give its "
-        "weights as a local file, such as weights: resnet18.safetensors"
+        f"backbone: '{config.backbone}' is not available ({reason}); without a network, give its "
+        "weights as a local file, such as pretrained_weights: resnet18.safetensors"
     )

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from models.features.feature_spec import Pixels
 from models.features.image.config import ImageInput
 
-NARROWEST, WIDEST = 32, 128
+MIN_CHANNELS, MAX_CHANNELS = 32, 128
 """Channels of the first stage, and of the last ones."""
 GROUPS = 8
-LOWEST = 4
+MAX_MAP_HEIGHT = 4
 """A map is brought down to so many rows, or fewer."""
 
 
@@ -27,16 +27,16 @@ class Convolutions(nn.Module):
     def __init__(self, signal: Pixels, config: ImageInput) -> None:
         super().__init__()
         height, self.steps = signal.height, signal.width
-        channels, narrowed = NARROWEST, 1
-        stages: list[nn.Module] = [stage(signal.colours, channels)]
-        while narrowed < config.feature_stride or height > LOWEST:
+        channels, narrowed = MIN_CHANNELS, 1
+        stages: list[nn.Module] = [_build_stage(signal.colours, channels)]
+        while narrowed < config.feature_stride or height > MAX_MAP_HEIGHT:
             across = 2 if narrowed < config.feature_stride else 1
             down = 2 if height > 1 else 1
             narrowed *= across
             # What is left over at an edge is pooled too.
             height, self.steps = -(-height // down), -(-self.steps // across)
-            wider = min(2 * channels, WIDEST)
-            stages += [nn.MaxPool2d((down, across), ceil_mode=True), stage(channels, wider)]
+            wider = min(2 * channels, MAX_CHANNELS)
+            stages += [nn.MaxPool2d((down, across), ceil_mode=True), _build_stage(channels, wider)]
             channels = wider
         self.stages = nn.Sequential(*stages)
         self.channels = channels * height
@@ -47,12 +47,14 @@ class Convolutions(nn.Module):
         return map_BKGT.flatten(1, 2).transpose(1, 2).contiguous()
 
 
-def stage(colours: int, channels: int) -> nn.Sequential:
+def _build_stage(colours: int, channels: int) -> nn.Sequential:
     """Make two convolutions, normalised and rectified."""
-    return nn.Sequential(*convolution(colours, channels), *convolution(channels, channels))
+    return nn.Sequential(
+        *_build_convolution(colours, channels), *_build_convolution(channels, channels)
+    )
 
 
-def convolution(colours: int, channels: int) -> tuple[nn.Module, ...]:
+def _build_convolution(colours: int, channels: int) -> tuple[nn.Module, ...]:
     """Make one, of three by three pixels."""
     return (
         nn.Conv2d(colours, channels, 3, padding=1, bias=False),

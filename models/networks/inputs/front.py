@@ -15,15 +15,15 @@ from models.features.static_covariates import StaticState
 from models.networks.jagged import Offsets
 
 
-class Statics(NamedTuple):
-    """What stands beside each sequence of a batch."""
+class StaticBatch(NamedTuple):
+    """The static covariates of a batch: codes [B, K] and numbers [B, F]."""
 
     codes_BK: Tensor
     numbers_BF: Tensor
 
 
-class PlainFront(nn.Module):
-    """Channels are read as they are."""
+class IdentityFront(nn.Module):
+    """Channels are passed on as they are."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -34,18 +34,18 @@ class PlainFront(nn.Module):
         return values_NC, offsets
 
 
-COMMON = 100
+COMMON_IDS = 100
 """Ids of which each is met often."""
 
 
-def spread_of(ids: int) -> float:
-    """Tell how far the numbers of so many ids' vectors spread before they are learned.
+def _compute_embedding_std(ids: int) -> float:
+    """Return the initial standard deviation of the embeddings of so many ids.
 
     The more there are, the rarer each is, and a vector that hardly moves from where it began
-    should not outweigh the others: with words a loss is lower by a sixth for it. Letters are met
-    often, and are told apart the better the longer their vectors are.
+    should not outweigh the others: with words a loss is lower by a sixth for it. Letters are
+    frequent, and longer vectors distinguish them better.
     """
-    return min(1.0, sqrt(COMMON / ids))
+    return min(1.0, sqrt(COMMON_IDS / ids))
 
 
 class TokenFront(nn.Module):
@@ -56,7 +56,7 @@ class TokenFront(nn.Module):
         vectors = signal.vectors_VD
         self.channels = size if vectors is None else vectors.shape[1]
         self.embedding = nn.Embedding(signal.size, self.channels)
-        nn.init.normal_(self.embedding.weight, std=spread_of(signal.size))
+        nn.init.normal_(self.embedding.weight, std=_compute_embedding_std(signal.size))
         if vectors is not None:
             known = torch.from_numpy(vectors)
             with torch.no_grad():
@@ -67,12 +67,12 @@ class TokenFront(nn.Module):
         self.embedding.weight.requires_grad_(not signal.frozen)
 
     def forward(self, values_NC: Tensor, offsets: Offsets) -> tuple[Tensor, Offsets]:
-        """Return the vectors of the ids, which stand in the first channel."""
+        """Return the embeddings of the ids, which are in the first channel."""
         vectors_ND: Tensor = self.embedding(values_NC[:, 0])
         return vectors_ND, offsets
 
 
-class SideFront(nn.Module):
+class StaticFront(nn.Module):
     """The static inputs as one vector: categories embedded, numbers as they are."""
 
     def __init__(self, state: StaticState) -> None:
@@ -84,7 +84,7 @@ class SideFront(nn.Module):
             nn.Embedding(size, width) for size, width in zip(sizes, widths, strict=True)
         )
 
-    def forward(self, statics: Statics) -> Tensor:
+    def forward(self, statics: StaticBatch) -> Tensor:
         """Return [B, channels]."""
         parts = [
             embedding(statics.codes_BK[:, place]) for place, embedding in enumerate(self.embeddings)

@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 
-class Vector(NamedTuple):
+class _Vector(NamedTuple):
     """A place in the grid, or a way through it."""
 
     row: int
     column: int
 
-    def plus(self, other: "Vector") -> "Vector":
+    def add(self, other: "_Vector") -> "_Vector":
         """Go further."""
-        return Vector(self.row + other.row, self.column + other.column)
+        return _Vector(self.row + other.row, self.column + other.column)
 
-    def minus(self, other: "Vector") -> "Vector":
+    def subtract(self, other: "_Vector") -> "_Vector":
         """Go back."""
-        return Vector(self.row - other.row, self.column - other.column)
+        return _Vector(self.row - other.row, self.column - other.column)
 
     @property
     def length(self) -> int:
@@ -27,64 +27,66 @@ class Vector(NamedTuple):
         return abs(self.row + self.column)
 
     @property
-    def unit(self) -> "Vector":
+    def unit(self) -> "_Vector":
         """One cell of that way."""
-        return Vector(sign(self.row), sign(self.column))
+        return _Vector(_sign(self.row), _sign(self.column))
 
-    def half(self, *, even: bool) -> "Vector":
+    def half(self, *, even: bool) -> "_Vector":
         """Half of that way, toward zero; made longer by a cell where it must be even."""
-        half = Vector(halve(self.row), halve(self.column))
+        half = _Vector(_halve(self.row), _halve(self.column))
         odd = even and half.length % 2 and self.length > 2
-        return half.plus(self.unit) if odd else half
+        return half.add(self.unit) if odd else half
 
 
-def sign(number: int) -> int:
+def _sign(number: int) -> int:
     """Give 1, 0 or -1."""
     return (number > 0) - (number < 0)
 
 
-def halve(number: int) -> int:
+def _halve(number: int) -> int:
     """Halve toward zero."""
-    return sign(number) * (abs(number) // 2)
+    return _sign(number) * (abs(number) // 2)
 
 
-def raster(height: int, width: int) -> list[int]:
+def order_raster(height: int, width: int) -> list[int]:
     """Read line by line: the cells' numbers, row * W + column, in reading order."""
     return list(range(height * width))
 
 
-def hilbert(height: int, width: int) -> list[int]:
+def order_hilbert(height: int, width: int) -> list[int]:
     """Read along a Hilbert curve, drawn over a rectangle of any sides.
 
     Each step goes to a neighbour; where a side is odd, one step may go diagonally. On
     squares whose side is a power of two it is Hilbert's own curve (Hilbert 1891); for others the
     halves are taken uneven, as in the generalised Hilbert curve (Cerveny 2018).
     """
-    down, right = Vector(height, 0), Vector(0, width)
+    down, right = _Vector(height, 0), _Vector(0, width)
     along, across = (right, down) if width >= height else (down, right)
-    return [cell.row * width + cell.column for cell in curve(Vector(0, 0), along, across)]
+    return [
+        cell.row * width + cell.column for cell in _fill_rectangle(_Vector(0, 0), along, across)
+    ]
 
 
-def curve(start: Vector, along: Vector, across: Vector) -> Iterator[Vector]:
+def _fill_rectangle(start: _Vector, along: _Vector, across: _Vector) -> Iterator[_Vector]:
     """Fill the rectangle that two ways span, from `start` to the far end of `along`."""
     if 1 in {along.length, across.length}:
         way = along if across.length == 1 else across
         yield from (
-            Vector(start.row + n * way.unit.row, start.column + n * way.unit.column)
+            _Vector(start.row + n * way.unit.row, start.column + n * way.unit.column)
             for n in range(way.length)
         )
     elif 2 * along.length > 3 * across.length:
         half = along.half(even=True)
-        yield from curve(start, half, across)
-        yield from curve(start.plus(half), along.minus(half), across)
+        yield from _fill_rectangle(start, half, across)
+        yield from _fill_rectangle(start.add(half), along.subtract(half), across)
     else:
-        yield from turn(start, along, across)
+        yield from _fill_in_three(start, along, across)
 
 
-def turn(start: Vector, along: Vector, across: Vector) -> Iterator[Vector]:
+def _fill_in_three(start: _Vector, along: _Vector, across: _Vector) -> Iterator[_Vector]:
     """Go up one half of the near side, along the far half, and back down."""
     near, far = along.half(even=False), across.half(even=True)
-    yield from curve(start, far, near)
-    yield from curve(start.plus(far), along, across.minus(far))
-    corner = start.plus(along.minus(along.unit)).plus(far.minus(across.unit))
-    yield from curve(corner, Vector(-far.row, -far.column), near.minus(along))
+    yield from _fill_rectangle(start, far, near)
+    yield from _fill_rectangle(start.add(far), along, across.subtract(far))
+    corner = start.add(along.subtract(along.unit)).add(far.subtract(across.unit))
+    yield from _fill_rectangle(corner, _Vector(-far.row, -far.column), near.subtract(along))

@@ -6,11 +6,11 @@ Shapes: B images, H rows of pixels, W columns, D colours.
 import torch
 from torch import Tensor, nn
 
-FARTHEST = 1e6
+CLIP_STDS = 1e6
 """Standard deviations from the mean at which a pixel is clipped, so that it stays finite."""
 
 
-class Scale(nn.Module):
+class PixelScale(nn.Module):
     """Centre and scale each color."""
 
     mean: Tensor
@@ -24,4 +24,4 @@ class Scale(nn.Module):
     def forward(self, pixels_BHWD: Tensor) -> Tensor:
         """Return float32 of the same shape."""
         scaled_BHWD = (pixels_BHWD.float() - self.mean) / self.spread
-        return scaled_BHWD.clamp(-FARTHEST, FARTHEST)
+        return scaled_BHWD.clamp(-CLIP_STDS, CLIP_STDS)

@@ -16,8 +16,8 @@ from models.features.feature_spec import Pixels
 from models.features.image.config import ImageInput
 from models.networks.inputs.backbone import Backbone
 from models.networks.inputs.crnn import Convolutions
-from models.networks.inputs.grid_order import hilbert, raster
-from models.networks.inputs.pixel_scale import Scale
+from models.networks.inputs.grid_order import order_hilbert, order_raster
+from models.networks.inputs.pixel_scale import PixelScale
 from models.networks.jagged import Offsets
 
 
@@ -39,7 +39,7 @@ class PixelFront(nn.Module):
         """
         super().__init__()
         self.signal, self.config = signal, config
-        self.scale = Scale(signal.mean, signal.spread)
+        self.scale = PixelScale(signal.mean, signal.spread)
         self.backbone: nn.Module | None = None
         height, width, colours = signal.height, signal.width, signal.colours
         if config.sequence == "backbone":
@@ -50,7 +50,7 @@ class PixelFront(nn.Module):
             self.steps, self.channels = self.convolutions.steps, self.convolutions.channels
         elif config.sequence == "patches":
             self.grid = -(-height // config.patch), -(-width // config.patch)
-            order = (hilbert if config.scan_order == "hilbert" else raster)(*self.grid)
+            order = (order_hilbert if config.scan_order == "hilbert" else order_raster)(*self.grid)
             self.register_buffer("order", torch.tensor(order), persistent=False)
             self.steps, self.channels = len(order), config.patch**2 * colours
         else:
@@ -65,11 +65,11 @@ class PixelFront(nn.Module):
         if self.backbone is not None:
             steps_BTC: Tensor = self.backbone(pixels_BHWD)
         else:
-            steps_BTC = self.read(self.scale(pixels_BHWD))
+            steps_BTC = self.cut_steps(self.scale(pixels_BHWD))
         lengths = np.full(len(offsets), self.steps)
-        return steps_BTC.flatten(0, 1), Offsets.of(lengths, offsets.device)
+        return steps_BTC.flatten(0, 1), Offsets.from_lengths(lengths, offsets.device)
 
-    def read(self, pixels_BHWD: Tensor) -> Tensor:
+    def cut_steps(self, pixels_BHWD: Tensor) -> Tensor:
         """Cut scaled images into steps."""
         if self.config.sequence == "rows":
             return pixels_BHWD.flatten(2)
@@ -78,11 +78,11 @@ class PixelFront(nn.Module):
         if self.config.sequence == "convolutions":
             steps_BTC: Tensor = self.convolutions(pixels_BHWD)
             return steps_BTC
-        patches_BTC = patches(pixels_BHWD, self.config.patch)
+        patches_BTC = cut_patches(pixels_BHWD, self.config.patch)
         return patches_BTC if self.config.scan_order == "raster" else patches_BTC[:, self.order]
 
 
-def patches(pixels_BHWD: Tensor, side: int) -> Tensor:
+def cut_patches(pixels_BHWD: Tensor, side: int) -> Tensor:
     """Cut into squares, line by line, [B, T, P * P * D]; beyond the edge lies the mean, zero."""
     height, width, colours = pixels_BHWD.shape[1:]
     below, beside = -height % side, -width % side

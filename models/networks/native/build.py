@@ -1,10 +1,10 @@
 """Compile the kernels with the user's own compiler, once, into the user's cache.
 
-Nothing happens at import. What is compiled is named after all that decides what it computes: first
-sources, flags and processor, so that a home on several machines holds one for each, then the
-compiler, so that what is there is still of use where the compiler has gone. It is written beside
-its place and put there by one atomic step: two processes that build at once both end with a whole
-one.
+Nothing happens at import. The name of a library is a hash of all that decides its results: first
+sources, flags and processor, so that a home folder on several machines has one for each, then the
+compiler, so that a library is found again after its compiler was removed. It is written to a
+temporary file and moved into place atomically: of two processes that compile at once, both end
+with a complete library.
 """
 
 import os
@@ -18,43 +18,43 @@ from pathlib import Path
 SOURCES = Path(__file__).parent
 COMPILERS = "c++", "g++", "clang++"
 FLAGS = "-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread", "-Wno-psabi"
-PATIENCE = 120.0
-"""Seconds after which a compiler is given up."""
-LETTERS = 16
-"""Of each half of the name that says what was compiled."""
+TIMEOUT_SECONDS = 120.0
+"""Seconds after which a compiler is stopped."""
+NAME_LENGTH = 16
+"""Characters of each of the two hashes in a library's name."""
 
 
 class CompilerError(OSError):
-    """The kernels cannot be had here."""
+    """The kernels are not available here."""
 
 
-def built() -> Path:
+def find_or_compile() -> Path:
     """Return the compiled kernels, compiling them unless it has been done.
 
     Raises:
-        CompilerError: none are there, and there is no compiler, or it fails.
+        CompilerError: no library exists, and there is no compiler, or it fails.
     """
-    own, folder = own_name(), cache_dir()
+    own, folder = _name_kernels(), cache_dir()
     try:
         compiler = find_compiler()
     except CompilerError:
         if standing := sorted(folder.glob(f"{own}-*.so")):
             return standing[0]
         raise
-    place = folder / f"{own}-{named(finished([compiler, '--version']).encode())}.so"
+    place = folder / f"{own}-{_hash_parts(_run_command([compiler, '--version']).encode())}.so"
     if not place.exists():
-        compile_to(place, compiler)
+        _compile_to(place, compiler)
     return place
 
 
-def standing(name: str) -> Path:
+def find_compiled(name: str) -> Path:
     """Return the kernels of this name, compiled earlier for this processor.
 
     Raises:
         CompilerError: they are not there.
     """
     place = cache_dir() / f"{name}.so"
-    if not name.startswith(own_name()) or not place.exists():
+    if not name.startswith(_name_kernels()) or not place.exists():
         raise CompilerError(f"{place} is not there, or not for this processor")
     return place
 
@@ -81,28 +81,30 @@ def cache_dir() -> Path:
     try:
         folder = (Path(root) if root else Path.home() / ".cache") / "ostinato"
     except RuntimeError as error:
-        raise CompilerError("this user has no home to keep kernels in") from error
+        raise CompilerError("this user has no home folder for compiled kernels") from error
     # Nobody else may leave code there.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    told = folder.stat()
-    if told.st_uid != os.geteuid() or told.st_mode & 0o022:
+    status = folder.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise CompilerError(f"others may write to {folder}, and code is loaded from there")
     return folder
 
 
-def own_name() -> str:
-    """Name what these sources come to on this processor, whatever the compiler."""
-    parts = [path.read_bytes() for path in sources()]
-    return f"kernels-{named(*parts, ' '.join(FLAGS).encode(), processor().encode())}"
+def _name_kernels() -> str:
+    """Return the compiler-independent part of the library's name."""
+    parts = [path.read_bytes() for path in _list_sources()]
+    return (
+        f"kernels-{_hash_parts(*parts, ' '.join(FLAGS).encode(), _describe_processor().encode())}"
+    )
 
 
-def named(*parts: bytes) -> str:
-    """Name all of this."""
-    return sha256(b"\0".join(parts)).hexdigest()[:LETTERS]
+def _hash_parts(*parts: bytes) -> str:
+    """Return the first characters of a SHA-256 of these parts."""
+    return sha256(b"\0".join(parts)).hexdigest()[:NAME_LENGTH]
 
 
-def sources() -> list[Path]:
-    """List the texts that are compiled, and those that they include.
+def _list_sources() -> list[Path]:
+    """List the sources that are compiled, and the headers that they include.
 
     Raises:
         CompilerError: they did not come along with the package.
@@ -113,28 +115,28 @@ def sources() -> list[Path]:
     return found
 
 
-def processor() -> str:
-    """Tell which instructions this processor has."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+def _describe_processor() -> str:
+    """Describe this processor's model and instruction sets."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     known = {line for line in lines if line.startswith(("flags", "Features", "model name"))}
     return "\n".join([platform.machine(), platform.processor(), *sorted(known)])
 
 
-def compile_to(place: Path, compiler: str) -> None:
+def _compile_to(place: Path, compiler: str) -> None:
     """Compile, and put the result in its place in one step.
 
     Raises:
-        CompilerError: says what the compiler said.
+        CompilerError: with the compiler's first error line.
     """
-    texts = [str(path) for path in sources() if path.suffix == ".cpp"]
+    texts = [str(path) for path in _list_sources() if path.suffix == ".cpp"]
     with tempfile.TemporaryDirectory(dir=place.parent) as folder:
         made = Path(folder) / place.name
-        finished([compiler, *FLAGS, "-o", str(made), *texts])
+        _run_command([compiler, *FLAGS, "-o", str(made), *texts])
         made.replace(place)
 
 
-def finished(command: list[str]) -> str:
+def _run_command(command: list[str]) -> str:
     """Run a command and return what it prints.
 
     Raises:
@@ -142,11 +144,11 @@ def finished(command: list[str]) -> str:
     """
     try:
         done = subprocess.run(  # noqa: S603 - the user's own compiler over our own sources
-            command, capture_output=True, text=True, check=True, timeout=PATIENCE
+            command, capture_output=True, text=True, check=True, timeout=TIMEOUT_SECONDS
         )
     except subprocess.CalledProcessError as error:
-        said = (error.stderr or "").strip().splitlines()
-        raise CompilerError(f"{command[0]} fails: {said[0] if said else error}") from error
+        lines = (error.stderr or "").strip().splitlines()
+        raise CompilerError(f"{command[0]} fails: {lines[0] if lines else error}") from error
     except subprocess.TimeoutExpired as error:
-        raise CompilerError(f"{command[0]} took over {PATIENCE:.0f} seconds") from error
+        raise CompilerError(f"{command[0]} took over {TIMEOUT_SECONDS:.0f} seconds") from error
     return done.stdout

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from models.networks.jagged import Offsets
 
-PROCESS = os.getpid()
+IMPORTING_PROCESS = os.getpid()
 """Where this module was imported; a process forked from it later has another number."""
 
 
-class BatchFields(ctypes.Structure):
-    """What every kernel is told of a batch: `Batch` of work.h."""
+class _BatchFields(ctypes.Structure):
+    """A batch as every kernel gets it: `Batch` of work.h."""
 
     _fields_ = (
         ("sequences", c_int64),
@@ -31,34 +31,34 @@ class BatchFields(ctypes.Structure):
     )
 
 
-class Kernels(NamedTuple):
+class KernelLibrary(NamedTuple):
     """The library, loaded."""
 
     name: str
-    """Another one wherever the last digits of a result may differ."""
+    """Differs wherever the last digits of a result may differ."""
     library: ctypes.CDLL
 
     def call(self, kernel: str, offsets: Offsets, *tensors: Tensor, hidden: int) -> None:
-        """Let a kernel work on tensors, which are of float32, on the host and without gaps."""
+        """Run a kernel on tensors, which must be float32, on the host and contiguous."""
         bounds, order = offsets.bounds, offsets.by_length
-        batch = BatchFields(
+        batch = _BatchFields(
             sequences=len(offsets),
             hidden=hidden,
             threads=torch.get_num_threads(),
             bounds=bounds.ctypes.data,
             order=order.ctypes.data,
-            team=team() if os.getpid() == PROCESS else None,
+            team=_find_thread_team() if os.getpid() == IMPORTING_PROCESS else None,
         )
         addresses = (c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
         getattr(self.library, kernel)(ctypes.byref(batch), ctypes.byref(addresses))
 
 
 @cache
-def team() -> int | None:
-    """Return where OpenMP's way to run torch's own threads lies, if it is GNU's.
+def _find_thread_team() -> int | None:
+    """Return the address of GNU OpenMP's `GOMP_parallel`, which runs torch's own threads.
 
-    Threads of our own would compete with those, which go on spinning for milliseconds after each
-    product of matrices. A forked process has none of them, and would wait for them for ever.
+    A second thread pool would compete with torch's, which spins for milliseconds after each matrix
+    product. A forked process has none of these threads, and would wait for them forever.
     """
     try:
         run = ctypes.CDLL(None).GOMP_parallel

@@ -1,7 +1,7 @@
 """Which kernels this process computes with: the compiled ones, or torch's.
 
-The choice is made at the first use and stands for the life of the process, so that numbers never
-change within a run. `kept` holds a run that goes on to the choice that it began with.
+The choice is made at the first use and is kept for the life of the process, so that numbers never
+change within a run. `pin_kernels` makes a resumed run use the kernels that it began with.
 """
 
 import ctypes
@@ -15,79 +15,79 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.networks.native.build import built, standing
-from models.networks.native.call import Kernels
+from models.networks.native.build import find_compiled, find_or_compile
+from models.networks.native.call import KernelLibrary
 
 logger = logging.getLogger(__name__)
 
 TORCH = "torch"
-"""The name of doing without."""
+"""Name of the fallback: torch without compiled kernels."""
 
-held: ContextVar[str] = ContextVar("held", default="")
-"""The name of what is computed with here; empty where that is free."""
+_pinned_name: ContextVar[str] = ContextVar("pinned_name", default="")
+"""Name of the kernels that this context must use; empty where the choice is free."""
 
 
 @cache
-def found() -> Kernels | None:
-    """Compile and load the kernels, once; say it where there are none."""
+def load_kernels() -> KernelLibrary | None:
+    """Compile and load the kernels, once; log a warning where that is not possible."""
     try:
-        return opened(built())
+        return _open_library(find_or_compile())
     except OSError as error:
         logger.warning("torch reads step by step here, which is slower: %s", error)
         return None
 
 
 @cache
-def earlier(name: str) -> Kernels | None:
+def load_compiled(name: str) -> KernelLibrary | None:
     """Load kernels that were compiled earlier, perhaps by a compiler that has gone since."""
     try:
-        return opened(standing(name))
+        return _open_library(find_compiled(name))
     except OSError:
         return None
 
 
-def opened(path: Path) -> Kernels:
+def _open_library(path: Path) -> KernelLibrary:
     """Load a library."""
-    return Kernels(path.stem, ctypes.CDLL(str(path)))
+    return KernelLibrary(path.stem, ctypes.CDLL(str(path)))
 
 
-def kernels() -> Kernels | None:
-    """Return the compiled kernels, if there are any and they are not left alone."""
-    name = held.get()
+def _get_kernels() -> KernelLibrary | None:
+    """Return the compiled kernels, unless there are none or torch is pinned."""
+    name = _pinned_name.get()
     if name == TORCH:
         return None
-    return earlier(name) if name else found()
+    return load_compiled(name) if name else load_kernels()
 
 
-def chosen() -> str:
-    """Name what computes here."""
-    ours = kernels()
+def get_kernel_name() -> str:
+    """Return the name of the kernels in use here."""
+    ours = _get_kernels()
     return ours.name if ours is not None else TORCH
 
 
 @contextmanager
-def kept() -> Iterator[Callable[[str], bool]]:
-    """Hand out what holds all that follows, within, to kernels of a name.
+def pin_kernels() -> Iterator[Callable[[str], bool]]:
+    """Yield a function that pins all that follows, in this context, to kernels of a name.
 
-    It tells whether they are here; where they are not, nothing is held.
+    It returns whether they are available; where they are not, nothing is pinned.
     """
-    token = held.set(held.get())
+    token = _pinned_name.set(_pinned_name.get())
 
     def keep(name: str) -> bool:
-        here = name == TORCH or earlier(name) is not None
+        here = name == TORCH or load_compiled(name) is not None
         if here:
-            held.set(name)
+            _pinned_name.set(name)
         return here
 
     try:
         yield keep
     finally:
-        held.reset(token)
+        _pinned_name.reset(token)
 
 
-def kernels_for(*tensors: Tensor) -> Kernels | None:
-    """Return the kernels, where they are there and can read these tensors."""
+def select_kernels(*tensors: Tensor) -> KernelLibrary | None:
+    """Return the kernels, where they are available and can read these tensors."""
     plain = all(part.dtype == torch.float32 and part.device.type == "cpu" for part in tensors)
     if not plain or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return None
-    return kernels()
+    return _get_kernels()

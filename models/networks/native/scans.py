@@ -1,7 +1,7 @@
-"""Cells whose units recall their own memory alone, through the compiled kernels.
+"""Cells with an elementwise recurrence, through the compiled kernels.
 
-What depends on all units of the input is a product of matrices for all steps at once, torch's;
-gates, memory and outputs are one walk over each sequence, and their gradients another.
+The projections of the input are matrix products over all steps at once, which torch computes.
+Gates, states and outputs are one pass over each sequence, and their gradients another.
 
 Shapes: N steps of all sequences, B sequences, H units, W numbers that all sequences share.
 """
@@ -13,14 +13,19 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.networks.jagged import Offsets
-from models.networks.native.call import Kernels
+from models.networks.native.call import KernelLibrary
 
-RECALLING = {"qrnn", "sru"}
-"""Kernels whose outputs are not their memory."""
+_WITH_SEPARATE_MEMORY = {"qrnn", "sru"}
+"""Kernels whose outputs differ from their state."""
 
 
-def read_scan(
-    kernels: Kernels, name: str, offsets: Offsets, *flat: Tensor, start: Tensor, shared: Tensor
+def run_scan(
+    kernels: KernelLibrary,
+    name: str,
+    offsets: Offsets,
+    *flat: Tensor,
+    start: Tensor,
+    shared: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Read whole sequences with the kernel of a name.
 
@@ -28,25 +33,25 @@ def read_scan(
         kernels: the library.
         name: of the cell.
         offsets: of the sequences.
-        flat: what the cell needs of each step, [N, ...].
-        start: the memory before the first step, [B, ...].
-        shared: what it needs at all steps, [W].
+        flat: the cell's inputs at each step, [N, ...].
+        start: the state before the first step, [B, ...].
+        shared: parameters that all steps share, [W].
 
     Returns:
         the outputs, [N, ...], and the memory after each sequence's last step, as `start`.
     """
     parts = (part.contiguous() for part in (start, shared, *flat))
-    outputs, ends = ReadScan.apply(kernels, name, offsets, *parts)  # type: ignore[no-untyped-call]
+    outputs, ends = _ScanFunction.apply(kernels, name, offsets, *parts)  # type: ignore[no-untyped-call]
     return outputs, ends
 
 
-class ReadScan(torch.autograd.Function):
+class _ScanFunction(torch.autograd.Function):
     """Outputs and last memories, and their gradients."""
 
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401 - torch's context
-        kernels: Kernels,
+        kernels: KernelLibrary,
         name: str,
         offsets: Offsets,
         *parts: Tensor,
@@ -54,7 +59,8 @@ class ReadScan(torch.autograd.Function):
         """Read; `parts` are the start, what is shared, and what each step needs."""
         start, _, drives, *_ = parts
         made = [
-            drives.new_empty(len(drives), start.shape[1]) for _ in range(1 + (name in RECALLING))
+            drives.new_empty(len(drives), start.shape[1])
+            for _ in range(1 + (name in _WITH_SEPARATE_MEMORY))
         ]
         hidden = ctx.hidden = start.shape[1] // (2 if name == "lru" else 1)
         kernels.call(f"{name}_forward", offsets, *parts, *made, hidden=hidden)
@@ -64,21 +70,21 @@ class ReadScan(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - torch's context
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - torch's context
         """Walk back through time."""
         parts = ctx.saved_tensors
-        _, shared_W, *flat = parts[: -1 - (ctx.name in RECALLING)]
-        flows = slopes[1].clone(memory_format=torch.contiguous_format)
-        sums_BW = shared_W.new_zeros(len(flows), len(shared_W))
+        _, shared_W, *flat = parts[: -1 - (ctx.name in _WITH_SEPARATE_MEMORY)]
+        to_start = grads[1].clone(memory_format=torch.contiguous_format)
+        sums_BW = shared_W.new_zeros(len(to_start), len(shared_W))
         to_flat = [torch.empty_like(part) for part in flat]
         ctx.kernels.call(
             f"{ctx.name}_backward",
             ctx.offsets,
             *parts,
-            slopes[0].contiguous(),
-            flows,
+            grads[0].contiguous(),
+            to_start,
             sums_BW,
             *to_flat,
             hidden=ctx.hidden,
         )
-        return None, None, None, flows, sums_BW.sum(0), *to_flat
+        return None, None, None, to_start, sums_BW.sum(0), *to_flat

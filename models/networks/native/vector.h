@@ -1,7 +1,7 @@
-// Vectors of floats as wide as this processor has them, and what gates need of them.
+// Vectors of floats as wide as this processor's registers, and the functions that gates need.
 //
-// Written with the vector extensions of GCC and Clang, so that one text serves AVX-512, AVX2, NEON
-// and whatever else the compiler knows. Not-a-number passes through everything.
+// Written with the vector extensions of GCC and Clang, so that one source serves AVX-512, AVX2,
+// NEON and other instruction sets. NaN is passed on by every function.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ INLINE Vec load(const float *from) {
 
 INLINE void store(float *to, Vec value) { std::memcpy(to, &value, BYTES); }
 
-// The first `count` numbers, and zeros.
+// The first `count` numbers, then zeros.
 INLINE Vec load(const float *from, int64_t count) {
   if (count >= LANES) return load(from);
 #if defined(__AVX512F__)
@@ -51,17 +51,17 @@ INLINE void store(float *to, Vec value, int64_t count) {
 #endif
 }
 
-// Taking zero away changes nothing, so that this is one load that fills all lanes.
-INLINE Vec all(float value) { return value - Vec{}; }
+// Subtracting zero changes no value; compilers turn this into one broadcasting load.
+INLINE Vec broadcast(float value) { return value - Vec{}; }
 
-INLINE Vec clamped(Vec value, float limit) {
-  value = value < -limit ? all(-limit) : value;
-  return value > limit ? all(limit) : value;
+INLINE Vec clamp(Vec value, float limit) {
+  value = value < -limit ? broadcast(-limit) : value;
+  return value > limit ? broadcast(limit) : value;
 }
 
-INLINE Vec inverse(Vec value) {
+INLINE Vec reciprocal(Vec value) {
 #if defined(__AVX512F__)
-  // 14 digits from a table, then twice as many: a division would take thrice the time.
+  // 14 bits from a table, doubled by one Newton step: a division would take three times as long.
   const Vec guess = (Vec)_mm512_maskz_rcp14_ps(0xffff, (__m512)value);
   return guess + guess * (1.0f - value * guess);
 #else
@@ -94,14 +94,14 @@ INLINE Power power(Vec value) {
 }
 
 INLINE Vec exponential(Vec value) {
-  const Power e = power(clamped(value, 87.0f));
+  const Power e = power(clamp(value, 87.0f));
   return e.scale + e.scale * e.rest;
 }
 
-INLINE Vec sigmoid(Vec value) { return inverse(1.0f + exponential(-value)); }
+INLINE Vec sigmoid(Vec value) { return reciprocal(1.0f + exponential(-value)); }
 
-INLINE Vec tangent(Vec value) {
-  const Power e = power(clamped(2.0f * value, 40.0f));
+INLINE Vec hyperbolic_tangent(Vec value) {
+  const Power e = power(clamp(2.0f * value, 40.0f));
   const Vec less_one = e.scale * e.rest + (e.scale - 1.0f);
-  return less_one * inverse(less_one + 2.0f);
+  return less_one * reciprocal(less_one + 2.0f);
 }

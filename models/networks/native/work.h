@@ -1,4 +1,4 @@
-// Work cut into parts that know nothing of each other, handed to threads as they come free.
+// Runs independent parts of a computation on several threads, each taking the next part in turn.
 #pragma once
 
 #include <atomic>
@@ -9,15 +9,15 @@
 #include <thread>
 #include <vector>
 
-// OpenMP's own way to run a team: the team that torch has is used again where it can be found, so
-// that two do not fight for the processors.
-typedef void (*Team)(void (*)(void *), void *, unsigned, unsigned);
+// GOMP_parallel of GNU's OpenMP. torch's own threads are used where it is found, so that two
+// thread pools do not compete for the cores.
+typedef void (*ThreadTeam)(void (*)(void *), void *, unsigned, unsigned);
 
 template <typename Part>
-void share(Team team, int64_t threads, int64_t parts, const Part &part) {
+void run_parts(ThreadTeam team, int64_t threads, int64_t parts, const Part &part) {
   std::atomic<int64_t> next{0};
   auto loop = [&] {
-    for (int64_t own = next++; own < parts; own = next++) part(own);
+    for (int64_t index = next++; index < parts; index = next++) part(index);
   };
   if (threads > parts) threads = parts;
   if (threads < 2) return loop();
@@ -29,26 +29,26 @@ void share(Team team, int64_t threads, int64_t parts, const Part &part) {
   try {
     for (int64_t more = 1; more < threads; ++more) others.emplace_back(loop);
   } catch (const std::system_error &) {
-    // No more threads are to be had: those that there are do it all.
+    // The system gives no more threads: those that were started do all parts.
   }
   loop();
   for (auto &other : others) other.join();
 }
 
-struct Free {
-  void operator()(void *room) const { std::free(room); }
+struct FreeMemory {
+  void operator()(void *memory) const { std::free(memory); }
 };
-typedef std::unique_ptr<float[], Free> Room;
+typedef std::unique_ptr<float[], FreeMemory> Buffer;
 
-inline Room room(int64_t floats) {
+inline Buffer allocate(int64_t floats) {
   const size_t bytes = (static_cast<size_t>(floats) * 4 + 63) / 64 * 64;
-  return Room(static_cast<float *>(std::aligned_alloc(64, bytes)));
+  return Buffer(static_cast<float *>(std::aligned_alloc(64, bytes)));
 }
 
-// Sequences that lie end to end: sequence s is steps bounds[s] to bounds[s + 1].
+// Sequences that are stored end to end: sequence s is steps bounds[s] to bounds[s + 1].
 struct Batch {
   int64_t sequences, hidden, threads;
   const int64_t *bounds;  // [sequences + 1]
   const int64_t *order;   // sequences, the longest first
-  Team team;
+  ThreadTeam team;
 };

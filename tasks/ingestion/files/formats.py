@@ -1,4 +1,4 @@
-"""How a file of each format is scanned: its types are found once, by looking at every row."""
+"""Scan a file of each format as a lazy frame; text formats get types that fit all of their rows."""
 
 import io
 import re
@@ -9,73 +9,76 @@ from typing import Literal
 
 import polars as pl
 
-from tasks.ingestion.files.csv_blocks import is_plain, read_blocks
+from tasks.ingestion.files.csv_blocks import is_unquoted_text, read_csv_blocks
 
 Format = Literal["parquet", "csv", "tsv", "jsonl", "arrow"]
 
-Place = Path | io.BytesIO
+_Input = Path | io.BytesIO
 
-SAMPLE_ROWS = 1000
-"""Rows in which dates are looked for."""
+_SAMPLE_ROWS = 1000
+"""First rows that are checked for dates."""
 
-GUESS_ROWS = 10_000
-"""Rows from which types are guessed, before they are tried on all."""
+_INFERENCE_ROWS = 10_000
+"""First rows from which types are inferred, before they are tried on all rows."""
 
-WIDER: dict[pl.DataType, pl.DataType] = {pl.Int64(): pl.Float64()}
-"""The type that a column gets when a value does not fit; any other becomes text."""
+_WIDER_TYPES: dict[pl.DataType, pl.DataType] = {pl.Int64(): pl.Float64()}
+"""The type to try next when a value does not fit; columns of other types become text."""
 
-LARGEST_WHOLE = 2**53
-"""Up to here every whole number is a float of its own."""
+_MAX_EXACT_FLOAT = 2**53
+"""Float64 represents every integer up to here exactly."""
 
-MISFIT = re.compile(
+_PARSE_FAILURE = re.compile(
     r"could not parse `.*` as dtype `.*` at column '(.*)' \(column number", re.DOTALL
 )
 
-ISO = r"^\d{4}[-/]\d{2}[-/]\d{2}"
-"""What a date in a text file begins with. Others, such as 01/02/2024, could be two days."""
+_ISO_DATE = r"^\d{4}[-/]\d{2}[-/]\d{2}"
+"""How a date in a text file begins. Others, such as 01/02/2024, are ambiguous and stay text."""
 
 
-def scan_text(path: Place, *, separator: str) -> pl.LazyFrame:
-    """Scan a CSV file; a column is of dates if all of its texts can be read so.
+SEPARATORS: dict[Format, str] = {"csv": ",", "tsv": "\t"}
 
-    Types are guessed from the first rows and tried on all: where a later value does not fit, its
-    column gets the next wider type, at last text. To guess from all rows at once would hold them
-    all in memory, and to try every text as a date takes a hundred times as long as to read it.
+
+def _scan_csv(path: _Input, *, separator: str) -> pl.LazyFrame:
+    """Scan a text table with a header; a column has dates only if all of its values are dates.
+
+    Types are inferred from the first rows and tried on all: where a later value does not fit, its
+    column gets the next wider type, finally text. Inference from all rows at once would hold them
+    in memory, and parsing every text as a date takes a hundred times as long as reading it.
     """
-    schema = dict(first_schema(path, separator, dates=False))
-    dated = first_schema(path, separator, dates=True)
+    schema = dict(_infer_schema(path, separator, dates=False))
+    dated = _infer_schema(path, separator, dates=True)
     head = pl.scan_csv(
-        path, separator=separator, infer_schema=False, n_rows=SAMPLE_ROWS, glob=False
+        path, separator=separator, infer_schema=False, n_rows=_SAMPLE_ROWS, glob=False
     )
     for name, dtype in dated.items():
-        day = isinstance(dtype, pl.Date | pl.Datetime) and schema[name] == pl.String
-        if day and looks_dated(head, name):
+        parsed = isinstance(dtype, pl.Date | pl.Datetime) and schema[name] == pl.String
+        if parsed and _has_iso_dates(head, name):
             schema[name] = dtype
         elif schema[name] == pl.Int128:
-            # More digits than a whole number has room for: kept as they are written.
+            # More digits than Int64 can hold: kept as text.
             schema[name] = pl.String()
     widened = []
-    plain = is_plain(path)
-    while isinstance(found := try_types(path, separator, schema, plain=plain), str):
-        schema[found] = WIDER.get(schema[found], pl.String())
-        widened.append(found)
+    unquoted = is_unquoted_text(path)
+    while isinstance(result := _try_schema(path, separator, schema, unquoted=unquoted), str):
+        schema[result] = _WIDER_TYPES.get(schema[result], pl.String())
+        widened.append(result)
     scan = pl.scan_csv(path, separator=separator, schema=schema, glob=False)
-    if inexact := [n for n in widened if schema[n] == pl.Float64 and loses_digits(scan, n)]:
+    if inexact := [n for n in widened if schema[n] == pl.Float64 and _loses_digits(scan, n)]:
         schema |= dict.fromkeys(inexact, pl.String())
         scan = pl.scan_csv(path, separator=separator, schema=schema, glob=False)
-    # Of a column without a value nobody knows the type; another file may tell it.
-    return scan.with_columns(pl.col(name).cast(pl.Null) for name in schema if not found[name])
+    # The type of a column without values is unknown; another file may have one.
+    return scan.with_columns(pl.col(name).cast(pl.Null) for name in schema if not result[name])
 
 
-def loses_digits(scan: pl.LazyFrame, name: str) -> bool:
-    """Tell whether whole numbers among a column's fractions are too large to be told apart."""
+def _loses_digits(scan: pl.LazyFrame, name: str) -> bool:
+    """Check whether Float64 would round large integers of a column."""
     largest = scan.select(pl.col(name).abs().max()).collect(engine="streaming").item()
-    return largest is not None and largest >= LARGEST_WHOLE
+    return largest is not None and largest >= _MAX_EXACT_FLOAT
 
 
-def first_schema(path: Place, separator: str, *, dates: bool) -> pl.Schema:
-    """Guess types from the first rows."""
-    rows = SAMPLE_ROWS if dates else GUESS_ROWS
+def _infer_schema(path: _Input, separator: str, *, dates: bool) -> pl.Schema:
+    """Infer types from the first rows; `dates` parses dates and times too."""
+    rows = _SAMPLE_ROWS if dates else _INFERENCE_ROWS
     return pl.scan_csv(
         path,
         separator=separator,
@@ -86,52 +89,51 @@ def first_schema(path: Place, separator: str, *, dates: bool) -> pl.Schema:
     ).collect_schema()
 
 
-def try_types(
-    path: Place, separator: str, schema: dict[str, pl.DataType], *, plain: bool
+def _try_schema(
+    path: _Input, separator: str, schema: dict[str, pl.DataType], *, unquoted: bool
 ) -> str | dict[str, int]:
-    """Read the whole file in these types, block by block where it is plain.
+    """Read the whole file in these types, block by block where it has no quotes.
 
     Returns:
-        How many values each column has; or the column of the first value that does not fit.
+        The number of values by column; or the name of the first column with a value that does not
+        fit.
 
     Raises:
-        ComputeError: the file is damaged.
+        polars.exceptions.ComputeError: the file is damaged.
     """
     try:
-        if plain and isinstance(path, Path):
-            frames = read_blocks(path, separator=separator, schema=schema)
+        if unquoted and isinstance(path, Path):
+            frames = read_csv_blocks(path, separator=separator, schema=schema)
             counts = [frame.select(pl.all().count()) for frame in frames]
             return pl.concat(counts).sum().row(0, named=True)
         scan = pl.scan_csv(path, separator=separator, schema=schema, glob=False)
         return scan.select(pl.all().count()).collect(engine="streaming").row(0, named=True)
     except pl.exceptions.ComputeError as error:
-        found = MISFIT.search(str(error))
-        if found and schema.get(found[1], pl.String()) != pl.String:
-            return found[1]
+        failure = _PARSE_FAILURE.search(str(error))
+        if failure and schema.get(failure[1], pl.String()) != pl.String:
+            return failure[1]
         raise
 
 
-def looks_dated(head: pl.LazyFrame, name: str) -> bool:
-    """Tell whether all of a column's first texts begin as ISO 8601 writes dates."""
-    texts = head.select(pl.col(name).drop_nulls().str.contains(ISO).all())
+def _has_iso_dates(head: pl.LazyFrame, name: str) -> bool:
+    """Check that all texts of a column in the first rows begin with an ISO 8601 date."""
+    texts = head.select(pl.col(name).drop_nulls().str.contains(_ISO_DATE).all())
     return bool(texts.collect().item())
 
 
-def scan_lines(path: Place) -> pl.LazyFrame:
-    """Scan JSON Lines."""
+def _scan_json_lines(path: _Input) -> pl.LazyFrame:
+    """Scan JSON Lines; integers too large for Int64 become text."""
     literal = Path(re.sub(r"([*?\[])", r"[\1]", str(path))) if isinstance(path, Path) else path
-    found = pl.scan_ndjson(literal, infer_schema_length=None).collect_schema()
-    # More digits than a whole number has room for: kept as they are written.
-    schema = {name: pl.String() if t == pl.Int128 else t for name, t in found.items()}
+    inferred = pl.scan_ndjson(literal, infer_schema_length=None).collect_schema()
+    # More digits than Int64 can hold: kept as text.
+    schema = {name: pl.String() if t == pl.Int128 else t for name, t in inferred.items()}
     return pl.scan_ndjson(literal, schema=schema)
 
 
-SEPARATORS: dict[Format, str] = {"csv": ",", "tsv": "\t"}
-
-SCANNERS: dict[Format, Callable[[Place], pl.LazyFrame]] = {
+SCANNERS: dict[Format, Callable[[_Input], pl.LazyFrame]] = {
     "parquet": lambda path: pl.scan_parquet(path, hive_partitioning=False, glob=False),
-    "csv": partial(scan_text, separator=","),
-    "tsv": partial(scan_text, separator="\t"),
-    "jsonl": scan_lines,
+    "csv": partial(_scan_csv, separator=","),
+    "tsv": partial(_scan_csv, separator="\t"),
+    "jsonl": _scan_json_lines,
     "arrow": lambda path: pl.scan_ipc(path, hive_partitioning=False, glob=False),
 }

@@ -1,4 +1,4 @@
-"""The files of a source: which they are, what they hold, and which of them is damaged."""
+"""List the files of a source, scan them, and find damaged ones."""
 
 import errno
 import hashlib
@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from tasks.errors import SourceDownError, SourceError, StoreError
 from tasks.ingestion.files.formats import SCANNERS, Format
 
-SUFFIXES: dict[str, Format] = {
+_FORMATS: dict[str, Format] = {
     ".parquet": "parquet",
     ".pq": "parquet",
     ".csv": "csv",
@@ -30,14 +30,14 @@ SUFFIXES: dict[str, Format] = {
     ".feather": "arrow",
 }
 
-COMPRESSED = (".gz", ".zst", ".zlib")
-"""Endings of compressed text files; Parquet and Arrow compress inside."""
+_COMPRESSED_SUFFIXES = (".gz", ".zst", ".zlib")
+"""Of compressed text files; Parquet and Arrow compress internally."""
 
-TEXT: tuple[Format, ...] = ("csv", "tsv", "jsonl")
+_TEXT_FORMATS: tuple[Format, ...] = ("csv", "tsv", "jsonl")
 
-PARTITION = re.compile(r"([^=/]+)=([^/]*)")
+_PARTITION = re.compile(r"([^=/]+)=([^/]*)")
 
-NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,215 +47,123 @@ class SourceFile:
     path: str
     size: int
     stamp: str
-    """What changes when the file is written: its time here, its tag in remote storage."""
+    """Changes when the file is written: times and inode of a local file, tag of a remote one."""
     format: Format
     partition: Mapping[str, str]
-    """Columns and values that the names of its folders give (hive partitions)."""
+    """Columns and values from the names of its folders (hive partitions)."""
 
 
 def list_files(uri: str) -> tuple[fsspec.AbstractFileSystem, list[SourceFile]]:
     """Find the source's files, sorted by path.
 
     Raises:
-        SourceError: there are none, or one is of an unknown kind.
+        SourceError: there are none, one has an unknown format, or the storage cannot be opened.
     """
     try:
         fs, path = fsspec.core.url_to_fs(uri)
-        entries = find_files(fs, path)
+        entries = _find_entries(fs, path)
     except (ImportError, ValueError) as error:
         raise SourceError.of(
             f"source.uri: '{uri}' cannot be opened: {error}",
-            mend="install the package of that filesystem: pip install 'ostinato[s3]' for s3://, "
+            hint="install the package of that filesystem: pip install 'ostinato[s3]' for s3://, "
             "[gcs] for gs://, [azure] for az://",
         ) from error
     except PermissionError as error:
         raise SourceError.of(
-            f"source.uri: '{uri}' may not be read: {error}", mend="give this user the right to"
+            f"source.uri: '{uri}' may not be read: {error}",
+            hint="give this user the right to read it",
         ) from error
     if not entries:
         raise SourceError.of(
             f"source.uri: '{uri}' names no file",
-            found=f"Looked for {', '.join(SUFFIXES)} from {Path.cwd()}.",
-            mend="correct the path; a relative one starts in the folder where the run starts",
+            found=f"Looked for {', '.join(_FORMATS)} from {Path.cwd()}.",
+            hint="correct the path; a relative one starts from the working directory of the run",
         )
-    return fs, [describe(entries[found], found, root=path) for found in sorted(entries)]
+    return fs, [_describe_file(entries[name], name, root=path) for name in sorted(entries)]
 
 
-def find_files(fs: fsspec.AbstractFileSystem, path: str) -> dict[str, dict[str, Any]]:
-    """Expand a glob or a folder; hidden files and other kinds in a folder are left out."""
-    fs.invalidate_cache()
-    if "http" in fs.protocol:
-        return {path: fs.info(path)} if fs.exists(path) else {}
-    if any(sign in path for sign in "*?[") and not fs.exists(path):
-        found = fs.glob(path, detail=True)
-        return {name: info for name, info in found.items() if not fs.isdir(name)}
-    if fs.isdir(path):
-        return {
-            name: info
-            for name, info in fs.find(path, detail=True).items()
-            if not is_hidden(name.removeprefix(path)) and kind_of(name)
-        }
-    return {path: fs.info(path)} if fs.exists(path) else {}
-
-
-def is_hidden(below: str) -> bool:
-    """Tell a file that is not meant as data, by its own name or a folder's on the way to it."""
-    return any(
-        part.startswith((".", "_")) and not PARTITION.fullmatch(part) for part in below.split("/")
-    )
-
-
-def without_query(path: str) -> str:
-    """Take the query off an address of the web; in other names these signs are letters."""
-    return re.sub(r"[?#].*$", "", path) if path.startswith(("http://", "https://")) else path
-
-
-def kind_of(path: str) -> Format | None:
-    """Tell a file's format by its endings, or None."""
-    bare = without_query(path).lower()
-    inner, dot, last = bare.rpartition(".")
-    if f"{dot}{last}" in COMPRESSED:
-        found = SUFFIXES.get(Path(inner).suffix)
-        return found if found in TEXT else None
-    return SUFFIXES.get(f"{dot}{last}")
-
-
-def describe(info: Mapping[str, Any], path: str, *, root: str) -> SourceFile:
-    """Describe a file that was found under `root`.
+def check_unchanged(fs: fsspec.AbstractFileSystem, file: SourceFile) -> None:
+    """Check that a file was not written while it was read.
 
     Raises:
-        SourceError: its kind is unknown.
+        SourceDownError: it was; a retry reads its new content.
     """
-    kind = kind_of(path)
-    if kind is None:
-        raise SourceError.of(
-            f"{path}: files of kind '{Path(path).suffix}' cannot be read",
-            mend=f"convert it to one of {', '.join(SUFFIXES)} "
-            f"(text may be compressed: {', '.join(COMPRESSED)})",
-        )
-    fixed, *wild = re.split(r"[*?\[]", root, maxsplit=1)
-    below = path.removeprefix(fixed.rpartition("/")[0] if wild and path != root else root)
-    folders = below.split("/")[:-1]
-    pairs = [match.groups() for part in folders if (match := PARTITION.fullmatch(part))]
-    partition = {unquote(name): unquote(value) for name, value in pairs}
-    size, stamp = state_of(info, path)
-    return SourceFile(path=path, size=size, stamp=stamp, format=kind, partition=partition)
-
-
-def state_of(info: Mapping[str, Any], path: str) -> tuple[int, str]:
-    """Give a file's size, and what changes when it is written: times here, a tag elsewhere."""
-    if "ino" in info and "mtime" in info:
-        # Behind a link lies another file; a copy may bring an old time along, but not this one.
-        found = Path(path).stat()
-        return found.st_size, f"{found.st_mtime_ns}:{found.st_ctime_ns}:{found.st_ino}"
-    times = (info.get(key) for key in ("ETag", "etag", "md5Hash", "content_md5", "mtime"))
-    return int(info.get("size") or 0), next((str(t) for t in times if t is not None), "")
-
-
-def refuse_changed(fs: fsspec.AbstractFileSystem, file: SourceFile) -> None:
-    """Refuse a file that was written while it was read.
-
-    Raises:
-        SourceDownError: it was; the next try reads it as it is then.
-    """
-    with reachable(file.path):
+    with _translate_errors(file.path):
         fs.invalidate_cache()
-        now = state_of(fs.info(file.path), file.path)
+        now = _read_size_and_stamp(fs.info(file.path), file.path)
     if now != (file.size, file.stamp):
         raise SourceDownError.of(
-            f"{file.path} was written while it was read", mend="the run tries again by itself"
+            f"{file.path} was written while it was read", hint="the run retries automatically"
         )
 
 
 def hash_file(fs: fsspec.AbstractFileSystem, path: str) -> str:
-    """Hash a file's content, read in blocks."""
+    """Return the SHA-256 of a file's content, read in blocks of 1 MiB."""
     digest = hashlib.sha256()
-    with reachable(path), fs.open(path, "rb") as file:
+    with _translate_errors(path), fs.open(path, "rb") as file:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
 
 
-def localize(fs: fsspec.AbstractFileSystem, file: SourceFile, folder: Path) -> Path:
-    """Return the file's path on this machine, fetched where it lies elsewhere."""
+def fetch_file(fs: fsspec.AbstractFileSystem, file: SourceFile, folder: Path) -> Path:
+    """Return a local path of the file; a remote one is downloaded into `folder`."""
     if isinstance(fs, LocalFileSystem):
         return Path(file.path)
     name = hashlib.sha256(file.path.encode()).hexdigest()[:16]
-    target = folder / f"{name}{''.join(Path(without_query(file.path)).suffixes[-2:])}"
-    with reachable(file.path):
+    target = folder / f"{name}{''.join(Path(_strip_query(file.path)).suffixes[-2:])}"
+    with _translate_errors(file.path):
         fs.get_file(file.path, str(target))
     return target
 
 
-@contextmanager
-def reachable(path: str) -> Iterator[None]:
-    """Tell a storage that does not answer, which is worth a retry, from a file that is gone.
+def scan_file(path: Path, file: SourceFile) -> pl.LazyFrame:
+    """Scan one file, with the columns of its partition as text.
 
     Raises:
-        SourceDownError: the storage cannot be reached.
-        SourceError: the file is gone or may not be read.
+        SourceError: it is damaged or empty, or has no columns.
     """
-    try:
-        yield
-    except (FileNotFoundError, PermissionError) as error:
-        raise SourceError.of(
-            f"{path} cannot be read: {error}", mend="check that it is there and may be read"
-        ) from error
-    except (TimeoutError, ConnectionError) as error:
-        raise SourceDownError.of(
-            f"{path} cannot be reached: {error}", mend="the run tries again by itself"
-        ) from error
-
-
-def open_file(path: Path, file: SourceFile) -> pl.LazyFrame:
-    """Scan one file and read its schema, with the columns of its partition.
-
-    Raises:
-        SourceError: it is damaged or empty.
-    """
-    with reachable(file.path):
+    with _translate_errors(file.path):
         size = path.stat().st_size
     if size == 0:
-        raise SourceError.of(f"{file.path}: the file is empty", mend="check what writes it")
+        raise SourceError.of(
+            f"{file.path}: the file is empty", hint="check the program that writes it"
+        )
     try:
         scan = SCANNERS[file.format](path)
         names = scan.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise unreadable(file, error) from error
+        raise _describe_damage(file, error) from error
     if not names:
-        raise SourceError.of(f"{file.path}: the file has no columns", mend="check what writes it")
+        raise SourceError.of(
+            f"{file.path}: the file has no columns", hint="check the program that writes it"
+        )
     own = {name: value for name, value in file.partition.items() if name not in names}
     return scan.with_columns(
-        pl.lit(None if value == NO_VALUE else value, pl.String).alias(name)
+        pl.lit(None if value == _NULL_PARTITION else value, pl.String).alias(name)
         for name, value in own.items()
     )
 
 
-def partition_types(files: Sequence[SourceFile]) -> dict[str, pl.DataType]:
-    """Choose a type for each partition column that all of its values fit: number, day or text."""
+def choose_partition_types(files: Sequence[SourceFile]) -> dict[str, pl.DataType]:
+    """Choose Int64, Date or String for each partition column, so that all of its values fit."""
     values: dict[str, set[str]] = {}
     for file in files:
         for name, value in file.partition.items():
             values.setdefault(name, set()).add(value)
     types: dict[str, pl.DataType] = {}
-    for name, found in values.items():
-        known = found - {NO_VALUE}
-        whole = all(re.fullmatch(r"-?(0|[1-9]\d{0,17})", value) for value in known)
-        day = all(is_day(value) for value in known)
-        types[name] = pl.Int64() if whole else pl.Date() if day else pl.String()
+    for name, texts in values.items():
+        known = texts - {_NULL_PARTITION}
+        integers = all(re.fullmatch(r"-?(0|[1-9]\d{0,17})", value) for value in known)
+        dates = all(_is_iso_date(value) for value in known)
+        types[name] = pl.Int64() if integers else pl.Date() if dates else pl.String()
     return types
 
 
-def is_day(text: str) -> bool:
-    """Tell a date as ISO 8601 writes it."""
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
-
-
-def blame(paths: list[Path], files: list[SourceFile], error: Exception) -> SourceError | StoreError:
-    """Find out which file broke the copy, by reading each alone."""
+def find_damaged_file(
+    paths: list[Path], files: list[SourceFile], error: Exception
+) -> SourceError | StoreError:
+    """Read each file alone to find the one that made a copy fail, and return the error to raise."""
     if "os error 28" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
         full = OSError(errno.ENOSPC, "No space left on device")
         return StoreError.from_os(full, where="the snapshot")
@@ -264,15 +172,116 @@ def blame(paths: list[Path], files: list[SourceFile], error: Exception) -> Sourc
             for _ in SCANNERS[file.format](path).collect_batches():
                 pass
         except (pl.exceptions.PolarsError, OSError) as cause:
-            return unreadable(file, cause)
+            return _describe_damage(file, cause)
     names = ", ".join(file.path for file in files)
-    return SourceError.of(f"{names}: {error}", mend="check these files")
+    return SourceError.of(f"{names}: {error}", hint="check these files")
 
 
-def unreadable(file: SourceFile, error: Exception) -> SourceError:
-    """Say what is wrong with a file."""
+def _find_entries(fs: fsspec.AbstractFileSystem, path: str) -> dict[str, dict[str, Any]]:
+    """Expand a glob or a folder; hidden files and other formats in a folder are left out."""
+    fs.invalidate_cache()
+    if "http" in fs.protocol:
+        return {path: fs.info(path)} if fs.exists(path) else {}
+    if any(character in path for character in "*?[") and not fs.exists(path):
+        matches = fs.glob(path, detail=True)
+        return {name: info for name, info in matches.items() if not fs.isdir(name)}
+    if fs.isdir(path):
+        return {
+            name: info
+            for name, info in fs.find(path, detail=True).items()
+            if not _is_hidden(name.removeprefix(path)) and _detect_format(name)
+        }
+    return {path: fs.info(path)} if fs.exists(path) else {}
+
+
+def _is_hidden(relative: str) -> bool:
+    """Check whether a file or one of its folders begins with "." or "_" and so holds no data."""
+    return any(
+        part.startswith((".", "_")) and not _PARTITION.fullmatch(part)
+        for part in relative.split("/")
+    )
+
+
+def _strip_query(path: str) -> str:
+    """Remove the query from a web address; other paths may contain "?" and "#"."""
+    return re.sub(r"[?#].*$", "", path) if path.startswith(("http://", "https://")) else path
+
+
+def _detect_format(path: str) -> Format | None:
+    """Return a file's format by its suffixes; None for an unknown one."""
+    bare = _strip_query(path).lower()
+    inner, dot, last = bare.rpartition(".")
+    if f"{dot}{last}" in _COMPRESSED_SUFFIXES:
+        found = _FORMATS.get(Path(inner).suffix)
+        return found if found in _TEXT_FORMATS else None
+    return _FORMATS.get(f"{dot}{last}")
+
+
+def _describe_file(info: Mapping[str, Any], path: str, *, root: str) -> SourceFile:
+    """Describe a file that was found under `root`.
+
+    Raises:
+        SourceError: its format is unknown.
+    """
+    kind = _detect_format(path)
+    if kind is None:
+        raise SourceError.of(
+            f"{path}: files with the suffix '{Path(path).suffix}' cannot be read",
+            hint=f"convert it to one of {', '.join(_FORMATS)} "
+            f"(text may be compressed: {', '.join(_COMPRESSED_SUFFIXES)})",
+        )
+    fixed, *wild = re.split(r"[*?\[]", root, maxsplit=1)
+    relative = path.removeprefix(fixed.rpartition("/")[0] if wild and path != root else root)
+    folders = relative.split("/")[:-1]
+    pairs = [match.groups() for part in folders if (match := _PARTITION.fullmatch(part))]
+    partition = {unquote(name): unquote(value) for name, value in pairs}
+    size, stamp = _read_size_and_stamp(info, path)
+    return SourceFile(path=path, size=size, stamp=stamp, format=kind, partition=partition)
+
+
+def _read_size_and_stamp(info: Mapping[str, Any], path: str) -> tuple[int, str]:
+    """Return a file's size and its stamp, see `SourceFile`."""
+    if "ino" in info and "mtime" in info:
+        # stat() follows links. A copy may keep an old modification time, but not the change time.
+        status = Path(path).stat()
+        return status.st_size, f"{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+    times = (info.get(key) for key in ("ETag", "etag", "md5Hash", "content_md5", "mtime"))
+    return int(info.get("size") or 0), next((str(t) for t in times if t is not None), "")
+
+
+@contextmanager
+def _translate_errors(path: str) -> Iterator[None]:
+    """Translate storage errors, so that only an unreachable storage is retried.
+
+    Raises:
+        SourceDownError: the storage cannot be reached.
+        SourceError: the file does not exist or may not be read.
+    """
+    try:
+        yield
+    except (FileNotFoundError, PermissionError) as error:
+        raise SourceError.of(
+            f"{path} cannot be read: {error}",
+            hint="check that it exists and that this user may read it",
+        ) from error
+    except (TimeoutError, ConnectionError) as error:
+        raise SourceDownError.of(
+            f"{path} cannot be reached: {error}", hint="the run retries automatically"
+        ) from error
+
+
+def _is_iso_date(text: str) -> bool:
+    """Check for a date in the form YYYY-MM-DD."""
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _describe_damage(file: SourceFile, error: Exception) -> SourceError:
+    """Build the error for a file that cannot be read."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    mend = "write it anew; the source was not changed and no snapshot was made"
+    hint = "write it again; the source was not changed and no snapshot was made"
     if "utf-8" in text.lower() or "utf8" in text.lower():
-        mend = "convert it to UTF-8, for example: iconv -f LATIN1 -t UTF-8"
-    return SourceError.of(f"{file.path} cannot be read as {file.format}: {text}", mend=mend)
+        hint = "convert it to UTF-8, for example: iconv -f LATIN1 -t UTF-8"
+    return SourceError.of(f"{file.path} cannot be read as {file.format}: {text}", hint=hint)

@@ -1,8 +1,8 @@
-"""How to read PostgreSQL: COPY in binary, with bounds that are bound as settings.
+"""The dialect of PostgreSQL: binary COPY, with bounds passed through settings.
 
-COPY is the one way in which the driver streams: a SELECT with parameters is held whole in memory
-before the first row is seen. But COPY takes no parameters. So the bounds are bound to settings of
-the transaction, and the query reads them with current_setting().
+The driver streams by COPY only: the result of a SELECT with parameters is first loaded into memory
+as a whole. COPY takes no parameters, so the bounds are bound to settings of the transaction, which
+the query reads with current_setting().
 """
 
 import re
@@ -13,12 +13,12 @@ import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
 from tasks.errors import SourceDownError, SourceError
-from tasks.ingestion.tables.row_range import Bound, likely
+from tasks.ingestion.tables.row_range import Bound, suggest_name
 from tasks.ingestion.tables.sql_dialect import BATCH_BYTES, Column, Parameters
-from tasks.ingestion.tables.sql_query import quote, relation
+from tasks.ingestion.tables.sql_query import parse_relation, quote_name
 
-# What the driver gives as it is.
-PLAIN: dict[str, pa.DataType] = {
+# Types that the driver reads without a cast.
+_ARROW_TYPES: dict[str, pa.DataType] = {
     "bool": pa.bool_(),
     "int2": pa.int16(),
     "int4": pa.int32(),
@@ -34,8 +34,8 @@ PLAIN: dict[str, pa.DataType] = {
     "timestamptz": pa.timestamp("us", tz="UTC"),
 }
 
-# Values that Arrow has no place for; the driver would turn them into wrong ones.
-ODD = {
+# Values that Arrow cannot represent; the driver would return wrong ones.
+_UNREPRESENTABLE = {
     "date": "NOT isfinite({ref})",
     "timestamp": "(NOT isfinite({ref}) OR {ref} > '200000-01-01')",
     "timestamptz": "(NOT isfinite({ref}) OR {ref} > '200000-01-01')",
@@ -43,18 +43,23 @@ ODD = {
     "numeric": "{ref} = 'NaN'",
 }
 
-# What the server can order by as it is; the rest is ordered by its text.
-SORTED = {*PLAIN, "numeric", "interval", "oid", "uuid", "bpchar", "name"}
+# Types that are sorted by value; all others are sorted by their text.
+_SORTABLE_TYPES = {*_ARROW_TYPES, "numeric", "interval", "oid", "uuid", "bpchar", "name"}
 
-DOWN_STATES = ("08", "57P", "53300", "40001", "40P01")
-DOWN_WORDS = ("starting up", "shutting down", "too many", "recovery", "connection slots")
+_DOWN_STATES = ("08", "57P", "53300", "40001", "40P01")
+_DOWN_MESSAGES = ("starting up", "shutting down", "too many", "recovery", "connection slots")
 
-GONE_SIGNS = ("FATAL:", "PQgetCopyData() failed", "server closed", "conflict with recovery")
+_LOST_CONNECTION_MESSAGES = (
+    "FATAL:",
+    "PQgetCopyData() failed",
+    "server closed",
+    "conflict with recovery",
+)
 
-MENDS = {
+_HINTS = {
     "42703": 'correct the column\'s name; PostgreSQL folds names to lower case unless "quoted"',
     "42501": "grant this user SELECT on it",
-    "25006": "a source is only read: take what writes out of source.query",
+    "25006": "a source is read-only: remove what writes from source.query",
 }
 
 
@@ -62,144 +67,83 @@ def connect(uri: str) -> dbapi.Connection:
     """Open a connection; libpq takes the password from PGPASSWORD or ~/.pgpass.
 
     Raises:
-        SourceError: the server refuses us; a SourceDownError where it could not be reached.
+        SourceDownError: the server cannot be reached.
+        SourceError: the server refuses the login.
     """
-    sign = "&" if "?" in uri else "?"
+    separator = "&" if "?" in uri else "?"
     options = ["fallback_application_name=ostinato"]
-    # Without it a host that answers nothing is waited for during minutes.
+    # Without a timeout, a host that does not respond blocks for minutes.
     options += [] if "connect_timeout=" in uri else ["connect_timeout=30"]
     try:
-        return dbapi.connect(uri + sign + "&".join(options))
+        return dbapi.connect(uri + separator + "&".join(options))
     except dbapi.Error as error:
-        text = words(error)
-        passing = "FATAL" not in text or any(word in text for word in DOWN_WORDS)
-        if passing and "password supplied" not in text:
+        text = _extract_message(error)
+        transient = "FATAL" not in text or any(word in text for word in _DOWN_MESSAGES)
+        if transient and "password supplied" not in text:
             raise SourceDownError.of(
                 f"{uri} could not be reached: {text}",
-                mend="see that the server runs and that its address is right",
+                hint="check that the server runs and that its address is correct",
             ) from error
         raise SourceError.of(
-            f"{uri} lets us not in: {text}",
-            mend="correct user and database; a password goes to PGPASSWORD or ~/.pgpass",
+            f"{uri} refuses the login: {text}",
+            hint="correct user and database; set the password in PGPASSWORD or ~/.pgpass",
         ) from error
 
 
-def begin(cursor: dbapi.Cursor) -> None:
-    """Begin one read-only snapshot; texts are UTF-8 and times without a zone are UTC."""
+def begin_snapshot(cursor: dbapi.Cursor) -> None:
+    """Begin a read-only transaction on one snapshot, with texts in UTF-8 and times in UTC."""
     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     for setting in ("client_encoding = 'UTF8'", "TimeZone = 'UTC'", "DateStyle = 'ISO'"):
         cursor.execute(f"SET LOCAL {setting}")
 
 
-def source(query: str | None) -> str:
-    """Write a name or a SELECT as it stands after FROM."""
-    return relation(query)
+def build_relation(query: str | None) -> str:
+    """Write a table's name or a SELECT so that it can follow FROM."""
+    return parse_relation(query)
 
 
-def columns(cursor: dbapi.Cursor, source: str, query: str | None) -> list[Column]:
-    """Describe what is read, from the server's own description."""
+def describe_columns(cursor: dbapi.Cursor, relation: str, query: str | None) -> list[Column]:
+    """Describe the columns of a relation, from the server's description."""
     try:
-        found = cursor.adbc_execute_schema(f"SELECT * FROM {source} AS t")  # noqa: S608
+        schema = cursor.adbc_execute_schema(f"SELECT * FROM {relation} AS t")  # noqa: S608
     except dbapi.ProgrammingError as error:
         if error.sqlstate != "42P01":
             raise
-        raise no_table(cursor, error, query) from error
-    return [column_of(field) for field in found]
+        raise _describe_missing_table(cursor, error, query) from error
+    return [_build_column(field) for field in schema]
 
 
-def column_of(field: pa.Field) -> Column:
-    """Choose how a column is read, by PostgreSQL's name for its type."""
-    facts = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-    kind = facts.get("POSTGRESQL:type", "unknown")
-    ref = f"t.{quote(field.name)}"
-    if pa.types.is_list(field.type):
-        expression, sql_type, target = list_of(ref, kind.removeprefix("_"))
-        odd: str | None = odd_list(ref, kind.removeprefix("_"))
-    else:
-        expression, sql_type, target = scalar(ref, kind, int(facts.get("POSTGRESQL:typmod", "-1")))
-        odd = ODD[kind].format(ref=ref) if kind in ODD and sql_type == kind else None
-    if odd is not None:
-        # The server cannot make a value of this sentence, and says so, with the sentence.
-        sentence = (
-            "'" + f"column {field.name} holds ".replace("'", "''") + f"' || CAST({ref} AS text)"
-        )
-        expression = f"CASE WHEN {odd} THEN CAST({sentence} AS {sql_type}) ELSE {expression} END"
-    return Column(
-        name=field.name,
-        expression=expression,
-        type=target,
-        database_type=kind,
-        order=ref if kind.removeprefix("_") in SORTED else f"CAST({ref} AS text)",
-    )
-
-
-def scalar(ref: str, kind: str, typmod: int) -> tuple[str, str, pa.DataType]:
-    """Return how a value is read: the SQL, its type there, and its type here."""
-    if kind in PLAIN:
-        return ref, kind, PLAIN[kind]
-    if kind == "numeric":
-        precision, scale = (typmod - 4) >> 16, (typmod - 4) & 0x7FF
-        # Only a declared scale fits all values of the column; without one, a double.
-        if typmod >= 4 and 0 < precision <= 38 and scale <= precision:
-            return ref, kind, pa.decimal128(precision, scale)
-        return f"CAST({ref} AS float8)", "float8", pa.float64()
-    if kind == "interval":
-        # A month counts as 30 days and a year as 365.25, as EXTRACT has it.
-        return f"CAST(EXTRACT(epoch FROM {ref}) * 1000000 AS int8)", "int8", pa.duration("us")
-    if kind == "oid":
-        return f"CAST({ref} AS int8)", "int8", pa.int64()
-    return f"CAST({ref} AS text)", "text", pa.string()
-
-
-def list_of(ref: str, one: str) -> tuple[str, str, pa.DataType]:
-    """Return how an array is read: as a list of what its values are read as."""
-    if one in PLAIN:
-        return ref, f"{one}[]", pa.list_(PLAIN[one])
-    if one == "numeric":
-        return f"CAST({ref} AS float8[])", "float8[]", pa.list_(pa.float64())
-    return f"CAST({ref} AS text[])", "text[]", pa.list_(pa.string())
-
-
-def odd_list(ref: str, one: str) -> str:
-    """Tell which arrays are not read: the driver would flatten several dimensions into one."""
-    if one in {"date", "timestamp", "timestamptz"}:
-        infinite = f"'infinity' = ANY({ref}) OR '-infinity' = ANY({ref})"
-        return f"(array_ndims({ref}) > 1 OR {infinite})"
-    return f"array_ndims({ref}) > 1"
-
-
-def bind(
+def bind_values(
     cursor: dbapi.Cursor, column: Column, bounds: Sequence[Bound]
 ) -> tuple[list[str], Parameters]:
-    """Bind each bound to a setting of this transaction."""
-    texts, kind = [], column.database_type
+    """Bind each bound to a setting of this transaction; return SQL that reads it back."""
+    expressions, kind = [], column.database_type
+    sql_type = quote_name(kind if kind in _SORTABLE_TYPES else "text")
     for index, bound in enumerate(bounds):
         setting = f"ostinato.bound_{index}"
         text = bound.isoformat() if isinstance(bound, date) else str(bound)
         cursor.execute(f"SELECT set_config('{setting}', $1, true)", parameters=(text,))
         cursor.fetchall()
-        texts.append(
-            f"CAST(current_setting('{setting}') AS {quote(kind if kind in SORTED else 'text')})"
-        )
-    return texts, None
+        expressions.append(f"CAST(current_setting('{setting}') AS {sql_type})")
+    return expressions, None
 
 
-def stream(
+def stream_batches(
     cursor: dbapi.Cursor,
-    source: str,  # noqa: ARG001 -- the dialects are of one shape
+    relation: str,  # noqa: ARG001 - part of the protocol
     sql: str,
     *,
     parameters: Parameters,
-    columns: list[Column],  # noqa: ARG001 -- the dialects are of one shape
+    columns: list[Column],  # noqa: ARG001 - part of the protocol
 ) -> Iterator[pa.RecordBatch]:
-    """Execute, and return the batches as the server sends them."""
+    """Execute, and stream the batches as the server sends them."""
     cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
     cursor.execute(sql, parameters=parameters)
     yield from cursor.fetch_record_batch()
 
 
-def names(cursor: dbapi.Cursor) -> list[str]:
-    """List the tables and views there are."""
+def list_tables(cursor: dbapi.Cursor) -> list[str]:
+    """List the tables and views."""
     cursor.execute(
         "SELECT table_schema::text, table_name::text FROM information_schema.tables"
         " WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2 LIMIT 1000"
@@ -207,44 +151,118 @@ def names(cursor: dbapi.Cursor) -> list[str]:
     return [name if space == "public" else f"{space}.{name}" for space, name in cursor.fetchall()]
 
 
-def no_table(cursor: dbapi.Cursor, error: Exception, query: str | None) -> SourceError:
-    """Say which tables there are in place of the one that is not."""
-    asked = re.search(r'relation "(.*?)" does not exist', str(error))
-    name = asked[1] if asked else str(query)
-    cursor.connection.rollback()
-    known = names(cursor)
-    return SourceError.of(
-        f"source.query: the database has no table '{name}'",
-        found=f"It has: {', '.join(known[:20]) or 'no table that this user sees'}",
-        mend=likely(name, known),
+def translate_error(
+    cursor: dbapi.Cursor,  # noqa: ARG001 - part of the protocol
+    error: Exception,
+    relation: str,  # noqa: ARG001 - part of the protocol
+    columns: list[Column],  # noqa: ARG001 - part of the protocol
+) -> SourceError:
+    """Build the error to raise for one of the server or driver."""
+    text = _extract_message(error)
+    state = getattr(error, "sqlstate", None) or ""
+    # FATAL ends the session, ERROR only the statement.
+    lost = any(text in str(error) for text in _LOST_CONNECTION_MESSAGES)
+    if lost or state.startswith(_DOWN_STATES):
+        return SourceDownError.of(
+            f"PostgreSQL was lost during the read: {text}", hint="run again once it is available"
+        )
+    server_hint = re.search(r"HINT:\s+(.*)", str(error))
+    hint = _HINTS.get(state, "correct source.query, or what it names")
+    hint = server_hint[1] if server_hint else hint
+    if "holds" in text and "invalid input syntax" in text:
+        hint = "exclude such values by a SELECT, for example with NULLIF(column, 'infinity')"
+    return SourceError.of(f"PostgreSQL refused the read: {text}", hint=hint)
+
+
+def _build_column(field: pa.Field) -> Column:
+    """Choose how a column is read, by PostgreSQL's name for its type.
+
+    The expression fails on a value that Arrow cannot represent, with a message of ours.
+    """
+    metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    kind = metadata.get("POSTGRESQL:type", "unknown")
+    ref = f"t.{quote_name(field.name)}"
+    if pa.types.is_list(field.type):
+        expression, sql_type, target = _convert_list(ref, kind.removeprefix("_"))
+        condition: str | None = _build_list_check(ref, kind.removeprefix("_"))
+    else:
+        expression, sql_type, target = _convert_scalar(
+            ref, kind, int(metadata.get("POSTGRESQL:typmod", "-1"))
+        )
+        is_checked = kind in _UNREPRESENTABLE and sql_type == kind
+        condition = _UNREPRESENTABLE[kind].format(ref=ref) if is_checked else None
+    if condition is not None:
+        # The cast of this text fails, and the server's error message quotes the text.
+        message = (
+            "'" + f"column {field.name} holds ".replace("'", "''") + f"' || CAST({ref} AS text)"
+        )
+        expression = (
+            f"CASE WHEN {condition} THEN CAST({message} AS {sql_type}) ELSE {expression} END"
+        )
+    return Column(
+        name=field.name,
+        expression=expression,
+        type=target,
+        database_type=kind,
+        order=ref if kind.removeprefix("_") in _SORTABLE_TYPES else f"CAST({ref} AS text)",
     )
 
 
-def explain(
-    cursor: dbapi.Cursor,  # noqa: ARG001 -- the dialects are of one shape
-    error: Exception,
-    source: str,  # noqa: ARG001 -- the dialects are of one shape
-    columns: list[Column],  # noqa: ARG001 -- the dialects are of one shape
+def _convert_scalar(ref: str, kind: str, typmod: int) -> tuple[str, str, pa.DataType]:
+    """Return SQL that reads a value, the SQL type of it, and its Arrow type."""
+    if kind in _ARROW_TYPES:
+        return ref, kind, _ARROW_TYPES[kind]
+    if kind == "numeric":
+        precision, scale = (typmod - 4) >> 16, (typmod - 4) & 0x7FF
+        # Without a declared scale no decimal type fits all values: read as float8.
+        if typmod >= 4 and 0 < precision <= 38 and scale <= precision:
+            return ref, kind, pa.decimal128(precision, scale)
+        return f"CAST({ref} AS float8)", "float8", pa.float64()
+    if kind == "interval":
+        # EXTRACT counts a month as 30 days and a year as 365.25 days.
+        return f"CAST(EXTRACT(epoch FROM {ref}) * 1000000 AS int8)", "int8", pa.duration("us")
+    if kind == "oid":
+        return f"CAST({ref} AS int8)", "int8", pa.int64()
+    return f"CAST({ref} AS text)", "text", pa.string()
+
+
+def _convert_list(ref: str, one: str) -> tuple[str, str, pa.DataType]:
+    """Return SQL that reads an array, the SQL type of it, and its Arrow type."""
+    if one in _ARROW_TYPES:
+        return ref, f"{one}[]", pa.list_(_ARROW_TYPES[one])
+    if one == "numeric":
+        return f"CAST({ref} AS float8[])", "float8[]", pa.list_(pa.float64())
+    return f"CAST({ref} AS text[])", "text[]", pa.list_(pa.string())
+
+
+def _build_list_check(ref: str, one: str) -> str:
+    """Write the SQL condition for arrays that cannot be read.
+
+    The driver would flatten several dimensions into one, and Arrow has no infinite times.
+    """
+    if one in {"date", "timestamp", "timestamptz"}:
+        infinite = f"'infinity' = ANY({ref}) OR '-infinity' = ANY({ref})"
+        return f"(array_ndims({ref}) > 1 OR {infinite})"
+    return f"array_ndims({ref}) > 1"
+
+
+def _describe_missing_table(
+    cursor: dbapi.Cursor, error: Exception, query: str | None
 ) -> SourceError:
-    """Say in our words what the server said."""
-    text = words(error)
-    state = getattr(error, "sqlstate", None) or ""
-    # What ends the session is called fatal; what ends the statement alone, an error.
-    gone = any(sign in str(error) for sign in GONE_SIGNS)
-    if gone or state.startswith(DOWN_STATES):
-        return SourceDownError.of(
-            f"PostgreSQL went away during the read: {text}", mend="run again once it is back"
-        )
-    hint = re.search(r"HINT:\s+(.*)", str(error))
-    mend = MENDS.get(state, "correct source.query, or what it names")
-    mend = hint[1] if hint else mend
-    if "holds" in text and "invalid input syntax" in text:
-        mend = "leave such values out in a SELECT, for example with NULLIF(column, 'infinity')"
-    return SourceError.of(f"PostgreSQL refused the read: {text}", mend=mend)
+    """Build the error for a table that does not exist, with the names of those that do."""
+    match = re.search(r'relation "(.*?)" does not exist', str(error))
+    name = match[1] if match else str(query)
+    cursor.connection.rollback()
+    known = list_tables(cursor)
+    return SourceError.of(
+        f"source.query: the database has no table '{name}'",
+        found=f"It has: {', '.join(known[:20]) or 'no table that this user can see'}",
+        hint=suggest_name(name, known),
+    )
 
 
-def words(error: Exception) -> str:
-    """Take the sentence out of the driver's message."""
+def _extract_message(error: Exception) -> str:
+    """Extract the database's own message from the driver's."""
     text = str(error).partition("\nLINE ")[0].partition("\n\nQuery was")[0]
     text = re.sub(r"^.*?(?:ERROR|FATAL|failed):\s+", "", text, count=1, flags=re.DOTALL)
     return " ".join(text.split()) or type(error).__name__

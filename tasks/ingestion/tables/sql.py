@@ -1,10 +1,9 @@
 """Read a database's table as a stream of Arrow batches, in one read-only snapshot, through ADBC.
 
-Every column is written out as an expression that gives exactly the type its schema says, so that
-no batch can differ from another; what cannot be given so stops the read with the column's name.
-Values are bound, never pasted into SQL. The database does the filtering and the sorting: rows with
-the same place in the order come in the order of their other columns, so the order is always the
-same as far as rows can be told apart.
+Every column is selected by an expression of exactly the type in its schema, so that all batches
+have the same types; a value that cannot be represented stops the read with the column's name.
+Values are bound as parameters, never formatted into SQL. The database filters and sorts: ties are
+sorted by the other columns, so that the order is reproducible except among equal rows.
 """
 
 from collections.abc import Iterator
@@ -18,65 +17,116 @@ import pyarrow as pa
 from tasks.errors import SourceError
 from tasks.ingestion.tables.row_range import (
     Bound,
-    Kind,
-    Span,
+    RowRange,
     Table,
-    fit_bound,
-    refuse_unknown,
-    refuse_unordered,
+    TableKind,
+    check_column_exists,
+    check_column_orderable,
+    convert_bound,
 )
 from tasks.ingestion.tables.sql_dialect import Column, Dialect, Parameters
-from tasks.ingestion.tables.sql_query import quote, shortened
+from tasks.ingestion.tables.sql_query import quote_name, shorten_query
 
 if TYPE_CHECKING:
-    # The drivers come with an extra of the package.
+    # Imported when a database is read only, as are the dialects: drivers are slow to import.
     from adbc_driver_manager.dbapi import Cursor
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """One open snapshot of a database."""
+class _Session:
+    """An open transaction of a database, and the relation that is read in it."""
 
     dialect: Dialect
     cursor: "Cursor"
-    source: str
+    relation: str
     columns: list[Column]
     where: str
-    """What is read, in words for messages."""
+    """The relation, for messages."""
 
     @property
     def schema(self) -> pl.Schema:
-        """Give the columns' types as Polars has them."""
-        return arrow_to_polars(self.columns)
+        """The columns' Polars types."""
+        return _to_polars_schema(self.columns)
 
     def column(self, name: str) -> Column:
-        """Find a column by its name.
+        """Return a column by its name.
 
         Raises:
             SourceError: there is none.
         """
-        refuse_unknown(name, self.schema, self.where)
+        check_column_exists(name, self.schema, self.where)
         return next(column for column in self.columns if column.name == name)
 
-    def rows(
+    def stream_batches(
         self, sql: str, parameters: Parameters, columns: list[Column]
     ) -> Iterator[pa.RecordBatch]:
-        """Stream what a SELECT of these columns gives, in the types that they say."""
-        for batch in self.dialect.stream(
-            self.cursor, self.source, sql, parameters=parameters, columns=columns
+        """Stream the batches of a SELECT of these columns, cast to the columns' types."""
+        for batch in self.dialect.stream_batches(
+            self.cursor, self.relation, sql, parameters=parameters, columns=columns
         ):
             if batch.num_rows:
-                yield fit(batch, columns)
+                yield _cast_batch(batch, columns)
 
 
-def arrow_to_polars(columns: list[Column]) -> pl.Schema:
-    """Give the columns' types as Polars has them."""
+def read_version(table: Table, kind: TableKind) -> None:
+    """Return None: a database has no versions."""
+
+
+def read_schema(table: Table, kind: TableKind) -> pl.Schema:
+    """Return the columns and their types, without reading rows."""
+    with _open_session(table, kind) as opened:
+        return opened.schema
+
+
+def count_rows(table: Table, kind: TableKind, row_range: RowRange | None) -> int:
+    """Count the rows of a range in the database."""
+    with _open_session(table, kind) as opened:
+        clause, parameters = _build_from_clause(opened, row_range)
+        opened.cursor.execute(f"SELECT count(*) FROM {clause}", parameters=parameters)  # noqa: S608
+        return int(opened.cursor.fetchall()[0][0])
+
+
+def find_newest(table: Table, kind: TableKind, column: str) -> Bound | None:
+    """Return the largest value of a column, NaN excepted; None where it has none."""
+    with _open_session(table, kind) as opened:
+        described = opened.column(column)
+        check_column_orderable(column, opened.schema[column], opened.where)
+        ref, alias = f"t.{quote_name(column)}", quote_name(column)
+        # PostgreSQL sorts NaN above all numbers; in SQLite no number equals this text.
+        not_nan = f" AND {ref} <> 'NaN'" if pa.types.is_floating(described.type) else ""
+        largest = (
+            f"SELECT {ref} AS {alias} FROM {opened.relation} AS t"  # noqa: S608
+            f" WHERE {ref} IS NOT NULL{not_nan} ORDER BY {described.order} DESC LIMIT 1"
+        )
+        sql = f"SELECT {described.expression} AS {alias} FROM ({largest}) AS t"  # noqa: S608
+        batches = list(opened.stream_batches(sql, None, [described]))
+        return _to_python_value(batches[0].column(0)[0], opened.where) if batches else None
+
+
+def read_batches(
+    table: Table, kind: TableKind, row_range: RowRange | None, order_by: str | None
+) -> Iterator[pa.RecordBatch]:
+    """Stream the rows of a range; the columns in the order of the relation."""
+    with _open_session(table, kind) as opened:
+        clause, parameters = _build_from_clause(opened, row_range)
+        if order_by is not None:
+            clause += f" ORDER BY {_build_order_clause(opened, row_range, order_by)}"
+        columns = opened.columns
+        selected = ", ".join(
+            f"{column.expression} AS {quote_name(column.name)}" for column in columns
+        )
+        sql = f"SELECT {selected} FROM {clause}"  # noqa: S608
+        yield from opened.stream_batches(sql, parameters, columns)
+
+
+def _to_polars_schema(columns: list[Column]) -> pl.Schema:
+    """Return the columns' Polars types."""
     empty = pa.schema([(column.name, column.type) for column in columns]).empty_table()
     return pl.DataFrame(empty).schema
 
 
-def dialect_of(kind: Kind) -> Dialect:
-    """Choose how to speak to a database."""
+def _choose_dialect(kind: TableKind) -> Dialect:
+    """Import the module of a database."""
     if kind == "postgresql":
         from tasks.ingestion.tables import postgresql
 
@@ -87,160 +137,119 @@ def dialect_of(kind: Kind) -> Dialect:
 
 
 @contextmanager
-def session(table: Table, kind: Kind) -> Iterator[Session]:
-    """Open one snapshot of the database, and look at what is to be read.
+def _open_session(table: Table, kind: TableKind) -> Iterator[_Session]:
+    """Open a snapshot of the database and describe the relation that is read.
 
     Raises:
-        SourceError: it cannot be read; a SourceDownError where that may pass.
+        SourceDownError: the database cannot be reached.
+        SourceError: it cannot be read.
     """
-    dialect = dialect_of(kind)
+    dialect = _choose_dialect(kind)
     from adbc_driver_manager import Error
 
-    source = dialect.source(table.query)
-    where = f"{table.uri}: {shortened(table.query)}"
+    relation = dialect.build_relation(table.query)
+    where = f"{table.uri}: {shorten_query(table.query)}"
     columns: list[Column] = []
     connection = dialect.connect(table.uri)
     cursor = connection.cursor()
     try:
-        dialect.begin(cursor)
-        columns = dialect.columns(cursor, source, table.query)
-        refuse_odd_names(columns, where)
-        yield Session(dialect, cursor, source, columns, where)
+        dialect.begin_snapshot(cursor)
+        columns = dialect.describe_columns(cursor, relation, table.query)
+        _check_column_names(columns, where)
+        yield _Session(dialect, cursor, relation, columns, where)
     except (Error, OSError, pa.ArrowException) as error:
-        raise dialect.explain(cursor, error, source, columns) from error
+        raise dialect.translate_error(cursor, error, relation, columns) from error
     finally:
         for end in (cursor.close, connection.close):
-            # The read has said what there is to say; a connection that is gone cannot be closed.
+            # The read has raised its own error already; a lost connection cannot be closed.
             with suppress(Error):
                 end()
 
 
-def refuse_odd_names(columns: list[Column], where: str) -> None:
-    """Refuse what is not a table with one name a column.
+def _check_column_names(columns: list[Column], where: str) -> None:
+    """Check that there are columns and that their names are unique.
 
     Raises:
-        SourceError: there is no column, or two have one name.
+        SourceError: there is no column, or two have the same name.
     """
     names = [column.name for column in columns]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if not names or twice or "" in names:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if not names or repeated or "" in names:
         raise SourceError.of(
-            f"{where}: " + (f"two columns are named '{twice[0]}'" if twice else "no column"),
+            f"{where}: " + (f"two columns are named '{repeated[0]}'" if repeated else "no column"),
             found=f"Columns: {names}",
-            mend="name each column once in the SELECT, with AS",
+            hint="name each column once in the SELECT, with AS",
         )
 
 
-def filtered(opened: Session, span: Span | None) -> tuple[str, Parameters]:
-    """Write the span as SQL after FROM, with the values to bind."""
-    text = f"{opened.source} AS t"
-    if span is None or (span.after is None and span.until is None):
-        if span is not None:
-            opened.column(span.column)
-        return text, None
-    column = opened.column(span.column)
+def _build_from_clause(opened: _Session, row_range: RowRange | None) -> tuple[str, Parameters]:
+    """Write relation and range as SQL after FROM, with the parameters to bind."""
+    clause = f"{opened.relation} AS t"
+    if row_range is None or (row_range.after is None and row_range.until is None):
+        if row_range is not None:
+            opened.column(row_range.column)
+        return clause, None
+    column = opened.column(row_range.column)
     where = f"{opened.where}: column '{column.name}'"
     dtype = opened.schema[column.name]
-    pairs = [
-        (sign, fit_bound(bound, dtype, where))
-        for sign, bound in ((">", span.after), ("<=", span.until))
+    limits = [
+        (operator, convert_bound(bound, dtype, where))
+        for operator, bound in ((">", row_range.after), ("<=", row_range.until))
         if bound is not None
     ]
-    bounds, parameters = opened.dialect.bind(opened.cursor, column, [bound for _, bound in pairs])
-    rules = [
-        f"{column.order} {sign} {bound}" for (sign, _), bound in zip(pairs, bounds, strict=True)
+    bounds, parameters = opened.dialect.bind_values(
+        opened.cursor, column, [bound for _, bound in limits]
+    )
+    conditions = [
+        f"{column.order} {operator} {bound}"
+        for (operator, _), bound in zip(limits, bounds, strict=True)
     ]
-    return f"{text} WHERE {' AND '.join(rules)}", parameters
+    return f"{clause} WHERE {' AND '.join(conditions)}", parameters
 
 
-def version(table: Table, kind: Kind) -> None:
-    """A database keeps no versions."""  # noqa: D401 -- it says what there is not
-
-
-def schema(table: Table, kind: Kind) -> pl.Schema:
-    """Tell the columns and their types, with no row read."""
-    with session(table, kind) as opened:
-        return opened.schema
-
-
-def count(table: Table, kind: Kind, span: Span | None) -> int:
-    """Let the database count the rows of a span."""
-    with session(table, kind) as opened:
-        text, parameters = filtered(opened, span)
-        opened.cursor.execute(f"SELECT count(*) FROM {text}", parameters=parameters)  # noqa: S608
-        return int(opened.cursor.fetchall()[0][0])
-
-
-def newest(table: Table, kind: Kind, column: str) -> Bound | None:
-    """Let the database find the largest value of a column; None where it has none."""
-    with session(table, kind) as opened:
-        found = opened.column(column)
-        refuse_unordered(column, opened.schema[column], opened.where)
-        ref, alias = f"t.{quote(column)}", quote(column)
-        # PostgreSQL holds NaN for the largest number; in SQLite no number equals this text.
-        number = f" AND {ref} <> 'NaN'" if pa.types.is_floating(found.type) else ""
-        largest = (
-            f"SELECT {ref} AS {alias} FROM {opened.source} AS t"  # noqa: S608
-            f" WHERE {ref} IS NOT NULL{number} ORDER BY {found.order} DESC LIMIT 1"
-        )
-        sql = f"SELECT {found.expression} AS {alias} FROM ({largest}) AS t"  # noqa: S608
-        batches = list(opened.rows(sql, None, [found]))
-        return plain_value(batches[0].column(0)[0], opened.where) if batches else None
-
-
-def plain_value(value: pa.Scalar, where: str) -> Bound:
-    """Give a value as Python has it.
+def _to_python_value(value: pa.Scalar, where: str) -> Bound:
+    """Convert an Arrow value to a Python value.
 
     Raises:
         SourceError: it is a time before the year 1 or after 9999.
     """
     try:
-        found: Bound = value.as_py()
+        converted: Bound = value.as_py()
     except (OverflowError, ValueError) as error:
         raise SourceError.of(
-            f"{where}: the newest value lies outside of the years 1 to 9999: {error}",
-            mend="mend it, or leave it out in a SELECT",
+            f"{where}: the newest value is outside of the years 1 to 9999: {error}",
+            hint="correct it, or exclude it by a SELECT",
         ) from error
-    return found
+    return converted
 
 
-def read(
-    table: Table, kind: Kind, span: Span | None, order_by: str | None
-) -> Iterator[pa.RecordBatch]:
-    """Stream the rows of a span."""
-    with session(table, kind) as opened:
-        text, parameters = filtered(opened, span)
-        if order_by is not None:
-            text += f" ORDER BY {ordered(opened, span, order_by)}"
-        columns = opened.columns
-        picked = ", ".join(f"{column.expression} AS {quote(column.name)}" for column in columns)
-        sql = f"SELECT {picked} FROM {text}"  # noqa: S608
-        yield from opened.rows(sql, parameters, columns)
-
-
-def ordered(opened: Session, span: Span | None, order_by: str) -> str:
-    """Write what the rows are ordered by: the column, then all others, to break ties."""
+def _build_order_clause(opened: _Session, row_range: RowRange | None, order_by: str) -> str:
+    """Write the sort keys after ORDER BY: the column, then all others to break ties."""
     first = opened.column(order_by)
-    refuse_unordered(order_by, opened.schema[order_by], opened.where)
-    bounded = span is not None and (span.after is not None or span.until is not None)
-    # Said only where there can be gaps: an index that has them last would not be used.
-    gaps = "" if bounded and span and span.column == order_by else " NULLS FIRST"
+    check_column_orderable(order_by, opened.schema[order_by], opened.where)
+    bounded = row_range is not None and (row_range.after is not None or row_range.until is not None)
+    # Only where there can be nulls: an index that sorts them last could not be used.
+    nulls = "" if bounded and row_range and row_range.column == order_by else " NULLS FIRST"
     others = [column.order for column in opened.columns if column.name != order_by]
-    return ", ".join([f"{first.order}{gaps}", *others])
+    return ", ".join([f"{first.order}{nulls}", *others])
 
 
-def fit(batch: pa.RecordBatch, columns: list[Column]) -> pa.RecordBatch:
-    """Give a batch the types that the schema said, and refuse what is not text."""
+def _cast_batch(batch: pa.RecordBatch, columns: list[Column]) -> pa.RecordBatch:
+    """Cast a batch to the columns' types.
+
+    Raises:
+        SourceError: a value does not fit, or is no valid UTF-8.
+    """
     arrays = []
     for array, column in zip(batch.columns, columns, strict=True):
-        plain = array.storage if isinstance(array, pa.ExtensionArray) else array
+        storage = array.storage if isinstance(array, pa.ExtensionArray) else array
         try:
-            plain.validate(full=True)
-            arrays.append(plain if plain.type == column.type else plain.cast(column.type))
+            storage.validate(full=True)
+            arrays.append(storage if storage.type == column.type else storage.cast(column.type))
         except pa.ArrowInvalid as error:
             raise SourceError.of(
                 f"column '{column.name}' cannot be read as {column.type}: {error}",
                 found=f"The database calls it {column.database_type}.",
-                mend="bring it to one type in the SELECT, with CAST",
+                hint="bring it to one type in the SELECT, with CAST",
             ) from error
     return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])

@@ -1,4 +1,4 @@
-"""What one database has to say for itself, so that `databases` can read it like any other."""
+"""What the module of a database must offer, so that `sql` can read it like any other."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,63 +10,63 @@ from tasks.errors import SourceError
 from tasks.ingestion.tables.row_range import Bound
 
 if TYPE_CHECKING:
-    # The drivers come with an extra of the package.
     from adbc_driver_manager.dbapi import Connection, Cursor
 
 Parameters: TypeAlias = tuple[Bound, ...] | None
 
 BATCH_BYTES = 8 * 2**20
-"""About the size of one batch; what a read holds in memory is a small multiple of it."""
+"""Approximate size of a batch; a read holds a small multiple of it in memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
-    """One column of what is read."""
+    """One column of the table or query that is read."""
 
     name: str
     expression: str
-    """SQL that gives the column as `type`; the table's alias is t."""
+    """SQL of the column's value as `type`; the table's alias is t."""
     type: pa.DataType
     database_type: str
+    """The type's name in the database."""
     order: str
-    """SQL to order by."""
+    """SQL expression to sort and compare by."""
 
 
 class Dialect(Protocol):
-    """What differs from one database to the next: a module has these functions."""
+    """What differs between databases; a module with these functions is a dialect."""
 
     def connect(self, uri: str) -> "Connection":
-        """Open a connection that only reads."""
+        """Open a read-only connection."""
 
-    def begin(self, cursor: "Cursor") -> None:
-        """Begin one snapshot for all that follows."""
+    def begin_snapshot(self, cursor: "Cursor") -> None:
+        """Begin the transaction whose snapshot all statements see."""
 
-    def source(self, query: str | None) -> str:
-        """Write a name or a SELECT as it stands after FROM."""
+    def build_relation(self, query: str | None) -> str:
+        """Write a table's name or a SELECT so that it can follow FROM."""
 
-    def columns(self, cursor: "Cursor", source: str, query: str | None) -> list[Column]:
-        """Describe what is read."""
+    def describe_columns(self, cursor: "Cursor", relation: str, query: str | None) -> list[Column]:
+        """Describe the columns of a relation."""
 
-    def bind(
+    def bind_values(
         self, cursor: "Cursor", column: Column, bounds: Sequence[Bound]
     ) -> tuple[list[str], Parameters]:
-        """Return SQL for each bound, and the values to execute with."""
+        """Return SQL for each bound, and the parameters to execute the statement with."""
 
-    def stream(
+    def stream_batches(
         self,
         cursor: "Cursor",
-        source: str,
+        relation: str,
         sql: str,
         *,
         parameters: Parameters,
         columns: list[Column],
     ) -> Iterator[pa.RecordBatch]:
-        """Execute, and return the batches."""
+        """Execute a SELECT of these columns and stream its batches."""
 
-    def explain(
-        self, cursor: "Cursor", error: Exception, source: str, columns: list[Column]
+    def translate_error(
+        self, cursor: "Cursor", error: Exception, relation: str, columns: list[Column]
     ) -> SourceError:
-        """Say in our words what the database said."""
+        """Build the error to raise for one that the driver raised."""
 
-    def names(self, cursor: "Cursor") -> list[str]:
-        """List the tables there are."""
+    def list_tables(self, cursor: "Cursor") -> list[str]:
+        """List the tables and views."""

@@ -1,78 +1,80 @@
-"""SQL as text: a table's name or one SELECT becomes something that can stand after FROM."""
+"""Check a query and write it as SQL that can follow FROM: a table's name or one SELECT."""
 
 import re
 
 from tasks.errors import SourceError
 
-# Strings, quoted names, comments and PostgreSQL's dollar quotes: nothing in them is SQL.
-OPAQUE = re.compile(
+# Strings, quoted names, comments and PostgreSQL's dollar quotes; their content is not parsed.
+_OPAQUE = re.compile(
     r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?\*/ | \$(\w*)\$.*?\$\1\$""",
     re.VERBOSE | re.DOTALL,
 )
 
-PART = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
-NAME = re.compile(rf"{PART}(?:\.{PART})?")
+_NAME_PART = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
+_TABLE_NAME = re.compile(rf"{_NAME_PART}(?:\.{_NAME_PART})?")
 
-MEND = 'give a table\'s name ("quoted" if it holds signs), or one SELECT'
+_HINT = 'give a table\'s name ("quoted" if it has special characters), or one SELECT'
 
 
-def quote(name: str) -> str:
-    """Write a name so that it can be nothing but a name."""
+def quote_name(name: str) -> str:
+    """Quote an identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def name_parts(query: str) -> list[str] | None:
-    """Split a table's name at its dot; None where it is not a name."""
-    if not NAME.fullmatch(query.strip()):
+def split_name(query: str) -> list[str] | None:
+    """Split a table's name into schema and table; None where the query is no name."""
+    if not _TABLE_NAME.fullmatch(query.strip()):
         return None
-    parts = re.findall(PART, query)
+    parts = re.findall(_NAME_PART, query)
     return [part[1:-1].replace('""', '"') if part[0] == '"' else part for part in parts]
 
 
-def relation(query: str | None, *, forbidden: str | None = None) -> str:
-    """Write a table's name or a SELECT as it stands after FROM.
+def parse_relation(query: str | None, *, forbidden: str | None = None) -> str:
+    """Write a table's name or a SELECT so that it can follow FROM.
 
     Args:
-        query: what the job file says.
-        forbidden: pattern of what must not stand outside of strings, such as parameters.
+        query: `source.query` of the job file.
+        forbidden: pattern of what must not occur outside of strings, such as parameters.
 
     Raises:
-        SourceError: it is neither a name nor a single SELECT.
+        SourceError: it is neither a name nor one complete SELECT.
     """
     if not query or not query.strip():
-        raise SourceError.of("source.query: a database needs to be told what to read", mend=MEND)
-    if parts := name_parts(query):
-        return ".".join(quote(part) for part in parts)
-    bare = OPAQUE.sub(lambda found: " " * len(found[0]), query)
+        raise SourceError.of(
+            "source.query is empty: it says what to read of the database", hint=_HINT
+        )
+    if parts := split_name(query):
+        return ".".join(quote_name(part) for part in parts)
+    bare = _OPAQUE.sub(lambda match: " " * len(match[0]), query)
     if not re.match(r"\s*(SELECT|WITH)\b", bare, re.IGNORECASE):
-        raise refusal(query, "is neither a table's name nor a SELECT")
+        raise _describe_fault(query, "is neither a table's name nor a SELECT")
     end = bare.find(";")
     if end >= 0 and bare[end:].strip(" \t\r\n;"):
-        raise refusal(query, "holds several statements")
+        raise _describe_fault(query, "holds several statements")
     body = bare[:end] if end >= 0 else bare
-    if not balanced(body) or re.search(r"""['"]""", body):
-        raise refusal(query, "has a parenthesis or a quote that is not closed")
+    if not _is_balanced(body) or re.search(r"""['"]""", body):
+        raise _describe_fault(query, "has a parenthesis or a quote that is not closed")
     if forbidden and (found := re.search(forbidden, body)):
-        raise refusal(query, f"holds a parameter, {found[0]}")
+        raise _describe_fault(query, f"holds a parameter, {found[0]}")
     return f"(\n{query[: len(body)]}\n)"
 
 
-def balanced(text: str) -> bool:
-    """Tell whether every parenthesis is closed, and none before it was opened."""
+def shorten_query(query: str | None) -> str:
+    """Shorten a query to 100 characters for a message."""
+    words = " ".join((query or "").split())
+    return words if len(words) <= 100 else words[:97] + "..."
+
+
+def _is_balanced(text: str) -> bool:
+    """Check that the parentheses are balanced."""
     depth = 0
-    for sign in re.findall(r"[()]", text):
-        depth += 1 if sign == "(" else -1
+    for parenthesis in re.findall(r"[()]", text):
+        depth += 1 if parenthesis == "(" else -1
         if depth < 0:
             return False
     return depth == 0
 
 
-def refusal(query: str, why: str) -> SourceError:
-    """Say what is wrong with a query."""
-    return SourceError.of(f"source.query {why}: {shortened(query)}", mend=MEND)
-
-
-def shortened(query: str | None) -> str:
-    """Write a query as it fits into a message."""
-    words = " ".join((query or "").split())
-    return words if len(words) <= 100 else words[:97] + "..."
+def _describe_fault(query: str, fault: str) -> SourceError:
+    """Build the error for a query that is refused."""
+    return SourceError.of(f"source.query {fault}: {shorten_query(query)}", hint=_HINT)

@@ -8,33 +8,33 @@ import torch
 from lesson import HORIZON, LOOKBACK, Clock, Lesson, run
 
 from models.features.feature_spec import Numbers, Tokens
-from models.learning.batches import Places, SequenceSet, to_device
+from models.learning.batches import SequenceSet, Spans, to_device
 from models.learning.config import TrainingConfig
-from models.learning.loop import Checkpoints, Watch, fit
+from models.learning.loop import Callbacks, CheckpointStore, fit
 from models.learning.memory import keep_memory
-from models.learning.precision import pick_precision
+from models.learning.precision import choose_precision
 from models.networks.config import ModelConfig
+from models.networks.heads.build import HeadSpec
 from models.networks.heads.config import HeadConfig
-from models.networks.heads.make import Asked
-from models.networks.network import Face, build, parameter_count
+from models.networks.network import NetworkSpec, build_network, count_parameters
 
-NOWHERE = Checkpoints(load=lambda: None, save=lambda _: None)
+NOWHERE = CheckpointStore(load=lambda: None, save=lambda _: None)
 
 
-def classified(lesson: Lesson) -> tuple[SequenceSet, SequenceSet, Face]:
+def classified(lesson: Lesson) -> tuple[SequenceSet, SequenceSet, NetworkSpec]:
     """Lay out sequences with a class each."""
     kind = np.int32 if lesson.ids else np.float32
     values_NC = lesson.values.reshape(len(lesson.values), -1).astype(kind)
     rows = np.arange(len(lesson.labels_S))
     every = to_device(
         values_NC,
-        Places(lesson.starts_S, lesson.stops_S),
-        answers_M=lesson.labels_S.astype(np.float32),
-        answer_places=Places(rows, rows + 1),
+        Spans(lesson.starts_S, lesson.stops_S),
+        targets_M=lesson.labels_S.astype(np.float32),
+        target_spans=Spans(rows, rows + 1),
         device=torch.device("cpu"),
     )
     signal = Tokens(size=lesson.ids) if lesson.ids else Numbers(channels=values_NC.shape[1])
-    face = Face(signal=signal, asked=Asked(kind="category", codes=lesson.classes))
+    face = NetworkSpec(features=signal, head=HeadSpec(kind="category", num_classes=lesson.classes))
     return taken(every, rows[: lesson.training]), taken(every, rows[lesson.training :]), face
 
 
@@ -43,13 +43,13 @@ def taken(every: SequenceSet, rows: np.ndarray) -> SequenceSet:
     statics = type(every.statics)(*(beside[rows] for beside in every.statics))
     return replace(
         every,
-        places=every.places.pick(rows),
-        answer_places=every.answer_places.pick(rows),
+        spans=every.spans.select(rows),
+        target_spans=every.target_spans.select(rows),
         statics=statics,
     )
 
 
-def foretold(lesson: Lesson) -> tuple[SequenceSet, SequenceSet, Face]:
+def foretold(lesson: Lesson) -> tuple[SequenceSet, SequenceSet, NetworkSpec]:
     """Lay out the windows of series, which share their steps."""
     last_S = lesson.stops_S - HORIZON
     ends_S = [
@@ -59,14 +59,14 @@ def foretold(lesson: Lesson) -> tuple[SequenceSet, SequenceSet, Face]:
     ends = np.concatenate([*ends_S, last_S])
     every = to_device(
         lesson.values[:, None],
-        Places(ends - LOOKBACK, ends),
-        answers_M=lesson.values,
-        answer_places=Places(ends, ends + HORIZON),
+        Spans(ends - LOOKBACK, ends),
+        targets_M=lesson.values,
+        target_spans=Spans(ends, ends + HORIZON),
         device=torch.device("cpu"),
     )
-    head = HeadConfig(normalization="last", loss="absolute")
-    asked = Asked(kind="forecast", horizon=HORIZON, head=head)
-    face = Face(signal=Numbers(channels=1), asked=asked, channel=0, observed=1)
+    head = HeadConfig(normalization="nlinear", loss="mae")
+    asked = HeadSpec(kind="forecast", horizon=HORIZON, config=head)
+    face = NetworkSpec(features=Numbers(channels=1), head=asked, target_channel=0, num_observed=1)
     windows = np.arange(len(ends))
     cut = len(ends) - len(last_S)
     learned = windows[: lesson.options.get("steps", cut) * lesson.batch][:cut]
@@ -85,7 +85,7 @@ def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
         embedding_dim=lesson.embedding,
         pooling=lesson.pooling,
     )
-    network = build(model, face, seed=lesson.seed)
+    network = build_network(model, face, seed=lesson.seed)
     config = TrainingConfig(
         epochs=lesson.epochs,
         patience=lesson.epochs,
@@ -94,7 +94,7 @@ def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
         seed=lesson.seed,
         precision=lesson.options.get("precision", "auto"),
     )
-    precision = pick_precision(config, model, torch.device("cpu"), None)
+    precision = choose_precision(config, model, torch.device("cpu"), None)
     clock.start()
     fit(
         network,
@@ -102,9 +102,9 @@ def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
         validation,
         config=replace(config, precision=precision),
         checkpoints=NOWHERE,
-        watch=Watch(lambda epoch: clock.epoch(epoch.validation_loss)),
+        callbacks=Callbacks(lambda epoch: clock.epoch(epoch.validation_loss)),
     )
-    return {"parameters": parameter_count(network), "precision": precision}
+    return {"parameters": count_parameters(network), "precision": precision}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from scipy.stats import ks_2samp
 
 from data_contracts.drift import distance
 from data_contracts.drift.distribution import ProfileError
-from data_contracts.drift.drift import ColumnDrift, DriftConfig, drift
+from data_contracts.drift.drift import ColumnDrift, DriftConfig, compare_profiles
 from data_contracts.drift.profile import Profile, measure_rows, profile_rows
 
 BINS = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=30)
@@ -27,7 +27,7 @@ LIMITS = DriftConfig()
 def compare(before: pl.DataFrame, today: pl.DataFrame, limits: DriftConfig = LIMITS) -> ColumnDrift:
     """Compare the one column of two frames."""
     reference = profile_rows(before.lazy(), before.columns)
-    (found,) = drift(reference, measure_rows(today.lazy(), reference), limits)
+    (found,) = compare_profiles(reference, measure_rows(today.lazy(), reference), limits)
     return found
 
 
@@ -62,12 +62,12 @@ def true_statistic(before: list[float], today: list[float]) -> float:
 def test_psi_is_its_formula(pairs) -> None:
     before, today = two_sided(pairs)
 
-    found = distance.psi(before, today)
+    found = distance.compute_psi(before, today)
 
     assert found == pytest.approx(plain_psi(before, today), rel=1e-9, abs=1e-12)
-    assert found == pytest.approx(distance.psi(today, before), rel=1e-9, abs=1e-12)
+    assert found == pytest.approx(distance.compute_psi(today, before), rel=1e-9, abs=1e-12)
     assert found >= 0
-    assert distance.psi(before, before) == 0
+    assert distance.compute_psi(before, before) == 0
 
 
 @given(pairs=BINS)
@@ -79,7 +79,7 @@ def test_jensen_shannon_agrees_with_scipy(pairs) -> None:
         warnings.simplefilter("ignore", RuntimeWarning)
         expected = float(jensenshannon(before, today, base=2))
 
-    found = distance.jensen_shannon(before, today)
+    found = distance.compute_jensen_shannon(before, today)
     assert found == pytest.approx(0.0 if math.isnan(expected) else expected, abs=1e-7)
     assert 0 <= found <= 1
 
@@ -98,7 +98,7 @@ def test_the_true_statistic_lies_within_the_stated_resolution(before, today) -> 
     frames = columns(before, today)
     reference = profile_rows(frames[0].lazy(), ["x"])
     measured = measure_rows(frames[1].lazy(), reference)
-    found = drift(reference, measured, LIMITS)[0].numbers.kolmogorov_smirnov
+    found = compare_profiles(reference, measured, LIMITS)[0].numbers.kolmogorov_smirnov
     shares = [
         max(profile.columns[0].numbers.counts) / len(rows)
         for profile, rows in ((reference, before), (measured, today))
@@ -119,8 +119,8 @@ def test_the_p_value_is_that_of_scipy_for_many_rows() -> None:
 
 
 def test_one_group_of_bins_differs_by_nothing() -> None:
-    assert distance.chi_square(0, 0.01) == 0.0
-    assert distance.chi_square(1, 0.05) == pytest.approx(1.959964**2, rel=1e-6)
+    assert distance.compute_chi_square_critical(0, 0.01) == 0.0
+    assert distance.compute_chi_square_critical(1, 0.05) == pytest.approx(1.959964**2, rel=1e-6)
 
 
 @given(pairs=BINS)
@@ -130,7 +130,7 @@ def test_merging_bins_loses_no_row(pairs) -> None:
     for merge in (distance.merge_bins, distance.merge_rare):
         merged = merge(before, today)
         assert [sum(side) for side in merged] == [sum(before), sum(today)]
-    assert len(distance.merge_bins(before, today)[0]) <= distance.GROUPS + 2
+    assert len(distance.merge_bins(before, today)[0]) <= distance.PSI_GROUPS + 2
 
 
 def varied(rows: int, seed: int) -> pl.DataFrame:
@@ -169,7 +169,11 @@ def test_chance_is_not_called_drift(rows, today) -> None:
         reference = profile_rows(before.lazy(), before.columns)
         measured = measure_rows(varied(today, seed=2 * seed + 1).lazy(), reference)
 
-        told = [found for found in drift(reference, measured, LIMITS) if found.verdict != "none"]
+        told = [
+            found
+            for found in compare_profiles(reference, measured, LIMITS)
+            if found.severity != "none"
+        ]
         assert told == []
 
 
@@ -178,8 +182,8 @@ def test_a_table_does_not_drift_from_itself(rows, seed) -> None:
     frame = varied(rows, seed)
     profile = profile_rows(frame.lazy(), frame.columns)
 
-    for found in drift(profile, profile, LIMITS):
-        assert found.verdict == "none", found
+    for found in compare_profiles(profile, profile, LIMITS):
+        assert found.severity == "none", found
         for shift in (found.numbers, found.steps, found.values):
             assert shift is None or (shift.psi, shift.jensen_shannon) == (0, 0)
             assert shift is None or not shift.kolmogorov_smirnov
@@ -189,7 +193,7 @@ def test_a_shifted_mean_is_large_and_said() -> None:
     draw = np.random.default_rng(0)
     found = compare(*columns(draw.normal(3, 1, 3000), draw.normal(5, 1, 500)))
 
-    assert found.verdict == "large"
+    assert found.severity == "large"
     assert found.reason.startswith("mean 2.966 -> 5.049, PSI 3.")
 
 
@@ -197,7 +201,7 @@ def test_a_slight_shift_is_small() -> None:
     draw = np.random.default_rng(0)
     found = compare(*columns(draw.normal(0, 1, 9000), draw.normal(0.4, 1, 9000)))
 
-    assert found.verdict == "small"
+    assert found.severity == "small"
     assert 0.1 <= found.numbers.psi < 0.25
     assert found.numbers.p_value < 1e-9
 
@@ -206,15 +210,15 @@ def test_a_spread_that_grows_is_drift_though_the_mean_stays() -> None:
     draw = np.random.default_rng(0)
     found = compare(*columns(draw.normal(0, 1, 2000), draw.normal(0, 4, 2000)))
 
-    assert found.verdict == "large"
+    assert found.severity == "large"
 
 
 def test_ten_rows_far_away_are_drift_and_three_are_not() -> None:
     numbers = np.random.default_rng(0).normal(size=2000)
 
-    assert compare(*columns(numbers, [50.0] * 10)).verdict == "large"
+    assert compare(*columns(numbers, [50.0] * 10)).severity == "large"
     told = compare(*columns(numbers, [50.0] * 3))
-    assert told.verdict == "none"
+    assert told.severity == "none"
     assert "by chance" in told.reason
 
 
@@ -222,13 +226,13 @@ def test_infinities_are_drift() -> None:
     numbers = np.random.default_rng(0).normal(size=1000)
     broken = np.where(np.arange(1000) < 300, np.inf, numbers)
 
-    assert compare(*columns(numbers, broken)).verdict == "large"
+    assert compare(*columns(numbers, broken)).severity == "large"
 
 
 def test_new_values_between_known_ones_are_drift() -> None:
     found = compare(*columns([0, 1] * 500, [0.0, 0.5] * 500))
 
-    assert found.verdict == "large"
+    assert found.severity == "large"
 
 
 def test_moments_and_durations_are_said_as_such() -> None:
@@ -245,7 +249,7 @@ def test_moments_and_durations_are_said_as_such() -> None:
 def test_missing_rows_are_drift() -> None:
     found = compare(*columns([1.0] * 98 + [None] * 2, [1.0] * 60 + [None] * 40))
 
-    assert (found.verdict, found.reason) == ("large", "missing 2.0% -> 40.0%")
+    assert (found.severity, found.reason) == ("large", "missing 2.0% -> 40.0%")
     assert (found.missing_before, found.missing_today) == (0.02, 0.4)
 
 
@@ -253,13 +257,13 @@ def test_missing_rows_are_drift() -> None:
 def test_missing_rows_are_judged_by_their_share(gaps, verdict) -> None:
     rows = [1.0] * (8000 - gaps) + [None] * gaps
 
-    assert compare(*columns([1.0] * 7800 + [None] * 200, rows)).verdict == verdict
+    assert compare(*columns([1.0] * 7800 + [None] * 200, rows)).severity == verdict
 
 
 def test_a_column_that_has_gone_missing_altogether_is_large() -> None:
     found = compare(*columns([1.0, 2.0] * 20, [None] * 40, dtype=pl.Float64))
 
-    assert (found.verdict, found.reason) == ("large", "missing 0.0% -> 100.0%")
+    assert (found.severity, found.reason) == ("large", "missing 0.0% -> 100.0%")
     assert found.numbers is None
 
 
@@ -267,8 +271,11 @@ def test_new_and_vanished_classes_are_named() -> None:
     before = ["cat"] * 600 + ["dog"] * 300 + ["owl"] * 100
     found = compare(*columns(before, ["cat"] * 700 + ["dog"] * 260 + ["emu"] * 40))
 
-    assert found.verdict == "large"
-    assert (found.newcomers.new, found.newcomers.vanished) == (("emu",), ("owl",))
+    assert found.severity == "large"
+    assert (found.value_changes.new_values, found.value_changes.vanished_values) == (
+        ("emu",),
+        ("owl",),
+    )
     assert "4.0% unknown, 0.0% expected, such as 'emu'" in found.reason
     assert "vanished: 'owl', 10.0% before" in found.reason
 
@@ -276,7 +283,7 @@ def test_new_and_vanished_classes_are_named() -> None:
 def test_shifted_classes_are_named() -> None:
     found = compare(*columns(["a", "b"] * 500, ["a"] * 900 + ["b"] * 100))
 
-    assert found.verdict == "large"
+    assert found.severity == "large"
     assert found.reason.startswith("'a' 50.0% -> 90.0%, PSI 0.8")
 
 
@@ -285,8 +292,8 @@ def test_values_beyond_the_list_are_not_called_new() -> None:
     found = compare(before, before)
 
     assert found.kind == "category"
-    assert (found.verdict, found.newcomers.new) == ("none", ())
-    assert found.newcomers.share == 0.5
+    assert (found.severity, found.value_changes.new_values) == ("none", ())
+    assert found.value_changes.unlisted_share == 0.5
 
 
 def test_another_language_is_drift_of_a_text() -> None:
@@ -296,7 +303,7 @@ def test_another_language_is_drift_of_a_text() -> None:
 
     found = compare(*frames)
 
-    assert (found.kind, found.verdict) == ("text", "large")
+    assert (found.kind, found.severity) == ("text", "large")
     assert "words 0.82 apart: 'all others' 0.0% -> 100.0%" in found.reason
     assert "100.0% unknown, 0.0% expected, such as 'de" in found.reason
 
@@ -314,7 +321,7 @@ def test_steps_of_a_list_drift_though_its_length_stays() -> None:
     waves = [draw.normal(mean, 1, (300, 8)).tolist() for mean in (0, 2)]
     found = compare(*columns(*waves))
 
-    assert found.verdict == "large"
+    assert found.severity == "large"
     assert found.numbers.psi == 0
     assert "mean of the elements" in found.reason
 
@@ -330,13 +337,13 @@ def test_steps_of_a_list_drift_though_its_length_stays() -> None:
 def test_no_rows_are_told_in_words(before, today, verdict, reason) -> None:
     found = compare(*columns(before, today, dtype=pl.Float64))
 
-    assert (found.verdict, found.reason) == (verdict, reason)
+    assert (found.severity, found.reason) == (verdict, reason)
 
 
 def test_a_reference_of_gaps_alone_says_so_when_values_come() -> None:
     found = compare(*columns([None] * 40, [1.0] * 40, dtype=pl.Float64))
 
-    assert (found.verdict, found.reason) == ("large", "missing 100.0% -> 0.0%")
+    assert (found.severity, found.reason) == ("large", "missing 100.0% -> 0.0%")
 
 
 def test_columns_that_cannot_be_compared_are_large() -> None:
@@ -344,21 +351,21 @@ def test_columns_that_cannot_be_compared_are_large() -> None:
 
     assert compare(before, pl.DataFrame({"y": [1]})).reason == "the column is absent today"
     found = compare(before, before.cast(pl.String))
-    assert (found.verdict, found.reason) == ("large", "the column has come as String, was Float64")
+    assert (found.severity, found.reason) == ("large", "the column has come as String, was Float64")
 
 
 def test_counts_in_other_bins_are_refused() -> None:
     first, second = (profile_rows(frame.lazy(), ["x"]) for frame in columns([1, 2], [3, 4]))
 
     with pytest.raises(ProfileError, match="'x' was not measured against this reference"):
-        drift(first, second, LIMITS)
+        compare_profiles(first, second, LIMITS)
 
 
 def test_a_column_that_was_not_measured_is_told() -> None:
     reference = profile_rows(pl.DataFrame({"x": [1]}).lazy(), ["x"])
-    (found,) = drift(reference, Profile(columns=()), LIMITS)
+    (found,) = compare_profiles(reference, Profile(columns=()), LIMITS)
 
-    assert (found.verdict, found.reason) == ("large", "the column was not measured today")
+    assert (found.severity, found.reason) == ("large", "the column was not measured today")
 
 
 @pytest.mark.parametrize(
@@ -367,11 +374,11 @@ def test_a_column_that_was_not_measured_is_told() -> None:
         {"psi_small": 0.3},
         {"psi_small": 0.0},
         {"psi_large": math.nan},
-        {"missing_large": 1.5},
-        {"unknown_small": -0.1},
-        {"words_large": 2.0},
-        {"alarm_share": 0.0},
-        {"alarm_share": 0.5},
+        {"missing_share_large": 1.5},
+        {"unlisted_share_small": -0.1},
+        {"vocabulary_distance_large": 2.0},
+        {"significance_level": 0.0},
+        {"significance_level": 0.5},
     ],
 )
 def test_limits_out_of_range_are_refused(settings) -> None:

@@ -17,10 +17,20 @@ from hypothesis import strategies as st
 
 from data_contracts.drift import profile as profile_module
 from data_contracts.drift import sketches
-from data_contracts.drift.counters import MAX_CHARACTERS, Moments, ValueCounter, count_words
-from data_contracts.drift.distribution import Column, Numbers, ProfileError, Values
+from data_contracts.drift.counters import (
+    MAX_VALUE_LENGTH,
+    RunningStatistics,
+    ValueCounter,
+    count_words,
+)
+from data_contracts.drift.distribution import (
+    ColumnProfile,
+    NumberDistribution,
+    ProfileError,
+    ValueDistribution,
+)
 from data_contracts.drift.profile import Profile, measure_rows, profile_rows
-from data_contracts.drift.sketches import Frequent, Sample
+from data_contracts.drift.sketches import FrequentValues, UniformSample
 
 FLOATS = st.lists(st.none() | st.floats() | st.integers(-3, 3).map(float), max_size=120)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -36,7 +46,7 @@ def floats(values: list[float | None]) -> pl.DataFrame:
     return pl.DataFrame({"x": pl.Series(values, dtype=pl.Float64)})
 
 
-def only(frame: pl.DataFrame, against: pl.DataFrame | None = None) -> Column:
+def only(frame: pl.DataFrame, against: pl.DataFrame | None = None) -> ColumnProfile:
     """Profile a frame's one column, or count it into another's."""
     columns = frame.columns if against is None else against.columns
     profile = profile_rows((frame if against is None else against).lazy(), columns)
@@ -46,7 +56,7 @@ def only(frame: pl.DataFrame, against: pl.DataFrame | None = None) -> Column:
     return column
 
 
-def rounded(column: Column) -> Column:
+def rounded(column: ColumnProfile) -> ColumnProfile:
     """Leave out the digits that depend on the order of addition."""
     if column.numbers is None or column.numbers.mean is None:
         return column
@@ -104,7 +114,7 @@ def test_neither_the_order_nor_the_cut_of_the_rows_matters(values, cut) -> None:
 
 @given(values=st.lists(FINITE, min_size=1, max_size=60), cut=st.integers(1, 60))
 def test_moments_are_those_of_all_numbers(values, cut) -> None:
-    moments = Moments()
+    moments = RunningStatistics()
     for part in (values[:cut], values[cut:]):
         moments.add(np.array(part, dtype=np.float64))
 
@@ -276,7 +286,7 @@ def test_words_are_lower_case_runs_of_letters_in_any_alphabet() -> None:
 def test_long_values_are_known_by_their_beginning() -> None:
     found = only(frame_of(x=["y" * 1000 + "1", "y" * 1000 + "2"]))
 
-    assert found.values.values == ("y" * MAX_CHARACTERS,)
+    assert found.values.values == ("y" * MAX_VALUE_LENGTH,)
     assert found.values.counts == (2,)
 
 
@@ -291,10 +301,10 @@ def test_the_same_words_are_counted_slice_by_slice(monkeypatch) -> None:
 
 @given(stream=st.lists(st.integers(0, 30).map(str), max_size=300), capacity=st.integers(2, 12))
 def test_a_frequent_value_is_never_lost(stream, capacity) -> None:
-    frequent = Frequent(capacity=capacity)
+    frequent = FrequentValues(capacity=capacity)
     for value in stream:
         frequent.add(pl.DataFrame({"value": [value], "count": [1]}))
-    kept = frequent.top(capacity)
+    kept = frequent.list_top(capacity)
 
     assert len(kept) <= capacity
     for value, count in Counter(stream).items():
@@ -306,21 +316,21 @@ def test_a_sample_is_the_same_however_its_stream_is_cut(cuts) -> None:
     numbers = np.random.default_rng(0).normal(size=1000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sketches, "MAX_SAMPLE", 150)
-        whole, parts = Sample(), Sample()
+        whole, parts = UniformSample(), UniformSample()
         whole.add(numbers)
         for part in np.split(numbers, np.minimum(np.cumsum(cuts, dtype=int), 1000)):
             parts.add(part)
 
-        assert parts.edges() == whole.edges()
+        assert parts.compute_edges() == whole.compute_edges()
         assert len(whole.numbers) == 150
 
 
 def test_a_sample_stands_for_the_whole_stream() -> None:
     numbers = np.arange(400_000, dtype=np.float64)
-    sample = Sample()
+    sample = UniformSample()
     for part in np.split(numbers, 20):
         sample.add(part)
-    filled = np.diff(np.searchsorted(numbers, sample.edges()))
+    filled = np.diff(np.searchsorted(numbers, sample.compute_edges()))
 
     assert len(filled) == 100
     assert abs(filled / 400_000 - 0.01).max() < 0.002
@@ -461,11 +471,11 @@ def test_values_are_counted_in_batches_as_in_one() -> None:
     for value, times in [("b", 2), ("z", 1), ("b", 3), ("y", 4)]:
         counter.add(pl.DataFrame({"value": [value], "count": [times]}))
 
-    assert counter.values() == Values(
+    assert counter.build_distribution() == ValueDistribution(
         values=("a", "b"), counts=(0, 5), others=5, distinct=3, examples=("y", "z")
     )
 
 
 def test_an_empty_distribution_has_no_moments() -> None:
     with pytest.raises(ProfileError, match="exactly when there are numbers"):
-        Numbers(edges=(), counts=(0,), mean=1.0)
+        NumberDistribution(edges=(), counts=(0,), mean=1.0)

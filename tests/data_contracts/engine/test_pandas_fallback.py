@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from data_contracts.contract import Expectation
 from data_contracts.engine import pandas_fallback
-from data_contracts.engine.gx import ask, build, open_gx
-from data_contracts.engine.pandas_fallback import check_by_pandas
-from data_contracts.engine.uniqueness import ROW
-from data_contracts.quarantine import REASONS, bad_rows
-from data_contracts.suite import check_values
+from data_contracts.engine.gx import build_expectation, open_context, run_validation
+from data_contracts.engine.pandas_fallback import check_with_pandas
+from data_contracts.engine.uniqueness import ROW_NUMBER
+from data_contracts.quarantine import REASONS_COLUMN, find_broken_rows
+from data_contracts.suite import check_expectations
 
 FRAME = pl.DataFrame(
     {
@@ -60,15 +60,15 @@ COUNTS = ("element_count", "missing_count", "unexpected_count")
 
 def whole(frame: pl.DataFrame, kind: str, kwargs: dict) -> object:
     batch = Batch(data=frame.to_pandas(integer_object_nulls=True))
-    validator = Validator(PandasExecutionEngine(), batches=[batch], data_context=open_gx())
-    built = build(Expectation(type=kind, kwargs=kwargs), place=0)
-    return ask(validator, [built], detail="COMPLETE")[0]
+    validator = Validator(PandasExecutionEngine(), batches=[batch], data_context=open_context())
+    built = build_expectation(Expectation(type=kind, kwargs=kwargs), index=0)
+    return run_validation(validator, [built], detail="COMPLETE")[0]
 
 
-def in_batches(frame: pl.DataFrame, kind: str, kwargs: dict) -> pandas_fallback.Fallback:
+def in_batches(frame: pl.DataFrame, kind: str, kwargs: dict) -> pandas_fallback.EngineResult:
     expectation = Expectation(type=kind, kwargs=kwargs)
-    built = build(expectation, place=0)
-    return check_by_pandas(frame.lazy(), expectation, built, context=open_gx())
+    built = build_expectation(expectation, index=0)
+    return check_with_pandas(frame.lazy(), expectation, built, context=open_context())
 
 
 @pytest.mark.parametrize("rows", [1, 7, 1000])
@@ -82,14 +82,14 @@ def test_batches_add_up_to_the_whole(kind, kwargs, rows, monkeypatch) -> None:
     for name in COUNTS:
         assert found.result.result.get(name) == expected.result.get(name)
     assert found.result.success == expected.success
-    assert found.rows == expected.result["unexpected_index_list"]
+    assert found.row_numbers == expected.result["unexpected_index_list"]
 
 
 @pytest.mark.parametrize(("kind", "kwargs"), [*BY_ROWS, *OF_WHOLE])
 def test_no_rows_break_nothing(kind, kwargs) -> None:
     found = in_batches(FRAME.head(0), kind, kwargs)
 
-    assert found.rows == []
+    assert found.row_numbers == []
     assert not found.result.result.get("unexpected_count")
 
 
@@ -101,7 +101,7 @@ def test_pandas_keeps_every_digit_beside_gaps(monkeypatch) -> None:
     pairs = {"column_A": "x", "column_B": "y", "value_pairs_set": [[large, large]]}
     found = in_batches(frame, "expect_column_pair_values_to_be_in_set", pairs)
 
-    assert found.rows == [0, 3]
+    assert found.row_numbers == [0, 3]
     assert found.result.result["partial_unexpected_list"][0] == (large, 2**53)
 
 
@@ -166,19 +166,19 @@ def test_bad_rows_are_those_that_plain_python_finds(drawn, monkeypatch) -> None:
     expectations = [
         Expectation(type=name.split(": ")[1], kwargs=kwargs) for name, kwargs in RULES.items()
     ]
-    built = [build(each, place=place) for place, each in enumerate(expectations)]
+    built = [build_expectation(each, index=place) for place, each in enumerate(expectations)]
 
-    checked = check_values(scan, expectations, built, [])
+    checked = check_expectations(scan, expectations, built, [])
 
     engines = [finding.engine for finding in checked.findings]
     assert engines == ["polars", "polars", "pandas", "pandas", "polars", "polars", "polars"]
     expected = oracle(drawn)
-    assert sum(not finding.kept for finding in checked.findings) == len(
+    assert sum(not finding.passed for finding in checked.findings) == len(
         {reason for reasons in expected.values() for reason in reasons}
     )
     if checked.broken:
-        found = bad_rows(scan, checked.broken)
-        told = [sorted(r.partition("(")[0] for r in reasons) for reasons in found[REASONS]]
-        assert dict(zip(found[ROW], told, strict=True)) == expected
+        found = find_broken_rows(scan, checked.broken)
+        told = [sorted(r.partition("(")[0] for r in reasons) for reasons in found[REASONS_COLUMN]]
+        assert dict(zip(found[ROW_NUMBER], told, strict=True)) == expected
     else:
         assert expected == {}

@@ -30,7 +30,9 @@ def test_an_order_statistic_is_that_of_the_sorted_column(column, data, short) ->
     places = st.lists(st.integers(0, len(column) - 1), min_size=1, max_size=4)
     wanted = data.draw(places)
 
-    found = quantiles.order_statistics(column.to_frame().lazy(), VALUE, wanted, short=short)
+    found = quantiles.compute_order_statistics(
+        column.to_frame().lazy(), VALUE, wanted, max_sorted=short
+    )
 
     ordered = sorted(column.to_list())
     assert found == [ordered[rank] for rank in wanted]
@@ -58,7 +60,9 @@ def test_no_order_of_rows_misleads_the_search(order, short) -> None:
     values = ORDERS[order]
     wanted = [0, 1, 49, 2499, 2500, 4998, 4999]
 
-    found = quantiles.order_statistics(pl.LazyFrame({"x": values}), VALUE, wanted, short=short)
+    found = quantiles.compute_order_statistics(
+        pl.LazyFrame({"x": values}), VALUE, wanted, max_sorted=short
+    )
 
     ordered = sorted(values)
     assert found == [ordered[rank] for rank in wanted]
@@ -72,7 +76,9 @@ def test_no_order_of_rows_misleads_the_search(order, short) -> None:
 def test_quantiles_are_numpys_nearest(column, shares, short) -> None:
     with_gaps = pl.concat([column, pl.Series("x", [None, None], dtype=column.dtype)])
 
-    found = quantiles.quantiles(with_gaps.to_frame().lazy(), VALUE, shares, short=short)
+    found = quantiles.compute_quantiles(
+        with_gaps.to_frame().lazy(), VALUE, shares, max_sorted=short
+    )
 
     expected = [np.quantile(column.to_numpy(), share, method="nearest") for share in shares]
     assert found == expected
@@ -80,7 +86,7 @@ def test_quantiles_are_numpys_nearest(column, shares, short) -> None:
 
 @given(values=st.lists(st.integers(-100, 100), min_size=1, max_size=99), short=few)
 def test_the_median_is_the_middle(values, short) -> None:
-    found = quantiles.median(pl.LazyFrame({"x": values}), VALUE, short=short)
+    found = quantiles.compute_median(pl.LazyFrame({"x": values}), VALUE, max_sorted=short)
 
     assert found == statistics.median(values)
 
@@ -89,8 +95,8 @@ def test_the_median_is_the_middle(values, short) -> None:
 def test_nothing_has_neither_median_nor_quantiles(dtype) -> None:
     scan = pl.LazyFrame({"x": [None, None]}, schema={"x": dtype})
 
-    assert math.isnan(quantiles.median(scan, VALUE))
-    assert [math.isnan(q) for q in quantiles.quantiles(scan, VALUE, [0.5])] == [True]
+    assert math.isnan(quantiles.compute_median(scan, VALUE))
+    assert [math.isnan(q) for q in quantiles.compute_quantiles(scan, VALUE, [0.5])] == [True]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +110,7 @@ def test_nothing_has_neither_median_nor_quantiles(dtype) -> None:
     ],
 )
 def test_the_median_between_extremes_is_a_number(values, middle) -> None:
-    assert quantiles.median(pl.LazyFrame({"x": values}), VALUE) == middle
+    assert quantiles.compute_median(pl.LazyFrame({"x": values}), VALUE) == middle
 
 
 TEXTS = ["", "a", "b", "\u00e9", "e\u0301"]
@@ -137,8 +143,8 @@ KEYS = {1: {"key0": pl.col("x")}, 2: {"key0": pl.col("x"), "key1": pl.col("s")}}
 def test_duplicates_are_those_of_plain_python(width, drawn, held) -> None:
     scan, keys, judged = frame_of(drawn).lazy(), KEYS[width], pl.col("judged")
 
-    count = uniqueness.count_duplicated(scan, keys, judged, held=held)
-    found = list(uniqueness.duplicated_rows(scan, keys, judged, held=held))
+    count = uniqueness.count_duplicates(scan, keys, judged, max_held=held)
+    found = list(uniqueness.find_duplicates(scan, keys, judged, max_held=held))
 
     expected = duplicated(drawn, width)
     assert count == len(expected)
@@ -150,17 +156,19 @@ def test_duplicates_are_those_of_plain_python(width, drawn, held) -> None:
 def test_the_first_duplicates_are_first_in_row_order(drawn, limit) -> None:
     scan = frame_of(drawn).lazy()
 
-    found = uniqueness.first_duplicated(scan, KEYS[2], pl.col("judged"), limit=limit)
+    found = uniqueness.find_first_duplicates(scan, KEYS[2], pl.col("judged"), limit=limit)
 
     assert found.to_list() == duplicated(drawn, 2)[:limit]
 
 
 def test_the_first_duplicates_are_first_across_slices(monkeypatch) -> None:
     values = [*range(500), *range(500)]
-    cut = uniqueness.slices_of
-    monkeypatch.setattr(uniqueness, "slices_of", lambda rows, names, _held: cut(rows, names, 10))
+    cut = uniqueness.slice_by_hash
+    monkeypatch.setattr(
+        uniqueness, "slice_by_hash", lambda rows, names, _held: cut(rows, names, 10)
+    )
 
-    found = uniqueness.first_duplicated(
+    found = uniqueness.find_first_duplicates(
         pl.LazyFrame({"x": values}), KEYS[1], pl.lit(value=True), limit=20
     )
 
@@ -171,8 +179,8 @@ def test_the_first_duplicates_are_first_across_slices(monkeypatch) -> None:
 def test_a_key_that_only_grows_has_no_duplicates(dtype) -> None:
     column = pl.Series("x", range(100)).cast(pl.Int32).cast(dtype)
 
-    count = uniqueness.count_duplicated(
-        column.to_frame().lazy(), KEYS[1], pl.lit(value=True), held=7
+    count = uniqueness.count_duplicates(
+        column.to_frame().lazy(), KEYS[1], pl.lit(value=True), max_held=7
     )
 
     assert count == 0
@@ -182,7 +190,7 @@ def test_a_key_that_only_grows_has_no_duplicates(dtype) -> None:
 def test_gaps_and_falls_do_not_pass_for_growth(values) -> None:
     scan = pl.LazyFrame({"x": values}, schema={"x": pl.Int64})
 
-    count = uniqueness.count_duplicated(scan, KEYS[1], pl.lit(value=True))
+    count = uniqueness.count_duplicates(scan, KEYS[1], pl.lit(value=True))
 
     assert count == 2
 
@@ -192,7 +200,7 @@ def test_gaps_and_falls_do_not_pass_for_growth(values) -> None:
 def test_distinct_values_are_counted_without_the_gaps(drawn, held, name) -> None:
     frame = frame_of(drawn)
 
-    count = aggregates.count_distinct(frame.lazy(), pl.col(name), held=held)
+    count = aggregates.count_distinct(frame.lazy(), pl.col(name), max_held=held)
 
     assert count == len(set(frame[name].drop_nulls()))
 
@@ -203,7 +211,7 @@ def test_both_zeros_are_one_value(values) -> None:
     scan = pl.LazyFrame({"x": values}, schema={"x": pl.Float64})
     counts = Counter(values)
 
-    many = uniqueness.count_duplicated(scan, KEYS[1], pl.lit(value=True), held=3)
+    many = uniqueness.count_duplicates(scan, KEYS[1], pl.lit(value=True), max_held=3)
 
-    assert aggregates.count_distinct(scan, VALUE, held=3) == len(counts)
+    assert aggregates.count_distinct(scan, VALUE, max_held=3) == len(counts)
     assert many == sum(count for count in counts.values() if count > 1)

@@ -1,4 +1,4 @@
-"""A translated pattern finds what Python's own finds; what has no equal is refused."""
+"""A translated pattern finds what Python's own finds; what has no equivalent is refused."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_contracts.engine.regex import UntranslatableError, to_rust
+from data_contracts.engine.regex import UntranslatableError, translate_to_rust
 
 ALPHABET = [
     *"abAZz019_- .,\n\r\t|\x00\x1c\x1f\x85\xa0\u200b\u2028\u3000",
@@ -49,7 +49,7 @@ patterns = st.recursive(leaves, grow, max_leaves=6)
 
 
 def found_by_polars(pattern: str, among: list[str]) -> list[bool]:
-    return pl.Series(among, dtype=pl.String).str.contains(to_rust(pattern)).to_list()
+    return pl.Series(among, dtype=pl.String).str.contains(translate_to_rust(pattern)).to_list()
 
 
 def found_by_python(pattern: str, among: list[str]) -> list[bool]:
@@ -60,10 +60,10 @@ def found_by_python(pattern: str, among: list[str]) -> list[bool]:
 @settings(max_examples=400)
 def test_a_translated_pattern_finds_what_pythons_finds(pattern, among) -> None:
     try:
-        to_rust(pattern)
+        translate_to_rust(pattern)
     except UntranslatableError as error:
-        # Of these parts only a `$` that something may follow has no equal.
-        assert "at_end" in str(error) or "at has no equal" in str(error), pattern  # noqa: PT017
+        # Of these parts only a `$` that something may follow has no equivalent.
+        assert "at_end" in str(error) or "at has no equivalent" in str(error), pattern  # noqa: PT017
         return
 
     assert found_by_polars(pattern, among) == found_by_python(pattern, among)
@@ -107,4 +107,4 @@ def test_ordinary_patterns_are_translated_and_agree(pattern) -> None:
 )
 def test_what_has_no_equal_is_refused(pattern) -> None:
     with pytest.raises(UntranslatableError):
-        to_rust(pattern)
+        translate_to_rust(pattern)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from data_contracts.contract import Contract, ContractFileError, Expectation
 from data_contracts.engine.gx import ValidatorBrokenError
 from data_contracts.suite import Finding
-from data_contracts.suite import check as check_rows
+from data_contracts.suite import check_contract as check_rows
 
 NOT_NULL = "expect_column_values_to_not_be_null"
 NULL = "expect_column_values_to_be_null"
@@ -63,12 +63,12 @@ def test_what_is_counted_is_what_polars_counts(rows: list[tuple]) -> None:
     x, text = frame["x"].fill_nan(None), frame["text"].drop_nulls()
     beyond = (x.drop_nulls().abs() > 1).sum()
     strangers = (text == "c").sum()
-    assert found[NOT_NULL].found.startswith(f"{x.null_count()} of {len(frame)} values")
-    assert found[BETWEEN].found.startswith(f"{beyond} of {x.count()} values")
-    assert found[IN_SET].found.startswith(f"{strangers} of {len(text)} values")
-    assert found[BETWEEN].kept == (beyond == 0)
-    assert found[IN_SET].kept == (strangers <= 0.25 * len(text))
-    assert found[NOT_NULL].kept == (x.null_count() <= 0.5 * len(frame))
+    assert found[NOT_NULL].observed.startswith(f"{x.null_count()} of {len(frame)} values")
+    assert found[BETWEEN].observed.startswith(f"{beyond} of {x.count()} values")
+    assert found[IN_SET].observed.startswith(f"{strangers} of {len(text)} values")
+    assert found[BETWEEN].passed == (beyond == 0)
+    assert found[IN_SET].passed == (strangers <= 0.25 * len(text))
+    assert found[NOT_NULL].passed == (x.null_count() <= 0.5 * len(frame))
 
 
 @settings(max_examples=12)
@@ -83,8 +83,8 @@ def test_just_as_many_as_mostly_asks_for_are_enough(rows: int, data) -> None:
         promise(IN_SET, column="x", value_set=[1], mostly=(good + 1) / rows),
     )
 
-    assert enough.kept
-    assert not few.kept
+    assert enough.passed
+    assert not few.passed
 
 
 def test_values_that_are_missing_are_not_judged_by_what_values_must_be() -> None:
@@ -92,8 +92,8 @@ def test_values_that_are_missing_are_not_judged_by_what_values_must_be() -> None
 
     [finding] = check(frame, promise(BETWEEN, column="x", max_value=5, mostly=0.5))
 
-    assert finding.kept
-    assert finding.found == "1 of 2 values break it, such as 9.0"
+    assert finding.passed
+    assert finding.observed == "1 of 2 values break it, such as 9.0"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_findings_about_values_and_about_whole_columns_keep_their_severity_and_c
         promise(GREATER, "warning", column_A="x", column_B="y"),
     )
 
-    places = {(f.rule, f.column, f.severity, f.kept) for f in found}
+    places = {(f.rule, f.column, f.severity, f.passed) for f in found}
     assert places == {
         (UNIQUE, "x", "warning", False),
         (NOT_NULL, "y", "critical", True),
@@ -138,9 +138,9 @@ def test_no_more_than_three_examples_are_shown_and_none_at_length() -> None:
 
     [finding] = check(frame, promise(IN_SET, column="text", value_set=["x"]))
 
-    assert finding.found.startswith("18 of 18 values break it, such as 'aaaa")
-    assert finding.found.count(", ") == 3
-    assert len(finding.found) < 300
+    assert finding.observed.startswith("18 of 18 values break it, such as 'aaaa")
+    assert finding.observed.count(", ") == 3
+    assert len(finding.observed) < 300
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_large_whole_numbers_keep_their_digits_beside_a_missing_one(
 
     [finding] = check(frame, rule)
 
-    assert finding.kept is kept
+    assert finding.passed is kept
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,10 @@ def test_init_drafts_what_check_accepts(tmp_path: Path) -> None:
 
 
 def test_every_cell_is_shown_with_its_speed_here(tmp_path: Path) -> None:
-    machine = ostinato(tmp_path, "cells", "--hidden", "8", "--device", "cpu", "--json")
-    person = ostinato(tmp_path, "cells", "--hidden", "8")
+    machine = ostinato(
+        tmp_path, "benchmark-cells", "--hidden-size", "8", "--device", "cpu", "--json"
+    )
+    person = ostinato(tmp_path, "benchmark-cells", "--hidden-size", "8")
 
     rows = {row["family"]: row for row in json.loads(machine.stdout)}
     assert list(rows) == list(FAMILIES)
@@ -112,7 +114,7 @@ def test_wrong_words_are_refused_like_a_wrong_job(tmp_path: Path) -> None:
 
 def test_an_embedded_server_is_given_time_on_a_busy_machine(tmp_path: Path) -> None:
     code = (
-        "from flows.environment import settle; settle()\n"
+        "from flows.environment import configure_environment; configure_environment()\n"
         "from prefect.settings import get_current_settings\n"
         "print(get_current_settings().server.ephemeral.startup_timeout_seconds)"
     )

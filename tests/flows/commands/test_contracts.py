@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows.commands.backfill import moments
+from flows.commands.backfill import list_times
 from flows.job.job import load_job
 from flows.retrain import retrain
 from tasks.errors import JobError
@@ -70,7 +70,7 @@ def test_the_bad_rows_of_a_check_can_be_had(tmp_path: Path) -> None:
     [
         (("check", "none.parquet", "--contract", "w.yaml"), 2, "w.yaml"),
         (("draft", "none.parquet", "--output", "w.yaml"), 3, "names no file"),
-        (("draft", "good.parquet", "--output", "taken.yaml"), 2, "is there already"),
+        (("draft", "good.parquet", "--output", "taken.yaml"), 2, "exists already"),
         (("draft", "good.parquet", "--output", "w.yaml", "--target", "y"), 2, "'y' is missing"),
         (("diff", "waves.yaml"), 2, "has no contract yet"),
     ],
@@ -134,7 +134,9 @@ def test_the_report_tells_how_the_data_have_drifted_from_the_champions(waves_job
 def test_diff_tells_what_changed_since_the_last_run(waves_job: Path) -> None:
     retrain(str(waves_job))
     contract = Path(".ostinato/contracts/waves.yaml")
-    text = contract.read_text(encoding="utf-8").replace("quarantine_max: 1%", "quarantine_max: 5%")
+    text = contract.read_text(encoding="utf-8").replace(
+        "max_quarantined: 1%", "max_quarantined: 5%"
+    )
     contract.write_text(text, encoding="utf-8")
     grown = pl.concat([pl.read_parquet("waves.parquet")] * 2)
     grown.with_columns(
@@ -146,7 +148,7 @@ def test_diff_tells_what_changed_since_the_last_run(waves_job: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["contract"] == ["~ quarantine_max: 0.01 -> 0.05"]
+    assert found["contract"] == ["~ max_quarantined: 0.01 -> 0.05"]
     assert found["columns"] == "added new (Int32)"
     assert found["rows"] == [300, 600]
     assert any("kind 2" in line for line in found["draft"])
@@ -185,7 +187,7 @@ def test_backfill_takes_the_times_of_the_jobs_own_schedule(tmp_path: Path) -> No
     schedule = {"cron": "30 3 * * 1", "timezone": "Europe/Vienna"}
     job = load_job(write_job(tmp_path, SALES | {"schedule": schedule}))
 
-    found = moments(
+    found = list_times(
         job,
         dt.datetime(2024, 3, 24, tzinfo=dt.UTC),
         dt.datetime(2024, 4, 8, tzinfo=dt.UTC),
@@ -201,7 +203,7 @@ def test_backfill_without_a_time_to_cut_by_is_refused(tmp_path: Path) -> None:
     day = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 
     with pytest.raises(JobError, match=r"source\.time or source\.watermark"):
-        moments(job, day, day, every=None)
+        list_times(job, day, day, every=None)
 
 
 def test_backfill_of_no_dates_is_refused(tmp_path: Path) -> None:
@@ -209,4 +211,4 @@ def test_backfill_of_no_dates_is_refused(tmp_path: Path) -> None:
     day = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 
     with pytest.raises(JobError, match="give --from a time before --to"):
-        moments(job, day, day - dt.timedelta(days=1), every=None)
+        list_times(job, day, day - dt.timedelta(days=1), every=None)

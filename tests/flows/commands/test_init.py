@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from data_contracts.contract import read_contract
-from flows.commands.demo_data import digits
-from flows.commands.init import draft_files
+from flows.commands.demo_data import make_digits
+from flows.commands.init import draft_job_files
 from flows.job.job import Job, load_job
 from tasks.errors import DataError, JobError
 from tests.support.sample_jobs import sales, waves
@@ -18,15 +18,15 @@ def drafted(frame: pl.DataFrame, folder: Path, **options: object) -> Job:
     path = folder / "data.parquet"
     frame.write_parquet(path)
     settings = {"target": None, "name": None, "folder": folder / "out", "force": False} | options
-    job_path, contract_path = draft_files(str(path), **settings)
+    job_path, contract_path = draft_job_files(str(path), **settings)
     contract = read_contract(contract_path)
     job = load_job(job_path)
-    assert set(contract.columns) == set(job.needed)
+    assert set(contract.columns) == set(job.required_columns)
     return job
 
 
 def test_images_are_recognised_and_their_label_found(tmp_path: Path) -> None:
-    job = drafted(digits().head(50), tmp_path)
+    job = drafted(make_digits().head(50), tmp_path)
 
     assert (job.inputs[0].kind, job.inputs[0].columns) == ("image", ("image",))
     assert (job.target.column, job.target.kind) == ("digit", "category")
@@ -68,7 +68,7 @@ def test_a_named_target_and_name_win(tmp_path: Path) -> None:
 def test_nothing_is_written_over_unless_told(tmp_path: Path) -> None:
     drafted(waves(30), tmp_path)
 
-    with pytest.raises(JobError, match=r"data\.yaml is there already"):
+    with pytest.raises(JobError, match=r"data\.yaml exists already"):
         drafted(waves(30), tmp_path)
     assert drafted(waves(30), tmp_path, force=True)
 

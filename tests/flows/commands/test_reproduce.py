@@ -9,9 +9,9 @@ import pytest
 from mlflow import MlflowClient
 from safetensors.numpy import load_file, save_file
 
-from flows.commands.reproduce import reproduce, words
+from flows.commands.reproduce import format_reproduction, reproduce
 from flows.job.job import load_job
-from models.learning.plan import Plan
+from models.learning.plan import TrainingPlan
 from tasks.errors import RegistryError, StoreError
 from tasks.registry import versions
 from tasks.storage.store import Store, StoreConfig, open_store
@@ -38,7 +38,7 @@ def test_a_version_is_made_again_to_the_bit_or_what_differs_is_told(made: Store)
 
     again = reproduce(made, "waves", "1")
 
-    assert again.identical, words(again)
+    assert again.identical, format_reproduction(again)
     assert (again.differing, again.files, again.made_by) == ([], [], {})
     assert again.tensors > 3
     assert set(again.stages.values()) == {"same"}
@@ -62,14 +62,14 @@ def test_a_version_is_made_again_to_the_bit_or_what_differs_is_told(made: Store)
     assert other.differing[0]["largest"] == pytest.approx(0.5)
     assert other.files == ["network.safetensors"]
     assert list(other.made_by) == ["torch"]
-    assert f"network.{name}" in words(other)
+    assert f"network.{name}" in format_reproduction(other)
 
 
 @pytest.mark.parametrize(
     ("training", "networks"),
     [
-        ({"budget": 1.0, "batch": "auto", "learning_rate": "auto", "epochs": 400}, 1),
-        ({"ensemble": 3, "batch": "auto"}, 3),
+        ({"budget": 1.0, "batch_size": "auto", "learning_rate": "auto", "epochs": 400}, 1),
+        ({"ensemble": 3, "batch_size": "auto"}, 3),
         ({"ensemble": 3, "distill": True, "learning_rate": "auto"}, 4),
     ],
     ids=["measured", "ensemble", "distilled"],
@@ -82,14 +82,14 @@ def test_what_was_measured_then_is_not_measured_again(
     run(load_job(write_job(home, WAVES), given))
     plans = json.loads(MlflowClient().get_model_version("waves", "1").tags["ostinato.plans"])
 
-    def measured_again(*_: object) -> Plan:
+    def measured_again(*_: object) -> TrainingPlan:
         pytest.fail("a network's training was planned anew")
 
     monkeypatch.setattr("models.learning.plan.make_plan", measured_again)
     again = reproduce(open_store(StoreConfig()), "waves", "1")
 
     assert len(plans) == networks
-    assert again.identical, words(again)
+    assert again.identical, format_reproduction(again)
     assert (again.differing, again.files, again.made_by) == ([], [], {})
 
 

@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.cli.main import main
 from flows.deployment.deploy import deploy
-from flows.deployment.deployments import deployment_of, plans_of, prefect_file
+from flows.deployment.deployments import build_deployment, format_prefect_file, plan_deployments
 from flows.retrain import retrain
 from tests.support.sample_jobs import WAVES, environment, waves, write_job
 
@@ -33,11 +33,11 @@ def test_the_prefect_file_is_what_the_example_jobs_say(monkeypatch: pytest.Monke
     monkeypatch.chdir(ROOT)
     jobs = sorted(Path("deployments/jobs").glob("*.yaml"))
 
-    expected = prefect_file(jobs, output=FILE)
+    expected = format_prefect_file(jobs, output=FILE)
 
     assert FILE.read_text(encoding="utf-8") == expected, "run: ostinato deploy --write"
     entries = yaml.safe_load(expected)["deployments"]
-    names = {entry["name"].removesuffix("-drift").removesuffix("-quality") for entry in entries}
+    names = {entry["name"].removesuffix("-drift").removesuffix("-performance") for entry in entries}
     assert names == {path.stem for path in jobs}
     assert all(entry["concurrency_limit"]["limit"] == 1 for entry in entries)
     files = [told["job_file"] for entry in entries if "job_file" in (told := entry["parameters"])]
@@ -45,19 +45,19 @@ def test_the_prefect_file_is_what_the_example_jobs_say(monkeypatch: pytest.Monke
 
 
 def test_a_job_without_triggers_is_retrained_scored_tuned_and_rolled_back(tmp_path: Path) -> None:
-    plans = list(plans_of(write_job(tmp_path, WAVES)))
+    plans = list(plan_deployments(write_job(tmp_path, WAVES)))
 
     assert [plan.flow for plan in plans] == ["retrain", "score", "tune", "rollback"]
 
 
 def test_what_is_served_has_its_schedules_limits_and_automation(tmp_path: Path) -> None:
-    plans = plans_of(write_job(tmp_path, BUSY))
+    plans = plan_deployments(write_job(tmp_path, BUSY))
 
-    found = {f"{plan.flow}/{plan.name}": deployment_of(plan) for plan in plans}
+    found = {f"{plan.flow}/{plan.name}": build_deployment(plan) for plan in plans}
 
     flows = ["retrain", "score", "tune", "rollback", "watch", "monitor"]
     assert set(found) == {f"{flow}/waves" for flow in flows} | {
-        "watch/waves-drift", "watch/waves-quality",
+        "watch/waves-drift", "watch/waves-performance",
     }  # fmt: skip
     assert found["rollback/waves"].parameters == {"name": "waves"}
     assert found["retrain/waves"].schedules[0].schedule.timezone == "Europe/Vienna"
@@ -66,8 +66,8 @@ def test_what_is_served_has_its_schedules_limits_and_automation(tmp_path: Path) 
     assert all(each.concurrency_limit == 1 for each in found.values())
     assert found["monitor/waves"].concurrency_options.collision_strategy == "CANCEL_NEW"
     assert found["monitor/waves"].schedules[0].schedule.interval.total_seconds() == 12 * 3600
-    [fallen] = found["watch/waves-quality"].triggers
-    assert fallen.expect == {"ostinato.quality.fallen"}
+    [fallen] = found["watch/waves-performance"].triggers
+    assert fallen.expect == {"ostinato.performance.dropped"}
     [trigger] = found["watch/waves-drift"].triggers
     assert trigger.expect == {"ostinato.drift.detected"}
     assert trigger.match.root == {"prefect.resource.id": "ostinato.job.waves"}
@@ -138,7 +138,7 @@ def asked(name: str) -> UUID:
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_worker_does_the_runs_and_all_of_them_see_the_same_registry(home: Path) -> None:
-    gate = {"bootstrap_samples": 200, "require_baseline": True}
+    gate = {"bootstrap_samples": 200, "require_baseline": False}
     waves(120).write_parquet(home / "waves.parquet")
     path = write_job(home, WAVES | {"gate": gate}).relative_to(home)
     retrain(str(path))

@@ -16,8 +16,8 @@ import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
 
-from flows.environment import PATIENT
-from flows.notifications.automations import DEAD_RUNS, dead_runs, found_by
+from flows.environment import THREAD_SETTINGS
+from flows.notifications.automations import DEAD_RUNS, build_dead_run_automation, find_automations
 from tests.support.sample_jobs import (
     WAVES,
     Pages,
@@ -74,7 +74,7 @@ def serve(pages: Pages) -> Iterator[Serve]:
             process = subprocess.Popen(
                 [sys.executable, "-m", "flows.deployment.serve", path.name],
                 cwd=pages.folder,
-                env=environment() | PATIENT | OFTEN | servers,
+                env=environment() | THREAD_SETTINGS | OFTEN | servers,
                 stdout=output,
                 stderr=output,
             )
@@ -130,15 +130,15 @@ def state(pages: Pages, run: str) -> dict[str, Any]:
 @contextmanager
 def hasty(pages: Pages, seconds: float) -> Iterator[None]:
     """Let the automation for dead runs wait less than the minutes that it waits for."""
-    sooner = dead_runs()
+    sooner = build_dead_run_automation()
     sooner.trigger.within = timedelta(seconds=seconds)
     with SyncPrefectClient(f"{pages.prefect}/api") as client:
-        found = found_by(client, DEAD_RUNS)[DEAD_RUNS]
+        found = find_automations(client, DEAD_RUNS)[DEAD_RUNS]
         client.update_automation(found.id, sooner)
         try:
             yield
         finally:
-            client.update_automation(found.id, dead_runs())
+            client.update_automation(found.id, build_dead_run_automation())
 
 
 def is_learning(pages: Pages) -> list[Path]:
@@ -196,6 +196,6 @@ def test_drift_starts_one_run_with_its_reason_and_the_same_drift_none(
     assert reason.startswith("drift since version 1: wave ")
     assert answered.endswith(f"is started: {reason}")
     assert again == told
-    assert "no run is started: it is answered already" in left
+    assert "no run is started: a run for the same reason" in left
     started = [run for run in runs(pages, "retrain", "drifty") if "automatic" in run["tags"]]
     assert [set(run["tags"]) >= {"drift", "job:drifty"} for run in started] == [True]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prefect.utilities.schema_tools.validation import ValidationError, validate
 
-from flows.job.presets import FIELDS, PRESETS, load_asked
+from flows.job.presets import FORM_FIELDS, PRESETS, load_requested_job
 from flows.retrain import retrain
 from tests.support.sample_jobs import WAVES, write_job
 
@@ -39,7 +39,7 @@ def test_boxes_may_be_left_empty() -> None:
     empty = {name: None for name, field in FORM["properties"].items() if "default" not in field}
     del empty["job_file"]
 
-    assert set(empty) >= {"hidden", "epochs", "learning_rate", "budget", "seed", "as_of"}
+    assert set(empty) >= {"hidden_size", "epochs", "learning_rate", "budget", "seed", "as_of"}
     assert refusal(**empty) is None
 
 
@@ -59,7 +59,7 @@ def test_boxes_may_be_left_empty() -> None:
         ({"overrides": {"trainin.epochs": 3}}, "training"),
         ({"overrides": {"inputs.column": "wave"}}, "'inputs'"),
         ({"overrides": {"training.batch_size": "many"}}, "training.batch_size"),
-        ({"overrides": {"source.on_change.missing": "halt"}}, "['accept', 'warn', 'stop']"),
+        ({"overrides": {"source.on_change.missing": "halt"}}, "['ignore', 'warn', 'fail']"),
         ({"overrides": [1]}, "'overrides'"),
         ({"overrides": {"source.uri": "postgresql://me:s3cret@host/db"}}, "does not match"),
         ({"overrides": {"source": {"uri": "postgresql://me:s3cret@host/db"}}}, "does not match"),
@@ -89,7 +89,7 @@ def test_settings_of_all_depths_are_let_through() -> None:
 def test_the_narrower_word_wins(tmp_path: Path) -> None:
     path = write_job(tmp_path, WAVES)
 
-    job = load_asked(
+    job = load_requested_job(
         path, {"training.patience": 4}, preset="quick", epochs=6, cell="job", seed=None
     )
 
@@ -101,15 +101,15 @@ def test_the_narrower_word_wins(tmp_path: Path) -> None:
 def test_the_form_left_alone_is_the_job_file(tmp_path: Path) -> None:
     path = write_job(tmp_path, WAVES)
 
-    empty = load_asked(path, None, preset="job", **dict.fromkeys(FIELDS))
+    empty = load_requested_job(path, None, preset="job", **dict.fromkeys(FORM_FIELDS))
 
-    assert empty == load_asked(path, {}, preset="job")
+    assert empty == load_requested_job(path, {}, preset="job")
     assert empty.training.epochs == WAVES["training"]["epochs"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_preset_fits_every_example(path: Path) -> None:
-    jobs = {name: load_asked(path, None, preset=name) for name in PRESETS}
+    jobs = {name: load_requested_job(path, None, preset=name) for name in PRESETS}
 
     assert jobs["quick"].training.epochs < jobs["best"].training.epochs
     assert len({job.model for job in jobs.values()}) == 1

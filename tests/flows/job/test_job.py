@@ -1,4 +1,4 @@
-"""Job files: every fault is one line with the key, the value and the mend."""
+"""Job files: every error is one line with the key, the value and the fix."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.job.job import ADAPTER, Job, job_text, load_job, schema_text
+from flows.job.error_messages import _OTHER_NAMES
+from flows.job.job import JOB_ADAPTER, Job, format_job, format_schema, load_job
 from tasks.errors import JobError
 
 ROOT = Path(__file__).parents[3]
@@ -44,10 +45,10 @@ def test_the_example_jobs_load_and_fit_the_schema_that_editors_use(path: Path) -
 
 
 def test_the_schema_is_the_one_that_the_code_has() -> None:
-    schema = json.loads(schema_text())
+    schema = json.loads(format_schema())
 
     jsonschema.Draft202012Validator.check_schema(schema)
-    assert (ROOT / "deployments" / "job.schema.json").read_text(encoding="utf-8") == schema_text()
+    assert (ROOT / "deployments" / "job.schema.json").read_text(encoding="utf-8") == format_schema()
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(LEAST | {"modle": {}}, schema)
     assert schema["$defs"]["TrainingConfig"]["properties"]["epochs"]["description"]
@@ -58,7 +59,7 @@ def test_four_keys_are_enough(tmp_path: Path) -> None:
 
     assert job.model.cell == "gru"
     assert job.contract_path == ".ostinato/contracts/waves.yaml"
-    assert job.needed == ["wave", "label"]
+    assert job.required_columns == ["wave", "label"]
 
 
 def with_input(**changes: object) -> dict:
@@ -69,8 +70,8 @@ def with_input(**changes: object) -> dict:
     ("job", "line"),
     [
         (LEAST | {"modle": {}}, "modle is not a key; did you mean 'model'?"),
-        (LEAST | {"model": {"hiden": 3}}, "model.hiden is not a key; did you mean 'hidden'?"),
-        (with_input(colour=1), "inputs[0].color is not a key"),
+        (LEAST | {"model": {"hiden": 3}}, "model.hiden is not a key; did you mean 'hidden_size'?"),
+        (with_input(colour=1), "inputs[0].colour is not a key"),
         (with_input(kind="serie"), "inputs[0].kind: 'serie' is not a kind; did you mean 'series'?"),
         (
             LEAST | {"model": {"cell": "transformer"}},
@@ -100,7 +101,7 @@ def with_input(**changes: object) -> dict:
         ),
         (
             LEAST | {"head": {"loss": "huber"}},
-            "head.loss: a target of kind category has none",
+            "head.loss: a target of kind category does not have this setting",
         ),
         (
             LEAST
@@ -114,7 +115,7 @@ def with_input(**changes: object) -> dict:
                 "inputs": [{"column": "wave", "kind": "tree", "supervise_nodes": True}],
                 "model": {"cell": "tree-lstm", "pooling": "mean"},
             },
-            "inputs.supervise_nodes: nodes are answered as roots are",
+            "inputs.supervise_nodes: a node is predicted as a root is",
         ),
         (
             LEAST
@@ -130,20 +131,20 @@ def with_input(**changes: object) -> dict:
         ),
         (
             LEAST | {"target": {"column": "^w.*$", "kind": "category"}},
-            "column: '^w.*$' means several columns; rename it",
+            "column: '^w.*$' is a pattern in Polars; rename it",
         ),
     ],
 )
-def test_a_fault_names_its_key_its_value_and_the_mend(job: dict, line: str, tmp_path: Path) -> None:
+def test_an_error_names_its_key_its_value_and_the_fix(job: dict, line: str, tmp_path: Path) -> None:
     with pytest.raises(JobError) as refusal:
         load_job(written(tmp_path, job))
 
-    [_, *faults] = str(refusal.value).splitlines()
-    assert [fault for fault in faults if fault.strip().startswith(line)], str(refusal.value)
+    [_, *errors] = str(refusal.value).splitlines()
+    assert [error for error in errors if error.strip().startswith(line)], str(refusal.value)
     assert refusal.value.exit_code == 2
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
     job = LEAST | {"model": {"cell": "gur", "hiden": 3}, "gate": {"metric": "acuracy"}}
 
     with pytest.raises(JobError) as refusal:
@@ -154,6 +155,38 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         "model.hiden",
         "gate.metric",
     ]
+
+
+IMAGE = {"inputs": [{"column": "image", "kind": "image", "order": "hilbert"}]}
+
+
+@pytest.mark.parametrize(
+    ("section", "hint"),
+    [
+        ({"training": {"batch_sise": 8}}, "training.batch_sise is not a key; did you mean 'batch"),
+        ({"training": {"batch": 8}}, "training.batch is not a key; did you mean 'batch_size'?"),
+        ({"training": {"stop_on": "loss"}}, "did you mean 'early_stopping_metric'?"),
+        ({"model": {"hidden": 8}}, "model.hidden is not a key; did you mean 'hidden_size'?"),
+        ({"model": {"layers": 2}}, "model.layers is not a key; did you mean 'num_layers'?"),
+        ({"evaluation": {"canaries": "warn"}}, "did you mean 'leakage_checks'?"),
+        ({"score": {"keep": ["id"]}}, "did you mean 'passthrough_columns'?"),
+        (IMAGE, "inputs[0].order is not a key; did you mean 'scan_order'?"),
+    ],
+)
+def test_a_misspelt_key_or_another_word_for_one_gets_a_hint(
+    section: dict, hint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(JobError) as refusal:
+        load_job(written(tmp_path, LEAST | section))
+
+    assert hint in str(refusal.value)
+
+
+def test_every_other_word_for_a_key_leads_to_a_key_that_exists() -> None:
+    sections = [JOB_ADAPTER.json_schema(), *JOB_ADAPTER.json_schema()["$defs"].values()]
+    keys = {key for section in sections for key in section.get("properties", {})}
+
+    assert {name for names in _OTHER_NAMES.values() for name in names} <= keys
 
 
 @pytest.mark.parametrize(
@@ -205,6 +238,6 @@ def test_a_job_survives_being_written_whole(hidden: int, test: float, cell: str,
         "model": {"hidden_size": hidden, "cell": cell},
         "split": {"test": test},
     }
-    job: Job = ADAPTER.validate_python(raw)
+    job: Job = JOB_ADAPTER.validate_python(raw)
 
-    assert ADAPTER.validate_python(json.loads(job_text(job))) == job
+    assert JOB_ADAPTER.validate_python(json.loads(format_job(job))) == job

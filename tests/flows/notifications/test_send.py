@@ -25,24 +25,24 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events import emit_event
 from prefect.states import Crashed, Failed, Running
 
-import flows.notifications.send as notices_module
+import flows.notifications.send as send_module
 from flows.deployment.deploy import deploy
-from flows.deployment.deployments import deployment_of, plans_of
+from flows.deployment.deployments import build_deployment, plan_deployments
 from flows.job.job import load_job
 from flows.notifications.automations import (
     DEAD_RUNS,
-    dead_runs,
-    found_by,
+    build_dead_run_automation,
+    find_automations,
     is_same,
-    settle_automations,
+    update_automations,
 )
-from flows.notifications.events import resource_of, tell_move
-from flows.notifications.send import tell_found
+from flows.notifications.events import emit_alias_move, format_resource_id
+from flows.notifications.send import notify_finding
 from flows.retrain import retrain
-from flows.servers.prefect_server import TELLS, Discreet
+from flows.servers.prefect_server import ACTION_LOGGER, ErrorKindFilter
 from tasks.errors import JobError
-from tasks.registry.alias_log import Line
-from tasks.registry.promotion import Moved
+from tasks.registry.alias_log import AliasChange
+from tasks.registry.promotion import MoveResult
 from tests.support.sample_jobs import WAVES, waves, write_job
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -121,7 +121,7 @@ def logged(client: SyncPrefectClient, where: LogFilter, sought: str) -> list[str
 def test_an_outcome_is_told_and_who_cannot_be_told_is_a_warning(
     home: Path, address: str, team: str, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notices_module, "PAUSES", (0.0, 0.1))
+    monkeypatch.setattr(send_module, "_RETRY_SECONDS", (0.0, 0.1))
     monkeypatch.setenv("PREFECT_API_URL", "set, so that the run has a page")
     refused = make_block(address, "refused")
     blocks = [team, refused, "slack-webhook/nobody"]
@@ -143,25 +143,27 @@ def test_an_outcome_is_told_and_who_cannot_be_told_is_a_warning(
     assert [each["path"] for each in failed] == [f"/refused/{SECRET}"] * 2
     assert again.recomputed == [], "which is told to nobody who has not asked for it"
     doubts = [words for words in outcome.warnings if words.startswith("notify: ")]
-    assert "custom-webhook/refused could not be told (HTTPStatusError, 2 attempts)" in doubts[0]
+    assert "custom-webhook/refused could not be notified (HTTPStatusError, 2 attempts)" in doubts[0]
     assert "has no block 'slack-webhook/nobody'" in doubts[1]
     with get_client(sync_client=True) as client:
         named = ArtifactFilter(key=ArtifactFilterKey(any_=["told-waves-result"]))
         pages = client.read_artifacts(artifact_filter=named)
         ours = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[page.flow_run_id for page in pages]))
         # what a run logs reaches the server in batches, seconds after the run has ended
-        logs = wait_for(lambda: logged(client, ours, "custom-webhook/refused could not be told"))
+        logs = wait_for(
+            lambda: logged(client, ours, "custom-webhook/refused could not be notified")
+        )
     page = "\n".join(str(page.data) for page in pages)
-    assert "> Warning: notify: custom-webhook/refused could not be told" in page
+    assert "> Warning: notify: custom-webhook/refused could not be notified" in page
     assert SECRET not in page + "\n".join(logs)
 
 
 def test_drift_is_told_to_whom_it_concerns(home: Path, team: str, said: Said) -> None:
-    job = load_job(notified(home, "drifting", {"block": team, "when": ["drift"]}))
-    other = load_job(notified(home, "other", {"block": team, "when": ["promoted"]}))
+    job = load_job(notified(home, "drifting", {"block": team, "events": ["drift"]}))
+    other = load_job(notified(home, "other", {"block": team, "events": ["promoted"]}))
 
-    doubts = tell_found(job, "drift", why="drift since version 1: wave large", key="drift-1")
-    tell_found(other, "drift", why="drift since version 1: wave large", key="drift-1")
+    doubts = notify_finding(job, "drift", reason="drift since version 1: wave large", key="drift-1")
+    notify_finding(other, "drift", reason="drift since version 1: wave large", key="drift-1")
 
     assert doubts == []
     assert [each["text"] for each in said()] == ["drifting: drift since version 1: wave large"]
@@ -171,8 +173,8 @@ def test_a_run_that_is_dead_or_failed_is_told_by_the_server_once(
     home: Path, team: str, said: Said
 ) -> None:
     path = notified(home, "dying", {"block": team})
-    settle_automations([(path, load_job(path))])
-    deployment = deployment_of(next(iter(plans_of(path)))).apply()
+    update_automations([(path, load_job(path))])
+    deployment = build_deployment(next(iter(plan_deployments(path)))).apply()
     ends = [Crashed(message="killed"), Crashed(message="killed"), Failed(message="no space")]
 
     # The server takes a moment until it heeds an automation that is new.
@@ -190,25 +192,25 @@ def test_a_run_that_is_dead_or_failed_is_told_by_the_server_once(
 
 
 def test_a_move_by_a_person_is_told_by_the_server(home: Path, team: str, said: Said) -> None:
-    path = notified(home, "moving", {"block": team, "when": ["moved"]})
-    settle_automations([(path, load_job(path))])
-    line = Line(
+    path = notified(home, "moving", {"block": team, "events": ["alias-moved"]})
+    update_automations([(path, load_job(path))])
+    line = AliasChange(
         number=4,
         action="rollback",
         version="2",
         at="2026-01-31T08:00:00+00:00",
-        who="ada on ward",
-        why="it alarmed",
-        run="",
+        actor="ada on ward",
+        reason="it alarmed",
+        run_id="",
         decision_hash="",
         before={"champion": "3"},
         after={"champion": "2"},
-        chain="",
+        previous_hash="",
     )
 
     def told() -> list[dict[str, Any]]:
         # The server takes a moment until it heeds an automation that is new.
-        tell_move("moving", Moved(line, earlier=False))
+        emit_alias_move("moving", MoveResult(line, resumed=False))
         time.sleep(1)
         return said()
 
@@ -222,13 +224,13 @@ def test_automations_are_made_once_mended_and_removed(home: Path, address: str) 
     team, crew = make_block(address, "team"), make_block(address, "crew")
     path = notified(home, "settled", {"block": team})
     job, plain = load_job(path), load_job(write_job(home, WAVES | {"name": "settled"}))
-    fewer = load_job(notified(home, "settled", {"block": team, "when": ["crashed"]}))
-    moved = load_job(notified(home, "settled", {"block": crew, "when": ["crashed"]}))
+    fewer = load_job(notified(home, "settled", {"block": team, "events": ["crashed"]}))
+    moved = load_job(notified(home, "settled", {"block": crew, "events": ["crashed"]}))
 
     def settled(job: Any) -> dict[str, Any]:
-        settle_automations([(path, job)])
+        update_automations([(path, job)])
         with get_client(sync_client=True) as client:
-            return found_by(client, resource_of("settled"))
+            return find_automations(client, format_resource_id("settled"))
 
     first, second = settled(job), settled(job)
     with get_client(sync_client=True) as client:
@@ -237,23 +239,26 @@ def test_automations_are_made_once_mended_and_removed(home: Path, address: str) 
     third = settled(fewer)
     fourth, none = settled(moved), settled(plain)
 
-    names = [f"settled: {team} hears of moves", f"settled: {team} hears of failures"]
+    names = [
+        f"settled: {team} is notified of alias moves",
+        f"settled: {team} is notified of failures",
+    ]
     assert first == second
     assert set(first) == set(names)
     assert list(third) == names[1:]
     assert third[names[1]].id == first[names[1]].id
     assert third[names[1]].trigger.expect == {"prefect.flow-run.Crashed"}
     assert not third[names[1]].enabled, "who has switched it off wants it off"
-    assert list(fourth) == [f"settled: {crew} hears of failures"]
+    assert list(fourth) == [f"settled: {crew} is notified of failures"]
     assert none == {}
 
 
 def test_what_is_there_already_is_left_as_it_is(home: Path, team: str) -> None:
     path = notified(home, "steady", {"block": team})
     job = load_job(path)
-    settle_automations([(path, job)])
+    update_automations([(path, job)])
     with get_client(sync_client=True) as client:
-        before = found_by(client, DEAD_RUNS)[DEAD_RUNS]
+        before = find_automations(client, DEAD_RUNS)[DEAD_RUNS]
         longer = before.model_copy(deep=True)
         longer.trigger.within *= 2
 
@@ -265,7 +270,10 @@ def test_what_is_there_already_is_left_as_it_is(home: Path, team: str) -> None:
     ("block", "told"),
     [
         ("slack-webhook/nobody", "the Prefect server has no block 'slack-webhook/nobody'"),
-        ("webhook/plain", "the block 'webhook/plain' is a webhook, which cannot be notified"),
+        (
+            "webhook/plain",
+            "the block 'webhook/plain' is a webhook, which cannot send notifications",
+        ),
     ],
 )
 def test_deploying_refuses_a_block_that_cannot_be_told(
@@ -280,15 +288,15 @@ def test_deploying_refuses_a_block_that_cannot_be_told(
     assert f"notify[1].block: {told}" in str(refused.value)
     assert str(path) in str(refused.value)
     assert team in str(refused.value), "what there is instead"
-    assert "Mend:" in str(refused.value)
+    assert "Hint:" in str(refused.value)
     with get_client(sync_client=True) as client:
-        assert found_by(client, resource_of("refused")) == {}
+        assert find_automations(client, format_resource_id("refused")) == {}
 
 
 def test_the_log_of_the_pages_server_tells_an_error_without_the_address(
     caplog: pytest.LogCaptureFixture, address: str
 ) -> None:
-    logger, hush = logging.getLogger(TELLS), Discreet()
+    logger, hush = logging.getLogger(ACTION_LOGGER), ErrorKindFilter()
     with pytest.raises(httpx.HTTPStatusError, match=SECRET) as failed:
         httpx.post(f"{address}/refused/{SECRET}", json={}).raise_for_status()
 
@@ -296,19 +304,19 @@ def test_the_log_of_the_pages_server_tells_an_error_without_the_address(
     logger.error("Failed in %s", "consume_loop", exc_info=failed.value)
     logger.removeFilter(hush)
 
-    [said] = [record for record in caplog.records if record.name == TELLS]
+    [said] = [record for record in caplog.records if record.name == ACTION_LOGGER]
     assert logging.Formatter().format(said) == "Failed in consume_loop: HTTPStatusError"
 
 
 @pytest.mark.slow
 def test_a_silent_run_of_ours_is_ended_and_nobody_elses_nor_a_live_one(home: Path) -> None:
     path = write_job(home, WAVES | {"name": "beating"})
-    settle_automations([(path, load_job(path))])
-    sooner = dead_runs()
+    update_automations([(path, load_job(path))])
+    sooner = build_dead_run_automation()
     sooner.trigger.within = timedelta(seconds=20)
-    deployment = deployment_of(next(iter(plans_of(path)))).apply()
+    deployment = build_deployment(next(iter(plan_deployments(path)))).apply()
     with get_client(sync_client=True) as client:
-        client.update_automation(found_by(client, DEAD_RUNS)[DEAD_RUNS].id, sooner)
+        client.update_automation(find_automations(client, DEAD_RUNS)[DEAD_RUNS].id, sooner)
         silent, mute, live = (client.create_flow_run_from_deployment(deployment) for _ in range(3))
         foreign = client.create_flow_run(retrain, tags=["of another team"])
         for run in (silent, live, foreign):

@@ -7,7 +7,7 @@ import pytest
 from prefect import flow, flow_engine, tags
 
 from flows.runtime import heartbeat
-from flows.runtime.heartbeat import beating, own_pulse
+from flows.runtime.heartbeat import send_heartbeats, use_own_heartbeat
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -40,12 +40,12 @@ def shape(told: dict[str, Any]) -> tuple[set[str], list[tuple[str, str]]]:
 def test_our_heartbeats_say_what_prefect_s_say(sent: list[tuple[str, dict[str, Any]]]) -> None:
     @flow
     def alive() -> None:
-        with beating():
+        with send_heartbeats():
             pass
 
     with tags("ostinato"):
         alive()
-        with own_pulse():
+        with use_own_heartbeat():
             alive()
 
     (theirs, first), (ours, second) = sent
@@ -61,13 +61,13 @@ def test_they_go_on_while_the_run_does_and_end_at_once(
 
     @flow
     def alive() -> int:
-        heartbeat.every.set(0)
-        with beating():
+        heartbeat.interval_seconds.set(0)
+        with send_heartbeats():
             while len(sent) < 3:
                 enough.wait(0.01)
         return len(sent)
 
-    with own_pulse():
+    with use_own_heartbeat():
         counted = alive()
 
     assert counted >= 3

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from flows.servers import ephemeral
-from flows.servers.ports import answers
+from flows.servers.ports import is_responding
 from tests.support.sample_jobs import wait_until
 
 COMMAND = """
 import os, sys, time
-from flows.environment import settle
-settle()
-from flows.servers.ephemeral import begin
-begin()()
+from flows.environment import configure_environment
+configure_environment()
+from flows.servers.ephemeral import start_server
+start_server()()
 print(os.environ["PREFECT_API_URL"], flush=True)
 {then}
 """
@@ -36,7 +36,7 @@ def command(folder: Path, then: str) -> "subprocess.Popen[str]":
 
 
 def is_up(address: str) -> bool:
-    return answers(f"{address}/health")
+    return is_responding(f"{address}/health")
 
 
 def gone(address: str, *, within: float) -> bool:
@@ -80,10 +80,10 @@ def test_a_server_that_is_named_in_a_file_is_left_to_prefect(
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
     for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"):
         monkeypatch.delenv(name, raising=False)
-    before = ephemeral.is_named()
+    before = ephemeral.is_server_configured()
     (tmp_path / "home").mkdir()
 
     (tmp_path / where).write_text(text)
 
     assert not before
-    assert ephemeral.is_named()
+    assert ephemeral.is_server_configured()

@@ -12,8 +12,13 @@ from uuid import uuid4
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
-from flows.notifications.automations import DEAD_RUNS, dead_runs, lost_runs, settle
-from flows.servers.ports import answers, free_port
+from flows.notifications.automations import (
+    DEAD_RUNS,
+    build_dead_run_automation,
+    build_lost_run_automation,
+    sync_automations,
+)
+from flows.servers.ports import find_free_port, is_responding
 from tests.support.sample_jobs import environment, fetch, send, wait_until
 
 AT_ONCE, EACH = 8, 12
@@ -30,7 +35,7 @@ class Served(NamedTuple):
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    port, log = free_port(), tmp_path / "server.log"
+    port, log = find_free_port(), tmp_path / "server.log"
     command = ["flows.servers.prefect_server", "server", "start", "--port", str(port)]
     api = f"http://127.0.0.1:{port}/api"
     with log.open("wb") as output:
@@ -41,9 +46,11 @@ def served(tmp_path: Path) -> Iterator[Served]:
             stderr=output,
         )
     try:
-        wait_until(lambda: answers(f"{api}/health"))
+        wait_until(lambda: is_responding(f"{api}/health"))
         with SyncPrefectClient(api) as client:
-            settle(client, [dead_runs(), lost_runs()], tag=DEAD_RUNS)
+            sync_automations(
+                client, [build_dead_run_automation(), build_lost_run_automation()], tag=DEAD_RUNS
+            )
         yield Served(api, log, tmp_path / "home" / "dlq")
     finally:
         process.terminate()

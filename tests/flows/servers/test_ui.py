@@ -129,10 +129,10 @@ def test_a_rollback_is_a_form_on_the_page(pages: Pages) -> None:
     form = found["parameter_openapi_schema"]["properties"]
     assert set(form) == {"name", "version", "why", "store"}
     history = json.loads(ostinato(pages.folder, "history", "waves", "--json").stdout)
-    assert (history["lines"][-1]["action"], history["lines"][-1]["why"]) == (
+    assert (history["moves"][-1]["action"], history["moves"][-1]["reason"]) == (
         "rollback", "it alarmed",
     )  # fmt: skip
-    assert history["lines"][-1]["who"] == f"prefect run {run['id']}"
+    assert history["moves"][-1]["actor"] == f"prefect run {run['id']}"
     assert history["aliases"]["champion"] == before
     body = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
     texts = {a["key"]: a["data"] for a in send(f"{pages.prefect}/api/artifacts/filter", body)}
@@ -186,4 +186,4 @@ def test_a_taken_port_is_left_alone_and_ctrl_c_leaves_no_process_behind(tmp_path
     assert opened.process.returncode == 130
     assert len(family) >= 3
     assert not [child for child in family if is_alive(child)]
-    assert not (tmp_path / ".ostinato" / "pages.json").exists()
+    assert not (tmp_path / ".ostinato" / "ui.json").exists()

@@ -9,24 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from models.evaluation.baselines.single import answers_of
-from models.evaluation.predictions import Answers, Tags
+from models.evaluation.baselines.single import predict_likeliest_class
+from models.evaluation.predictions import SinglePredictions, TagPredictions
 from models.evaluation.slices import (
-    among,
-    by_class,
-    by_column,
-    by_range,
-    own_f1,
+    build_class_f1,
+    find_worst_slice,
+    reindex_slices,
     score_slices,
-    worst_of,
+    slice_by_class,
+    slice_by_column,
+    slice_by_range,
 )
 
 VALUES = st.lists(st.one_of(st.none(), st.integers(-40, 40)), min_size=1, max_size=80)
 
 
-def hits(right: np.ndarray) -> Answers:
+def hits(right: np.ndarray) -> SinglePredictions:
     """Answers to rows of one class of two."""
-    return Answers(np.zeros(len(right)), np.where(right, 0.0, 1.0), np.where(right, 0.9, 0.1), 2)
+    return SinglePredictions(
+        np.zeros(len(right)), np.where(right, 0.0, 1.0), np.where(right, 0.9, 0.1), 2
+    )
 
 
 def told(judged, slices, metric: str = "accuracy"):
@@ -37,7 +39,10 @@ def told(judged, slices, metric: str = "accuracy"):
 def test_slices_of_a_column_hold_every_row_once(values: list, kind) -> None:
     column = pl.Series("x", values, dtype=pl.Int64).cast(kind)
 
-    for found in (by_column("x", column), by_range("x", pl.Series("x", values, dtype=pl.Int64))):
+    for found in (
+        slice_by_column("x", column),
+        slice_by_range("x", pl.Series("x", values, dtype=pl.Int64)),
+    ):
         rows = np.concatenate([each.rows_S for each in found])
         assert sorted(rows.tolist()) == list(range(len(values)))
         assert len({each.value for each in found}) == len(found)
@@ -46,7 +51,7 @@ def test_slices_of_a_column_hold_every_row_once(values: list, kind) -> None:
 def test_rare_values_are_one_slice_together_and_gaps_another() -> None:
     names = [f"n{place % 30:02}" for place in range(100)] + ["n00"] * 50 + [None] * 3
 
-    found = {each.value: len(each.rows_S) for each in by_column("x", pl.Series("x", names))}
+    found = {each.value: len(each.rows_S) for each in slice_by_column("x", pl.Series("x", names))}
 
     assert len(found) == 22
     assert found["(missing)"] == 3
@@ -56,7 +61,7 @@ def test_rare_values_are_one_slice_together_and_gaps_another() -> None:
 def test_times_are_cut_into_periods_that_are_named_by_their_ends() -> None:
     days = [dt.date(2024, 1, 1) + dt.timedelta(days=place) for place in range(100)]
 
-    found = by_range("time", pl.Series("day", days))
+    found = slice_by_range("time", pl.Series("day", days))
 
     assert [len(each.rows_S) for each in found] == [25, 25, 25, 25]
     assert found[0].value == "2024-01-01 to 2024-01-25"
@@ -66,11 +71,11 @@ def test_a_class_is_scored_by_its_own_f1_over_all_rows() -> None:
     draw = np.random.default_rng(0)
     truth = draw.integers(0, 3, 300)
     odds = draw.random((300, 3)) + 0.5 * (np.arange(3) == truth[:, None])
-    judged = answers_of(odds / odds.sum(axis=1, keepdims=True), truth.astype(float))
+    judged = predict_likeliest_class(odds / odds.sum(axis=1, keepdims=True), truth.astype(float))
 
-    found = told(judged, by_class(judged, ("a", "b", "c")), "macro_f1")
+    found = told(judged, slice_by_class(judged, ("a", "b", "c")), "macro_f1")
 
-    expected = f1_score(truth, judged.answer_R, average=None)
+    expected = f1_score(truth, judged.prediction_R, average=None)
     assert [each["score"] for each in found] == pytest.approx(expected.tolist())
     assert [each["metric"] for each in found] == ["f1"] * 3
     assert all(each["low"] <= each["score"] <= each["high"] for each in found)
@@ -79,13 +84,13 @@ def test_a_class_is_scored_by_its_own_f1_over_all_rows() -> None:
 def test_labels_have_their_own_f1_too() -> None:
     draw = np.random.default_rng(0)
     truth, said = draw.random((2, 50, 3)) < 0.5
-    tags = Tags(truth, said)
+    tags = TagPredictions(truth, said)
 
-    found = told(tags, by_class(tags, ("a", "b")), "micro_f1")
+    found = told(tags, slice_by_class(tags, ("a", "b")), "micro_f1")
 
     assert [each["by"] for each in found] == ["label"] * 2
     assert found[1]["score"] == pytest.approx(f1_score(truth[:, 1], said[:, 1]))
-    assert own_f1(0)(Tags(np.zeros((3, 1), bool), np.zeros((3, 1), bool))) != 0
+    assert build_class_f1(0)(TagPredictions(np.zeros((3, 1), bool), np.zeros((3, 1), bool))) != 0
 
 
 def test_the_worst_slice_is_the_one_that_is_bad_beyond_its_noise() -> None:
@@ -97,27 +102,29 @@ def test_the_worst_slice_is_the_one_that_is_bad_beyond_its_noise() -> None:
     names[500:524], names[990:995] = "small and noisy", "tiny"
     judged = hits(right)
 
-    found = told(judged, by_column("x", pl.Series("x", names.tolist())))
-    worst = worst_of(found, metric="accuracy", overall=float(right.mean()))
+    found = told(judged, slice_by_column("x", pl.Series("x", names.tolist())))
+    worst = find_worst_slice(found, metric="accuracy", overall=float(right.mean()))
 
     scores = {each["value"]: each["score"] for each in found}
     assert scores["tiny"] == 0.0
     assert scores["small and noisy"] < scores["large and bad"]
     assert worst["value"] == "large and bad"
-    assert worst["beyond_doubt"]
+    assert worst["is_significant"]
 
 
 def test_of_an_error_the_worst_slice_is_the_largest() -> None:
     draw = np.random.default_rng(0)
     truth = draw.normal(size=200)
     off = np.where(np.arange(200) < 100, 0.1, 2.0) * draw.choice([-1, 1], 200)
-    judged = Answers(truth, truth + off, np.full(200, np.nan), 0)
+    judged = SinglePredictions(truth, truth + off, np.full(200, np.nan), 0)
     names = pl.Series("x", ["near"] * 100 + ["far"] * 100)
 
-    worst = worst_of(told(judged, by_column("x", names), "mae"), metric="mae", overall=1.05)
+    worst = find_worst_slice(
+        told(judged, slice_by_column("x", names), "mae"), metric="mae", overall=1.05
+    )
 
     assert worst["value"] == "far"
-    assert worst["beyond_doubt"]
+    assert worst["is_significant"]
 
 
 def test_of_slices_that_may_be_perfect_the_worst_is_the_one_with_an_error() -> None:
@@ -125,25 +132,29 @@ def test_of_slices_that_may_be_perfect_the_worst_is_the_one_with_an_error() -> N
     right[45] = False
     names = pl.Series("x", ["a"] * 30 + ["b"] * 30)
 
-    worst = worst_of(told(hits(right), by_column("x", names)), metric="accuracy", overall=59 / 60)
+    worst = find_worst_slice(
+        told(hits(right), slice_by_column("x", names)), metric="accuracy", overall=59 / 60
+    )
 
     assert worst["value"] == "b"
-    assert not worst["beyond_doubt"]
+    assert not worst["is_significant"]
 
 
-def test_where_slices_are_alike_none_is_worse_beyond_doubt() -> None:
+def test_where_slices_are_alike_none_is_significantly_worse() -> None:
     right = np.random.default_rng(1).random(400) < 0.8
-    slices = by_column("x", pl.Series("x", ["a", "b"] * 200))
+    slices = slice_by_column("x", pl.Series("x", ["a", "b"] * 200))
 
-    worst = worst_of(told(hits(right), slices), metric="accuracy", overall=float(right.mean()))
+    worst = find_worst_slice(
+        told(hits(right), slices), metric="accuracy", overall=float(right.mean())
+    )
 
-    assert not worst["beyond_doubt"]
-    assert worst_of([], metric="accuracy", overall=1.0) is None
+    assert not worst["is_significant"]
+    assert find_worst_slice([], metric="accuracy", overall=1.0) is None
 
 
 def test_slices_are_found_again_among_some_of_the_rows() -> None:
-    slices = by_column("x", pl.Series("x", ["a", "b", "a", "c", "b"]))
+    slices = slice_by_column("x", pl.Series("x", ["a", "b", "a", "c", "b"]))
 
-    found = among(slices, np.array([1, 2, 4]), 5)
+    found = reindex_slices(slices, np.array([1, 2, 4]), 5)
 
     assert {each.value: each.rows_S.tolist() for each in found} == {"a": [1], "b": [0, 2]}

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import DivergedError
-from models.learning.batches import SequenceSet, epoch_order, plain_order
+from models.learning.batches import SequenceSet, cut_batches, draw_batches
 from models.learning.config import TrainingConfig
-from models.learning.loop import Checkpoints, Watch, fit, predict
-from models.learning.schedule import learning_rate
+from models.learning.loop import Callbacks, CheckpointStore, fit, predict
+from models.learning.schedule import compute_learning_rate
 from models.networks.config import ModelConfig
 from models.networks.families import FAMILIES
-from models.networks.inputs.front import Statics
+from models.networks.inputs.front import StaticBatch
 from models.networks.jagged import Offsets
-from models.networks.network import build
+from models.networks.network import build_network
 from tests.support.learning_fixtures import (
     CONFIG,
     NOWHERE,
@@ -135,7 +135,7 @@ class Trap:
 
 def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
-    checkpoints = Checkpoints(
+    checkpoints = CheckpointStore(
         load=lambda: pickle.dumps(Trap(mark), protocol=2), save=lambda _: None
     )
 
@@ -158,7 +158,7 @@ def test_a_network_that_has_diverged_is_never_saved() -> None:
 
 def test_a_validation_loss_that_is_not_finite_stops_the_training() -> None:
     network, validation = new_network(goal="number"), sequences(16, "number", seed=1)
-    validation.answers_M[3] = float("nan")
+    validation.targets_M[3] = float("nan")
 
     with pytest.raises(DivergedError, match="on the validation rows after epoch 1"):
         fit(
@@ -167,17 +167,17 @@ def test_a_validation_loss_that_is_not_finite_stops_the_training() -> None:
             validation,
             config=CONFIG,
             checkpoints=NOWHERE,
-            watch=Watch(lambda _: None),
+            callbacks=Callbacks(lambda _: None),
         )
 
 
 def test_a_number_that_can_be_learned_is_learned() -> None:
-    network = build(ModelConfig(hidden_size=12, pooling="last"), face(2, 1), seed=0)
+    network = build_network(ModelConfig(hidden_size=12, pooling="last"), face(2, 1), seed=0)
     config = TrainingConfig(epochs=25, patience=25, batch_size=8, learning_rate=0.02)
 
     history = train(network, goal="number", config=config)
 
-    spread = float(sequences(16, "number", seed=1).answers_M.var(correction=0))
+    spread = float(sequences(16, "number", seed=1).targets_M.var(correction=0))
     assert min(epoch.validation_loss for epoch in history) < 0.25 * spread
 
 
@@ -197,20 +197,20 @@ def test_every_sequence_gets_its_own_answer_whatever_its_length(count: int) -> N
     together = predict(network, asked, CONFIG)
 
     for row in range(count):
-        start, stop = int(asked.places.starts_S[row]), int(asked.places.stops_S[row])
+        start, stop = int(asked.spans.starts_S[row]), int(asked.spans.stops_S[row])
         with torch.no_grad():
-            alone = network(asked.values_NC[start:stop], Offsets.of([stop - start]))
+            alone = network(asked.values_NC[start:stop], Offsets.from_lengths([stop - start]))
         torch.testing.assert_close(together[row], alone[0], rtol=1e-5, atol=1e-6)
 
 
 def test_nothing_to_predict_is_refused() -> None:
     nothing = sequences(3, "category")
-    statics = Statics(*(beside[:0] for beside in nothing.statics))
+    statics = StaticBatch(*(beside[:0] for beside in nothing.statics))
     empty = SequenceSet(
         nothing.values_NC,
-        nothing.places.pick(np.arange(0)),
-        nothing.answers_M[:0],
-        nothing.answer_places.pick(np.arange(0)),
+        nothing.spans.select(np.arange(0)),
+        nothing.targets_M[:0],
+        nothing.target_spans.select(np.arange(0)),
         statics,
     )
 
@@ -222,7 +222,7 @@ def test_nothing_to_predict_is_refused() -> None:
 def test_rows_are_scored_once_each_with_rows_of_like_length(lengths: list[int], batch: int) -> None:
     counts = np.array(lengths)
 
-    order = plain_order(counts, batch=batch)
+    order = cut_batches(counts, batch=batch)
 
     rows = np.concatenate(order)
     assert sorted(rows) == list(range(len(lengths)))
@@ -234,7 +234,7 @@ def test_each_seed_and_each_epoch_has_an_order_of_its_own() -> None:
     places = [(seed, epoch) for seed in range(3) for epoch in range(3)]
 
     orders = {
-        tuple(np.concatenate(epoch_order(counts, batch=8, seed=seed, epoch=epoch)).tolist())
+        tuple(np.concatenate(draw_batches(counts, batch=8, seed=seed, epoch=epoch)).tolist())
         for seed, epoch in places
     }
 
@@ -245,7 +245,7 @@ def test_each_seed_and_each_epoch_has_an_order_of_its_own() -> None:
 def test_the_learning_rate_rises_to_its_height_and_then_falls(total: int, height: float) -> None:
     config = TrainingConfig(learning_rate=height)
 
-    rates = [learning_rate(done, config, height=height, total=total) for done in range(total)]
+    rates = [compute_learning_rate(done, config, peak=height, total=total) for done in range(total)]
 
     peak = int(np.argmax(rates))
     assert rates[peak] == pytest.approx(height)

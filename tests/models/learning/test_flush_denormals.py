@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.learning.flush_denormals import flushed_subnormals, is_flushing
+from models.learning.flush_denormals import flush_subnormals, is_flushing
 
 SMALL = 2.0**-100
 MANY = 1 << 20
@@ -18,22 +18,22 @@ def products() -> int:
 def test_every_thread_takes_subnormal_numbers_for_nothing_and_then_no_longer() -> None:
     before = products()
 
-    with flushed_subnormals():
+    with flush_subnormals():
         within = products()
 
     assert (before, within, products()) == (MANY, 0, MANY)
 
 
 def test_a_failure_within_sets_the_threads_back() -> None:
-    with pytest.raises(ValueError, match="gone"), flushed_subnormals():
+    with pytest.raises(ValueError, match="gone"), flush_subnormals():
         raise ValueError("gone")
 
     assert products() == MANY
 
 
 def test_who_flushes_already_goes_on_flushing() -> None:
-    with flushed_subnormals():
-        with flushed_subnormals():
+    with flush_subnormals():
+        with flush_subnormals():
             pass
 
         assert is_flushing()
@@ -50,7 +50,7 @@ def test_gradients_over_many_steps_are_the_same_but_for_subnormal_numbers() -> N
         return [weight.grad.clone() for weight in lstm.parameters()]
 
     exact = slopes()
-    with flushed_subnormals():
+    with flush_subnormals():
         flushed = slopes()
 
     torch.testing.assert_close(flushed, exact, rtol=0, atol=1e-30)

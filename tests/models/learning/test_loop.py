@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import DivergedError
-from models.learning.batches import Places, epoch_order, gather, padding_share, to_device
+from models.learning.batches import Spans, compute_padding_share, draw_batches, gather, to_device
 from models.learning.config import TrainingConfig
-from models.learning.loop import Checkpoints, Watch, fit, predict
+from models.learning.loop import Callbacks, CheckpointStore, fit, predict
 from models.networks.config import ModelConfig
-from models.networks.network import build
+from models.networks.network import build_network
 from tests.support.learning_fixtures import NOWHERE, PulledPlugError, sequences
 from tests.support.model_parts import face
 
@@ -24,8 +24,8 @@ def test_an_epoch_visits_every_row_once_in_an_order_of_seed_and_epoch(
 ) -> None:
     counts = np.array(sizes)
 
-    order = epoch_order(counts, batch=batch, seed=seed, epoch=epoch)
-    again = epoch_order(counts, batch=batch, seed=seed, epoch=epoch)
+    order = draw_batches(counts, batch=batch, seed=seed, epoch=epoch)
+    again = draw_batches(counts, batch=batch, seed=seed, epoch=epoch)
 
     assert sorted(np.concatenate(order)) == list(range(len(sizes)))
     assert all(len(rows) <= batch for rows in order)
@@ -37,17 +37,17 @@ def test_rows_of_like_length_go_together() -> None:
     counts = np.exp(draw.normal(3, 0.7, 3000)).astype(np.int64) + 1
     shuffled = [draw.permutation(3000)[start : start + 32] for start in range(0, 3000, 32)]
 
-    bucketed = epoch_order(counts, batch=32, seed=0, epoch=0)
+    bucketed = draw_batches(counts, batch=32, seed=0, epoch=0)
 
-    assert padding_share(counts, bucketed) < 0.1
-    assert padding_share(counts, shuffled) > 0.4
+    assert compute_padding_share(counts, bucketed) < 0.1
+    assert compute_padding_share(counts, shuffled) > 0.4
 
 
 @given(st.lists(st.integers(0, 90), min_size=1, max_size=8), st.integers(1, 10))
 def test_windows_may_lie_over_each_other(starts: list[int], length: int) -> None:
     values = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
     begun = np.array(starts)
-    windows = to_device(values, Places(begun, begun + length), device=torch.device("cpu"))
+    windows = to_device(values, Spans(begun, begun + length), device=torch.device("cpu"))
 
     batch = gather(windows, np.arange(len(begun)))
 
@@ -63,17 +63,17 @@ def test_a_batch_holds_the_rows_own_steps(rows: list[int]) -> None:
     batch = gather(everything, np.array(rows))
 
     for place, row in enumerate(rows):
-        start, stop = everything.places.starts_S[row], everything.places.stops_S[row]
+        start, stop = everything.spans.starts_S[row], everything.spans.stops_S[row]
         first, last = batch.offsets.bounds[place : place + 2]
         assert torch.equal(batch.values_NC[first:last], everything.values_NC[start:stop])
-        assert batch.answers.values_M[place] == everything.answers_M[row]
+        assert batch.targets.values_M[place] == everything.targets_M[row]
 
 
 def new_network(dropout: float = 0.3):
     config = ModelConfig(
         cell="gru", hidden_size=8, bidirectional=True, pooling="mean", dropout=dropout
     )
-    return build(config, face(2, 2), seed=3)
+    return build_network(config, face(2, 2), seed=3)
 
 
 CONFIG = TrainingConfig(
@@ -81,14 +81,14 @@ CONFIG = TrainingConfig(
 )
 
 
-def train(network, checkpoints: Checkpoints = NOWHERE, config: TrainingConfig = CONFIG):
+def train(network, checkpoints: CheckpointStore = NOWHERE, config: TrainingConfig = CONFIG):
     return fit(
         network,
         sequences(40, "category"),
         sequences(20, "category", seed=1),
         config=config,
         checkpoints=checkpoints,
-        watch=Watch(lambda _: None),
+        callbacks=Callbacks(lambda _: None),
     )[1]
 
 
@@ -101,7 +101,7 @@ def test_a_training_that_dies_after_any_step_comes_to_the_same_weights(
     whole = train(unbroken)
     kept: list[bytes] = []
 
-    def dying(steps: int) -> Checkpoints:
+    def dying(steps: int) -> CheckpointStore:
         left = [steps]
 
         def save(data: bytes) -> None:
@@ -110,7 +110,7 @@ def test_a_training_that_dies_after_any_step_comes_to_the_same_weights(
             if left[0] == 0:
                 raise PulledPlugError
 
-        return Checkpoints(load=lambda: kept[-1] if kept else None, save=save)
+        return CheckpointStore(load=lambda: kept[-1] if kept else None, save=save)
 
     with pytest.raises(PulledPlugError):
         train(new_network(), dying(first))
@@ -132,7 +132,7 @@ def test_a_network_learns_what_can_be_learned_and_keeps_its_best_weights() -> No
     history = train(network, config=config)
     outputs = predict(network, validation, config)
 
-    loss = torch.nn.functional.cross_entropy(outputs, validation.answers_M.long()).item()
+    loss = torch.nn.functional.cross_entropy(outputs, validation.targets_M.long()).item()
     assert loss == pytest.approx(min(epoch.validation_loss for epoch in history), rel=1e-5)
     assert loss < 0.35
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from models.learning import batch_size
 from models.learning import precision as precisions
-from models.learning.batch_size import find_batch, sizes
+from models.learning.batch_size import find_batch_size, list_batch_sizes
 from models.learning.config import TrainingConfig
-from models.learning.loop import Checkpoints, Watch, fit
-from models.learning.plan import Plan, kept_plan, make_plan
-from models.learning.precision import pick_precision
+from models.learning.loop import Callbacks, CheckpointStore, fit
+from models.learning.plan import TrainingPlan, load_plan, make_plan
+from models.learning.precision import choose_precision
 from models.networks.config import ModelConfig
 from tests.support.learning_fixtures import (
     CONFIG,
@@ -38,7 +38,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, speeds: dict[int, float]) -> list[
             raise torch.OutOfMemoryError
         return speeds[config.initial_batch_size]
 
-    monkeypatch.setattr(batch_size, "timed", timed)
+    monkeypatch.setattr(batch_size, "time_steps", timed)
     return tried
 
 
@@ -57,7 +57,7 @@ def test_the_largest_batch_is_taken_that_is_faster_and_fits(
 ) -> None:
     tried = measured(monkeypatch, speeds)
 
-    found = find_batch(new_network(), sequences(20_000, "category"), AUTO)
+    found = find_batch_size(new_network(), sequences(20_000, "category"), AUTO)
 
     assert found == expected
     assert len(tried) == len(set(tried))
@@ -65,8 +65,8 @@ def test_the_largest_batch_is_taken_that_is_faster_and_fits(
 
 @given(rows=st.integers(1, 10**6), accumulate=st.integers(1, 8))
 def test_a_larger_batch_leaves_an_epoch_its_steps(rows: int, accumulate: int) -> None:
-    assert all(rows // (size * accumulate) >= 50 for size in sizes(rows, accumulate))
-    assert len(sizes(50 * 512 * accumulate, accumulate)) == 5
+    assert all(rows // (size * accumulate) >= 50 for size in list_batch_sizes(rows, accumulate))
+    assert len(list_batch_sizes(50 * 512 * accumulate, accumulate)) == 5
 
 
 def test_measuring_leaves_the_network_as_it_is() -> None:
@@ -74,20 +74,20 @@ def test_measuring_leaves_the_network_as_it_is() -> None:
 
     plan = make_plan(network, sequences(2000, "category"), sequences(8, "category"), AUTO)
 
-    assert plan.batch in {16, 32}
-    assert plan.steps == -(-2000 // plan.batch)
+    assert plan.batch_size in {16, 32}
+    assert plan.steps == -(-2000 // plan.batch_size)
     assert_equal_weights(network, before)
 
 
 def test_a_run_that_goes_on_reads_as_many_sequences_as_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def train(checkpoints: Checkpoints) -> tuple[Plan, object]:
+    def train(checkpoints: CheckpointStore) -> tuple[TrainingPlan, object]:
         network = new_network()
         data, few = sequences(2000, "category"), sequences(8, "category")
-        silent = Watch(lambda _: None)
+        silent = Callbacks(lambda _: None)
         config = replace(AUTO, epochs=1)
-        plan, _ = fit(network, data, few, config=config, checkpoints=checkpoints, watch=silent)
+        plan, _ = fit(network, data, few, config=config, checkpoints=checkpoints, callbacks=silent)
         return plan, network
 
     disk = Disk()
@@ -101,7 +101,7 @@ def test_a_run_that_goes_on_reads_as_many_sequences_as_before(
 
     assert not tried
     assert resumed == whole
-    assert resumed.batch == 32
+    assert resumed.batch_size == 32
     assert_equal_weights(found, expected)
 
 
@@ -110,7 +110,9 @@ def test_a_plan_is_followed_where_its_kernels_are_gone(
 ) -> None:
     network, tried = new_network(), measured(monkeypatch, {})
     data, few = sequences(200, "category"), sequences(8, "category")
-    plan = Plan(2, 7, 0.01, streamed=False, batch=16, precision="fp32", kernels="gone")
+    plan = TrainingPlan(
+        2, 7, 0.01, is_streaming=False, batch_size=16, precision="fp32", kernels="gone"
+    )
 
     done, history = fit(
         network,
@@ -118,7 +120,7 @@ def test_a_plan_is_followed_where_its_kernels_are_gone(
         few,
         config=AUTO,
         checkpoints=Disk().checkpoints(),
-        watch=Watch(lambda _: None),
+        callbacks=Callbacks(lambda _: None),
         plan=plan,
     )
 
@@ -140,17 +142,17 @@ def test_precision_depends_on_the_cpu_the_cell_and_its_width_alone(
     seeing = ModelConfig(cell="lstm", hidden_size=256, peephole=True)
     other, open_ = ModelConfig(cell="gru", hidden_size=512), TrainingConfig()
 
-    monkeypatch.setattr(precisions, "has_tiles", lambda: True)
-    found = [pick_precision(open_, model, CPU, None) for model in (wide, narrow, other, seeing)]
+    monkeypatch.setattr(precisions, "has_amx", lambda: True)
+    found = [choose_precision(open_, model, CPU, None) for model in (wide, narrow, other, seeing)]
 
     assert found == ["bf16", "fp32", "fp32", "fp32"]
-    assert pick_precision(open_, narrow, CUDA, None) == "bf16"
-    assert pick_precision(TrainingConfig(precision="fp32"), wide, CPU, None) == "fp32"
-    monkeypatch.setattr(precisions, "has_tiles", lambda: False)
-    assert pick_precision(open_, wide, CPU, None) == "fp32"
-    kept = Plan(1, 1, 0.1, streamed=False, batch=64, precision="bf16")
-    assert pick_precision(open_, narrow, CPU, kept) == "bf16"
+    assert choose_precision(open_, narrow, CUDA, None) == "bf16"
+    assert choose_precision(TrainingConfig(precision="fp32"), wide, CPU, None) == "fp32"
+    monkeypatch.setattr(precisions, "has_amx", lambda: False)
+    assert choose_precision(open_, wide, CPU, None) == "fp32"
+    kept = TrainingPlan(1, 1, 0.1, is_streaming=False, batch_size=64, precision="bf16")
+    assert choose_precision(open_, narrow, CPU, kept) == "bf16"
 
 
 def test_no_checkpoint_keeps_no_plan() -> None:
-    assert kept_plan(Disk().checkpoints()) is None
+    assert load_plan(Disk().checkpoints()) is None

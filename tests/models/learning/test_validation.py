@@ -8,21 +8,21 @@ import polars as pl
 import pytest
 import torch
 
-from flows.job.cross_checks import STOPS, refuse_stops
-from models.evaluation.epoch_scores import Truth, judge_outputs
-from models.evaluation.metrics.by_kind import METRICS, score
+from flows.job.cross_checks import EARLY_STOPPING_METRICS, check_early_stopping_metric
+from models.evaluation.epoch_scores import ValidationTargets, build_predictions
+from models.evaluation.metrics.by_kind import METRICS, compute_metrics
 from models.features.config import TargetConfig
 from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.splitting.split import VALIDATION
 from models.learning.config import TrainingConfig
-from models.learning.loop import Judge, predict
+from models.learning.loop import ValidationMetric, predict
 from models.networks.heads.config import HeadConfig
 from tasks.dataset import labels as gate_truth
 from tasks.dataset.feature_files import read_sequences
-from tasks.prediction.test_predictions import answered_by, judged
+from tasks.prediction.test_predictions import pair_with_targets, predict_test_rows
 from tasks.training.data import load_split
-from tasks.training.validation_metric import truth_of
+from tasks.training.validation_metric import load_validation_targets
 from tests.support.learning_fixtures import (
     CONFIG,
     Disk,
@@ -74,27 +74,36 @@ def test_an_epoch_is_judged_as_the_gate_would_judge_the_same_rows(
     table = read_sequences(folder, VALIDATION)
     test = gate_truth.TestRows(
         table["row"].to_numpy(),
-        table["answer_row"].to_numpy(),
-        gate_truth.truth_of(table, folder, rows, featurizer),
+        table["target_row"].to_numpy(),
+        gate_truth.load_targets(table, folder, rows, featurizer),
         None,
     )
-    expected = score(
-        judged(answered_by(bundle, rows, test), test, featurizer, np.full(len(table), np.nan))
+    expected = compute_metrics(
+        pair_with_targets(
+            predict_test_rows(bundle, rows, test), test, featurizer, np.full(len(table), np.nan)
+        )
     )
 
     validation = load_split(folder, VALIDATION, torch.device("cpu"))
     outputs = predict(bundle.network, validation, TrainingConfig(precision="fp32"))
-    truth = Truth(truth_of(folder, featurizer, featurizer.target), featurizer.target, bundle.head)
-    found = score(judge_outputs(outputs.numpy(), truth))
+    truth = ValidationTargets(
+        load_validation_targets(folder, featurizer, featurizer.target),
+        featurizer.target,
+        bundle.head,
+    )
+    found = compute_metrics(build_predictions(outputs.numpy(), truth))
 
     assert found.keys() == expected.keys()
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-def closest_to(wanted: float) -> Judge:
+def closest_to(wanted: float) -> ValidationMetric:
     """A metric that has nothing to do with the loss, so that the two disagree."""
-    return Judge(
-        "wanted", False, lambda outputs_SO: abs(float(outputs_SO[0, 0]) - wanted), decides=True
+    return ValidationMetric(
+        "wanted",
+        False,
+        lambda outputs_SO: abs(float(outputs_SO[0, 0]) - wanted),
+        stops_training=True,
     )
 
 
@@ -102,14 +111,14 @@ def test_the_weights_that_are_kept_are_the_best_by_the_metric() -> None:
     config, network = replace(CONFIG, epochs=8, patience=8), new_network()
     judge = closest_to(0.05)
 
-    history = train(network, config=config, judge=judge)
+    history = train(network, config=config, metric=judge)
 
     best = min(history, key=lambda epoch: epoch.metric)
     lowest = min(history, key=lambda epoch: epoch.validation_loss)
     assert best.epoch != lowest.epoch, "the two have to disagree for this test to tell anything"
 
     outputs = predict(network, sequences(16, "category", seed=1), config).numpy()
-    assert judge.measure(outputs) == pytest.approx(best.metric, rel=1e-5)
+    assert judge.compute(outputs) == pytest.approx(best.metric, rel=1e-5)
 
 
 @pytest.mark.parametrize("lives", [3, 11, 14])
@@ -117,31 +126,31 @@ def test_the_weights_that_are_kept_are_the_best_by_the_metric() -> None:
 def test_a_run_that_stops_by_a_metric_resumes_to_the_bit(lives: int, schedule: str) -> None:
     config = replace(CONFIG, epochs=6, patience=2, schedule=schedule)
     unbroken, resumed, disk, judge = new_network(), new_network(), Disk(), closest_to(0.2)
-    whole = train(unbroken, config=config, judge=judge)
+    whole = train(unbroken, config=config, metric=judge)
 
     with pytest.raises(PulledPlugError):
-        train(new_network(), disk.checkpoints(lives=lives), config=config, judge=judge)
-    history = train(resumed, disk.checkpoints(), config=config, judge=judge)
+        train(new_network(), disk.checkpoints(lives=lives), config=config, metric=judge)
+    history = train(resumed, disk.checkpoints(), config=config, metric=judge)
 
     assert history == whole
     assert_equal_weights(resumed, unbroken)
 
 
 def test_a_metric_that_cannot_be_told_leaves_the_first_weights_and_ends_by_patience() -> None:
-    nothing = Judge("nothing", True, lambda _: float("nan"), decides=True)
+    nothing = ValidationMetric("nothing", True, lambda _: float("nan"), stops_training=True)
 
-    history = train(new_network(), config=replace(CONFIG, epochs=9, patience=2), judge=nothing)
+    history = train(new_network(), config=replace(CONFIG, epochs=9, patience=2), metric=nothing)
 
     assert [epoch.metric for epoch in history] == [None] * 3
 
 
 def test_every_metric_that_may_stop_training_is_one_of_the_gates() -> None:
-    assert set(STOPS) == set(METRICS)
-    assert all(names <= set(METRICS[kind]) for kind, names in STOPS.items())
+    assert set(EARLY_STOPPING_METRICS) == set(METRICS)
+    assert all(names <= set(METRICS[kind]) for kind, names in EARLY_STOPPING_METRICS.items())
 
 
 def test_a_metric_of_another_kind_is_refused_with_those_there_are() -> None:
     target = TargetConfig(column="label", kind="category")
 
     with pytest.raises(ValueError, match=r"'mae' does not fit .* loss, accuracy, balanced"):
-        refuse_stops(TrainingConfig(early_stopping_metric="mae"), target)
+        check_early_stopping_metric(TrainingConfig(early_stopping_metric="mae"), target)

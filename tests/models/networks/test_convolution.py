@@ -6,13 +6,39 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from models.networks.config import ModelConfig
-from models.networks.convolution import Cnn, Downsample, convolve, plain_convolution
-from models.networks.inputs.segments import Patches
+from models.networks.convolution import Cnn, Downsample, convolve
+from models.networks.inputs.patches import PatchDownsample
 from models.networks.jagged import Offsets
-from models.networks.network import build
+from models.networks.network import build_network
 from tests.support.model_parts import face
+
+
+def convolve_by_steps(
+    values_NI: Tensor,
+    offsets: Offsets,
+    weight_HIK: Tensor,
+    *,
+    bias_H: Tensor,
+    dilation: int = 1,
+    ahead: int = 0,
+    before_BRI: Tensor | None = None,
+) -> Tensor:
+    """The equation step by step and tap by tap, as the expected result."""
+    taps, outputs = weight_HIK.shape[2], []
+    behind = (taps - 1) * dilation - ahead
+    for row, (first, stop) in enumerate(zip(offsets.bounds[:-1], offsets.bounds[1:], strict=True)):
+        nothing_PI = values_NI.new_zeros(max(behind, ahead), values_NI.shape[1])
+        earlier_PI = nothing_PI[:behind] if before_BRI is None else before_BRI[row]
+        room_PI = torch.cat([earlier_PI, values_NI[first:stop], nothing_PI[:ahead]])
+        for step in range(stop - first):
+            seen = (room_PI[step + tap * dilation] for tap in range(taps))
+            taken = (weight_HIK[:, :, tap] @ value_I for tap, value_I in enumerate(seen))
+            outputs.append(torch.stack([bias_H, *taken]).sum(0))
+    return torch.stack(outputs)
+
 
 sizes = st.lists(st.integers(1, 9), min_size=1, max_size=4)
 
@@ -36,10 +62,10 @@ def test_a_convolution_is_what_its_equation_says(
     before = torch.randn(len(lengths), (taps - 1) * dilation, 2, dtype=torch.float64)
     given_before = before if kept and not ahead else None
     found = []
-    for read in (convolve, plain_convolution):
+    for read in (convolve, convolve_by_steps):
         outputs = read(
             values,
-            Offsets.of(lengths),
+            Offsets.from_lengths(lengths),
             weight,
             bias_H=bias,
             dilation=dilation,
@@ -62,7 +88,7 @@ def test_a_cnn_reads_as_far_before_a_step_as_behind_it(width: int) -> None:
     moved = values.clone()
     moved[10] += 1.0
 
-    before, after = (layer(steps, Offsets.of([20]))[0] for steps in (values, moved))
+    before, after = (layer(steps, Offsets.from_lengths([20]))[0] for steps in (values, moved))
 
     changed = (before != after).any(dim=1).nonzero()[:, 0].tolist()
     assert changed == list(range(10 - width // 2, 10 - width // 2 + width))
@@ -76,8 +102,8 @@ def test_shortening_leaves_one_step_of_so_many_alone_or_in_company(
     front = Downsample(2, 4, stride=stride).double()
     parts = [torch.randn(length, 2, dtype=torch.float64) for length in lengths]
 
-    together, offsets = front(torch.cat(parts), Offsets.of(lengths))
-    alone = torch.cat([front(part, Offsets.of([len(part)]))[0] for part in parts])
+    together, offsets = front(torch.cat(parts), Offsets.from_lengths(lengths))
+    alone = torch.cat([front(part, Offsets.from_lengths([len(part)]))[0] for part in parts])
 
     assert offsets.lengths.tolist() == [-(-length // stride) for length in lengths]
     torch.testing.assert_close(together, alone)
@@ -86,10 +112,10 @@ def test_shortening_leaves_one_step_of_so_many_alone_or_in_company(
 @given(lengths=sizes, stride=st.integers(1, 6))
 def test_segments_are_counted_from_each_sequence_s_own_end(lengths: list[int], stride: int) -> None:
     torch.manual_seed(0)
-    front = Patches(2, 4, stride=stride).double()
+    front = PatchDownsample(2, 4, stride=stride).double()
     parts = [torch.randn(length, 2, dtype=torch.float64) for length in lengths]
 
-    together, offsets = front(torch.cat(parts), Offsets.of(lengths))
+    together, offsets = front(torch.cat(parts), Offsets.from_lengths(lengths))
 
     expected = []
     for part in parts:
@@ -100,21 +126,21 @@ def test_segments_are_counted_from_each_sequence_s_own_end(lengths: list[int], s
     torch.testing.assert_close(together, torch.cat(expected))
 
 
-@pytest.mark.parametrize("way", ["convolution", "segments"])
-def test_a_network_reads_what_has_been_shortened(way: Literal["convolution", "segments"]) -> None:
+@pytest.mark.parametrize("way", ["conv", "patch"])
+def test_a_network_reads_what_has_been_shortened(way: Literal["conv", "patch"]) -> None:
     config = ModelConfig(
         cell="lstm", hidden_size=6, downsample=4, downsample_by=way, bidirectional=True
     )
-    network = build(config, face(2, 3), seed=0).eval()
+    network = build_network(config, face(2, 3), seed=0).eval()
     values = torch.randn(30, 2)
 
-    encoded = network.encode(values, Offsets.of([17, 13]))
+    encoded = network.encode(values, Offsets.from_lengths([17, 13]))
 
     assert encoded.offsets.lengths.tolist() == [5, 4]
     assert encoded.steps_NH.shape == (9, 12)
-    assert network(values, Offsets.of([17, 13])).shape == (2, 3)
+    assert network(values, Offsets.from_lengths([17, 13])).shape == (2, 3)
 
 
 def test_a_way_to_shorten_needs_something_to_shorten() -> None:
-    with pytest.raises(ValueError, match="downsample_by: nothing is shortened"):
-        ModelConfig(downsample_by="segments")
+    with pytest.raises(ValueError, match="downsample_by: nothing is downsampled"):
+        ModelConfig(downsample_by="patch")

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from models.errors import UnlearnableError
-from models.networks.cells.keras_import import keras_on_torch
+from models.networks.cells.keras_import import import_keras
 from models.networks.config import ModelConfig
 from models.networks.encoder import Encoder
 from models.networks.jagged import Offsets
-from models.networks.keras_weights import read_keras, start_from
-from models.networks.layer import make_cell
-from models.networks.network import build
+from models.networks.keras_weights import load_keras_weights, read_keras_layers
+from models.networks.layer import build_cell
+from models.networks.network import build_network
 from tests.support.model_parts import face
 
 TENSORFLOW = """
@@ -101,13 +101,13 @@ def test_a_model_of_tensorflow_s_answers_here_as_it_does_there(
 ) -> None:
     both = name.endswith(("both", "stack"))
     config = ModelConfig(cell=cell, hidden_size=6, num_layers=layers, bidirectional=both)
-    encoder = Encoder(config, 5, learned_inputs=False).eval()
-    start_from(encoder.layers, trained / f"{name}.{ending}", cell)
+    encoder = Encoder(config, 5, embeds_inputs=False).eval()
+    load_keras_weights(encoder.layers, trained / f"{name}.{ending}", cell)
     values = np.load(trained / "values.npy")
 
     with torch.no_grad():
         flat = torch.from_numpy(values.reshape(-1, 5))
-        found, _ = encoder(flat, Offsets.of([30] * 4), flat)
+        found, _ = encoder(flat, Offsets.from_lengths([30] * 4), flat)
 
     expected = np.load(trained / f"{name}.npy").reshape(120, -1)
     assert np.abs(found.numpy() - expected).max() < 1e-5
@@ -116,9 +116,9 @@ def test_a_model_of_tensorflow_s_answers_here_as_it_does_there(
 def test_a_job_begins_with_the_weights_that_it_names(trained: Path) -> None:
     config = ModelConfig(cell="lstm", hidden_size=6, pretrained_weights=str(trained / "lstm.keras"))
 
-    network = build(config, face(5, 3), seed=0)
+    network = build_network(config, face(5, 3), seed=0)
 
-    [stored] = read_keras(trained / "lstm.keras")
+    [stored] = read_keras_layers(trained / "lstm.keras")
     kernel = network.encoder.layers[0].cells[0].kernel  # type: ignore[union-attr]
     assert torch.equal(kernel.weight_ih_l0.T, stored.weights[0][0])
 
@@ -138,8 +138,8 @@ def test_a_job_begins_with_the_weights_that_it_names(trained: Path) -> None:
     ],
 )
 def test_what_cannot_be_taken_over_is_named(trained: Path, name: str, message: str) -> None:
-    with pytest.raises(UnlearnableError, match=f"^weights: .*{message}"):
-        read_keras(trained / name)
+    with pytest.raises(UnlearnableError, match=f"^pretrained_weights: .*{message}"):
+        read_keras_layers(trained / name)
 
 
 @pytest.mark.parametrize(
@@ -148,32 +148,36 @@ def test_what_cannot_be_taken_over_is_named(trained: Path, name: str, message: s
         ({"hidden_size": 8}, "is lstm of 6 units on 5 numbers; the job's is lstm of 8 units"),
         ({"cell": "gru"}, "the job's is gru of 6 units on 5 numbers; make them the same"),
         ({"bidirectional": True}, "numbers, bidirectional; make them the same"),
-        ({"layers": 2}, "has 1 recurrent layers and the job 2; set model.num_layers: 1"),
+        ({"num_layers": 2}, "has 1 recurrent layers and the job 2; set model.num_layers: 1"),
     ],
 )
 def test_a_job_of_another_shape_is_told_what_the_file_holds(
     trained: Path, settings: dict[str, object], message: str
 ) -> None:
-    config = {"cell": "lstm", "hidden_size": 6, "weights": str(trained / "lstm.keras")} | settings
+    config = {
+        "cell": "lstm",
+        "hidden_size": 6,
+        "pretrained_weights": str(trained / "lstm.keras"),
+    } | settings
 
     with pytest.raises(UnlearnableError, match=message):
-        build(ModelConfig(**config), face(5, 3), seed=0)
+        build_network(ModelConfig(**config), face(5, 3), seed=0)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
 def test_a_layer_of_keras_comes_to_what_our_cell_does(name: str, tmp_path: Path) -> None:
-    theirs = make_cell(ModelConfig(cell=f"keras-{name}", hidden_size=6), inputs=5)
+    theirs = build_cell(ModelConfig(cell=f"keras-{name}", hidden_size=6), inputs=5)
     for weight in theirs.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
-    values, offsets = torch.randn(24, 5, requires_grad=True), Offsets.of([11, 1, 12])
-    keras = keras_on_torch()
-    copy = getattr(keras.layers, theirs.layer)(6, return_sequences=True)
+    values, offsets = torch.randn(24, 5, requires_grad=True), Offsets.from_lengths([11, 1, 12])
+    keras = import_keras()
+    copy = getattr(keras.layers, theirs.layer_name)(6, return_sequences=True)
     model = keras.Sequential([keras.Input((None, 5)), copy])
     copy.set_weights([weight.detach().numpy() for weight in theirs.weights])
     model.save(tmp_path / "model.keras")
-    ours = Encoder(ModelConfig(cell=name, hidden_size=6), 5, learned_inputs=False)
-    start_from(ours.layers, tmp_path / "model.keras", name)
+    ours = Encoder(ModelConfig(cell=name, hidden_size=6), 5, embeds_inputs=False)
+    load_keras_weights(ours.layers, tmp_path / "model.keras", name)
 
     outputs, ends = theirs(values, offsets)
     expected, own_ends = ours.layers[0](values, offsets)  # type: ignore[operator]
@@ -186,7 +190,9 @@ def test_a_layer_of_keras_comes_to_what_our_cell_does(name: str, tmp_path: Path)
 def test_the_first_weights_of_a_keras_cell_depend_on_the_seed_alone() -> None:
     config = ModelConfig(cell="keras-gru", hidden_size=6, bidirectional=True)
 
-    first, again, other = (build(config, face(5, 3), seed=seed).state_dict() for seed in (1, 1, 2))
+    first, again, other = (
+        build_network(config, face(5, 3), seed=seed).state_dict() for seed in (1, 1, 2)
+    )
 
     assert list(first) == list(other)
     assert all(torch.equal(first[name], again[name]) for name in first)

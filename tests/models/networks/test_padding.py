@@ -11,7 +11,7 @@ from torch import Tensor
 from models.networks.config import ModelConfig
 from models.networks.families import FAMILIES
 from models.networks.jagged import Offsets
-from models.networks.network import Network, build
+from models.networks.network import Network, build_network
 from tests.support.model_parts import face
 
 CELLS = tuple(name for name, family in FAMILIES.items() if family.reads == "steps")
@@ -37,7 +37,7 @@ def network(cell: str, pooling: object, ends: object, layers: int = 1) -> Networ
         hidden_size=4,
         num_heads=2,
     )
-    return build(config, face(2, 3), seed=1).eval()
+    return build_network(config, face(2, 3), seed=1).eval()
 
 
 def sequences(lengths: list[int], dtype: torch.dtype) -> list[Tensor]:
@@ -56,8 +56,8 @@ def test_not_even_rubbish_beside_it_changes_what_is_said_of_a_sequence(
     rubbish = torch.full((9, 2), junk)
 
     with torch.no_grad():
-        together = net(torch.cat([*parts, rubbish]), Offsets.of([*lengths, 9]))[:-1]
-        alone = torch.cat([net(part, Offsets.of([len(part)])) for part in parts])
+        together = net(torch.cat([*parts, rubbish]), Offsets.from_lengths([*lengths, 9]))[:-1]
+        alone = torch.cat([net(part, Offsets.from_lengths([len(part)])) for part in parts])
 
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
 
@@ -71,11 +71,11 @@ def test_sequences_teach_together_what_they_teach_alone(
     net = network(cell, pooling, ends, layers=2).double()
     parts = sequences(lengths, torch.float64)
 
-    net(torch.cat(parts), Offsets.of(lengths)).square().sum().backward()
+    net(torch.cat(parts), Offsets.from_lengths(lengths)).square().sum().backward()
     together = [parameter.grad.clone() for parameter in net.parameters()]
     net.zero_grad()
     for part in parts:
-        net(part, Offsets.of([len(part)])).square().sum().backward()
+        net(part, Offsets.from_lengths([len(part)])).square().sum().backward()
 
     alone = [parameter.grad for parameter in net.parameters()]
     # Keras works in float32 here and there, whatever it is given.
@@ -90,12 +90,12 @@ def test_reading_backwards_is_reading_the_reversed_sequence(cell: str, lengths: 
     layer = network(cell, "last", ends=True).double().encoder.layers[0]
     layer.cells[1].load_state_dict(layer.cells[0].state_dict())
     values = torch.cat(sequences(lengths, torch.float64))
-    offsets = Offsets.of(lengths)
+    offsets = Offsets.from_lengths(lengths)
 
     _, back = layer(values, offsets)[0].chunk(2, dim=1)
-    mirrored, _ = layer(offsets.mirrored(values), offsets)[0].chunk(2, dim=1)
+    mirrored, _ = layer(offsets.reverse(values), offsets)[0].chunk(2, dim=1)
 
-    torch.testing.assert_close(back, offsets.mirrored(mirrored))
+    torch.testing.assert_close(back, offsets.reverse(mirrored))
 
 
 def test_a_network_is_built_without_touching_the_callers_random_state() -> None:
@@ -111,11 +111,11 @@ def test_a_network_is_built_without_touching_the_callers_random_state() -> None:
 @pytest.mark.parametrize("locked", [False, True])
 def test_dropout_is_silent_once_the_network_serves(locked: bool) -> None:
     config = ModelConfig(hidden_size=8, num_layers=3, dropout=0.6, variational_dropout=locked)
-    net = build(config, face(2, 2), seed=0)
+    net = build_network(config, face(2, 2), seed=0)
     [part] = sequences([5], torch.float32)
 
-    learning = {net.train()(part, Offsets.of([5])).sum().item() for _ in range(5)}
-    serving = {net.eval()(part, Offsets.of([5])).sum().item() for _ in range(5)}
+    learning = {net.train()(part, Offsets.from_lengths([5])).sum().item() for _ in range(5)}
+    serving = {net.eval()(part, Offsets.from_lengths([5])).sum().item() for _ in range(5)}
 
     assert len(learning) > 1
     assert len(serving) == 1

@@ -1,4 +1,4 @@
-"""A model is only judged on rows that it never learned from, however rows were placed."""
+"""A model is evaluated only on rows that were not in its training, however rows were split."""
 
 from pathlib import Path
 
@@ -14,7 +14,12 @@ from models.features.splitting.split import TEST, TRAINING, VALIDATION, SplitCon
 from models.features.splitting.training_rows import FILE, load_learned
 from tasks.dataset.feature_files import read_sequences
 from tasks.dataset.rowset import RowSet
-from tasks.dataset.training_membership import edges_of, ids_of, learned_any, learned_rows
+from tasks.dataset.training_membership import (
+    hash_rows,
+    list_target_rows,
+    mark_training_rows,
+    mark_training_sequences,
+)
 from tests.support.input_tables import NUMBER, by_day, shops
 from tests.support.trained_models import ALONE, features, rows_of, tides, trained, weekly
 
@@ -36,17 +41,17 @@ SPLITS = {
 def letters(rows: int = 300, seed: int = 0) -> pl.DataFrame:
     draw = np.random.default_rng(seed)
     texts = ["".join(draw.choice(list("abcdefgh "), 40)) for _ in range(rows)]
-    told = [
-        "test" if place % 4 == 0 else "dev" if place % 4 == 1 else "train" for place in range(rows)
+    splits = [
+        "test" if index % 4 == 0 else "dev" if index % 4 == 1 else "train" for index in range(rows)
     ]
     return pl.DataFrame(
         {
             "x": texts,
             "id": range(rows),
-            "group": [f"g{place // 5}" for place in range(rows)],
-            "split": told,
+            "group": [f"g{index // 5}" for index in range(rows)],
+            "split": splits,
             "t": range(rows),
-            "label": [str(place % 2) for place in range(rows)],
+            "label": [str(index % 2) for index in range(rows)],
         }
     )
 
@@ -54,72 +59,74 @@ def letters(rows: int = 300, seed: int = 0) -> pl.DataFrame:
 TIMED = Layout(input=ALONE.input, window=None, time="t", entity=None)
 
 
-def made(folder: Path, frame: pl.DataFrame, split: SplitConfig) -> tuple[RowSet, Path]:
+def make_features(folder: Path, frame: pl.DataFrame, split: SplitConfig) -> tuple[RowSet, Path]:
     return features(folder, frame, TIMED, LABEL, split), folder
 
 
 def split_rows(folder: Path, *splits: int) -> np.ndarray:
     return np.concatenate(
-        [read_sequences(folder, split)["answer_row"].to_numpy() for split in splits]
+        [read_sequences(folder, split)["target_row"].to_numpy() for split in splits]
     )
 
 
 @pytest.mark.parametrize("kind", SPLITS)
-def test_all_of_training_and_validation_was_learned_and_nothing_of_the_test(kind, tmp_path) -> None:
-    rows, folder = made(tmp_path / "f", letters(), SPLITS[kind])
+def test_training_and_validation_rows_are_marked_and_test_rows_are_not(kind, tmp_path) -> None:
+    rows, folder = make_features(tmp_path / "f", letters(), SPLITS[kind])
     learned = load_learned(folder)
 
-    seen = learned_rows(rows, learned, split_rows(folder, TRAINING, VALIDATION))
-    kept = learned_rows(rows, learned, split_rows(folder, TEST))
+    seen = mark_training_rows(rows, learned, split_rows(folder, TRAINING, VALIDATION))
+    kept = mark_training_rows(rows, learned, split_rows(folder, TEST))
 
     assert seen.all()
     assert not kept.any()
 
 
 @pytest.mark.parametrize("kind", SPLITS)
-def test_rows_placed_by_other_settings_are_told_apart_one_by_one(kind, tmp_path) -> None:
-    then, folder = made(tmp_path / "then", letters(), SPLITS[kind])
+def test_rows_of_a_grown_source_are_marked_one_by_one(kind, tmp_path) -> None:
+    then, folder = make_features(tmp_path / "then", letters(), SPLITS[kind])
     newer = letters(100, seed=9).with_columns(
         pl.col("id") + 1000, pl.col("t") + 1000, group=pl.format("new {}", "group")
     )
     grown = pl.concat([letters(), newer])
     now = rows_of(grown, tmp_path / "now.parquet")
 
-    found = learned_rows(now, load_learned(folder), np.arange(len(grown)))
+    found = mark_training_rows(now, load_learned(folder), np.arange(len(grown)))
 
     expected = np.isin(np.arange(len(grown)), split_rows(folder, TRAINING, VALIDATION))
     if kind == "group":
-        # A visit of a patient that was learned from is no new patient.
+        # A new row of a group in training counts as a training row.
         expected = np.isin(grown["group"], grown["group"].gather(np.flatnonzero(expected)))
     np.testing.assert_array_equal(found, expected)
     assert len(then.scan().collect()) == 300
 
 
-def test_a_text_that_is_gone_from_the_source_and_comes_again_was_learned_from(tmp_path) -> None:
-    _, folder = made(tmp_path / "f", letters(), SPLITS["id"])
+def test_a_training_text_that_reappears_with_another_id_is_marked(tmp_path) -> None:
+    _, folder = make_features(tmp_path / "f", letters(), SPLITS["id"])
     old = letters()["x"][int(split_rows(folder, TRAINING)[0])]
     again = letters(3, seed=5).with_columns(id=pl.lit(9_999, pl.Int64), x=pl.lit(old))
 
-    found = learned_rows(rows_of(again, tmp_path / "n.parquet"), load_learned(folder), np.arange(3))
+    found = mark_training_rows(
+        rows_of(again, tmp_path / "n.parquet"), load_learned(folder), np.arange(3)
+    )
 
     assert found.all()
 
 
-def test_a_text_that_is_nearly_a_learned_one_was_learned_from(tmp_path) -> None:
+def test_a_near_duplicate_of_a_training_text_is_marked(tmp_path) -> None:
     frame = letters().with_columns(x=pl.concat_str("x", pl.col("x").str.reverse()))
-    _, folder = made(tmp_path / "f", frame, SPLITS["near"])
+    _, folder = make_features(tmp_path / "f", frame, SPLITS["near"])
     learned, places = load_learned(folder), split_rows(folder, TRAINING)
     near = frame[places].with_columns(x=pl.col("x").str.replace(r"..$", "zz"))
     other = letters(50, seed=77).with_columns(x=pl.concat_str("x", pl.col("x").str.reverse()))
 
-    found = learned_rows(rows_of(near, tmp_path / "a.parquet"), learned, np.arange(len(near)))
-    never = learned_rows(rows_of(other, tmp_path / "b.parquet"), learned, np.arange(50))
+    found = mark_training_rows(rows_of(near, tmp_path / "a.parquet"), learned, np.arange(len(near)))
+    never = mark_training_rows(rows_of(other, tmp_path / "b.parquet"), learned, np.arange(50))
 
     assert found.mean() > 0.95
     assert not never.any()
 
 
-def test_windows_are_known_again_by_their_times_series_or_both(tmp_path) -> None:
+def test_windows_are_recognized_by_their_time_series_or_both(tmp_path) -> None:
     read = SeriesInput(column="sales", scale_per="entity")
     number = TargetConfig(column="sales", kind="number")
     told = (
@@ -142,46 +149,50 @@ def test_windows_are_known_again_by_their_times_series_or_both(tmp_path) -> None
         rows = features(folder, frame, layout, target, split)
         learned = load_learned(folder)
 
-        assert learned_rows(rows, learned, split_rows(folder, TRAINING, VALIDATION)).all(), name
-        assert not learned_rows(rows, learned, split_rows(folder, TEST)).any(), name
+        assert mark_training_rows(rows, learned, split_rows(folder, TRAINING, VALIDATION)).all(), (
+            name
+        )
+        assert not mark_training_rows(rows, learned, split_rows(folder, TEST)).any(), name
 
 
-def test_what_was_learned_does_not_depend_on_the_order_of_the_rows(tmp_path) -> None:
-    _, one = made(tmp_path / "one", letters(), SPLITS["near"])
-    _, two = made(
+def test_the_record_does_not_depend_on_the_order_of_the_rows(tmp_path) -> None:
+    _, one = make_features(tmp_path / "one", letters(), SPLITS["near"])
+    _, two = make_features(
         tmp_path / "two", letters().sample(fraction=1, shuffle=True, seed=1), SPLITS["near"]
     )
 
     assert (one / FILE).read_bytes() == (two / FILE).read_bytes()
 
 
-def test_another_type_of_column_or_a_damaged_file_is_no_answer(tmp_path) -> None:
-    rows, folder = made(tmp_path / "f", letters(), SPLITS["id"])
+def test_another_column_type_or_a_damaged_record_is_refused(tmp_path) -> None:
+    rows, folder = make_features(tmp_path / "f", letters(), SPLITS["id"])
     learned = load_learned(folder)
     cast = rows_of(letters().cast({"id": pl.Float64}), tmp_path / "n.parquet")
 
     with pytest.raises(UnlearnableError, match="nobody can tell"):
-        learned_rows(cast, learned, np.arange(3))
+        mark_training_rows(cast, learned, np.arange(3))
     (folder / FILE).write_bytes(b"x" * 20)
     with pytest.raises(BundleError, match="damaged"):
         load_learned(folder)
     (folder / FILE).unlink()
     assert load_learned(folder) is None
-    assert len(ids_of(rows, load_featurizer(folder), np.array([5, 2, 2]))) == 3
+    assert len(hash_rows(rows, load_featurizer(folder), np.array([5, 2, 2]))) == 3
 
 
-def test_rows_are_identified_in_the_order_asked(tmp_path) -> None:
-    rows, folder = made(tmp_path / "f", letters(), SPLITS["hash"])
+def test_rows_are_hashed_in_the_requested_order(tmp_path) -> None:
+    rows, folder = make_features(tmp_path / "f", letters(), SPLITS["hash"])
     featurizer = load_featurizer(folder)
 
-    one, two = (ids_of(rows, featurizer, np.array(order)) for order in ([7, 3, 250], [3, 250, 7]))
+    one, two = (
+        hash_rows(rows, featurizer, np.array(order)) for order in ([7, 3, 250], [3, 250, 7])
+    )
 
     assert one.tolist() == [two[2], two[0], two[1]]
     assert len(set(one.tolist())) == 3
 
 
-def test_a_model_carries_what_it_has_learned_from(tmp_path) -> None:
-    _, folder = made(tmp_path / "f", letters(), SPLITS["hash"])
+def test_a_model_contains_the_record_of_its_training_rows(tmp_path) -> None:
+    _, folder = make_features(tmp_path / "f", letters(), SPLITS["hash"])
 
     trained(folder)
 
@@ -189,7 +200,7 @@ def test_a_model_carries_what_it_has_learned_from(tmp_path) -> None:
     assert carried.read_bytes() == (folder / FILE).read_bytes()
 
 
-def test_a_forecast_whose_first_steps_were_learned_is_learned_from(tmp_path) -> None:
+def test_a_forecast_whose_first_steps_were_in_training_is_marked(tmp_path) -> None:
     read, told = SeriesInput(column="sales"), TargetConfig(column="sales", kind="forecast")
     layout, frame = weekly(read, horizon=7), tides()
     early = frame.filter(pl.col("day") < frame["day"].max() - pl.duration(days=3))
@@ -199,9 +210,9 @@ def test_a_forecast_whose_first_steps_were_learned_is_learned_from(tmp_path) -> 
     now = read_sequences(tmp_path / "now", TEST)
     featurizer = load_featurizer(tmp_path / "now")
 
-    found = learned_any(rows, learned, edges_of(now, featurizer))
+    found = mark_training_sequences(rows, learned, list_target_rows(now, featurizer))
 
-    days, seen = frame["day"], learned_days(tmp_path / "then", early)
+    days, seen = frame["day"], training_days(tmp_path / "then", early)
     shares = [
         any(days[int(end + step)] in seen for step in range(1, 8)) for end in now["row"].to_list()
     ]
@@ -209,7 +220,7 @@ def test_a_forecast_whose_first_steps_were_learned_is_learned_from(tmp_path) -> 
     assert found.sum() - sum(shares) <= 2
 
 
-def learned_days(folder: Path, frame: pl.DataFrame) -> set:
+def training_days(folder: Path, frame: pl.DataFrame) -> set:
     ends = np.concatenate(
         [read_sequences(folder, split)["row"].to_numpy() for split in (TRAINING, VALIDATION)]
     )

@@ -11,9 +11,9 @@ from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.splitting.split import SplitConfig
 from models.networks.heads.config import HeadConfig
-from tasks.dataset.labels import load_test
-from tasks.evaluation.calibration import calibration_of, conformal_of
-from tasks.prediction.test_predictions import answered_by
+from tasks.dataset.labels import load_test_rows
+from tasks.evaluation.calibration import measure_calibration, measure_conformal
+from tasks.prediction.test_predictions import predict_test_rows
 from tasks.training import calibration
 from tests.support.trained_models import BY_TIME, TOLD, features, tides, trained, weekly
 
@@ -36,10 +36,10 @@ def told(folder: Path, frame: pl.DataFrame, layout, target, split, head=None, ep
     rows = features(folder, frame, layout, target, split)
     bundle = trained(folder, epochs=epochs, head=head)
     featurizer = load_featurizer(folder)
-    test = load_test(rows, folder, featurizer)
-    answered = answered_by(bundle, rows, test)
-    found = calibration_of(answered, test, featurizer, bundle.calibration)
-    held = conformal_of(answered, test, featurizer, bundle.calibration, confidence=0.95)
+    test = load_test_rows(rows, folder, featurizer)
+    answered = predict_test_rows(bundle, rows, test)
+    found = measure_calibration(answered, test, featurizer, bundle.calibration)
+    held = measure_conformal(answered, test, featurizer, bundle.calibration, confidence=0.95)
     return bundle, answered, found, held
 
 
@@ -52,12 +52,12 @@ def test_a_classifier_tells_sets_and_how_sure_it_was(tmp_path: Path) -> None:
     bundle, answered, found, held = told(tmp_path / "f", levels(), LEVELS, LABEL, KEPT)
 
     assert bundle.calibration.rows == 300
-    assert not bundle.calibration.apart
-    assert "also decided" in found["fitted_on"]
-    assert found["after"]["ece"] < 0.1
-    assert held["kind"] == "sets"
-    assert held["coverage_high"] > 0.9
-    assert 1 < held["size"] < 3
+    assert not bundle.calibration.is_independent
+    assert "also used for early stopping" in found.fitted_on
+    assert found.after.ece < 0.1
+    assert held.kind == "sets"
+    assert held.coverage_high > 0.9
+    assert 1 < held.size < 3
     assert answered["prediction_set"].list.contains(answered["prediction"]).all()
 
 
@@ -67,23 +67,23 @@ def test_classes_that_training_never_showed_are_reckoned_with(tmp_path: Path) ->
     bundle, _, _, held = told(tmp_path / "f", frame, LEVELS, LABEL, KEPT)
 
     assert bundle.calibration.rows == 300
-    assert bundle.calibration.least_chance == 0.0
-    assert 0.7 < held["coverage"] < 0.95
+    assert bundle.calibration.probability_threshold == 0.0
+    assert 0.7 < held.coverage < 0.95
 
 
 def test_many_validation_rows_are_divided_and_equal_ones_stay_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibration, "MANY", 100)
+    monkeypatch.setattr(calibration, "MIN_SPLIT_ROWS", 100)
 
     bundle, _, found, _ = told(tmp_path / "f", levels(), LEVELS, LABEL, KEPT)
 
-    assert bundle.calibration.apart
+    assert bundle.calibration.is_independent
     assert 100 < bundle.calibration.rows < 200
-    assert "no say" in found["fitted_on"]
+    assert "not used for early stopping" in found.fitted_on
 
 
-@pytest.mark.parametrize("error", ["squared", "student", "quantile"])
+@pytest.mark.parametrize("error", ["mse", "student_t", "quantile"])
 def test_a_forecast_tells_an_interval_of_each_step(tmp_path: Path, error: str) -> None:
     layout = weekly(SeriesInput(column="sales", scale_per="entity"), horizon=3)
     target = TargetConfig(column="sales", kind="forecast")
@@ -98,11 +98,11 @@ def test_a_forecast_tells_an_interval_of_each_step(tmp_path: Path, error: str) -
     )
 
     assert found is None
-    assert len(bundle.calibration.margins) == 3
+    assert len(bundle.calibration.conformal_quantiles) == 3
     assert not bundle.calibration.exchangeable
-    assert "in time" in held["words"]
-    assert [each["step"] for each in held["by_step"]] == [1, 2, 3]
-    assert held["coverage"] > 0.6
+    assert "follow each other in time" in held.note
+    assert [each.step for each in held.by_step] == [1, 2, 3]
+    assert held.coverage > 0.6
     for row in answered.iter_rows(named=True):
         ends = zip(row["interval_low"], row["prediction"], row["interval_high"], strict=True)
         assert all(low <= said <= high for low, said, high in ends)
@@ -118,8 +118,8 @@ def test_numbers_have_an_interval_and_other_kinds_say_nothing(tmp_path: Path) ->
 
     assert found is None
     assert bundle.calibration.exchangeable
-    assert held["kind"] == "intervals"
-    assert held["by_step"] is None
-    assert held["coverage_low"] < 0.9 < held["coverage_high"] + 0.05
+    assert held.kind == "intervals"
+    assert held.by_step is None
+    assert held.coverage_low < 0.9 < held.coverage_high + 0.05
     assert other.calibration is None
     assert nothing[1:] == [None, None]

@@ -6,16 +6,22 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.evaluation.leakage_checks import Canary
+from models.evaluation.leakage_checks import LeakageCheck
 from models.features.config import Layout, TargetConfig
 from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.splitting.split import SplitConfig
-from tasks.dataset.labels import load_test
-from tasks.evaluation.leakage_checks import ask_canaries
-from tasks.evaluation.slices import EvaluationConfig, Looked, blocking, look_closer, warnings_of
-from tasks.gate.comparison import Gain, GateConfig, Rival, headline
-from tasks.prediction.test_predictions import answered_by, judged
+from tasks.dataset.labels import load_test_rows
+from tasks.evaluation.leakage_checks import run_leakage_checks
+from tasks.evaluation.slices import (
+    EvaluationConfig,
+    EvaluationData,
+    find_block_reason,
+    list_warnings,
+    measure_details,
+)
+from tasks.gate.comparison import Comparison, Gain, GateConfig, format_headline
+from tasks.prediction.test_predictions import pair_with_targets, predict_test_rows
 from tests.support.trained_models import TOLD, features, tides, trained, weekly
 
 GATE = GateConfig(bootstrap_samples=200)
@@ -23,7 +29,7 @@ SERIES = Layout(input=SeriesInput(column=("a", "b")), window=None, time=None, en
 LABEL = TargetConfig(column="label", kind="category")
 KEPT = SplitConfig(by="column", column="split", duplicates="keep")
 
-RUNG = Canary("duplicates", "alarm", "all of them", 1.0, 0.1)
+RUNG = LeakageCheck("duplicates", "alarm", "all of them", 1.0, 0.1)
 
 
 def pairs(rows: int = 400, *, copied: int = 0, told: bool = False) -> pl.DataFrame:
@@ -53,49 +59,50 @@ def pairs(rows: int = 400, *, copied: int = 0, told: bool = False) -> pl.DataFra
     return pl.concat([frame, again.with_columns(split=pl.lit("test"))])
 
 
-def seen(folder: Path, frame: pl.DataFrame, layout=SERIES, target=LABEL, split=KEPT) -> Looked:
+def seen(
+    folder: Path, frame: pl.DataFrame, layout=SERIES, target=LABEL, split=KEPT
+) -> EvaluationData:
     rows = features(folder, frame, layout, target, split)
     bundle = trained(folder, epochs=2)
-    test = load_test(rows, folder, bundle.featurizer)
-    answered = answered_by(bundle, rows, test)
-    return Looked(rows, folder, bundle.featurizer, test, answered, bundle.calibration)
+    test = load_test_rows(rows, folder, bundle.featurizer)
+    answered = predict_test_rows(bundle, rows, test)
+    return EvaluationData(rows, folder, bundle.featurizer, test, answered, bundle.calibration)
 
 
 def test_rows_are_looked_at_by_class_column_and_length(tmp_path: Path) -> None:
     looked = seen(tmp_path / "f", pairs())
-    answers = judged(looked.answered, looked.test, looked.featurizer, np.empty(0))
+    answers = pair_with_targets(looked.predictions, looked.test, looked.featurizer, np.empty(0))
     some = np.arange(0, len(answers), 2)
-    rival = Rival(
+    rival = Comparison(
         "champion",
         is_champion=True,
-        challenger=answers.pick(some),
-        answers=answers.pick(some),
+        challenger=answers.select(some),
+        reference=answers.select(some),
         rows_F=some,
     )
     evaluation = EvaluationConfig(slices=("town",))
 
-    alone = look_closer(looked, answers, None, gate=GATE, evaluation=evaluation)
-    compared = look_closer(looked, answers, rival, gate=GATE, evaluation=evaluation)
+    alone = measure_details(looked, answers, None, gate=GATE, evaluation=evaluation)
+    compared = measure_details(looked, answers, rival, gate=GATE, evaluation=evaluation)
 
-    assert {each["by"] for each in alone["slices"]} == {"class", "town", "length"}
+    assert {each.by for each in alone.slices} == {"class", "town", "length"}
     for by in ("class", "town", "length"):
-        rows = [each["rows"] for each in alone["slices"] if each["by"] == by]
+        rows = [each.rows for each in alone.slices if each.by == by]
         assert sum(rows) == len(answers)
-    assert all(each["champion"] is None for each in alone["slices"])
-    assert all(each["champion"] == each["score"] for each in compared["slices"])
-    assert sum(each["rows"] for each in compared["slices"] if each["by"] == "town") == len(some)
-    assert alone["worst_slice"] in [
-        each | {"beyond_doubt": alone["worst_slice"]["beyond_doubt"]} for each in alone["slices"]
-    ]
+    assert all(each.champion is None for each in alone.slices)
+    assert all(each.champion == each.score for each in compared.slices)
+    assert sum(each.rows for each in compared.slices if each.by == "town") == len(some)
+    worst = alone.worst_slice
+    assert (worst.by, worst.value) in {(each.by, each.value) for each in alone.slices}
 
 
 def verdicts(folder: Path, frame: pl.DataFrame, layout=SERIES, target=LABEL, split=KEPT) -> dict:
     rows = features(folder, frame, layout, target, split)
-    found = ask_canaries(rows, folder, load_featurizer(folder))
-    return {each.name: each.verdict for each in found}
+    found = run_leakage_checks(rows, folder, load_featurizer(folder))
+    return {each.name: each.status for each in found}
 
 
-def test_canaries_ring_for_what_was_planted_and_for_nothing_else(tmp_path: Path) -> None:
+def test_checks_fail_for_the_leak_that_was_planted_and_for_no_other(tmp_path: Path) -> None:
     clean = verdicts(tmp_path / "clean", pairs())
     copied = verdicts(tmp_path / "copied", pairs(copied=40))
     told = verdicts(tmp_path / "told", pairs(told=True))
@@ -132,13 +139,13 @@ def test_kinds_without_one_answer_are_asked_for_duplicates_alone(tmp_path: Path)
     assert found == {"duplicates": "quiet"}
 
 
-def test_a_canary_blocks_where_the_job_says_so() -> None:
+def test_a_failed_check_blocks_where_the_job_says_so() -> None:
     block = EvaluationConfig(leakage_checks="block")
 
-    assert blocking([RUNG], EvaluationConfig()) is None
-    assert blocking([RUNG._replace(verdict="warning")], block) is None
-    assert blocking([RUNG], block) == "the scores are too good to be true: duplicates: all of them"
-    assert warnings_of([RUNG, RUNG._replace(verdict="quiet")]) == ["duplicates: all of them"]
+    assert find_block_reason([RUNG], EvaluationConfig()) is None
+    assert find_block_reason([RUNG._replace(status="warning")], block) is None
+    assert find_block_reason([RUNG], block) == "a leakage check fails: duplicates: all of them"
+    assert list_warnings([RUNG, RUNG._replace(status="quiet")]) == ["duplicates: all of them"]
 
 
 @pytest.mark.parametrize(
@@ -146,17 +153,21 @@ def test_a_canary_blocks_where_the_job_says_so() -> None:
     [
         (-0.1, -0.2, False, "does not beat"),
         (0.0, 0.0, False, "does not beat"),
-        (0.0, 0.0, True, "right everywhere, and so is"),
-        (0.1, -0.1, False, "not beyond doubt"),
+        (0.0, 0.0, True, "no error, and neither does"),
+        (0.1, -0.1, False, "not significantly"),
         (0.2, 0.1, True, "network beats"),
     ],
 )
 def test_the_headline_says_whether_the_network_is_worth_it(
     gain: float, low: float, flawless: bool, words: str
 ) -> None:
-    told = Gain("ridge regression", champion=False, rows=90, gain=gain, low=low, high=1.0)
+    gain_over_baseline = Gain(
+        "ridge regression", is_champion=False, rows=90, gain=gain, low=low, high=1.0
+    )
 
-    said = headline(told, metric="mae", own=1.0, rival=2.0, flawless=flawless)
+    said = format_headline(
+        gain_over_baseline, metric="mae", score=1.0, baseline_score=2.0, is_perfect=flawless
+    )
 
     assert words in said
     assert "ridge regression: mae 1.0000 against 2.0000 on 90 rows" in said

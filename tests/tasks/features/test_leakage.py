@@ -1,4 +1,4 @@
-"""Nothing that is fitted knows of validation or test, and what serves reads as training did."""
+"""Fitted state never depends on validation or test, and serving reads rows as training did."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +11,17 @@ from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.splitting.split import TEST, TRAINING, SplitConfig, identities, split_by_hash
 from tasks.dataset import rowset as row_reading
-from tasks.dataset.feature_files import map_answers, map_steps, read_sequences, side_values
+from tasks.dataset.feature_files import (
+    map_steps,
+    map_targets,
+    read_sequences,
+    read_static_covariates,
+)
 from tasks.dataset.rowset import RowSet
 from tasks.features.featurize import build_features
 from tests.support.input_tables import CATEGORY, KINDS, NUMBER, ROWS, WINDOWS, by_day, shops, table
 
-TOLD = SplitConfig(by="column", column="split", duplicates="keep")
+BY_COLUMN = SplitConfig(by="column", column="split", duplicates="keep")
 
 BY_ID = SplitConfig(by="hash", id="id", duplicates="keep", test=0.3)
 
@@ -30,7 +35,7 @@ def rows_of(frame: pl.DataFrame, path: Path) -> RowSet:
     return RowSet((path,), frame.schema)
 
 
-def features(folder: Path, frame: pl.DataFrame, layout, target=CATEGORY, split=TOLD) -> Path:
+def features(folder: Path, frame: pl.DataFrame, layout, target=CATEGORY, split=BY_COLUMN) -> Path:
     folder.mkdir()
     rows = rows_of(frame, folder / "rows.parquet")
     build_features(folder, rows, layout=layout, target=target, split=split)
@@ -45,9 +50,9 @@ def fitted_bytes(folder: Path) -> list[bytes]:
 def test_what_is_fitted_does_not_change_when_all_other_rows_do(kind: str, tmp_path) -> None:
     layout, cells = KINDS[kind]
     frame, other = table(cells), table(cells, seed=9)
-    learned = training_rows(frame)
+    is_training = training_rows(frame)
     changed = frame.with_columns(
-        pl.Series(name, frame[name]).zip_with(learned, other[name])
+        pl.Series(name, frame[name]).zip_with(is_training, other[name])
         for name in ("x", "town", "size")
     )
 
@@ -63,8 +68,8 @@ def test_what_is_fitted_does_not_change_when_all_other_rows_do(kind: str, tmp_pa
 def test_what_is_fitted_does_change_when_training_rows_do(kind: str, tmp_path) -> None:
     layout, cells = KINDS[kind]
     frame = table(cells)
-    learned = training_rows(frame)
-    changed = frame.with_columns(x=frame["x"].zip_with(~learned, table(cells, seed=9)["x"]))
+    is_training = training_rows(frame)
+    changed = frame.with_columns(x=frame["x"].zip_with(~is_training, table(cells, seed=9)["x"]))
 
     one = features(tmp_path / "one", frame, layout, split=BY_ID)
     two = features(tmp_path / "two", changed, layout, split=BY_ID)
@@ -76,7 +81,7 @@ def test_what_is_fitted_does_change_when_training_rows_do(kind: str, tmp_path) -
 def test_the_future_of_a_series_is_not_in_what_is_fitted(kind: str, tmp_path) -> None:
     frame, layout = shops(), by_day(WINDOWS[kind])
     split = SplitConfig(by="time", test=0.25, validation=0.15)
-    # Training answers are from before the 25th; bins of two days begin on another day.
+    # Training targets are from before the 25th; bins of two days begin on another day.
     late = pl.col("day") >= pl.date(2024, 1, 27 if kind == "resampled" else 25)
     moved = frame.with_columns(
         sales=pl.when(late).then(pl.col("sales") * 50 + 7).otherwise("sales"),
@@ -105,15 +110,15 @@ def test_a_served_row_reads_as_the_same_row_did_in_training(kind: str, tmp_path)
 
     for split in (TRAINING, TEST):
         sequences = read_sequences(folder, split)
-        beside = side_values(sequences)
-        for place, (row, start, stop) in enumerate(
+        statics = read_static_covariates(sequences)
+        for index, (row, start, stop) in enumerate(
             sequences.select("row", "start", "stop").iter_rows()
         ):
             sample = featurizer.transform(frame.select(layout.raw_columns)[row])
             # Sums of products depend on how many rows a processor takes at once.
             np.testing.assert_allclose(sample.steps.values_NC, stored[start:stop], 1e-5, 1e-5)
-            np.testing.assert_array_equal(sample.statics.codes_RK[0], beside.codes_RK[place])
-            np.testing.assert_array_equal(sample.statics.numbers_RF[0], beside.numbers_RF[place])
+            np.testing.assert_array_equal(sample.statics.codes_RK[0], statics.codes_RK[index])
+            np.testing.assert_array_equal(sample.statics.numbers_RF[0], statics.numbers_RF[index])
 
 
 @pytest.mark.parametrize("kind", WINDOWS)
@@ -144,7 +149,7 @@ def test_a_table_read_in_small_slices_gives_the_features_of_the_whole(
     sliced = features(tmp_path / "sliced", frame, layout, NUMBER, split)
 
     np.testing.assert_allclose(map_steps(sliced), map_steps(whole), rtol=1e-6, atol=1e-6)
-    columns = ["row", "split", "start", "stop", "answer_row", "answer"]
+    columns = ["row", "split", "start", "stop", "target_row", "target"]
     one, two = (pl.read_parquet(f / "sequences.parquet", columns=columns) for f in (whole, sliced))
     assert one.equals(two)
 
@@ -180,7 +185,7 @@ def test_windows_of_a_shuffled_table_are_those_of_the_table_in_order(tmp_path) -
     for folder, rows in ((one, frame), (two, mixed)):
         sequences = pl.read_parquet(folder / "sequences.parquet")
         keys = rows[sequences["row"].to_list()].select("shop", "day")
-        tables.append(pl.concat([keys, sequences.drop("row", "answer_row")], how="horizontal"))
+        tables.append(pl.concat([keys, sequences.drop("row", "target_row")], how="horizontal"))
     assert tables[0].equals(tables[1])
 
 
@@ -192,19 +197,19 @@ def test_each_shop_is_scaled_by_itself_and_a_new_one_by_all(tmp_path) -> None:
     featurizer = load_featurizer(folder)
     training = read_sequences(folder, TRAINING)
     names = frame["shop"].gather(training["row"])
-    answers = pl.Series("answer", map_answers(folder)[training["answer_start"].to_numpy()])
+    answers = pl.Series("answer", map_targets(folder)[training["target_start"].to_numpy()])
     spread = pl.DataFrame([names, answers]).group_by("shop").agg(pl.std("answer"))["answer"]
     new = frame.filter(pl.col("shop") == "s0").with_columns(shop=pl.lit("never seen"))
     steps = featurizer.transform(new.select(layout.raw_columns)).steps
 
-    # On one scale for all, the smallest shop's answers would hardly differ at all.
+    # On one scale for all, the smallest shop's targets would hardly differ at all.
     assert ((spread > 0.5) & (spread < 2)).all()
     assert set(featurizer.target.entities) == {"s0", "s1", "s2", "s3"}
     assert np.isfinite(steps.values_NC).all()
     assert abs(steps.values_NC[:, 0].mean()) < 1
 
 
-def test_what_cannot_be_read_is_set_aside_and_the_rest_is_learned_from(tmp_path) -> None:
+def test_unreadable_rows_are_quarantined_and_the_rest_is_used(tmp_path) -> None:
     layout, cells = KINDS["image"]
     frame = table(cells)
     bad = [frame["x"][0][:40], b"not an image", None]
@@ -212,7 +217,9 @@ def test_what_cannot_be_read_is_set_aside_and_the_rest_is_learned_from(tmp_path)
     (tmp_path / "features").mkdir()
     rows = rows_of(broken, tmp_path / "rows.parquet")
 
-    made = build_features(tmp_path / "features", rows, layout=layout, target=CATEGORY, split=TOLD)
+    made = build_features(
+        tmp_path / "features", rows, layout=layout, target=CATEGORY, split=BY_COLUMN
+    )
 
     assert sorted(made.reasons) == [0, 1, 2]
     assert "damaged" in made.reasons[0]
@@ -221,17 +228,21 @@ def test_what_cannot_be_read_is_set_aside_and_the_rest_is_learned_from(tmp_path)
 
 
 @pytest.mark.parametrize("many", [4, 12])
-def test_a_model_knows_the_windows_that_a_column_kept_from_it(many: int, tmp_path) -> None:
+def test_windows_that_a_column_keeps_out_of_training_are_known_as_unseen(
+    many: int, tmp_path
+) -> None:
     days = pl.col("day")
-    told = pl.when(days < pl.date(2024, 1, 28)).then(pl.lit("train")).otherwise(pl.lit("test"))
-    frame = shops(shops=many).with_columns(split=told)
-    split = replace(TOLD, validation=0.5)
+    split_names = (
+        pl.when(days < pl.date(2024, 1, 28)).then(pl.lit("train")).otherwise(pl.lit("test"))
+    )
+    frame = shops(shops=many).with_columns(split=split_names)
+    split = replace(BY_COLUMN, validation=0.5)
     folder = features(tmp_path / "f", frame, by_day(WINDOWS["standard"]), NUMBER, split)
 
     featurizer = load_featurizer(folder)
     found = {}
     for split in (TRAINING, TEST):
-        answers = frame[read_sequences(folder, split)["answer_row"].to_list()]
+        answers = frame[read_sequences(folder, split)["target_row"].to_list()]
         found[split] = featurizer.never_learned(answers.select(featurizer.split.needed), None)
 
     assert not found[TRAINING].any()

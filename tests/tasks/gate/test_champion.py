@@ -6,19 +6,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.evaluation.predictions import Judged
+from models.evaluation.predictions import Predictions
 from models.features.config import TargetConfig
 from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.splitting.split import SplitConfig
 from models.features.splitting.training_rows import FILE
-from tasks.dataset.labels import load_test
+from tasks.dataset.labels import load_test_rows
 from tasks.dataset.rowset import RowSet
 from tasks.evaluation.baselines import Baselines
-from tasks.gate.champion import Question, ask
+from tasks.gate.champion import EvaluationSet, predict_with_champion
 from tasks.gate.comparison import GateConfig
-from tasks.gate.decide import Outing, decide
-from tasks.prediction.test_predictions import answered_by, judged
+from tasks.gate.decide import EvaluationContext, decide
+from tasks.prediction.test_predictions import pair_with_targets, predict_test_rows
 from tasks.records import Champion
 from tasks.storage.store import Store
 from tests.support.input_tables import table, waves, whole
@@ -42,19 +42,19 @@ def learned(folder: Path, split: SplitConfig = TOLD) -> tuple[RowSet, Path]:
     return rows, folder / "model" / "bundle"
 
 
-def question(rows: RowSet, folder: Path) -> Question:
+def question(rows: RowSet, folder: Path) -> EvaluationSet:
     featurizer = load_featurizer(folder)
-    return Question(rows, load_test(rows, folder, featurizer), featurizer, np.empty(0))
+    return EvaluationSet(rows, load_test_rows(rows, folder, featurizer), featurizer, np.empty(0))
 
 
 def test_a_champion_of_the_same_split_learned_from_no_row_of_the_test(tmp_path) -> None:
     rows, bundle_dir = learned(tmp_path / "f")
     asked = question(rows, tmp_path / "f")
 
-    found = ask(CHAMPION, bundle_dir, asked)
+    found = predict_with_champion(CHAMPION, bundle_dir, asked)
 
     assert found.incomparable is None
-    assert len(found.fair_F) == len(found.answers) == len(asked.test.rows_R)
+    assert len(found.unseen_F) == len(found.predictions) == len(asked.test.rows_R)
 
 
 def test_rows_that_the_champion_learned_from_are_left_out_whatever_split_is_asked_for(
@@ -64,11 +64,11 @@ def test_rows_that_the_champion_learned_from_are_left_out_whatever_split_is_aske
     features(tmp_path / "now", table(waves), LAYOUT, LABEL, BY_HASH)
     asked = question(rows, tmp_path / "now")
 
-    found = ask(CHAMPION, bundle_dir, asked)
+    found = predict_with_champion(CHAMPION, bundle_dir, asked)
 
-    then = rows.scan().select("split").collect().to_series().gather(asked.test.answers_R)
-    np.testing.assert_array_equal(found.fair_F, np.flatnonzero(then == "test"))
-    assert 0 < len(found.fair_F) < len(asked.test.rows_R)
+    then = rows.scan().select("split").collect().to_series().gather(asked.test.target_rows_R)
+    np.testing.assert_array_equal(found.unseen_F, np.flatnonzero(then == "test"))
+    assert 0 < len(found.unseen_F) < len(asked.test.rows_R)
 
 
 def test_a_champion_that_carries_no_rows_is_asked_for_its_split(tmp_path) -> None:
@@ -76,9 +76,9 @@ def test_a_champion_that_carries_no_rows_is_asked_for_its_split(tmp_path) -> Non
     asked = question(rows, tmp_path / "f")
     (bundle_dir / FILE).unlink()
 
-    found = ask(CHAMPION, bundle_dir, asked)
+    found = predict_with_champion(CHAMPION, bundle_dir, asked)
 
-    assert len(found.fair_F) == len(asked.test.rows_R)
+    assert len(found.unseen_F) == len(asked.test.rows_R)
 
 
 def damaged(bundle_dir: Path) -> None:
@@ -96,9 +96,9 @@ def test_a_damaged_champion_cannot_be_compared(tmp_path, harm, words: str) -> No
     rows, bundle_dir = learned(tmp_path / "f")
     harm(bundle_dir)
 
-    found = ask(CHAMPION, bundle_dir, question(rows, tmp_path / "f"))
+    found = predict_with_champion(CHAMPION, bundle_dir, question(rows, tmp_path / "f"))
 
-    assert found.answers is None
+    assert found.predictions is None
     assert words in found.incomparable
 
 
@@ -108,7 +108,7 @@ def test_a_champion_whose_columns_are_gone_cannot_be_compared(tmp_path) -> None:
     layout, folder = whole(SeriesInput(column="wave")), tmp_path / "now"
     rows = features(folder, renamed, layout, LABEL)
 
-    found = ask(CHAMPION, bundle_dir, question(rows, folder))
+    found = predict_with_champion(CHAMPION, bundle_dir, question(rows, folder))
 
     assert "cannot read today's rows" in found.incomparable
 
@@ -120,7 +120,9 @@ def test_a_champion_whose_id_column_is_gone_cannot_be_compared(tmp_path) -> None
     trained(then)
     rows = features(tmp_path / "now", frame.drop("id"), LAYOUT, LABEL)
 
-    found = ask(CHAMPION, then / "model" / "bundle", question(rows, tmp_path / "now"))
+    found = predict_with_champion(
+        CHAMPION, then / "model" / "bundle", question(rows, tmp_path / "now")
+    )
 
     assert "cannot read today's rows" in found.incomparable
 
@@ -128,15 +130,19 @@ def test_a_champion_whose_id_column_is_gone_cannot_be_compared(tmp_path) -> None
 # --- the whole decision
 
 
-def ruled(asked: Question, bundle_dir: Path, folder: Path, store: Store, gate: GateConfig, **more):
+def ruled(
+    asked: EvaluationSet, bundle_dir: Path, folder: Path, store: Store, gate: GateConfig, **more
+):
     from models.bundle import load
 
     test, featurizer = asked.test, asked.featurizer
     candidate_dir = folder / "model"
-    said = answered_by(load(candidate_dir / "bundle"), asked.rows, test)
-    challenger: Judged = judged(said, test, featurizer, asked.scale_R)
-    naive = Baselines(asked.rows, folder, featurizer, season=1).answers(said, test, asked.scale_R)
-    outing = Outing(asked.rows, folder, candidate_dir, CHAMPION, bundle_dir, store, key="k", **more)
+    said = predict_test_rows(load(candidate_dir / "bundle"), asked.rows, test)
+    challenger: Predictions = pair_with_targets(said, test, featurizer, asked.scale_R)
+    naive = Baselines(asked.rows, folder, featurizer, season=1).predict(said, test, asked.scale_R)
+    outing = EvaluationContext(
+        asked.rows, folder, candidate_dir, CHAMPION, bundle_dir, store, key="k", **more
+    )
     return decide(challenger, naive, asked, outing, gate=gate)
 
 
@@ -157,10 +163,10 @@ def test_champion_challenger_and_baseline_are_compared_on_the_same_rows(
     evidence = found.evidence
     assert evidence.over_champion.rows == evidence.over_baseline.rows == evidence.rows
     assert evidence.excluded_rows == len(asked.test.rows_R) - evidence.rows > 0
-    names = {guard.name.partition(" (")[0] for guard in evidence.guards}
-    classes = {f"fall of class {name}" for name in asked.featurizer.target.classes}
+    names = {guard.name.partition(" (")[0] for guard in evidence.guardrails}
+    classes = {f"drop of class {name}" for name in asked.featurizer.target.classes}
     assert classes <= names
-    assert {"rise of the log loss", "milliseconds a row", "megabytes of the model"} <= names
+    assert {"increase of the log loss", "latency in ms a row", "size of the model in MB"} <= names
 
 
 def test_a_champion_that_learned_from_the_whole_test_leaves_the_decision_to_a_person(
@@ -185,4 +191,4 @@ def test_a_champion_that_learned_from_the_whole_test_leaves_the_decision_to_a_pe
 
     assert found.verdict.decision == "needs-approval"
     assert found.evidence.rows == 0
-    assert found.champion is None
+    assert found.champion_scores is None

@@ -1,6 +1,7 @@
 """The gate between a real store and a real registry, stage by stage, without a server."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
@@ -31,23 +32,25 @@ def test_the_gate_decides_and_the_registry_keeps_the_evidence(home: Path, monkey
 
     assert (one.decision, two.decision) == ("promote", "keep")
     assert "no champion yet" in one.reason
-    gate = second.facts["gate"]
-    assert gate["rivals"][0]["name"] == "champion waves v1"
-    assert gate["excluded_rows"] == 0
-    assert gate["window"]["hash"] == first.facts["gate"]["window"]["hash"]
-    assert (first.facts["gate"]["window"]["uses"], gate["window"]["uses"]) == (1, 2)
+    gate = second.facts.gate
+    assert gate.comparisons[0].name == "champion waves v1"
+    assert gate.excluded_rows == 0
+    assert gate.holdout.hash == first.facts.gate.holdout.hash
+    assert (first.facts.gate.holdout.uses, gate.holdout.uses) == (1, 2)
     bundle = Path(download_artifacts(artifact_uri="models:/waves/1")) / "artifacts" / "bundle"
     assert (bundle / FILE).exists()
     files = {file.path for file in MlflowClient().list_artifacts(two.run_id)}
     assert {"gate.json", "gate.png", "report.json"} <= files
     folder = local_dir(open_store(load_job(path).store), second)
-    assert json.loads((folder / "gate.json").read_text(encoding="utf-8")) == gate
+    assert json.loads((folder / "gate.json").read_text(encoding="utf-8")) == json.loads(
+        json.dumps(asdict(gate))
+    )
 
     # Every row of another split's test that the champion has seen is left out of it.
     third, three = run(load_job(path, {"split.by": "stratified", "split.test": 0.5}))
-    left = third.facts["gate"]
-    assert left["excluded_rows"] > 0
-    assert left["rows"] + left["excluded_rows"] == third.facts["rows"]
+    left = third.facts.gate
+    assert left.excluded_rows > 0
+    assert left.rows + left.excluded_rows == third.facts.rows
     assert three.decision != "promote"
 
     _, four = run(load_job(path, {"training.seed": 9, "gate.min_rows": 1000}))

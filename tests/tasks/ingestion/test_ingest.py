@@ -71,9 +71,9 @@ def test_json_lines_are_read(tmp_path: Path, local_store: Store) -> None:
 def test_many_files_are_read_in_the_order_of_their_names(
     pattern: str, tmp_path: Path, local_store: Store
 ) -> None:
-    for place in (2, 0, 1):
-        part = FRAME.with_columns(part=pl.lit(place))
-        write(part, tmp_path / "many" / f"part-{place}.parquet")
+    for index in (2, 0, 1):
+        part = FRAME.with_columns(part=pl.lit(index))
+        write(part, tmp_path / "many" / f"part-{index}.parquet")
     (tmp_path / "many" / "_notes.txt").write_text("no data", encoding="utf-8")
 
     rows = snapshot_rows(str(tmp_path / pattern), local_store)
@@ -132,7 +132,10 @@ FAULTS = {
     "header.csv": (lambda path: path.write_text("a,b\n"), "columns but no rows"),
     "latin.csv": (lambda path: path.write_bytes(b"a,b\n1,sch\xf6n\n"), "(?s)latin.csv.*iconv"),
     "cut.jsonl": (lambda path: path.write_text('{"a": 1}\n{"a":'), "cut.jsonl cannot be read"),
-    "data.xlsx": (lambda path: path.write_bytes(b"PK"), "files of kind '.xlsx' cannot be read"),
+    "data.xlsx": (
+        lambda path: path.write_bytes(b"PK"),
+        "files with the suffix '.xlsx' cannot be read",
+    ),
 }
 
 
@@ -154,8 +157,8 @@ def test_one_damaged_file_among_many_is_the_one_that_is_named(
     tmp_path: Path, local_store: Store
 ) -> None:
     text = "".join(f"{number},x\n" for number in range(5000))
-    for place in range(4):
-        (tmp_path / f"part-{place}.csv").write_text("a,b\n" + text, encoding="utf-8")
+    for index in range(4):
+        (tmp_path / f"part-{index}.csv").write_text("a,b\n" + text, encoding="utf-8")
     with (tmp_path / "part-2.csv").open("ab") as file:
         file.write(b"1,\xff\n")
 
@@ -174,7 +177,9 @@ def test_files_whose_types_have_nothing_in_common_are_refused(
 
 
 def test_a_missing_source_says_where_it_looked(tmp_path: Path, local_store: Store) -> None:
-    with pytest.raises(SourceError, match=r"(?s)names no file.*relative one starts in the folder"):
+    with pytest.raises(
+        SourceError, match=r"(?s)names no file.*relative one starts from the working"
+    ):
         take_snapshot(SourceConfig(uri=str(tmp_path / "nothing.parquet")), local_store)
 
 

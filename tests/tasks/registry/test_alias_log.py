@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 
-from tasks.registry import alias_log, aliases, versions
-from tasks.registry.alias_log import state_after
-from tasks.registry.aliases import Asked, current, move, settled
+from tasks.registry import alias_log, versions
+from tasks.registry.alias_log import replay_aliases
+from tasks.registry.aliases import AliasMove, move_aliases, read_aliases, reconcile_log
 from tasks.storage.store import Store
 
 NAMES = (f"waves-{number}" for number in count())
@@ -71,12 +71,12 @@ def take(store: Store, name: str, step: Step) -> None:
     if step.action == "by hand":
         MlflowClient().set_registered_model_alias(name, "champion", step.version)
         return
-    asked = Asked(name, step.version, step.action, "a test", challenge=step.challenge)
+    asked = AliasMove(name, step.version, step.action, "a test", make_challenger=step.challenge)
     with pytest.MonkeyPatch.context() as patch, suppress(KilledError):
         left = count()
         for module, word in WRITES:
             patch.setattr(module, word, dying(getattr(module, word), left, step))
-        move(store, asked)
+        move_aliases(store, asked)
 
 
 @pytest.mark.usefixtures("home")
@@ -92,12 +92,12 @@ def test_after_any_moves_and_kills_history_and_aliases_agree(
 
     for step in steps:
         take(local_store, name, step)
-        entries = settled(local_store, name).entries
+        entries = reconcile_log(local_store, name).entries
 
-        assert current(name) == state_after(entries)
-        assert all(entry.end for entry in entries)
-        done = [entry.line for entry in entries if entry.end == "done"]
+        assert read_aliases(name) == replay_aliases(entries)
+        assert all(entry.outcome for entry in entries)
+        done = [entry.change for entry in entries if entry.outcome == "done"]
         assert all(one.after == after.before for one, after in pairwise(done))
-        champion = current(name).get("champion")
-        assert current(name).get("previous") is None or champion is not None
-    assert aliases.settle(local_store, name) == entries
+        champion = read_aliases(name).get("champion")
+        assert read_aliases(name).get("previous") is None or champion is not None
+    assert reconcile_log(local_store, name).entries == entries

@@ -12,8 +12,14 @@ from mlflow import MlflowClient
 
 from tasks.errors import RegistryDownError, RegistryError, StoreError
 from tasks.registry import aliases, versions
-from tasks.registry.alias_log import Entry, Line, read_history, served_on, spans_of
-from tasks.registry.aliases import Asked, move
+from tasks.registry.alias_log import (
+    AliasChange,
+    LogEntry,
+    find_serving_at,
+    list_serving_periods,
+    read_log,
+)
+from tasks.registry.aliases import AliasMove, move_aliases
 from tasks.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -31,25 +37,25 @@ def now() -> dict[str, str]:
     return {k: str(v) for k, v in MlflowClient().get_registered_model("waves").aliases.items()}
 
 
-def promote(store: Store, version: str, **more) -> Line | None:
-    return move(store, Asked("waves", version, "promote", "a test", **more))
+def promote(store: Store, version: str, **more) -> AliasChange | None:
+    return move_aliases(store, AliasMove("waves", version, "promote", "a test", **more))
 
 
 def test_a_move_is_a_line_and_a_tag_on_both_versions(local_store: Store) -> None:
     make_versions(2)
-    promote(local_store, "1", challenge=True)
+    promote(local_store, "1", make_challenger=True)
 
-    line = promote(local_store, "2", challenge=True)
+    line = promote(local_store, "2", make_challenger=True)
 
     assert now() == {"champion": "2", "previous": "1", "challenger": "2"}
-    entries = read_history(local_store, "waves")
-    assert entries[-1] == Entry(line, "done")
+    entries = read_log(local_store, "waves")
+    assert entries[-1] == LogEntry(line, "done")
     assert (line.before["champion"], line.after["champion"]) == ("1", "2")
     assert line.decision_hash == "hash 2"
-    assert "@" in line.who
+    assert "@" in line.actor
     for number in ("1", "2"):
         tags = MlflowClient().get_model_version("waves", number).tags
-        assert json.loads(tags["ostinato.move.000002"])["why"] == "a test"
+        assert json.loads(tags["ostinato.move.000002"])["reason"] == "a test"
 
 
 def test_the_same_move_again_is_no_move(local_store: Store) -> None:
@@ -57,14 +63,14 @@ def test_the_same_move_again_is_no_move(local_store: Store) -> None:
     promote(local_store, "1")
 
     assert promote(local_store, "1") is None
-    assert len(read_history(local_store, "waves")) == 1
+    assert len(read_log(local_store, "waves")) == 1
 
 
 def test_a_decision_that_a_person_has_undone_is_not_carried_out_again(local_store: Store) -> None:
     make_versions(2)
     promote(local_store, "1")
     promote(local_store, "2", once=True)
-    move(local_store, Asked("waves", "1", "rollback", "it was worse"))
+    move_aliases(local_store, AliasMove("waves", "1", "rollback", "it was worse"))
 
     assert promote(local_store, "2", once=True) is None
     assert now() == {"champion": "1"}
@@ -77,10 +83,10 @@ def test_what_may_not_be_moved_leaves_no_line(local_store: Store) -> None:
         raise RegistryError.of("no")
 
     with pytest.raises(RegistryError, match="no"):
-        move(local_store, Asked("waves", "1", "promote", ""), refuse=refuse)
+        move_aliases(local_store, AliasMove("waves", "1", "promote", ""), check=refuse)
 
     assert now() == {}
-    assert read_history(local_store, "waves") == []
+    assert read_log(local_store, "waves") == []
 
 
 class KilledError(BaseException):
@@ -92,7 +98,7 @@ def test_after_a_kill_between_any_two_steps_the_next_mover_finds_all_in_order(
     local_store: Store, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     make_versions(3)
-    promote(local_store, "1", challenge=True)
+    promote(local_store, "1", make_challenger=True)
     with monkeypatch.context() as patch:
         left = iter([True] * step)
 
@@ -107,17 +113,17 @@ def test_after_a_kill_between_any_two_steps_the_next_mover_finds_all_in_order(
         patch.setattr(versions, "point_alias", dying(versions.point_alias))
         patch.setattr(versions, "tag_version", dying(versions.tag_version))
         with pytest.raises(KilledError):
-            promote(local_store, "2", challenge=True)
+            promote(local_store, "2", make_challenger=True)
 
     assert now()["champion"] == ("2" if step >= 3 else "1")
-    promote(local_store, "2", challenge=True)
+    promote(local_store, "2", make_challenger=True)
 
     assert now() == {"champion": "2", "previous": "1", "challenger": "2"}
-    entries = read_history(local_store, "waves")
-    assert [entry.end for entry in entries] == (
+    entries = read_log(local_store, "waves")
+    assert [entry.outcome for entry in entries] == (
         ["done", "done"] if step >= 3 else ["done", "abandoned", "done"]
     )
-    assert [span.version for span in spans_of(entries)] == ["1", "2"]
+    assert [span.version for span in list_serving_periods(entries)] == ["1", "2"]
     tag = f"ostinato.move.{len(entries):06}"
     assert all(tag in MlflowClient().get_model_version("waves", n).tags for n in ("1", "2"))
 
@@ -129,11 +135,11 @@ def test_a_rollback_after_a_killed_promotion_goes_back_from_what_serves(
     promote(local_store, "1")
     promote(local_store, "2")
     with monkeypatch.context() as patch:
-        patch.setattr(aliases, "carry_out", lambda *_: sys.exit("killed"))
+        patch.setattr(aliases, "_apply", lambda *_: sys.exit("killed"))
         with pytest.raises(SystemExit):
             promote(local_store, "3")
 
-    move(local_store, Asked("waves", "1", "rollback", ""))
+    move_aliases(local_store, AliasMove("waves", "1", "rollback", ""))
 
     assert now() == {"champion": "1"}
 
@@ -141,7 +147,7 @@ def test_a_rollback_after_a_killed_promotion_goes_back_from_what_serves(
 MOVER = """
 import os, signal, sys
 from tasks.registry import versions
-from tasks.registry.aliases import Asked, move
+from tasks.registry.aliases import AliasMove, move_aliases
 from tasks.storage.store import StoreConfig, open_store
 
 store, version, times = open_store(StoreConfig(uri=sys.argv[1])), sys.argv[2], int(sys.argv[3])
@@ -154,7 +160,7 @@ if times == 0:
     versions.point_alias = point
 for turn in range(max(times, 1)):
     other = str(int(version) + turn % 2 * 2)
-    move(store, Asked("waves", other, "promote", f"by {version}"))
+    move_aliases(store, AliasMove("waves", other, "promote", f"by {version}"))
 """
 
 
@@ -170,13 +176,13 @@ def test_two_processes_that_move_at_once_take_turns(local_store: Store) -> None:
     errors = [mover.communicate(timeout=120)[1] for mover in movers]
 
     assert [mover.returncode for mover in movers] == [0, 0], errors
-    entries = read_history(local_store, "waves")
+    entries = read_log(local_store, "waves")
     assert len(entries) == 8
-    assert {entry.line.action for entry in entries} == {"promote"}
+    assert {entry.change.action for entry in entries} == {"promote"}
     for one, next_one in pairwise(entries):
-        assert next_one.line.before == one.line.after
-        assert next_one.line.after["previous"] == one.line.after["champion"]
-    assert now() == entries[-1].line.after
+        assert next_one.change.before == one.change.after
+        assert next_one.change.after["previous"] == one.change.after["champion"]
+    assert now() == entries[-1].change.after
 
 
 def test_a_mover_that_is_killed_holds_nobody_up(local_store: Store) -> None:
@@ -189,7 +195,7 @@ def test_a_mover_that_is_killed_holds_nobody_up(local_store: Store) -> None:
     promote(local_store, "2")
 
     assert now() == {"champion": "2", "previous": "1"}
-    assert [entry.end for entry in read_history(local_store, "waves")] == [
+    assert [entry.outcome for entry in read_log(local_store, "waves")] == [
         "done",
         "abandoned",
         "done",
@@ -203,7 +209,7 @@ def test_what_somebody_moved_in_mlflow_itself_is_noted(local_store: Store) -> No
 
     promote(local_store, "2")
 
-    actions = [entry.line.action for entry in read_history(local_store, "waves")]
+    actions = [entry.change.action for entry in read_log(local_store, "waves")]
     assert actions == ["promote", "found", "promote"]
     assert now() == {"champion": "2", "previous": "3"}
 
@@ -215,12 +221,12 @@ def test_the_history_tells_what_served_on_a_day(
     start = datetime(2026, 1, 31, 12, tzinfo=UTC)
     for version, days in (("1", 0), ("2", 2)):
         moment = start + timedelta(days=days)
-        monkeypatch.setattr("tasks.registry.alias_log.now", lambda moment=moment: moment)
+        monkeypatch.setattr("tasks.registry.alias_log.read_clock", lambda moment=moment: moment)
         promote(local_store, version)
-    entries = read_history(local_store, "waves")
+    entries = read_log(local_store, "waves")
 
     def on(when: date) -> list[str]:
-        return [span.version for span in served_on(entries, when)]
+        return [span.version for span in find_serving_at(entries, when)]
 
     assert on(date(2026, 1, 30)) == []
     assert on(date(2026, 1, 31)) == ["1"]
@@ -255,7 +261,7 @@ def test_the_history_is_kept_on_every_filesystem(store: Store) -> None:
     promote(store, "1")
     promote(store, "2")
 
-    assert [span.version for span in spans_of(read_history(store, "waves"))] == ["1", "2"]
+    assert [span.version for span in list_serving_periods(read_log(store, "waves"))] == ["1", "2"]
 
 
 def test_nobody_moves_anything_while_the_registry_is_down(
@@ -266,4 +272,4 @@ def test_nobody_moves_anything_while_the_registry_is_down(
     with pytest.raises(RegistryDownError):
         promote(local_store, "1")
 
-    assert read_history(local_store, "waves") == []
+    assert read_log(local_store, "waves") == []

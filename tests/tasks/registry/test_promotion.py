@@ -8,9 +8,9 @@ from mlflow import MlflowClient
 
 from tasks.errors import RegistryError
 from tasks.registry import versions
-from tasks.registry.alias_log import read_history
-from tasks.registry.aliases import Asked, move
-from tasks.registry.promotion import approve, promote, reject, roll_back, store_of
+from tasks.registry.alias_log import read_log
+from tasks.registry.aliases import AliasMove, move_aliases
+from tasks.registry.promotion import approve, find_store_config, promote, reject, roll_back
 from tasks.storage.store import Store, StoreConfig
 from tests.support.registry import files_of, now, register, served_model
 
@@ -24,11 +24,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def challenge(store: Store, version: str) -> None:
     """What register does with a version that the gate does not promote."""
-    move(store, Asked("waves", version, "register", "a test", challenge=True))
+    move_aliases(store, AliasMove("waves", version, "register", "a test", make_challenger=True))
 
 
 def actions(store: Store) -> list[str]:
-    return [entry.line.action for entry in read_history(store, "waves") if entry.end == "done"]
+    return [entry.change.action for entry in read_log(store, "waves") if entry.outcome == "done"]
 
 
 def test_rolling_back_twice_goes_back_twice_and_never_to_what_was_left(
@@ -40,7 +40,7 @@ def test_rolling_back_twice_goes_back_twice_and_never_to_what_was_left(
 
     first = roll_back(local_store, "waves", None, "3 was worse")
 
-    assert (first.line.version, first.line.why) == ("2", "3 was worse")
+    assert (first.change.version, first.change.reason) == ("2", "3 was worse")
     assert now() == {"champion": "2", "previous": "1"}
     roll_back(local_store, "waves", None, "")
     assert now() == {"champion": "1"}
@@ -143,7 +143,7 @@ DAMAGED = (
     "artifacts/bundle/bundle.json",
     "artifacts/bundle/featurizer.json",
     "golden_inputs.parquet",
-    "golden_answers.parquet",
+    "golden_predictions.parquet",
     "pyfunc_model.py",
 )
 
@@ -208,7 +208,7 @@ def test_a_request_that_was_killed_is_finished_once_when_it_is_asked_again(
 
     again = roll_back(local_store, "waves", None, "")
 
-    assert again.earlier
+    assert again.resumed
     assert now() == {"champion": "2", "previous": "1"}
     assert actions(local_store) == ["promote", "promote", "promote", "rollback"]
 
@@ -231,9 +231,9 @@ def test_ctrl_c_leaves_nothing_half_done(
     with pytest.raises(KeyboardInterrupt):
         promote(local_store, "waves", "2", "")
 
-    last = read_history(local_store, "waves")[-1]
+    last = read_log(local_store, "waves")[-1]
     moved = alias == "champion"
-    assert last.end == ("done" if moved else "abandoned")
+    assert last.outcome == ("done" if moved else "abandoned")
     assert now() == ({"champion": "2", "previous": "1"} if moved else {"champion": "1"})
 
 
@@ -243,13 +243,15 @@ def test_a_move_asked_for_in_another_situation_is_refused(local_store: Store, se
     promote(local_store, "waves", "2", "")
 
     with pytest.raises(RegistryError, match="were moved while version 3 was examined"):
-        move(local_store, Asked("waves", "3", "promote", "", seen={"champion": "1"}))
+        move_aliases(
+            local_store, AliasMove("waves", "3", "promote", "", expected_aliases={"champion": "1"})
+        )
 
 
 def test_the_store_is_that_of_the_newest_versions_job(served: Path) -> None:
     register(served, 2)
-    assert store_of("waves") == StoreConfig()
+    assert find_store_config("waves") == StoreConfig()
     job = '{"name": "waves", "store": {"uri": "memory://here", "cache": "there"}}'
     MlflowClient().set_model_version_tag("waves", "2", "ostinato.job", job)
 
-    assert store_of("waves") == StoreConfig(uri="memory://here", cache="there")
+    assert find_store_config("waves") == StoreConfig(uri="memory://here", cache="there")

@@ -9,20 +9,26 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.errors import RegistryDownError
-from tasks.retention.artifacts import WORK_SECONDS, delete, find_dead, list_artifacts
-from tasks.storage.artifacts import Recipe, find_key, produce
+from tasks.facts import ProfileFacts
+from tasks.retention.artifacts import (
+    WORK_SECONDS,
+    delete_artifacts,
+    find_unused_artifacts,
+    list_artifacts,
+)
+from tasks.storage.artifacts import Recipe, find_dir, produce
 from tasks.storage.store import Store, write_bytes
 
 
-def fill(folder: Path) -> dict[str, int]:
+def fill(folder: Path) -> ProfileFacts:
     (folder / "file").write_bytes(b"12345")
-    return {}
+    return ProfileFacts(columns=[])
 
 
 def make(store: Store, stage: str, number: int, *inputs: str) -> str:
     named = {f"input-{place}": key for place, key in enumerate(inputs)}
     recipe = Recipe(stage=stage, version=1, config={"number": number}, inputs=named)
-    return produce(store, recipe, fill).key
+    return produce(store, recipe, fill, ProfileFacts).key
 
 
 def make_chain(store: Store, number: int) -> dict[str, str]:
@@ -83,7 +89,7 @@ def test_the_champion_keeps_all_that_it_was_made_from(
     register(three_chains[1])
     register(three_chains[2])
 
-    dead = find_dead(local_store, keep=1)
+    dead = find_unused_artifacts(local_store, keep=1)
 
     assert {row["key"] for row in dead} == set(three_chains[1].values())
     assert {row["bytes"] for row in dead} == {5}
@@ -95,22 +101,22 @@ def test_the_newest_versions_stay_without_an_alias(
     for chain in three_chains:
         register(chain)
 
-    assert find_dead(local_store, keep=3) == []
+    assert find_unused_artifacts(local_store, keep=3) == []
 
 
 def test_looking_deletes_nothing_and_deleting_takes_only_what_was_shown(
     three_chains: list[dict[str, str]], local_store: Store
 ) -> None:
     register(three_chains[0], "champion")
-    dead = find_dead(local_store, keep=1)
+    dead = find_unused_artifacts(local_store, keep=1)
     assert len(list_artifacts(local_store)) == 15
 
-    delete(local_store, dead)
+    delete_artifacts(local_store, dead)
 
     assert len(list_artifacts(local_store)) == 10
-    assert find_key(local_store, "train", three_chains[0]["train"])
-    assert find_key(local_store, "train", three_chains[1]["train"]) is None
-    assert find_dead(local_store, keep=1) == []
+    assert find_dir(local_store, "train", three_chains[0]["train"])
+    assert find_dir(local_store, "train", three_chains[1]["train"]) is None
+    assert find_unused_artifacts(local_store, keep=1) == []
 
 
 @pytest.mark.usefixtures("three_chains")
@@ -120,7 +126,7 @@ def test_nothing_is_dead_while_the_registry_cannot_be_asked(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
 
     with pytest.raises(RegistryDownError, match="cannot be reached"):
-        find_dead(local_store, keep=1)
+        find_unused_artifacts(local_store, keep=1)
 
 
 def test_leftovers_of_a_kill_go_when_they_are_old_and_never_before(local_store: Store) -> None:
@@ -129,7 +135,7 @@ def test_leftovers_of_a_kill_go_when_they_are_old_and_never_before(local_store: 
     past = time.time() - WORK_SECONDS - 60
     os.utime(Path(local_store.root) / "train" / "old" / "attempt" / "file", (past, past))
 
-    dead = find_dead(local_store, keep=1)
+    dead = find_unused_artifacts(local_store, keep=1)
 
     assert dead == [{"stage": "train", "key": "old", "bytes": 3}]
 
@@ -139,6 +145,6 @@ def test_checkpoints_of_a_finished_model_are_leftovers(local_store: Store) -> No
     write_bytes(local_store, f"checkpoints/{chain['train']}/state.pt", b"12")
     write_bytes(local_store, "checkpoints/unfinished/state.pt", b"12")
 
-    dead = find_dead(local_store, keep=1)
+    dead = find_unused_artifacts(local_store, keep=1)
 
     assert dead == [{"stage": "checkpoints", "key": chain["train"], "bytes": 2}]

@@ -6,10 +6,10 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.errors import RegistryDownError
-from tasks.registry.alias_log import read_history, spans_of
-from tasks.registry.aliases import Asked, move
+from tasks.registry.alias_log import list_serving_periods, read_log
+from tasks.registry.aliases import AliasMove, move_aliases
 from tasks.registry.promotion import promote, roll_back
-from tasks.retention.versions import delete_versions, find_dead_versions
+from tasks.retention.versions import delete_versions, find_unused_versions
 from tasks.storage.store import Store, StoreConfig, open_store
 from tests.support.registry import files_of, now, register, served_model
 
@@ -27,7 +27,7 @@ def six(local_store: Store, served: Path) -> Store:
     register(served, 6, model_key="of a network")
     promote(local_store, "waves", "1", "")
     promote(local_store, "waves", "2", "")
-    move(local_store, Asked("waves", "3", "register", "", challenge=True))
+    move_aliases(local_store, AliasMove("waves", "3", "register", "", make_challenger=True))
     return local_store
 
 
@@ -37,13 +37,13 @@ def numbers() -> set[str]:
 
 
 def keys(store: Store, keep: int) -> list[str]:
-    return [row["key"] for row in find_dead_versions(store, keep=keep)]
+    return [row["key"] for row in find_unused_versions(store, keep=keep)]
 
 
 def test_aliases_and_the_newest_stay_and_the_rest_goes_with_its_files(six: Store) -> None:
     MlflowClient().set_registered_model_alias("waves", "shadow", "5")
     files, run = files_of("4"), MlflowClient().get_model_version("waves", "4").run_id
-    dead = find_dead_versions(six, keep=1)
+    dead = find_unused_versions(six, keep=1)
     assert [row["key"] for row in dead] == ["waves/4"]
     assert dead[0]["bytes"] == sum(p.stat().st_size for p in files.rglob("*") if p.is_file())
     assert numbers() == set("123456")
@@ -55,8 +55,8 @@ def test_aliases_and_the_newest_stay_and_the_rest_goes_with_its_files(six: Store
     assert MlflowClient().get_run(run).info.lifecycle_stage == "active"
     assert keys(six, 1) == []
     assert now() == {"champion": "2", "previous": "1", "challenger": "3", "shadow": "5"}
-    assert [span.version for span in spans_of(read_history(six, "waves"))] == ["1", "2"]
-    assert roll_back(six, "waves", None, "").line.version == "1"
+    assert [span.version for span in list_serving_periods(read_log(six, "waves"))] == ["1", "2"]
+    assert roll_back(six, "waves", None, "").change.version == "1"
 
 
 def test_as_many_of_the_newest_stay_as_are_asked_for(six: Store) -> None:
@@ -67,7 +67,7 @@ def test_as_many_of_the_newest_stay_as_are_asked_for(six: Store) -> None:
 
 
 def test_a_version_that_was_promoted_after_it_was_shown_stays(six: Store) -> None:
-    dead = find_dead_versions(six, keep=0)
+    dead = find_unused_versions(six, keep=0)
     promote(six, "waves", "5", "")
 
     delete_versions(six, dead)
@@ -92,4 +92,4 @@ def test_no_version_is_dead_while_nobody_can_be_asked(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
 
     with pytest.raises(RegistryDownError):
-        find_dead_versions(six, keep=0)
+        find_unused_versions(six, keep=0)

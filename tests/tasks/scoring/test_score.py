@@ -18,11 +18,18 @@ from models.features.series import SeriesInput
 from models.features.splitting.split import SplitConfig
 from models.networks.heads.config import HeadConfig
 from tasks.errors import RegistryError, SourceError
-from tasks.scoring.score import number_of
-from tasks.serving.model_package import same_answers
+from tasks.scoring.output_dataset import FailedRow
+from tasks.scoring.score import resolve_version
+from tasks.serving.model_package import are_predictions_equal
 from tasks.storage.store import Store
 from tests.support.input_tables import CATEGORY, KINDS, table
-from tests.support.scored_versions import asked, forget, lines, registered, scored
+from tests.support.scored_versions import (
+    build_request,
+    delete_models,
+    read_predictions,
+    register_version,
+    score_frame,
+)
 from tests.support.trained_models import ALONE, BY_TIME, tagged, tides, turned, weekly
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -33,7 +40,7 @@ SALES = SeriesInput(column="sales", scale_per="entity")
 @pytest.fixture(scope="module", autouse=True)
 def models() -> Iterator[None]:
     yield
-    forget()
+    delete_models()
 
 
 def answers(found: pl.DataFrame, bundle_answers: pl.DataFrame) -> pl.DataFrame:
@@ -43,35 +50,35 @@ def answers(found: pl.DataFrame, bundle_answers: pl.DataFrame) -> pl.DataFrame:
 @pytest.mark.parametrize("kind", ["series", "text, words", "image", "audio", "tree"])
 def test_every_row_has_the_models_own_answer(kind: str, local_store: Store) -> None:
     layout, cells = KINDS[kind]
-    bundle = registered(table(cells), layout, CATEGORY)
+    bundle = register_version(table(cells), layout, CATEGORY)
     frame = table(cells, seed=1)
 
-    found = scored(frame, local_store, asked(keep=("id", "town")))
+    found = score_frame(frame, local_store, build_request(passthrough_columns=("id", "town")))
 
-    told = lines(found)
-    assert same_answers(answers(told, bundle.predict(frame)), bundle.predict(frame))
+    told = read_predictions(found)
+    assert are_predictions_equal(answers(told, bundle.predict(frame)), bundle.predict(frame))
     assert told["row"].to_list() == list(range(len(frame)))
     assert told["id"].equals(frame["id"])
-    assert told["truth"].to_list() == frame["label"].to_list()
-    assert found.facts["rows"] == len(frame)
+    assert told["target"].to_list() == frame["label"].to_list()
+    assert found.facts.rows == len(frame)
 
 
 def test_a_bad_row_keeps_its_place_and_has_its_reason(local_store: Store) -> None:
     layout, cells = KINDS["series"]
-    registered(table(cells), layout, CATEGORY)
+    register_version(table(cells), layout, CATEGORY)
     frame = table(cells, seed=1).with_columns(
         x=pl.when(pl.col("id") == 7).then(None).otherwise("x"),
         town=pl.when(pl.col("id") == 9).then(None).otherwise("town"),
     )
 
-    found = scored(frame, local_store, asked(keep=("id",)))
+    found = score_frame(frame, local_store, build_request(passthrough_columns=("id",)))
 
-    told = lines(found)
+    told = read_predictions(found)
     assert len(told) == len(frame)
-    assert found.facts["failed"] == 1
+    assert found.facts.failed == 1
     assert told.row(7, named=True)["prediction"] is None
     assert "empty" in told.row(7, named=True)["status"]
-    assert found.facts["errors"] == [{"row": 7, "status": told["status"][7]}]
+    assert found.facts.errors == [FailedRow(row=7, status=told["status"][7])]
 
 
 @pytest.mark.parametrize("target", ["tags", "text"])
@@ -81,29 +88,31 @@ def test_labels_and_texts_are_answered_too(target: str, local_store: Store) -> N
     split = SplitConfig(by="column", column="split", duplicates="keep")
     asks = TargetConfig(column=column, kind=target)
     head = HeadConfig(decoder="attention")
-    bundle = registered(frame, ALONE, asks, split=split, head=head)
+    bundle = register_version(frame, ALONE, asks, split=split, head=head)
 
-    found = scored(frame, local_store, asked())
+    found = score_frame(frame, local_store, build_request())
 
-    assert same_answers(answers(lines(found), bundle.predict(frame)), bundle.predict(frame))
+    assert are_predictions_equal(
+        answers(read_predictions(found), bundle.predict(frame)), bundle.predict(frame)
+    )
     # A text that also stands in training was learned from.
-    assert 0 < found.facts["quality"]["rows"] <= frame.filter(split="test").height
+    assert 0 < found.facts.quality.rows <= frame.filter(split="test").height
 
 
 def test_quality_is_told_of_rows_that_nothing_was_learned_from(local_store: Store) -> None:
     layout, cells = KINDS["series"]
-    bundle = registered(table(cells), layout, CATEGORY)
+    bundle = register_version(table(cells), layout, CATEGORY)
     fresh = table(cells, seed=1)
 
-    found = scored(pl.concat([table(cells), fresh]), local_store, asked())
+    found = score_frame(pl.concat([table(cells), fresh]), local_store, build_request())
 
-    told = lines(found)
+    told = read_predictions(found)
     test = table(cells).filter(split="test")
-    assert told["learned"].to_list()[-len(fresh) :] == [False] * len(fresh)
-    assert (~told["learned"]).sum() == len(test) + len(fresh)
+    assert told["in_training"].to_list()[-len(fresh) :] == [False] * len(fresh)
+    assert (~told["in_training"]).sum() == len(test) + len(fresh)
     both = pl.concat([test, fresh])
     share = (bundle.predict(both)["prediction"] == both["label"]).mean()
-    assert found.facts["quality"]["scores"]["accuracy"]["value"] == pytest.approx(share)
+    assert found.facts.quality.scores["accuracy"].value == pytest.approx(share)
 
 
 def shuffled(frame: pl.DataFrame) -> pl.DataFrame:
@@ -119,33 +128,33 @@ def tiny_frames(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("tiny_frames")
 def test_a_window_at_every_row_is_answered_as_in_one_table(local_store: Store) -> None:
     target = TargetConfig(column="sales", kind="number")
-    bundle = registered(tides(), weekly(SALES, horizon=2), target, split=BY_TIME)
+    bundle = register_version(tides(), weekly(SALES, horizon=2), target, split=BY_TIME)
     frame = shuffled(tides(40))
 
-    found = scored(frame, local_store, asked())
+    found = score_frame(frame, local_store, build_request())
 
-    told = lines(found).sort("row")
+    told = read_predictions(found).sort("row")
     expected = bundle.predict(frame)
     assert len(list(Path(found.folder).glob("part-*"))) > 2
-    assert same_answers(answers(told, expected), expected)
-    assert found.facts["failed"] == 2 * 13
+    assert are_predictions_equal(answers(told, expected), expected)
+    assert found.facts.failed == 2 * 13
     later = frame.select("shop", day=pl.col("day") - pl.duration(days=2), ahead="sales")
     wanted = frame.join(later, on=["shop", "day"], how="left", maintain_order="left")["ahead"]
-    assert told["truth"].equals(wanted, check_names=False)
+    assert told["target"].equals(wanted, check_names=False)
 
 
 @pytest.mark.usefixtures("tiny_frames")
 def test_a_forecast_is_told_step_by_step_at_the_end_of_each_series(local_store: Store) -> None:
     target = TargetConfig(column="sales", kind="forecast")
-    bundle = registered(
+    bundle = register_version(
         tides(), weekly(SALES, horizon=7), target, split=BY_TIME,
-        head=HeadConfig(loss="student"),
+        head=HeadConfig(loss="student_t"),
     )  # fmt: skip
     frame = shuffled(tides(60)[:110])
 
-    found = scored(frame, local_store, asked())
+    found = score_frame(frame, local_store, build_request())
 
-    told = lines(found)
+    told = read_predictions(found)
     ends = frame.group_by("shop").agg(pl.col("day").max()).sort("shop")
     expected = bundle.predict(frame).with_columns(frame["shop"], frame["day"])
     for shop, day in ends.iter_rows():
@@ -155,23 +164,25 @@ def test_a_forecast_is_told_step_by_step_at_the_end_of_each_series(local_store: 
         assert steps["day"].unique().to_list() == [day]
         assert np.allclose(steps["prediction"], row["prediction"], rtol=1e-5)
         assert np.allclose(steps["interval_low"], row["interval_low"], rtol=1e-5)
-        assert (steps["at"] - steps["day"]).dt.total_days().to_list() == list(range(1, 8))
-    assert found.facts["rows"] == 2
-    assert found.facts["lines"] == 14
+        assert (steps["forecast_time"] - steps["day"]).dt.total_days().to_list() == list(
+            range(1, 8)
+        )
+    assert found.facts.rows == 2
+    assert found.facts.lines == 14
 
 
 def test_rows_without_a_place_in_their_series_are_answered_with_that(local_store: Store) -> None:
     target = TargetConfig(column="sales", kind="number")
-    bundle = registered(tides(), weekly(SALES, horizon=1), target, split=BY_TIME)
+    bundle = register_version(tides(), weekly(SALES, horizon=1), target, split=BY_TIME)
     good = tides(30)
     lost = good[:1].with_columns(day=pl.lit(None, pl.Date))
     twin = good[20:21].with_columns(sales=pl.lit(1e6))
     frame = pl.concat([good[:10], lost, good[10:], twin])
 
     for table_read in (frame, shuffled(frame)):
-        found = scored(table_read, local_store, asked())
+        found = score_frame(table_read, local_store, build_request())
 
-        told = lines(found).sort("row")
+        told = read_predictions(found).sort("row")
         status = dict(zip(told["row"], told["status"], strict=True))
         assert len(told) == len(frame)
         places = table_read.with_row_index("row")
@@ -198,20 +209,22 @@ def test_a_resampled_series_has_one_answer_a_step_of_its_grid(local_store: Store
         input=read, window=WindowConfig(lookback=5, horizon=1), time="day", entity="shop"
     )
     target = TargetConfig(column="sales", kind="forecast")
-    bundle = registered(tides(), layout, target, split=BY_TIME)
+    bundle = register_version(tides(), layout, target, split=BY_TIME)
     frame = tides(60)
 
-    every = scored(frame, local_store, asked(rows="all"))
-    last = scored(frame, local_store, asked())
+    every = score_frame(frame, local_store, build_request(rows="all"))
+    last = score_frame(frame, local_store, build_request())
 
     expected = bundle.predict(frame)["prediction"].list.first()
-    told = lines(every)
+    told = read_predictions(every)
     assert len(told) == 2 * 31
     assert np.allclose(
         told["prediction"].fill_null(0), expected.gather(told["row"]).fill_null(0), rtol=1e-5
     )
-    assert len(lines(last)) == 2
-    ahead = (lines(last)["at"] - lines(last)["day"]).dt.total_days()
+    assert len(read_predictions(last)) == 2
+    ahead = (
+        read_predictions(last)["forecast_time"] - read_predictions(last)["day"]
+    ).dt.total_days()
     assert ahead.to_list() == [2, 2]
 
 
@@ -219,29 +232,29 @@ def test_what_is_known_ahead_reaches_beyond_the_forecasts_first_row(local_store:
     read = SeriesInput(column="sales", known_future=("open",))
     frame = tides(100).with_columns(open=(pl.col("day").dt.weekday() < 6).cast(pl.Float64))
     target = TargetConfig(column="sales", kind="forecast")
-    registered(frame, weekly(read, horizon=3), target, split=BY_TIME)
+    register_version(frame, weekly(read, horizon=3), target, split=BY_TIME)
     ahead = frame.with_columns(
         sales=pl.when(pl.col("day") < pl.date(2024, 3, 1)).then("sales"),
     )
 
-    found = scored(ahead, local_store, asked())
+    found = score_frame(ahead, local_store, build_request())
 
-    told = lines(found)
+    told = read_predictions(found)
     assert told["day"].unique().to_list() == [pl.select(pl.date(2024, 2, 29)).item()]
-    assert found.facts["failed"] == 0
-    assert told["truth"].null_count() == len(told)
+    assert found.facts.failed == 0
+    assert told["target"].null_count() == len(told)
 
 
 def test_what_has_no_answer_is_mined(local_store: Store) -> None:
     target = TargetConfig(kind="reconstruction")
-    bundle = registered(tides(), weekly(SALES, horizon=1), target, split=BY_TIME)
+    bundle = register_version(tides(), weekly(SALES, horizon=1), target, split=BY_TIME)
 
-    found = scored(tides(40), local_store, asked())
+    found = score_frame(tides(40), local_store, build_request())
 
     expected = bundle.predict(tides(40))
-    assert same_answers(answers(lines(found), expected), expected)
-    assert found.facts["quality"] is None
-    assert "truth" not in lines(found)
+    assert are_predictions_equal(answers(read_predictions(found), expected), expected)
+    assert found.facts.quality is None
+    assert "target" not in read_predictions(found)
 
 
 @pytest.mark.usefixtures("tiny_frames")
@@ -249,11 +262,11 @@ def test_a_scoring_that_is_cut_short_shows_nothing_and_goes_on(
     local_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout, cells = KINDS["series"]
-    registered(table(cells), layout, CATEGORY)
+    register_version(table(cells), layout, CATEGORY)
     frame = pl.concat([table(cells, seed=seed) for seed in range(4)])
-    whole = scored(frame, local_store, asked(), output="whole")
+    whole = score_frame(frame, local_store, build_request(), output="whole")
     frames = []
-    own = tasks.prediction.predict.asked
+    own = tasks.prediction.predict.predict_frame
 
     def broken(question, frame):
         frames.append(frame)
@@ -261,18 +274,18 @@ def test_a_scoring_that_is_cut_short_shows_nothing_and_goes_on(
             raise KeyboardInterrupt
         return own(question, frame)
 
-    monkeypatch.setattr(tasks.prediction.predict, "asked", broken)
+    monkeypatch.setattr(tasks.prediction.predict, "predict_frame", broken)
     with pytest.raises(KeyboardInterrupt):
-        scored(frame, local_store, asked())
+        score_frame(frame, local_store, build_request())
     shown = [path for path in Path(local_store.root, "scores").rglob("*") if path.name[0] == "v"]
-    monkeypatch.setattr(tasks.prediction.predict, "asked", own)
+    monkeypatch.setattr(tasks.prediction.predict, "predict_frame", own)
 
-    again = scored(frame, local_store, asked())
+    again = score_frame(frame, local_store, build_request())
 
     assert shown == []
-    assert again.facts["resumed_parts"] == 3
-    assert lines(again).equals(lines(whole))
-    assert again.facts["parts"] == whole.facts["parts"]
+    assert again.facts.resumed_parts == 3
+    assert read_predictions(again).equals(read_predictions(whole))
+    assert again.facts.parts == whole.facts.parts
     left = [path.name for path in Path(again.folder).iterdir() if path.name[0] == "."]
     assert left == []
 
@@ -281,11 +294,11 @@ def test_what_is_answered_already_is_asked_of_nobody(
     local_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout, cells = KINDS["series"]
-    registered(table(cells), layout, CATEGORY)
-    first = scored(table(cells), local_store, asked())
+    register_version(table(cells), layout, CATEGORY)
+    first = score_frame(table(cells), local_store, build_request())
     monkeypatch.setattr(tasks.scoring.score, "open_scorer", None)
 
-    again = scored(table(cells), local_store, asked())
+    again = score_frame(table(cells), local_store, build_request())
 
     assert (first.recomputed, again.recomputed) == (True, False)
     assert (again.folder, again.facts) == (first.folder, first.facts)
@@ -295,9 +308,9 @@ def test_what_is_answered_already_is_asked_of_nobody(
 
 def test_a_dataset_says_what_it_was_made_from(local_store: Store) -> None:
     layout, cells = KINDS["series"]
-    registered(table(cells), layout, CATEGORY)
+    register_version(table(cells), layout, CATEGORY)
 
-    found = scored(table(cells), local_store, asked())
+    found = score_frame(table(cells), local_store, build_request())
 
     manifest = json.loads((Path(found.folder) / "manifest.json").read_text())
     told = pq.read_schema(Path(found.folder) / "part-00000.parquet").metadata
@@ -305,15 +318,19 @@ def test_a_dataset_says_what_it_was_made_from(local_store: Store) -> None:
     assert json.loads(told[b"ostinato.run_id"]) == manifest["run_id"] == found.run_id
     assert json.loads(told[b"ostinato.snapshot"]) == manifest["snapshot"]
     assert json.loads(told[b"ostinato.classes"]) == ["a", "b", "c"]
-    assert lines(found)["version"].unique().to_list() == ["1"]
+    assert read_predictions(found)["version"].unique().to_list() == ["1"]
 
 
 def test_answers_may_lie_in_object_storage(local_store: Store, s3_bucket: str) -> None:
     layout, cells = KINDS["series"]
-    registered(table(cells), layout, CATEGORY)
+    register_version(table(cells), layout, CATEGORY)
 
-    found = scored(table(cells), local_store, asked(), output=f"s3://{s3_bucket}/answers")
-    again = scored(table(cells), local_store, asked(), output=f"s3://{s3_bucket}/answers")
+    found = score_frame(
+        table(cells), local_store, build_request(), output=f"s3://{s3_bucket}/answers"
+    )
+    again = score_frame(
+        table(cells), local_store, build_request(), output=f"s3://{s3_bucket}/answers"
+    )
 
     assert found.folder.startswith(f"{s3_bucket}/answers/v1-")
     assert not again.recomputed
@@ -322,21 +339,21 @@ def test_answers_may_lie_in_object_storage(local_store: Store, s3_bucket: str) -
 
 def test_rows_that_the_version_cannot_read_are_refused_by_name(local_store: Store) -> None:
     layout, cells = KINDS["series"]
-    registered(table(cells), layout, CATEGORY)
+    register_version(table(cells), layout, CATEGORY)
 
     with pytest.raises(SourceError, match="do not have: x"):
-        scored(table(cells).rename({"x": "y"}), local_store, asked())
+        score_frame(table(cells).rename({"x": "y"}), local_store, build_request())
     with pytest.raises(SourceError, match="cannot read these rows"):
-        scored(table(cells).with_columns(x=pl.lit("no list")), local_store, asked())
+        score_frame(table(cells).with_columns(x=pl.lit("no list")), local_store, build_request())
 
 
 def test_times_that_are_texts_are_refused_without_showing_the_table(local_store: Store) -> None:
     target = TargetConfig(column="sales", kind="number")
-    registered(tides(), weekly(SALES, horizon=1), target, split=BY_TIME)
+    register_version(tides(), weekly(SALES, horizon=1), target, split=BY_TIME)
     frame = tides(20).with_columns(pl.col("day").cast(pl.String))
 
     with pytest.raises(SourceError, match=r"cannot read these rows: .* column day") as refused:
-        scored(frame, local_store, asked())
+        score_frame(frame, local_store, build_request())
 
     assert len(str(refused.value)) < 400
 
@@ -346,21 +363,23 @@ def test_a_table_in_which_no_row_has_a_place_is_answered_row_by_row(
     kind: str, local_store: Store
 ) -> None:
     target = TargetConfig(column="sales", kind=kind)
-    registered(tides(), weekly(SALES, horizon=3), target, split=BY_TIME)
+    register_version(tides(), weekly(SALES, horizon=3), target, split=BY_TIME)
     frame = tides(20).with_columns(day=pl.lit(None, pl.Date))
 
-    found = scored(frame, local_store, asked())
+    found = score_frame(frame, local_store, build_request())
 
-    assert (found.facts["rows"], found.facts["failed"]) == (40, 40)
-    assert lines(found)["row"].to_list() == list(range(40))
+    assert (found.facts.rows, found.facts.failed) == (40, 40)
+    assert read_predictions(found)["row"].to_list() == list(range(40))
 
 
 def test_a_columns_own_name_hides_none_of_the_answers(local_store: Store) -> None:
     layout, cells = KINDS["series"]
-    registered(table(cells), layout, CATEGORY)
+    register_version(table(cells), layout, CATEGORY)
     frame = table(cells).with_columns(status=pl.lit("paid"))
 
-    told = lines(scored(frame, local_store, asked(keep=("status",))))
+    told = read_predictions(
+        score_frame(frame, local_store, build_request(passthrough_columns=("status",)))
+    )
 
     assert set(told["status"]) == {"ok"}
     assert set(told["source_status"]) == {"paid"}
@@ -368,18 +387,18 @@ def test_a_columns_own_name_hides_none_of_the_answers(local_store: Store) -> Non
 
 def test_a_version_is_named_by_number_or_alias_or_refused() -> None:
     layout, cells = KINDS["series"]
-    registered(table(cells), layout, CATEGORY)
+    register_version(table(cells), layout, CATEGORY)
 
-    assert number_of("waves", "1") == "1"
+    assert resolve_version("waves", "1") == "1"
     with pytest.raises(RegistryError, match="no version 'champion'"):
-        number_of("waves", "champion")
+        resolve_version("waves", "champion")
 
 
 def test_a_version_whose_files_were_changed_does_not_answer(local_store: Store) -> None:
     layout, cells = KINDS["series"]
-    registered(table(cells), layout, CATEGORY)
+    register_version(table(cells), layout, CATEGORY)
     [weights] = Path(".ostinato/mlflow").rglob("network.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
 
-    with pytest.raises(RegistryError, match="may not answer"):
-        scored(table(cells), local_store, asked())
+    with pytest.raises(RegistryError, match="is not used: its files have changed"):
+        score_frame(table(cells), local_store, build_request())

@@ -12,7 +12,7 @@ from models.features.config import Layout, TargetConfig
 from models.features.series import SeriesInput
 from models.features.splitting.split import SplitConfig
 from models.networks.heads.config import HeadConfig
-from tasks.serving.model_package import golden_frame, same_answers, save_served
+from tasks.serving.model_package import are_predictions_equal, choose_golden_rows, save_package
 from tests.support.input_tables import KINDS, table
 from tests.support.trained_models import (
     ALONE,
@@ -57,7 +57,7 @@ CASES = {
         weekly(READ, horizon=7),
         TargetConfig(column="sales", kind="forecast"),
         BY_TIME,
-        HeadConfig(loss="student"),
+        HeadConfig(loss="student_t"),
         "gru",
         {"scipy"},
     ),
@@ -96,14 +96,14 @@ def test_what_is_served_answers_as_the_model_did(tmp_path: Path, kind: str) -> N
     case = CASES[kind]
     rows = features(tmp_path / "f", case.frame, case.layout, case.target, case.split)
     bundle = trained(tmp_path / "f", cell=case.cell, head=case.head)
-    golden = golden_frame(bundle, rows, tmp_path / "f")
+    golden = choose_golden_rows(bundle, rows, tmp_path / "f")
 
-    save_served(tmp_path / "f" / "model" / "bundle", tmp_path / "served", golden)
+    save_package(tmp_path / "f" / "model" / "bundle", tmp_path / "served", golden)
 
     served = mlflow.pyfunc.load_model(str(tmp_path / "served"))
     answers = pl.from_pandas(served.predict(golden.to_pandas()))
-    stored = pl.read_parquet(tmp_path / "served" / "golden_answers.parquet")
-    assert same_answers(answers, stored)
+    stored = pl.read_parquet(tmp_path / "served" / "golden_predictions.parquet")
+    assert are_predictions_equal(answers, stored)
     assert (stored["status"] == "ok").any()
     needed = (tmp_path / "served" / "requirements.txt").read_text()
     optional = {"scipy", "keras", "tokenizers"}
@@ -126,9 +126,9 @@ LISTS = pl.DataFrame({"a": [[1.0, 2.0], [], None, [float("nan")]], "b": [["x"], 
 def test_answers_that_are_lists_are_compared_value_by_value(name: str, values: list) -> None:
     nearly = LISTS.with_columns(pl.col("a").list.eval(pl.element() + 1e-9))
 
-    assert same_answers(nearly, LISTS)
-    assert not same_answers(LISTS.with_columns(pl.Series(name, values)), LISTS)
-    assert not same_answers(LISTS.drop(name), LISTS)
+    assert are_predictions_equal(nearly, LISTS)
+    assert not are_predictions_equal(LISTS.with_columns(pl.Series(name, values)), LISTS)
+    assert not are_predictions_equal(LISTS.drop(name), LISTS)
 
 
 @pytest.fixture(scope="module", params=["tags", "series"])
@@ -140,8 +140,8 @@ def asked(request, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.D
         frame, target = kinds(), TargetConfig(column="label", kind="category")
         layout = Layout(input=SeriesInput(column="wave"), window=None, time=None, entity=None)
     rows = features(folder / "f", frame, layout, target, case.split)
-    golden = golden_frame(trained(folder / "f", epochs=1), rows, folder / "f").head(3)
-    save_served(folder / "f" / "model" / "bundle", folder / "served", golden)
+    golden = choose_golden_rows(trained(folder / "f", epochs=1), rows, folder / "f").head(3)
+    save_package(folder / "f" / "model" / "bundle", folder / "served", golden)
     return folder / "served", golden
 
 
@@ -149,8 +149,8 @@ def test_an_image_that_cannot_be_decoded_is_its_own_rows_error_alone(tmp_path: P
     layout, cells = KINDS["image"]
     target = TargetConfig(column="town", kind="category")
     rows = features(tmp_path / "f", table(cells), layout, target, TOLD)
-    golden = golden_frame(trained(tmp_path / "f", epochs=1), rows, tmp_path / "f").head(4)
-    save_served(tmp_path / "f" / "model" / "bundle", tmp_path / "served", golden)
+    golden = choose_golden_rows(trained(tmp_path / "f", epochs=1), rows, tmp_path / "f").head(4)
+    save_package(tmp_path / "f" / "model" / "bundle", tmp_path / "served", golden)
     served = mlflow.pyfunc.load_model(str(tmp_path / "served"))
     right = pl.from_pandas(served.predict(golden.to_pandas()))
     asked = golden.to_pandas()
@@ -162,7 +162,7 @@ def test_an_image_that_cannot_be_decoded_is_its_own_rows_error_alone(tmp_path: P
     assert answers["status"][1] == "the image is neither PNG, JPEG nor WebP"
     assert "damaged" in answers["status"][2]
     assert answers["prediction"][1:3].is_null().all()
-    assert same_answers(answers[[0, 3]], right[[0, 3]])
+    assert are_predictions_equal(answers[[0, 3]], right[[0, 3]])
 
 
 GAP = float("nan")
@@ -186,4 +186,4 @@ def test_a_wrong_type_in_one_row_is_that_rows_error_alone(
         assert answers["status"][1] != "ok", bad
         assert bad in MISSING or f"column '{name}' holds" in answers["status"][1]
         assert answers.drop("status").row(1) == (None,) * (answers.width - 1)
-        assert same_answers(answers[[0, 2]], right[[0, 2]])
+        assert are_predictions_equal(answers[[0, 2]], right[[0, 2]])

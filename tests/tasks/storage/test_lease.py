@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tasks.errors import LeaseHeldError
-from tasks.storage.lease import STALE_SECONDS, lease
+from tasks.storage.lease import STALE_SECONDS, hold_lease
 from tasks.storage.store import Store, write_bytes
 
 pytestmark = [
@@ -27,19 +27,19 @@ def stamp(host: str, pid: int, at: float) -> bytes:
 def test_a_held_lease_is_refused_for_now_and_free_after_its_release(store: Store) -> None:
     refusing = pytest.raises(LeaseHeldError, match="another trainer is at work")
 
-    with lease(store, "checkpoints/k"), refusing as refusal:
-        lease(store, "checkpoints/k").__enter__()
+    with hold_lease(store, "checkpoints/k"), refusing as refusal:
+        hold_lease(store, "checkpoints/k").__enter__()
 
     assert refusal.value.transient
-    with lease(store, "checkpoints/k"):
+    with hold_lease(store, "checkpoints/k"):
         pass
 
 
 def test_a_lease_is_released_when_its_holder_fails(local_store: Store) -> None:
-    with pytest.raises(ZeroDivisionError), lease(local_store, "checkpoints/k"):
+    with pytest.raises(ZeroDivisionError), hold_lease(local_store, "checkpoints/k"):
         _ = 1 / 0
 
-    with lease(local_store, "checkpoints/k"):
+    with hold_lease(local_store, "checkpoints/k"):
         pass
 
 
@@ -49,7 +49,7 @@ def test_the_lease_of_a_process_that_is_gone_is_taken_at_once(local_store: Store
     mine = stamp(socket.gethostname(), gone.pid, time.time())
     write_bytes(local_store, "checkpoints/k/lease-000001.json", mine)
 
-    with lease(local_store, "checkpoints/k"):
+    with hold_lease(local_store, "checkpoints/k"):
         assert local_store.fs.exists(f"{local_store.root}/checkpoints/k/lease-000002.json")
 
 
@@ -61,11 +61,11 @@ def test_the_lease_of_another_machine_counts_until_it_is_stale(
     write_bytes(store, "checkpoints/k/lease-000001.json", theirs)
 
     if free:
-        with lease(store, "checkpoints/k"):
+        with hold_lease(store, "checkpoints/k"):
             pass
     else:
         with pytest.raises(LeaseHeldError, match="another-machine"):
-            lease(store, "checkpoints/k").__enter__()
+            hold_lease(store, "checkpoints/k").__enter__()
 
 
 def test_of_two_takers_in_one_moment_one_wins(store: Store) -> None:
@@ -75,7 +75,7 @@ def test_of_two_takers_in_one_moment_one_wins(store: Store) -> None:
     def take() -> None:
         together.wait()
         try:
-            with lease(store, "checkpoints/k"):
+            with hold_lease(store, "checkpoints/k"):
                 inside.append(time.monotonic())
                 over.wait(30)
         except LeaseHeldError:

@@ -11,9 +11,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from models.errors import DivergedError
-from models.learning.callbacks import Epoch, Step
+from models.learning.callbacks import EpochResult, StepResult
 from tasks.tracking import live_metrics, mlflow_client, runs
-from tasks.tracking.live_metrics import Experiment, Live
+from tasks.tracking.live_metrics import Experiment, LiveMetrics
 
 JOB = Experiment("waves", None)
 
@@ -31,16 +31,16 @@ def hasty(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     for run in the_runs():
         MlflowClient().delete_run(run.info.run_id)
-    monkeypatch.setattr(live_metrics, "BEGIN_SECONDS", 0.0)
-    monkeypatch.setattr(live_metrics, "TELL_SECONDS", 0.01)
+    monkeypatch.setattr(live_metrics, "START_DELAY_SECONDS", 0.0)
+    monkeypatch.setattr(live_metrics, "SEND_SECONDS", 0.01)
 
 
-def step(done: int) -> Step:
-    return Step(done, 100, 64, torch.tensor(0.5))
+def step(done: int) -> StepResult:
+    return StepResult(done, 100, 64, torch.tensor(0.5))
 
 
-def epoch(number: int) -> Epoch:
-    return Epoch(number, 0.5 / (1 + number), 0.6 / (1 + number), 0.9, "macro_f1", 0.002, 0.1)
+def epoch(number: int) -> EpochResult:
+    return EpochResult(number, 0.5 / (1 + number), 0.6 / (1 + number), 0.9, "macro_f1", 0.002, 0.1)
 
 
 def the_runs() -> list[Run]:
@@ -52,7 +52,7 @@ def steps_of(run: Run, name: str) -> list[int]:
     return [metric.step for metric in MlflowClient().get_metric_history(run.info.run_id, name)]
 
 
-def until_told(told: Live) -> None:
+def until_told(told: LiveMetrics) -> None:
     """Wait until the thread has handed on what it was left."""
     last = time.monotonic() + 60
     while told.run is None or told.waiting:
@@ -61,15 +61,15 @@ def until_told(told: Live) -> None:
         time.sleep(0.01)
 
 
-def train(told: Live, epochs: range) -> None:
+def train(told: LiveMetrics, epochs: range) -> None:
     for number in epochs:
-        told.watch.on_step(step(number + 1))
-        told.watch.on_epoch(epoch(number))
+        told.callbacks.on_step(step(number + 1))
+        told.callbacks.on_epoch(epoch(number))
     until_told(told)
 
 
 def test_a_training_is_told_while_it_goes_on_and_closed_at_its_end() -> None:
-    with Live(JOB, "key") as told:
+    with LiveMetrics(JOB, "key") as told:
         train(told, range(3))
         [during] = the_runs()
         train(told, range(3, 5))
@@ -91,10 +91,10 @@ def test_a_training_is_told_while_it_goes_on_and_closed_at_its_end() -> None:
 
 @pytest.mark.parametrize("first", [2, 1], ids=["on", "a-little-back"])
 def test_a_killed_training_goes_on_in_the_same_run(first: int) -> None:
-    killed = Live(JOB, "key")
+    killed = LiveMetrics(JOB, "key")
     train(killed, range(2))
 
-    with Live(JOB, "key") as again:
+    with LiveMetrics(JOB, "key") as again:
         train(again, range(first, 4))
 
     killed.over.set()
@@ -105,15 +105,15 @@ def test_a_killed_training_goes_on_in_the_same_run(first: int) -> None:
 
 def test_another_model_gets_a_run_of_its_own() -> None:
     for key in ("one", "other"):
-        with Live(JOB, key) as told:
+        with LiveMetrics(JOB, key) as told:
             train(told, range(1))
 
     assert {run.data.tags["ostinato.model_key"] for run in the_runs()} == {"one", "other"}
 
 
 def end_with(error: BaseException) -> None:
-    with Live(JOB, "key") as told:
-        told.watch.on_step(step(1))
+    with LiveMetrics(JOB, "key") as told:
+        told.callbacks.on_step(step(1))
         raise error
 
 
@@ -123,7 +123,7 @@ def end_with(error: BaseException) -> None:
 def test_a_training_that_does_not_end_well_says_so(
     error: BaseException, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_metrics, "BEGIN_SECONDS", 60.0)
+    monkeypatch.setattr(live_metrics, "START_DELAY_SECONDS", 60.0)
 
     with pytest.raises(type(error)):
         end_with(error)
@@ -134,12 +134,12 @@ def test_a_training_that_does_not_end_well_says_so(
 def test_a_training_that_is_over_at_once_is_left_to_registration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(live_metrics, "BEGIN_SECONDS", 60.0)
+    monkeypatch.setattr(live_metrics, "START_DELAY_SECONDS", 60.0)
 
-    with Live(JOB, "key") as told:
-        told.watch.on_step(step(1))
-        told.watch.on_epoch(epoch(0))
-    with Live(JOB, "never trained, for the store has it"):
+    with LiveMetrics(JOB, "key") as told:
+        told.callbacks.on_step(step(1))
+        told.callbacks.on_epoch(epoch(0))
+    with LiveMetrics(JOB, "never trained, for the store has it"):
         pass
 
     assert the_runs() == []
@@ -152,9 +152,9 @@ def test_an_outage_is_said_once_and_training_goes_on(
     monkeypatch.setattr(live_metrics, "RETRY_SECONDS", 0.01)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
 
-    with caplog.at_level(logging.WARNING), Live(JOB, "key") as told:
-        told.watch.on_step(step(1))
-        told.watch.on_epoch(epoch(0))
+    with caplog.at_level(logging.WARNING), LiveMetrics(JOB, "key") as told:
+        told.callbacks.on_step(step(1))
+        told.callbacks.on_epoch(epoch(0))
         last = time.monotonic() + 60
         while not told.warned and time.monotonic() < last:
             time.sleep(0.01)
@@ -168,7 +168,7 @@ def test_an_outage_is_said_once_and_training_goes_on(
 
 
 def test_the_first_report_takes_up_the_run_of_the_training_and_a_second_does_not() -> None:
-    with Live(JOB, "key") as told:
+    with LiveMetrics(JOB, "key") as told:
         train(told, range(2))
     [trained] = the_runs()
 
@@ -178,7 +178,7 @@ def test_the_first_report_takes_up_the_run_of_the_training_and_a_second_does_not
 
     assert first == again == trained.info.run_id
     assert second != first
-    with Live(JOB, "key") as anew:
+    with LiveMetrics(JOB, "key") as anew:
         train(anew, range(1))
     assert anew.run.run_id not in {first, second}
 
@@ -196,7 +196,7 @@ RECORD = mlflow_client.RunRecord(
 
 
 def test_what_was_told_live_is_not_written_twice() -> None:
-    with Live(JOB, "key") as told:
+    with LiveMetrics(JOB, "key") as told:
         train(told, range(2))
 
     curves = {"training_loss": [0.5, 0.25, 0.2]}
@@ -207,7 +207,7 @@ def test_what_was_told_live_is_not_written_twice() -> None:
 
 
 def test_a_killed_run_goes_on_after_its_job_was_edited() -> None:
-    with Live(JOB, "key") as told:
+    with LiveMetrics(JOB, "key") as told:
         train(told, range(1))
     mlflow_client.write_run(told.run.run_id, replace(RECORD, params={"tuning.n_trials": "5"}))
 

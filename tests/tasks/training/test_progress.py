@@ -1,4 +1,4 @@
-"""What a person is shown of a training while it goes on."""
+"""What is shown of a running training."""
 
 import sys
 from uuid import uuid4
@@ -7,55 +7,57 @@ import httpx
 import pytest
 import torch
 
-from models.learning.callbacks import Epoch, Step
+from models.learning.callbacks import EpochResult, StepResult
 from tasks.training import progress
-from tasks.training.progress import Course, shown
+from tasks.training.progress import TrainingProgress, report_progress
 
 
-def step(done: int) -> Step:
-    return Step(done, 100, 64, torch.tensor(0.25))
+def step(done: int) -> StepResult:
+    return StepResult(done, 100, 64, torch.tensor(0.25))
 
 
-def test_the_line_tells_loss_metric_speed_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_line_shows_loss_metric_speed_and_remaining_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = iter([10.0, 12.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    course = Course()
-    course.on_epoch(Epoch(0, 0.5, 0.6, 0.875, "macro_f1"))
+    training_progress = TrainingProgress()
+    training_progress.on_epoch(EpochResult(0, 0.5, 0.6, 0.875, "macro_f1"))
 
     for done in (50, 51, 52):
-        course.on_step(step(done))
+        training_progress.on_step(step(done))
 
-    assert course.line() == (
+    assert training_progress.format_line() == (
         "step 52/100, loss 0.2500, validation 0.6000, macro_f1 0.8750, 64 sequences/s, 0:00:48 left"
     )
 
 
-def test_nothing_is_told_before_a_step_and_no_speed_after_the_first() -> None:
-    course = Course()
+def test_nothing_is_shown_before_a_step_and_no_speed_after_the_first() -> None:
+    training_progress = TrainingProgress()
 
-    assert course.line() == ""
-    course.on_step(step(1))
-    assert course.line() == "step 1/100, loss 0.2500"
+    assert training_progress.format_line() == ""
+    training_progress.on_step(step(1))
+    assert training_progress.format_line() == "step 1/100, loss 0.2500"
 
 
 def test_the_artifact_shows_the_line_and_its_server_may_be_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told: list[tuple[float, str]] = []
+    updates: list[tuple[float, str]] = []
 
     def update(_: object, percent: float, description: str) -> None:
-        told.append((percent, description))
-        raise httpx.ConnectError("nobody answers")
+        updates.append((percent, description))
+        raise httpx.ConnectError("no server")
 
-    monkeypatch.setattr(progress, "open_artifact", uuid4)
+    monkeypatch.setattr(progress, "create_artifact", uuid4)
     monkeypatch.setattr(progress, "update_progress_artifact", update)
     monkeypatch.setattr(progress, "UPDATE_SECONDS", 0.0)
 
-    with shown() as watch:
+    with report_progress() as watch:
         watch.on_step(step(7))
 
-    assert [percent for percent, _ in told] == [7.0, 100.0]
-    assert "loss 0.2500" in told[0][1]
+    assert [percent for percent, _ in updates] == [7.0, 100.0]
+    assert "loss 0.2500" in updates[0][1]
 
 
 def test_the_bar_is_drawn_on_a_terminal(
@@ -66,7 +68,7 @@ def test_the_bar_is_drawn_on_a_terminal(
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setattr(progress, "DRAW_SECONDS", 0.0)
 
-    with shown() as watch:
+    with report_progress() as watch:
         watch.on_step(step(7))
 
     assert "step 7/100, loss 0.2500" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`model: auto`: which networks are tried, which one wins, and going on after a kill."""
+"""`model: auto`: which networks are tried, which one is chosen, and how a killed search resumes."""
 
 import json
 from dataclasses import asdict, replace
@@ -8,25 +8,38 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from flows.job.job import ADAPTER, job_text, load_job
+from flows.job.job import JOB_ADAPTER, format_job, load_job
 from models.bundle import load
 from models.features.config import MINED, Answer
-from models.learning.callbacks import Watch
+from models.learning.callbacks import Callbacks
 from models.networks.config import ModelConfig
 from tasks.errors import DataError
+from tasks.facts import ChoiceFacts, TriedNetwork
 from tasks.records import Candidate, Choice
-from tasks.storage.artifacts import local_dir
-from tasks.training.train import candidate_recipe, make_candidate
+from tasks.storage.artifacts import local_dir, parse_record
+from tasks.training.train import build_candidate_recipe, make_candidate
 from tasks.tuning import successive_halving
-from tasks.tuning.auto_candidates import contenders
-from tasks.tuning.auto_model import DIVISORS, make_choice, run_rungs, shared, standing, trainings
-from tasks.tuning.successive_halving import Contest, Round, least_epochs, play, ranked
-from tasks.tuning.trials import Bench
+from tasks.tuning.auto_candidates import list_candidate_models
+from tasks.tuning.auto_model import make_choice
+from tasks.tuning.halving_study import HalvingStudy
+from tasks.tuning.successive_halving import (
+    DIVISORS,
+    HalvingContext,
+    compute_min_epochs,
+    compute_rung_sizes,
+    compute_whole_trainings,
+    run_halving,
+    run_rung,
+    share_budget,
+)
+from tasks.tuning.trials import TrialContext
 from tests.support.input_tables import KINDS
 from tests.support.learning_fixtures import PulledPlugError
 from tests.support.sample_jobs import write_job
-from tests.support.tuning_fixtures import SEARCHED, copied, make_bench
+from tests.support.tuning_fixtures import SEARCHED, copy_context, make_trial_context
 
 LAST_OF_TWO = [
     ModelConfig(cell="cnn", hidden_size=8, kernel_size=1),
@@ -35,18 +48,20 @@ LAST_OF_TWO = [
 """A network that sees the last step alone, and one that remembers the first."""
 
 
-LONGER: dict[str, Any] = {"epochs": 9, "batch": 64}
+LONGER: dict[str, Any] = {"epochs": 9, "batch_size": 64}
 
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only two networks are tried, and judged at once, so that a search takes a second."""
-    monkeypatch.setattr("tasks.tuning.auto_model.contenders", lambda *_, **__: LAST_OF_TWO)
+    """Try only two networks, and compare them from the first epoch on: a search takes a second."""
+    monkeypatch.setattr(
+        "tasks.tuning.auto_model.list_candidate_models", lambda *_, **__: LAST_OF_TWO
+    )
     monkeypatch.setattr("tasks.tuning.successive_halving.LEAST_STEPS", 1)
 
 
 def first_steps(rows: int) -> pl.DataFrame:
-    """Short series whose first step alone says what they are."""
+    """Short series whose class depends on their first step alone."""
     draw = np.random.default_rng(3)
     kinds = draw.integers(0, 2, rows)
     cells = draw.normal(0, 1, (rows, 4))
@@ -54,61 +69,61 @@ def first_steps(rows: int) -> pl.DataFrame:
     return pl.DataFrame({"wave": cells.tolist(), "label": [f"kind {kind}" for kind in kinds]})
 
 
-def choose(bench: Bench, **training: Any) -> Choice:
+def choose(context: TrialContext, **training: Any) -> Choice:
     return make_choice(
-        bench.features,
-        bench.store,
-        head=bench.own.head,
-        training=replace(bench.own.training, **training),
+        context.features,
+        context.store,
+        head=context.base.head,
+        training=replace(context.base.training, **training),
     )
 
 
-def found_by(choice: Choice) -> list[dict[str, Any]]:
-    """Return all that is known of the networks, but how long they took."""
-    rows = choice.facts["networks"]
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+def list_networks(choice: Choice) -> list[TriedNetwork]:
+    """Return all facts of the networks but their seconds."""
+    rows = choice.facts.networks
+    return [replace(row, seconds=0.0) for row in rows]
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """One bench, whose features are made once for all tests."""
-    return make_bench(tmp_path_factory.mktemp("prepared"))
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> TrialContext:
+    """One context, whose features are made once for all tests."""
+    return make_trial_context(tmp_path_factory.mktemp("prepared"))
 
 
 @pytest.fixture
-def bench(prepared: Bench, tmp_path: Path) -> Bench:
-    """The prepared bench, over a store of its own."""
-    return copied(prepared, tmp_path / "one")
+def context(prepared: TrialContext, tmp_path: Path) -> TrialContext:
+    """The prepared context, over a store of its own."""
+    return copy_context(prepared, tmp_path / "one")
 
 
 @pytest.mark.usefixtures("few")
-def test_the_network_wins_that_alone_can_know_the_answer(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, table=first_steps(200))
+def test_the_network_is_chosen_that_alone_can_learn_the_target(tmp_path: Path) -> None:
+    context = make_trial_context(tmp_path, table=first_steps(200))
 
-    choice = choose(bench, epochs=9, batch=32, learning_rate=0.05, checkpoint_every=30.0)
+    choice = choose(context, epochs=9, batch_size=32, learning_rate=0.05, checkpoint_every=30.0)
 
-    cells = [row["model"]["cell"] for row in choice.facts["networks"]]
+    cells = [row.model.cell for row in choice.facts.networks]
     assert cells == ["gru", "cnn"]
-    assert choice.facts["model"]["cell"] == "gru"
-    assert choice.facts["value"] < 0.2 < choice.facts["networks"][1]["value"]
+    assert choice.facts.model.cell == "gru"
+    assert choice.facts.value < 0.2 < choice.facts.networks[1].value
 
 
 @pytest.mark.usefixtures("few")
 def test_what_was_chosen_is_the_model_that_a_job_with_this_network_gives(
-    bench: Bench, tmp_path: Path
+    context: TrialContext, tmp_path: Path
 ) -> None:
-    searched, plain = bench, copied(bench, tmp_path / "plain")
+    searched, plain = context, copy_context(context, tmp_path / "plain")
 
     choice = choose(searched)
-    model = ModelConfig.of(choice.facts["model"])
+    model = choice.facts.model
     found, expected = (
         make_candidate(
             each.features,
             each.store,
             model=model,
-            head=each.own.head,
-            training=each.own.training,
-            watch=Watch(lambda _: None),
+            head=each.base.head,
+            training=each.base.training,
+            callbacks=Callbacks(lambda _: None),
         )
         for each in (searched, plain)
     )
@@ -122,73 +137,79 @@ def test_what_was_chosen_is_the_model_that_a_job_with_this_network_gives(
 
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("at", [3, 15])
-def test_a_search_that_is_killed_anywhere_goes_on_to_the_same_choice(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+def test_a_search_that_is_killed_anywhere_resumes_to_the_same_choice(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    whole, broken = bench, copied(bench, tmp_path / "broken")
+    whole, broken = context, copy_context(context, tmp_path / "broken")
     expected, seen = choose(whole, **LONGER), list[int]()
-    plain = successive_halving.train_on
+    plain = successive_halving.train_settings
 
-    def pulled(store: Any, features: Any, settings: Any, watch: Watch) -> Candidate:
+    def interrupted(store: Any, features: Any, settings: Any, watch: Callbacks) -> Candidate:
         def step(step: Any) -> None:
             seen.append(step.done)
             watch.on_step(step)
             if len(seen) == at:
                 raise PulledPlugError
 
-        return plain(store, features, settings, Watch(watch.on_epoch, step))
+        return plain(store, features, settings, Callbacks(watch.on_epoch, step))
 
-    monkeypatch.setattr(successive_halving, "train_on", pulled)
+    monkeypatch.setattr(successive_halving, "train_settings", interrupted)
     with pytest.raises(PulledPlugError):
         choose(broken, **LONGER)
     found = choose(broken, **LONGER)
 
     assert found.key == expected.key
-    assert found_by(found) == found_by(expected)
-    assert key_of(broken, found) == key_of(whole, expected)
+    assert list_networks(found) == list_networks(expected)
+    assert read_content_hash(broken, found) == read_content_hash(whole, expected)
 
 
-def key_of(bench: Bench, choice: Choice) -> str:
-    """Return the content of the candidate that a choice left finished."""
-    recipe = candidate_recipe(
-        bench.features,
-        ModelConfig.of(choice.facts["model"]),
-        bench.own.head,
-        replace(bench.own.training, **LONGER),
+def read_content_hash(context: TrialContext, choice: Choice) -> str:
+    """Return the content hash of the candidate that a search left finished."""
+    recipe = build_candidate_recipe(
+        context.features,
+        choice.facts.model,
+        context.base.head,
+        replace(context.base.training, **LONGER),
     )
     manifest = json.loads(
-        (Path(bench.store.root) / "train" / recipe.key / "manifest.json").read_text("utf-8")
+        (Path(context.store.root) / "train" / recipe.key / "manifest.json").read_text("utf-8")
     )
     return str(manifest["content_hash"])
 
 
-def test_few_rows_are_read_often_before_networks_are_judged(bench: Bench) -> None:
-    training = replace(bench.own.training, epochs=200, batch_size=64)
-    contest = Contest(bench.store, bench.features, bench.own.head, training, LAST_OF_TWO)
+def test_few_rows_are_trained_on_for_many_epochs_before_networks_are_compared(
+    context: TrialContext,
+) -> None:
+    training = replace(context.base.training, epochs=200, batch_size=64)
+    halving = HalvingContext(
+        context.store, context.features, context.base.head, training, LAST_OF_TWO
+    )
 
-    assert least_epochs(contest, 9) == 50
-    assert least_epochs(contest, 3) == 150
+    assert compute_min_epochs(halving, 9) == 50
+    assert compute_min_epochs(halving, 3) == 150
 
 
 @pytest.mark.usefixtures("few")
-def test_a_finished_round_is_not_trained_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+def test_a_finished_rung_is_not_trained_again(
+    context: TrialContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contest = Contest(bench.store, bench.features, bench.own.head, bench.own.training, LAST_OF_TWO)
-    first = play(contest, 0, 3)
-    monkeypatch.setattr(successive_halving, "attempt", None)
+    halving = HalvingContext(
+        context.store, context.features, context.base.head, context.base.training, LAST_OF_TWO
+    )
+    first = run_rung(halving, 0, 3)
+    monkeypatch.setattr(successive_halving, "_train_to_rung", None)
 
-    again = play(contest, 0, 3)
+    again = run_rung(halving, 0, 3)
 
     assert asdict(again) == asdict(first)
     assert (first.state, first.epochs, first.epochs_planned) == ("paused", 2, 4)
 
 
 @pytest.mark.usefixtures("few")
-def test_a_second_search_of_the_same_data_trains_nothing(bench: Bench) -> None:
-    first = choose(bench)
+def test_a_second_search_of_the_same_data_trains_nothing(context: TrialContext) -> None:
+    first = choose(context)
 
-    again = choose(bench, checkpoint_every=30.0)
+    again = choose(context, checkpoint_every=30.0)
 
     assert first.recomputed
     assert not again.recomputed
@@ -196,66 +217,67 @@ def test_a_second_search_of_the_same_data_trains_nothing(bench: Bench) -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_those_that_fell_behind_leave_no_checkpoint(bench: Bench) -> None:
+def test_pruned_networks_leave_no_checkpoint(context: TrialContext) -> None:
 
-    choose(bench, **LONGER)
+    choose(context, **LONGER)
 
-    assert bench.store.fs.glob(f"{bench.store.root}/checkpoints/*/state.pt") == []
-
-
-def test_the_cheap_networks_are_tried_however_short_the_budget(bench: Bench) -> None:
-
-    choice = choose(bench, budget=0.01, checkpoint_every=30.0)
-
-    assert 1 <= choice.facts["tried"] < choice.facts["contenders"]
-    assert choice.facts["networks"][0]["model"]["hidden_size"] == 32
-    assert choice.facts["budget"] == pytest.approx(0.01 / 4, abs=1e-3)
+    assert context.store.fs.glob(f"{context.store.root}/checkpoints/*/state.pt") == []
 
 
-def test_the_rungs_come_to_about_four_trainings() -> None:
-    assert standing(14) == [14, 5, 2]
-    assert trainings(14) == pytest.approx(14 / 9 + 5 * 2 / 9 + 2 * 2 / 3)
-    assert trainings(1) == pytest.approx(1.0)
+def test_the_cheap_networks_are_tried_however_short_the_budget(context: TrialContext) -> None:
+
+    choice = choose(context, budget=0.01, checkpoint_every=30.0)
+
+    assert 1 <= choice.facts.tried < choice.facts.contenders
+    assert choice.facts.networks[0].model.hidden_size == 32
+    assert choice.facts.budget == pytest.approx(0.01 / 4, abs=1e-3)
 
 
-def test_networks_that_cannot_learn_are_told_and_do_not_end_the_search(
-    bench: Bench, tmp_path: Path
+def test_the_rungs_come_to_about_four_compute_whole_trainings() -> None:
+    assert compute_rung_sizes(14) == [14, 5, 2]
+    assert compute_whole_trainings(14) == pytest.approx(14 / 9 + 5 * 2 / 9 + 2 * 2 / 3)
+    assert compute_whole_trainings(1) == pytest.approx(1.0)
+
+
+def test_networks_that_cannot_learn_are_listed_and_do_not_end_the_search(
+    context: TrialContext, tmp_path: Path
 ) -> None:
     (tmp_path / "old.h5").write_bytes(b"no model")
     models = [ModelConfig(pretrained_weights=str(tmp_path / "old.h5")), ModelConfig(hidden_size=8)]
-    training = replace(bench.own.training, batch_size=64)
-    contest = Contest(bench.store, bench.features, bench.own.head, training, models)
+    training = replace(context.base.training, batch_size=64)
+    halving = HalvingContext(context.store, context.features, context.base.head, training, models)
 
-    made = run_rungs(contest, budget=None)
+    made, ranking = run_halving(halving, budget=None)
 
     assert made[0].state == "refused"
     assert made[0].reason
-    assert [each.place for each in made[1:]] == [1, 1, 1]
-    assert made[-1].state == "finished"
+    assert [each.index for each in made[1:]] == [1, 1, 1]
+    assert made[-1].state == "complete"
+    assert ranking == [1]
 
 
 @pytest.mark.usefixtures("few")
-def test_a_search_in_which_nothing_could_be_trained_says_why(bench: Bench) -> None:
+def test_a_search_in_which_nothing_could_be_trained_says_why(context: TrialContext) -> None:
 
     with pytest.raises(DataError, match=r"model auto: none of 2 networks .*stopped being a finite"):
-        choose(bench, learning_rate=1e30)
+        choose(context, learning_rate=1e30)
 
 
 def test_the_champions_network_is_tried_where_it_can_read_the_input() -> None:
     layout, champion = KINDS["series"][0], ModelConfig(cell="lru", hidden_size=48)
 
-    plain = contenders(layout, "category")
+    plain = list_candidate_models(layout, "category")
 
-    assert contenders(layout, "category", champion=champion) == [*plain, champion]
-    assert contenders(layout, "category", champion=plain[2]) == plain
+    assert list_candidate_models(layout, "category", champion=champion) == [*plain, champion]
+    assert list_candidate_models(layout, "category", champion=plain[2]) == plain
     other = ModelConfig(cell="tree-lstm")
-    assert contenders(layout, "category", champion=other) == plain
+    assert list_candidate_models(layout, "category", champion=other) == plain
 
 
 @pytest.mark.parametrize("kind", ["category", "number", "tags", "text", *MINED])
 @pytest.mark.parametrize("name", sorted(KINDS))
-def test_every_kind_of_input_and_answer_has_networks_that_fit(name: str, kind: Answer) -> None:
-    found = contenders(KINDS[name][0], kind)
+def test_every_kind_of_input_and_target_has_networks_that_fit(name: str, kind: Answer) -> None:
+    found = list_candidate_models(KINDS[name][0], kind)
 
     assert len(found) == len(set(map(repr, found))) >= 5
     trees = {model.cell == "tree-lstm" for model in found}
@@ -265,29 +287,57 @@ def test_every_kind_of_input_and_answer_has_networks_that_fit(name: str, kind: A
 
 
 def test_of_equals_the_smaller_network_is_better() -> None:
-    common = {"divisor": 1, "state": "finished", "epochs": 3, "epochs_planned": 3, "seconds": 1.0}
-    made = [
-        Round(place=place, value=value, parameters=size, **common)
-        for place, (value, size) in enumerate([(0.9, 300), (0.9, 100), (None, 5), (0.95, 900)])
-    ]
+    study = HalvingStudy([4, 2, 1])
 
-    assert [each.place for each in ranked(made, "accuracy")] == [3, 1, 0]
-    assert [each.place for each in ranked(made, "loss")] == [1, 0, 3]
+    for index, (cost, size) in enumerate([(0.1, 300), (0.1, 100), (None, 5), (0.05, 900)]):
+        study.report(index, 0, cost, parameters=size)
+
+    assert study.rank_networks() == [3, 1, 0]
+    assert study.close_rung(0) == [3, 1]
 
 
-def test_a_budget_is_shared_by_the_rungs(bench: Bench) -> None:
-    training = bench.own.training
+costs = st.lists(st.none() | st.integers(0, 5).map(float), min_size=9, max_size=9)
 
-    assert shared(training, 14) == training
-    assert shared(replace(training, budget=400.0), 14).budget == pytest.approx(100.0)
+
+@given(rungs=st.lists(costs, min_size=3, max_size=3))
+def test_each_rung_passes_on_its_best_third_whatever_the_order_of_reports(
+    rungs: list[list[float | None]],
+) -> None:
+    study, waiting = HalvingStudy([9, 3, 1]), list(range(9))
+
+    for rung, (costs_N, size) in enumerate(zip(rungs, [3, 1, 1], strict=True)):
+        for index in reversed(waiting):
+            study.report(index, rung, costs_N[index], parameters=index)
+        valued = [(costs_N[index], index) for index in waiting if costs_N[index] is not None]
+        waiting = study.close_rung(rung)
+        assert waiting == [index for _, index in sorted(valued)][:size]
+
+    assert study.rank_networks()[:1] == waiting or not waiting
+
+
+def test_a_budget_is_shared_by_the_rungs(context: TrialContext) -> None:
+    training = context.base.training
+
+    assert share_budget(training, 14) == training
+    assert share_budget(replace(training, budget=400.0), 14).budget == pytest.approx(100.0)
     assert DIVISORS[-1] == 1
 
 
 def test_a_job_that_chooses_its_network_is_written_as_if_it_had_named_it(tmp_path: Path) -> None:
 
     path = write_job(tmp_path, SEARCHED | {"model": "auto", "tuning": None})
-    facts = {"model": asdict(LAST_OF_TWO[1]), "budget": None}
+    facts = ChoiceFacts(
+        metric="loss",
+        model=LAST_OF_TWO[1],
+        budget=None,
+        value=0.5,
+        tried=2,
+        contenders=2,
+        seconds=1.0,
+        networks=[],
+    )
+    content = json.loads(json.dumps(asdict(facts)))
 
-    settled = load_job(path).with_choice(json.loads(json.dumps(facts)))
+    settled = load_job(path).with_choice(parse_record(ChoiceFacts, content, "manifest.json"))
 
-    assert ADAPTER.validate_json(job_text(settled)).model == LAST_OF_TWO[1]
+    assert JOB_ADAPTER.validate_json(format_job(settled)).model == LAST_OF_TWO[1]

@@ -1,4 +1,4 @@
-"""Searching for better settings: what is tried, what is kept, and going on after a kill."""
+"""Searching for better settings: what is tried and recorded, and how a killed search resumes."""
 
 import json
 from dataclasses import asdict, replace
@@ -11,14 +11,19 @@ from hypothesis import strategies as st
 from tasks.errors import DataError
 from tasks.records import Study
 from tasks.storage.artifacts import local_dir
-from tasks.tuning.default_space import holds
-from tasks.tuning.optuna_sampler import Sampling, keeps_up, placed, spread
+from tasks.tuning.default_space import contains_value
+from tasks.tuning.optuna_sampler import (
+    TrialSampler,
+    build_pruning_check,
+    draw_latin_hypercube,
+    interpolate_domain,
+)
 from tasks.tuning.search_space import Domain, Range
-from tasks.tuning.study_report import PICTURES
-from tasks.tuning.trials import Asked, Bench, Trial, make_trial
-from tasks.tuning.tune import run_trials, search
+from tasks.tuning.study_report import PLOT_FILES
+from tasks.tuning.trials import Trial, TrialContext, TrialRequest, make_trial
+from tasks.tuning.tune import run_search, run_trials
 from tests.support.learning_fixtures import PulledPlugError
-from tests.support.tuning_fixtures import NoRuns, make_bench
+from tests.support.tuning_fixtures import NoRuns, make_trial_context
 
 SPACE: dict[str, Domain] = {
     "model.cell": ("gru", "mingru"),
@@ -28,114 +33,116 @@ SPACE: dict[str, Domain] = {
 }
 
 
-def sampling_of(bench: Bench) -> Sampling:
-    tuning = bench.tuning
-    return Sampling(SPACE, bench.own, pruner=tuning.pruner, metric=tuning.metric)
+def create_sampler(context: TrialContext) -> TrialSampler:
+    tuning = context.tuning
+    return TrialSampler(SPACE, context.base, pruner=tuning.pruner, metric=tuning.metric)
 
 
-def found_by(bench: Bench, study: Study) -> list[dict[str, object]]:
-    """Return all that is known of the trials, but how long they took."""
-    rows = json.loads((local_dir(bench.store, study) / "trials.json").read_text("utf-8"))
+def list_trials(context: TrialContext, study: Study) -> list[dict[str, object]]:
+    """Return all facts of the trials but their seconds."""
+    rows = json.loads((local_dir(context.store, study) / "trials.json").read_text("utf-8"))
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
 def test_the_first_trial_is_the_job_as_it_is(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path)
+    context = make_trial_context(tmp_path)
 
-    first = next(run_trials(bench, sampling_of(bench)))
+    first = next(run_trials(context, create_sampler(context)))
 
-    assert bench.own.changed(first.chosen) == bench.own
+    assert context.base.with_values(first.params) == context.base
     assert first.state == "complete"
     assert first.value == min(first.validation_losses)
 
 
-def test_a_search_leaves_its_trials_and_pictures_in_the_store(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, trials=5, pruner="none")
+def test_a_search_leaves_its_trials_and_plots_in_the_store(tmp_path: Path) -> None:
+    context = make_trial_context(tmp_path, n_trials=5, pruner="none")
 
-    study = search(bench, SPACE, NoRuns())
+    study = run_search(context, SPACE, NoRuns())
 
-    values = [row["value"] for row in found_by(bench, study)]
+    values = [row["value"] for row in list_trials(context, study)]
     assert len(values) == 5
-    assert study.facts["value"] == min(values)
-    assert study.facts["own_value"] == values[0]
-    for picture in PICTURES:
-        assert (local_dir(bench.store, study) / picture).read_bytes().startswith(b"\x89PNG")
+    assert study.facts.value == min(values)
+    assert study.facts.own_value == values[0]
+    for picture in PLOT_FILES:
+        assert (local_dir(context.store, study) / picture).read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_job_that_asks_for_an_ensemble_is_searched_with_one_network(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path)
-    own = bench.own._replace(training=replace(bench.own.training, ensemble=3))
+    context = make_trial_context(tmp_path)
+    own = context.base._replace(training=replace(context.base.training, ensemble=3))
 
-    trial = make_trial(bench._replace(own=own), Asked(0, {}, "none", 60.0), keeps_up(None))
+    trial = make_trial(
+        context._replace(base=own), TrialRequest(0, {}, "none", 60.0), build_pruning_check(None)
+    )
 
     assert len(trial.validation_losses) == own.training.epochs
 
 
-def test_a_search_that_is_killed_anywhere_goes_on_to_the_same_study(tmp_path: Path) -> None:
-    whole = make_bench(tmp_path / "whole", pruner="halving")
-    broken = make_bench(tmp_path / "broken", pruner="halving")
-    expected = search(whole, SPACE, NoRuns())
+def test_a_search_that_is_killed_anywhere_resumes_to_the_same_study(tmp_path: Path) -> None:
+    whole = make_trial_context(tmp_path / "whole", pruner="halving")
+    broken = make_trial_context(tmp_path / "broken", pruner="halving")
+    expected = run_search(whole, SPACE, NoRuns())
 
     # Once between two trials, and once within the third.
-    trials = run_trials(broken, sampling_of(broken))
+    trials = run_trials(broken, create_sampler(broken))
     first, second = next(trials), next(trials)
-    sampling = sampling_of(broken)
+    sampler = create_sampler(broken)
     for trial in (first, second):
-        sampling.tell(sampling.ask(trial.number)[1], trial)
-    chosen, _ = sampling.ask(2)
+        sampler.tell(sampler.ask(trial.number)[1], trial)
+    chosen, _ = sampler.ask(2)
 
-    def pull(epoch: int, loss: float) -> bool:
+    def interrupt(epoch: int, loss: float) -> bool:
         del loss
         if epoch:
             raise PulledPlugError
         return True
 
     with pytest.raises(PulledPlugError):
-        make_trial(broken, Asked(2, chosen, second.key, float("inf")), pull)
-    found = search(broken, SPACE, NoRuns())
+        make_trial(broken, TrialRequest(2, chosen, second.key, float("inf")), interrupt)
+    found = run_search(broken, SPACE, NoRuns())
 
     assert found.key == expected.key
-    assert found_by(broken, found) == found_by(whole, expected)
+    assert list_trials(broken, found) == list_trials(whole, expected)
 
 
-def test_more_trials_go_on_with_those_that_were_made(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, trials=2, pruner="none")
-    few = search(bench, SPACE, NoRuns())
+def test_more_trials_continue_the_same_search(tmp_path: Path) -> None:
+    context = make_trial_context(tmp_path, n_trials=2, pruner="none")
+    few = run_search(context, SPACE, NoRuns())
 
-    more = search(bench._replace(tuning=replace(bench.tuning, n_trials=4)), SPACE, NoRuns())
+    more = run_search(context._replace(tuning=replace(context.tuning, n_trials=4)), SPACE, NoRuns())
 
-    assert found_by(bench, more)[:2] == found_by(bench, few)
-    assert more.facts["trials"] == 4
+    assert list_trials(context, more)[:2] == list_trials(context, few)
+    assert more.facts.trials == 4
 
 
-def test_trials_that_fall_behind_end_early_and_are_kept(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, trials=9, pruner="halving")
+def test_trials_that_fall_behind_are_pruned_and_recorded(tmp_path: Path) -> None:
+    context = make_trial_context(tmp_path, n_trials=9, pruner="halving")
 
-    rows = found_by(bench, search(bench, SPACE, NoRuns()))
+    rows = list_trials(context, run_search(context, SPACE, NoRuns()))
 
     pruned = [row for row in rows if row["state"] == "pruned"]
     assert len(rows) == 9
     assert pruned
     for row in pruned:
-        assert 0 < len(row["validation_losses"]) <= bench.own.training.epochs
+        assert 0 < len(row["validation_losses"]) <= context.base.training.epochs
         assert row["value"] == min(row["validation_losses"])
         assert "fell behind in epoch" in row["reason"]
 
 
 def test_a_search_by_a_metric_measures_it_on_the_validation_rows(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, trials=3, pruner="none", metric="accuracy")
+    context = make_trial_context(tmp_path, n_trials=3, pruner="none", metric="accuracy")
 
-    study = search(bench, SPACE, NoRuns())
+    study = run_search(context, SPACE, NoRuns())
 
-    values = [row["value"] for row in found_by(bench, study)]
+    values = [row["value"] for row in list_trials(context, study)]
     assert all(0 <= value <= 1 for value in values)
-    assert study.facts["value"] == max(values)
+    assert study.facts.value == max(values)
 
 
-def test_a_budget_ends_a_search_and_keeps_the_trial_that_was_at_work(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, trials=50, budget=1e-6)
+def test_a_budget_ends_a_search_and_records_the_running_trial(tmp_path: Path) -> None:
+    context = make_trial_context(tmp_path, n_trials=50, budget=1e-6)
 
-    (only,) = run_trials(bench, sampling_of(bench))
+    (only,) = run_trials(context, create_sampler(context))
 
     assert only.state == "stopped"
     assert len(only.validation_losses) == 1
@@ -143,21 +150,23 @@ def test_a_budget_ends_a_search_and_keeps_the_trial_that_was_at_work(tmp_path: P
 
 
 def test_settings_that_do_not_go_together_are_one_trial_that_is_refused(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path)
+    context = make_trial_context(tmp_path)
 
-    trial = make_trial(bench, Asked(0, {"model.peephole": True}, "none", 60.0), keeps_up(None))
+    trial = make_trial(
+        context, TrialRequest(0, {"model.peephole": True}, "none", 60.0), build_pruning_check(None)
+    )
 
     assert (trial.state, trial.value) == ("refused", None)
     assert "peephole" in trial.reason
 
 
 def test_a_search_in_which_nothing_could_be_trained_says_why(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, trials=2)
-    own = bench.own._replace(training=replace(bench.own.training, learning_rate=1e30))
+    context = make_trial_context(tmp_path, n_trials=2)
+    own = context.base._replace(training=replace(context.base.training, learning_rate=1e30))
     space: dict[str, Domain] = {"training.batch_size": (16, 32)}
 
     with pytest.raises(DataError, match=r"none of 2 trials could be trained.*stopped being a fin"):
-        search(bench._replace(own=own), space, NoRuns())
+        run_search(context._replace(base=own), space, NoRuns())
 
 
 choices = st.lists(st.integers(1, 99), min_size=1, max_size=5, unique=True).map(tuple)
@@ -173,29 +182,29 @@ ranges = st.tuples(st.integers(1, 50), st.integers(51, 900), st.booleans()).flat
 
 
 @given(domain=choices | ranges, share=st.floats(0, 1, exclude_max=True))
-def test_every_place_of_a_domain_is_in_it(domain: Domain, share: float) -> None:
-    found = placed(domain, share)
+def test_every_interpolated_value_is_in_its_domain(domain: Domain, share: float) -> None:
+    found = interpolate_domain(domain, share)
 
-    assert holds(domain, found)
-    assert not isinstance(domain, Range) or not domain.whole or isinstance(found, int)
+    assert contains_value(domain, found)
+    assert not isinstance(domain, Range) or not domain.is_integer or isinstance(found, int)
 
 
 @given(choice=choices, seed=st.integers(0, 99), rounds=st.integers(1, 3))
 def test_the_first_trials_try_every_value_equally_often(
     choice: tuple[int, ...], seed: int, rounds: int
 ) -> None:
-    rows = spread({"model.hidden_size": choice}, rounds * len(choice), seed=seed)
+    rows = draw_latin_hypercube({"model.hidden_size": choice}, rounds * len(choice), seed=seed)
 
     tried = sorted(row["model.hidden_size"] for row in rows)
     assert tried == sorted(choice * rounds)
 
 
 def test_a_trial_is_written_and_read_without_loss(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path)
-    asked = Asked(0, {"model.pooling": ["mean", "max"]}, "none", 600.0)
+    context = make_trial_context(tmp_path)
+    asked = TrialRequest(0, {"model.pooling": ["mean", "max"]}, "none", 600.0)
 
-    made = make_trial(bench, asked, keeps_up(None))
-    again = make_trial(bench, asked, keeps_up(None))
+    made = make_trial(context, asked, build_pruning_check(None))
+    again = make_trial(context, asked, build_pruning_check(None))
 
     assert asdict(again) == asdict(made)
     assert isinstance(again, Trial)

@@ -19,7 +19,7 @@ from tasks.ingestion.ingest import take_snapshot
 from tasks.records import Accepted, Snapshot
 from tasks.storage.artifacts import local_dir
 from tasks.storage.store import Store
-from tasks.validation.validate import hold
+from tasks.validation.validate import accept_snapshot
 
 NOT_NULL = Expectation(type="expect_column_values_to_not_be_null", kwargs={"column": "x"})
 POSITIVE = Expectation(
@@ -59,7 +59,7 @@ def quarantine(accepted: Accepted, store: Store) -> pl.DataFrame:
 
 def test_bad_rows_are_set_aside_and_the_others_go_on(tmp_path: Path, local_store: Store) -> None:
     bad = spoil(table(), x={3: None, 700: -1.0}, id={5: 9})
-    accepted = hold(frozen(tmp_path, local_store, bad), CONTRACT, local_store)
+    accepted = accept_snapshot(frozen(tmp_path, local_store, bad), CONTRACT, local_store)
 
     aside = quarantine(accepted, local_store)
     rest = open_rows(local_store, accepted).scan().collect()
@@ -73,7 +73,7 @@ def test_bad_rows_are_set_aside_and_the_others_go_on(tmp_path: Path, local_store
     ]
     assert aside.select(bad.columns).equals(bad[[3, 5, 9, 700]])
     assert rest.equals(bad.with_row_index("n").filter(~pl.col("n").is_in([3, 5, 9, 700])).drop("n"))
-    assert (accepted.facts["rows"], accepted.facts["quarantined"]) == (996, 4)
+    assert (accepted.facts.rows, accepted.facts.quarantined) == (996, 4)
 
 
 def test_two_promises_of_one_kind_about_one_column_are_both_kept(
@@ -83,26 +83,26 @@ def test_two_promises_of_one_kind_about_one_column_are_both_kept(
     contract = dataclasses.replace(CONTRACT, expectations=(POSITIVE, below))
     bad = spoil(table(), x={1: -1.0, 2: 200.0})
 
-    accepted = hold(frozen(tmp_path, local_store, bad), contract, local_store)
+    accepted = accept_snapshot(frozen(tmp_path, local_store, bad), contract, local_store)
 
     assert quarantine(accepted, local_store)["__row__"].to_list() == [1, 2]
     assert open_rows(local_store, accepted).scan().collect()["x"].is_between(0, 100).all()
 
 
 def test_all_that_a_contract_allows_is_allowed(tmp_path: Path, local_store: Store) -> None:
-    contract = dataclasses.replace(CONTRACT, quarantine_max=0.29)
+    contract = dataclasses.replace(CONTRACT, max_quarantined=0.29)
     bad = spoil(table(100), x=dict.fromkeys(range(29)))
 
-    accepted = hold(frozen(tmp_path, local_store, bad), contract, local_store)
+    accepted = accept_snapshot(frozen(tmp_path, local_store, bad), contract, local_store)
 
-    assert accepted.facts["quarantined"] == 29
+    assert accepted.facts.quarantined == 29
 
 
 def test_files_of_equal_content_are_told_apart(tmp_path: Path, local_store: Store) -> None:
     contract = dataclasses.replace(CONTRACT, expectations=(NOT_NULL,))
     bad = spoil(table(), x={4: None})
 
-    accepted = hold(frozen(tmp_path, local_store, bad, bad), contract, local_store)
+    accepted = accept_snapshot(frozen(tmp_path, local_store, bad, bad), contract, local_store)
 
     assert quarantine(accepted, local_store).select("__source__", "__source_row__").rows() == [
         (str(tmp_path / "0.parquet"), 4),
@@ -117,14 +117,14 @@ def test_rows_are_set_aside_for_more_reasons_without_being_others(
     twice = Expectation(type=POSITIVE.type, kwargs={"column": "x", "min_value": -0.5})
     more = dataclasses.replace(CONTRACT, expectations=(POSITIVE, twice))
 
-    keys = {hold(snapshot, c, local_store).facts["rows_key"] for c in (CONTRACT, more)}
+    keys = {accept_snapshot(snapshot, c, local_store).facts.rows_key for c in (CONTRACT, more)}
 
     assert len(keys) == 1
 
 
 def test_a_bad_row_knows_its_file_and_its_place_there(tmp_path: Path, local_store: Store) -> None:
     first, second = table()[:400], spoil(table()[400:], x={7: None})
-    accepted = hold(frozen(tmp_path, local_store, first, second), CONTRACT, local_store)
+    accepted = accept_snapshot(frozen(tmp_path, local_store, first, second), CONTRACT, local_store)
 
     aside = quarantine(accepted, local_store)
 
@@ -137,24 +137,24 @@ def test_pandas_rules_set_rows_aside_too(tmp_path: Path, local_store: Store) -> 
     contract = dataclasses.replace(CONTRACT, expectations=(NO_LOOK_AHEAD, NOT_NULL))
     bad = spoil(table(), name={2: "bad one"}, x={2: None, 4: None})
 
-    accepted = hold(frozen(tmp_path, local_store, bad), contract, local_store)
+    accepted = accept_snapshot(frozen(tmp_path, local_store, bad), contract, local_store)
 
     assert quarantine(accepted, local_store)["__row__"].to_list() == [2, 4]
-    assert accepted.facts["by_pandas"] == ["expect_column_values_to_match_regex"]
+    assert accepted.facts.by_pandas == ["expect_column_values_to_match_regex"]
 
 
 @pytest.mark.parametrize(("share", "stops"), [(0.01, True), (0.011, False)])
 def test_more_bad_rows_than_the_contract_allows_stop_the_run(
     share: float, stops: bool, tmp_path: Path, local_store: Store
 ) -> None:
-    contract = dataclasses.replace(CONTRACT, quarantine_max=share)
+    contract = dataclasses.replace(CONTRACT, max_quarantined=share)
     snapshot = frozen(tmp_path, local_store, spoil(table(), x=dict.fromkeys(range(11))))
 
     if not stops:
-        assert hold(snapshot, contract, local_store).facts["quarantined"] == 11
+        assert accept_snapshot(snapshot, contract, local_store).facts.quarantined == 11
         return
     with pytest.raises(ContractError, match=r"11 of 1000 rows break .*1\.00%") as caught:
-        hold(snapshot, contract, local_store)
+        accept_snapshot(snapshot, contract, local_store)
     assert not is_transient(caught.value)
     [place] = [line for line in str(caught.value).splitlines() if line.startswith("Details: ")]
     folder = Path(place.removeprefix("Details: "))
@@ -169,19 +169,19 @@ def test_rules_that_share_the_blame_are_counted_together(
     bad = spoil(table(), x=dict.fromkeys(range(6)) | dict.fromkeys(range(10, 16), -1.0))
 
     with pytest.raises(ContractError, match="12 of 1000 rows break"):
-        hold(frozen(tmp_path, local_store, bad), CONTRACT, local_store)
+        accept_snapshot(frozen(tmp_path, local_store, bad), CONTRACT, local_store)
 
 
 def test_a_warning_is_told_and_its_rows_go_on(tmp_path: Path, local_store: Store) -> None:
     warning = dataclasses.replace(POSITIVE, severity="warning")
     contract = dataclasses.replace(CONTRACT, expectations=(warning,))
 
-    accepted = hold(
+    accepted = accept_snapshot(
         frozen(tmp_path, local_store, spoil(table(), x={3: -1.0})), contract, local_store
     )
 
-    assert (accepted.facts["rows"], accepted.facts["broken"]) == (1000, 1)
-    assert "1 of 1000 values break it, such as -1.0" in accepted.facts["warnings"]
+    assert (accepted.facts.rows, accepted.facts.broken) == (1000, 1)
+    assert "1 of 1000 values break it, such as -1.0" in accepted.facts.warnings
 
 
 def test_what_mostly_allows_is_not_set_aside(tmp_path: Path, local_store: Store) -> None:
@@ -189,7 +189,7 @@ def test_what_mostly_allows_is_not_set_aside(tmp_path: Path, local_store: Store)
     contract = dataclasses.replace(CONTRACT, expectations=(lenient,))
     snapshot = frozen(tmp_path, local_store, spoil(table(), x=dict.fromkeys(range(100))))
 
-    assert hold(snapshot, contract, local_store).facts["rows"] == 1000
+    assert accept_snapshot(snapshot, contract, local_store).facts.rows == 1000
 
 
 @pytest.mark.parametrize(
@@ -204,10 +204,10 @@ def test_what_mostly_allows_is_not_set_aside(tmp_path: Path, local_store: Store)
 def test_a_broken_promise_about_the_table_stops(
     expectation: Expectation, tmp_path: Path, local_store: Store
 ) -> None:
-    contract = dataclasses.replace(CONTRACT, expectations=(expectation,), quarantine_max=1.0)
+    contract = dataclasses.replace(CONTRACT, expectations=(expectation,), max_quarantined=1.0)
 
     with pytest.raises(ContractError, match="the data breaks contract 'c'"):
-        hold(frozen(tmp_path, local_store, table()), contract, local_store)
+        accept_snapshot(frozen(tmp_path, local_store, table()), contract, local_store)
 
 
 def test_a_validator_that_breaks_is_not_bad_data(tmp_path: Path, local_store: Store) -> None:
@@ -215,7 +215,7 @@ def test_a_validator_that_breaks_is_not_bad_data(tmp_path: Path, local_store: St
     contract = dataclasses.replace(CONTRACT, expectations=(wrong,))
 
     with pytest.raises(ValidatorError, match="says nothing about the data") as caught:
-        hold(frozen(tmp_path, local_store, table()), contract, local_store)
+        accept_snapshot(frozen(tmp_path, local_store, table()), contract, local_store)
     assert is_transient(caught.value)
 
 
@@ -226,17 +226,17 @@ def test_a_contract_that_asks_for_the_impossible_is_its_owners_fault(
     contract = dataclasses.replace(CONTRACT, expectations=(wrong,))
 
     with pytest.raises(JobError, match="expect_the_unexpected"):
-        hold(frozen(tmp_path, local_store, table()), contract, local_store)
+        accept_snapshot(frozen(tmp_path, local_store, table()), contract, local_store)
 
 
 def test_the_findings_are_kept_as_data_and_as_a_page(tmp_path: Path, local_store: Store) -> None:
-    accepted = hold(frozen(tmp_path, local_store, table()), CONTRACT, local_store)
+    accepted = accept_snapshot(frozen(tmp_path, local_store, table()), CONTRACT, local_store)
     folder = local_dir(local_store, accepted)
 
     findings = json.loads((folder / "validation.json").read_text(encoding="utf-8"))
     page = (folder / "data_docs.html").read_text(encoding="utf-8")
 
-    assert [finding["kept"] for finding in findings] == [True] * 5
+    assert [finding["passed"] for finding in findings] == [True] * 5
     assert "default-src 'none'" in page
     assert "<script" not in page
     assert "<link" not in page
@@ -247,7 +247,7 @@ def test_a_reworded_contract_leaves_the_same_rows(tmp_path: Path, local_store: S
     snapshot = frozen(tmp_path, local_store, spoil(table(), x={3: None}))
     stricter = dataclasses.replace(CONTRACT, expectations=(NOT_NULL, POSITIVE))
 
-    keys = {hold(snapshot, c, local_store).facts["rows_key"] for c in (CONTRACT, stricter)}
+    keys = {accept_snapshot(snapshot, c, local_store).facts.rows_key for c in (CONTRACT, stricter)}
 
     assert len(keys) == 1
 
@@ -269,7 +269,7 @@ def test_frames_depend_on_the_rows_and_not_on_their_parts(
         frame[start:stop].write_parquet(paths[-1])
     without = np.array(sorted(aside), np.uint32)
 
-    frames = list(RowSet(tuple(paths), frame.schema, None, without).frames(["x", "id"]))
+    frames = list(RowSet(tuple(paths), frame.schema, None, without).iter_frames(["x", "id"]))
 
     expected = frame.select("x", "id").with_row_index("n").filter(~pl.col("n").is_in(list(aside)))
     assert pl.concat(frames).equals(expected.drop("n"))

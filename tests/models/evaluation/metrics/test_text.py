@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.evaluation.metrics.by_kind import bleu, character_error_rate, score, word_error_rate
-from models.evaluation.metrics.text import distances, judge_texts, words_of
+from models.evaluation.metrics.by_kind import compute_metrics
+from models.evaluation.metrics.regression import bleu, character_error_rate, word_error_rate
+from models.evaluation.metrics.text import compare_texts, compute_edit_distances, tokenize_13a
 
 words = st.lists(st.sampled_from("abc"), max_size=8)
 
@@ -22,11 +23,11 @@ def plain_distance(one: list[str], other: list[str]) -> int:
 
 @given(st.lists(st.tuples(words, words), max_size=7))
 def test_edits_are_those_of_the_whole_table(pairs: list[tuple[list[str], list[str]]]) -> None:
-    assert distances(pairs).tolist() == [plain_distance(*pair) for pair in pairs]
+    assert compute_edit_distances(pairs).tolist() == [plain_distance(*pair) for pair in pairs]
 
 
 def test_bleu_of_a_worked_example() -> None:
-    found = judge_texts(["the cat is on the mat today"], ["the cat sat on the mat today"])
+    found = compare_texts(["the cat is on the mat today"], ["the cat sat on the mat today"])
 
     # Six of seven words, four of six pairs, two of five triples, one of four runs of four.
     expected = 100 * (6 / 7 * 4 / 6 * 2 / 5 * 1 / 4) ** 0.25
@@ -35,17 +36,17 @@ def test_bleu_of_a_worked_example() -> None:
 
 
 def test_a_short_answer_pays_for_what_it_leaves_out() -> None:
-    found = judge_texts(["a b c d e f g h"], ["a b c d"])
+    found = compare_texts(["a b c d e f g h"], ["a b c d"])
 
     assert bleu(found) == pytest.approx(100 * np.exp(1 - 8 / 4))
 
 
 def test_right_texts_are_right_by_every_measure() -> None:
-    found = judge_texts(["one two three four", "eins zwei drei vier"], ["one two three four"] * 2)
+    found = compare_texts(["one two three four", "eins zwei drei vier"], ["one two three four"] * 2)
 
-    right = found.pick(np.array([0, 0, 0]))
+    right = found.select(np.array([0, 0, 0]))
 
-    assert score(right) == {
+    assert compute_metrics(right) == {
         "character_error_rate": 0.0,
         "word_error_rate": 0.0,
         "exact_match": 1.0,
@@ -55,7 +56,7 @@ def test_right_texts_are_right_by_every_measure() -> None:
 
 
 def test_a_row_without_an_answer_has_written_nothing() -> None:
-    found = judge_texts(["abcd", "ab"], [None, "ab"])
+    found = compare_texts(["abcd", "ab"], [None, "ab"])
 
     assert character_error_rate(found) == pytest.approx(4 / 6)
     assert found.same_R.tolist() == [False, True]
@@ -70,4 +71,4 @@ def test_a_row_without_an_answer_has_written_nothing() -> None:
     ],
 )
 def test_words_are_cut_around_signs_but_not_within_numbers(text: str, cut: list[str]) -> None:
-    assert words_of(text) == cut
+    assert tokenize_13a(text) == cut

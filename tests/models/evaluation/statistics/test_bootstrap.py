@@ -6,19 +6,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from models.evaluation.baselines.single import Rows, answer_all
-from models.evaluation.metrics.by_kind import METRICS, Answers, accuracy, score
-from models.evaluation.statistics.block_length import block_length, influence, run_length
-from models.evaluation.statistics.bootstrap import gain_interval, resamples, score_interval
+from models.evaluation.baselines.single import SplitRows, predict_all
+from models.evaluation.metrics.by_kind import METRICS, compute_metrics
+from models.evaluation.metrics.classification import accuracy
+from models.evaluation.predictions import SinglePredictions
+from models.evaluation.statistics.block_length import (
+    choose_block_length,
+    compute_influence,
+    estimate_block_length,
+)
+from models.evaluation.statistics.bootstrap import (
+    compute_gain_interval,
+    compute_score_interval,
+    draw_blocks,
+)
 
 
-def classes(truth, answer, chance=None, count: int = 4) -> Answers:
+def classes(truth, answer, chance=None, count: int = 4) -> SinglePredictions:
     chances = np.full(len(truth), 0.5) if chance is None else np.asarray(chance)
-    return Answers(np.asarray(truth, float), np.asarray(answer, float), chances, count)
+    return SinglePredictions(np.asarray(truth, float), np.asarray(answer, float), chances, count)
 
 
-def numbers(truth, answer) -> Answers:
-    return Answers(np.asarray(truth, float), np.asarray(answer, float), np.full(len(truth), 0.0), 0)
+def numbers(truth, answer) -> SinglePredictions:
+    return SinglePredictions(
+        np.asarray(truth, float), np.asarray(answer, float), np.full(len(truth), 0.0), 0
+    )
 
 
 codes = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
@@ -29,7 +41,7 @@ def test_scores_of_classes_are_those_of_scikit_learn(pairs: list[tuple[int, int]
     truth, answer = np.array(pairs).T
     chance = np.linspace(0.1, 1.0, len(truth))
 
-    found = score(classes(truth, answer, chance))
+    found = compute_metrics(classes(truth, answer, chance))
 
     recalls = sk.recall_score(truth, answer, labels=np.unique(truth), average="macro")
     assert found["accuracy"] == pytest.approx(sk.accuracy_score(truth, answer))
@@ -42,7 +54,7 @@ def test_scores_of_classes_are_those_of_scikit_learn(pairs: list[tuple[int, int]
 def test_scores_of_numbers_are_those_of_scikit_learn(pairs) -> None:
     truth, answer = np.array(pairs).T
 
-    found = score(numbers(truth, answer))
+    found = compute_metrics(numbers(truth, answer))
 
     assert found["mae"] == pytest.approx(sk.mean_absolute_error(truth, answer))
     assert found["rmse"] == pytest.approx(sk.root_mean_squared_error(truth, answer))
@@ -53,7 +65,7 @@ def test_scores_of_numbers_are_those_of_scikit_learn(pairs) -> None:
 def test_an_unseen_class_and_an_unanswered_row_count_as_wrong() -> None:
     answers = classes([0, -1, 1], [0, 0, np.nan], [0.9, 0.0, 0.0])
 
-    found = score(answers)
+    found = compute_metrics(answers)
 
     assert found["accuracy"] == pytest.approx(1 / 3)
     assert found["balanced_accuracy"] == pytest.approx(1 / 3)
@@ -62,7 +74,7 @@ def test_an_unseen_class_and_an_unanswered_row_count_as_wrong() -> None:
 
 @given(st.integers(1, 50), st.integers(1, 9))
 def test_resamples_are_runs_of_neighbours_within_range(rows: int, block: int) -> None:
-    [draw] = resamples(rows, count=1, block=block, seed=0)
+    [draw] = draw_blocks(rows, count=1, block=block, seed=0)
 
     runs = draw[: len(draw) - len(draw) % min(block, rows)].reshape(-1, min(block, rows))
     assert len(draw) == rows
@@ -71,8 +83,8 @@ def test_resamples_are_runs_of_neighbours_within_range(rows: int, block: int) ->
 
 
 def test_neighbours_in_time_are_resampled_together() -> None:
-    assert block_length(1000, by_time=True) == 10
-    assert block_length(1000, by_time=False) == 1
+    assert choose_block_length(1000, by_time=True) == 10
+    assert choose_block_length(1000, by_time=False) == 1
 
 
 @pytest.mark.parametrize(("memory", "least", "most"), [(0.0, 1, 1), (0.5, 5, 20), (0.9, 20, 60)])
@@ -84,21 +96,21 @@ def test_rows_are_resampled_in_runs_as_long_as_they_remember(
     for step in range(1, 600):
         values[step] += memory * values[step - 1]
 
-    assert least <= run_length(values[100:]) <= most
+    assert least <= estimate_block_length(values[100:]) <= most
 
 
 def test_the_influence_of_a_row_is_what_it_moves_in_the_score() -> None:
     draw = np.random.default_rng(0)
     truth, said = draw.integers(0, 3, 200).astype(float), draw.integers(0, 3, 200).astype(float)
-    answers = Answers(truth, said, np.full(200, np.nan), 3)
+    answers = SinglePredictions(truth, said, np.full(200, np.nan), 3)
     metric = METRICS["category"]["macro_f1"]
 
-    told = influence(metric, answers)
+    told = compute_influence(metric, answers)
 
     for row in (0, 7, 199):
         fewer = np.ones((1, 200))
         fewer[0, row] = 1 - 1e-4
-        moved = (metric(answers) - metric.resampled(answers, fewer)[0]) / 1e-4
+        moved = (metric(answers) - metric.compute_resampled(answers, fewer)[0]) / 1e-4
         assert told[row] == pytest.approx(moved, abs=1e-6)
 
 
@@ -109,9 +121,9 @@ def test_a_model_gains_exactly_nothing_over_itself() -> None:
     draw = np.random.default_rng(0)
     own = classes(draw.integers(0, 4, 100), draw.integers(0, 4, 100))
 
-    for name in score(own):
+    for name in compute_metrics(own):
         metric = METRICS["category"][name]
-        assert gain_interval(metric, own, own, sign=1.0, **OPTIONS) == (0.0, 0.0)
+        assert compute_gain_interval(metric, own, own, sign=1.0, **OPTIONS) == (0.0, 0.0)
 
 
 def test_the_interval_holds_the_true_score_about_as_often_as_it_says() -> None:
@@ -120,7 +132,7 @@ def test_the_interval_holds_the_true_score_about_as_often_as_it_says() -> None:
     for _ in range(200):
         right = draw.random(150) < 0.8
         answers = classes(np.zeros(150), np.where(right, 0, 1))
-        low, high = score_interval(accuracy, answers, **OPTIONS)
+        low, high = compute_score_interval(accuracy, answers, **OPTIONS)
         held += low <= 0.8 <= high
 
     assert 180 <= held <= 199
@@ -133,23 +145,23 @@ def test_lower_is_better_turns_the_gain_around(seed: int) -> None:
     truth = draw.normal(size=80)
     good, bad = numbers(truth, truth + 0.1), numbers(truth, truth + 1.0)
 
-    low, _ = gain_interval(METRICS["number"]["mae"], good, bad, sign=-1.0, **OPTIONS)
+    low, _ = compute_gain_interval(METRICS["number"]["mae"], good, bad, sign=-1.0, **OPTIONS)
 
     assert low > 0
 
 
-def rows(count: int, seed: int) -> Rows:
+def rows(count: int, seed: int) -> SplitRows:
     """Sequences of three steps whose answer is the sign of the last one."""
     draw = np.random.default_rng(seed)
     values = draw.normal(size=(count * 3, 2)).astype(np.float32)
     starts = np.arange(count) * 3
-    return Rows(
+    return SplitRows(
         values, starts, starts + 3, (values[2::3, 0] > 0).astype(float), np.empty((len(starts), 0))
     )
 
 
 def test_baselines_of_classes_learn_from_training_and_answer_the_test() -> None:
-    answers = answer_all(rows(300, 0), rows(100, 1), classes=2, past={"last": np.zeros(100)})
+    answers = predict_all(rows(300, 0), rows(100, 1), classes=2, past={"last": np.zeros(100)})
 
     scores = {name: accuracy(found) for name, found in answers.items()}
     assert set(scores) == {"majority", "logistic regression", "last"}
@@ -159,20 +171,20 @@ def test_baselines_of_classes_learn_from_training_and_answer_the_test() -> None:
 
 
 def test_baselines_of_numbers_learn_from_training_and_answer_the_test() -> None:
-    def linear(count: int, seed: int) -> Rows:
+    def linear(count: int, seed: int) -> SplitRows:
         made = rows(count, seed)
         return made._replace(target_S=made.values_NC[2::3, 0] * 3.0 + 100.0)
 
-    answers = answer_all(linear(200, 0), linear(50, 1), classes=0, past={})
+    answers = predict_all(linear(200, 0), linear(50, 1), classes=0, past={})
 
-    assert score(answers["ridge regression"])["mae"] < 0.05
-    assert score(answers["mean"])["r2"] < 0.1
+    assert compute_metrics(answers["ridge regression"])["mae"] < 0.05
+    assert compute_metrics(answers["mean"])["r2"] < 0.1
 
 
 def test_long_sequences_are_described_by_their_summary() -> None:
     draw = np.random.default_rng(0)
     values = draw.normal(size=(3000, 4)).astype(np.float32)
-    long = Rows(
+    long = SplitRows(
         values,
         np.array([0, 1200]),
         np.array([1200, 3000]),
@@ -180,7 +192,7 @@ def test_long_sequences_are_described_by_their_summary() -> None:
         np.empty((2, 0)),
     )
 
-    answers = answer_all(long, long, classes=2, past={})
+    answers = predict_all(long, long, classes=2, past={})
 
     assert accuracy(answers["logistic regression"]) == 1.0
 
@@ -188,9 +200,9 @@ def test_long_sequences_are_described_by_their_summary() -> None:
 def test_more_rows_than_a_regression_sees_may_come_class_by_class() -> None:
     many = rows(300, 0)
     order = np.argsort(many.target_S, kind="stable")
-    sorted_rows = Rows(many.values_NC, *(column[order] for column in many[1:5]))
+    sorted_rows = SplitRows(many.values_NC, *(column[order] for column in many[1:5]))
 
-    thin = sorted_rows.thinned(50)
+    thin = sorted_rows.subsample(50)
 
     assert len(thin.target_S) == 50
     assert set(thin.target_S) == {0.0, 1.0}

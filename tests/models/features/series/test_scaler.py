@@ -101,7 +101,7 @@ def test_each_entity_is_scaled_by_its_own_steps_and_one_with_few_by_those_of_all
         np.random.default_rng(seed).choice(["a", "b", "c", "d"], 60, p=[0.4, 0.3, 0.2, 0.1])
     )
 
-    scaler = fit_scaler(chunks(values, places, owners), reading(scale, scale_by="entity"))
+    scaler = fit_scaler(chunks(values, places, owners), reading(scale, scale_per="entity"))
 
     every, own = scale_by_numpy(values, scale), np.unique(owners)
     assert scaler.entities == tuple(own)
@@ -122,7 +122,7 @@ def test_many_entities_in_many_chunks_are_told_apart() -> None:
     values = np.repeat(levels, 10)[:, None] + np.tile(np.arange(10.0), 5000)[:, None] + np.zeros(3)
 
     cut = chunks(values, [3, 777, 12_345, 12_346, 40_000], owners)
-    scaler = fit_scaler(cut, reading(scale_by="entity"))
+    scaler = fit_scaler(cut, reading(scale_per="entity"))
 
     order = np.argsort([f"e{n}" for n in range(5000)])
     np.testing.assert_allclose(scaler.centre_EC[1:, 0], levels[order] + 4.5, rtol=1e-12)
@@ -134,7 +134,7 @@ def test_a_series_without_a_name_counts_for_all_and_has_no_scale_of_its_own() ->
     nameless = chunks(values, [], np.repeat(["a", "b"], 20))[0]
     nameless = nameless._replace(entities_S=pl.Series(["a", None]))
 
-    scaler = fit_scaler([nameless], reading(scale_by="entity"))
+    scaler = fit_scaler([nameless], reading(scale_per="entity"))
 
     assert scaler.entities == ("a",)
     np.testing.assert_allclose(scaler.centre_EC[0], values.mean(axis=0), rtol=1e-12)
@@ -192,7 +192,7 @@ def test_an_entity_that_never_changes_is_centred_and_takes_the_spread_of_all() -
     values = np.concatenate([np.full((20, 3), 5.0), noise(20)])
 
     scaler = fit_scaler(
-        chunks(values, [], np.repeat(["still", "wild"], 20)), reading(scale_by="entity")
+        chunks(values, [], np.repeat(["still", "wild"], 20)), reading(scale_per="entity")
     )
 
     np.testing.assert_allclose(scaler.centre_EC[1], [5.0] * 3)
@@ -231,7 +231,7 @@ def test_the_job_says_which_channels_flag_their_gaps(mask: str, gaps: tuple[int,
     values = noise(20)
     values[3, 1] = np.nan
 
-    assert fit_scaler(chunks(values, [2]), reading(mask=mask)).gaps == gaps
+    assert fit_scaler(chunks(values, [2]), reading(missing_indicator=mask)).gaps == gaps
 
 
 @given(st.lists(st.integers(0, 3000), max_size=5), st.integers(0, 9), st.booleans())
@@ -279,7 +279,7 @@ def test_priorities_are_spread_evenly() -> None:
 
 def test_a_scaler_survives_being_written_and_read() -> None:
     scaler = fit_scaler(
-        chunks(noise(40), [], np.repeat(["a", "b"], 20)), reading(scale_by="entity")
+        chunks(noise(40), [], np.repeat(["a", "b"], 20)), reading(scale_per="entity")
     )
     held = {name: getattr(scaler, name) for name in Scaler.__dataclass_fields__}
 

@@ -262,18 +262,18 @@ def full_tables(draw) -> pl.DataFrame:
 
 layouts = st.builds(
     lambda length, missing, reach, **more: layout(
-        length, missing=missing, missing_reach=reach if missing == "last" else None, **more
+        length, impute=missing, impute_limit=reach if missing == "last" else None, **more
     ),
     st.integers(1, 5),
     st.sampled_from(["mean", "last", "zero"]),
     st.sampled_from([None, 1, 9]),
     horizon=st.integers(0, 3),
-    known=st.sampled_from([(), ("price",)]),
+    known_future=st.sampled_from([(), ("price",)]),
     calendar=st.lists(st.sampled_from(sorted(PERIODS)), unique=True, max_size=2).map(tuple),
-    deltas=st.booleans(),
+    time_delta=st.booleans(),
     scale=st.sampled_from(["standard", "robust", "minmax", "arcsinh", "none"]),
-    scale_by=st.sampled_from(["all", "entity"]),
-    mask=st.sampled_from(["auto", "always", "never"]),
+    scale_per=st.sampled_from(["all", "entity"]),
+    missing_indicator=st.sampled_from(["auto", "always", "never"]),
 )
 
 
@@ -467,7 +467,7 @@ def test_the_scale_depends_on_training_rows_alone_however_they_are_cut(
 def test_a_shop_that_training_never_showed_takes_the_scale_of_all() -> None:
     days = [BEGIN + timedelta(days=day) for day in range(20)]
     table = pl.DataFrame({"shop": ["a"] * 20, "day": days, "sales": np.arange(20.0)})
-    made = layout(2, scale_by="entity")
+    made = layout(2, scale_per="entity")
     state = fit_windows([(table, np.arange(20))], made)
 
     steps = transform(table.with_columns(shop=pl.lit("new")), made, state)
@@ -490,7 +490,7 @@ def test_digits_far_from_zero_are_kept() -> None:
 def test_the_last_value_is_found_within_reach_alone() -> None:
     sales = [5.0, None, None, None, 7.0]
     table = pl.DataFrame({"shop": ["a"] * 5, "day": range(5), "sales": sales})
-    made = layout(1, scale="none", missing="last", missing_reach=2, mask="never")
+    made = layout(1, scale="none", impute="last", impute_limit=2, missing_indicator="never")
 
     steps = transform(table, made, fit_windows([(table, np.arange(5))], made))
 
@@ -503,7 +503,7 @@ def test_the_time_since_the_step_before_has_no_unit() -> None:
     for dtype in (pl.Datetime("ms"), pl.Datetime("ns"), pl.Int64, pl.Float64):
         unit = 86_400_000 if dtype == pl.Datetime("ms") else 1
         table = pl.DataFrame({"day": pl.Series(gaps * unit).cast(dtype), "sales": [0.0] * 6})
-        made = layout(1, entity=None, deltas=True)
+        made = layout(1, entity=None, time_delta=True)
 
         steps = transform(table, made, fit_windows([(table, np.arange(6))], made))
 
@@ -519,7 +519,7 @@ def test_lists_are_scaled_by_their_entity_and_filled_within_themselves() -> None
             "a": [[None, *first], [100.0, None, *second[1:]], [None, 4.5]],
         }
     )
-    made = list_layout("a", scale_by="entity", missing="last", mask="never")
+    made = list_layout("a", scale_per="entity", impute="last", missing_indicator="never")
 
     state = fit([table[:1], table[1:2]], made)
     steps = transform(table, made, state)
@@ -557,18 +557,18 @@ SCHEMA = {"shop": pl.String, "day": pl.Datetime(), "sales": pl.Float64, "price":
         (layout(2), {"sales": pl.List(pl.Int8)}, "holds a whole series in each row"),
         (layout(2), {"day": pl.String}, "source.time: column 'day' holds String"),
         (layout(2), {"day": pl.Time}, "source.time: column 'day' holds Time"),
-        (layout(2, known=("price",)), {"price": pl.String}, "column 'price' holds String"),
+        (layout(2, known_future=("price",)), {"price": pl.String}, "column 'price' holds String"),
         (layout(2, calendar=("month", "hour")), {"day": pl.Date}, "Date, which has no hour"),
         (layout(2, calendar=("month",)), {"day": pl.Int64}, "Int64, which has no month"),
-        (layout(2, entity=None, scale_by="entity"), {}, "name it under source.entity"),
+        (layout(2, entity=None, scale_per="entity"), {}, "name it under source.entity"),
         (list_layout("sales"), {}, "holds one step a row: give the job a window"),
         (
-            list_layout("sales", known=("price",)),
+            list_layout("sales", known_future=("price",)),
             {"sales": pl.List(pl.Int8), "price": pl.List(pl.Int8)},
             "known needs a table with one row a step",
         ),
         (
-            list_layout("sales", deltas=True),
+            list_layout("sales", time_delta=True),
             {"sales": pl.List(pl.Int8)},
             "deltas needs a table with one row a step",
         ),
@@ -591,7 +591,7 @@ def test_what_needs_the_time_is_refused_without_one() -> None:
 
 @pytest.mark.parametrize("dtype", [pl.Int8, pl.Boolean, pl.Null, pl.Decimal(9, 2), pl.Float32])
 def test_numbers_of_any_type_and_gaps_are_channels(dtype: pl.DataType) -> None:
-    check(pl.Schema({**SCHEMA, "sales": dtype}), layout(2, calendar=("minute",), deltas=True))
+    check(pl.Schema({**SCHEMA, "sales": dtype}), layout(2, calendar=("minute",), time_delta=True))
 
     frame = pl.DataFrame({"day": [date(2024, 1, 1)], "sales": pl.Series([None], dtype=dtype)})
     assert np.isnan(raw_steps(frame, layout(1, entity=None)).values_CN).all()

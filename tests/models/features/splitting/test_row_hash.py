@@ -29,7 +29,7 @@ from models.features.splitting.split import (
 )
 from models.features.target import Target
 from tests.support.model_parts import featurizer_of, scale
-from tests.support.split_plans import make_plan
+from tests.support.split_plans import split_table
 
 SCHEMA = {
     "text": pl.String,
@@ -154,11 +154,11 @@ def test_rows_are_planned_in_their_order_however_many_there_are() -> None:
     frame = pl.DataFrame({"wave": [[float(number)] for number in range(150_000)]})
     whole = Layout(input=lists(), window=None, time=None, entity=None)
 
-    plan = make_plan(frame, whole, SplitConfig())
+    plan = split_table(frame, whole, SplitConfig())
 
     expected = split_by_hash(identities(frame, ["wave"]), SplitConfig())
     np.testing.assert_array_equal(plan.splits_R, expected)
-    np.testing.assert_array_equal(plan.answer_R, np.arange(150_000))
+    np.testing.assert_array_equal(plan.target_R, np.arange(150_000))
 
 
 def lists() -> SeriesInput:
@@ -171,7 +171,7 @@ def test_rows_of_one_group_are_all_in_one_split(groups: list[str]) -> None:
     table = pl.DataFrame({"wave": waves, "patient": groups})
     whole = Layout(input=lists(), window=None, time=None, entity=None)
 
-    plan = make_plan(table, whole, SplitConfig(group="patient"))
+    plan = split_table(table, whole, SplitConfig(group="patient"))
 
     splits = table.with_columns(split=plan.splits_R).group_by("patient").agg(pl.col("split"))
     assert all(len(set(found)) == 1 for found in splits["split"])
@@ -185,7 +185,7 @@ def test_growth_never_moves_a_group_to_another_split() -> None:
     old = pl.DataFrame({"wave": [[0.0]] * 200, "patient": names})
     grown = pl.DataFrame({"wave": [[1.0]] * 400, "patient": [f"new {n}" for n in names] + names})
 
-    before, after = (make_plan(table, whole, config).splits_R for table in (old, grown))
+    before, after = (split_table(table, whole, config).splits_R for table in (old, grown))
 
     assert after[200:].tolist() == before.tolist()
     assert set(before.tolist()) == {TRAINING, VALIDATION, TEST}
@@ -215,7 +215,7 @@ def test_a_row_whose_time_is_unknown_is_never_learned_from_in_silence() -> None:
     table = pl.DataFrame({"t": [None, *range(19)], "wave": [[0.0]] * 20})
 
     with pytest.raises(UnlearnableError, match="column 't' is missing in 1 of 20 rows"):
-        make_plan(table, whole, SplitConfig(by="time"))
+        split_table(table, whole, SplitConfig(by="time"))
 
 
 def test_a_split_by_time_without_a_time_column_says_what_to_set() -> None:
@@ -223,7 +223,7 @@ def test_a_split_by_time_without_a_time_column_says_what_to_set() -> None:
     table = pl.DataFrame({"wave": [[0.0]] * 20})
 
     with pytest.raises(UnlearnableError, match=r"set source\.time, or split\.by: hash"):
-        make_plan(table, whole, SplitConfig(by="time"))
+        split_table(table, whole, SplitConfig(by="time"))
 
 
 HOURS = [datetime(2024, 3, 30, tzinfo=UTC) + timedelta(hours=place) for place in range(40)]
@@ -248,7 +248,7 @@ def planned(times: pl.Series) -> tuple[pl.DataFrame, Featurizer, np.ndarray]:
     """Plan rows with these times; the featurizer has been to disk and back."""
     table = pl.DataFrame({"t": times, "wave": [[0.0]] * len(times)})
     whole = Layout(input=lists(), window=None, time="t", entity=None)
-    plan = make_plan(table, whole, SplitConfig(by="time", gap=0))
+    plan = split_table(table, whole, SplitConfig(by="time", gap=0))
     target = Target(column="y", kind="category", classes=("a", "b"))
     with TemporaryDirectory() as folder:
         save_featurizer(featurizer_of(whole, scale([0.0], [1.0]), target, plan.split), Path(folder))
@@ -305,11 +305,11 @@ def test_no_training_answer_is_from_a_day_that_validation_or_test_is_judged_on(
     table = shops(days).sample(fraction=1, shuffle=True, seed=horizon)
     config = SplitConfig(gap=gap)
 
-    plan = make_plan(table, windows(horizon=horizon), config)
+    plan = split_table(table, windows(horizon=horizon), config)
 
     cut = plan.split.test_from
     for row in np.flatnonzero(plan.splits_R != UNUSED):
-        window, answer = table.row(int(row)), table.row(int(plan.answer_R[row]))
+        window, answer = table.row(int(row)), table.row(int(plan.target_R[row]))
         assert (answer[0], answer[1]) == (window[0], window[1] + horizon)
         assert (answer[1] >= cut + gap) == (plan.splits_R[row] == TEST)
         assert answer[1] < cut or plan.splits_R[row] == TEST
@@ -321,7 +321,7 @@ def test_series_of_one_group_are_all_in_one_split(count: int, horizon: int) -> N
         town=pl.col("shop").str.slice(-1)
     )
 
-    plan = make_plan(table, windows(horizon=horizon), SplitConfig(by="hash", group="town"))
+    plan = split_table(table, windows(horizon=horizon), SplitConfig(by="hash", group="town"))
 
     used = table.with_columns(split=plan.splits_R).filter(pl.col("split") != UNUSED)
     assert used.group_by("town").agg(pl.col("split").n_unique())["split"].max() == 1
@@ -332,4 +332,4 @@ def test_a_group_that_cuts_a_series_in_two_is_refused() -> None:
     table = shops({"a": 40, "b": 40}).with_columns(week=pl.col("day") // 7)
 
     with pytest.raises(UnlearnableError, match="week"):
-        make_plan(table, windows(), SplitConfig(by="hash", group="week"))
+        split_table(table, windows(), SplitConfig(by="hash", group="week"))

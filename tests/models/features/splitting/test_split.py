@@ -28,7 +28,7 @@ from models.features.splitting.split import (
 )
 from models.features.splitting.stratified_split import split_stratified, strata_of
 from models.features.splitting.unseen_rows import Split, kept_for_test, types_of
-from tests.support.split_plans import make_plan
+from tests.support.split_plans import split_table
 
 cells = st.one_of(st.none(), st.text(max_size=5), st.sampled_from(["a", "b"]))
 shares = st.floats(0.01, 0.4)
@@ -137,13 +137,13 @@ def test_no_training_answer_stands_at_or_after_the_first_day_of_validation(
 ) -> None:
     table = long_table(entities, steps)
 
-    plan = make_plan(table, layout(horizon=horizon), SplitConfig())
+    plan = split_table(table, layout(horizon=horizon), SplitConfig())
 
     days_of = {
-        split: table["day"].gather(plan.answer_R[plan.splits_R == split])
+        split: table["day"].gather(plan.target_R[plan.splits_R == split])
         for split in (TRAINING, VALIDATION, TEST)
     }
-    assert (plan.splits_R[plan.answer_R < 0] == UNUSED).all()
+    assert (plan.splits_R[plan.target_R < 0] == UNUSED).all()
     if len(days_of[TRAINING]) and len(days_of[VALIDATION]):
         assert days_of[TRAINING].max() < days_of[VALIDATION].min()
     assert days_of[TRAINING].max() < days_of[TEST].min()
@@ -153,13 +153,13 @@ def test_windows_by_hash_need_something_to_keep_together() -> None:
     table = long_table(1, 20)
 
     with pytest.raises(UnlearnableError, match="overlapping windows"):
-        make_plan(table, layout(entity=None), SplitConfig(by="hash"))
+        split_table(table, layout(entity=None), SplitConfig(by="hash"))
 
 
 def test_whole_series_stay_on_one_side_by_hash() -> None:
     table = long_table(40, 8)
 
-    plan = make_plan(table, layout(), SplitConfig(by="hash"))
+    plan = split_table(table, layout(), SplitConfig(by="hash"))
 
     used = table.with_columns(split=plan.splits_R).filter(pl.col("split") != UNUSED)
     assert used.group_by("shop").agg(pl.col("split").n_unique())["split"].max() == 1
@@ -195,7 +195,7 @@ def test_a_group_that_cuts_a_series_in_two_is_refused() -> None:
     config = SplitConfig(by="hash", group="half")
 
     with pytest.raises(UnlearnableError, match="changes within a series"):
-        make_plan(table, layout(), config)
+        split_table(table, layout(), config)
 
 
 def test_rows_without_a_time_are_refused_by_a_split_in_time() -> None:

@@ -6,25 +6,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.networks.cell import Cell, plain
-from models.networks.cells.scan import by_doubling, linear_scan, log_space_scan, scanned
-from models.networks.config import PLAIN, ModelConfig
+from models.networks.cell import Cell, run_step_by_step
+from models.networks.cells.scan import linear_scan, log_space_scan, scan_by_doubling, scan_forwards
+from models.networks.config import OPTION_DEFAULTS, ModelConfig
 from models.networks.families import FAMILIES
 from models.networks.jagged import Offsets
-from models.networks.layer import Layer, make_cell
+from models.networks.layer import Layer, build_cell
 
 VARIANTS: dict[str, dict[str, object]] = {
     "lstm, peephole": {"cell": "lstm", "peephole": True},
     "lstm, normalised": {"cell": "lstm", "layer_norm": True},
     "lstm, both": {"cell": "lstm", "peephole": True, "layer_norm": True},
-    "qrnn, wide": {"cell": "qrnn", "width": 4},
-    "qrnn, narrow": {"cell": "qrnn", "width": 1},
-    "tcn, wide": {"cell": "tcn", "width": 4},
-    "slstm, one head": {"cell": "slstm", "heads": 1},
-    "mlstm, one head": {"cell": "mlstm", "heads": 1},
+    "qrnn, wide": {"cell": "qrnn", "kernel_size": 4},
+    "qrnn, narrow": {"cell": "qrnn", "kernel_size": 1},
+    "tcn, wide": {"cell": "tcn", "kernel_size": 4},
+    "slstm, one head": {"cell": "slstm", "num_heads": 1},
+    "mlstm, one head": {"cell": "mlstm", "num_heads": 1},
 }
 SETTINGS = {
-    name: {"cell": name, "heads": 2} for name, family in FAMILIES.items() if family.causal
+    name: {"cell": name, "num_heads": 2} for name, family in FAMILIES.items() if family.causal
 } | VARIANTS
 every_cell = pytest.mark.parametrize("name", list(SETTINGS))
 
@@ -33,7 +33,7 @@ sizes = st.lists(st.integers(1, 7), min_size=1, max_size=4)
 
 def cell_of(name: str, inputs: int = 3, hidden: int = 4, seed: int = 0) -> Cell:
     torch.manual_seed(seed)
-    cell = make_cell(ModelConfig(hidden_size=hidden, **SETTINGS[name]), inputs=inputs)
+    cell = build_cell(ModelConfig(hidden_size=hidden, **SETTINGS[name]), inputs=inputs)
     for weight in cell.parameters():
         # What begins at zero would hide its own mistakes.
         weight.data += 0.1 * torch.randn_like(weight)
@@ -55,14 +55,14 @@ def slopes(read, cell: Cell, values: Tensor, state: tuple[Tensor, ...]) -> list[
 def test_the_fast_way_comes_to_what_the_equations_say(
     name: str, lengths: list[int], seed: int
 ) -> None:
-    cell, offsets = cell_of(name, seed=seed).double(), Offsets.of(lengths)
+    cell, offsets = cell_of(name, seed=seed).double(), Offsets.from_lengths(lengths)
     values = torch.randn(sum(lengths), 3, dtype=torch.float64, requires_grad=True)
     state = tuple(
-        torch.rand_like(part).requires_grad_() for part in cell.start(values, len(lengths))
+        torch.rand_like(part).requires_grad_() for part in cell.init_state(values, len(lengths))
     )
 
     fast = slopes(lambda v, s: cell(v, offsets, s), cell, values, state)
-    slow = slopes(lambda v, s: plain(cell, v, offsets, s), cell, values, state)
+    slow = slopes(lambda v, s: run_step_by_step(cell, v, offsets, s), cell, values, state)
 
     # Keras works in float32 here and there, whatever it is given.
     close = 1e-5 if name.startswith("keras") else 1e-9
@@ -74,14 +74,14 @@ def test_the_fast_way_comes_to_what_the_equations_say(
 
 @pytest.mark.parametrize("lengths", [[150, 1, 64], [65, 128], [130, 130]])
 def test_chunks_of_an_mlstm_come_to_what_the_equations_say(lengths: list[int]) -> None:
-    cell, offsets = cell_of("mlstm").double(), Offsets.of(lengths)
+    cell, offsets = cell_of("mlstm").double(), Offsets.from_lengths(lengths)
     values = torch.randn(sum(lengths), 3, dtype=torch.float64, requires_grad=True)
     state = tuple(
-        torch.rand_like(part).requires_grad_() for part in cell.start(values, len(lengths))
+        torch.rand_like(part).requires_grad_() for part in cell.init_state(values, len(lengths))
     )
 
     fast = slopes(lambda v, s: cell(v, offsets, s), cell, values, state)
-    slow = slopes(lambda v, s: plain(cell, v, offsets, s), cell, values, state)
+    slow = slopes(lambda v, s: run_step_by_step(cell, v, offsets, s), cell, values, state)
 
     torch.testing.assert_close(fast, slow, rtol=1e-8, atol=1e-10)
 
@@ -92,7 +92,7 @@ def test_few_digits_stay_within_the_tolerance_of_many(
     name: str, dtype: torch.dtype, tolerance: float
 ) -> None:
     lengths = [40, 3, 17]
-    cell, offsets = cell_of(name, hidden=16), Offsets.of(lengths)
+    cell, offsets = cell_of(name, hidden=16), Offsets.from_lengths(lengths)
     values = torch.randn(60, 3)
 
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16), torch.no_grad():
@@ -104,7 +104,7 @@ def test_few_digits_stay_within_the_tolerance_of_many(
 
 @every_cell
 def test_gradients_under_bf16_are_finite_and_point_the_same_way(name: str) -> None:
-    cell, offsets = cell_of(name, hidden=16), Offsets.of([40, 3, 17])
+    cell, offsets = cell_of(name, hidden=16), Offsets.from_lengths([40, 3, 17])
     values = torch.randn(60, 3)
     found = []
     for enabled in (True, False):
@@ -125,9 +125,9 @@ def test_a_state_that_is_carried_on_is_as_good_as_reading_on(name: str, cut: int
     cell = cell_of(name).double()
     values = torch.randn(7, 3, dtype=torch.float64)
 
-    whole, end = cell(values, Offsets.of([7]))
-    first, state = cell(values[:cut], Offsets.of([cut]))
-    rest, last = cell(values[cut:], Offsets.of([7 - cut]), state)
+    whole, end = cell(values, Offsets.from_lengths([7]))
+    first, state = cell(values[:cut], Offsets.from_lengths([cut]))
+    rest, last = cell(values[cut:], Offsets.from_lengths([7 - cut]), state)
 
     torch.testing.assert_close(torch.cat([first, rest]), whole)
     torch.testing.assert_close(last, end)
@@ -141,7 +141,9 @@ def test_later_steps_change_nothing_that_was_said_before(name: str, now: int) ->
     after = before.clone()
     after[now + 1 :] += 1.0
 
-    said, said_after = (cell.outputs(values, Offsets.of([7])) for values in (before, after))
+    said, said_after = (
+        cell.outputs(values, Offsets.from_lengths([7])) for values in (before, after)
+    )
 
     torch.testing.assert_close(said[: now + 1], said_after[: now + 1], rtol=0, atol=1e-12)
 
@@ -151,7 +153,7 @@ def test_a_long_sequence_stays_finite_and_teaches(name: str) -> None:
     cell = cell_of(name, hidden=8)
     values = (3 * torch.randn(3000, 3)).requires_grad_()
 
-    cell.outputs(values, Offsets.of([2000, 1000])).square().mean().backward()
+    cell.outputs(values, Offsets.from_lengths([2000, 1000])).square().mean().backward()
 
     assert torch.isfinite(values.grad).all()
     assert values.grad.abs().sum() > 0
@@ -164,9 +166,9 @@ def test_all_scans_come_to_the_same(steps: int, seed: int) -> None:
     keep, enter = torch.rand(2, steps, 3, 2, generator=draw, dtype=torch.float64)
     start = torch.rand(3, 2, generator=draw, dtype=torch.float64)
 
-    states = scanned(keep, enter, start)
+    states = scan_forwards(keep, enter, start)
 
-    torch.testing.assert_close(by_doubling(keep, enter, start), states)
+    torch.testing.assert_close(scan_by_doubling(keep, enter, start), states)
     torch.testing.assert_close(log_space_scan(keep.log(), enter.log(), start.log()), states)
 
 
@@ -182,8 +184,8 @@ def test_the_gradient_of_a_scan_is_right(dtype: torch.dtype) -> None:
 def test_zoneout_keeps_units_in_training_and_averages_in_service(cell: str) -> None:
     torch.manual_seed(0)
     config = ModelConfig(cell=cell, hidden_size=64, zoneout=0.5)
-    noisy = make_cell(config, inputs=3)
-    values, offsets = torch.randn(2, 3), Offsets.of([2])
+    noisy = build_cell(config, inputs=3)
+    values, offsets = torch.randn(2, 3), Offsets.from_lengths([2])
 
     first, second = noisy.train()(values, offsets)[0]
     mean, again = (noisy.eval()(values, offsets)[0] for _ in range(2))
@@ -192,14 +194,14 @@ def test_zoneout_keeps_units_in_training_and_averages_in_service(cell: str) -> N
     assert 0.3 < kept.float().mean() < 0.95
     assert torch.equal(mean, again)
     noisy.zoneout = 0.0
-    moved, _ = noisy.step(values[:1], noisy.start(values, 1))
+    moved, _ = noisy.step(values[:1], noisy.init_state(values, 1))
     torch.testing.assert_close(mean[:1], moved / 2)
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_an_lstm_begins_by_keeping_what_it_knows(layer_norm: bool) -> None:
     config = ModelConfig(cell="lstm", hidden_size=8, layer_norm=layer_norm)
-    cell = make_cell(config, inputs=3)
+    cell = build_cell(config, inputs=3)
     norms, bias = (cell.input_norm, cell.input_norm.bias) if layer_norm else (None, None)
     weight_GH = cell.again.weight if norms else cell.kernel.weight_hh_l0
     bias_G = bias if bias is not None else cell.kernel.bias_ih_l0 + cell.kernel.bias_hh_l0
@@ -211,7 +213,7 @@ def test_an_lstm_begins_by_keeping_what_it_knows(layer_norm: bool) -> None:
 
 @pytest.mark.parametrize("name", ["rnn", "gru"])
 def test_what_is_read_of_the_last_output_begins_as_long_as_that(name: str) -> None:
-    cell = make_cell(ModelConfig(cell=name, hidden_size=8), inputs=3)
+    cell = build_cell(ModelConfig(cell=name, hidden_size=8), inputs=3)
     output = torch.randn(1, 8)
 
     for gate_HH in cell.kernel.weight_hh_l0.split(8):
@@ -223,7 +225,7 @@ def test_a_layer_adds_its_input_and_learns_its_start_where_asked() -> None:
     config = ModelConfig(cell="lstm", hidden_size=4, residual=True, learn_initial_state=True)
     layer, bare = Layer(config, inputs=4), Layer(ModelConfig(cell="lstm", hidden_size=4), inputs=4)
     bare.cells.load_state_dict(layer.cells.state_dict())
-    values, offsets = torch.randn(8, 4), Offsets.of([5, 3])
+    values, offsets = torch.randn(8, 4), Offsets.from_lengths([5, 3])
 
     given = tuple(part.expand(2, 4) for part in layer.starts[0].parts)
     outputs, ends = layer(values, offsets)
@@ -236,9 +238,9 @@ def test_a_layer_adds_its_input_and_learns_its_start_where_asked() -> None:
 
 
 def test_locked_dropout_silences_the_same_units_at_all_steps() -> None:
-    from models.networks.layer import LockedDropout
+    from models.networks.layer import VariationalDropout
 
-    dropout, offsets = LockedDropout(0.5).train(), Offsets.of([4, 3])
+    dropout, offsets = VariationalDropout(0.5).train(), Offsets.from_lengths([4, 3])
 
     silenced = dropout(torch.ones(7, 50), offsets)
 
@@ -255,8 +257,8 @@ def test_locked_dropout_silences_the_same_units_at_all_steps() -> None:
         ("peephole", True),
         ("learn_initial_state", True),
         ("layer_norm", True),
-        ("children", "sum"),
-        ("width", 3),
+        ("children", "child-sum"),
+        ("kernel_size", 3),
     ],
 )
 def test_an_option_that_a_cell_has_not_is_refused_by_name(cell: str, option: str, value) -> None:
@@ -270,5 +272,5 @@ def test_an_option_that_a_cell_has_not_is_refused_by_name(cell: str, option: str
 def test_every_option_of_a_cell_is_in_the_job_s_settings() -> None:
     options = {option for family in FAMILIES.values() for option in family.options}
 
-    assert options <= {*PLAIN, "heads", "dilation", "dropout"}
-    assert all(getattr(ModelConfig(), name) == plain for name, plain in PLAIN.items())
+    assert options <= {*OPTION_DEFAULTS, "num_heads", "dilation", "dropout"}
+    assert all(getattr(ModelConfig(), name) == plain for name, plain in OPTION_DEFAULTS.items())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.networks.cell import unroll
+from models.networks.cell import unroll_steps
 from models.networks.cells import flashrnn, slstm
 from models.networks.cells.slstm import Slstm
 from models.networks.jagged import Offsets
@@ -21,7 +21,7 @@ def cell_of(hidden: int = 32, heads: int = 2) -> Slstm:
 
 def steps() -> tuple[Tensor, Offsets]:
     torch.manual_seed(1)
-    return torch.randn(sum(LENGTHS), 3, requires_grad=True), Offsets.of(LENGTHS)
+    return torch.randn(sum(LENGTHS), 3, requires_grad=True), Offsets.from_lengths(LENGTHS)
 
 
 @pytest.mark.parametrize("carried", [False, True])
@@ -30,10 +30,12 @@ def test_flashrnn_s_own_definition_comes_to_what_ours_does(carried: bool) -> Non
     state = None
     if carried:
         before = torch.randn(4 * len(LENGTHS), 3)
-        state = tuple(part.detach() for part in cell(before, Offsets.of([4] * len(LENGTHS)))[1])
+        state = tuple(
+            part.detach() for part in cell(before, Offsets.from_lengths([4] * len(LENGTHS)))[1]
+        )
 
-    found = cell.outputs_at_once(values, offsets, state, backend="vanilla")
-    expected = unroll(cell, values, offsets, state)[0]
+    found = cell.run_flash_kernel(values, offsets, state, backend="vanilla")
+    expected = unroll_steps(cell, values, offsets, state)[0]
 
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     learned = [values, *cell.parameters()]
@@ -44,7 +46,7 @@ def test_flashrnn_s_own_definition_comes_to_what_ours_does(carried: bool) -> Non
 
 @pytest.mark.parametrize(("count", "size"), [(1, 16), (16, 16), (17, 32), (64, 64), (100, 128)])
 def test_grids_are_filled_up_to_few_sizes(count: int, size: int) -> None:
-    assert flashrnn.filled(count) == size
+    assert flashrnn.round_up_size(count) == size
 
 
 @pytest.mark.parametrize(
@@ -60,9 +62,9 @@ def test_grids_are_filled_up_to_few_sizes(count: int, size: int) -> None:
 def test_a_kernel_is_asked_within_its_limits_alone(
     monkeypatch: pytest.MonkeyPatch, device: str, size: int, there: bool, expected: bool
 ) -> None:
-    monkeypatch.setattr(flashrnn, "installed", lambda: there)
+    monkeypatch.setattr(flashrnn, "is_installed", lambda: there)
 
-    assert flashrnn.takes(torch.device(device), size) is expected
+    assert flashrnn.supports(torch.device(device), size) is expected
 
 
 def at_once(monkeypatch: pytest.MonkeyPatch, change) -> Tensor:
@@ -73,16 +75,16 @@ def at_once(monkeypatch: pytest.MonkeyPatch, change) -> Tensor:
         return change(plain(driven, again, state, backend="vanilla"))
 
     asked: list[str] = []
-    plain = flashrnn.read_slstm
-    monkeypatch.setattr(flashrnn, "read_slstm", read)
-    monkeypatch.setattr(flashrnn, "takes", lambda *_: True)
-    slstm.trusted.cache_clear()
+    plain = flashrnn.run_slstm
+    monkeypatch.setattr(flashrnn, "run_slstm", read)
+    monkeypatch.setattr(flashrnn, "supports", lambda *_: True)
+    slstm.passes_self_test.cache_clear()
     cell, (values, offsets) = cell_of(), steps()
     with torch.no_grad():
         found = cell.outputs(values, offsets)
         cell.outputs(values, offsets)
-        expected = unroll(cell, values, offsets)[0]
-    slstm.trusted.cache_clear()
+        expected = unroll_steps(cell, values, offsets)[0]
+    slstm.passes_self_test.cache_clear()
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     return asked
 

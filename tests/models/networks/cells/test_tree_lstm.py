@@ -9,7 +9,7 @@ from torch import Tensor
 from models.networks.cells.tree_lstm import TreeLstm
 from models.networks.jagged import Offsets
 
-FORMS = ("sum", "n-ary")
+FORMS = ("child-sum", "n-ary")
 
 
 def random_tree(draw: torch.Generator, size: int) -> list[int]:
@@ -36,7 +36,9 @@ def nodes_of(trees: list[list[int]]) -> tuple[Tensor, Offsets]:
                 heights[parent] = max(heights[parent], heights[node] + 1)
         for node, parent in enumerate(parents):
             rows.append([0, parent - node if parent >= 0 else 0, heights[node]])
-    return torch.tensor(rows, dtype=torch.int32), Offsets.of([len(parents) for parents in trees])
+    return torch.tensor(rows, dtype=torch.int32), Offsets.from_lengths(
+        [len(parents) for parents in trees]
+    )
 
 
 def node_by_node(layer: TreeLstm, inputs_TI: Tensor, parents: list[int]) -> Tensor:

@@ -7,16 +7,16 @@ import polars as pl
 import pytest
 import torch
 
-from models.bundle import face_of, label_codes
+from models.bundle import build_head_spec, map_node_labels
 from models.errors import UnlearnableError
 from models.features.config import Layout
 from models.features.featurizer import Featurizer
 from models.features.static_covariates import NumberInput, fit_statics
 from models.features.tree import TreeInput, fit
 from models.networks.config import ModelConfig
-from models.networks.heads.face import Answers
+from models.networks.heads.base import Targets
 from models.networks.jagged import Offsets
-from models.networks.network import build
+from models.networks.network import build_network
 from tests.support.model_parts import BY_HASH, PLAIN, target_of
 
 TREES = ["(1 (0 bad) (1 good))", "(0 (0 bad) (2 (5 odd) (1 good)))"]
@@ -45,15 +45,15 @@ def test_labels_of_the_training_trees_stand_beside_their_nodes() -> None:
 
 
 def test_labels_that_are_no_classes_teach_nothing() -> None:
-    assert label_codes(featurizer([0, 1])) == (0, 1, -1, -1)
+    assert map_node_labels(featurizer([0, 1])) == (0, 1, -1, -1)
 
 
 def test_every_node_with_a_class_counts_as_much_as_a_root() -> None:
     made = featurizer([0, 1])
-    network = build(MODEL, face_of(made, PLAIN), seed=0).train()
+    network = build_network(MODEL, build_head_spec(made, PLAIN), seed=0).train()
     steps = torch.from_numpy(made.transform(FRAME).steps.values_NC)
-    offsets = Offsets.of([3, 5])
-    answers = Answers(torch.tensor([1.0, 0.0]), np.array([1, 1]))
+    offsets = Offsets.from_lengths([3, 5])
+    answers = Targets(torch.tensor([1.0, 0.0]), np.array([1, 1]))
 
     encoded = network.encode(steps, offsets)
     loss = network.loss(encoded, answers)
@@ -71,11 +71,13 @@ def test_every_node_with_a_class_counts_as_much_as_a_root() -> None:
 
 def test_a_tree_is_answered_alike_whatever_its_labels_say() -> None:
     made = featurizer([0, 1])
-    network = build(MODEL, face_of(made, PLAIN), seed=0).eval()
+    network = build_network(MODEL, build_head_spec(made, PLAIN), seed=0).eval()
     bare = pl.DataFrame({"tree": ["(x (y bad) (z good))", "(1 (1 bad) (0 (0 odd) (0 good)))"]})
 
     said = [
-        network(torch.from_numpy(made.transform(frame).steps.values_NC), Offsets.of([3, 5]))
+        network(
+            torch.from_numpy(made.transform(frame).steps.values_NC), Offsets.from_lengths([3, 5])
+        )
         for frame in (FRAME, bare)
     ]
 
@@ -86,10 +88,10 @@ def test_a_tree_is_answered_alike_whatever_its_labels_say() -> None:
     ("answers", "model", "beside", "words"),
     [
         (["good", "bad"], MODEL, (), "no label of a node, such as '0', is a class"),
-        ([0, 1], replace(MODEL, pooling="mean"), (), "needs pooling: last"),
-        ([0, 1], MODEL, (NumberInput(column="size"),), "nothing beside the trees"),
+        ([0, 1], replace(MODEL, pooling="mean"), (), "set pooling: last"),
+        ([0, 1], MODEL, (NumberInput(column="size"),), "remove static covariates"),
     ],
 )
 def test_nodes_that_cannot_teach_are_refused(answers, model, beside, words: str) -> None:
     with pytest.raises(UnlearnableError, match=words):
-        build(model, face_of(featurizer(answers, beside=beside), PLAIN), seed=0)
+        build_network(model, build_head_spec(featurizer(answers, beside=beside), PLAIN), seed=0)

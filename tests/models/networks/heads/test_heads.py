@@ -7,22 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from models.networks.heads.base import Encoded, Head, Targets
 from models.networks.heads.category import CategoryHead
 from models.networks.heads.config import HeadConfig
-from models.networks.heads.face import Answers, Encoded, Head
-from models.networks.heads.forms import LEAST_SPREAD, make_form
 from models.networks.heads.number import NumberHead
+from models.networks.heads.outputs import MIN_STD, build_output
 from models.networks.jagged import Offsets
 
 
 def encoded(rows: int, width: int = 5) -> Encoded:
     draw = torch.Generator().manual_seed(0)
     pooled = torch.randn(rows, width, generator=draw, dtype=torch.float32)
-    return Encoded(pooled, pooled, Offsets.of([1] * rows))
+    return Encoded(pooled, pooled, Offsets.from_lengths([1] * rows))
 
 
-def single(values: list[float]) -> Answers:
-    return Answers(torch.tensor(values), np.ones(len(values), np.int64))
+def single(values: list[float]) -> Targets:
+    return Targets(torch.tensor(values), np.ones(len(values), np.int64))
 
 
 def made(head: type[Head], *given: object, seed: int = 1) -> Head:
@@ -44,7 +44,7 @@ def test_balanced_classes_weigh_alike_together() -> None:
     head = made(CategoryHead, 5, 3, HeadConfig(class_weights="balanced"))
     codes = [0] * 6 + [1] * 3 + [2]
 
-    head.weigh(torch.tensor([6, 3, 1]), 10)
+    head.set_class_weights(torch.tensor([6, 3, 1]), 10)
 
     weights = head.weight_O[torch.tensor(codes)]
     shares = [float(weights[torch.tensor(codes) == code].sum()) for code in range(3)]
@@ -58,7 +58,7 @@ def test_balanced_classes_weigh_alike_together() -> None:
 def test_classes_are_not_weighed_unless_the_job_asks() -> None:
     head = made(CategoryHead, 5, 3, HeadConfig())
 
-    head.weigh(torch.tensor([6, 3, 1]), 10)
+    head.set_class_weights(torch.tensor([6, 3, 1]), 10)
 
     assert head.weight_O.tolist() == [1, 1, 1]
 
@@ -85,13 +85,13 @@ def test_smoothed_labels_leave_doubt() -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        ("squared", lambda off: off**2),
-        ("absolute", abs),
+        ("mse", lambda off: off**2),
+        ("mae", abs),
         ("huber", lambda off: off**2 / 2 if abs(off) < 1 else abs(off) - 0.5),
     ],
 )
 def test_a_number_s_error_counts_as_the_job_says(error: str, expected) -> None:
-    head, read = made(NumberHead, 5, make_form(HeadConfig(loss=error))), encoded(6)
+    head, read = made(NumberHead, 5, build_output(HeadConfig(loss=error))), encoded(6)
     truth = [-4.0, -0.5, 0.0, 0.2, 3.0, 9.0]
 
     loss = head.loss(read, single(truth)).item()
@@ -101,11 +101,11 @@ def test_a_number_s_error_counts_as_the_job_says(error: str, expected) -> None:
 
 
 def test_a_gaussian_number_learns_where_it_is_unsure() -> None:
-    head = made(NumberHead, 1, make_form(HeadConfig(loss="gaussian")))
+    head = made(NumberHead, 1, build_output(HeadConfig(loss="gaussian_nll")))
     draw = torch.Generator().manual_seed(0)
     loud = (torch.arange(2000) % 2).float()
     truth = loud + torch.randn(2000, generator=draw) * (0.1 + 0.9 * loud)
-    read = Encoded(loud[:, None], loud[:, None], Offsets.of([1] * 2000))
+    read = Encoded(loud[:, None], loud[:, None], Offsets.from_lengths([1] * 2000))
     optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
     for _ in range(300):
         optimizer.zero_grad()
@@ -116,15 +116,18 @@ def test_a_gaussian_number_learns_where_it_is_unsure() -> None:
 
     np.testing.assert_allclose(quiet.tolist(), [0.0, 0.1], atol=0.05)
     np.testing.assert_allclose(noisy.tolist(), [1.0, 1.0], atol=0.15)
-    assert (head(encoded(50, width=1))[:, 1] >= LEAST_SPREAD).all()
+    assert (head(encoded(50, width=1))[:, 1] >= MIN_STD).all()
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"focal": -1.0}, "focal: -1.0 is below 0"),
+        ({"focal_gamma": -1.0}, "focal_gamma: -1.0 is below 0"),
         ({"label_smoothing": 1.0}, "label_smoothing: 1.0 is not between"),
-        ({"focal": 2.0, "label_smoothing": 0.1}, "focal: it does not go with label_smoothing"),
+        (
+            {"focal_gamma": 2.0, "label_smoothing": 0.1},
+            "focal_gamma: it does not go with label_smoothing",
+        ),
     ],
 )
 def test_losses_that_cannot_be_are_refused(settings: dict, words: str) -> None:

@@ -9,14 +9,14 @@ from torch.nn import functional
 
 from models.features.feature_spec import Numbers, Tokens
 from models.networks.config import ModelConfig
-from models.networks.heads.attention import AttentionHead, Size, memory_of
+from models.networks.heads.attention import AttentionHead, DecoderSizes, collect_steps
+from models.networks.heads.base import Encoded, Targets
+from models.networks.heads.build import HeadSpec
 from models.networks.heads.config import HeadConfig
-from models.networks.heads.ctc import CtcHead, least_steps
-from models.networks.heads.face import Answers, Encoded
-from models.networks.heads.make import Asked
+from models.networks.heads.ctc import CtcHead, count_min_steps
 from models.networks.heads.tags import TagsHead
 from models.networks.jagged import Offsets
-from models.networks.network import Face, Network, build
+from models.networks.network import Network, NetworkSpec, build_network
 
 UNITS = 6
 
@@ -25,20 +25,22 @@ sizes = st.lists(st.integers(1, 9), min_size=1, max_size=5)
 
 def read(lengths: list[int], seed: int = 0) -> Encoded:
     draw = torch.Generator().manual_seed(seed)
-    offsets = Offsets.of(lengths)
-    steps = torch.randn(offsets.total, UNITS, generator=draw)
+    offsets = Offsets.from_lengths(lengths)
+    steps = torch.randn(offsets.num_steps, UNITS, generator=draw)
     return Encoded(steps, steps[offsets.last_B], offsets)
 
 
-def answers(lists: list[list[float]]) -> Answers:
+def answers(lists: list[list[float]]) -> Targets:
     flat = [value for values in lists for value in values]
-    return Answers(torch.tensor(flat), np.array([len(values) for values in lists], np.int64))
+    return Targets(torch.tensor(flat), np.array([len(values) for values in lists], np.int64))
 
 
 def alone(encoded: Encoded, row: int) -> Encoded:
     first, stop = encoded.offsets.bounds[row : row + 2]
     return Encoded(
-        encoded.steps_NH[first:stop], encoded.pooled_BP[row : row + 1], Offsets.of([stop - first])
+        encoded.steps_NH[first:stop],
+        encoded.pooled_BP[row : row + 1],
+        Offsets.from_lengths([stop - first]),
     )
 
 
@@ -48,7 +50,7 @@ def made(head, *given, seed: int = 1, **more):
 
 
 def writer(beam: int = 1, longest: int = 5) -> AttentionHead:
-    size = Size(units=UNITS, pooled=UNITS, hidden=7, symbols=4, longest=longest)
+    size = DecoderSizes(units=UNITS, pooled=UNITS, hidden=7, num_symbols=4, max_length=longest)
     return made(AttentionHead, size, dropout=0.0, config=HeadConfig(beam_size=beam))
 
 
@@ -77,7 +79,7 @@ def test_a_tag_that_training_never_showed_is_nobody_s() -> None:
 def test_balanced_tags_count_as_much_present_as_absent() -> None:
     head = made(TagsHead, UNITS, 2, HeadConfig(class_weights="balanced"))
 
-    head.weigh(torch.tensor([5, 40]), 50)
+    head.set_class_weights(torch.tensor([5, 40]), 50)
 
     assert head.weight_O.tolist() == [9.0, 0.25]
 
@@ -125,7 +127,7 @@ def test_ctc_costs_what_torch_says_of_each_sequence_alone(lengths: list[int], se
 
 
 def test_the_steps_that_a_text_takes_count_equal_neighbours_twice() -> None:
-    assert least_steps(answers([[1.0, 1.0, 2.0], [], [2.0, 2.0, 2.0]])).tolist() == [4, 0, 5]
+    assert count_min_steps(answers([[1.0, 1.0, 2.0], [], [2.0, 2.0, 2.0]])).tolist() == [4, 0, 5]
 
 
 # --- attention
@@ -142,12 +144,12 @@ def test_the_decoder_learns_what_it_does_when_it_writes(lengths: list[int], seed
     costs = []
     for row, symbols in enumerate(right):
         own = alone(encoded, row)
-        memory, state = memory_of(own), torch.tanh(head.start(own.pooled_BP))
+        memory, state = collect_steps(own), torch.tanh(head.start(own.pooled_BP))
         last = head.begin
         for symbol in [*map(int, symbols), head.end]:
             _, (state,) = head.cell.step(head.embedding(torch.tensor([last])), (state,))
-            seen = head.look(state[:, None], memory)[:, 0]
-            chances = functional.log_softmax(head.judge(state, seen), dim=1)
+            seen = head.attend(state[:, None], memory)[:, 0]
+            chances = functional.log_softmax(head.compute_logits(state, seen), dim=1)
             costs.append(-chances[0, symbol].item())
             last = symbol
     assert loss.item() == pytest.approx(np.mean(costs), rel=1e-4)
@@ -164,14 +166,16 @@ def test_a_wider_beam_finds_no_worse_text(lengths: list[int], seed: int) -> None
 
 def test_a_beam_of_all_texts_finds_the_best_there_is() -> None:
     head, encoded = writer(beam=25, longest=-1), read([3])
-    memory = memory_of(encoded)
+    memory = collect_steps(encoded)
 
     def chances_of(text: list[int]) -> float:
         state, last, total = torch.tanh(head.start(encoded.pooled_BP)), head.begin, 0.0
         for symbol in text:
             _, (state,) = head.cell.step(head.embedding(torch.tensor([last])), (state,))
-            seen = head.look(state[:, None], memory)[:, 0]
-            total += functional.log_softmax(head.judge(state, seen), dim=1)[0, symbol].item()
+            seen = head.attend(state[:, None], memory)[:, 0]
+            total += functional.log_softmax(head.compute_logits(state, seen), dim=1)[
+                0, symbol
+            ].item()
             last = symbol
         return total / len(text)
 
@@ -201,14 +205,16 @@ def test_a_text_does_not_depend_on_its_batch(make, lengths: list[int], seed: int
 # --- forecasts and mining, through the network
 
 
-def network(kind: str, *, tokens: bool = False, anchor: str = "none", **head: object) -> Network:
+def network(
+    kind: str, *, tokens: bool = False, normalization: str = "none", **head: object
+) -> Network:
     config = ModelConfig(cell="gru", hidden_size=5, embedding_dim=4)
-    settings_of = HeadConfig(normalization=anchor, **head)
-    asked = Asked(kind=kind, horizon=4, head=settings_of)
+    settings_of = HeadConfig(normalization=normalization, **head)
+    asked = HeadSpec(kind=kind, horizon=4, config=settings_of)
     signal = Tokens(size=9) if tokens else Numbers(channels=3)
     channel = 1 if kind == "forecast" else -1
-    face = Face(signal=signal, asked=asked, channel=channel, observed=2)
-    return build(config, face, seed=2).eval()
+    face = NetworkSpec(features=signal, head=asked, target_channel=channel, num_observed=2)
+    return build_network(config, face, seed=2).eval()
 
 
 def steps(lengths: list[int], *, tokens: bool = False, seed: int = 0) -> torch.Tensor:
@@ -220,27 +226,31 @@ def steps(lengths: list[int], *, tokens: bool = False, seed: int = 0) -> torch.T
 
 
 @settings(deadline=None)
-@pytest.mark.parametrize("anchor", ["none", "last", "window"])
-@pytest.mark.parametrize("decoder", ["direct", "segments", "recursive"])
+@pytest.mark.parametrize("normalization", ["none", "nlinear", "revin"])
+@pytest.mark.parametrize("decoder", ["direct", "patches", "recursive"])
 @given(lengths=sizes)
-def test_a_forecast_does_not_depend_on_its_batch(anchor, decoder, lengths: list[int]) -> None:
-    segment = 2 if decoder == "segments" else 1
-    net = network("forecast", anchor=anchor, decoder=decoder, segment=segment)
-    values, offsets = steps(lengths), Offsets.of(lengths)
+def test_a_forecast_does_not_depend_on_its_batch(
+    normalization, decoder, lengths: list[int]
+) -> None:
+    patch_length = 2 if decoder == "patches" else 1
+    net = network(
+        "forecast", normalization=normalization, decoder=decoder, patch_length=patch_length
+    )
+    values, offsets = steps(lengths), Offsets.from_lengths(lengths)
 
     together = net(values, offsets)
 
     assert together.shape == (len(lengths), 4)
     for row, (first, stop) in enumerate(zip(offsets.bounds[:-1], offsets.bounds[1:], strict=True)):
-        one = net(values[first:stop], Offsets.of([stop - first]))
+        one = net(values[first:stop], Offsets.from_lengths([stop - first]))
         torch.testing.assert_close(together[row], one[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("decoder", ["direct", "segments", "recursive"])
-@pytest.mark.parametrize(("anchor", "scale"), [("last", 1.0), ("window", 3.0)])
-def test_an_anchored_forecast_moves_with_its_series(decoder, anchor, scale) -> None:
-    net = network("forecast", anchor=anchor, decoder=decoder)
-    values, offsets = steps([8, 5]), Offsets.of([8, 5])
+@pytest.mark.parametrize("decoder", ["direct", "patches", "recursive"])
+@pytest.mark.parametrize(("normalization", "scale"), [("nlinear", 1.0), ("revin", 3.0)])
+def test_an_anchored_forecast_moves_with_its_series(decoder, normalization, scale) -> None:
+    net = network("forecast", normalization=normalization, decoder=decoder)
+    values, offsets = steps([8, 5]), Offsets.from_lengths([8, 5])
     moved = values.clone()
     moved[:, :2] = moved[:, :2] * scale + 100.0
 
@@ -251,22 +261,22 @@ def test_an_anchored_forecast_moves_with_its_series(decoder, anchor, scale) -> N
 
 def test_gaps_ahead_teach_nothing() -> None:
     net = network("forecast")
-    values, offsets = steps([4]), Offsets.of([4])
+    values, offsets = steps([4]), Offsets.from_lengths([4])
     encoded = net.encode(values, offsets)
     whole = net.head(encoded)[0].detach()
 
-    right = Answers(torch.cat([whole[:2], torch.full((2,), torch.nan)]), np.array([4]))
+    right = Targets(torch.cat([whole[:2], torch.full((2,), torch.nan)]), np.array([4]))
 
     assert net.loss(encoded, right).item() == pytest.approx(0.0, abs=1e-10)
 
 
 def test_a_recursive_forecast_is_shown_the_right_steps_in_training_alone() -> None:
     net = network("forecast", decoder="recursive")
-    encoded = net.encode(steps([4]), Offsets.of([4]))
-    one = Answers(torch.tensor([1.0, 2.0, 3.0, 4.0]), np.array([4]))
-    two = Answers(torch.tensor([1.0, 2.0, -3.0, 4.0]), np.array([4]))
+    encoded = net.encode(steps([4]), Offsets.from_lengths([4]))
+    one = Targets(torch.tensor([1.0, 2.0, 3.0, 4.0]), np.array([4]))
+    two = Targets(torch.tensor([1.0, 2.0, -3.0, 4.0]), np.array([4]))
 
-    def last_error(shown: Answers) -> float:
+    def last_error(shown: Targets) -> float:
         parts = net.head.parts(encoded, shown.values_M.view(1, -1) if net.training else None)
         return parts[0, 3, 0].item()
 
@@ -281,13 +291,13 @@ def test_a_recursive_forecast_is_shown_the_right_steps_in_training_alone() -> No
 @given(lengths=sizes)
 def test_an_error_does_not_depend_on_its_batch(kind, tokens: bool, lengths: list[int]) -> None:
     net = network(kind, tokens=tokens)
-    values, offsets = steps(lengths, tokens=tokens), Offsets.of(lengths)
+    values, offsets = steps(lengths, tokens=tokens), Offsets.from_lengths(lengths)
 
     together = net(values, offsets)
 
     assert together.shape == (len(lengths), 3 + 5)
     for row, (first, stop) in enumerate(zip(offsets.bounds[:-1], offsets.bounds[1:], strict=True)):
-        one = net(values[first:stop], Offsets.of([stop - first]))
+        one = net(values[first:stop], Offsets.from_lengths([stop - first]))
         torch.testing.assert_close(together[row], one[0], rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
@@ -299,7 +309,7 @@ def test_the_next_step_is_foretold_from_those_before_it_alone(tokens: bool) -> N
     changed[3:] = (changed[3:] + 4) % 9 if tokens else changed[3:] + 4.0
 
     def said(of: torch.Tensor) -> torch.Tensor:
-        return net.head.units(net.encode(of, Offsets.of([6])))
+        return net.head.compute_step_inputs(net.encode(of, Offsets.from_lengths([6])))
 
     torch.testing.assert_close(said(values)[:4], said(changed)[:4])
     assert not torch.allclose(said(values)[4:], said(changed)[4:])
@@ -309,8 +319,8 @@ def test_the_usual_is_what_training_shows_in_the_mean() -> None:
     numbers, ids = network("reconstruction"), network("reconstruction", tokens=True)
     values, tokens = steps([50]), steps([50], tokens=True)
 
-    numbers.prepare(values, Offsets.of([50]))
-    ids.prepare(tokens, Offsets.of([50]))
+    numbers.fit_fixed_parts(values, Offsets.from_lengths([50]))
+    ids.fit_fixed_parts(tokens, Offsets.from_lengths([50]))
 
     torch.testing.assert_close(numbers.head.telling.usual_C, values.mean(dim=0))
     shares = (tokens[:, 0].long().bincount(minlength=9) + 1) / 59

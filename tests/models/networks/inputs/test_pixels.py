@@ -16,7 +16,7 @@ from models.errors import UnlearnableError
 from models.features.feature_spec import Pixels
 from models.features.image import AugmentConfig, ImageInput
 from models.networks.inputs.augment import augment
-from models.networks.inputs.grid_order import hilbert, raster
+from models.networks.inputs.grid_order import order_hilbert, order_raster
 from models.networks.inputs.pixels import PixelFront
 from models.networks.jagged import Offsets
 
@@ -41,11 +41,11 @@ def images(signal: Pixels, batch: int = 3, dtype: torch.dtype = torch.uint8) -> 
 
 def front(signal: Pixels, **options: object) -> PixelFront:
     config = ImageInput(column="image", **options)
-    return PixelFront(signal, config, pretrained=bool(options.get("weights")))
+    return PixelFront(signal, config, pretrained=bool(options.get("pretrained_weights")))
 
 
 def steps_of(reading: PixelFront, values: torch.Tensor) -> torch.Tensor:
-    rows = Offsets.of([reading.signal.height] * len(values))
+    rows = Offsets.from_lengths([reading.signal.height] * len(values))
     steps, offsets = reading(values.flatten(0, 1), rows)
     assert steps.shape == (len(values) * reading.steps, reading.channels)
     assert offsets.lengths.tolist() == [reading.steps] * len(values)
@@ -64,13 +64,13 @@ def unscaled(reading: PixelFront, values: torch.Tensor) -> np.ndarray:
 def test_every_order_reads_each_cell_once(height: int, width: int) -> None:
     cells = list(range(height * width))
 
-    assert raster(height, width) == cells
-    assert sorted(hilbert(height, width)) == cells
+    assert order_raster(height, width) == cells
+    assert sorted(order_hilbert(height, width)) == cells
 
 
 @pytest.mark.parametrize("side", [1, 2, 4, 8, 16, 32])
 def test_the_hilbert_curve_of_a_power_of_two_walks_from_neighbour_to_neighbour(side: int) -> None:
-    places = [divmod(cell, side) for cell in hilbert(side, side)]
+    places = [divmod(cell, side) for cell in order_hilbert(side, side)]
 
     assert all(abs(a - c) + abs(b - d) == 1 for (a, b), (c, d) in pairwise(places))
 
@@ -79,7 +79,7 @@ def test_the_hilbert_curve_of_a_power_of_two_walks_from_neighbour_to_neighbour(s
 def test_the_hilbert_curve_of_any_rectangle_has_one_diagonal_step_at_most(
     height: int, width: int
 ) -> None:
-    places = [divmod(cell, width) for cell in hilbert(height, width)]
+    places = [divmod(cell, width) for cell in order_hilbert(height, width)]
 
     moves = [(abs(a - c), abs(b - d)) for (a, b), (c, d) in pairwise(places)]
 
@@ -94,7 +94,7 @@ def test_rows_and_columns_are_the_image_from_the_top_and_from_the_left(colours: 
     grid = values.unflatten(2, (8, colours)).numpy()
 
     rows = unscaled(front(signal), values)
-    columns = unscaled(front(signal, read="columns"), values)
+    columns = unscaled(front(signal, sequence="columns"), values)
 
     np.testing.assert_array_equal(rows, grid)
     np.testing.assert_array_equal(columns, grid.swapaxes(1, 2))
@@ -106,7 +106,7 @@ def test_patches_are_the_squares_of_the_image_in_their_order(
 ) -> None:
     signal = pixels(height, width, 3)
     values = images(signal, batch=2)
-    reading = front(signal, read="patches", patch=patch, order=order)
+    reading = front(signal, sequence="patches", patch=patch, scan_order=order)
 
     found = unscaled(reading, values).reshape(2, -1, patch, patch, 3)
 
@@ -114,19 +114,23 @@ def test_patches_are_the_squares_of_the_image_in_their_order(
     grid = np.empty((2, down * patch, right * patch, 3))
     grid[:] = signal.mean
     grid[:, :height, :width] = values.unflatten(2, (width, 3)).numpy()
-    for place, cell in enumerate((hilbert if order == "hilbert" else raster)(down, right)):
+    for place, cell in enumerate(
+        (order_hilbert if order == "hilbert" else order_raster)(down, right)
+    ):
         top, left = cell // right * patch, cell % right * patch
         square = grid[:, top : top + patch, left : left + patch]
         np.testing.assert_array_equal(found[:, place], square)
 
 
-@pytest.mark.parametrize("read", ["rows", "columns", "patches"])
+@pytest.mark.parametrize("sequence", ["rows", "columns", "patches"])
 @given(batch=st.integers(1, 4), place=st.integers(0, 3))
 @settings(max_examples=20)
-def test_an_image_reads_the_same_alone_and_in_any_batch(read: str, batch: int, place: int) -> None:
+def test_an_image_reads_the_same_alone_and_in_any_batch(
+    sequence: str, batch: int, place: int
+) -> None:
     signal = pixels()
     values = images(signal, batch)
-    reading = front(signal, read=read)
+    reading = front(signal, sequence=sequence)
     one = min(place, batch - 1)
 
     together = steps_of(reading, values)
@@ -143,14 +147,14 @@ def test_an_absurd_pixel_stays_a_number() -> None:
 
 
 def test_reading_learns_nothing_and_keeps_nothing() -> None:
-    assert front(pixels(), read="patches", order="hilbert").state_dict() == {}
+    assert front(pixels(), sequence="patches", scan_order="hilbert").state_dict() == {}
 
 
 @settings(max_examples=20)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), stride=st.sampled_from([2, 4, 8]))
 def test_convolutions_give_a_step_for_so_many_columns(height: int, width: int, stride: int) -> None:
     signal = pixels(height, width, 3)
-    reading = front(signal, read="convolutions", stride=stride).eval()
+    reading = front(signal, sequence="convolutions", feature_stride=stride).eval()
     values = images(signal, batch=2)
 
     together = steps_of(reading, values)
@@ -167,7 +171,7 @@ def test_convolutions_read_from_left_to_right_and_are_learned(place: int, steps:
     torch.manual_seed(0)
     signal = pixels(16, 64, 3)
     values = images(signal)
-    reading = front(signal, read="convolutions", stride=4)
+    reading = front(signal, sequence="convolutions", feature_stride=4)
     marked = values.clone()
     marked.unflatten(2, (64, 3))[:, :, place : place + 8] = 0
 
@@ -200,7 +204,7 @@ def timm():
 
 backbone_test = pytest.mark.usefixtures("timm")
 
-BACKBONE = {"read": "backbone", "backbone": "test_resnet"}
+BACKBONE = {"sequence": "backbone", "backbone": "test_resnet"}
 
 
 @pytest.mark.parametrize("stride", [4, 8])
@@ -208,7 +212,7 @@ BACKBONE = {"read": "backbone", "backbone": "test_resnet"}
 def test_a_backbone_reads_its_features_from_left_to_right(stride: int) -> None:
     signal = pixels(16, 64, 3)
     values = images(signal)
-    reading = front(signal, stride=stride, **BACKBONE).eval()
+    reading = front(signal, feature_stride=stride, **BACKBONE).eval()
     marked = values.clone()
     marked.unflatten(2, (64, 3))[:, :, 48:] = 0
 
@@ -289,7 +293,7 @@ def test_weights_come_from_a_local_file_and_then_from_the_state(timm, kind, tmp_
     save_file(learned, path) if kind == "safetensors" else torch.save(learned, path)
     signal = pixels(16, 16, 3)
 
-    loaded = front(signal, weights=str(path), **BACKBONE)
+    loaded = front(signal, pretrained_weights=str(path), **BACKBONE)
     path.unlink()
     config = loaded.config
     again = PixelFront(signal, config, pretrained=False)
@@ -320,22 +324,26 @@ def nothing(path: Path) -> None:
 def test_weights_that_are_not_the_backbones_are_refused(write, words, tmp_path) -> None:
     write(tmp_path / "w.safetensors")
 
-    with pytest.raises(UnlearnableError, match=rf"weights: .*{words}"):
-        front(pixels(16, 16, 3), weights=str(tmp_path / "w.safetensors"), **BACKBONE)
+    with pytest.raises(UnlearnableError, match=rf"pretrained_weights: .*{words}"):
+        front(pixels(16, 16, 3), pretrained_weights=str(tmp_path / "w.safetensors"), **BACKBONE)
 
 
 @pytest.mark.parametrize(
     ("signal", "options", "words"),
     [
         (pixels(16, 16, 3), {"backbone": "resnet19"}, "no model 'resnet19'; it has"),
-        (pixels(16, 16, 3), {"backbone": "test_vit", "stride": 4}, "has no stage of stride 4"),
+        (
+            pixels(16, 16, 3),
+            {"backbone": "test_vit", "feature_stride": 4},
+            "has no stage of stride 4",
+        ),
         (pixels(16, 16, 5), {"backbone": "resnet18"}, "these images have 5"),
     ],
 )
 @backbone_test
 def test_a_backbone_that_cannot_be_made_says_why(signal, options, words) -> None:
     with pytest.raises(UnlearnableError, match=words):
-        front(signal, read="backbone", **options)
+        front(signal, sequence="backbone", **options)
 
 
 def test_a_timm_that_cannot_be_imported_says_what_to_install(monkeypatch) -> None:

@@ -8,22 +8,22 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from models.networks.heads.config import HeadConfig
-from models.networks.heads.forms import make_form
-from models.prediction_table import said
+from models.networks.heads.outputs import build_output
+from models.prediction_table import rescale_parts
 
-ERRORS = ("squared", "gaussian", "quantile", "student", "negative_binomial")
+ERRORS = ("mse", "gaussian_nll", "quantile", "student_t", "negative_binomial")
 
 raws = st.lists(st.floats(-3, 3, width=32), min_size=6, max_size=6)
 
 
 def parts_of(error: str, raw: list[float], *, mean: float = 0.0, spread: float = 1.0):
-    form = make_form(HeadConfig(loss=error), mean=mean, spread=spread)
-    return form, form.parts(torch.tensor(raw).view(-1, 6)[:, : form.raw])
+    form = build_output(HeadConfig(loss=error), mean=mean, std=spread)
+    return form, form.parts(torch.tensor(raw).view(-1, 6)[:, : form.num_raw])
 
 
 @given(raws, st.floats(-5, 5))
 def test_student_costs_what_scipy_says(raw: list[float], truth: float) -> None:
-    form, parts = parts_of("student", raw)
+    form, parts = parts_of("student_t", raw)
     place, scale, freedom = parts[0].double().tolist()
 
     loss = form.loss(parts, torch.tensor([truth])).item()
@@ -52,7 +52,7 @@ def test_quantiles_never_cross(raw: list[float]) -> None:
 
 def test_the_pinball_loss_is_least_at_the_truth_s_own_quantiles() -> None:
     truth = torch.from_numpy(np.random.default_rng(0).normal(size=20_000)).float()
-    form = make_form(HeadConfig(loss="quantile"))
+    form = build_output(HeadConfig(loss="quantile"))
     raw = torch.zeros(1, 3, requires_grad=True)
     optimizer = torch.optim.Adam([raw], lr=0.05)
     for _ in range(300):
@@ -63,15 +63,15 @@ def test_the_pinball_loss_is_least_at_the_truth_s_own_quantiles() -> None:
     np.testing.assert_allclose(form.parts(raw)[0].tolist(), [-1.2816, 0.0, 1.2816], atol=0.05)
 
 
-@pytest.mark.parametrize("error", ["gaussian", "quantile", "student"])
+@pytest.mark.parametrize("error", ["gaussian_nll", "quantile", "student_t"])
 @given(raw=raws, origin=st.floats(-4, 4), scale=st.floats(0.2, 3))
 def test_quantiles_move_with_their_origin_and_scale(error, raw, origin, scale) -> None:
     form, parts = parts_of(error, raw)
-    moved = form.moved(parts, torch.tensor([origin]), torch.tensor([scale]))
+    moved = form.rescale(parts, torch.tensor([origin]), torch.tensor([scale]))
     head, one = HeadConfig(loss=error), np.ones(1)
 
-    before = said(parts[:, None].numpy(), head, 0 * one, one)
-    after = said(moved[:, None].numpy(), head, 0 * one, one)
+    before = rescale_parts(parts[:, None].numpy(), head, 0 * one, one)
+    after = rescale_parts(moved[:, None].numpy(), head, 0 * one, one)
 
     for name in ("prediction", "quantile_0.1", "quantile_0.5", "quantile_0.9"):
         np.testing.assert_allclose(after[name], origin + scale * before[name], rtol=1e-3, atol=1e-3)
@@ -83,7 +83,7 @@ def test_quantiles_rise_and_lie_around_the_answer(error: str, raw: list[float]) 
     mean, spread = (9.0, 4.0) if error == "negative_binomial" else (100.0, 20.0)
     _, parts = parts_of(error, raw, mean=mean, spread=spread)
 
-    told = said(
+    told = rescale_parts(
         parts[:, None].numpy(), HeadConfig(loss=error), np.array([mean]), np.array([spread])
     )
 
@@ -104,8 +104,8 @@ def test_a_loss_is_least_for_the_answers_that_came(error: str) -> None:
     counts = draw.poisson(7.0, 4000).astype(np.float32)
     mean, spread = float(counts.mean()), float(counts.std())
     truth = torch.from_numpy((counts - mean) / spread)
-    form = make_form(HeadConfig(loss=error), mean=mean, spread=spread)
-    raw = torch.zeros(1, form.raw, requires_grad=True)
+    form = build_output(HeadConfig(loss=error), mean=mean, std=spread)
+    raw = torch.zeros(1, form.num_raw, requires_grad=True)
     optimizer = torch.optim.Adam([raw], lr=0.05)
     for _ in range(400):
         optimizer.zero_grad()

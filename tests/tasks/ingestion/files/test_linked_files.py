@@ -1,0 +1,51 @@
+"""Columns of paths become the bytes of their files."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tasks.errors import SourceError
+from tasks.ingestion.config import SourceConfig
+from tasks.ingestion.ingest import take_snapshot
+from tasks.storage.store import Store
+from tests.support.sources import read_snapshot
+
+
+def test_columns_of_paths_become_the_bytes_of_their_files(
+    tmp_path: Path, local_store: Store, caplog
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "1.png").write_bytes(b"one")
+    paths = ["pictures/1.png", None, "pictures/2.png"]
+    pl.DataFrame({"id": [1, 2, 3], "picture": paths}).write_csv(tmp_path / "list.csv")
+    source = SourceConfig(uri=str(tmp_path / "list.csv"), file_columns=("picture",))
+
+    first = take_snapshot(source, local_store)
+    (tmp_path / "pictures" / "1.png").write_bytes(b"other")
+    second = take_snapshot(source, local_store)
+
+    assert read_snapshot(first, local_store)["picture"].to_list() == [b"one", None, None]
+    assert read_snapshot(second, local_store)["picture"].to_list() == [b"other", None, None]
+    assert "1 file(s) that rows refer to are not there" in caplog.text
+
+
+def test_a_column_without_paths_is_refused(tmp_path: Path, local_store: Store) -> None:
+    pl.DataFrame({"id": [1]}).write_csv(tmp_path / "list.csv")
+    source = SourceConfig(uri=str(tmp_path / "list.csv"), file_columns=("id",))
+
+    with pytest.raises(SourceError, match="column 'id' holds Int64, not paths"):
+        take_snapshot(source, local_store)
+
+
+def test_paths_are_relative_to_the_file_of_their_row(tmp_path: Path, local_store: Store) -> None:
+    for index in range(300):
+        folder = tmp_path / f"f{index:03}"
+        folder.mkdir()
+        (folder / "a.bin").write_bytes(b"%d" % index)
+        (folder / "l.csv").write_text("p\na.bin\n")
+    source = SourceConfig(uri=str(tmp_path / "*" / "l.csv"), file_columns=("p",))
+
+    rows = read_snapshot(take_snapshot(source, local_store), local_store)
+
+    assert rows["p"].to_list() == [b"%d" % index for index in range(300)]

@@ -1,0 +1,119 @@
+"""Files are found by path, glob, folder or address, with their partitions."""
+
+import datetime as dt
+import http.server
+import threading
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tasks.errors import SourceError
+from tasks.ingestion.config import SourceConfig
+from tasks.ingestion.ingest import take_snapshot
+from tasks.storage.store import Store
+from tests.support.sources import days, read_snapshot
+
+
+@pytest.mark.parametrize("pattern", ["sales", "sales/*/*/*.parquet"])
+def test_folders_of_a_hive_partition_are_columns(
+    pattern: str, tmp_path: Path, local_store: Store
+) -> None:
+    for year, shop_name in ((2023, "a b"), (2024, "a b"), (2024, "__HIVE_DEFAULT_PARTITION__")):
+        folder = tmp_path / "sales" / f"year={year}" / f"shop={shop_name.replace(' ', '%20')}"
+        folder.mkdir(parents=True)
+        pl.DataFrame({"x": [year]}).write_parquet(folder / "0.parquet")
+
+    snapshot = take_snapshot(SourceConfig(uri=str(tmp_path / pattern)), local_store)
+
+    rows = read_snapshot(snapshot, local_store)
+    assert rows.schema == {"x": pl.Int64, "year": pl.Int64, "shop": pl.String}
+    assert sorted(rows.rows(), key=str) == [
+        (2023, 2023, "a b"), (2024, 2024, "a b"), (2024, 2024, None),
+    ]  # fmt: skip
+
+
+def test_a_file_on_the_web_is_read(tmp_path: Path, local_store: Store) -> None:
+    days(1, 3).write_parquet(tmp_path / "a.parquet")
+    handler = partial(QuietHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.server_address[1]}/a.parquet"
+
+        snapshot = take_snapshot(SourceConfig(uri=uri), local_store)
+
+        with pytest.raises(SourceError, match="names no file"):
+            take_snapshot(SourceConfig(uri=uri.replace("a.p", "b.p")), local_store)
+        server.shutdown()
+    assert read_snapshot(snapshot, local_store).equals(days(1, 3))
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_args: object) -> None:
+        """Log nothing."""
+
+
+@pytest.mark.parametrize(("scheme", "extra"), [("gs", "gcs"), ("az", "azure")])
+def test_a_missing_storage_package_is_named_with_its_extra(
+    scheme: str, extra: str, local_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(*_args: object, **_kwargs: object) -> None:
+        raise ImportError("no such package")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", absent)
+
+    with pytest.raises(SourceError, match=rf"cannot be opened(?s:.*)\[{extra}\] for {scheme}://"):
+        take_snapshot(SourceConfig(uri=f"{scheme}://bucket/a.parquet"), local_store)
+
+
+@pytest.mark.parametrize(
+    "name", ["x[1].csv", "x*.csv", "x?.csv", "x#2.csv", "x y.csv", "\u00fc.csv"]
+)
+def test_any_name_of_a_file_is_its_name(name: str, tmp_path: Path, local_store: Store) -> None:
+    (tmp_path / "x1.csv").write_text("a\n1\n")
+    (tmp_path / name).write_text("a\n2\n")
+
+    folder = take_snapshot(SourceConfig(uri=str(tmp_path)), local_store)
+    alone = take_snapshot(SourceConfig(uri=str(tmp_path / name)), local_store)
+
+    assert sorted(read_snapshot(folder, local_store)["a"]) == [1, 2]
+    assert read_snapshot(alone, local_store)["a"].to_list() == [2]
+
+
+def test_hidden_folders_are_no_data(tmp_path: Path, local_store: Store) -> None:
+    for folder in (".ipynb_checkpoints", "_temporary/0", ".ostinato/store"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.csv").write_text("a\n9\n")
+    (tmp_path / "a.csv").write_text("a\n1\n")
+
+    snapshot = take_snapshot(SourceConfig(uri=str(tmp_path)), local_store)
+
+    assert read_snapshot(snapshot, local_store)["a"].to_list() == [1]
+
+
+def test_a_link_is_read_as_its_file(tmp_path: Path, local_store: Store) -> None:
+    real = tmp_path / "real.txt"
+    real.write_text("a\n1\n")
+    (tmp_path / "link.csv").symlink_to(real)
+    source = SourceConfig(uri=str(tmp_path / "*.csv"))
+    first = take_snapshot(source, local_store)
+    real.write_text("a\n2\n")
+
+    second = take_snapshot(source, local_store)
+
+    assert read_snapshot(first, local_store)["a"].to_list() == [1]
+    assert read_snapshot(second, local_store)["a"].to_list() == [2]
+
+
+@pytest.mark.parametrize("pattern", ["", "/day=2024*/*.csv", "/*/*.csv"])
+def test_partitions_by_day_are_days(pattern: str, tmp_path: Path, local_store: Store) -> None:
+    for day in ("2024-01-01", "2024-01-02"):
+        (tmp_path / f"day={day}").mkdir()
+        (tmp_path / f"day={day}" / "a.csv").write_text("a\n1\n")
+
+    rows = read_snapshot(
+        take_snapshot(SourceConfig(uri=str(tmp_path) + pattern), local_store), local_store
+    )
+
+    assert rows["day"].to_list() == [dt.date(2024, 1, 1), dt.date(2024, 1, 2)]
