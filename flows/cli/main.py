@@ -243,24 +243,34 @@ def benchmark_cells_command(hidden_size: int, device: str, as_json: bool) -> Non
 
 
 @main.command()
-@click.option("--check", "only_check", is_flag=True, help="Fail if the file is out of date.")
+@click.option("--check", "only_check", is_flag=True, help="Fail if a file is out of date.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     default=Path("deployments/job.schema.json"),
     show_default=True,
 )
-def schema(output: Path, only_check: bool) -> None:
-    """Write the JSON schema of job files, by which editors complete and check them."""
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    default=Path("docs/job.md"),
+    show_default=True,
+    help="Page that describes every key.",
+)
+def schema(output: Path, reference: Path, only_check: bool) -> None:
+    """Write the JSON schema of job files, for editors, and the page that describes every key."""
+    from flows.commands.job_reference import format_job_reference
     from flows.job.job import format_schema
     from tasks.errors import JobError
 
     text = format_schema()
-    if only_check and (not output.exists() or output.read_text(encoding="utf-8") != text):
-        raise JobError.of(f"{output} is out of date", hint="run: ostinato schema")
-    if not only_check:
-        output.write_text(text, encoding="utf-8")
-        click.echo(f"wrote {output}")
+    for path, content in {output: text, reference: format_job_reference(json.loads(text))}.items():
+        if only_check and (not path.exists() or path.read_text(encoding="utf-8") != content):
+            raise JobError.of(f"{path} is out of date", hint="run: ostinato schema")
+        if not only_check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+            click.echo(f"wrote {path}")
 
 
 @main.command()

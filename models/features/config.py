@@ -76,7 +76,7 @@ class TargetConfig:
         if self.kind != "text" and (self.tokenizer, self.vocab_size) != ("character", 8_000):
             raise ValueError(f"unit and vocabulary: only a text has symbols, not {self.kind}")
         if self.vocab_size < 2 or (self.tokenizer == "bpe" and self.vocab_size < 257):
-            raise ValueError(f"vocabulary: {self.vocab_size} is too small for {self.tokenizer}")
+            raise ValueError(f"vocab_size: {self.vocab_size} is too small for {self.tokenizer}")
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,7 +98,7 @@ def evaluate_candidate(
     details = measure_details(data, challenger, comparison, gate=gate, evaluation=evaluation)
     steps, labels, confusion = _measure_by_kind(challenger, featurizer)
     report = ReportRecord(
-        **{name: getattr(facts, name) for name in facts.__dataclass_fields__},
+        **{each.name: getattr(facts, each.name) for each in fields(facts)},
         intervals=score_metrics(challenger, gate, by_time=data.by_time),
         leakage_checks=[LeakageCheckRecord(**each._asdict()) for each in checks],
         history=_read_history(context.candidate_dir),

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from models.bundle import Bundle, build_head_spec, save
 from models.features.featurizer import load_featurizer
 from models.learning.callbacks import score_epoch
@@ -17,10 +19,10 @@ from models.learning.validation import add_teacher_outputs
 from models.networks.config import ModelConfig
 from models.networks.ensemble import Ensemble
 from models.networks.heads.config import HeadConfig
-from models.networks.network import build_network, count_parameters
+from models.networks.network import Network, build_network, count_parameters
 from tasks.dataset.training_membership import copy_training_rows
 from tasks.facts import CandidateFacts
-from tasks.resource_usage import start_meter
+from tasks.resource_usage import ResourceUsage, start_meter
 from tasks.training.calibration import calibrate_bundle, split_validation
 from tasks.training.data import choose_device, load_splits, should_stream
 from tasks.training.head_setup import prepare_network
@@ -87,6 +89,19 @@ def train_network(
     copy_training_rows(features_dir, folder / "bundle")
     _write_history(history, folder / "history.json")
     best = min(history, key=lambda epoch: score_epoch(epoch, metric))
+    return _build_facts(network, plan, history, best=best, device=device, usage=usage)
+
+
+def _build_facts(
+    network: Network,
+    plan: TrainingPlan,
+    history: Sequence[EpochResult],
+    *,
+    best: EpochResult,
+    device: torch.device,
+    usage: ResourceUsage,
+) -> CandidateFacts:
+    """Sum up a training that has ended."""
     return CandidateFacts(
         epochs=len(history),
         best_epoch=best.epoch + 1,

@@ -190,22 +190,18 @@ def test_sets_are_told_in_the_order_of_the_classes_and_with_every_type() -> None
     assert nothing.schema == answers.schema
 
 
-def test_a_bundle_of_the_fourth_format_is_read_without_calibration(tmp_path: Path) -> None:
-    made = bundle("category", calibration=None)
-    save(made, tmp_path)
+def test_a_bundle_of_another_format_is_refused(tmp_path: Path) -> None:
+    save(bundle("category", calibration=None), tmp_path)
     spec = json.loads((tmp_path / "bundle.json").read_text(encoding="utf-8"))
-    del spec["head"]["interval_coverage"]
-    (tmp_path / "bundle.json").write_text(json.dumps(spec | {"format": 4}), encoding="utf-8")
+    (tmp_path / "bundle.json").write_text(json.dumps(spec | {"format": 2}), encoding="utf-8")
 
-    old = load(tmp_path)
-
-    assert old.calibration is None
-    assert old.predict(WAVES).equals(made.predict(WAVES))
+    with pytest.raises(BundleError, match="has format 2, this version reads 1"):
+        load(tmp_path)
 
 
 def test_a_damaged_calibration_is_refused(tmp_path: Path) -> None:
     save(bundle("category", calibration=FITTED), tmp_path)
-    (tmp_path / "calibration.json").write_text('{"margins": 3}', encoding="utf-8")
+    (tmp_path / "calibration.json").write_text('{"conformal_quantiles": 3}', encoding="utf-8")
 
     with pytest.raises(BundleError, match=r"damaged calibration\.json"):
         load(tmp_path)
@@ -213,5 +209,5 @@ def test_a_damaged_calibration_is_refused(tmp_path: Path) -> None:
 
 def test_a_confidence_that_promises_nothing_or_all_is_refused() -> None:
     for confidence in (0.2, 1.0):
-        with pytest.raises(ValueError, match="confidence"):
+        with pytest.raises(ValueError, match="interval_coverage"):
             HeadConfig(interval_coverage=confidence)

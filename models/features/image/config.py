@@ -82,7 +82,7 @@ class ImageInput:
             raise ValueError(f"patch: {self.patch} is no side of a square; give at least 1 pixel")
         if self.scan_order == "hilbert" and self.sequence != "patches":
             raise ValueError(
-                f"order: hilbert orders patches, not {self.sequence}; set read: patches"
+                f"scan_order: hilbert is for patches, not {self.sequence}; set sequence: patches"
             )
         if self.sequence == "backbone" and not self.backbone:
             raise ValueError("backbone: name a timm model, such as resnet18, or read rows")
@@ -90,7 +90,8 @@ class ImageInput:
             self.backbone or self.pretrained_weights or self.fine_tune
         ):
             raise ValueError(
-                f"read: a backbone is described, and {self.sequence} are read; set read: backbone"
+                f"sequence: a backbone is described, and {self.sequence} are read; "
+                "set sequence: backbone"
             )
 
     @property

@@ -60,7 +60,7 @@ def check_column(name: str, dtype: pl.DataType, layout: Layout) -> None:
     if not nested and not layout.window and dtype != pl.Null:
         raise UnlearnableError(
             f"column '{name}' holds one step a row: give the job a window, such as "
-            "window: {length: 28, horizon: 1}"
+            "window: {lookback: 28, horizon: 1}"
         )
 
 
@@ -94,5 +94,5 @@ def check_grid(dtype: pl.DataType, layout: Layout) -> None:
         refuse_unfit(parse_width(every), dtype)
     except ValueError as error:
         raise UnlearnableError(
-            f"inputs: every: '{every}' cannot divide column '{layout.time}' ({dtype}): {error}"
+            f"inputs: frequency: '{every}' cannot divide column '{layout.time}' ({dtype}): {error}"
         ) from error

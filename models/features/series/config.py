@@ -62,15 +62,17 @@ class SeriesInput:
             raise ValueError("calendar: a part is named twice; name each once")
         if self.impute_limit is not None and self.impute != "last":
             raise ValueError(
-                f"impute_limit: nothing looks back with missing: {self.impute}; "
-                "remove it, or set missing: last"
+                f"impute_limit: nothing looks back with impute: {self.impute}; "
+                "remove it, or set impute: last"
             )
         if self.impute_limit is not None and self.impute_limit < 1:
             raise ValueError(f"impute_limit: {self.impute_limit} is no reach; give at least 1")
         if self.frequency is not None:
             parse_width(self.frequency)
         if self.frequency is not None and self.time_delta:
-            raise ValueError("deltas: with `every` each step is as long as any; remove one of them")
+            raise ValueError(
+                "time_delta: with `frequency` each step is as long as any; remove one of them"
+            )
 
     @property
     def observed(self) -> tuple[str, ...]:

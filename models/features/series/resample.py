@@ -130,7 +130,8 @@ def refuse_fine_grid(apart_G: Integers, table: pl.DataFrame, layout: Layout) -> 
     last = int(np.argmax(apart_G))
     times = table[layout.time or ROW]
     raise UnlearnableError(
-        f"inputs: every: '{read_of(layout).frequency}' gives {places} steps for {len(apart_G)} that "
+        f"inputs: frequency: '{read_of(layout).frequency}' gives {places} steps for "
+        f"{len(apart_G)} that "
         f"have rows (the longest gap: from {times[last - 1]} to {times[last]}); "
         "give a wider step, or drop rows with wrong times upstream"
     )

@@ -65,14 +65,14 @@ def parse_width(every: str) -> Width:
                 total = sum(int(count) * table[name] for count, name in parts)
                 return bounded(every, Width("week" if units == {"w"} else unit, total))
         raise ValueError(
-            f"every: '{every}' mixes hours, days or months, which have no fixed ratio; "
+            f"frequency: '{every}' mixes hours, days or months, which have no fixed ratio; "
             "give one of them, such as 36h"
         )
     try:
         number = float(every)
     except ValueError:
         raise ValueError(
-            f"every: '{every}' is no width; give one such as 15m, 1h, 1d, 1w, 1mo, "
+            f"frequency: '{every}' is no step; give one such as 15m, 1h, 1d, 1w, 1mo, "
             "or a number where time is one"
         ) from None
     return bounded(every, Width("number", number))
@@ -81,7 +81,7 @@ def parse_width(every: str) -> Width:
 def bounded(every: str, width: Width) -> Width:
     """Refuse a width of nothing, and one that no whole number counts."""
     if not 0 < width.size <= WIDEST[width.unit]:
-        raise ValueError(f"every: '{every}' is not above 0, or beyond any time; give a usual width")
+        raise ValueError(f"frequency: '{every}' is not above 0, or too large; give one such as 1h")
     return width
 
 

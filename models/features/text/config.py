@@ -52,7 +52,7 @@ class TextInput:
         fewest = BYTES + 1 if self.tokenizer == "bpe" else 2
         if self.vocab_size < fewest:
             raise ValueError(
-                f"vocabulary: {self.vocab_size} is too small for tokenizer '{self.tokenizer}'; "
+                f"vocab_size: {self.vocab_size} is too small for tokenizer '{self.tokenizer}'; "
                 f"give at least {fewest} ids"
             )
         if self.min_frequency < 1:
@@ -61,7 +61,7 @@ class TextInput:
             raise ValueError(f"max_length: {self.max_length} leaves nothing; give 1 step or more")
         if self.pretrained_embeddings is not None and self.tokenizer != "word":
             raise ValueError(
-                f"vectors: they belong to words, and tokenizer is '{self.tokenizer}'; "
+                f"pretrained_embeddings: they belong to words, and tokenizer is '{self.tokenizer}'; "
                 "set tokenizer: word, or remove vectors"
             )
         if self.freeze_embeddings and self.pretrained_embeddings is None:

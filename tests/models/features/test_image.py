@@ -322,7 +322,7 @@ def test_the_shape_is_that_of_the_first_image_that_can_be_read() -> None:
 
 
 def test_size_and_colour_of_the_config_come_first() -> None:
-    fitted = fitted_on([FILES[1]], size=(3, 4), colour="grey")
+    fitted = fitted_on([FILES[1]], size=(3, 4), color="grey")
 
     assert fitted.shape == (3, 4, 1)
 
@@ -353,10 +353,10 @@ def test_a_frame_that_would_not_fit_into_memory_says_how_many_rows_do() -> None:
         ({"size": (0, 4)}, "size: 0 x 4"),
         ({"size": (9999, 9999)}, "too large"),
         ({"patch": 0}, "patch: 0"),
-        ({"order": "hilbert"}, "set read: patches"),
-        ({"read": "backbone"}, "name a timm model"),
-        ({"backbone": "resnet18"}, "set read: backbone"),
-        ({"fine_tune": True}, "set read: backbone"),
+        ({"scan_order": "hilbert"}, "set sequence: patches"),
+        ({"sequence": "backbone"}, "name a timm model"),
+        ({"backbone": "resnet18"}, "set sequence: backbone"),
+        ({"fine_tune": True}, "set sequence: backbone"),
     ],
 )
 def test_a_config_that_cannot_be_meant_is_refused(options: dict, words: str) -> None:

@@ -21,6 +21,7 @@ from tasks.storage.artifacts import Recipe, produce
 from tasks.storage.store import Store
 from tasks.validation.validate import accept_snapshot
 from tests.support.input_tables import CATEGORY, KINDS, table
+from tests.support.reports import REPORT
 from tests.support.scored_versions import delete_models, register_version
 from tests.support.trained_models import BY_TIME, tides, weekly
 
@@ -47,7 +48,7 @@ def accepted(store: Store, frame: pl.DataFrame) -> Accepted:
 
 def champion(store: Store, frame: pl.DataFrame, metric: str, **card: float) -> Champion:
     """Name the first version champion, of these rows and with this promise."""
-    report = {"intervals": {metric: card}}
+    report = REPORT | {"intervals": {metric: card}}
 
     def build(folder: Path) -> ProfileFacts:
         (folder / "report.json").write_text(json.dumps(report))
@@ -109,7 +110,7 @@ def test_only_rows_that_came_since_count_and_a_fall_is_seen(local_store: Store) 
 def test_windows_are_judged_by_answers_that_came_since(kind: str, local_store: Store) -> None:
     column = "" if kind == "reconstruction" else "sales"
     horizon = 3 if kind == "forecast" else 1
-    metric = "unexplained" if kind == "reconstruction" else "mae"
+    metric = "unexplained_variance" if kind == "reconstruction" else "mae"
     target = TargetConfig(column=column, kind=kind)
     register_version(tides(), weekly(SALES, horizon=horizon), target, split=BY_TIME)
     now = tides(220)

@@ -15,49 +15,9 @@ from tasks.reporting.limitations import list_limitations
 from tasks.reporting.model_card import render_card
 from tasks.reporting.sections import SECTIONS
 from tasks.reporting.tree_view import position_nodes
+from tests.support.reports import GAIN, GATE, REPORT
 
 EVIL = "<script>alert('x')</script>"
-
-GAIN = {
-    "name": "majority",
-    "is_champion": False,
-    "rows": 90,
-    "gain": 0.1,
-    "low": -0.01,
-    "high": 0.2,
-}
-
-GATE = {
-    "decision": "promote", "reason": "better", "metric": "accuracy", "mode": "superiority",
-    "min_improvement": 0.0, "margin": 0.0, "confidence": 0.95, "min_rows": 50, "champion": None,
-    "rows": 90, "excluded_rows": 0, "comparisons": [GAIN], "guardrails": [], "incomparable": None,
-    "blocked": None,
-    "holdout": {"hash": "abc", "rows": 90, "uses": 2, "limit": 20, "warning": None},
-}  # fmt: skip
-
-LEAST = {
-    "headline": "",
-    "decision": "promote",
-    "reason": "first version, better than every baseline",
-    "metric": "accuracy",
-    "rows": 90,
-    "metrics": {"accuracy": 0.9, "log_loss": 0.3},
-    "baselines": {"majority": {"accuracy": 0.5, "log_loss": 0.7}},
-    "best_baseline": "majority",
-    "champion": None,
-    "drift": None,
-    "intervals": {"accuracy": {"value": 0.9, "low": 0.85, "high": 0.93}},
-    "gate": GATE,
-    "warnings": [],
-    "leakage_checks": [],
-    "explanations": [],
-    "units": {},
-    "slices": [],
-    "worst_slice": None,
-    "calibration": None,
-    "conformal": None,
-    "history": [{"epoch": e, "training_loss": 1 / (e + 1), "validation_loss": 1.0} for e in (0, 1)],
-}
 
 BINS = [{"low": 0.0, "high": 1.0, "rows": 90, "confidence": 0.8, "accuracy": 0.7}]
 
@@ -189,7 +149,7 @@ ORIGIN = {
     "model_hash": "def",
 }  # fmt: skip
 
-FULL = LEAST | MORE | {"explanations": [HEAD | EXPLAINED["text"]]}
+FULL = REPORT | MORE | {"explanations": [HEAD | EXPLAINED["text"]]}
 
 
 def build(content: dict) -> ReportRecord:
@@ -242,7 +202,7 @@ def assert_sound(page: str) -> Reader:
 
 
 def test_a_page_of_the_least_report_leaves_out_what_it_lacks() -> None:
-    page = render_page(build(LEAST), {})
+    page = render_page(build(REPORT), {})
 
     read = assert_sound(page)
     assert {"scores", "gate", "curves"} <= set(read.ids)
@@ -260,7 +220,7 @@ def test_a_page_of_a_full_report_has_every_section() -> None:
 @pytest.mark.parametrize("lacking", sorted(set(MORE) - {"headline"}))
 def test_each_part_of_a_report_may_be_absent(lacking: str) -> None:
     without = {name: value for name, value in FULL.items() if name != lacking}
-    default = {lacking: LEAST[lacking]} if lacking in LEAST else {}
+    default = {lacking: REPORT[lacking]} if lacking in REPORT else {}
 
     report = build(without | default)
 
@@ -280,7 +240,7 @@ def test_each_part_of_the_origin_may_be_absent(lacking: str) -> None:
 def test_every_kind_of_explanation_is_shown_and_escaped(kind: str) -> None:
     row = HEAD | {"kind": kind} | EXPLAINED[kind]
 
-    page = render_page(build(LEAST | {"explanations": [row]}), ORIGIN)
+    page = render_page(build(REPORT | {"explanations": [row]}), ORIGIN)
 
     assert_sound(page)
     assert 'id="explanations"' in page
@@ -288,7 +248,7 @@ def test_every_kind_of_explanation_is_shown_and_escaped(kind: str) -> None:
 
 @pytest.mark.parametrize("decision", ["promote", "keep", "not-comparable", "needs-approval"])
 def test_every_decision_has_its_words(decision: str) -> None:
-    page = render_page(build(LEAST | {"decision": decision}), {})
+    page = render_page(build(REPORT | {"decision": decision}), {})
 
     assert f'<p class="decision {decision}">' in page
 
@@ -307,7 +267,7 @@ def test_equal_figures_give_equal_pages() -> None:
 
 
 def test_figures_that_are_no_numbers_are_dashes() -> None:
-    odd = LEAST | {
+    odd = REPORT | {
         "metrics": {"accuracy": float("nan"), "log_loss": 0.1},
         "baselines": {"majority": {"accuracy": float("nan"), "log_loss": float("inf")}},
         "gate": GATE | {"comparisons": [GAIN | {"gain": None, "low": None, "high": None}]},
@@ -326,7 +286,7 @@ def test_many_classes_are_told_by_what_is_confused_most() -> None:
     counts = [[9 if row == column else 0 for column in range(90)] for row in range(90)]
     counts[3][4] = 7
 
-    page = render_page(build(LEAST | {"confusion": {"classes": names, "counts": counts}}), {})
+    page = render_page(build(REPORT | {"confusion": {"classes": names, "counts": counts}}), {})
 
     assert "<b>class 3</b> predicted as <b>class 4</b>: 7" in page
     assert 'class="confusion"' not in page

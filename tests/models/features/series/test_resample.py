@@ -284,7 +284,7 @@ def test_a_grid_that_does_not_fit_the_time_is_refused(
 ) -> None:
     schema = pl.Schema({"shop": pl.String, "at": dtype, "sales": pl.Float64, "price": pl.Float64})
 
-    with pytest.raises(UnlearnableError, match=f"every: '{every}' cannot divide.*{message}"):
+    with pytest.raises(UnlearnableError, match=f"frequency: '{every}' cannot divide.*{message}"):
         check(schema, layout(every))
 
 
@@ -292,5 +292,5 @@ def test_a_grid_that_does_not_fit_the_time_is_refused(
     "every", ["", "h", "1 h", "-1h", "0d", "1d12h", "nan", "-3", "9999999999y"]
 )
 def test_a_width_that_is_none_is_refused(every: str) -> None:
-    with pytest.raises(ValueError, match=r"^every: "):
+    with pytest.raises(ValueError, match=r"^frequency: "):
         layout(every)

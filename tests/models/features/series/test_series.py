@@ -233,7 +233,12 @@ def test_a_missing_value_keeps_its_place_in_the_window() -> None:
 @pytest.mark.parametrize("every_option", [False, True])
 def test_a_table_without_rows_has_no_windows(every_option: bool) -> None:
     schema = {"shop": pl.String, "day": pl.Date, "sales": pl.Float64, "price": pl.Float64}
-    more = {"known": ("price",), "calendar": ("month",), "deltas": True, "scale_per": "entity"}
+    more = {
+        "known_future": ("price",),
+        "calendar": ("month",),
+        "time_delta": True,
+        "scale_per": "entity",
+    }
 
     steps = raw_of(pl.DataFrame(schema=schema), layout(2, **(more if every_option else {})))
 
@@ -271,7 +276,7 @@ layouts = st.builds(
     known_future=st.sampled_from([(), ("price",)]),
     calendar=st.lists(st.sampled_from(sorted(PERIODS)), unique=True, max_size=2).map(tuple),
     time_delta=st.booleans(),
-    scale=st.sampled_from(["standard", "robust", "minmax", "arcsinh", "none"]),
+    scaler=st.sampled_from(["standard", "robust", "minmax", "arcsinh", "none"]),
     scale_per=st.sampled_from(["all", "entity"]),
     missing_indicator=st.sampled_from(["auto", "always", "never"]),
 )
@@ -282,10 +287,10 @@ def channels_by_hand(own: list[dict], made: Layout) -> list[list[float | None]]:
     found = []
     for place, row in enumerate(own):
         step = [row["sales"]]
-        if made.input.known:
+        if made.input.known_future:
             ahead = place + made.window.horizon
             step.append(own[ahead]["price"] if ahead < len(own) else None)
-        if made.input.deltas:
+        if made.input.time_delta:
             gone = (row["day"] - own[place - 1]["day"]).total_seconds() if place else None
             step.append(math.log(gone) if gone else None)
         found.append(step)
@@ -296,13 +301,13 @@ def filled_by_hand(
     steps: list[list[float | None]], made: Layout, typical: list[float]
 ) -> list[list[float]]:
     """Fill gaps as the job says, looking back as far as it says, or as a window is long."""
-    filled, reach = [], made.input.missing_reach or made.window.lookback
+    filled, reach = [], made.input.impute_limit or made.window.lookback
     for place, step in enumerate(steps):
         row = []
         for channel, value in enumerate(step):
             back = range(place, max(-1, place - 1 - reach), -1)
             last = next((steps[p][channel] for p in back if steps[p][channel] is not None), None)
-            seen = last if made.input.missing == "last" else value
+            seen = last if made.input.impute == "last" else value
             row.append(typical[channel] if seen is None else seen)
         filled.append(row)
     return filled
@@ -321,9 +326,9 @@ def steps_by_hand(table: pl.DataFrame, made: Layout, state: SeriesState) -> dict
                 (value - scaler.centre_EC[row, c]) / scaler.spread_EC[row, c]
                 for c, value in enumerate(after)
             ]
-            if made.input.scale == "arcsinh":
+            if made.input.scaler == "arcsinh":
                 scaled = [math.asinh(value) for value in scaled]
-            if made.input.scale != "none":
+            if made.input.scaler != "none":
                 scaled = np.clip(scaled, -FARTHEST, FARTHEST).tolist()
             waves = [wave for part in made.input.calendar for wave in on_circle(at["day"], part)]
             flags = [float(before[channel] is None) for channel in scaler.gaps]
@@ -490,7 +495,7 @@ def test_digits_far_from_zero_are_kept() -> None:
 def test_the_last_value_is_found_within_reach_alone() -> None:
     sales = [5.0, None, None, None, 7.0]
     table = pl.DataFrame({"shop": ["a"] * 5, "day": range(5), "sales": sales})
-    made = layout(1, scale="none", impute="last", impute_limit=2, missing_indicator="never")
+    made = layout(1, scaler="none", impute="last", impute_limit=2, missing_indicator="never")
 
     steps = transform(table, made, fit_windows([(table, np.arange(5))], made))
 
@@ -565,12 +570,12 @@ SCHEMA = {"shop": pl.String, "day": pl.Datetime(), "sales": pl.Float64, "price":
         (
             list_layout("sales", known_future=("price",)),
             {"sales": pl.List(pl.Int8), "price": pl.List(pl.Int8)},
-            "known needs a table with one row a step",
+            "known_future needs a table with one row a step",
         ),
         (
             list_layout("sales", time_delta=True),
             {"sales": pl.List(pl.Int8)},
-            "deltas needs a table with one row a step",
+            "time_delta needs a table with one row a step",
         ),
     ],
 )
@@ -602,11 +607,11 @@ def test_numbers_of_any_type_and_gaps_are_channels(dtype: pl.DataType) -> None:
     [
         ({"column": ()}, "column: name at least one column"),
         ({"column": ("a", "a")}, "column: 'a' is named twice"),
-        ({"column": "a", "known": ("a",)}, "known: 'a' is named twice"),
+        ({"column": "a", "known_future": ("a",)}, "known_future: 'a' is named twice"),
         ({"column": "a", "calendar": ("hour", "hour")}, "calendar: a part is named twice"),
         ({"column": "a", "impute_limit": 2}, "impute_limit: nothing looks back"),
-        ({"column": "a", "missing": "last", "impute_limit": 0}, "impute_limit: 0 is no reach"),
-        ({"column": "a", "deltas": True, "every": "1h"}, "deltas: with `every`"),
+        ({"column": "a", "impute": "last", "impute_limit": 0}, "impute_limit: 0 is no reach"),
+        ({"column": "a", "time_delta": True, "frequency": "1h"}, "time_delta: with `frequency`"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings: dict, message: str) -> None:

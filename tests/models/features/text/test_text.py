@@ -107,7 +107,7 @@ def test_the_fitted_state_survives_json(tokenizer: str) -> None:
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @pytest.mark.parametrize("options", [(), ("nfc", "collapse_spaces")])
 def test_an_empty_text_is_one_unknown_step_and_a_missing_one_its_rows_error(tokenizer, options):
-    config = chosen(tokenizer, normalise=options)
+    config = chosen(tokenizer, normalize=options)
     state = fit([column(["some words"])], config)
 
     steps = transform(column(["", " \t\u3000 ", None, "words"]), config, state)
@@ -119,7 +119,7 @@ def test_an_empty_text_is_one_unknown_step_and_a_missing_one_its_rows_error(toke
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 def test_a_very_long_text_stands_beside_short_ones(tokenizer: str) -> None:
-    long, config = "word after word " * 65_536, chosen(tokenizer, max_length=4, keep="end")
+    long, config = "word after word " * 65_536, chosen(tokenizer, max_length=4, truncate="end")
     state = fit([column(["word after", long])], config)
 
     alone = ids_of(transform(column(["word word after word"]), config, state))
@@ -150,7 +150,7 @@ def test_a_long_text_keeps_the_end_that_was_asked_for(lengths, most: int, keep: 
 
 @given(st.lists(st.text(min_size=1).filter(lambda text: not text.isspace()), max_size=6))
 def test_bytes_can_be_read_back(rows: list[str]) -> None:
-    config = chosen("byte", normalise=(), max_length=10_000)
+    config = chosen("byte", normalize=(), max_length=10_000)
 
     steps = transform(column(rows), config, TextState())
 
@@ -160,7 +160,7 @@ def test_bytes_can_be_read_back(rows: list[str]) -> None:
 
 @given(st.lists(st.text(min_size=1).filter(lambda text: not text.isspace()), min_size=1))
 def test_characters_can_be_read_back(rows: list[str]) -> None:
-    config = chosen("character", normalise=(), max_length=10_000)
+    config = chosen("character", normalize=(), max_length=10_000)
     state = fit([column(rows)], config)
 
     steps = transform(column(rows), config, state)
@@ -172,8 +172,8 @@ def test_characters_can_be_read_back(rows: list[str]) -> None:
 def test_the_most_frequent_tokens_have_the_first_ids_and_equals_stand_in_code_point_order() -> None:
     frame = column(["b a a", "c a b", "d c"])
 
-    word = fit([frame], chosen("word", vocabulary=4, minimum_count=2))
-    character = fit([frame], chosen("character", minimum_count=2))
+    word = fit([frame], chosen("word", vocab_size=4, min_frequency=2))
+    character = fit([frame], chosen("character", min_frequency=2))
 
     assert word.tokens == ("a", "b", "c")
     assert character.tokens == (" ", "a", "b", "c")
@@ -191,8 +191,8 @@ def test_identifiers_in_text_are_counted_in_bounded_memory(monkeypatch) -> None:
         lambda counts, most: sizes.append(len(counts)) or keep(counts, most),
     )
 
-    state = fit([frame], chosen("word", vocabulary=20))
-    chunked = fit(parts(frame, [7, 1234, 2999]), chosen("word", vocabulary=20))
+    state = fit([frame], chosen("word", vocab_size=20))
+    chunked = fit(parts(frame, [7, 1234, 2999]), chosen("word", vocab_size=20))
 
     assert state.tokens == chunked.tokens
     assert state.tokens[:2] == ("often", "twice")
@@ -272,11 +272,11 @@ def test_training_rows_without_text_are_refused(tokenizer: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"vocabulary": 256}, r"vocabulary: 256 .* at least 257"),
-        ({"vocabulary": 1, "tokenizer": "word"}, r"vocabulary: 1 .* at least 2"),
+        ({"vocab_size": 256}, r"vocab_size: 256 .* at least 257"),
+        ({"vocab_size": 1, "tokenizer": "word"}, r"vocab_size: 1 .* at least 2"),
         ({"min_frequency": 0}, "min_frequency: 0"),
         ({"max_length": 0}, "max_length: 0"),
-        ({"vectors": "en_core_web_md"}, "set tokenizer: word"),
+        ({"pretrained_embeddings": "en_core_web_md"}, "set tokenizer: word"),
         ({"freeze_embeddings": True}, "no vectors to freeze"),
     ],
 )

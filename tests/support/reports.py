@@ -1,0 +1,42 @@
+"""The smallest report that can be read, as JSON has it."""
+
+GAIN = {
+    "name": "majority",
+    "is_champion": False,
+    "rows": 90,
+    "gain": 0.1,
+    "low": -0.01,
+    "high": 0.2,
+}
+
+GATE = {
+    "decision": "promote", "reason": "better", "metric": "accuracy", "mode": "superiority",
+    "min_improvement": 0.0, "margin": 0.0, "confidence": 0.95, "min_rows": 50, "champion": None,
+    "rows": 90, "excluded_rows": 0, "comparisons": [GAIN], "guardrails": [], "incomparable": None,
+    "blocked": None,
+    "holdout": {"hash": "abc", "rows": 90, "uses": 2, "limit": 20, "warning": None},
+}  # fmt: skip
+
+REPORT = {
+    "headline": "",
+    "decision": "promote",
+    "reason": "first version, better than every baseline",
+    "metric": "accuracy",
+    "rows": 90,
+    "metrics": {"accuracy": 0.9, "log_loss": 0.3},
+    "baselines": {"majority": {"accuracy": 0.5, "log_loss": 0.7}},
+    "best_baseline": "majority",
+    "champion": None,
+    "drift": None,
+    "intervals": {"accuracy": {"value": 0.9, "low": 0.85, "high": 0.93}},
+    "gate": GATE,
+    "warnings": [],
+    "leakage_checks": [],
+    "explanations": [],
+    "units": {},
+    "slices": [],
+    "worst_slice": None,
+    "calibration": None,
+    "conformal": None,
+    "history": [{"epoch": e, "training_loss": 1 / (e + 1), "validation_loss": 1.0} for e in (0, 1)],
+}
