@@ -101,7 +101,8 @@ def check_single_columns(
         return LeakageCheck("one column", "quiet", words, None, SINGLE_COLUMN_LIMITS[1])
     words = (
         f"column '{best}' alone tells {shares[best]:.1%} of the answer "
-        f"(warning from {SINGLE_COLUMN_LIMITS[0]:.1%}, alarm from {SINGLE_COLUMN_LIMITS[1]:.1%}): is it known before the answer is?"
+        f"(warning from {SINGLE_COLUMN_LIMITS[0]:.1%}, alarm from {SINGLE_COLUMN_LIMITS[1]:.1%}): "
+        "is it known before the target is?"
     )
     return LeakageCheck(
         "one column",
@@ -219,7 +220,8 @@ def check_future_columns(
     sure = float(np.quantile(drawn, 0.05))
     words = (
         f"with the other columns one step older a regression errs {growth:.2f} times as much, "
-        f"{sure:.2f} times at least (warning from {FUTURE_LIMITS[0]:g}, alarm from {limit:g}): a column "
+        f"{sure:.2f} times at least (warning from {FUTURE_LIMITS[0]:g}, alarm from {limit:g}): "
+        "a column "
         "that holds the future would do that"
     )
     return LeakageCheck(name, grade_value(sure, FUTURE_LIMITS), words, sure, limit)

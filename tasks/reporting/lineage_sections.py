@@ -74,8 +74,8 @@ def build_contract(report: ReportRecord, lineage: Lineage) -> Content | None:
     found = lineage.get("contract", {})
     if not found.get("findings"):
         return None
-    findings = sorted(found["findings"], key=lambda one: one["kept"])
-    broken = sum(not one["kept"] for one in findings)
+    findings = sorted(found["findings"], key=lambda one: one["passed"])
+    broken = sum(not one["passed"] for one in findings)
     return {"rows": findings, "broken": broken, "facts": found.get("facts", {})}
 
 

@@ -190,7 +190,9 @@ def test_tags_are_found_and_told_as_lists(tmp_path) -> None:
     folder = tmp_path / "features"
     rows = features(folder, tagged(), ALONE, TAGS)
 
-    said, found, naive = scored(folder, rows, trained(folder, epochs=30, hidden_size=24, pooling="max"))
+    said, found, naive = scored(
+        folder, rows, trained(folder, epochs=30, hidden_size=24, pooling="max")
+    )
 
     right = (found.target_RK == found.prediction_RK).mean()
     assert right > 0.9
@@ -242,7 +244,9 @@ def test_a_text_is_written_for_a_text(tmp_path, head: HeadConfig, unit: str) -> 
         folder, turned(), ALONE, target, SplitConfig(by="column", column="split", duplicates="keep")
     )
 
-    bundle = trained(folder, epochs=60, head=head, hidden_size=32, bidirectional=True, embedding_dim=16)
+    bundle = trained(
+        folder, epochs=60, head=head, hidden_size=32, bidirectional=True, embedding_dim=16
+    )
     said, found, naive = scored(folder, rows, bundle)
 
     errors = found.edits_R.sum() / found.characters_R.sum()
@@ -338,5 +342,5 @@ def test_fractions_are_no_counts(tmp_path) -> None:
     layout, folder = weekly(SeriesInput(column="sales"), horizon=7), tmp_path / "features"
     features(folder, tides(), layout, FORECAST, BY_TIME)
 
-    with pytest.raises(UnlearnableError, match=r"targets must be counts, and \d+ of \d+ .* are not"):
+    with pytest.raises(UnlearnableError, match=r"must be counts, and \d+ of \d+ .* are not"):
         trained(folder, head=HeadConfig(loss="negative_binomial"))

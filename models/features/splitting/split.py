@@ -90,7 +90,8 @@ class SplitConfig:
             and not 0.5 <= self.near_duplicate_threshold <= 1
         ):
             raise ValueError(
-                f"near_duplicate_threshold: {self.near_duplicate_threshold} is not between 0.5 and 1; give 0.8"
+                f"near_duplicate_threshold: {self.near_duplicate_threshold} is not between 0.5 "
+                "and 1; give 0.8"
             )
         refuse_contradictions(self)
 

@@ -61,7 +61,8 @@ class TextInput:
             raise ValueError(f"max_length: {self.max_length} leaves nothing; give 1 step or more")
         if self.pretrained_embeddings is not None and self.tokenizer != "word":
             raise ValueError(
-                f"pretrained_embeddings: they belong to words, and tokenizer is '{self.tokenizer}'; "
+                "pretrained_embeddings: they belong to words, and tokenizer is "
+                f"'{self.tokenizer}'; "
                 "set tokenizer: word, or remove vectors"
             )
         if self.freeze_embeddings and self.pretrained_embeddings is None:

@@ -28,13 +28,15 @@ def word_vectors(name: str, tokens: tuple[str, ...]) -> NDArray[np.float32]:
         vocabulary = spacy.load(name).vocab
     except OSError as error:
         raise UnlearnableError(
-            f"pretrained_embeddings: '{name}' is neither a folder nor an installed pipeline of spaCy ({error}); "
+            f"pretrained_embeddings: '{name}' is neither a folder nor an installed pipeline "
+            f"of spaCy ({error}); "
             "name one that is, such as en_core_web_md (python -m spacy download en_core_web_md)"
         ) from error
     known = [place for place, token in enumerate(tokens, 1) if vocabulary.has_vector(token)]
     if not known:
         raise UnlearnableError(
-            f"pretrained_embeddings: '{name}' has no vector for any of the {len(tokens)} words of training; "
+            f"pretrained_embeddings: '{name}' has no vector for any of the {len(tokens)} "
+            "words of training; "
             "name a pipeline of their language, or remove vectors"
         )
     vectors_VD = np.zeros((len(tokens) + 1, vocabulary.vectors_length), np.float32)

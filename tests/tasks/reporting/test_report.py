@@ -127,10 +127,10 @@ ORIGIN = {
     "contract": {
         "facts": {"rows": 290, "quarantined": 10, "promises": 2, "broken": 1},
         "findings": [
-            {"rule": "expect_no_null", "column": EVIL, "severity": "warning", "kept": False,
-             "found": EVIL},
-            {"rule": "expect_type", "column": "x", "severity": "critical", "kept": True,
-             "found": ""},
+            {"rule": "expect_no_null", "column": EVIL, "severity": "warning", "passed": False,
+             "observed": EVIL},
+            {"rule": "expect_type", "column": "x", "severity": "critical", "passed": True,
+             "observed": ""},
         ],
     },
     "features": {
