@@ -22,7 +22,7 @@ def test_check_tells_what_a_run_would_take_and_trains_nothing(tmp_path: Path) ->
     found = json.loads(machine.stdout.splitlines()[-1])
     assert person.returncode == machine.returncode == 0, person.stderr
     assert "job sales: valid" in person.stdout
-    assert "if no epoch is saved by patience" in person.stdout
+    assert "without early stopping" in person.stdout
     assert (found["rows"], found["broken"]) == (200, 0)
     assert found["training"] > found["test"] > found["validation"] > 0
     assert found["training_seconds_at_most"] > found["epoch_seconds"] > 0
