@@ -219,8 +219,8 @@ class DriftedColumn:
 
     column: str
     """Its name."""
-    verdict: str
-    """The severity."""
+    severity: str
+    """`small` or `large`."""
     reason: str
     """What differs, in a sentence."""
 

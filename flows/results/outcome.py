@@ -165,7 +165,7 @@ def _format_data(artifacts: RunArtifacts) -> str:
         lines.append("Drift: none against the champion's data.")
     else:
         lines += ["| drifted column | severity | change |", "|---|---|---|"]
-        lines += [f"| {row.column} | {row.verdict} | {row.reason} |" for row in drift]
+        lines += [f"| {row.column} | {row.severity} | {row.reason} |" for row in drift]
     return "\n".join(lines)
 
 

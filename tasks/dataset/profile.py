@@ -42,7 +42,7 @@ def write_drift(folder: Path, found: Sequence[ColumnDrift]) -> list[DriftedColum
     (folder / "drift.json").write_text(text, encoding="utf-8")
     drifted = [each for each in found if each.severity != "none"]
     return [
-        DriftedColumn(column=each.column, verdict=each.severity, reason=each.reason)
+        DriftedColumn(column=each.column, severity=each.severity, reason=each.reason)
         for each in drifted
     ]
 

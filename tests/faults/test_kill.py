@@ -25,17 +25,22 @@ from tasks.features.featurize import make_features
 from tasks.ingestion.ingest import take_snapshot
 from tasks.storage.store import open_store
 from tasks.training.train import make_candidate
-from tasks.validation.validate import draft, hold, open_contract
-from models.learning.loop import Watch
+from tasks.validation.validate import accept_snapshot, create_contract, find_contract
+from models.learning.loop import Callbacks
 
 job = load_job(Path(sys.argv[1]))
 store = open_store(job.store)
 snapshot = take_snapshot(job.source, store)
 path = Path(job.contract_path)
-contract = open_contract(path, job.name) or draft(
-    snapshot, store, path=path, name=job.name, needed=job.needed, target=job.target.column
+contract = find_contract(path, job.name) or create_contract(
+    snapshot,
+    store,
+    path=path,
+    name=job.name,
+    required_columns=job.required_columns,
+    target=job.target.column,
 )
-accepted = hold(snapshot, contract, store)
+accepted = accept_snapshot(snapshot, contract, store)
 features = make_features(
     accepted, store, layout=job.layout, target=job.target, split=job.split
 )
@@ -45,7 +50,7 @@ candidate = make_candidate(
     model=job.model,
     head=job.head,
     training=job.training,
-    watch=Watch(lambda epoch: print("epoch", epoch.epoch)),
+    callbacks=Callbacks(lambda epoch: print("epoch", epoch.epoch)),
 )
 print("trained", candidate.key)
 """

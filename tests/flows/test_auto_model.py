@@ -86,7 +86,7 @@ def test_check_accepts_a_job_that_leaves_its_network_open(auto_job: Path) -> Non
 
 
 def test_tune_needs_a_named_network(auto_job: Path) -> None:
-    with pytest.raises(JobError, match="model: auto chooses a network by itself"):
+    with pytest.raises(JobError, match="model: auto searches for a network itself"):
         tune.fn(str(auto_job))
 
 

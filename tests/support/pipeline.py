@@ -1,6 +1,7 @@
 """The whole loop between a real store and a real registry, stage by stage, without a server."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from flows.environment import find_artifact_root
 from flows.job.job import Job, format_job
@@ -8,16 +9,25 @@ from models.learning.loop import Callbacks
 from tasks.evaluation.evaluate import make_report
 from tasks.features.featurize import make_features
 from tasks.ingestion.ingest import take_snapshot
-from tasks.records import Accepted, Report, Version
+from tasks.records import Accepted, Features, Report, Snapshot, Version
 from tasks.registry import versions
 from tasks.registry.register import VersionInputs, register_candidate
-from tasks.storage.store import open_store
+from tasks.storage.store import Store, open_store
 from tasks.training.train import make_candidate
 from tasks.validation.validate import accept_snapshot, create_contract
 
 
-def run(job: Job) -> tuple[Report, Version]:
-    """What the flow does, without Prefect."""
+class Prepared(NamedTuple):
+    """What training begins with."""
+
+    store: Store
+    snapshot: Snapshot
+    accepted: Accepted
+    features: Features
+
+
+def prepare(job: Job) -> Prepared:
+    """Take the snapshot, accept its rows and make features, without Prefect."""
     store = open_store(job.store)
     snapshot = take_snapshot(job.source, store)
     contract = create_contract(
@@ -28,8 +38,14 @@ def run(job: Job) -> tuple[Report, Version]:
         required_columns=job.required_columns,
         target=job.target.column,
     )
-    accepted: Accepted = accept_snapshot(snapshot, contract, store)
+    accepted = accept_snapshot(snapshot, contract, store)
     features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
+    return Prepared(store, snapshot, accepted, features)
+
+
+def run(job: Job) -> tuple[Report, Version]:
+    """Do what the flow does, without Prefect."""
+    store, snapshot, accepted, features = prepare(job)
     candidate = make_candidate(
         features,
         store,

@@ -6,12 +6,10 @@ from pathlib import Path
 import polars as pl
 
 from flows.job.job import load_job
-from tasks.features.featurize import make_features
-from tasks.ingestion.ingest import take_snapshot
 from tasks.storage.store import StoreConfig, open_store
 from tasks.tuning.mlflow_runs import SearchRuns
 from tasks.tuning.trials import TrialContext
-from tasks.validation.validate import accept_snapshot, create_contract
+from tests.support.pipeline import prepare
 from tests.support.sample_jobs import waves, write_job
 
 SEARCHED = {
@@ -51,18 +49,7 @@ def make_trial_context(
         },
     )
     job = load_job(path)
-    store = open_store(job.store)
-    snapshot = take_snapshot(job.source, store)
-    contract = create_contract(
-        snapshot,
-        store,
-        path=Path(job.contract_path),
-        name=job.name,
-        required_columns=job.required_columns,
-        target=job.target.column,
-    )
-    accepted = accept_snapshot(snapshot, contract, store)
-    features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
+    store, _, accepted, features = prepare(job)
     return TrialContext(store, accepted, features, job.settings, job.tuning, job.gate.season_length)
 
 

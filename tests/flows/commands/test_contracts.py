@@ -120,12 +120,12 @@ def test_the_report_tells_how_the_data_have_drifted_from_the_champions(waves_job
     retrain(str(waves_job))
 
     [told] = newest_facts("evaluate")["drift"]
-    assert (told["column"], told["verdict"]) == ("wave", "large")
+    assert (told["column"], told["severity"]) == ("wave", "large")
     newest = max(
         Path(".ostinato/store/evaluate").glob("*/*/drift.json"), key=lambda p: p.stat().st_mtime_ns
     )
     figures = json.loads(newest.read_text(encoding="utf-8"))
-    assert {each["column"]: each["verdict"] for each in figures} == {
+    assert {each["column"]: each["severity"] for each in figures} == {
         "wave": "large",
         "label": "none",
     }

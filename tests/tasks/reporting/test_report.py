@@ -25,7 +25,7 @@ MORE = {
     "headline": "Nine of ten are right.",
     "units": {"log_loss": "nats"},
     "champion": {"accuracy": 0.88},
-    "drift": [{"column": EVIL, "verdict": "much", "reason": "other values"}],
+    "drift": [{"column": EVIL, "severity": "much", "reason": "other values"}],
     "search": {
         "metric": "loss",
         "model": {},
