@@ -27,7 +27,7 @@ class LeakageCheckRecord:
     __pydantic_config__: ClassVar = _STRICT
 
     name: str
-    status: Literal["quiet", "warning", "alarm"]
+    status: Literal["passed", "warning", "alarm"]
     message: str
     value: float | None
     threshold: float

@@ -1,6 +1,6 @@
 """Checks that ring where a score is too good to be true, each with its threshold and its words.
 
-A canary looks at sequences and answers alone, never at the network: what it finds is a fault of the
+A canary looks at sequences and targets alone, never at the network: what it finds is a fault of the
 data or of its division, and every model that is scored on them shares it.
 Shapes: S sequences, C channels, P permutations, K classes, F features, B resamples.
 """
@@ -20,7 +20,7 @@ from models.evaluation.baselines.single import (
 from models.evaluation.statistics.block_length import choose_block_length, estimate_block_length
 from models.evaluation.statistics.bootstrap import draw_blocks
 
-CheckStatus = Literal["quiet", "warning", "alarm"]
+CheckStatus = Literal["passed", "warning", "alarm"]
 
 MAX_ROWS = 5_000
 """Rows that a canary learns from, and as many that it is asked."""
@@ -32,7 +32,7 @@ SINGLE_COLUMN_LIMITS = (0.97, 0.995)
 """Shares of the answer that one column alone may tell."""
 
 SHUFFLED_LIMITS = (3.6, 5.0)
-"""How many standard errors shuffled answers may score above chance."""
+"""How many standard errors shuffled targets may score above chance."""
 
 MIN_SKILL = 0.01
 """And by how much at least."""
@@ -61,7 +61,7 @@ class LeakageCheck(NamedTuple):
 
 def grade_value(value: float, limits: tuple[float, float]) -> CheckStatus:
     """Compare with the limits of a warning and of an alarm."""
-    return "alarm" if value >= limits[1] else "warning" if value >= limits[0] else "quiet"
+    return "alarm" if value >= limits[1] else "warning" if value >= limits[0] else "passed"
 
 
 def check_repeated_rows(training_S: NDArray[np.uint64], test_S: NDArray[np.uint64]) -> LeakageCheck:
@@ -79,28 +79,28 @@ def check_repeated_rows(training_S: NDArray[np.uint64], test_S: NDArray[np.uint6
 def check_single_columns(
     training: Mapping[str, NDArray[np.float64]],
     test: Mapping[str, NDArray[np.float64]],
-    answers: tuple[NDArray[Any], NDArray[Any]],
+    targets: tuple[NDArray[Any], NDArray[Any]],
     *,
     classes: int,
 ) -> LeakageCheck:
-    """Ask a small tree on each column alone how much of the answer it tells on held-out rows.
+    """Fit a small tree on each column alone, and score how much of the target it explains in test.
 
     Args:
-        training: what is read of each column, [S, F], by its name.
+        training: features of each column, [S, F], by its name.
         test: the same of the test rows.
-        answers: of both.
-        classes: 0 for numbers.
+        targets: of the training and of the test rows, [S] each.
+        classes: number of classes; 0 for numbers.
     """
     shares = {
-        name: measure_explained_share(training[name], test[name], answers, classes=classes)
+        name: measure_explained_share(training[name], test[name], targets, classes=classes)
         for name in training
     }
     best = max(shares, key=lambda name: shares[name], default=None)
     if best is None or len(shares) < 2:
-        words = "there are no two columns, of which one could tell too much"
-        return LeakageCheck("one column", "quiet", words, None, SINGLE_COLUMN_LIMITS[1])
+        words = "there are fewer than two columns to compare"
+        return LeakageCheck("one column", "passed", words, None, SINGLE_COLUMN_LIMITS[1])
     words = (
-        f"column '{best}' alone tells {shares[best]:.1%} of the answer "
+        f"column '{best}' alone explains {shares[best]:.1%} of the target "
         f"(warning from {SINGLE_COLUMN_LIMITS[0]:.1%}, alarm from {SINGLE_COLUMN_LIMITS[1]:.1%}): "
         "is it known before the target is?"
     )
@@ -116,34 +116,34 @@ def check_single_columns(
 def measure_explained_share(
     training_SF: NDArray[np.float64],
     test_SF: NDArray[np.float64],
-    answers: tuple[NDArray[Any], NDArray[Any]],
+    targets: tuple[NDArray[Any], NDArray[Any]],
     *,
     classes: int,
 ) -> float:
-    """Tell how much of what always saying the usual gets wrong a small tree gets right."""
+    """Return the share of a constant's error that a small tree removes, at most 1."""
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-    known, asked = answers
+    training_S, test_S = targets
     if not classes:
         fitted = DecisionTreeRegressor(max_depth=6, min_samples_leaf=5, random_state=0)
-        said = fitted.fit(training_SF, known).predict(test_SF)
-        spread = float(np.square(asked - known.mean()).sum())
-        return 1 - float(np.square(asked - said).sum()) / spread if spread > 0 else 0.0
+        predicted = fitted.fit(training_SF, training_S).predict(test_SF)
+        spread = float(np.square(test_S - training_S.mean()).sum())
+        return 1 - float(np.square(test_S - predicted).sum()) / spread if spread > 0 else 0.0
     leaves = max(8, 2 * classes)
     tree = DecisionTreeClassifier(max_leaf_nodes=leaves, min_samples_leaf=2, random_state=0)
-    right = float((tree.fit(training_SF, known).predict(test_SF) == asked).mean())
-    usual = float((asked == np.bincount(known.astype(np.int64)).argmax()).mean())
-    return (right - usual) / (1 - usual) if usual < 1 else 0.0
+    right = float((tree.fit(training_SF, training_S).predict(test_SF) == test_S).mean())
+    constant = float((test_S == np.bincount(training_S.astype(np.int64)).argmax()).mean())
+    return (right - constant) / (1 - constant) if constant < 1 else 0.0
 
 
 Learner = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]], Any]
-"""From training features, answers and test features to answers."""
+"""From training features, training targets and test features to test predictions."""
 
 
 def fit_ridge(
     training_SF: NDArray[np.float64], targets_SA: NDArray[np.float64], test_SF: NDArray[np.float64]
 ) -> Any:  # noqa: ANN401 - an array
-    """Fit many answers at once."""
+    """Fit ridge regressions on many targets at once; return their predictions, [S, A]."""
     from sklearn.linear_model import Ridge
 
     return Ridge(alpha=10.0).fit(training_SF, targets_SA).predict(test_SF)
@@ -152,27 +152,27 @@ def fit_ridge(
 def check_shuffled_targets(
     training: SplitRows, test: SplitRows, *, classes: int, learner: Learner = fit_ridge
 ) -> LeakageCheck:
-    """Learn shuffled answers: on the test they score no better than chance, or something is wrong.
+    """Fit shuffled targets: test skill above chance means that test rows leak into training.
 
-    Every permutation is one draw, and their mean is compared with its own standard error, so that
-    rows that are like their neighbours do no harm.
+    The mean skill over permutations is compared with its own standard error, so that rows that
+    resemble their neighbours do no harm.
     """
     steps, draw = find_max_length(training), np.random.default_rng(0)
     scale = build_scaler(training).fit(seen := compute_features(training, flat_steps=steps))
-    known_SF, asked_SF = (
+    training_SF, test_SF = (
         scale.transform(seen),
         scale.transform(compute_features(test, flat_steps=steps)),
     )
     target_S = np.asarray(training.target_S, np.float64)
     shapes_SK = np.eye(classes)[target_S.astype(np.int64)] if classes else target_S[:, None]
     mixed = [shapes_SK[draw.permutation(len(target_S))] for _ in range(PERMUTATIONS)]
-    said = np.asarray(learner(known_SF, np.concatenate(mixed, axis=1), asked_SF))
-    parts = np.split(said.reshape(len(test.target_S), -1), PERMUTATIONS, axis=1)
+    predicted = np.asarray(learner(training_SF, np.concatenate(mixed, axis=1), test_SF))
+    parts = np.split(predicted.reshape(len(test.target_S), -1), PERMUTATIONS, axis=1)
     over_P = np.array([measure_skill(part, test.target_S, classes) for part in parts])
     error = float(over_P.std(ddof=1)) / np.sqrt(PERMUTATIONS)
     value = float(over_P.mean() / max(error, 1e-6)) if over_P.mean() > MIN_SKILL else 0.0
     words = (
-        f"a regression on shuffled answers scores {over_P.mean():+.3f} above chance, "
+        f"a regression on shuffled targets scores {over_P.mean():+.3f} above chance, "
         f"{value:.1f} standard errors of {PERMUTATIONS} permutations "
         f"(warning from {SHUFFLED_LIMITS[0]}, alarm from {SHUFFLED_LIMITS[1]})"
     )
@@ -181,13 +181,13 @@ def check_shuffled_targets(
     )
 
 
-def measure_skill(said_SK: NDArray[np.float64], target_S: NDArray[Any], classes: int) -> float:
-    """Tell the accuracy beyond what two unrelated columns agree; of numbers the correlation."""
+def measure_skill(predicted_SK: NDArray[np.float64], target_S: NDArray[Any], classes: int) -> float:
+    """Return the accuracy above chance agreement, or for numbers the correlation."""
     if not classes:
-        if said_SK.std() == 0 or np.std(target_S) == 0:
+        if predicted_SK.std() == 0 or np.std(target_S) == 0:
             return 0.0
-        return float(np.corrcoef(said_SK[:, 0], target_S)[0, 1])
-    best_S, truth = said_SK.argmax(axis=1), np.asarray(target_S).astype(np.int64)
+        return float(np.corrcoef(predicted_SK[:, 0], target_S)[0, 1])
+    best_S, truth = predicted_SK.argmax(axis=1), np.asarray(target_S).astype(np.int64)
     shares = [
         np.bincount(each[each >= 0], minlength=classes) / len(truth) for each in (best_S, truth)
     ]
@@ -197,17 +197,17 @@ def measure_skill(said_SK: NDArray[np.float64], target_S: NDArray[Any], classes:
 def check_future_columns(
     training: SplitRows, test: SplitRows, *, channels: list[int]
 ) -> LeakageCheck:
-    """Make some columns one step older: an error that then grows threefold came from the future.
+    """Shift some columns one step back: an error that then grows threefold used the future.
 
     Args:
-        training: windows with one number each as answer.
-        test: the same.
-        channels: of the columns that are not known ahead, but for the answer's own past.
+        training: windows with one number each as target.
+        test: the same of the test rows.
+        channels: of the columns that are not known ahead, without the target's own past.
     """
     name, limit = "future shift", FUTURE_LIMITS[1]
     if not channels:
-        words = "there is no column beside the answer's own past that could hold the future"
-        return LeakageCheck(name, "quiet", words, None, limit)
+        words = "there is no column besides the target's own past that could hold the future"
+        return LeakageCheck(name, "passed", words, None, limit)
     fresh_S, old_S = (
         compute_window_errors(training, test, channels=channels, age=age) for age in (0, 1)
     )

@@ -115,7 +115,7 @@ def find_block_reason(checks: Sequence[LeakageCheck], evaluation: EvaluationConf
 
 def list_warnings(checks: Sequence[LeakageCheck]) -> list[str]:
     """List the reasons to doubt the scores."""
-    return [f"{each.name}: {each.message}" for each in checks if each.status != "quiet"]
+    return [f"{each.name}: {each.message}" for each in checks if each.status != "passed"]
 
 
 def _build_slices(

@@ -96,7 +96,7 @@ def _describe_data(report: ReportRecord, lineage: Lineage) -> Iterator[str]:
         names = ", ".join(each.column for each in report.drift[:8])
         yield f"These columns have changed since the champion was trained: {names}."
     for check in report.leakage_checks:
-        if check.status != "quiet":
+        if check.status != "passed":
             yield f"Leakage check '{check.name}' gives {check.status}: {check.message}"
 
 

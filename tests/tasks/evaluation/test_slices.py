@@ -107,7 +107,7 @@ def test_checks_fail_for_the_leak_that_was_planted_and_for_no_other(tmp_path: Pa
     copied = verdicts(tmp_path / "copied", pairs(copied=40))
     told = verdicts(tmp_path / "told", pairs(told=True))
 
-    assert clean == {"duplicates": "quiet", "one column": "quiet", "shuffled labels": "quiet"}
+    assert clean == {"duplicates": "passed", "one column": "passed", "shuffled labels": "passed"}
     assert copied == clean | {"duplicates": "alarm"}
     assert told == clean | {"one column": "alarm"}
 
@@ -127,7 +127,7 @@ def test_a_column_with_tomorrows_sales_rings(tmp_path: Path, kind: str) -> None:
     clean = verdicts(tmp_path / "clean", known, layouts[0], target, split)
     leaking = verdicts(tmp_path / "leaking", known, layouts[1], target, split)
 
-    assert clean["future shift"] == "quiet"
+    assert clean["future shift"] == "passed"
     assert leaking["future shift"] == "alarm"
 
 
@@ -136,7 +136,7 @@ def test_kinds_without_one_answer_are_asked_for_duplicates_alone(tmp_path: Path)
 
     found = verdicts(tmp_path / "f", frame, target=TargetConfig(kind="reconstruction"), split=TOLD)
 
-    assert found == {"duplicates": "quiet"}
+    assert found == {"duplicates": "passed"}
 
 
 def test_a_failed_check_blocks_where_the_job_says_so() -> None:
@@ -145,7 +145,7 @@ def test_a_failed_check_blocks_where_the_job_says_so() -> None:
     assert find_block_reason([RUNG], EvaluationConfig()) is None
     assert find_block_reason([RUNG._replace(status="warning")], block) is None
     assert find_block_reason([RUNG], block) == "a leakage check fails: duplicates: all of them"
-    assert list_warnings([RUNG, RUNG._replace(status="quiet")]) == ["duplicates: all of them"]
+    assert list_warnings([RUNG, RUNG._replace(status="passed")]) == ["duplicates: all of them"]
 
 
 @pytest.mark.parametrize(
