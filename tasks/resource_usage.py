@@ -46,7 +46,7 @@ class Meter:
     joules: Mapping[str, float]
 
     def measure(self) -> ResourceUsage:
-        """Tell what was spent since then, and the most memory that the process ever had."""
+        """Return what was spent since then, and the most memory that the process ever had."""
         return ResourceUsage(
             seconds=round(time.perf_counter() - self.start_time, 3),
             peak_memory_bytes=measure_peak_memory(),
@@ -60,7 +60,7 @@ def start_meter() -> Meter:
 
 
 def measure_peak_memory() -> int:
-    """Tell the most memory that this process held, in bytes: the GPU's where one was used."""
+    """Return the peak memory of this process, in bytes: the GPU's where one was used."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return int(torch.cuda.max_memory_allocated())
@@ -117,7 +117,7 @@ def read_gpu_energy() -> dict[str, float]:
 
 
 def compute_energy(before: Mapping[str, float]) -> float | None:
-    """Tell the joules since the first reading; None where nobody counts them.
+    """Return the joules since the first reading; None where nobody counts them.
 
     A package's counter begins anew after some minutes to hours, at most once in between as far as
     anyone can tell; then its range is added.
@@ -133,7 +133,7 @@ def compute_energy(before: Mapping[str, float]) -> float | None:
 
 
 def read_counter_range(zone: Path) -> float:
-    """Tell where a package's counter begins anew, in joules; 0 where that is not known."""
+    """Return where a package's counter begins anew, in joules; 0 where that is not known."""
     try:
         return int((zone / "max_energy_range_uj").read_text(encoding="ascii")) * MICRO
     except (OSError, ValueError):

@@ -111,7 +111,7 @@ def _compile_simple(metric: str, column: str, dtype: pl.DataType) -> Aggregation
 
 
 def _is_date_or_time(dtype: pl.DataType) -> bool:
-    """Tell dates and times."""
+    """Return whether a type is a date or a time."""
     return isinstance(dtype, pl.Date | pl.Datetime)
 
 

@@ -147,5 +147,5 @@ def build_metric_function(
 
 
 def is_higher_better(name: str) -> bool:
-    """Tell which way a metric goes."""
+    """Return which way a metric goes."""
     return name not in LOWER_IS_BETTER

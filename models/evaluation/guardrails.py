@@ -120,7 +120,7 @@ def measure_slice_drops(
 
 
 def compute_drop(ours: float, theirs: float, *, sign: float) -> float:
-    """Give a loss in points, and that of an error as a share of the rival's."""
+    """Return a loss in points, and that of an error as a share of the rival's."""
     lost = sign * (theirs - ours)
     if sign > 0 or lost <= 0:
         return lost

@@ -230,7 +230,7 @@ def check_future_columns(
 def compute_window_errors(
     training: SplitRows, test: SplitRows, *, channels: list[int], age: int
 ) -> NDArray[np.float64]:
-    """Give the absolute errors of a regression whose channels are so many steps older, [S]."""
+    """Return the absolute errors of a regression whose channels are so many steps older, [S]."""
     from sklearn.linear_model import RidgeCV
     from sklearn.preprocessing import StandardScaler
 

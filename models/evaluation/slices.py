@@ -178,7 +178,7 @@ def score_slices(
 
 
 def limit_samples(rows: int, count: int) -> int:
-    """Tell how many resamples of so many rows are drawn: 100 at least."""
+    """Return how many resamples of so many rows are drawn: 100 at least."""
     return min(count, max(100, BUDGET // max(rows, 1)))
 
 
@@ -190,7 +190,7 @@ def compute_joint_intervals(
     count: int,
     by_time: bool,
 ) -> dict[int, Interval]:
-    """Give the intervals of several numbers of all rows, from the same resamples."""
+    """Return the intervals of several numbers of all rows, from the same resamples."""
     if not own:
         return {}
     found = compute_score_intervals(

@@ -118,7 +118,7 @@ class Featurizer:
 
 
 def picked(sample: Sample, places: NDArray[np.int64]) -> Sample:
-    """Give each raw row the sequence of its bin."""
+    """Return each raw row the sequence of its bin."""
     steps = sample.steps
     errors = [steps.errors_R[place] for place in places]
     chosen = Steps(steps.values_NC, steps.starts_R[places], steps.stops_R[places], errors)

@@ -82,7 +82,7 @@ def _number_sequences(offsets: Offsets) -> Tensor:
 def _pad_equal_lengths(
     values_NI: Tensor, offsets: Offsets, *, behind: int, ahead: int, before: Tensor | None
 ) -> Tensor:
-    """Give each of equally long sequences a stretch of its own, [B, behind + T + ahead, I]."""
+    """Return each of equally long sequences a stretch of its own, [B, behind + T + ahead, I]."""
     own_BTI = values_NI.view(len(offsets), offsets.max_length, -1)
     if before is None:
         return functional.pad(own_BTI, (0, 0, behind, ahead))

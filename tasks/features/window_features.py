@@ -152,7 +152,7 @@ def _fit_featurizer(reader: _SeriesReader, *, keys: list[str], target: TargetCon
 
 
 def _scale_target_as_channel(target: Target, layout: Layout, state: Any) -> Target:  # noqa: ANN401 - of any kind
-    """Give a forecast the scale of its own past, where that is one of the input's channels."""
+    """Return a forecast the scale of its own past, where that is one of the input's channels."""
     if target.kind != "forecast" or not isinstance(state, SeriesState):
         return target
     scale = channel_scale(layout, state, target.column)

@@ -226,7 +226,7 @@ def measure_gain(comparison: Comparison, gate: GateConfig, *, metric: str, by_ti
 def format_headline(
     gain: Gain, *, metric: str, score: float, baseline_score: float, is_perfect: bool
 ) -> str:
-    """Say in one sentence whether the network is better than the best baseline.
+    """Format in one sentence whether the network is better than the best baseline.
 
     Args:
         gain: over that baseline.

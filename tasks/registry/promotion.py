@@ -73,7 +73,7 @@ def approve(store: Store, name: str, version: str | None, why: str) -> MoveResul
 
 
 def reject(store: Store, name: str, version: str | None, why: str) -> MoveResult:
-    """Say no to a version that the gate left to a person; it is no challenger any more.
+    """Reject a version that the gate left to a person; it stops being the challenger.
 
     Raises:
         RegistryError: there is no such version, it serves, it was rejected before, or the gate
@@ -149,7 +149,7 @@ def check_version_exists(name: str, version: str | None) -> None:
 
 
 def find_store_config(name: str) -> StoreConfig:
-    """Tell which store the newest version of a model was made in, as its job says.
+    """Return which store the newest version of a model was made in, as its job says.
 
     Raises:
         RegistryError: there is no such model, or MLflow cannot be asked.

@@ -166,7 +166,7 @@ def _find_parts(store: Store, snapshot: Snapshot) -> list[Part]:
 
 @contextmanager
 def isolate_snapshot(store: Store, snapshot: Snapshot) -> Iterator[Store]:
-    """Give a store that holds this snapshot alone, deleted at the end."""
+    """Return a store that holds this snapshot alone, deleted at the end."""
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary) / "store"
         for artifact in (snapshot, *_find_parts(store, snapshot)):
@@ -219,7 +219,7 @@ def compare_versions(
 
 
 def _compare_stage(store: Store, key: str | None, made: Artifact[object]) -> str:
-    """Tell whether a stage came to the same again."""
+    """Return whether a stage came to the same again."""
     if key != made.key:
         return "other"
     first = read_manifest(store, made.stage, made.key)
@@ -266,7 +266,7 @@ def _are_bits_equal(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> b
 def _compute_largest_difference(
     ours: Mapping[str, np.ndarray[Any, Any]], theirs: Mapping[str, np.ndarray[Any, Any]], name: str
 ) -> float | None:
-    """Tell the largest difference of two tensors; None where they cannot be compared."""
+    """Return the largest difference of two tensors; None where they cannot be compared."""
     one, other = ours[name], theirs.get(name)
     if other is None or one.shape != other.shape:
         return None

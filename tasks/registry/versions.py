@@ -189,7 +189,7 @@ def _measure_folder_bytes(files: "ArtifactRepository", folder: str | None) -> in
 
 
 def _find_location(found: "ModelVersion") -> str:
-    """Tell where a version's files are."""
+    """Return where a version's files are."""
     model_id = str(found.source or "").removeprefix("models:/")
     if model_id == found.source:
         return str(found.source)

@@ -70,7 +70,7 @@ def target_number(bundle: Bundle, outputs: int, scale: TargetScale) -> Attributi
 
 
 def _count_parts(head: HeadConfig) -> tuple[int, int]:
-    """Tell how many numbers an answer has, and which of them is the answer itself."""
+    """Return how many numbers an answer has, and which of them is the answer itself."""
     if head.loss == "quantile":
         return len(head.quantiles), head.quantiles.index(0.5)
     return PARTS.get(head.loss, 1), 0

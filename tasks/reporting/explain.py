@@ -239,14 +239,14 @@ def _explain_by_gradients(bundle: Bundle, case: _Case, target: AttributionTarget
 
 
 def _explain_by_errors(bundle: Bundle, case: _Case) -> Parts:
-    """Give the error of each step of a self-supervised sequence."""
+    """Return the error of each step of a self-supervised sequence."""
     errors_N = compute_step_errors(_get_network(bundle), case.sequence)
     described = describe_steps(case.raw, errors_N[:, None], bundle.featurizer)
     return {"method": "error by step", "quantity": "error of each step", **described._asdict()}
 
 
 def _explain_text(bundle: Bundle, case: _Case) -> Parts:
-    """Give what each step writes (CTC), or the attention of each written symbol."""
+    """Return what each step writes (CTC), or the attention of each written symbol."""
     target, sequence = bundle.featurizer.target, case.sequence
     network = _get_network(bundle)
     if isinstance(network.head, CtcHead):
@@ -278,7 +278,7 @@ def _explain_text(bundle: Bundle, case: _Case) -> Parts:
 
 
 def _read_image(bundle: Bundle, case: _Case) -> Parts:
-    """Give the image that a text is read from; nothing for other inputs."""
+    """Return the image that a text is read from; nothing for other inputs."""
     if bundle.featurizer.layout.input.kind != "image":
         return {}
     described = describe_steps(case.raw, np.zeros((0, 0)), bundle.featurizer)

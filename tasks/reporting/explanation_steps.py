@@ -124,7 +124,7 @@ def _describe_audio(raw: RawRow, shares_NC: Floats, featurizer: Featurizer) -> D
 
 
 def _describe_text(raw: RawRow, shares_N1: Floats, featurizer: Featurizer) -> DescribedSteps:
-    """Give each token with its share, and whether the vocabulary has it."""
+    """Return each token with its share, and whether the vocabulary has it."""
     read, state = featurizer.layout.input, featurizer.state
     assert isinstance(read, TextInput)  # noqa: S101 - chosen by its kind
     ids = raw.values_NC[:, 0]
@@ -145,7 +145,7 @@ def _get_token(token_id: int, state: TextState) -> str:
 
 
 def _describe_tree(raw: RawRow, shares_N1: Floats, featurizer: Featurizer) -> DescribedSteps:
-    """Give the word of each node with its share, and the distance to its parent."""
+    """Return the word of each node with its share, and the distance to its parent."""
     read = featurizer.layout.input
     assert isinstance(read, TreeInput)  # noqa: S101 - chosen by its kind
     nodes = read_trees(pl.Series([raw.cell]), max_nodes=read.max_nodes)
@@ -159,7 +159,7 @@ def _describe_tree(raw: RawRow, shares_N1: Floats, featurizer: Featurizer) -> De
 
 
 def _describe_image(raw: RawRow, shares_HW: Floats, featurizer: Featurizer) -> DescribedSteps:
-    """Give the pixels from 0 to 255 and their shares, row by row."""
+    """Return the pixels from 0 to 255 and their shares, row by row."""
     state = featurizer.state
     assert isinstance(state, ImageState)  # noqa: S101 - chosen by its kind
     pixels_HWD = raw.values_NC.reshape(state.height, state.width, state.colours).astype(np.float64)

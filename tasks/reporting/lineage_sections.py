@@ -80,13 +80,13 @@ def build_contract(report: ReportRecord, lineage: Lineage) -> Content | None:
 
 
 def build_cost(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """Give the cost of training, evaluation and one prediction."""
+    """Return the cost of training, evaluation and one prediction."""
     del lineage
     return {"cost": report.cost} if report.cost else None
 
 
 def build_provenance(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """Give what is needed to make the version again, and to call it."""
+    """Return what is needed to make the version again, and to call it."""
     del report
     if not lineage.get("keys"):
         return None

@@ -43,7 +43,7 @@ def read_manifests(store: Store) -> Iterator[Manifest]:
 
 
 def list_artifacts(store: Store) -> list[dict[str, Any]]:
-    """Tell each artifact's stage, key, time, size and inputs, oldest first."""
+    """Return each artifact's stage, key, time, size and inputs, oldest first."""
     rows = [
         {
             "stage": manifest.stage,
@@ -58,7 +58,7 @@ def list_artifacts(store: Store) -> list[dict[str, Any]]:
 
 
 def _describe_inputs(stage: str, inputs: Mapping[str, str]) -> str:
-    """Tell what an artifact is made from: other artifacts' keys, or how many files or parts."""
+    """Return what an artifact is made from: other artifacts' keys, or how many files or parts."""
     many = {"ingest": "part(s)", "part": "file(s)"}
     return f"{len(inputs)} {many[stage]}" if stage in many else " ".join(inputs.values())
 
@@ -94,7 +94,7 @@ def find_unused_artifacts(store: Store, *, keep: int) -> list[dict[str, Any]]:
 
 
 def _list_registered_keys(keep: int) -> Iterator[str]:
-    """Give the keys of every version that has an alias or is among the newest."""
+    """Return the keys of every version that has an alias or is among the newest."""
     for name in versions.list_models():
         newest = sorted(versions.list_versions(name), key=lambda version: -int(version.version))
         aliased = set(versions.get_aliases(name).values())
@@ -105,7 +105,7 @@ def _list_registered_keys(keep: int) -> Iterator[str]:
 
 
 def _list_newest_keys(listed: Iterable[Manifest]) -> set[str]:
-    """Give the keys of each stage's newest artifact, and of all that a run may be working on."""
+    """Return the keys of each stage's newest artifact, and of all that a run may be working on."""
     fresh = datetime.now(UTC) - timedelta(seconds=WORK_SECONDS)
     newest: dict[str, Manifest] = {}
     keys = set()

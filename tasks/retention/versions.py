@@ -43,7 +43,7 @@ def find_unused_versions(store: Store, *, keep: int) -> list[dict[str, Any]]:
 
 
 def _list_unused_versions(store: Store, name: str, keep: int) -> "Iterator[ModelVersion]":
-    """Give the dead versions of one model, the oldest first."""
+    """Return the dead versions of one model, the oldest first."""
     found = versions.list_versions(name)
     ours = [version for version in found if version.tags.get(f"{TAG}model_key")]
     if not _is_from_store(store, name, ours):
@@ -56,7 +56,7 @@ def _list_unused_versions(store: Store, name: str, keep: int) -> "Iterator[Model
 
 
 def _is_from_store(store: Store, name: str, ours: "list[ModelVersion]") -> bool:
-    """Tell whether a model comes from this store: its history or one of its networks is there."""
+    """Return whether a model comes from this store: its history or one of its networks is there."""
     keys = (version.tags[f"{TAG}model_key"] for version in ours)
     return count_entries(store, name) > 0 or any(read_manifest(store, "train", key) for key in keys)
 

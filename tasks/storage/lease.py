@@ -50,7 +50,7 @@ def _renew(store: Store, path: str, released: threading.Event) -> None:
 
 
 def _format_holder() -> bytes:
-    """Say who holds the lease, and when this was true."""
+    """Return who holds the lease, and when this was true."""
     holder = {"host": socket.gethostname(), "pid": os.getpid(), "at": time.time()}
     return json.dumps(holder).encode()
 
@@ -76,7 +76,7 @@ def _check_not_held(store: Store, folder: str, number: int, *, holder: str) -> N
 
 
 def _is_running(pid: int) -> bool:
-    """Tell whether a process of this machine is running; this one counts as alive."""
+    """Return whether a process of this machine is running; this one counts as alive."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

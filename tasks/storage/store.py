@@ -121,7 +121,7 @@ def _create_remotely(store: Store, full: str, data: bytes) -> bool:
 
 @contextmanager
 def staging_dir(store: Store) -> Iterator[Path]:
-    """Give an empty folder beside the store (or in the cache), deleted at the end."""
+    """Return an empty folder beside the store (or in the cache), deleted at the end."""
     parent = Path(store.root) / ".staging" if store.is_local else store.cache_dir / ".staging"
     try:
         folder = parent / secrets.token_hex(8)

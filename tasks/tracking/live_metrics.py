@@ -165,7 +165,7 @@ class _Throughput:
         self.last = time.monotonic()
 
     def end_epoch(self) -> float:
-        """Tell the speed since the last epoch, validation left out, and begin the next."""
+        """Return the speed since the last epoch, without validation, and restart the clock."""
         found = self.read / max(1e-9, self.last - self.began)
         self.began, self.read = time.monotonic(), 0
         return found
@@ -227,7 +227,7 @@ def read_flow_tags() -> dict[str, str]:
 
 
 def _choose_status(kind: type[BaseException] | None) -> Status:
-    """Tell an error from a training that was stopped."""
+    """Distinguish an error from a training that was stopped."""
     if kind is None:
         return "FINISHED"
     return "FAILED" if issubclass(kind, Exception) else "KILLED"

@@ -83,7 +83,7 @@ def translate_mlflow_errors() -> Iterator[None]:
 
 
 def is_down(error: Exception) -> bool:
-    """Tell a server that cannot be asked from one that says no."""
+    """Distinguish a server that cannot be reached from one that refuses."""
     text = str(error)
     unreachable = "failed with exception" in text or "Max retries exceeded" in text
     overloaded = getattr(error, "error_code", "") == "TEMPORARILY_UNAVAILABLE"

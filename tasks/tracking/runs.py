@@ -109,7 +109,7 @@ def log_metrics(run_id: str, told: Iterable[MetricValue]) -> None:
 
 
 def end_run(run_id: str, status: Status) -> None:
-    """Say how a run ended.
+    """Return how a run ended.
 
     Raises:
         RegistryError: MLflow cannot be reached, or refuses.

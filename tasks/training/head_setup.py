@@ -69,7 +69,7 @@ def _check_counts(network: Network, training: Sequences) -> None:
 
 
 def _set_class_weights(network: Network, training: Sequences) -> None:
-    """Give the head the frequency of each class in training."""
+    """Return the head the frequency of each class in training."""
     if isinstance(network.head, (CategoryHead, TagsHead)):
         codes_M = training.select_targets(np.arange(len(training))).values_M.cpu().long()
         counts_O = codes_M.bincount(minlength=len(network.head.weight_O))

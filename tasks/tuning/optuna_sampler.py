@@ -81,7 +81,7 @@ class TrialSampler:
         return (self.base_params if number == 0 else params), trial
 
     def tell(self, optuna_trial: "OptunaTrial | None", trial: Trial) -> None:
-        """Tell the study the result of a trial."""
+        """Report the result of a trial to the study."""
         from optuna.trial import TrialState
 
         if optuna_trial is None:

@@ -36,7 +36,7 @@ class Metric(Protocol):
         """Score resamples of them, [B]."""
 
     def limit_samples(self, judged: Any, count: int) -> int:  # noqa: ANN401 - as above
-        """Tell how many resamples are scored in seconds, at most `count`."""
+        """Return how many resamples are scored in seconds, at most `count`."""
 
 
 @dataclass(frozen=True, slots=True)

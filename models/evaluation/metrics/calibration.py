@@ -17,7 +17,7 @@ BINS = 15
 
 
 def compute_reliability(sure_R: Floats, right_R: Flags) -> dict[str, Any]:
-    """Tell the error, and of each bin its rows, how sure they are and how many are right."""
+    """Return the calibration error, and rows, confidence and accuracy of each bin."""
     place_R = np.clip(np.ceil(sure_R * BINS).astype(np.int64) - 1, 0, BINS - 1)
     rows = np.bincount(place_R, minlength=BINS)
     sums = [np.bincount(place_R, values, BINS) for values in (sure_R, right_R.astype(np.float64))]
@@ -37,7 +37,7 @@ def compute_reliability(sure_R: Floats, right_R: Flags) -> dict[str, Any]:
 
 
 def undo_temperature(probabilities_RK: Floats, temperature: float) -> Floats:
-    """Give the probabilities as they were before a temperature: its power, made to add up."""
+    """Return the probabilities as they were before a temperature: its power, made to add up."""
     with np.errstate(divide="ignore"):
         logs_RK = temperature * np.log(probabilities_RK)
     odds_RK = np.exp(logs_RK - logs_RK.max(axis=1, keepdims=True))
@@ -57,7 +57,7 @@ def compute_share_interval(held: int, rows: int, confidence: float) -> tuple[flo
 def measure_coverage(
     held_R: Flags, sizes_R: NDArray[Any], *, confidence: float
 ) -> dict[str, float | int]:
-    """Tell how many rows' sets or intervals held the truth, and how large these are."""
+    """Return how many rows' sets or intervals held the truth, and how large these are."""
     rows, held = len(held_R), int(held_R.sum())
     low, high = compute_share_interval(held, rows, confidence)
     return {

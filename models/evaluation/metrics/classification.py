@@ -40,12 +40,12 @@ def build_confusion_table(
 
 
 def encode_targets(answers: SinglePredictions) -> NDArray[np.int64]:
-    """Give true classes; the last code is one that training never showed."""
+    """Return true classes; the last code is one that training never showed."""
     return np.where(answers.target_R < 0, answers.classes, answers.target_R).astype(np.int64)
 
 
 def encode_predictions(answers: SinglePredictions) -> NDArray[np.int64]:
-    """Give answered classes; the last code is no answer."""
+    """Return answered classes; the last code is no answer."""
     silent = np.isnan(answers.prediction_R)
     return np.where(silent, answers.classes, answers.prediction_R).astype(np.int64)
 
@@ -204,7 +204,7 @@ hamming_loss = AdditiveMetric(
 
 
 def score_labels(tags: TagPredictions, labels: tuple[Any, ...]) -> list[dict[str, Any]]:
-    """Tell precision, recall and F1 of each label, with the rows that hold it."""
+    """Return precision, recall and F1 of each label, with the rows that have it."""
     found_K = (tags.target_RK & tags.prediction_RK).sum(axis=0)
     true_K, said_K = tags.target_RK.sum(axis=0), tags.prediction_RK.sum(axis=0)
 

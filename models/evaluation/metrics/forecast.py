@@ -47,7 +47,7 @@ def summarize_forecasts(steps: ForecastSteps, scale_R: Floats) -> ForecastPredic
 
 
 def compute_pinball(steps: ForecastSteps, error_RT: Floats) -> Floats:
-    """Give the mean quantile loss of each step; of a point, half its absolute error."""
+    """Return the mean quantile loss of each step; of a point, half its absolute error."""
     if not steps.levels:
         return error_RT / 2
     losses = []
@@ -70,7 +70,7 @@ def measure_widths(steps: ForecastSteps) -> Floats:
 
 
 def compute_step_errors(steps: ForecastSteps) -> list[dict[str, float]]:
-    """Tell the errors of each step ahead, and coverage and width where there are quantiles."""
+    """Return the errors of each step ahead; coverage and width where there are quantiles."""
     told = []
     for step in range(steps.target_RT.shape[1]):
         own = ForecastSteps(

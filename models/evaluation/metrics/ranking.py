@@ -89,7 +89,7 @@ class RankingMetric:
         return self.curve(both_GB[:BINS], both_GB[BINS:])
 
     def limit_samples(self, answers: SinglePredictions, count: int) -> int:
-        """Tell how many resamples are scored in seconds, at most `count`."""
+        """Return how many resamples are scored in seconds, at most `count`."""
         work = len(answers) * max(1, len(list_classes(answers)))
         return min(count, max(MIN_SAMPLES, BUDGET // work))
 

@@ -31,12 +31,12 @@ def compute_residuals(answers: SinglePredictions) -> Floats:
 
 
 def compute_squares(answers: SinglePredictions) -> Floats:
-    """Give squared errors, and one a row."""
+    """Return squared errors, and one a row."""
     return stack_columns(compute_residuals(answers) ** 2, np.ones(len(answers)))
 
 
 def compute_variance_terms(answers: SinglePredictions) -> Floats:
-    """Give squared errors, one a row, and the truth and its square, from a truth near its mean.
+    """Return squared errors, one a row, and the truth and its square, from a truth near its mean.
 
     Measured from one of the truths, equal truths are exactly zero.
     """
@@ -58,7 +58,7 @@ def compute_r2(sums_BF: Floats) -> Floats:
 
 
 def compute_percentage_errors(answers: SinglePredictions) -> Floats:
-    """Give errors as a share of the truth; rows whose truth is zero are left out."""
+    """Return errors as a share of the truth; rows whose truth is zero are left out."""
     size_R = np.abs(answers.target_R)
     size_R = np.where(size_R > NEXT_TO_ZERO, size_R, 0.0)
     return stack_columns(
@@ -100,7 +100,7 @@ smape = AdditiveMetric(
 
 
 def compute_scaled_errors(made: ForecastPredictions) -> Floats:
-    """Give errors by what the seasonal naive forecast errs in the row's past, where it is known."""
+    """Return errors over the seasonal naive error in the row's past, where it is known."""
     known_R = np.isfinite(made.scaled_R)
     return stack_columns(
         np.where(known_R, made.scaled_R, 0.0), np.where(known_R, made.count_R, 0.0)
@@ -167,7 +167,7 @@ bleu = AdditiveMetric(stack_ngram_counts, compute_bleu)
 
 
 def compute_error_terms(mined: SelfSupervisedErrors) -> Floats:
-    """Give each error, and that of always saying the usual; unread rows count as that."""
+    """Return each error, and that of always saying the usual; unread rows count as that."""
     error_R = np.where(np.isnan(mined.error_R), mined.baseline_R, mined.error_R)
     return stack_columns(np.nan_to_num(error_R), np.nan_to_num(mined.baseline_R))
 

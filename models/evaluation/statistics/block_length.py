@@ -56,7 +56,7 @@ def choose_gain_block(
 
 
 def compute_influence(metric: Metric, judged: Predictions) -> Floats:
-    """Tell what each row does to a score, [R], up to a constant; zeros where nobody knows."""
+    """Return what each row does to a score, [R], up to a constant; zeros where nobody knows."""
     if isinstance(metric, AdditiveMetric):
         terms_RF = metric.terms(judged)
         sums_F = np.asarray(terms_RF.sum(axis=0), np.float64).reshape(-1)

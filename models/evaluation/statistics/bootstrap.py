@@ -58,7 +58,7 @@ def draw_stratified(
 
 
 def assign_strata(answers: SinglePredictions) -> NDArray[np.int64]:
-    """Give each row its class; -2 for classes of a few rows."""
+    """Return each row its class; -2 for classes of a few rows."""
     codes, place_R, size_K = np.unique(answers.target_R, return_inverse=True, return_counts=True)
     return np.where(size_K < MIN_STRATUM_ROWS, -2, codes)[place_R].astype(np.int64)
 

@@ -126,12 +126,12 @@ def turns(sounds: Iterable[Floats]) -> Iterator[list[Floats]]:
 
 
 def rows_at_once(_: AudioState) -> int:
-    """Tell how many rows fit in memory, as frames."""
+    """Return how many rows fit in memory, as frames."""
     return 2_048
 
 
 def signal(_: AudioInput, state: AudioState) -> Numbers:
-    """Tell how many channels a frame has."""
+    """Return how many channels a frame has."""
     return Numbers(channels=len(state.mean))
 
 

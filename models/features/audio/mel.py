@@ -41,7 +41,7 @@ def to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def sizes(config: AudioInput, rate: int) -> tuple[int, int, int]:
-    """Give the samples of a window, of a hop, and of a transform.
+    """Return the samples of a window, of a hop, and of a transform.
 
     The transform is as long as the narrowest band needs, so that every band hears something.
     """
@@ -54,7 +54,7 @@ def sizes(config: AudioInput, rate: int) -> tuple[int, int, int]:
 
 
 def band_edges(config: AudioInput, rate: int) -> NDArray[np.float64]:
-    """Give the frequencies between the bands, even on the mel scale.
+    """Return the frequencies between the bands, even on the mel scale.
 
     Raises:
         UnlearnableError: the lowest frequency is more than the rate can hold.

@@ -30,7 +30,7 @@ class Grids(NamedTuple):
 
 
 def is_numbers(dtype: pl.DataType) -> bool:
-    """Tell whether cells are lists of lists, or of lists of lists, of numbers."""
+    """Return whether cells are lists of lists, or of lists of lists, of numbers."""
     depth = 0
     while isinstance(dtype, (pl.List, pl.Array)):
         dtype, depth = inner(dtype), depth + 1
@@ -38,7 +38,7 @@ def is_numbers(dtype: pl.DataType) -> bool:
 
 
 def inner(dtype: pl.List | pl.Array) -> pl.DataType:
-    """Give the type of a list's members; an array of many sides is an array of arrays."""
+    """Return the type of a list's members; an array of many sides is an array of arrays."""
     return pl.Series([], dtype=dtype).explode(empty_as_null=False, keep_nulls=False).dtype
 
 
@@ -100,7 +100,7 @@ def flaws(grids: Grids) -> list[str | None]:
 
 
 def misshapen(shape_3: Integers) -> str:
-    """Say what is wrong with a shape."""
+    """Return what is wrong with a shape."""
     if (shape_3 < 0).any():
         return "the image's rows differ in length"
     return f"the image has shape {shape_3.tolist()}, expected rows of pixels"

@@ -103,7 +103,7 @@ def opener_of(data: bytes) -> Callable[[io.BytesIO], ImageFile] | None:
 
 
 def refusal(width: int, height: int) -> str | None:
-    """Say why an image of this size is not decoded."""
+    """Return why an image of this size is not decoded."""
     if width * height <= MAX_PIXELS:
         return None
     return f"the image has {width} x {height} pixels, more than allowed"

@@ -167,7 +167,7 @@ def image_bytes(shape: Shape, element: Element) -> int:
 
 
 def rows_at_once(state: ImageState, budget: int = 256 << 20) -> int:
-    """Say how many rows a frame may have for its pixels to stay within `budget` bytes."""
+    """Return how many rows a frame may have for its pixels to stay within `budget` bytes."""
     return max(1, budget // image_bytes(state.shape, state.element))
 
 

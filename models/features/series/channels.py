@@ -142,14 +142,14 @@ def as_list(column: pl.Series) -> pl.Series:
 
 
 def misfits(lengths_RC: Integers, columns: tuple[str, ...]) -> list[str | None]:
-    """Say why rows cannot be read; those with lists of the same lengths share their text."""
+    """Return why rows cannot be read; those with lists of the same lengths share their text."""
     kinds_KC, which_R = np.unique(lengths_RC, axis=0, return_inverse=True)
     texts = [misfit(lengths_C, columns) for lengths_C in kinds_KC]
     return np.array(texts, object)[which_R].tolist() if texts else []
 
 
 def misfit(lengths_C: Integers, columns: tuple[str, ...]) -> str | None:
-    """Say why lists of these lengths cannot be read, if they cannot."""
+    """Return why lists of these lengths cannot be read, if they cannot."""
     for name, length in zip(columns, lengths_C, strict=True):
         if length == 0:
             return f"column '{name}' is empty"

@@ -97,19 +97,19 @@ def read_of(layout: Layout) -> SeriesInput:
 
 
 def resampled(layout: Layout) -> bool:
-    """Tell whether rows are brought to a regular grid."""
+    """Return whether rows are brought to a regular grid."""
     read = layout.input
     return isinstance(read, SeriesInput) and read.frequency is not None
 
 
 def scales_entities(layout: Layout) -> bool:
-    """Tell whether each entity has a scale of its own."""
+    """Return whether each entity has a scale of its own."""
     read = layout.input
     return isinstance(read, SeriesInput) and read.scale_per == "entity" and bool(layout.entity)
 
 
 def reach_of(layout: Layout) -> int | None:
-    """Tell how many steps back a missing value is looked for; None where the list is the limit."""
+    """Return how many steps back a missing value is looked for; None for a whole list."""
     read = read_of(layout)
     if read.impute != "last":
         return 0
@@ -126,7 +126,7 @@ class Context(NamedTuple):
 
 
 def context(layout: Layout) -> Context:
-    """Tell how far windows, fillings, differences and answers reach.
+    """Return how far windows, fillings, differences and answers reach.
 
     The first step of a slice's first window may be filled from as far back as `impute_limit`, and
     has a step before it. Other kinds reach no further than their window.

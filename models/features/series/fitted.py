@@ -62,7 +62,7 @@ def transform(frame: pl.DataFrame, layout: Layout, state: SeriesState) -> Steps:
 
 
 def signal(layout: Layout, state: SeriesState) -> Numbers:
-    """Tell how many channels a step has."""
+    """Return how many channels a step has."""
     return Numbers(channels=state.scaler.channels + 2 * len(read_of(layout).calendar))
 
 
@@ -73,7 +73,7 @@ Straight = tuple[float, float]
 def channel_scale(
     layout: Layout, state: SeriesState, name: str
 ) -> tuple[Straight, dict[str, Straight]] | None:
-    """Give the scale of a channel that is observed, of all and of each entity.
+    """Return the scale of a channel that is observed, of all and of each entity.
 
     None where the column is no such channel, or its scale is bent or there is none.
     """

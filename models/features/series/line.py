@@ -82,7 +82,7 @@ def refuse_missing_keys(frame: pl.DataFrame, layout: Layout) -> None:
 
 
 def is_lined_up(frame: pl.DataFrame, keys: list[str]) -> bool:
-    """Tell whether the rows come by these keys already; rows of equal keys may stand in any."""
+    """Return whether the rows come by these keys already; rows of equal keys may stand in any."""
     rising = pl.lit(value=True)
     for name in reversed(keys):
         before, here = pl.col(name).shift(1), pl.col(name)
@@ -113,7 +113,7 @@ def sorted_places(rows: pl.DataFrame, layout: Layout, *, codes: Integers, series
 
 
 def entity_codes(rows: pl.DataFrame, layout: Layout) -> tuple[Integers, int]:
-    """Give each row the number of its entity, in their order; and count them."""
+    """Return each row the number of its entity, in their order; and count them."""
     if layout.entity is None:
         return np.zeros(len(rows), np.int64), 1
     names = rows.select(pl.col(layout.entity).unique().sort()).with_row_index(PLACE)

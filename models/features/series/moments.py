@@ -86,7 +86,7 @@ def merge(parts: Moments, groups_M: Integers, size: int) -> Moments:
 
 
 def any_known(count: Doubles, mean: Doubles, begins: Integers) -> Doubles:
-    """Give each group's largest mean among parts that hold something; 0 where none does."""
+    """Return each group's largest mean among parts that hold something; 0 where none does."""
     known = np.maximum.reduceat(np.where(count > 0, mean, -np.inf), begins)
     return np.where(np.isfinite(known), known, 0.0)
 

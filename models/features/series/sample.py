@@ -69,7 +69,7 @@ class Sample:
         return rows
 
     def quartiles(self) -> dict[str, Doubles]:
-        """Give the quartiles of each group, in the order of the names; NaN where it has none."""
+        """Return the quartiles of each group, in the order of the names; NaN where it has none."""
         rows = self.settle().with_columns(pl.selectors.float().fill_nan(None))
         found = (
             rows.group_by("name")

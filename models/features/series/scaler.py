@@ -109,7 +109,7 @@ class Fitting:
             self.own.add(chunk.values_CN, names.gather(np.repeat(np.arange(len(names)), lengths)))
 
     def quartiles(self) -> dict[str, Doubles]:
-        """Give the quartiles of all, then those of each name; nothing where none are wanted."""
+        """Return the quartiles of all, then those of each name; nothing where none are wanted."""
         if self.whole is None or self.own is None:
             return {}
         found = self.whole.quartiles()
@@ -194,7 +194,7 @@ def own_or_all(scale: Scale) -> Scale:
 
 
 def fillings(typical_EC: Doubles, read: SeriesInput) -> Doubles:
-    """Tell what stands for a missing value; a first step's gap is typical, for nothing is lost."""
+    """Return what stands for a missing value; the typical gap for a first step."""
     if read.impute != "zero":
         return typical_EC
     zeros = np.zeros_like(typical_EC)

@@ -36,7 +36,7 @@ def scaled_steps(raw: RawSteps, layout: Layout, scaler: Scaler) -> Floats:
 
 
 def of_steps(table_E: Doubles, rows_S: Integers | None, series_N: Integers) -> Doubles:
-    """Give each step its entity's value; one for all of them where they share it."""
+    """Return each step its entity's value; one for all of them where they share it."""
     return table_E[:1] if rows_S is None else table_E[rows_S][series_N]
 
 

@@ -39,7 +39,7 @@ def calendar_waves(times: pl.Series, parts: Sequence[str]) -> Floats:
 
 
 def log_gaps(times: pl.Series) -> NDArray[np.float64]:
-    """Give the logarithm of the seconds (or numbers) since the time before.
+    """Return the logarithm of the seconds (or numbers) since the time before.
 
     Whole numbers are subtracted as such, so that nanoseconds of this century keep their digits.
     """

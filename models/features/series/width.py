@@ -129,7 +129,7 @@ def number_bins(times: pl.Series, width: float) -> pl.Series:
 
 
 def start_of(bins: pl.Series, width: Width, dtype: pl.DataType) -> pl.Series:
-    """Give the time at which each step of the grid begins, in the type of the times."""
+    """Return the time at which each step of the grid begins, in the type of the times."""
     if width.unit == "number":
         return (bins * (int(width.size) if dtype.is_integer() else width.size)).cast(dtype)
     count = int(width.size)
@@ -146,7 +146,7 @@ def start_of(bins: pl.Series, width: Width, dtype: pl.DataType) -> pl.Series:
 
 
 def midnight(dates: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Give the first moment of each date in its time zone: some days begin at one o'clock."""
+    """Return the first moment of each date in its time zone: some days begin at one o'clock."""
     if not isinstance(dtype, pl.Datetime):
         return dates.cast(dtype)
     wall = dates.cast(pl.Datetime(dtype.time_unit))
@@ -163,7 +163,7 @@ def midnight(dates: pl.Series, dtype: pl.DataType) -> pl.Series:
 
 
 def anchor(dtype: pl.Datetime) -> int:
-    """Tell how far the zone's winter time is ahead of UTC, in ticks of the type."""
+    """Return how far the zone's winter time is ahead of UTC, in ticks of the type."""
     if dtype.time_zone is None:
         return 0
     moment = pl.Series(["2000-01-01"]).str.to_datetime(time_unit=dtype.time_unit, time_zone="UTC")

@@ -194,7 +194,7 @@ def sharing(keys_R: NDArray[np.uint32], asked: Rows, known: Rows) -> Hashes:
 
 
 def confirmed(texts: Texts, pairs_2P: Rows, threshold: float) -> Rows:
-    """Give the asked rows that are as near to a known row as the threshold says."""
+    """Return the asked rows that are as near to a known row as the threshold says."""
     if pairs_2P.shape[1] == 0:
         return np.empty(0, np.int64)
     rows = np.unique(pairs_2P[0])
@@ -235,7 +235,7 @@ def jaccard(left: pl.Series, right: pl.Series) -> NDArray[np.float64]:
 
 
 def distinct(texts: pl.Series) -> Hashes:
-    """Give each text's shingles once: twelve bits say whose it is, the others are its hash."""
+    """Return each text's shingles once: twelve bits say whose it is, the others are its hash."""
     owner_S, hash_S = shingles(texts)
     marked_S = np.sort(owner_S.astype(np.uint64) << np.uint64(52) | hash_S >> np.uint64(12))
     # By hand, for np.unique throws uint64 into a hash table, which is thirty times slower here.

@@ -115,6 +115,6 @@ def plain_struct(value: pl.Expr, dtype: pl.Struct, name: str) -> pl.Expr:
 
 
 def nested(dtype: pl.DataType) -> bool:
-    """Tell whether a type has floats, bytes or objects in it."""
+    """Return whether a type has floats, bytes or objects in it."""
     text = str(dtype)
     return any(word in text for word in ("Float", "Binary", "Object"))

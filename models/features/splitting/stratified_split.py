@@ -21,7 +21,7 @@ BINS, ROWS_A_BIN = 10, 10
 
 
 def strata_of(answers: pl.Series, *, number: bool) -> NDArray[np.int64]:
-    """Give each class a number, and each tenth of a number target; gaps are a class, too."""
+    """Return each class a number, and each tenth of a number target; gaps are a class, too."""
     if not number:
         return answers.rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
     values = answers.cast(pl.Float64).fill_null(float("nan")).to_numpy()

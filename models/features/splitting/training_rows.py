@@ -143,7 +143,7 @@ def once(pieces: Sequence[Hashes]) -> Hashes:
 
 
 def keys_of(frame: pl.DataFrame, near: Near) -> NDArray[np.uint32]:
-    """Give the bands of texts, [R, B]."""
+    """Return the bands of texts, [R, B]."""
     return band_keys(plain_text(frame[near.column]), bands_for(near.threshold))
 
 

@@ -82,7 +82,7 @@ def kept_for_test(frame: pl.DataFrame, split: Split, times: pl.Series | None) ->
 
 
 def kept_by_time(split: Split, times: pl.Series | None, rows: int) -> NDArray[np.bool_]:
-    """Tell which rows are from the test period or later."""
+    """Return which rows are from the test period or later."""
     if times is None or split.test_from is None:
         return np.zeros(rows, bool)
     if str(times.dtype) != split.time_type:

@@ -14,12 +14,12 @@ NAMES = {pl.String, pl.Categorical, pl.Enum}
 
 
 def is_class(kind: pl.DataType) -> bool:
-    """Tell whether a value can be a class."""
+    """Return whether a value can be a class."""
     return kind.is_integer() or kind.base_type() in {*NAMES, pl.Boolean}
 
 
 def is_list_of_classes(kind: pl.DataType) -> bool:
-    """Tell whether a value can be a list of labels."""
+    """Return whether a value can be a list of labels."""
     return isinstance(kind, pl.List) and is_class(pl.Series([], dtype=kind.inner).dtype)
 
 

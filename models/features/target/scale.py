@@ -83,7 +83,7 @@ def merge_moments(moments: pl.DataFrame) -> pl.DataFrame:
 
 
 def own_scales(moments: pl.DataFrame, spread: float) -> dict[str, tuple[float, float]]:
-    """Give each entity its mean and spread; one that never changes takes the spread of all."""
+    """Return each entity its mean and spread; one that never changes takes the spread of all."""
     own = moments.sort("entity").with_columns(spread=(pl.col("squares") / pl.col("count")).sqrt())
     steady = pl.col("spread") <= 1e-12 * pl.col("mean").abs()
     own = own.with_columns(spread=pl.when(steady).then(spread).otherwise(pl.col("spread")))

@@ -21,7 +21,7 @@ LONGEST = 1024
 
 
 def reading(column: str, unit: Unit, vocabulary: int) -> TextInput:
-    """Say how an answer is cut."""
+    """Return how an answer is cut."""
     return TextInput(
         column=column,
         tokenizer=unit,

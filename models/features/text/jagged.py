@@ -60,7 +60,7 @@ def expand(pieces: Jagged, ids: Jagged) -> Jagged:
 
 
 def share(config: TextInput) -> tuple[int, int]:
-    """Tell how many steps stay at the start and at the end of a text that is too long."""
+    """Return how many steps stay at the start and at the end of a text that is too long."""
     whole = config.max_length
     head = {"start": whole, "end": 0, "both": whole - whole // 2}[config.truncate]
     return head, whole - head
@@ -82,7 +82,7 @@ def cut(rows: Jagged, config: TextInput) -> Jagged:
 
 
 def fill(rows: Jagged, present_R: NDArray[np.bool_]) -> Jagged:
-    """Give one unknown id to each row that is present but empty."""
+    """Return one unknown id to each row that is present but empty."""
     lengths_R = np.diff(rows.stops_R, prepend=0)
     empty_R = present_R & (lengths_R == 0)
     if not empty_R.any():

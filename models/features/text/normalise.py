@@ -71,7 +71,7 @@ def normalise(texts: pl.Series, config: TextInput) -> pl.Series:
 
 
 def needs(texts: pl.Series, step: Normalisation) -> pl.Series:
-    """Tell which texts a step may change."""
+    """Return which texts a step may change."""
     if step == "lowercase":
         return texts.is_not_null()
     if step == "collapse_spaces":

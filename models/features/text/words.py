@@ -133,7 +133,7 @@ def cut_each(tokenizer: "Tokenizer", pieces: list[str]) -> list[tuple[str, ...]]
 
 
 def is_plain(piece: str) -> bool:
-    """Tell whether a piece has no spaces, and something else of reasonable length."""
+    """Return whether a piece has no spaces, and something else of reasonable length."""
     return len(piece) <= LONGEST_RUN and piece.split() == [piece]
 
 
@@ -242,7 +242,7 @@ def inner_rules(tokenizer: "Tokenizer", bare: "Tokenizer") -> Rules:
 
 
 def holds_rule(words: tuple[str, ...], rules: Rules, *, parts: bool) -> bool:
-    """Tell whether some words, one after the other, are a joining rule.
+    """Return whether some words, one after the other, are a joining rule.
 
     Args:
         words: those of a piece.

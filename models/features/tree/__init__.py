@@ -126,7 +126,7 @@ def transform(frame: pl.DataFrame, config: TreeInput, state: TreeState) -> Steps
 
 
 def rows_at_once(_: TreeState) -> int:
-    """Tell how many rows fit in memory, as nodes."""
+    """Return how many rows fit in memory, as nodes."""
     return ROWS_AT_ONCE
 
 

@@ -75,7 +75,7 @@ def cut(texts: pl.Series) -> Pieces:
 
 
 def well_formed(pieces: Pieces, rows: int) -> NDArray[np.bool_]:
-    """Tell which rows are one tree: balanced, closed at their end only, no node empty."""
+    """Return which rows are one tree: balanced, closed at their end only, no node empty."""
     step_P, row_P = pieces.step_P, pieces.row_P
     if not len(step_P):
         return np.zeros(rows, bool)
@@ -94,7 +94,7 @@ def well_formed(pieces: Pieces, rows: int) -> NDArray[np.bool_]:
 
 
 def fault_of(text: str) -> str:
-    """Say where a text stops being a tree."""
+    """Return where a text stops being a tree."""
     depth, closed, empty = 0, False, False
     for place, letter in enumerate(text):
         if letter.isspace():
