@@ -84,7 +84,7 @@ class Bundle:
         sequences = to_device(
             steps.values_NC,
             Spans(steps.starts_R[rows_S], steps.stops_R[rows_S]),
-            statics=sample.statics.pick(rows_S),
+            statics=sample.statics.select(rows_S),
             device=next(self.network.parameters()).device,
         )
         return self.run(sequences)
@@ -214,7 +214,7 @@ def build_output_spec(featurizer: Featurizer, head: HeadConfig) -> HeadSpec:
         horizon=window.horizon if window else 1,
         max_length=target.longest,
         mean=target.mean,
-        std=target.spread,
+        std=target.std,
         config=head,
     )
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.calibration import Calibration, compute_interval, compute_reference_bounds, softmax
-from models.features.config import MINED, Answer
+from models.features.config import SELF_SUPERVISED, TargetKind
 from models.features.featurizer import Featurizer
 from models.features.target import Target
 from models.networks.heads.config import DISTRIBUTION_LOSSES, HeadConfig
@@ -68,7 +68,7 @@ def build_columns(
 def count_outputs(featurizer: Featurizer, head: HeadConfig) -> int:
     """Return the smallest number of outputs that a row of this kind can have."""
     window, kind = featurizer.layout.window, featurizer.target.kind
-    if kind in MINED:
+    if kind in SELF_SUPERVISED:
         return 3
     steps = window.horizon if window and kind == "forecast" else 1
     return max(len(featurizer.target.classes), steps * count_parts(head))
@@ -153,7 +153,7 @@ def describe_parts(
     margins = beside.calibration.conformal_quantiles if beside.calibration else ()
     if all(margin is None for margin in margins):
         return columns
-    edges = compute_reference_bounds(parts, head, mean=target.mean, spread=target.spread)
+    edges = compute_reference_bounds(parts, head, mean=target.mean, spread=target.std)
     low_ST, high_ST = compute_interval(edges, parts[:, :, find_point_index(head)], margins)
     counted = head.loss == "negative_binomial"
     low_ST = low_ST * scales_S[:, None] + means_S[:, None]
@@ -238,7 +238,7 @@ def to_lists(values: Doubles, *, gaps: bool = False) -> pl.Series:
 
 Writer = Callable[[NDArray[np.float32], Target, HeadConfig, PredictionContext], Columns]
 
-WRITERS: dict[Answer, Writer] = {
+WRITERS: dict[TargetKind, Writer] = {
     "category": write_classes,
     "number": write_numbers,
     "tags": write_tags,

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import get_args
 
 from models.evaluation.metrics.by_kind import METRICS
-from models.features.config import MINED, Answer, Layout, TargetConfig
+from models.features.config import SELF_SUPERVISED, Layout, TargetConfig, TargetKind
 from models.learning.config import EarlyStoppingMetric, TrainingConfig
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
@@ -44,7 +44,7 @@ def check_column_names(columns: list[str]) -> None:
             raise ValueError(f"column: '{name}' is a pattern in Polars; rename it upstream")
 
 
-_HEAD_SETTINGS: dict[Answer, set[str]] = {
+_HEAD_SETTINGS: dict[TargetKind, set[str]] = {
     "category": {"class_weights", "focal_gamma", "label_smoothing"},
     "tags": {"class_weights", "focal_gamma", "label_smoothing"},
     "number": {"loss", "quantiles"},
@@ -55,13 +55,13 @@ _HEAD_SETTINGS: dict[Answer, set[str]] = {
 }
 """Settings of the head that have an effect for each kind of target."""
 
-_DECODERS: dict[Answer, tuple[str, ...]] = {
+_DECODERS: dict[TargetKind, tuple[str, ...]] = {
     "forecast": ("auto", "direct", "patches", "recursive"),
     "text": ("auto", "attention", "ctc"),
 }
 
 
-EARLY_STOPPING_METRICS: dict[Answer, set[str]] = {
+EARLY_STOPPING_METRICS: dict[TargetKind, set[str]] = {
     "category": {"accuracy", "balanced_accuracy", "macro_f1", "log_loss"},
     "number": {"mae", "rmse", "r2"},
     "tags": {"macro_f1", "micro_f1", "exact_match", "hamming_loss"},
@@ -163,7 +163,7 @@ def check_ensemble(training: TrainingConfig, target: TargetConfig) -> None:
             f"training.ensemble: {training.ensemble} texts cannot be averaged; remove it, "
             "or set training.weight_averaging: swa, which averages the weights of one network"
         )
-    if training.distill and target.kind in MINED:
+    if training.distill and target.kind in SELF_SUPERVISED:
         raise ValueError(
             f"training.distill: a target of kind {target.kind} is the sequence itself, so a "
             "teacher adds nothing; remove it"

@@ -22,7 +22,7 @@ from models.evaluation.predictions import (
     SinglePredictions,
     TagPredictions,
 )
-from models.features.config import Answer
+from models.features.config import TargetKind
 from models.features.target import Target
 from models.networks.heads.config import HeadConfig
 from models.prediction_table import WRITERS, PredictionContext
@@ -119,7 +119,7 @@ def stack_lists(lists: pl.Series) -> Floats:
     return lists.explode(empty_as_null=False).to_numpy().reshape(len(lists), -1)
 
 
-BUILDERS: dict[Answer, Callable[[NDArray[np.float32], ValidationTargets], Predictions]] = {
+BUILDERS: dict[TargetKind, Callable[[NDArray[np.float32], ValidationTargets], Predictions]] = {
     "category": build_class_predictions,
     "number": build_number_predictions,
     "tags": build_tag_predictions,
@@ -129,11 +129,11 @@ BUILDERS: dict[Answer, Callable[[NDArray[np.float32], ValidationTargets], Predic
     "reconstruction": build_self_supervised_errors,
 }
 
-EXPENSIVE_KINDS: tuple[Answer, ...] = ("text",)
+EXPENSIVE_KINDS: tuple[TargetKind, ...] = ("text",)
 """Kinds whose answers cost much more than their loss: measured only where it decides."""
 
 
-def get_default_metric(kind: Answer) -> str:
+def get_default_metric(kind: TargetKind) -> str:
     """Name the metric that is told where no other is asked for."""
     return "macro_f1" if kind == "category" else next(iter(METRICS[kind]))
 

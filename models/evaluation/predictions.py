@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.config import Answer
+from models.features.config import TargetKind
 
 MAX_PROBABILITIES = 20_000_000
 """Probabilities of all rows and classes up to which they are kept."""
@@ -25,7 +25,7 @@ class Predictions:
     __slots__ = ()
 
     @property
-    def kind(self) -> Answer:
+    def kind(self) -> TargetKind:
         """What kind of answer it is."""
         raise NotImplementedError
 
@@ -60,7 +60,7 @@ class SinglePredictions(Predictions):
     """Probabilities of all classes, where they are known and not too many."""
 
     @property
-    def kind(self) -> Answer:
+    def kind(self) -> TargetKind:
         """A category or a number."""
         return "category" if self.classes else "number"
 
@@ -73,7 +73,7 @@ class TagPredictions(Predictions):
     prediction_RK: Flags
 
     @property
-    def kind(self) -> Answer:
+    def kind(self) -> TargetKind:
         """Tags."""
         return "tags"
 
@@ -111,7 +111,7 @@ class ForecastPredictions(Predictions):
     steps: ForecastSteps
 
     @property
-    def kind(self) -> Answer:
+    def kind(self) -> TargetKind:
         """A forecast."""
         return "forecast"
 
@@ -137,7 +137,7 @@ class TextPredictions(Predictions):
     """And in the right text."""
 
     @property
-    def kind(self) -> Answer:
+    def kind(self) -> TargetKind:
         """A text."""
         return "text"
 
@@ -151,6 +151,6 @@ class SelfSupervisedErrors(Predictions):
     baseline_R: Floats
 
     @property
-    def kind(self) -> Answer:
+    def kind(self) -> TargetKind:
         """Next steps and reconstructions are measured alike."""
         return "next_step"

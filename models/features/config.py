@@ -37,11 +37,13 @@ class WindowConfig:
             raise ValueError(f"horizon: {self.horizon} lies in the past; give 0 or more steps")
 
 
-Answer = Literal["category", "number", "tags", "forecast", "text", "next_step", "reconstruction"]
+TargetKind = Literal[
+    "category", "number", "tags", "forecast", "text", "next_step", "reconstruction"
+]
 
 Unit = Literal["character", "bpe"]
 
-MINED = ("next_step", "reconstruction")
+SELF_SUPERVISED = ("next_step", "reconstruction")
 """Kinds that have no answer but the sequence itself."""
 
 
@@ -53,7 +55,7 @@ class TargetConfig:
 
     column: str = ""
     """The column with the answer; `next_step` and `reconstruction` have none."""
-    kind: Answer
+    kind: TargetKind
     """`category`: one of the values seen in training. `number`: a real number. `tags`: any of the
     values seen in training, as a list. `forecast`: the next `window.horizon` numbers of a series.
     `text`: a text, written symbol by symbol. `next_step` and `reconstruction`: nothing is known;
@@ -67,7 +69,7 @@ class TargetConfig:
 
     def __post_init__(self) -> None:
         """Refuse a column where there is no answer, and none where there is one."""
-        if (self.kind in MINED) == bool(self.column):
+        if (self.kind in SELF_SUPERVISED) == bool(self.column):
             raise ValueError(
                 f"column: kind {self.kind} reads no answer; remove it"
                 if self.column

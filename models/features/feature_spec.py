@@ -51,10 +51,10 @@ class Pixels:
 
     height: int
     width: int
-    colours: int
+    colors: int
     mean: tuple[float, ...]
     """Of each color in training."""
-    spread: tuple[float, ...]
+    std: tuple[float, ...]
 
 
-Signal = Numbers | Tokens | Trees | Pixels
+FeatureSpec = Numbers | Tokens | Trees | Pixels

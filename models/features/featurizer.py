@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
 from models.features.config import Layout, WindowConfig
-from models.features.feature_spec import Signal
+from models.features.feature_spec import FeatureSpec
 from models.features.kinds import KINDS, InputConfig
 from models.features.serialization import as_record, read_state, write_state
 from models.features.series import (
@@ -21,17 +21,17 @@ from models.features.series import (
     SeriesState,
     bins_of_rows,
     channel_scale,
-    read_of,
+    get_series_input,
+    is_resampled,
     resample,
-    resampled,
 )
-from models.features.splitting.unseen_rows import Split, kept_for_test
+from models.features.splitting.unseen_rows import Split, mark_unseen_rows
 from models.features.static_covariates import (
+    StaticCovariates,
     StaticInput,
-    Statics,
     StaticState,
-    check_statics,
-    transform_statics,
+    check_static_covariates,
+    transform_static_covariates,
 )
 from models.features.steps import Steps
 from models.features.target import Target
@@ -41,7 +41,7 @@ class Sample(NamedTuple):
     """A table's rows as a network reads them."""
 
     steps: Steps
-    statics: Statics
+    statics: StaticCovariates
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,7 @@ class Featurizer:
     split: Split
 
     @property
-    def signal(self) -> Signal:
+    def signal(self) -> FeatureSpec:
         """What a network is told about the steps."""
         return KINDS[self.layout.input.kind].signal(self.layout, self.state)
 
@@ -72,7 +72,7 @@ class Featurizer:
             return -1
         if channel_scale(self.layout, self.state, self.target.column) is None:
             return -1
-        return read_of(self.layout).observed.index(self.target.column)
+        return get_series_input(self.layout).observed.index(self.target.column)
 
     def transform(self, frame: pl.DataFrame) -> Sample:
         """Turn raw rows into sequences, one for each row or an error in its place.
@@ -87,16 +87,16 @@ class Featurizer:
             if name in frame.columns and frame[name].null_count() == len(frame)
         )
         check_columns(frame.schema, self.layout)
-        if not resampled(self.layout):
-            return self.transform_line(frame)
+        if not is_resampled(self.layout):
+            return self.transform_gridded(frame)
         table = resample(frame.with_row_index(ROW), self.layout, target=None)
-        sample = self.transform_line(table)
+        sample = self.transform_gridded(table)
         return picked(sample, bins_of_rows(frame, table, self.layout).to_numpy())
 
-    def transform_line(self, frame: pl.DataFrame) -> Sample:
+    def transform_gridded(self, frame: pl.DataFrame) -> Sample:
         """Turn rows into sequences that stand on their grid already, where there is one."""
         steps = KINDS[self.layout.input.kind].transform(frame, self.layout, self.state)
-        return Sample(steps, transform_statics(frame, self.layout.statics, self.statics))
+        return Sample(steps, transform_static_covariates(frame, self.layout.statics, self.statics))
 
     def entities(self, frame: pl.DataFrame, rows: NDArray[np.int64]) -> pl.Series | None:
         """Name the entities of these rows, where answers are scaled by them."""
@@ -104,7 +104,7 @@ class Featurizer:
             return None
         return frame[self.layout.entity].gather(rows)
 
-    def never_learned(self, frame: pl.DataFrame, times: pl.Series | None) -> NDArray[np.bool_]:
+    def mark_unseen_rows(self, frame: pl.DataFrame, times: pl.Series | None) -> NDArray[np.bool_]:
         """Tell for each row whether this model's own split kept it for the test.
 
         Args:
@@ -114,7 +114,7 @@ class Featurizer:
         Raises:
             UnlearnableError: nobody can tell any more.
         """
-        return kept_for_test(frame, self.split, times)
+        return mark_unseen_rows(frame, self.split, times)
 
 
 def picked(sample: Sample, places: NDArray[np.int64]) -> Sample:
@@ -122,7 +122,7 @@ def picked(sample: Sample, places: NDArray[np.int64]) -> Sample:
     steps = sample.steps
     errors = [steps.errors_R[place] for place in places]
     chosen = Steps(steps.values_NC, steps.starts_R[places], steps.stops_R[places], errors)
-    return Sample(chosen, sample.statics.pick(places))
+    return Sample(chosen, sample.statics.select(places))
 
 
 def check_columns(schema: pl.Schema, layout: Layout) -> None:
@@ -137,7 +137,7 @@ def check_columns(schema: pl.Schema, layout: Layout) -> None:
                 f"column '{name}' is missing; the table has: {', '.join(schema.names())}"
             )
     KINDS[layout.input.kind].check(schema, layout)
-    check_statics(schema, layout.statics)
+    check_static_covariates(schema, layout.statics)
 
 
 def save_featurizer(featurizer: Featurizer, folder: Path) -> None:

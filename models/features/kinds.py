@@ -10,7 +10,7 @@ from models.errors import UnlearnableError
 from models.features import audio, image, series, text, tree
 from models.features.audio import AudioInput
 from models.features.config import Layout
-from models.features.feature_spec import Signal
+from models.features.feature_spec import FeatureSpec
 from models.features.image import ImageInput
 from models.features.series import SeriesInput
 from models.features.static_covariates import CategoryInput, NumberInput
@@ -28,7 +28,7 @@ InputConfig = Annotated[
 FRAME_ROWS = 65_536
 
 
-class Kind(NamedTuple):
+class InputKind(NamedTuple):
     """What a kind of input can do."""
 
     state: type
@@ -38,16 +38,16 @@ class Kind(NamedTuple):
     fit: Callable[[Iterable[pl.DataFrame], Layout], Any]
     """Takes training rows and gives the state."""
     transform: Callable[[pl.DataFrame, Layout, Any], Steps]
-    signal: Callable[[Layout, Any], Signal]
+    signal: Callable[[Layout, Any], FeatureSpec]
     rows_at_once: Callable[[Any], int]
     """Tells how many rows of this state fit in memory, read."""
     packages: Callable[[Any], tuple[str, ...]]
     """Names what a served model of this kind needs beside the core."""
 
 
-def of_rows(module: Any, state: type, check: Callable[[pl.Schema, Layout], None]) -> Kind:  # noqa: ANN401 - a module
+def of_rows(module: Any, state: type, check: Callable[[pl.Schema, Layout], None]) -> InputKind:  # noqa: ANN401 - a module
     """Make a kind of a module whose functions take the kind's own section."""
-    return Kind(
+    return InputKind(
         state=state,
         check=check,
         fit=lambda frames, layout: module.fit(frames, layout.input),
@@ -89,8 +89,8 @@ def check_bytes(schema: pl.Schema, layout: Layout) -> None:
         )
 
 
-KINDS: dict[str, Kind] = {
-    "series": Kind(
+KINDS: dict[str, InputKind] = {
+    "series": InputKind(
         state=series.SeriesState,
         check=series.check,
         fit=series.fit,

@@ -65,7 +65,7 @@ class StaticState:
     values: dict[str, tuple[str, ...]]
     """Values of each category; the first has code 1."""
     means: dict[str, float]
-    spreads: dict[str, float]
+    stds: dict[str, float]
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -78,15 +78,15 @@ class StaticState:
         return 2 * len(self.means)
 
 
-class Statics(NamedTuple):
+class StaticCovariates(NamedTuple):
     """The side inputs of a table's rows."""
 
     codes_RK: NDArray[np.int32]
     numbers_RF: Floats
 
-    def pick(self, rows: NDArray[np.int64]) -> "Statics":
+    def select(self, rows: NDArray[np.int64]) -> "StaticCovariates":
         """Take these rows."""
-        return Statics(self.codes_RK[rows], self.numbers_RF[rows])
+        return StaticCovariates(self.codes_RK[rows], self.numbers_RF[rows])
 
 
 def as_text(column: pl.Series) -> pl.Series:
@@ -108,7 +108,7 @@ def as_text(column: pl.Series) -> pl.Series:
     return column.cast(pl.String)
 
 
-def check_statics(schema: pl.Schema, statics: Iterable[StaticInput]) -> None:
+def check_static_covariates(schema: pl.Schema, statics: Iterable[StaticInput]) -> None:
     """Refuse columns that are no categories or numbers.
 
     Raises:
@@ -129,7 +129,9 @@ def check_statics(schema: pl.Schema, statics: Iterable[StaticInput]) -> None:
             )
 
 
-def fit_statics(frames: Iterable[pl.DataFrame], statics: tuple[StaticInput, ...]) -> StaticState:
+def fit_static_covariates(
+    frames: Iterable[pl.DataFrame], statics: tuple[StaticInput, ...]
+) -> StaticState:
     """Fit on the training rows, in one pass.
 
     Raises:
@@ -145,7 +147,7 @@ def fit_statics(frames: Iterable[pl.DataFrame], statics: tuple[StaticInput, ...]
             else:
                 sums[side.column] = add_sums(sums.get(side.column), column)
     known = {side.column: side for side in statics if isinstance(side, CategoryInput)}
-    moments = {name: moments_of(name, held) for name, held in sums.items()}
+    moments = {name: compute_mean_and_std(name, held) for name, held in sums.items()}
     return StaticState(
         values={
             name: tuple(
@@ -154,7 +156,7 @@ def fit_statics(frames: Iterable[pl.DataFrame], statics: tuple[StaticInput, ...]
             for name, held in counts.items()
         },
         means={name: mean for name, (mean, _) in moments.items()},
-        spreads={name: spread for name, (_, spread) in moments.items()},
+        stds={name: spread for name, (_, spread) in moments.items()},
     )
 
 
@@ -183,7 +185,7 @@ def add_sums(held: NDArray[np.float64] | None, column: pl.Series) -> NDArray[np.
     return np.array([*(held[:3] + more), origin])
 
 
-def moments_of(name: str, held: NDArray[np.float64]) -> tuple[float, float]:
+def compute_mean_and_std(name: str, held: NDArray[np.float64]) -> tuple[float, float]:
     """Turn sums into mean and spread.
 
     Raises:
@@ -203,9 +205,9 @@ def finite(column: pl.Series) -> NDArray[np.float64]:
     return np.array(column.cast(pl.Float64).fill_null(float("nan")).to_numpy(), np.float64)
 
 
-def transform_statics(
+def transform_static_covariates(
     frame: pl.DataFrame, statics: tuple[StaticInput, ...], state: StaticState
-) -> Statics:
+) -> StaticCovariates:
     """Turn the side inputs into codes and scaled numbers."""
     codes, numbers = [], []
     for side in statics:
@@ -219,10 +221,10 @@ def transform_statics(
         else:
             raw = finite(column)
             missing = ~np.isfinite(raw)
-            scaled = (raw - state.means[side.column]) / state.spreads[side.column]
+            scaled = (raw - state.means[side.column]) / state.stds[side.column]
             numbers += [np.where(missing, 0.0, np.clip(scaled, -1e6, 1e6)), missing]
     rows = len(frame)
-    return Statics(
+    return StaticCovariates(
         np.stack(codes, axis=1) if codes else np.empty((rows, 0), np.int32),
         np.stack(numbers, axis=1).astype(np.float32)
         if numbers

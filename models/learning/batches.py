@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.features.static_covariates import Statics as SideValues
+from models.features.static_covariates import StaticCovariates as SideValues
 from models.networks.heads.base import Targets
 from models.networks.inputs.front import StaticBatch
 from models.networks.jagged import Offsets

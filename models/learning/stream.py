@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.features.static_covariates import Statics as SideValues
+from models.features.static_covariates import StaticCovariates as SideValues
 from models.learning.batches import (
     POOL,
     Augmentation,
@@ -74,7 +74,7 @@ class StreamingSet:
             self,
             spans=self.spans.select(rows),
             target_spans=self.target_spans.select(rows),
-            statics=self.statics.pick(rows),
+            statics=self.statics.select(rows),
             teacher_outputs_SO=self.select_teacher_outputs(rows),
         )
 
@@ -107,7 +107,7 @@ class StreamingSet:
             places,
             targets_M=np.asarray(self.targets_M[chosen.index_N]),
             target_spans=Spans(stops_K - lengths_K, stops_K),
-            statics=self.statics.pick(rows_K),
+            statics=self.statics.select(rows_K),
             device=self.device,
             non_blocking=True,
         )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from models.features.config import Answer
+from models.features.config import TargetKind
 from models.networks.heads.config import HeadConfig
 from models.networks.inputs.front import StaticBatch
 from models.networks.jagged import Offsets
@@ -28,7 +28,7 @@ MIN_DEGREES_OF_FREEDOM = 2.5
 class Ensemble(nn.Module):
     """Networks of one job that differ in their seed alone."""
 
-    def __init__(self, members: Sequence[Network], kind: Answer, head: HeadConfig) -> None:
+    def __init__(self, members: Sequence[Network], kind: TargetKind, head: HeadConfig) -> None:
         """Put networks side by side.
 
         Args:
@@ -48,7 +48,7 @@ class Ensemble(nn.Module):
         return self.mean(torch.stack(outputs))
 
 
-def _choose_average(kind: Answer, head: HeadConfig) -> Callable[[Tensor], Tensor]:
+def _choose_average(kind: TargetKind, head: HeadConfig) -> Callable[[Tensor], Tensor]:
     """Choose how outputs are averaged, from [E, B, O] to [B, O].
 
     Raises:

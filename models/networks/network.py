@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import UnlearnableError
-from models.features.config import MINED, SequenceInput
-from models.features.feature_spec import Pixels, Signal, Tokens, Trees
+from models.features.config import SELF_SUPERVISED, SequenceInput
+from models.features.feature_spec import FeatureSpec, Pixels, Tokens, Trees
 from models.features.image import ImageInput
 from models.features.static_covariates import StaticState
 from models.networks.cell import Cell
@@ -31,7 +31,7 @@ from models.networks.native.kernels import TORCH, get_kernel_name
 from models.networks.pooling import ConcatPooling
 from models.networks.rocket import Rocket
 
-NO_STATICS = StaticState(values={}, means={}, spreads={})
+NO_STATICS = StaticState(values={}, means={}, stds={})
 
 
 DEFAULT_HEAD = HeadSpec()
@@ -41,7 +41,7 @@ DEFAULT_HEAD = HeadSpec()
 class NetworkSpec:
     """The input and the target that a network has to fit."""
 
-    features: Signal
+    features: FeatureSpec
     input: SequenceInput | None = None
     statics: StaticState = NO_STATICS
     head: HeadSpec = DEFAULT_HEAD
@@ -88,7 +88,7 @@ class Network(nn.Module):
         self.anchor = WindowNormalization(
             spec.head.config.normalization, spec.target_channel, spec.num_observed
         )
-        if mined := spec.head.kind in MINED:
+        if mined := spec.head.kind in SELF_SUPERVISED:
             _validate_self_supervised_input(config, spec, self.front)
         self.self_supervised = mined
         self.head = build_head(

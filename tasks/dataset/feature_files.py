@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from models.features.static_covariates import Statics
+from models.features.static_covariates import StaticCovariates
 
 _CHUNK_STEPS = 262_144
 """Steps in a Parquet row group."""
@@ -113,7 +113,7 @@ def write_steps(folder: Path, chunks: Iterable[NDArray[Any]]) -> tuple[int, int]
     return file.length, file.item_shape[0] if file.item_shape else schema.field(0).type.list_size
 
 
-def to_static_columns(statics: Statics) -> dict[str, pl.Series]:
+def to_static_columns(statics: StaticCovariates) -> dict[str, pl.Series]:
     """Name static covariates as columns of the sequence table: `code_0`..., `number_0`..."""
     codes, numbers = statics
     return {f"code_{index}": pl.Series(codes[:, index]) for index in range(codes.shape[1])} | {
@@ -121,12 +121,12 @@ def to_static_columns(statics: Statics) -> dict[str, pl.Series]:
     }
 
 
-def read_static_covariates(table: pl.DataFrame) -> Statics:
+def read_static_covariates(table: pl.DataFrame) -> StaticCovariates:
     """Read the static covariates of these sequences, see `to_static_columns`."""
     codes = [name for name in table.columns if name.startswith("code_")]
     numbers = [name for name in table.columns if name.startswith("number_")]
     rows = len(table)
-    return Statics(
+    return StaticCovariates(
         table.select(codes).to_numpy() if codes else np.empty((rows, 0), np.int32),
         table.select(numbers).to_numpy() if numbers else np.empty((rows, 0), np.float32),
     )

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from models.errors import UnlearnableError
 from models.features.config import Layout
-from models.features.series import ROW, Context, resample, resampled
+from models.features.series import ROW, Context, is_resampled, resample
 from tasks.dataset.external_sort import sort_rows, to_record_batches
 from tasks.dataset.rowset import RowSet
 
@@ -65,7 +65,7 @@ def sort_series(
             write_temporary_rows(sort_rows(unsorted, name), path)
             sorted_rows = open_temporary_rows(path)
             unsorted = sorted_rows.scan()
-    if resampled(layout):
+    if is_resampled(layout):
         path = folder / "bins.parquet"
         write_temporary_rows(
             _resample_series(sorted_rows, layout, columns=columns, target=target), path

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.features.config import Layout
 from models.features.series import ROW as NUMBER
-from models.features.series import resampled
+from models.features.series import is_resampled
 from tasks.dataset.external_sort import to_record_batches
 from tasks.dataset.rowset import RowSet
 from tasks.dataset.series_order import (
@@ -71,7 +71,7 @@ def order_rows(
     complete = RowSet(rows.paths, rows.schema, rows.cut, _to_excluded(missing))
     sorted_rows = sort_series(complete, layout, columns=columns, target=averaged, folder=folder)
     ordered = OrderedRows(sorted_rows, missing[ROW].to_numpy(), missing)
-    if resampled(layout):
+    if is_resampled(layout):
         return ordered
     duplicates_R = _find_duplicates(sorted_rows, keys)
     if not len(duplicates_R):

@@ -16,25 +16,25 @@ from models.features.splitting.row_hash import identities
 from models.features.splitting.split import TRAINING, VALIDATION
 from models.features.splitting.training_rows import (
     FILE,
-    Learned,
-    learn_marks,
-    marks_of,
+    TrainingRows,
+    build_row_keys,
+    hash_training_rows,
+    match_training_rows,
     row_columns,
-    save_learned,
-    were_learned,
+    save_training_rows,
 )
 from tasks.dataset.rowset import RowSet
 
 
 def write_training_rows(folder: Path, rows: RowSet, featurizer: Featurizer) -> None:
     """Record the rows with the targets of training and validation in a features artifact."""
-    marks = marks_of(featurizer.layout, featurizer.split.config)
+    marks = build_row_keys(featurizer.layout, featurizer.split.config)
     sequences = pl.scan_parquet(folder / "sequences.parquet", glob=False)
     chosen = sequences.filter(pl.col("split").is_in([TRAINING, VALIDATION]))
     table = chosen.select("row", "target_row").collect(engine="streaming")
     numbers = np.unique(np.concatenate(list_target_rows(table, featurizer)))
     frames = (frame for _, frame in _select_rows(rows, marks.needed, numbers))
-    save_learned(learn_marks(frames, rows.schema, marks), folder)
+    save_training_rows(hash_training_rows(frames, rows.schema, marks), folder)
 
 
 def copy_training_rows(features_dir: Path, bundle_dir: Path) -> None:
@@ -58,7 +58,7 @@ def list_target_rows(table: pl.DataFrame, featurizer: Featurizer) -> list[NDArra
 
 
 def mark_training_rows(
-    rows: RowSet, training_rows: Learned, numbers_R: NDArray[np.int64]
+    rows: RowSet, training_rows: TrainingRows, numbers_R: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Mark the rows that a model was trained or validated on, [R].
 
@@ -67,12 +67,12 @@ def mark_training_rows(
     """
     marked_R = np.zeros(len(numbers_R), bool)
     for indices, frame in _select_rows(rows, training_rows.marks.needed, numbers_R):
-        marked_R[indices] = were_learned(frame, training_rows)
+        marked_R[indices] = match_training_rows(frame, training_rows)
     return marked_R
 
 
 def mark_training_sequences(
-    rows: RowSet, training_rows: Learned, target_rows: list[NDArray[np.int64]]
+    rows: RowSet, training_rows: TrainingRows, target_rows: list[NDArray[np.int64]]
 ) -> NDArray[np.bool_]:
     """Mark the sequences of which a target row was in training or validation, [R].
 

@@ -21,10 +21,10 @@ from models.evaluation.leakage_checks import (
 )
 from models.features.feature_spec import Numbers
 from models.features.featurizer import Featurizer
-from models.features.series import read_of
+from models.features.series import get_series_input
 from models.features.splitting.sequence_hash import sequence_hashes
 from models.features.splitting.split import TEST, TRAINING
-from models.features.static_covariates import Statics
+from models.features.static_covariates import StaticCovariates
 from tasks.dataset.feature_files import map_steps, read_sequences, read_static_covariates
 from tasks.dataset.labels import find_target_scales, read_scaled_targets
 from tasks.dataset.rowset import RowSet
@@ -58,7 +58,7 @@ def _hash_split(folder: Path, split: int) -> NDArray[np.uint64]:
     table = read_sequences(folder, split)
     starts, stops = table["start"].to_numpy(), table["stop"].to_numpy()
     return sequence_hashes(
-        map_steps(folder), starts, stops, Statics(*read_static_covariates(table))
+        map_steps(folder), starts, stops, StaticCovariates(*read_static_covariates(table))
     )
 
 
@@ -120,6 +120,6 @@ def _compute_column_features(
 
 def _list_observed_channels(featurizer: Featurizer) -> list[int]:
     """List the channels that are not known ahead, except the target's own past."""
-    observed = read_of(featurizer.layout).observed
+    observed = get_series_input(featurizer.layout).observed
     own = featurizer.target.column
     return [index for index, name in enumerate(observed) if name != own]

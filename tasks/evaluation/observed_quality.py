@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from models.evaluation.predictions import Predictions
-from models.features.config import MINED
+from models.features.config import SELF_SUPERVISED
 from models.features.featurizer import Featurizer
 from models.features.target import Target, to_numbers
 from tasks.dataset.labels import TestRows, encode_tags
@@ -60,7 +60,9 @@ def _pair_rows(table: pl.DataFrame, featurizer: Featurizer) -> Predictions:
     """
     rows, target = np.arange(len(table)), featurizer.target
     targets = (
-        np.zeros(len(rows)) if target.kind in MINED else _encode_targets(table[TARGET], target)
+        np.zeros(len(rows))
+        if target.kind in SELF_SUPERVISED
+        else _encode_targets(table[TARGET], target)
     )
     scale = np.full(len(rows), np.nan)
     return pair_with_targets(table, TestRows(rows, rows, targets, None), featurizer, scale)

@@ -19,8 +19,8 @@ from models.features.config import Layout, TargetConfig
 from models.features.featurizer import Featurizer
 from models.features.kinds import KINDS
 from models.features.splitting.split import TRAINING, UNUSED, SplitConfig
-from models.features.static_covariates import Statics, fit_statics
-from models.features.target import Lists, Target, check_answers, fit_target
+from models.features.static_covariates import StaticCovariates, fit_static_covariates
+from models.features.target import Lists, Target, check_targets, fit_target
 from tasks.dataset.feature_files import to_static_columns, write_steps, write_targets
 from tasks.dataset.rowset import RowSet
 from tasks.features.row_split import RowSplit, split_rows
@@ -38,7 +38,7 @@ class _TransformedRows(NamedTuple):
 
     lengths_R: NDArray[np.int64]
     """0 where the row could not be read."""
-    statics: Statics
+    statics: StaticCovariates
     reasons: dict[int, str]
     """Why a row could not be read."""
     steps: int
@@ -64,7 +64,9 @@ def _fit_featurizer(
     kind = KINDS[layout.input.kind]
     state = kind.fit(_read_training_frames(rows, [*layout.input.columns], plan.splits_R), layout)
     columns = list(dict.fromkeys(side.column for side in layout.statics))
-    statics = fit_statics(_read_training_frames(rows, columns, plan.splits_R), layout.statics)
+    statics = fit_static_covariates(
+        _read_training_frames(rows, columns, plan.splits_R), layout.statics
+    )
     return Featurizer(
         layout=layout,
         state=state,
@@ -83,7 +85,7 @@ def _slice_frames(frames: Iterable[pl.DataFrame], max_rows: int) -> Iterator[pl.
 def _transform_rows(rows: RowSet, featurizer: Featurizer, folder: Path) -> _TransformedRows:
     """Write the steps of every row to `steps.npy`, and return the rest."""
     lengths: list[NDArray[np.int64]] = []
-    statics: list[Statics] = []
+    statics: list[StaticCovariates] = []
     reasons: dict[int, str] = {}
 
     def chunks() -> Iterator[NDArray[Any]]:
@@ -102,7 +104,7 @@ def _transform_rows(rows: RowSet, featurizer: Featurizer, folder: Path) -> _Tran
     steps, channels = write_steps(folder, chunks())
     return _TransformedRows(
         np.concatenate(lengths) if lengths else np.empty(0, np.int64),
-        Statics(*(np.concatenate(parts) for parts in zip(*statics, strict=True))),
+        StaticCovariates(*(np.concatenate(parts) for parts in zip(*statics, strict=True))),
         reasons,
         steps,
         channels,
@@ -122,7 +124,7 @@ def _build_sequence_table(
     if target.column:
         column = rows.scan().select(target.column).collect().to_series()
         assigned = np.flatnonzero(plan.splits_R != UNUSED)
-        check_answers(column.gather(assigned), assigned, name=target.column)
+        check_targets(column.gather(assigned), assigned, name=target.column)
         targets["target"] = column.gather(usable)
     stops_R = np.cumsum(transformed.lengths_R)
     return pl.DataFrame(
@@ -133,7 +135,7 @@ def _build_sequence_table(
             "stop": stops_R[usable],
             "target_row": usable,
             **targets,
-            **to_static_columns(transformed.statics.pick(usable)),
+            **to_static_columns(transformed.statics.select(usable)),
         }
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from models.errors import UnlearnableError
-from models.features.config import Answer
+from models.features.config import TargetKind
 from models.features.featurizer import Featurizer
 from models.features.splitting.split import NAMES, TEST, TRAINING, VALIDATION
 from models.features.target import Lists
@@ -28,7 +28,9 @@ class BuiltFeatures(NamedTuple):
     """Numbers of rows that were removed from the evaluation, by what they repeat."""
 
 
-def add_targets(table: pl.DataFrame, lists: Lists, kind: Answer, *, offset: int) -> pl.DataFrame:
+def add_targets(
+    table: pl.DataFrame, lists: Lists, kind: TargetKind, *, offset: int
+) -> pl.DataFrame:
     """Add the range of each target in `targets.npy`, and whether its class occurs in training.
 
     Args:

@@ -17,21 +17,21 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
-from models.features.config import MINED, Layout, TargetConfig
+from models.features.config import SELF_SUPERVISED, Layout, TargetConfig
 from models.features.featurizer import Featurizer, Sample
 from models.features.series import (
     ROW,
     SeriesState,
     channel_scale,
     context,
+    find_rows_ahead,
     fit_windows,
-    line_up,
-    row_ahead,
+    index_series,
     scales_entities,
 )
 from models.features.splitting.split import TRAINING, UNUSED, SplitConfig, split_columns
-from models.features.static_covariates import fit_statics
-from models.features.target import Lists, Target, check_answers, fit_target, to_numbers
+from models.features.static_covariates import fit_static_covariates
+from models.features.target import Lists, Target, check_targets, fit_target, to_numbers
 from tasks.dataset.feature_files import NpyWriter, to_static_columns, write_steps
 from tasks.dataset.rowset import RowSet
 from tasks.dataset.series_order import SeriesSlice, slice_series, sort_series
@@ -71,8 +71,8 @@ class _SeriesReader(NamedTuple):
         """Find the target row of each of a slice's own rows, and its split."""
         assert self.layout.window is not None  # noqa: S101 - this is a table of windows
         own, kind = slice(part.first, part.stop), self.target.kind
-        ahead = 0 if kind in MINED else self.layout.window.horizon
-        target_R = row_ahead(line_up(part.frame, self.layout), ahead)[own]
+        ahead = 0 if kind in SELF_SUPERVISED else self.layout.window.horizon
+        target_R = find_rows_ahead(index_series(part.frame, self.layout), ahead)[own]
         splits, targets = self.plan.assign_splits(part.frame), np.maximum(target_R, 0)
         # A bin of a resampled series without a row has no target, and no window ends there.
         present = part.frame[ROW].is_not_null().to_numpy()
@@ -133,7 +133,7 @@ def _fit_featurizer(reader: _SeriesReader, *, keys: list[str], target: TargetCon
     )
     state = fit_windows(training_frames, layout)
     static_columns = [side.column for side in layout.statics]
-    statics = fit_statics(
+    statics = fit_static_covariates(
         _read_training_ends(reader, _list_unique(keys, static_columns)), layout.statics
     )
     fitted = Target(column="", kind=target.kind)
@@ -159,7 +159,7 @@ def _scale_target_as_channel(target: Target, layout: Layout, state: Any) -> Targ
     if scale is None:
         return target
     (mean, spread), entities = scale
-    return replace(target, mean=mean, spread=spread, entities=entities)
+    return replace(target, mean=mean, std=spread, entities=entities)
 
 
 def _list_unique(*groups: Iterable[str]) -> list[str]:
@@ -215,7 +215,7 @@ def _write_windows(
     writer: pq.ParquetWriter | None = None
     with NpyWriter(folder / "targets.npy") as targets:
         for part, windows in reader.iter_slices(columns):
-            sample = featurizer.transform_line(part.frame)
+            sample = featurizer.transform_gridded(part.frame)
             table = _build_window_table(part, windows, featurizer, sample)
             table, values_M = _add_window_targets(table, part, featurizer, offset=targets.length)
             targets.append(values_M)
@@ -250,7 +250,7 @@ def _build_window_table(
             "index": indices,
             "target_index": targets,
             "target_row": frame[ROW].gather(targets).cast(pl.Int64),
-            **to_static_columns(sample.statics.pick(indices)),
+            **to_static_columns(sample.statics.select(indices)),
         }
     )
 
@@ -281,7 +281,7 @@ def _add_window_targets(
     target, frame, window = featurizer.target, part.frame, featurizer.layout.window
     ends, targets = table["index"].to_numpy(), table["target_index"].to_numpy()
     plain = table.drop("index", "target_index")
-    if target.kind in MINED:
+    if target.kind in SELF_SUPERVISED:
         none = Lists(np.empty(0, np.float32), np.zeros(len(table), np.int64))
         return add_targets(plain, none, target.kind, offset=offset), none.values_M
     if target.kind == "forecast":
@@ -295,7 +295,7 @@ def _add_window_targets(
             values_M,
         )
     column = frame[target.column].gather(targets)
-    check_answers(column, frame[ROW].to_numpy()[targets], name=target.column)
+    check_targets(column, frame[ROW].to_numpy()[targets], name=target.column)
     lists = target.encode_lists(column, featurizer.entities(frame, targets))
     plain = plain.with_columns(target=column)
     return add_targets(plain, lists, target.kind, offset=offset), lists.values_M

@@ -14,7 +14,7 @@ from models.bundle import Bundle, load
 from models.errors import BundleError, UnlearnableError
 from models.evaluation.predictions import Floats, Predictions
 from models.features.featurizer import Featurizer
-from models.features.splitting.training_rows import load_learned
+from models.features.splitting.training_rows import load_training_rows
 from tasks.dataset.labels import TestRows
 from tasks.dataset.rowset import RowSet
 from tasks.dataset.training_membership import list_target_rows, mark_training_sequences
@@ -76,13 +76,13 @@ def _mark_unseen_rows(
         UnlearnableError: the split cannot be computed again.
         BundleError: the bundle is damaged.
     """
-    rows, test, training_rows = test_set.rows, test_set.test, load_learned(bundle_dir)
+    rows, test, training_rows = test_set.rows, test_set.test, load_training_rows(bundle_dir)
     if training_rows is not None:
         table = pl.DataFrame({"row": test.rows_R, "target_row": test.target_rows_R})
         target_rows = list_target_rows(table, test_set.featurizer)
         return ~mark_training_sequences(rows, training_rows, target_rows)
     frame = _read_split_columns(rows, bundle.featurizer.split.needed, test)
-    return bundle.featurizer.never_learned(frame, test.times)
+    return bundle.featurizer.mark_unseen_rows(frame, test.times)
 
 
 def _read_split_columns(rows: RowSet, columns: list[str], test: TestRows) -> pl.DataFrame:

@@ -26,7 +26,7 @@ from models.evaluation.statistics.bootstrap import (
     compute_gain_interval,
     compute_score_intervals,
 )
-from models.features.config import Answer
+from models.features.config import TargetKind
 from tasks.errors import JobError
 from tasks.facts import ScoreInterval
 
@@ -158,7 +158,7 @@ class Gain(NamedTuple):
     high: float
 
 
-def choose_metric(gate: GateConfig, kind: Answer) -> str:
+def choose_metric(gate: GateConfig, kind: TargetKind) -> str:
     """Choose the metric that decides.
 
     Raises:

@@ -20,7 +20,7 @@ from prefect import task
 
 from models.evaluation.metrics.by_kind import get_metric_sign
 from models.features.featurizer import Featurizer
-from models.features.series import resampled
+from models.features.series import is_resampled
 from models.features.splitting.duplicates import found_in
 from models.features.splitting.row_hash import identities
 from models.features.splitting.training_rows import row_columns
@@ -147,7 +147,7 @@ def _build_new_row_filter(
     if accepted is None or any(name not in rows.schema for name in columns):
         return None, ()
     before = open_rows(store, accepted)
-    if resampled(featurizer.layout):
+    if is_resampled(featurizer.layout):
         return _filter_later_steps(before, featurizer.layout.time or ""), ()
     frames = before.iter_frames(list(columns))
     known = np.unique(np.concatenate([identities(frame, list(columns)) for frame in frames]))

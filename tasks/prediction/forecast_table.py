@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from models.features.config import Layout
-from models.features.series import line_up, read_of, resampled
-from models.features.series.width import bin_of, parse_width, start_of
+from models.features.series import get_series_input, index_series, is_resampled
+from models.features.series.width import bin_of, parse_frequency, start_of
 from tasks.dataset.series_positions import RowNumbers
 from tasks.prediction.predict import FORECAST_COLUMNS
 
@@ -24,7 +24,7 @@ def infer_time_steps(frame: pl.DataFrame, layout: Layout, ends_R: RowNumbers) ->
     Null where there are fewer rows or the two differences are not equal.
     """
     times = frame[layout.time or ""]
-    first_R = line_up(frame, layout).first_N[ends_R]
+    first_R = index_series(frame, layout).first_N[ends_R]
     now, before, earlier = (
         times.gather(np.maximum(ends_R - back, 0)).rename(str(back)) for back in range(3)
     )
@@ -62,11 +62,11 @@ def explode_steps(table: pl.DataFrame, layout: Layout, time: str, lists: list[st
 
 def _compute_step_times(rows: pl.DataFrame, layout: Layout, time: str) -> pl.Series:
     """Compute the time of each step: by the bins, or by the time step before the forecast."""
-    if not resampled(layout):
+    if not is_resampled(layout):
         return rows.select(
             (pl.col(time) + pl.col(TIME_STEP) * pl.col(STEP)).alias(FORECAST_TIME)
         ).to_series()
-    frequency = parse_width(read_of(layout).frequency or "1")
+    frequency = parse_frequency(get_series_input(layout).frequency or "1")
     known = rows.filter(pl.col(STEP).is_not_null())
     starts = start_of(bin_of(known[time], frequency) + known[STEP], frequency, rows.schema[time])
     indices = pl.Series(np.cumsum(rows[STEP].is_not_null().to_numpy()) - 1)

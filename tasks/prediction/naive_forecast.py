@@ -10,7 +10,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.features.featurizer import Featurizer
-from models.features.series import ROW, Line, line_up, resample, resampled, row_ahead
+from models.features.series import (
+    ROW,
+    SortedSeries,
+    find_rows_ahead,
+    index_series,
+    is_resampled,
+    resample,
+)
 from models.features.target import to_numbers
 from tasks.dataset.rowset import RowSet
 
@@ -20,7 +27,7 @@ Floats = NDArray[np.float64]
 class TargetHistory(NamedTuple):
     """The targets of all rows, and where sequences end."""
 
-    series: Line
+    series: SortedSeries
     """The order of the rows in their series."""
     targets_N: Floats
     """Class codes, -1 where unknown, or numbers, NaN where missing; in the order of the table."""
@@ -40,7 +47,7 @@ def load_target_history(rows: RowSet, table: pl.DataFrame, featurizer: Featurize
     columns = list(dict.fromkeys([*layout.raw_columns, target.column]))
     frame = rows.scan().select(columns).collect()
     ends_R = table["row"].to_numpy()
-    if resampled(layout):
+    if is_resampled(layout):
         averaged = None if target.kind == "category" else target.column
         frame = resample(frame.with_row_index(ROW), layout, target=averaged)
         bins = frame.select(row=pl.col(ROW).cast(pl.Int64)).with_row_index("index")
@@ -52,12 +59,12 @@ def load_target_history(rows: RowSet, table: pl.DataFrame, featurizer: Featurize
         if target.kind == "category"
         else to_numbers(column)
     )
-    return TargetHistory(line_up(frame, layout), targets_N, ends_R)
+    return TargetHistory(index_series(frame, layout), targets_N, ends_R)
 
 
 def read_targets_at(history: TargetHistory, offset: int) -> Floats:
     """Return the target `offset` steps after each sequence's end, [R]; NaN where there is none."""
-    indices_R = row_ahead(history.series, offset)[history.ends_R]
+    indices_R = find_rows_ahead(history.series, offset)[history.ends_R]
     return np.where(indices_R >= 0, history.targets_N[np.maximum(indices_R, 0)], np.nan)
 
 

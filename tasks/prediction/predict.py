@@ -13,9 +13,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
-from models.features.config import MINED
+from models.features.config import SELF_SUPERVISED
 from models.features.featurizer import Featurizer, load_featurizer
-from models.features.splitting.training_rows import Learned, load_learned, were_learned
+from models.features.splitting.training_rows import (
+    TrainingRows,
+    load_training_rows,
+    match_training_rows,
+)
 from tasks.dataset.rowset import RowSet
 from tasks.dataset.series_positions import ROW, RowNumbers
 from tasks.errors import SourceError
@@ -47,7 +51,7 @@ class Scorer(NamedTuple):
     featurizer: Featurizer
     schema: Mapping[str, pl.DataType]
     """Of its predictions."""
-    training_rows: Learned | None
+    training_rows: TrainingRows | None
     """Record of its training rows; None where it has none."""
     version: str
 
@@ -73,7 +77,7 @@ class PredictionRequest(NamedTuple):
     def target_column(self) -> str | None:
         """The target's column; None where the rows lack it or the task is self-supervised."""
         target = self.scorer.featurizer.target
-        known = target.kind not in MINED and target.column in self.rows.schema
+        known = target.kind not in SELF_SUPERVISED and target.column in self.rows.schema
         return target.column if known else None
 
     @property
@@ -113,7 +117,7 @@ def open_scorer(folder: Path, version: str) -> Scorer:
     """
     bundle = folder / "artifacts" / "bundle"
     schema = pl.read_parquet_schema(folder / "golden_predictions.parquet")
-    training_rows = load_learned(bundle)
+    training_rows = load_training_rows(bundle)
     return Scorer(open_package(folder), load_featurizer(bundle), schema, training_rows, version)
 
 
@@ -170,7 +174,7 @@ def flag_training_rows(request: PredictionRequest, frame: pl.DataFrame) -> pl.Se
     if scorer.training_rows is None or not request.membership_columns:
         return pl.Series([None] * len(frame), dtype=pl.Boolean)
     try:
-        return pl.Series(were_learned(frame, scorer.training_rows))
+        return pl.Series(match_training_rows(frame, scorer.training_rows))
     except UnlearnableError:
         # A column has another type than in training, so that equal values have other hashes.
         return pl.Series([None] * len(frame), dtype=pl.Boolean)

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from models.features.config import MINED, Layout
+from models.features.config import SELF_SUPERVISED, Layout
 from models.features.series import ROW as NUMBER
-from models.features.series import SeriesInput, context, line_up, resampled, row_ahead
+from models.features.series import SeriesInput, context, find_rows_ahead, index_series, is_resampled
 from models.features.series.config import Context
 from tasks.dataset.rowset import RowSet
 from tasks.dataset.series_order import SeriesSlice, slice_series
@@ -74,7 +74,7 @@ def _find_series_ends(
         A row for each entity, or one row, with the time in column `_END`.
     """
     series_input, rows, time = layout.input, sorted_rows.scan(), pl.col(layout.time or "")
-    if resampled(layout):
+    if is_resampled(layout):
         rows = rows.filter(pl.col(NUMBER).is_not_null())
     newest = time.max()
     if isinstance(series_input, SeriesInput) and series_input.known_future:
@@ -174,7 +174,7 @@ def _flag_training_windows(
     Of a forecast of several steps the row where its window ends and its last target are checked.
     Null where it is unknown.
     """
-    if resampled(request.scorer.featurizer.layout):
+    if is_resampled(request.scorer.featurizer.layout):
         return pl.Series(IN_TRAINING, [None] * len(ends_R), dtype=pl.Boolean)
     rows = flag_training_rows(request, frame)
     if rows.null_count():
@@ -199,9 +199,9 @@ def _find_target_indices(part: SeriesSlice, request: PredictionRequest) -> RowNu
     """Return the index of each row's (last) target in the frame; -1 where there is none."""
     layout = request.scorer.featurizer.layout
     assert layout.window is not None  # noqa: S101 - this is a table of windows
-    self_supervised = request.scorer.featurizer.target.kind in MINED
+    self_supervised = request.scorer.featurizer.target.kind in SELF_SUPERVISED
     steps = 0 if self_supervised else layout.window.horizon
-    return row_ahead(line_up(part.frame, layout), steps)
+    return find_rows_ahead(index_series(part.frame, layout), steps)
 
 
 def _read_targets(
@@ -215,9 +215,9 @@ def _read_targets(
         return _gather_values(frame[name], targets_R)
     window = featurizer.layout.window
     assert window is not None  # noqa: S101 - this is a table of windows
-    series = line_up(frame, featurizer.layout)
+    series = index_series(frame, featurizer.layout)
     steps = range(1, window.horizon + 1)
-    targets = [_gather_values(frame[name], row_ahead(series, step)[ends_R]) for step in steps]
+    targets = [_gather_values(frame[name], find_rows_ahead(series, step)[ends_R]) for step in steps]
     columns = [each.cast(pl.Float64).rename(str(step)) for step, each in enumerate(targets)]
     return pl.DataFrame(columns).select(pl.concat_list(pl.all())).to_series()
 

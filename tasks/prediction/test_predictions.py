@@ -19,7 +19,7 @@ from models.evaluation.predictions import (
     SinglePredictions,
     TagPredictions,
 )
-from models.features.config import MINED
+from models.features.config import SELF_SUPERVISED
 from models.features.featurizer import Featurizer
 from models.features.target import to_numbers
 from tasks.dataset.labels import TestRows, encode_tags
@@ -67,7 +67,7 @@ def pair_with_targets(
         return TagPredictions(test.targets, labels_RK)
     if kind == "text":
         return compare_texts(test.targets.to_list(), predictions["prediction"].to_list())
-    if kind in MINED:
+    if kind in SELF_SUPERVISED:
         return SelfSupervisedErrors(
             to_numbers(predictions["prediction"]), to_numbers(predictions["mean_error"])
         )

@@ -23,7 +23,7 @@ from models.evaluation.attention_weights import (
 )
 from models.evaluation.attribution import Sequence, attribute
 from models.evaluation.predictions import Predictions, SinglePredictions, TagPredictions
-from models.features.config import MINED
+from models.features.config import SELF_SUPERVISED
 from models.features.splitting.split import TEST
 from models.learning.batches import Spans, gather, to_device
 from models.networks.heads.ctc import TEXT_PADDING, CtcHead
@@ -103,7 +103,7 @@ def explain_rows(
 def _explain_case(bundle: Bundle, predictions: Predictions, case: _Case) -> Parts:
     """Explain a row by the method that fits the kind of target."""
     kind = bundle.featurizer.target.kind
-    if kind in MINED:
+    if kind in SELF_SUPERVISED:
         return _explain_by_errors(bundle, case)
     if kind == "text":
         return _explain_text(bundle, case)
@@ -200,7 +200,7 @@ def _describe_row(
         true_labels = [name for name, has in zip(names, has_label_K, strict=True) if has]
         labels = [str(label) for label in predicted]
         return {"target": true_labels, "prediction": labels, "class_name": None}
-    true = None if target.kind in MINED else _convert_to_json(test.targets[position])
+    true = None if target.kind in SELF_SUPERVISED else _convert_to_json(test.targets[position])
     return {"target": true, "prediction": predicted, "class_name": None}
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.features.featurizer import Featurizer
 from models.features.image import ImageState
-from models.features.series import SeriesState, channel_scale, read_of
+from models.features.series import SeriesState, channel_scale, get_series_input
 from models.features.text import TextInput, TextState
 from models.features.text.tokens import token_texts
 from models.features.tree import TreeInput, read_trees
@@ -88,7 +88,7 @@ def _pair_values(values: Floats, shares: Floats) -> list[ExplanationStep]:
 
 def _list_channel_names(featurizer: Featurizer, channels: int) -> list[str]:
     """List the names of the channels in their order."""
-    read, state = read_of(featurizer.layout), featurizer.state
+    read, state = get_series_input(featurizer.layout), featurizer.state
     names = list(read.channel_names)
     flags = [f"no {names[index]}" for index in state.scaler.gaps]
     for part in read.calendar:

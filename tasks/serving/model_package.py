@@ -13,7 +13,7 @@ import polars as pl
 from models.bundle import Bundle, load
 from models.errors import UnlearnableError
 from models.features.kinds import KINDS
-from models.features.series import ROW, context, resample, resampled
+from models.features.series import ROW, context, is_resampled, resample
 from models.features.splitting.split import TEST
 from models.networks.families import FAMILIES
 from models.networks.heads.config import DISTRIBUTION_LOSSES
@@ -64,7 +64,7 @@ def choose_golden_rows(bundle: Bundle, rows: RowSet, features_dir: Path) -> pl.D
         frame = frame.sort(layout.time, maintain_order=True)
     around = context(layout)
     steps = around.past_steps + around.future_steps + GOLDEN_ROWS
-    if not resampled(layout):
+    if not is_resampled(layout):
         return frame.tail(steps).collect(engine="streaming")
     bins = resample(frame.collect().with_row_index(ROW), layout, target=None)
     since = bins[layout.time or ROW].tail(steps).head(1).item()
@@ -98,7 +98,7 @@ def _list_requirements(bundle: Bundle) -> tuple[str, ...]:
     """Name the packages that a served model of this kind imports."""
     layout, target = bundle.featurizer.layout, bundle.featurizer.target
     names = [*REQUIREMENTS, *KINDS[layout.input.kind].packages(layout.input)]
-    if target.unit == "bpe":
+    if target.tokenizer == "bpe":
         names.append("tokenizers")
     if bundle.head.loss in DISTRIBUTION_LOSSES:
         names.append("scipy")

@@ -26,7 +26,7 @@ from models.calibration import (
 from models.features.featurizer import Featurizer
 from models.features.splitting.sequence_hash import sequence_hashes
 from models.features.splitting.split import VALIDATION
-from models.features.static_covariates import Statics
+from models.features.static_covariates import StaticCovariates
 from models.learning.data_source import Sequences
 from models.learning.stream import StreamingSet
 from models.prediction_table import split_parts
@@ -73,7 +73,7 @@ def _hash_sequences(sequences: Sequences) -> NDArray[np.uint64]:
         values, statics = sequences.values_NC, sequences.statics
     else:
         values = sequences.values_NC.cpu().numpy()
-        statics = Statics(*(part.cpu().numpy() for part in sequences.statics))
+        statics = StaticCovariates(*(part.cpu().numpy() for part in sequences.statics))
     return sequence_hashes(values, spans.starts_S, spans.stops_S, statics)
 
 
@@ -140,7 +140,7 @@ def _calibrate_intervals(
     """Fit the conformal quantile of each step, by which intervals are widened."""
     target = bundle.featurizer.target
     parts = split_parts(outputs_SO, bundle.head)
-    bounds = compute_reference_bounds(parts, bundle.head, mean=target.mean, spread=target.spread)
+    bounds = compute_reference_bounds(parts, bundle.head, mean=target.mean, spread=target.std)
     errors_ST = compute_nonconformity(targets_ST, bounds)
     quantiles = tuple(fit_conformal_quantile(error_S, start.coverage) for error_S in errors_ST.T)
     return replace(start, conformal_quantiles=quantiles)

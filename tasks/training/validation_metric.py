@@ -18,7 +18,7 @@ from models.evaluation.epoch_scores import (
     get_default_metric,
     is_higher_better,
 )
-from models.features.config import MINED
+from models.features.config import SELF_SUPERVISED
 from models.features.featurizer import Featurizer
 from models.features.splitting.split import VALIDATION
 from models.features.target import Target
@@ -53,7 +53,7 @@ def build_validation_metric(
     if not stops_training and target.kind in EXPENSIVE_KINDS:
         return None
     name = training.early_stopping_metric if stops_training else get_default_metric(target.kind)
-    unscaled = replace(target, mean=0.0, spread=1.0, entities={}) if target.entities else target
+    unscaled = replace(target, mean=0.0, std=1.0, entities={}) if target.entities else target
     targets = ValidationTargets(
         load_validation_targets(features_dir, featurizer, unscaled, rows_S), unscaled, head
     )
@@ -69,7 +69,7 @@ def load_validation_targets(
     rows_S: NDArray[np.int64] | None = None,
 ) -> Any:  # noqa: ANN401 - by the kind
     """Load the targets in the form that `ValidationTargets` takes; None if self-supervised."""
-    if target.kind in MINED:
+    if target.kind in SELF_SUPERVISED:
         return None
     column = "target" if target.kind in {"tags", "text"} else "target_start"
     table = read_sequences(features_dir, VALIDATION, known_only=True, columns=[column])
@@ -80,6 +80,6 @@ def load_validation_targets(
     if target.kind == "text":
         return table["target"].cast(pl.String)
     if target.kind == "forecast":
-        return read_scaled_targets(table, features_dir, featurizer) * target.spread + target.mean
+        return read_scaled_targets(table, features_dir, featurizer) * target.std + target.mean
     values_S = map_targets(features_dir)[table["target_start"].to_numpy()].astype(np.float64)
-    return values_S if target.kind == "category" else values_S * target.spread + target.mean
+    return values_S if target.kind == "category" else values_S * target.std + target.mean

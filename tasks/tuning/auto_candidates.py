@@ -7,7 +7,7 @@ it could stand in a job file.
 from dataclasses import replace
 from typing import Any
 
-from models.features.config import MINED, Answer, Layout
+from models.features.config import SELF_SUPERVISED, Layout, TargetKind
 from models.networks.config import ModelConfig, PoolingName
 from models.networks.families import FAMILIES
 
@@ -40,7 +40,7 @@ _CONVOLUTIONAL: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def list_candidate_models(
-    layout: Layout, kind: Answer, *, champion: ModelConfig | None = None
+    layout: Layout, kind: TargetKind, *, champion: ModelConfig | None = None
 ) -> list[ModelConfig]:
     """List the networks that are tried, the champion's among them where it can read this input.
 
@@ -80,7 +80,7 @@ def _list_tree_models(layout: Layout) -> list[ModelConfig]:
     return [*plain, large if supervised else replace(large, pooling=("last", "max"))]
 
 
-def _list_sequence_models(layout: Layout, kind: Answer) -> list[ModelConfig]:
+def _list_sequence_models(layout: Layout, kind: TargetKind) -> list[ModelConfig]:
     """List networks that read a sequence of steps."""
     is_text, is_windowed = layout.input.kind == "text", layout.window is not None
     # The last step of a window is the nearest to its target; a next step depends on the past alone.
@@ -102,7 +102,7 @@ def _list_sequence_models(layout: Layout, kind: Answer) -> list[ModelConfig]:
         for cell, size in _CONVOLUTIONAL
         if kind != "next_step" or FAMILIES[cell].causal
     ]
-    if layout.input.kind == "series" and not is_windowed and kind not in (*MINED, "text"):
+    if layout.input.kind == "series" and not is_windowed and kind not in (*SELF_SUPERVISED, "text"):
         models += [
             replace(models[4], parallel_branch="fcn"),
             replace(models[0], parallel_branch="rocket"),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from models.features.config import MINED, Layout, TargetConfig
+from models.features.config import SELF_SUPERVISED, Layout, TargetConfig
 from tasks.tuning.search_space import Domain, Range, Settings, TuningConfig
 
 _EMBEDDED_KINDS = ("text", "tree")
@@ -38,7 +38,7 @@ def _build_default_space(layout: Layout, target: TargetConfig, *, metric: str) -
         space["model.cell"] = ("gru", "lstm", "mingru", "qrnn")
     if kind != "tree" and target.kind != "next_step":
         space["model.bidirectional"] = (False, True)
-    if not getattr(layout.input, "supervise_nodes", False) and target.kind not in MINED:
+    if not getattr(layout.input, "supervise_nodes", False) and target.kind not in SELF_SUPERVISED:
         space["model.pooling"] = ("last", "mean", "max", "attention")
     space |= _TRAINING_SPACE
     if target.kind == "category" and metric != "loss":

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from models.features.feature_spec import Numbers
-from models.features.static_covariates import Statics
+from models.features.static_covariates import StaticCovariates
 from models.learning.batches import Spans, to_device
 from models.learning.checkpoint import CheckpointStore, CheckpointWriter
 from models.learning.config import TrainingConfig
@@ -62,7 +62,7 @@ def made(way: str) -> Sequences:
         spans=places,
         targets_M=answers,
         target_spans=Spans(rows, rows + 1),
-        statics=Statics(np.empty((ROWS, 0), np.int32), np.empty((ROWS, 0), np.float32)),
+        statics=StaticCovariates(np.empty((ROWS, 0), np.int32), np.empty((ROWS, 0), np.float32)),
         device=torch.device("cpu"),
         block_bytes=2**16,
         buffer_blocks=4,

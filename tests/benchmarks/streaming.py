@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from models.features.feature_spec import Numbers
-from models.features.static_covariates import Statics
+from models.features.static_covariates import StaticCovariates
 from models.learning.batches import Spans, to_device
 from models.learning.config import TrainingConfig
 from models.learning.data_source import Sequences
@@ -63,7 +63,9 @@ def read(path: Path, way: str, rows: int | None = None) -> Sequences:
         spans=places,
         targets_M=answers,
         target_spans=Spans(one, one + 1),
-        statics=Statics(np.empty((len(one), 0), np.int32), np.empty((len(one), 0), np.float32)),
+        statics=StaticCovariates(
+            np.empty((len(one), 0), np.int32), np.empty((len(one), 0), np.float32)
+        ),
         device=torch.device("cpu"),
     )
 

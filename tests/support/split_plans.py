@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from models.features.config import Layout, TargetConfig
-from models.features.series import line_up, row_ahead
+from models.features.series import find_rows_ahead, index_series
 from models.features.splitting.split import UNUSED, SplitConfig
 from models.features.splitting.unseen_rows import Split
 from tasks.dataset.rowset import RowSet
@@ -39,7 +39,7 @@ def split_table(
             row_split = split_rows(rows, layout, config, target=target_config)
             return TableSplit(row_split.splits_R, np.arange(len(frame)), row_split.split)
         window_split = split_windows(rows, layout, config)
-        target_R = row_ahead(line_up(frame, layout), layout.window.horizon)
+        target_R = find_rows_ahead(index_series(frame, layout), layout.window.horizon)
         splits = window_split.assign_splits(frame)[np.maximum(target_R, 0)]
     return TableSplit(
         np.where(target_R >= 0, splits, np.int8(UNUSED)), target_R, window_split.split

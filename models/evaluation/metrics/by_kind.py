@@ -37,7 +37,7 @@ from models.evaluation.metrics.regression import (
     word_error_rate,
 )
 from models.evaluation.predictions import Predictions
-from models.features.config import Answer
+from models.features.config import TargetKind
 
 CATEGORY: dict[str, Metric] = {
     "accuracy": accuracy,
@@ -54,7 +54,7 @@ CATEGORY: dict[str, Metric] = {
 
 SELF_SUPERVISED_METRICS: dict[str, Metric] = {"unexplained_variance": unexplained_variance}
 
-METRICS: dict[Answer, dict[str, Metric]] = {
+METRICS: dict[TargetKind, dict[str, Metric]] = {
     "category": CATEGORY,
     "number": {"mae": mae, "rmse": rmse, "r2": r2, "mape": mape},
     "tags": {
@@ -96,7 +96,7 @@ UNITS = {"log_loss": "nats", "mape": "%", "smape": "% (0 to 200)", "bleu": "poin
 IN_TARGET_UNITS = ("mae", "rmse", "pinball", "width")
 
 
-def get_metric_units(kind: Answer, column: str) -> dict[str, str]:
+def get_metric_units(kind: TargetKind, column: str) -> dict[str, str]:
     """Name the unit of each metric of a kind; shares and correlations have none."""
     of_target = dict.fromkeys(IN_TARGET_UNITS, f"unit of {column}")
     return {name: (UNITS | of_target).get(name, "") for name in METRICS[kind]}

@@ -202,7 +202,7 @@ def signal(_: ImageInput, state: ImageState) -> Pixels:
     return Pixels(
         height=state.height,
         width=state.width,
-        colours=state.colours,
+        colors=state.colours,
         mean=state.mean,
-        spread=state.spread,
+        std=state.spread,
     )

@@ -11,8 +11,8 @@ from models.features.series.config import (
     Context,
     SeriesInput,
     context,
-    read_of,
-    resampled,
+    get_series_input,
+    is_resampled,
     scales_entities,
 )
 from models.features.series.fitted import (
@@ -23,28 +23,28 @@ from models.features.series.fitted import (
     signal,
     transform,
 )
-from models.features.series.line import Line, line_up, row_ahead
+from models.features.series.line import SortedSeries, find_rows_ahead, index_series
 from models.features.series.resample import bins_of_rows, resample
 from models.features.series.scaler import Scaler
 
 __all__ = [
     "ROW",
     "Context",
-    "Line",
     "Scaler",
     "SeriesInput",
     "SeriesState",
+    "SortedSeries",
     "bins_of_rows",
     "channel_scale",
     "check",
     "context",
+    "find_rows_ahead",
     "fit",
     "fit_windows",
-    "line_up",
-    "read_of",
+    "get_series_input",
+    "index_series",
+    "is_resampled",
     "resample",
-    "resampled",
-    "row_ahead",
     "scales_entities",
     "signal",
     "transform",

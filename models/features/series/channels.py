@@ -11,8 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.features.config import Layout
-from models.features.series.config import read_of, scales_entities
-from models.features.series.line import Line, line_up, place_ahead
+from models.features.series.config import get_series_input, scales_entities
+from models.features.series.line import SortedSeries, find_positions_ahead, index_series
 from models.features.series.times import calendar_waves, log_gaps
 from models.features.steps import Floats, Integers
 
@@ -46,7 +46,7 @@ def raw_steps(frame: pl.DataFrame, layout: Layout) -> RawSteps:
 def window_steps(frame: pl.DataFrame, layout: Layout) -> RawSteps:
     """Let a window end at every row of a long table; rows with too short a past have an error."""
     assert layout.window is not None  # noqa: S101 - this is a table of windows
-    line, length = line_up(frame, layout), layout.window.lookback
+    line, length = index_series(frame, layout), layout.window.lookback
     places = np.arange(len(frame), dtype=np.int64)
     history = places + 1 - line.first_N
     too_short = history < length
@@ -75,11 +75,13 @@ def short_histories(history_N: Integers, length: int) -> NDArray[np.object_]:
     return np.array(texts, object)[history_N]
 
 
-def window_channels(frame: pl.DataFrame, layout: Layout, line: Line) -> Doubles:
+def window_channels(frame: pl.DataFrame, layout: Layout, line: SortedSeries) -> Doubles:
     """Lay the channels of a long table under each other, in the order of the line."""
-    read = read_of(layout)
+    read = get_series_input(layout)
     channels_CN = np.empty((len(read.channel_names), len(frame)), np.float64)
-    ahead = place_ahead(line, layout.window.horizon if layout.window and read.known_future else 0)
+    ahead = find_positions_ahead(
+        line, layout.window.horizon if layout.window and read.known_future else 0
+    )
     for row_N, name in zip(channels_CN, read.columns, strict=False):
         row_N[:] = to_doubles(frame[name])[line.order_N]
         if name in read.known_future:
@@ -90,9 +92,9 @@ def window_channels(frame: pl.DataFrame, layout: Layout, line: Line) -> Doubles:
     return cleaned(channels_CN)
 
 
-def window_calendar(frame: pl.DataFrame, layout: Layout, line: Line) -> Floats:
+def window_calendar(frame: pl.DataFrame, layout: Layout, line: SortedSeries) -> Floats:
     """Tell the calendar of each step's time."""
-    parts = read_of(layout).calendar
+    parts = get_series_input(layout).calendar
     if not parts or layout.time is None:
         return np.empty((0, len(frame)), np.float32)
     return calendar_waves(frame[layout.time].gather(line.order_N), parts)
@@ -112,7 +114,7 @@ def cleaned(channels_CN: Doubles) -> Doubles:
 
 def list_steps(frame: pl.DataFrame, layout: Layout) -> RawSteps:
     """Read each row's lists side by side as channels; lists that do not fit are an error."""
-    columns = read_of(layout).observed
+    columns = get_series_input(layout).observed
     lists = frame.select(as_list(frame[name]) for name in columns)
     lengths_RC = lists.select(pl.all().list.len().fill_null(0)).to_numpy().astype(np.int64)
     fits_R = (lengths_RC == lengths_RC[:, :1]).all(axis=1) & (lengths_RC[:, 0] > 0)

@@ -4,8 +4,8 @@ import polars as pl
 
 from models.errors import UnlearnableError
 from models.features.config import Layout
-from models.features.series.config import read_of
-from models.features.series.width import parse_width, refuse_unfit
+from models.features.series.config import get_series_input
+from models.features.series.width import parse_frequency, refuse_unfit
 
 
 def check(schema: pl.Schema, layout: Layout) -> None:
@@ -14,7 +14,7 @@ def check(schema: pl.Schema, layout: Layout) -> None:
     Raises:
         UnlearnableError: names the column and the mend.
     """
-    read = read_of(layout)
+    read = get_series_input(layout)
     for name in read.columns:
         check_column(name, schema[name], layout)
     if read.scale_per == "entity" and layout.entity is None:
@@ -66,7 +66,7 @@ def check_column(name: str, dtype: pl.DataType, layout: Layout) -> None:
 
 def check_time(dtype: pl.DataType, layout: Layout) -> None:
     """Refuse a time that cannot order rows, or tell the parts of a calendar."""
-    read = read_of(layout)
+    read = get_series_input(layout)
     if not (isinstance(dtype, (pl.Date, pl.Datetime)) or dtype.is_numeric()):
         raise UnlearnableError(
             f"source.time: column '{layout.time}' holds {dtype}, expected dates, times or numbers; "
@@ -89,9 +89,9 @@ def check_grid(dtype: pl.DataType, layout: Layout) -> None:
     Raises:
         UnlearnableError: says what is expected.
     """
-    every = read_of(layout).frequency or ""
+    every = get_series_input(layout).frequency or ""
     try:
-        refuse_unfit(parse_width(every), dtype)
+        refuse_unfit(parse_frequency(every), dtype)
     except ValueError as error:
         raise UnlearnableError(
             f"inputs: frequency: '{every}' cannot divide column '{layout.time}' ({dtype}): {error}"

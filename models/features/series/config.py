@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 from models.features.config import Layout
-from models.features.series.width import parse_width
+from models.features.series.width import parse_frequency
 
 ROW = "__row__"
 """Column with the number that a row has in its table, in tables that are lined up or resampled."""
@@ -68,7 +68,7 @@ class SeriesInput:
         if self.impute_limit is not None and self.impute_limit < 1:
             raise ValueError(f"impute_limit: {self.impute_limit} is no reach; give at least 1")
         if self.frequency is not None:
-            parse_width(self.frequency)
+            parse_frequency(self.frequency)
         if self.frequency is not None and self.time_delta:
             raise ValueError(
                 "time_delta: with `frequency` each step is as long as any; remove one of them"
@@ -90,13 +90,13 @@ class SeriesInput:
         return (*self.columns, *(("(time since the step before)",) if self.time_delta else ()))
 
 
-def read_of(layout: Layout) -> SeriesInput:
+def get_series_input(layout: Layout) -> SeriesInput:
     """See the layout's input as a series."""
     assert isinstance(layout.input, SeriesInput)  # noqa: S101 - chosen by its kind
     return layout.input
 
 
-def resampled(layout: Layout) -> bool:
+def is_resampled(layout: Layout) -> bool:
     """Return whether rows are brought to a regular grid."""
     read = layout.input
     return isinstance(read, SeriesInput) and read.frequency is not None
@@ -108,9 +108,9 @@ def scales_entities(layout: Layout) -> bool:
     return isinstance(read, SeriesInput) and read.scale_per == "entity" and bool(layout.entity)
 
 
-def reach_of(layout: Layout) -> int | None:
+def get_lookback(layout: Layout) -> int | None:
     """Return how many steps back a missing value is looked for; None for a whole list."""
-    read = read_of(layout)
+    read = get_series_input(layout)
     if read.impute != "last":
         return 0
     if read.impute_limit is not None:
@@ -134,5 +134,5 @@ def context(layout: Layout) -> Context:
     assert layout.window is not None  # noqa: S101 - only windows have a context
     past = layout.window.lookback - 1
     if isinstance(layout.input, SeriesInput):
-        past += max(reach_of(layout) or 0, int(layout.input.time_delta))
+        past += max(get_lookback(layout) or 0, int(layout.input.time_delta))
     return Context(max(1, past), max(1, layout.window.horizon))

@@ -9,7 +9,7 @@ import polars as pl
 from models.features.config import Layout
 from models.features.feature_spec import Numbers
 from models.features.series.channels import raw_steps
-from models.features.series.config import read_of
+from models.features.series.config import get_series_input
 from models.features.series.scaler import Chunk, Scaler, fit_scaler
 from models.features.series.scaling import scaled_steps
 from models.features.steps import Integers, Steps
@@ -32,7 +32,7 @@ def fit(frames: Iterable[pl.DataFrame], layout: Layout) -> SeriesState:
     """
     raw = (raw_steps(frame, layout) for frame in frames)
     chunks = (Chunk(steps.values_CN, steps.series_N, steps.entities_S) for steps in raw)
-    return SeriesState(scaler=fit_scaler(chunks, read_of(layout)))
+    return SeriesState(scaler=fit_scaler(chunks, get_series_input(layout)))
 
 
 def fit_windows(parts: Iterable[tuple[pl.DataFrame, Integers]], layout: Layout) -> SeriesState:
@@ -51,7 +51,7 @@ def fit_windows(parts: Iterable[tuple[pl.DataFrame, Integers]], layout: Layout) 
             steps = raw_steps(frame, layout)
             yield Chunk(steps.values_CN[:, rows], steps.series_N[rows], steps.entities_S)
 
-    return SeriesState(scaler=fit_scaler(chunks(), read_of(layout)))
+    return SeriesState(scaler=fit_scaler(chunks(), get_series_input(layout)))
 
 
 def transform(frame: pl.DataFrame, layout: Layout, state: SeriesState) -> Steps:
@@ -63,7 +63,7 @@ def transform(frame: pl.DataFrame, layout: Layout, state: SeriesState) -> Steps:
 
 def signal(layout: Layout, state: SeriesState) -> Numbers:
     """Return how many channels a step has."""
-    return Numbers(channels=state.scaler.channels + 2 * len(read_of(layout).calendar))
+    return Numbers(channels=state.scaler.channels + 2 * len(get_series_input(layout).calendar))
 
 
 Straight = tuple[float, float]
@@ -77,7 +77,7 @@ def channel_scale(
 
     None where the column is no such channel, or its scale is bent or there is none.
     """
-    read, scaler = read_of(layout), state.scaler
+    read, scaler = get_series_input(layout), state.scaler
     if name not in read.observed or read.scaler in {"arcsinh", "none"}:
         return None
     place = read.observed.index(name)

@@ -18,7 +18,7 @@ PLACE = "__place__"
 LARGEST_KEY = 2**62
 
 
-class Line(NamedTuple):
+class SortedSeries(NamedTuple):
     """The rows of a long table in the order of their series."""
 
     order_N: Integers
@@ -29,20 +29,20 @@ class Line(NamedTuple):
     """Place after the last of its series."""
 
 
-def line_keys(layout: Layout) -> list[str]:
+def list_sort_keys(layout: Layout) -> list[str]:
     """Name the columns that order the rows: the entity, then the time."""
     return [name for name in (layout.entity, layout.time) if name]
 
 
-def line_up(frame: pl.DataFrame, layout: Layout) -> Line:
+def index_series(frame: pl.DataFrame, layout: Layout) -> SortedSeries:
     """Sort a long table by entity and time, and find where each series begins and ends.
 
     Raises:
         UnlearnableError: a time or an entity is missing, or a series has two rows at one time.
     """
     refuse_missing_keys(frame, layout)
-    keys = line_keys(layout)
-    if is_lined_up(frame.select(keys), keys):
+    keys = list_sort_keys(layout)
+    if is_sorted(frame.select(keys), keys):
         order = np.arange(len(frame), dtype=np.int64)
         begins = begins_of(frame, layout)
     else:
@@ -52,7 +52,7 @@ def line_up(frame: pl.DataFrame, layout: Layout) -> Line:
     refuse_twins(frame, order, begins, layout=layout)
     places = np.flatnonzero(begins)
     ends = np.append(places[1:], len(order))[: len(places)]
-    return Line(order, np.repeat(places, ends - places), np.repeat(ends, ends - places))
+    return SortedSeries(order, np.repeat(places, ends - places), np.repeat(ends, ends - places))
 
 
 def begins_of(frame: pl.DataFrame, layout: Layout) -> NDArray[np.bool_]:
@@ -71,7 +71,7 @@ def refuse_missing_keys(frame: pl.DataFrame, layout: Layout) -> None:
     Raises:
         UnlearnableError: says how many.
     """
-    for name in line_keys(layout):
+    for name in list_sort_keys(layout):
         column = frame[name]
         missing = column.null_count() + (column.is_nan().sum() if column.dtype.is_float() else 0)
         if missing:
@@ -81,7 +81,7 @@ def refuse_missing_keys(frame: pl.DataFrame, layout: Layout) -> None:
             )
 
 
-def is_lined_up(frame: pl.DataFrame, keys: list[str]) -> bool:
+def is_sorted(frame: pl.DataFrame, keys: list[str]) -> bool:
     """Return whether the rows come by these keys already; rows of equal keys may stand in any."""
     rising = pl.lit(value=True)
     for name in reversed(keys):
@@ -107,7 +107,7 @@ def sorted_places(rows: pl.DataFrame, layout: Layout, *, codes: Integers, series
         span = int(times.max()) - first + 1
         if span * series < LARGEST_KEY:
             return np.argsort(codes * span + (times - first), kind="stable")
-    keys = line_keys(layout)
+    keys = list_sort_keys(layout)
     order = rows.select(keys).with_row_index(PLACE).sort(keys, maintain_order=True)[PLACE]
     return order.to_numpy().astype(np.int64)
 
@@ -155,16 +155,16 @@ def refuse_twins(
     )
 
 
-def row_ahead(line: Line, steps: int) -> Integers:
+def find_rows_ahead(line: SortedSeries, steps: int) -> Integers:
     """Find for each table row the row `steps` later in its series (earlier if negative), or -1."""
-    ahead = place_ahead(line, steps)
+    ahead = find_positions_ahead(line, steps)
     rows = np.full(len(ahead), -1, np.int64)
     inside = ahead >= 0
     rows[line.order_N[inside]] = line.order_N[ahead[inside]]
     return rows
 
 
-def place_ahead(line: Line, steps: int) -> Integers:
+def find_positions_ahead(line: SortedSeries, steps: int) -> Integers:
     """Find for each place the place `steps` later in its series, or -1."""
     ahead = np.arange(len(line.order_N), dtype=np.int64) + steps
     inside = (ahead < line.end_N) & (ahead >= line.first_N)

@@ -19,7 +19,7 @@ NOBODY = "\0nobody"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moments:
+class Statistics:
     """One row a group."""
 
     count_GC: Doubles
@@ -32,10 +32,10 @@ class Moments:
     high_GC: Doubles
 
 
-def moments_of(values_CN: Doubles, begins_S: Integers) -> Moments:
+def compute_statistics(values_CN: Doubles, begins_S: Integers) -> Statistics:
     """Describe runs of steps; NaN counts for nothing."""
     found = [channel_moments(row_N, begins_S) for row_N in values_CN]
-    return Moments(*(np.stack(parts, axis=1) for parts in zip(*found, strict=True)))
+    return Statistics(*(np.stack(parts, axis=1) for parts in zip(*found, strict=True)))
 
 
 def channel_moments(values_N: Doubles, begins_S: Integers) -> tuple[Doubles, ...]:
@@ -61,7 +61,7 @@ def channel_moments(values_N: Doubles, begins_S: Integers) -> tuple[Doubles, ...
     return count, mean, rest, squares, low, high
 
 
-def merge(parts: Moments, groups_M: Integers, size: int) -> Moments:
+def merge(parts: Statistics, groups_M: Integers, size: int) -> Statistics:
     """Bring parts of the same group together."""
     order = np.argsort(groups_M, kind="stable")
     begins = np.searchsorted(groups_M[order], np.arange(size))
@@ -75,7 +75,7 @@ def merge(parts: Moments, groups_M: Integers, size: int) -> Moments:
     shift = np.add.reduceat(count * away, begins) / many
     apart = away - np.repeat(shift, lengths, axis=0)
     centre = origin + shift
-    return Moments(
+    return Statistics(
         counts,
         centre,
         shift - (centre - origin),
@@ -91,15 +91,15 @@ def any_known(count: Doubles, mean: Doubles, begins: Integers) -> Doubles:
     return np.where(np.isfinite(known), known, 0.0)
 
 
-def fields_of(moments: Moments) -> tuple[Doubles, ...]:
+def fields_of(moments: Statistics) -> tuple[Doubles, ...]:
     """List the arrays."""
     return tuple(getattr(moments, field.name) for field in fields(moments))
 
 
-def stacked(parts: Sequence[Moments]) -> Moments:
+def stacked(parts: Sequence[Statistics]) -> Statistics:
     """Lay parts under each other."""
     columns = zip(*(fields_of(part) for part in parts), strict=True)
-    return Moments(*(np.concatenate(column) for column in columns))
+    return Statistics(*(np.concatenate(column) for column in columns))
 
 
 class Stream:
@@ -107,10 +107,10 @@ class Stream:
 
     def __init__(self) -> None:
         self.names: list[pl.Series] = []
-        self.parts: list[Moments] = []
+        self.parts: list[Statistics] = []
         self.waiting, self.settled = 0, 0
 
-    def add(self, names: pl.Series, moments: Moments) -> None:
+    def add(self, names: pl.Series, moments: Statistics) -> None:
         """Take in moments of these names, in which one may stand several times."""
         self.names.append(names)
         self.parts.append(moments)
@@ -119,7 +119,7 @@ class Stream:
         if self.waiting > 2 * self.settled + 1000:
             self.settle()
 
-    def settle(self) -> tuple[pl.Series, Moments]:
+    def settle(self) -> tuple[pl.Series, Statistics]:
         """Bring together what was taken in; names in order."""
         names = pl.concat(self.names)
         groups = (names.rank("dense") - 1).to_numpy().astype(np.int64)

@@ -11,15 +11,15 @@ import polars as pl
 
 from models.errors import UnlearnableError
 from models.features.config import Layout
-from models.features.series.config import ROW, SeriesInput, read_of
+from models.features.series.config import ROW, SeriesInput, get_series_input
 from models.features.series.line import (
     entity_codes,
-    is_lined_up,
-    line_keys,
+    is_sorted,
+    list_sort_keys,
     refuse_missing_keys,
     sorted_places,
 )
-from models.features.series.width import Width, bin_of, parse_width, start_of
+from models.features.series.width import GridStep, bin_of, parse_frequency, start_of
 from models.features.steps import Integers
 
 BIN, GROUP = "__bin__", "__group__"
@@ -47,7 +47,7 @@ def resample(frame: pl.DataFrame, layout: Layout, *, target: str | None) -> pl.D
         UnlearnableError: a time or an entity is missing, or the grid is far finer than the rows.
     """
     refuse_missing_keys(frame, layout)
-    read, width = read_of(layout), width_of(layout)
+    read, width = get_series_input(layout), get_grid_step(layout)
     ordered = in_order(frame, layout)
     table = brought_together(with_bins(ordered, layout, width), layout, read, target=target)
     if not len(table):
@@ -57,20 +57,20 @@ def resample(frame: pl.DataFrame, layout: Layout, *, target: str | None) -> pl.D
 
 def in_order(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     """Sort by entity, time and number of the row."""
-    keys = line_keys(layout)
-    if is_lined_up(frame, [*keys, ROW]):
+    keys = list_sort_keys(layout)
+    if is_sorted(frame, [*keys, ROW]):
         return frame
     numbered = frame if frame[ROW].is_sorted() else frame.sort(ROW)
     codes, series = entity_codes(numbered, layout)
     return numbered[sorted_places(numbered, layout, codes=codes, series=series)]
 
 
-def width_of(layout: Layout) -> Width:
+def get_grid_step(layout: Layout) -> GridStep:
     """Read the width of the grid."""
-    return parse_width(read_of(layout).frequency or "1")
+    return parse_frequency(get_series_input(layout).frequency or "1")
 
 
-def with_bins(frame: pl.DataFrame, layout: Layout, width: Width) -> pl.DataFrame:
+def with_bins(frame: pl.DataFrame, layout: Layout, width: GridStep) -> pl.DataFrame:
     """Tell of each row the number of the step that it lies in."""
     return frame.with_columns(bin_of(frame[layout.time or ROW], width).alias(BIN))
 
@@ -83,7 +83,7 @@ def brought_together(
     news = pl.any_horizontal(pl.col(key) != pl.col(key).shift(1) for key in keys)
     grouped = ordered.with_columns(news.fill_null(value=False).cum_sum().alias(GROUP).set_sorted())
     numeric = [target] if target and ordered.schema[target].is_numeric() else []
-    together = {*read.columns, *numeric} - set(line_keys(layout))
+    together = {*read.columns, *numeric} - set(list_sort_keys(layout))
     return grouped.group_by(GROUP, maintain_order=True).agg(
         joined(name, read) if name in together else pl.col(name).last() for name in ordered.columns
     )
@@ -102,7 +102,7 @@ def joined(name: str, read: SeriesInput) -> pl.Expr:
     return several[read.aggregate].alias(name)
 
 
-def on_grid(table: pl.DataFrame, layout: Layout, width: Width) -> pl.DataFrame:
+def on_grid(table: pl.DataFrame, layout: Layout, width: GridStep) -> pl.DataFrame:
     """Put the steps in their places, and rows of gaps between them."""
     bins_G = table[BIN].to_numpy()
     apart_G = np.diff(bins_G, prepend=bins_G[0] - 1)
@@ -130,7 +130,7 @@ def refuse_fine_grid(apart_G: Integers, table: pl.DataFrame, layout: Layout) -> 
     last = int(np.argmax(apart_G))
     times = table[layout.time or ROW]
     raise UnlearnableError(
-        f"inputs: frequency: '{read_of(layout).frequency}' gives {places} steps for "
+        f"inputs: frequency: '{get_series_input(layout).frequency}' gives {places} steps for "
         f"{len(apart_G)} that "
         f"have rows (the longest gap: from {times[last - 1]} to {times[last]}); "
         "give a wider step, or drop rows with wrong times upstream"
@@ -139,7 +139,7 @@ def refuse_fine_grid(apart_G: Integers, table: pl.DataFrame, layout: Layout) -> 
 
 def bins_of_rows(frame: pl.DataFrame, table: pl.DataFrame, layout: Layout) -> pl.Series:
     """Find the place of each row's step in the resampled table."""
-    width = width_of(layout)
+    width = get_grid_step(layout)
     keys = [*([layout.entity] if layout.entity else []), BIN]
     rows = with_bins(frame, layout, width).select(keys)
     places = with_bins(table, layout, width).select(keys).with_row_index("__place__")

@@ -15,7 +15,14 @@ import polars as pl
 from models.errors import UnlearnableError
 from models.features.series.channels import Doubles
 from models.features.series.config import SeriesInput
-from models.features.series.moments import NOBODY, Moments, Stream, merge, moments_of, stacked
+from models.features.series.moments import (
+    NOBODY,
+    Statistics,
+    Stream,
+    compute_statistics,
+    merge,
+    stacked,
+)
 from models.features.series.sample import Sample
 from models.features.steps import Integers
 
@@ -100,7 +107,7 @@ class Fitting:
         self.entities = chunk.entities_S is not None
         begins = np.flatnonzero(np.diff(chunk.series_N, prepend=-1)) if self.entities else FIRST
         names = names_of(chunk, begins)
-        self.stream.add(names, moments_of(chunk.values_CN, begins))
+        self.stream.add(names, compute_statistics(chunk.values_CN, begins))
         self.missing_C += np.isnan(chunk.values_CN).sum(axis=1)
         if self.whole is not None:
             self.whole.add(chunk.values_CN, None)
@@ -165,7 +172,7 @@ class Scale(NamedTuple):
     typical_EC: Doubles
 
 
-def scale_of(moments: Moments, quartiles: dict[str, Doubles], read: SeriesInput) -> Scale:
+def scale_of(moments: Statistics, quartiles: dict[str, Doubles], read: SeriesInput) -> Scale:
     """Take what the job asks for from what is known of each row."""
     count, mean = moments.count_GC, moments.mean_GC
     deviation = np.sqrt(moments.squares_GC / np.maximum(count, 1.0))

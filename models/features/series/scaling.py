@@ -9,7 +9,7 @@ import numpy as np
 
 from models.features.config import Layout
 from models.features.series.channels import Doubles, RawSteps
-from models.features.series.config import reach_of, read_of
+from models.features.series.config import get_lookback, get_series_input
 from models.features.series.scaler import Scaler
 from models.features.steps import Floats, Integers
 
@@ -20,7 +20,7 @@ FARTHEST = 1e6
 def scaled_steps(raw: RawSteps, layout: Layout, scaler: Scaler) -> Floats:
     """Scale each channel on its own, so that no more than one is held twice."""
     rows_S = scaler.rows_of(raw.entities_S)
-    kind, reach = read_of(layout).scaler, reach_of(layout)
+    kind, reach = get_series_input(layout).scaler, get_lookback(layout)
     channels, waves = len(raw.values_CN), len(raw.calendar_KN)
     steps_NC = np.empty((len(raw.series_N), channels + waves + len(scaler.gaps)), np.float32)
     for channel, values_N in enumerate(raw.values_CN):

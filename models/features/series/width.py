@@ -43,7 +43,7 @@ WIDEST: dict[Unit, float] = {
 """What is wider reaches beyond the years that some types of time can tell."""
 
 
-class Width(NamedTuple):
+class GridStep(NamedTuple):
     """A width in one unit."""
 
     unit: Unit
@@ -51,7 +51,7 @@ class Width(NamedTuple):
     size: float
 
 
-def parse_width(every: str) -> Width:
+def parse_frequency(every: str) -> GridStep:
     """Read a width.
 
     Raises:
@@ -63,7 +63,7 @@ def parse_width(every: str) -> Width:
         for unit, table in UNITS.items():
             if units <= table.keys():
                 total = sum(int(count) * table[name] for count, name in parts)
-                return bounded(every, Width("week" if units == {"w"} else unit, total))
+                return bounded(every, GridStep("week" if units == {"w"} else unit, total))
         raise ValueError(
             f"frequency: '{every}' mixes hours, days or months, which have no fixed ratio; "
             "give one of them, such as 36h"
@@ -75,17 +75,17 @@ def parse_width(every: str) -> Width:
             f"frequency: '{every}' is no step; give one such as 15m, 1h, 1d, 1w, 1mo, "
             "or a number where time is one"
         ) from None
-    return bounded(every, Width("number", number))
+    return bounded(every, GridStep("number", number))
 
 
-def bounded(every: str, width: Width) -> Width:
+def bounded(every: str, width: GridStep) -> GridStep:
     """Refuse a width of nothing, and one that no whole number counts."""
     if not 0 < width.size <= WIDEST[width.unit]:
         raise ValueError(f"frequency: '{every}' is not above 0, or too large; give one such as 1h")
     return width
 
 
-def refuse_unfit(width: Width, dtype: pl.DataType) -> None:
+def refuse_unfit(width: GridStep, dtype: pl.DataType) -> None:
     """Refuse a width that cannot divide times of this type.
 
     Raises:
@@ -104,7 +104,7 @@ def refuse_unfit(width: Width, dtype: pl.DataType) -> None:
             raise ValueError(f"the times have whole {dtype.time_unit} only; expected those")
 
 
-def bin_of(times: pl.Series, width: Width) -> pl.Series:
+def bin_of(times: pl.Series, width: GridStep) -> pl.Series:
     """Tell the number of the step that each time lies in."""
     if width.unit == "number":
         return number_bins(times, width.size)
@@ -128,7 +128,7 @@ def number_bins(times: pl.Series, width: float) -> pl.Series:
     return (times.cast(pl.Float64) / width).floor().cast(pl.Int64)
 
 
-def start_of(bins: pl.Series, width: Width, dtype: pl.DataType) -> pl.Series:
+def start_of(bins: pl.Series, width: GridStep, dtype: pl.DataType) -> pl.Series:
     """Return the time at which each step of the grid begins, in the type of the times."""
     if width.unit == "number":
         return (bins * (int(width.size) if dtype.is_integer() else width.size)).cast(dtype)

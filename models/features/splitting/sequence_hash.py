@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.static_covariates import Statics
+from models.features.static_covariates import StaticCovariates
 
 
 def sequence_hashes(
     values_NC: NDArray[Any],
     starts_S: NDArray[np.int64],
     stops_S: NDArray[np.int64],
-    statics: Statics,
+    statics: StaticCovariates,
 ) -> NDArray[np.uint64]:
     """Hash the content of each sequence to 64 bits (BLAKE2b, RFC 7693)."""
     fresh = hashlib.blake2b(digest_size=8).copy

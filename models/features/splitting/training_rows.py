@@ -29,7 +29,7 @@ from models.features.splitting.row_hash import identities
 from models.features.splitting.split import SplitConfig, way_of
 from models.features.splitting.unseen_rows import types_of
 
-FILE = "learned.safetensors"
+FILE = "training_rows.safetensors"
 
 Hashes = NDArray[np.uint64]
 
@@ -42,7 +42,7 @@ class Near(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Marks:
+class RowKeys:
     """By what a row is known again: several lists of columns, each enough for itself."""
 
     columns: tuple[tuple[str, ...], ...]
@@ -56,10 +56,10 @@ class Marks:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Learned:
+class TrainingRows:
     """The rows that a model has learned from."""
 
-    marks: Marks
+    marks: RowKeys
     types: tuple[tuple[str, ...], ...]
     """Of the columns, as `types_of` names them."""
     hashes: tuple[Hashes, ...]
@@ -68,7 +68,7 @@ class Learned:
     """The keys of each band of the learned texts, ascending; empty where none are compared."""
 
 
-def marks_of(layout: Layout, split: SplitConfig) -> Marks:
+def build_row_keys(layout: Layout, split: SplitConfig) -> RowKeys:
     """Choose by what the rows of such a job are known again.
 
     Windows overlap, so the points in time or the whole series that were learned from count.
@@ -78,7 +78,7 @@ def marks_of(layout: Layout, split: SplitConfig) -> Marks:
         by, series = way_of(split, windows=True), split.group or layout.entity
         if by == "time" and layout.time:
             row = (layout.time,)
-        return Marks(columns=((series,) if by == "hash" and series else row,))
+        return RowKeys(columns=((series,) if by == "hash" and series else row,))
     group = [(split.group,)] if split.group else []
     same = [content_columns(layout)] if split.duplicates == "remove" else []
     near = (
@@ -86,7 +86,7 @@ def marks_of(layout: Layout, split: SplitConfig) -> Marks:
         if split.near_duplicate_threshold
         else None
     )
-    return Marks(columns=tuple(dict.fromkeys([row, *group, *same])), near=near)
+    return RowKeys(columns=tuple(dict.fromkeys([row, *group, *same])), near=near)
 
 
 def row_columns(layout: Layout, split: SplitConfig) -> tuple[str, ...]:
@@ -107,7 +107,9 @@ def content_columns(layout: Layout) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*layout.input.columns, *sides]))
 
 
-def learn_marks(frames: Iterable[pl.DataFrame], schema: pl.Schema, marks: Marks) -> Learned:
+def hash_training_rows(
+    frames: Iterable[pl.DataFrame], schema: pl.Schema, marks: RowKeys
+) -> TrainingRows:
     """Write down learned rows, given in frames."""
     found: list[list[Hashes]] = [[] for _ in marks.columns]
     bands = []
@@ -117,7 +119,7 @@ def learn_marks(frames: Iterable[pl.DataFrame], schema: pl.Schema, marks: Marks)
         if marks.near:
             bands.append(keys_of(frame, marks.near))
     bands_BT = np.sort(np.concatenate(bands).T, axis=1) if bands else np.empty((0, 0), np.uint32)
-    return Learned(
+    return TrainingRows(
         marks=marks,
         types=tuple(types_of(schema, list(columns)) for columns in marks.columns),
         hashes=tuple(once(held) for held in found),
@@ -147,7 +149,7 @@ def keys_of(frame: pl.DataFrame, near: Near) -> NDArray[np.uint32]:
     return band_keys(plain_text(frame[near.column]), bands_for(near.threshold))
 
 
-def were_learned(frame: pl.DataFrame, learned: Learned) -> NDArray[np.bool_]:
+def match_training_rows(frame: pl.DataFrame, learned: TrainingRows) -> NDArray[np.bool_]:
     """Tell for each row whether it was learned from; what is nearly so counts.
 
     Raises:
@@ -172,8 +174,8 @@ def were_learned(frame: pl.DataFrame, learned: Learned) -> NDArray[np.bool_]:
     return found
 
 
-def save_learned(learned: Learned, folder: Path) -> None:
-    """Write `learned.safetensors`; equal rows give equal bytes, in whatever order they came."""
+def save_training_rows(learned: TrainingRows, folder: Path) -> None:
+    """Write `training_rows.safetensors`; equal rows give equal bytes, in any order."""
     near = learned.marks.near
     told = {
         "columns": learned.marks.columns,
@@ -184,7 +186,7 @@ def save_learned(learned: Learned, folder: Path) -> None:
     save_file(arrays | {"bands": learned.bands_BT}, folder / FILE, {"marks": json.dumps(told)})
 
 
-def load_learned(folder: Path) -> Learned | None:
+def load_training_rows(folder: Path) -> TrainingRows | None:
     """Read what `save_learned` wrote, or None where a version has none.
 
     Raises:
@@ -201,8 +203,8 @@ def load_learned(folder: Path) -> Learned | None:
             bands_BT = file.get_tensor("bands")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path} is damaged: {error!r}") from error
-    return Learned(
-        marks=Marks(columns=groups, near=Near(*told["near"]) if told["near"] else None),
+    return TrainingRows(
+        marks=RowKeys(columns=groups, near=Near(*told["near"]) if told["near"] else None),
         types=tuple(tuple(types) for types in told["types"]),
         hashes=hashes,
         bands_BT=bands_BT,

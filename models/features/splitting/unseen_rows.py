@@ -49,7 +49,9 @@ def types_of(schema: pl.Schema, columns: list[str]) -> tuple[str, ...]:
     return tuple(re.sub(r"Categorical(\(.*?\))?|Enum\(.*?\]\)", "String", text) for text in whole)
 
 
-def kept_for_test(frame: pl.DataFrame, split: Split, times: pl.Series | None) -> NDArray[np.bool_]:
+def mark_unseen_rows(
+    frame: pl.DataFrame, split: Split, times: pl.Series | None
+) -> NDArray[np.bool_]:
     """Tell for each row whether this split kept it for the test; what is unsure, it did not.
 
     By hash and stratified, nothing but the settings is needed; by time, where the test began and

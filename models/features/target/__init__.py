@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.features.config import Answer, TargetConfig, Unit
+from models.features.config import TargetConfig, TargetKind, Unit
 from models.features.steps import Floats, Integers
-from models.features.target.checks import check_answers, check_target
+from models.features.target.checks import check_target, check_targets
 from models.features.target.classes import (
     MAX_CLASSES,
     UNSEEN,
@@ -34,8 +34,8 @@ __all__ = [
     "UNSEEN",
     "Lists",
     "Target",
-    "check_answers",
     "check_target",
+    "check_targets",
     "fit_target",
     "str_of",
     "to_numbers",
@@ -55,15 +55,15 @@ class Target:
     """What training fitted about the answer."""
 
     column: str
-    kind: Answer
+    kind: TargetKind
     classes: tuple[Class, ...] = ()
     """The classes or labels of the training rows, sorted; empty for other kinds."""
     mean: float = 0.0
-    spread: float = 1.0
+    std: float = 1.0
     entities: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Mean and spread of each entity's own answers, where series are scaled one by one."""
-    unit: Unit = "character"
-    vocabulary: int = 8_000
+    tokenizer: Unit = "character"
+    vocab_size: int = 8_000
     symbols: TextState | None = None
     """The symbols of texts."""
     longest: int = 0
@@ -86,7 +86,7 @@ class Target:
         if self.kind == "tags":
             return Lists(*tag_codes(column, self.classes))
         if self.symbols is not None:
-            read = reading(self.column, self.unit, self.vocabulary)
+            read = reading(self.column, self.tokenizer, self.vocab_size)
             return Lists(*symbol_ids(column, read, self.symbols))
         return Lists(self.encode(column, entities), np.ones(len(column), np.int64))
 
@@ -100,13 +100,13 @@ class Target:
     def write(self, ids: Iterable[int]) -> str:
         """Turn ids of symbols into a text."""
         assert self.symbols is not None  # noqa: S101 - asked of texts alone
-        return written(list(ids), self.unit, self.symbols)
+        return written(list(ids), self.tokenizer, self.symbols)
 
     def scales(
         self, rows: int, entities: pl.Series | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Find the mean and spread of each row: its entity's own, or those of all."""
-        means, spreads = np.full(rows, self.mean), np.full(rows, self.spread)
+        means, spreads = np.full(rows, self.mean), np.full(rows, self.std)
         if entities is None or not self.entities:
             return means, spreads
         known = pl.DataFrame(
@@ -125,19 +125,19 @@ class Target:
 
 
 def fit_target(
-    answers: Iterable[tuple[pl.Series, pl.Series | None]], config: TargetConfig
+    targets: Iterable[tuple[pl.Series, pl.Series | None]], config: TargetConfig
 ) -> Target:
-    """Fit on the training rows' answers, in one pass over pieces of them.
+    """Fit on the targets of the training rows, in one pass over pieces of them.
 
     Args:
-        answers: pieces of the column, each with its rows' entities where these are scaled apart.
+        targets: pieces of the column, each with its rows' entities where they are scaled apart.
         config: the section of the job.
 
     Raises:
         UnlearnableError: one class only, too many classes, or a number that never changes.
     """
     name = config.column
-    plain = (column for column, _ in answers)
+    plain = (column for column, _ in targets)
     if config.kind == "category":
         return Target(column=name, kind="category", classes=fit_classes(plain, name))
     if config.kind == "tags":
@@ -147,10 +147,10 @@ def fit_target(
         return Target(
             column=name,
             kind="text",
-            unit=config.tokenizer,
-            vocabulary=config.vocab_size,
+            tokenizer=config.tokenizer,
+            vocab_size=config.vocab_size,
             symbols=symbols,
             longest=longest,
         )
-    mean, spread, entities = fit_scale(answers, name)
-    return Target(column=name, kind=config.kind, mean=mean, spread=spread, entities=entities)
+    mean, spread, entities = fit_scale(targets, name)
+    return Target(column=name, kind=config.kind, mean=mean, std=spread, entities=entities)

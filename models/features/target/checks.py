@@ -47,7 +47,7 @@ def check_target(kind: pl.DataType, config: TargetConfig) -> None:
         )
 
 
-def check_answers(column: pl.Series, rows: NDArray[np.int64], *, name: str) -> None:
+def check_targets(column: pl.Series, rows: NDArray[np.int64], *, name: str) -> None:
     """Refuse answers that are missing.
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from models.errors import UnlearnableError
-from models.features.config import Answer
+from models.features.config import TargetKind
 from models.networks.heads.attention import AttentionHead, DecoderSizes
 from models.networks.heads.base import Head
 from models.networks.heads.category import CategoryHead
@@ -21,7 +21,7 @@ from models.networks.heads.tags import TagsHead
 class HeadSpec:
     """The target that a head has to predict."""
 
-    kind: Answer = "number"
+    kind: TargetKind = "number"
     num_classes: int = 0
     """Classes, labels or symbols; 0 where the target is numbers or nothing."""
     horizon: int = 1
@@ -93,7 +93,7 @@ def _build_reconstruction_head(spec: HeadSpec, sizes: EncoderSizes) -> Head:
     )
 
 
-_BUILDERS: dict[Answer, Callable[[HeadSpec, EncoderSizes], Head]] = {
+_BUILDERS: dict[TargetKind, Callable[[HeadSpec, EncoderSizes], Head]] = {
     "category": lambda asked, read: CategoryHead(read.pooled, asked.num_classes, asked.config),
     "number": _build_number_head,
     "tags": lambda asked, read: TagsHead(read.pooled, asked.num_classes, asked.config),
@@ -107,7 +107,7 @@ _BUILDERS: dict[Answer, Callable[[HeadSpec, EncoderSizes], Head]] = {
 
 
 def validate_self_supervised(
-    kind: Answer, *, same_steps: bool, learned: bool, causal: bool
+    kind: TargetKind, *, same_steps: bool, learned: bool, causal: bool
 ) -> None:
     """Check that the network neither changes the steps that it predicts, nor sees them before.
 

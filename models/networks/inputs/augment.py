@@ -22,9 +22,9 @@ def augment(
     """Vary each image on its own; shape and type stay."""
     if config == AugmentConfig():
         return values_NC
-    pixels_BHWD = values_NC.reshape(-1, pixels.height, pixels.width, pixels.colours)
+    pixels_BHWD = values_NC.reshape(-1, pixels.height, pixels.width, pixels.colors)
     draws = _Draws(pixels_BHWD, generator)
-    spread_D = torch.tensor(pixels.spread, dtype=torch.float32, device=values_NC.device)
+    spread_D = torch.tensor(pixels.std, dtype=torch.float32, device=values_NC.device)
     mean_D = torch.tensor(pixels.mean, dtype=torch.float32, device=values_NC.device)
     if config.shift or config.flip:
         pixels_BHWD = _shift_and_flip(pixels_BHWD, config, draws)

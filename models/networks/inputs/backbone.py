@@ -31,9 +31,9 @@ class Backbone(nn.Module):
 
     def __init__(self, signal: Pixels, config: ImageInput, *, pretrained: bool) -> None:
         super().__init__()
-        if signal.colours not in {1, 3}:
+        if signal.colors not in {1, 3}:
             raise UnlearnableError(
-                f"a backbone reads 1 or 3 colours, these images have {signal.colours}; set "
+                f"a backbone reads 1 or 3 colours, these images have {signal.colors}; set "
                 "color: rgb, or read rows, columns or patches"
             )
         timm = _import_timm()
@@ -45,7 +45,7 @@ class Backbone(nn.Module):
             tuple(255 * mean for mean in learned.get("mean", IMAGENET_MEAN)),
             tuple(255 * spread for spread in learned.get("std", IMAGENET_STD)),
         )
-        self.floats_scale = PixelScale(signal.mean, signal.spread)
+        self.floats_scale = PixelScale(signal.mean, signal.std)
         self.body.eval()
         with torch.no_grad():
             probe_BHWD = torch.zeros(1, signal.height, signal.width, 3)

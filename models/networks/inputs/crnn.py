@@ -28,7 +28,7 @@ class Convolutions(nn.Module):
         super().__init__()
         height, self.steps = signal.height, signal.width
         channels, narrowed = MIN_CHANNELS, 1
-        stages: list[nn.Module] = [_build_stage(signal.colours, channels)]
+        stages: list[nn.Module] = [_build_stage(signal.colors, channels)]
         while narrowed < config.feature_stride or height > MAX_MAP_HEIGHT:
             across = 2 if narrowed < config.feature_stride else 1
             down = 2 if height > 1 else 1

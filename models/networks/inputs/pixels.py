@@ -39,9 +39,9 @@ class PixelFront(nn.Module):
         """
         super().__init__()
         self.signal, self.config = signal, config
-        self.scale = PixelScale(signal.mean, signal.spread)
+        self.scale = PixelScale(signal.mean, signal.std)
         self.backbone: nn.Module | None = None
-        height, width, colours = signal.height, signal.width, signal.colours
+        height, width, colours = signal.height, signal.width, signal.colors
         if config.sequence == "backbone":
             self.backbone = Backbone(signal, config, pretrained=pretrained)
             self.steps, self.channels = self.backbone.steps, self.backbone.channels
@@ -60,7 +60,7 @@ class PixelFront(nn.Module):
 
     def forward(self, values_NC: Tensor, offsets: Offsets) -> tuple[Tensor, Offsets]:
         """Return the steps of all images, [N, C], and their offsets; N rows of pixels come in."""
-        height, width, colours = self.signal.height, self.signal.width, self.signal.colours
+        height, width, colours = self.signal.height, self.signal.width, self.signal.colors
         pixels_BHWD = values_NC.reshape(-1, height, width, colours)
         if self.backbone is not None:
             steps_BTC: Tensor = self.backbone(pixels_BHWD)

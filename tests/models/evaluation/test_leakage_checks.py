@@ -12,7 +12,7 @@ from models.evaluation.leakage_checks import (
     fit_ridge,
 )
 from models.features.splitting.sequence_hash import sequence_hashes
-from models.features.static_covariates import Statics
+from models.features.static_covariates import StaticCovariates
 
 NONE = np.empty((0, 0))
 
@@ -139,7 +139,7 @@ def test_one_column_alone_is_no_leak() -> None:
 
 def test_sequences_that_stand_on_both_sides_ring() -> None:
     rows = cloud(200, 0)
-    beside = Statics(np.zeros((200, 1), np.int32), np.zeros((200, 0), np.float32))
+    beside = StaticCovariates(np.zeros((200, 1), np.int32), np.zeros((200, 0), np.float32))
     hashes = sequence_hashes(rows.values_NC, rows.starts_S, rows.stops_S, beside)
     other = beside._replace(codes_RK=np.ones((200, 1), np.int32))
     apart = sequence_hashes(rows.values_NC, rows.starts_S, rows.stops_S, other)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from models.errors import UnlearnableError
 from models.features.config import Layout, TargetConfig
 from models.features.featurizer import Featurizer, check_columns, load_featurizer, save_featurizer
-from models.features.series import line_up, row_ahead
+from models.features.series import find_rows_ahead, index_series
 from models.features.series.channels import RawSteps, raw_steps
 from models.features.splitting.split import SplitConfig
 from models.features.splitting.unseen_rows import Split
-from models.features.target import check_answers, check_target
+from models.features.target import check_target, check_targets
 from tests.support.model_parts import featurizer_of, scale, series_layout, target_of
 
 CATEGORY = TargetConfig(column="label", kind="category")
@@ -84,14 +84,14 @@ def test_two_rows_at_one_time_are_refused_with_the_mend() -> None:
     frame = pl.DataFrame({"t": [1, 2, 2], "a": [0.0] * 3, "b": [0.0] * 3})
 
     with pytest.raises(UnlearnableError, match=r"two rows at t 2.*source\.entity"):
-        line_up(frame, layout())
+        index_series(frame, layout())
 
 
 @given(st.integers(1, 20), st.integers(-4, 4))
 def test_the_row_ahead_is_that_many_steps_later_in_its_own_series(rows: int, ahead: int) -> None:
     frame = table(rows).sample(fraction=1, shuffle=True, seed=rows)
 
-    found = row_ahead(line_up(frame, layout()), ahead)
+    found = find_rows_ahead(index_series(frame, layout()), ahead)
 
     times = frame["t"].to_list()
     for row, time in enumerate(times):
@@ -161,7 +161,7 @@ def test_a_target_with_nothing_to_learn_is_refused(answers, config, message: str
 def test_a_target_that_cannot_be_used_says_where_and_why(answers, config, message: str) -> None:
     def check() -> None:
         check_target(pl.Series(answers).dtype, config)
-        check_answers(pl.Series(answers), np.arange(2), name="label")
+        check_targets(pl.Series(answers), np.arange(2), name="label")
 
     with pytest.raises(UnlearnableError, match=message):
         check()
@@ -220,7 +220,7 @@ def test_a_model_split_by_time_never_learned_from_its_test_period() -> None:
     first = (date(2024, 2, 1) - date(1970, 1, 1)).days
     split = Split(config=SplitConfig(), by="time", test_from=first, time_type="Date")
 
-    never = featurizer_with(split).never_learned(table(100), times)
+    never = featurizer_with(split).mark_unseen_rows(table(100), times)
 
     assert never.tolist() == [False] * 31 + [True] * 69
 
@@ -229,8 +229,8 @@ def test_a_model_split_by_hash_knows_its_test_rows_again_among_new_ones() -> Non
     old, new = table(100), pl.concat([table(50, 1), table(100)])
     split = Split(config=SplitConfig(), by="hash", columns=("a",))
 
-    then = featurizer_with(split).never_learned(old, None)
-    now = featurizer_with(split).never_learned(new, None)
+    then = featurizer_with(split).mark_unseen_rows(old, None)
+    now = featurizer_with(split).mark_unseen_rows(new, None)
 
     assert 0 < then.sum() < 100
     assert now[50:].tolist() == then.tolist()

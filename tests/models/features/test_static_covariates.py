@@ -10,9 +10,9 @@ from models.errors import UnlearnableError
 from models.features.static_covariates import (
     CategoryInput,
     NumberInput,
-    check_statics,
-    fit_statics,
-    transform_statics,
+    check_static_covariates,
+    fit_static_covariates,
+    transform_static_covariates,
 )
 
 DAYS = [date(2020, 1, 1), date(2020, 1, 2)]
@@ -21,8 +21,8 @@ TIMES = [datetime(2020, 1, 1, 3, tzinfo=UTC), datetime(2020, 1, 1, 4, 0, 0, 5, t
 
 def codes(fitted: pl.Series, asked: pl.Series) -> list[int]:
     sides = (CategoryInput(column="c", min_frequency=1),)
-    state = fit_statics([fitted.alias("c").to_frame()], sides)
-    found = transform_statics(asked.alias("c").to_frame(), sides, state)
+    state = fit_static_covariates([fitted.alias("c").to_frame()], sides)
+    found = transform_static_covariates(asked.alias("c").to_frame(), sides, state)
     return found.codes_RK[:, 0].tolist()
 
 
@@ -69,13 +69,15 @@ def test_what_a_number_is_called_depends_on_no_other_row() -> None:
 )
 def test_what_is_no_category_and_no_number_is_refused_by_name(dtype, kind) -> None:
     with pytest.raises(UnlearnableError, match=r"column 'c' holds .* upstream"):
-        check_statics(pl.Schema({"c": dtype}), [kind(column="c")])
+        check_static_covariates(pl.Schema({"c": dtype}), [kind(column="c")])
 
 
 def test_gaps_of_numbers_are_flagged_and_stand_at_the_mean() -> None:
     sides = (NumberInput(column="c"),)
-    state = fit_statics([pl.DataFrame({"c": [1.0, 3.0, None]})], sides)
+    state = fit_static_covariates([pl.DataFrame({"c": [1.0, 3.0, None]})], sides)
 
-    found = transform_statics(pl.DataFrame({"c": [None, float("nan"), 3.0, 1e300]}), sides, state)
+    found = transform_static_covariates(
+        pl.DataFrame({"c": [None, float("nan"), 3.0, 1e300]}), sides, state
+    )
 
     np.testing.assert_array_equal(found.numbers_RF, [[0, 1], [0, 1], [1, 0], [1e6, 0]])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from models.errors import UnlearnableError
 from models.features.config import TargetConfig
-from models.features.target import MAX_CLASSES, UNSEEN, Target, check_answers
+from models.features.target import MAX_CLASSES, UNSEEN, Target, check_targets
 from models.features.target import check_target as check_type
 from models.features.target import fit_target as fit_pieces
 
@@ -22,7 +22,7 @@ def fit_target(column: pl.Series, config: TargetConfig) -> Target:
 
 def check_target(column: pl.Series, config: TargetConfig) -> None:
     check_type(column.dtype, config)
-    check_answers(column, np.arange(len(column)), name=config.column)
+    check_targets(column, np.arange(len(column)), name=config.column)
 
 
 ALIKE = ["1", "01", "1.0", "true", "True", "null", "", " ", "\u00e9", "e\u0301"]
@@ -99,7 +99,7 @@ def test_numbers_are_put_on_a_common_scale_and_come_back(answers: list[float]) -
     assert scaled.mean(dtype=float) == pytest.approx(0.0, abs=1e-4)
     assert scaled.std(dtype=float) == pytest.approx(1.0, abs=1e-4)
     np.testing.assert_allclose(
-        target.decode(scaled).to_numpy(), answers, rtol=1e-6, atol=1e-6 * target.spread
+        target.decode(scaled).to_numpy(), answers, rtol=1e-6, atol=1e-6 * target.std
     )
 
 

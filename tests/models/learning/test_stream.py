@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import DivergedError
-from models.features.static_covariates import Statics
+from models.features.static_covariates import StaticCovariates
 from models.learning.batches import SequenceSet, gather
 from models.learning.config import TrainingConfig
 from models.learning.data_placement import fits_in_memory, measure_container_bytes
@@ -49,7 +49,7 @@ def streamed(held: SequenceSet, folder: Path | None = None, **sizes: int) -> Str
         spans=held.spans,
         targets_M=held.targets_M.numpy(),
         target_spans=held.target_spans,
-        statics=Statics(*(beside.numpy() for beside in held.statics)),
+        statics=StaticCovariates(*(beside.numpy() for beside in held.statics)),
         device=CPU,
         **({"block_bytes": 64, "buffer_blocks": 3} | sizes),
     )

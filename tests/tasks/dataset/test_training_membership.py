@@ -11,7 +11,7 @@ from models.features.config import Layout, TargetConfig
 from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.splitting.split import TEST, TRAINING, VALIDATION, SplitConfig
-from models.features.splitting.training_rows import FILE, load_learned
+from models.features.splitting.training_rows import FILE, load_training_rows
 from tasks.dataset.feature_files import read_sequences
 from tasks.dataset.rowset import RowSet
 from tasks.dataset.training_membership import (
@@ -72,7 +72,7 @@ def split_rows(folder: Path, *splits: int) -> np.ndarray:
 @pytest.mark.parametrize("kind", SPLITS)
 def test_training_and_validation_rows_are_marked_and_test_rows_are_not(kind, tmp_path) -> None:
     rows, folder = make_features(tmp_path / "f", letters(), SPLITS[kind])
-    learned = load_learned(folder)
+    learned = load_training_rows(folder)
 
     seen = mark_training_rows(rows, learned, split_rows(folder, TRAINING, VALIDATION))
     kept = mark_training_rows(rows, learned, split_rows(folder, TEST))
@@ -90,7 +90,7 @@ def test_rows_of_a_grown_source_are_marked_one_by_one(kind, tmp_path) -> None:
     grown = pl.concat([letters(), newer])
     now = rows_of(grown, tmp_path / "now.parquet")
 
-    found = mark_training_rows(now, load_learned(folder), np.arange(len(grown)))
+    found = mark_training_rows(now, load_training_rows(folder), np.arange(len(grown)))
 
     expected = np.isin(np.arange(len(grown)), split_rows(folder, TRAINING, VALIDATION))
     if kind == "group":
@@ -106,7 +106,7 @@ def test_a_training_text_that_reappears_with_another_id_is_marked(tmp_path) -> N
     again = letters(3, seed=5).with_columns(id=pl.lit(9_999, pl.Int64), x=pl.lit(old))
 
     found = mark_training_rows(
-        rows_of(again, tmp_path / "n.parquet"), load_learned(folder), np.arange(3)
+        rows_of(again, tmp_path / "n.parquet"), load_training_rows(folder), np.arange(3)
     )
 
     assert found.all()
@@ -115,7 +115,7 @@ def test_a_training_text_that_reappears_with_another_id_is_marked(tmp_path) -> N
 def test_a_near_duplicate_of_a_training_text_is_marked(tmp_path) -> None:
     frame = letters().with_columns(x=pl.concat_str("x", pl.col("x").str.reverse()))
     _, folder = make_features(tmp_path / "f", frame, SPLITS["near"])
-    learned, places = load_learned(folder), split_rows(folder, TRAINING)
+    learned, places = load_training_rows(folder), split_rows(folder, TRAINING)
     near = frame[places].with_columns(x=pl.col("x").str.replace(r"..$", "zz"))
     other = letters(50, seed=77).with_columns(x=pl.concat_str("x", pl.col("x").str.reverse()))
 
@@ -147,7 +147,7 @@ def test_windows_are_recognized_by_their_time_series_or_both(tmp_path) -> None:
     for name, (frame, layout, split, target) in cases.items():
         folder = tmp_path / name
         rows = features(folder, frame, layout, target, split)
-        learned = load_learned(folder)
+        learned = load_training_rows(folder)
 
         assert mark_training_rows(rows, learned, split_rows(folder, TRAINING, VALIDATION)).all(), (
             name
@@ -166,16 +166,16 @@ def test_the_record_does_not_depend_on_the_order_of_the_rows(tmp_path) -> None:
 
 def test_another_column_type_or_a_damaged_record_is_refused(tmp_path) -> None:
     rows, folder = make_features(tmp_path / "f", letters(), SPLITS["id"])
-    learned = load_learned(folder)
+    learned = load_training_rows(folder)
     cast = rows_of(letters().cast({"id": pl.Float64}), tmp_path / "n.parquet")
 
     with pytest.raises(UnlearnableError, match="nobody can tell"):
         mark_training_rows(cast, learned, np.arange(3))
     (folder / FILE).write_bytes(b"x" * 20)
     with pytest.raises(BundleError, match="damaged"):
-        load_learned(folder)
+        load_training_rows(folder)
     (folder / FILE).unlink()
-    assert load_learned(folder) is None
+    assert load_training_rows(folder) is None
     assert len(hash_rows(rows, load_featurizer(folder), np.array([5, 2, 2]))) == 3
 
 
@@ -206,7 +206,7 @@ def test_a_forecast_whose_first_steps_were_in_training_is_marked(tmp_path) -> No
     early = frame.filter(pl.col("day") < frame["day"].max() - pl.duration(days=3))
     for name, table in (("then", early), ("now", frame)):
         rows = features(tmp_path / name, table, layout, told, SplitConfig(by="time", test=0.2))
-    learned = load_learned(tmp_path / "then")
+    learned = load_training_rows(tmp_path / "then")
     now = read_sequences(tmp_path / "now", TEST)
     featurizer = load_featurizer(tmp_path / "now")
 

@@ -243,7 +243,7 @@ def test_windows_that_a_column_keeps_out_of_training_are_known_as_unseen(
     found = {}
     for split in (TRAINING, TEST):
         answers = frame[read_sequences(folder, split)["target_row"].to_list()]
-        found[split] = featurizer.never_learned(answers.select(featurizer.split.needed), None)
+        found[split] = featurizer.mark_unseen_rows(answers.select(featurizer.split.needed), None)
 
     assert not found[TRAINING].any()
     assert found[TEST].mean() > 0.8

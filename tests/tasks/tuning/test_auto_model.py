@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flows.job.job import JOB_ADAPTER, format_job, load_job
 from models.bundle import load
-from models.features.config import MINED, Answer
+from models.features.config import SELF_SUPERVISED, TargetKind
 from models.learning.callbacks import Callbacks
 from models.networks.config import ModelConfig
 from tasks.errors import DataError
@@ -274,9 +274,9 @@ def test_the_champions_network_is_tried_where_it_can_read_the_input() -> None:
     assert list_candidate_models(layout, "category", champion=other) == plain
 
 
-@pytest.mark.parametrize("kind", ["category", "number", "tags", "text", *MINED])
+@pytest.mark.parametrize("kind", ["category", "number", "tags", "text", *SELF_SUPERVISED])
 @pytest.mark.parametrize("name", sorted(KINDS))
-def test_every_kind_of_input_and_target_has_networks_that_fit(name: str, kind: Answer) -> None:
+def test_every_kind_of_input_and_target_has_networks_that_fit(name: str, kind: TargetKind) -> None:
     found = list_candidate_models(KINDS[name][0], kind)
 
     assert len(found) == len(set(map(repr, found))) >= 5

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from models.errors import UnlearnableError
 from models.features.config import Layout, WindowConfig
 from models.features.series import ROW, SeriesInput, bins_of_rows, check, resample
-from models.features.series.width import bin_of, parse_width, start_of
+from models.features.series.width import bin_of, parse_frequency, start_of
 
 PANDAS = {"mean": "mean", "sum": "sum", "last": "last", "minimum": "min", "maximum": "max"}
 
@@ -174,7 +174,7 @@ def test_a_table_brought_to_the_grid_piece_by_piece_is_the_whole(
 def test_a_date_lies_between_the_beginnings_of_its_step_and_the_next(
     day: int, count: int, unit: str
 ) -> None:
-    width = parse_width(f"{count}{unit}")
+    width = parse_frequency(f"{count}{unit}")
     dates = pl.Series([day]).cast(pl.Int32).cast(pl.Date)
 
     place = bin_of(dates, width)
@@ -194,7 +194,7 @@ def test_a_step_begins_at_or_before_its_times_however_they_are_written(
     times = pl.Series(hours).dt.cast_time_unit(unit).dt.convert_time_zone(zone or "UTC")
     times = times if zone else times.dt.replace_time_zone(None)
     for every in ("15m", "1h", "6h", "1d", "1w", "1mo"):
-        width = parse_width(every)
+        width = parse_frequency(every)
 
         starts = start_of(bin_of(times, width), width, times.dtype)
 
@@ -209,7 +209,7 @@ def test_a_step_begins_at_or_before_its_times_however_they_are_written(
 def test_a_day_that_has_no_midnight_begins_at_one() -> None:
     moment = pl.Series([datetime(2018, 11, 4, 12, tzinfo=UTC)])
     noon = moment.dt.convert_time_zone("America/Sao_Paulo")
-    width = parse_width("1d")
+    width = parse_frequency("1d")
 
     start = start_of(bin_of(noon, width), width, noon.dtype)
 

@@ -17,10 +17,10 @@ from models.features.series import (
     SeriesState,
     check,
     context,
+    find_rows_ahead,
     fit,
     fit_windows,
-    line_up,
-    row_ahead,
+    index_series,
     signal,
     transform,
 )
@@ -156,7 +156,7 @@ def test_rows_are_ordered_whatever_the_types_of_time_and_entity(
         }
     )
 
-    line = line_up(table, layout(1))
+    line = index_series(table, layout(1))
 
     assert line.order_N.tolist() == [1, 4, 3, 2, 0]
     assert line.first_N.tolist() == [0, 0, 2, 2, 2]
@@ -168,14 +168,14 @@ def test_rows_without_a_time_stay_in_their_order() -> None:
         input=SeriesInput(column="sales"), window=WindowConfig(lookback=1), time=None, entity="shop"
     )
 
-    line = line_up(pl.DataFrame({"shop": ["b", "a", "b", "a"]}), made)
+    line = index_series(pl.DataFrame({"shop": ["b", "a", "b", "a"]}), made)
 
     assert line.order_N.tolist() == [1, 3, 0, 2]
 
 
 @given(tables(), st.integers(-3, 3))
 def test_the_row_ahead_never_leaves_its_series(table: pl.DataFrame, steps: int) -> None:
-    found = row_ahead(line_up(table, layout(1)), steps)
+    found = find_rows_ahead(index_series(table, layout(1)), steps)
 
     for row, (shop, day, _) in enumerate(table.iter_rows()):
         days = table.filter(pl.col("shop") == shop)["day"].sort().to_list()
@@ -210,7 +210,7 @@ def test_a_row_without_a_place_of_its_own_in_the_series_is_refused(
     broken = table.with_columns(pl.Series(column, values))
 
     with pytest.raises(UnlearnableError, match=message):
-        line_up(broken, layout(2))
+        index_series(broken, layout(2))
 
 
 @pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Enum(["b", "a"]), pl.Binary])

@@ -259,7 +259,7 @@ def planned(times: pl.Series) -> tuple[pl.DataFrame, Featurizer, np.ndarray]:
 def test_a_model_knows_its_test_period_again_whatever_time_is_written_in(times: pl.Series) -> None:
     table, featurizer, splits = planned(times)
 
-    never = featurizer.never_learned(table, table["t"])
+    never = featurizer.mark_unseen_rows(table, table["t"])
 
     assert never.tolist() == (splits == TEST).tolist()
 
@@ -268,9 +268,9 @@ def test_days_to_come_were_never_learned_from_and_a_change_of_their_type_is_noti
     table, featurizer, _ = planned(TIMES["hours"])
     future = pl.Series("t", [datetime(2030, 1, 1), None])  # noqa: DTZ001 - the column has no zone
 
-    assert featurizer.never_learned(table[:2], future).tolist() == [True, False]
+    assert featurizer.mark_unseen_rows(table[:2], future).tolist() == [True, False]
     with pytest.raises(UnlearnableError, match=r"is Datetime.*'ns'.* now"):
-        featurizer.never_learned(table, table["t"].cast(pl.Datetime("ns")))
+        featurizer.mark_unseen_rows(table, table["t"].cast(pl.Datetime("ns")))
 
 
 def windows(length: int = 3, *, horizon: int = 1, entity: str | None = "shop") -> Layout:

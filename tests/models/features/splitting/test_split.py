@@ -27,7 +27,7 @@ from models.features.splitting.split import (
     way_of,
 )
 from models.features.splitting.stratified_split import split_stratified, strata_of
-from models.features.splitting.unseen_rows import Split, kept_for_test, types_of
+from models.features.splitting.unseen_rows import Split, mark_unseen_rows, types_of
 from tests.support.split_plans import split_table
 
 cells = st.one_of(st.none(), st.text(max_size=5), st.sampled_from(["a", "b"]))
@@ -404,7 +404,7 @@ def test_no_row_that_was_learned_from_is_taken_for_a_test_row(by: str) -> None:
     )
     split = Split(config=config, by=by, columns=("key",), types=types_of(table.schema, ["key"]))
 
-    kept = kept_for_test(table, split, None)
+    kept = mark_unseen_rows(table, split, None)
 
     assert set(splits[kept].tolist()) == {TEST}
     assert kept.sum() == (split_by_hash(hashes, config) == TEST).sum()
@@ -418,20 +418,20 @@ def test_a_row_that_was_learned_from_is_no_test_row_when_the_table_says_so_later
     split = Split(config=config, by="column", columns=("key",), learned=learned)
 
     now = keyed(2000).with_columns(fold=pl.Series(["test", "test", None, "odd"] * 500))
-    kept = kept_for_test(now, split, None)
+    kept = mark_unseen_rows(now, split, None)
 
     assert (kept <= (splits == TEST)).all()
     assert kept[1::4].mean() > 0.95
     assert not kept[2::4].any()
     assert not kept[3::4].any()
-    assert not kept_for_test(now, replace(split, learned=None), None).any()
-    assert not kept_for_test(now, replace(split, by="a way to come", learned=None), None).any()
+    assert not mark_unseen_rows(now, replace(split, learned=None), None).any()
+    assert not mark_unseen_rows(now, replace(split, by="a way to come", learned=None), None).any()
 
 
 def test_rows_that_are_hashed_in_another_type_are_not_taken_for_others() -> None:
     table = keyed(10)
     split = Split(config=SplitConfig(), by="hash", columns=("key",), types=("Int",))
 
-    assert len(kept_for_test(table.cast({"key": pl.UInt8}), split, None)) == 10
+    assert len(mark_unseen_rows(table.cast({"key": pl.UInt8}), split, None)) == 10
     with pytest.raises(UnlearnableError, match=r"were of types \('Int',\) and are \('Float64',\)"):
-        kept_for_test(table.cast({"key": pl.Float64}), split, None)
+        mark_unseen_rows(table.cast({"key": pl.Float64}), split, None)

@@ -11,7 +11,7 @@ from models.bundle import build_head_spec, map_node_labels
 from models.errors import UnlearnableError
 from models.features.config import Layout
 from models.features.featurizer import Featurizer
-from models.features.static_covariates import NumberInput, fit_statics
+from models.features.static_covariates import NumberInput, fit_static_covariates
 from models.features.tree import TreeInput, fit
 from models.networks.config import ModelConfig
 from models.networks.heads.base import Targets
@@ -29,7 +29,7 @@ def featurizer(answers: list[object], *, beside: tuple[NumberInput, ...] = ()) -
     return Featurizer(
         layout=Layout(input=READ, window=None, time=None, entity=None, statics=beside),
         state=fit([FRAME], READ),
-        statics=fit_statics([FRAME], beside),
+        statics=fit_static_covariates([FRAME], beside),
         target=target_of(answers, "category"),
         split=BY_HASH,
     )

@@ -27,14 +27,14 @@ def pixels(height: int = 6, width: int = 8, colours: int = 1) -> Pixels:
     return Pixels(
         height=height,
         width=width,
-        colours=colours,
+        colors=colours,
         mean=tuple(100.0 + n for n in range(colours)),
-        spread=tuple(50.0 + n for n in range(colours)),
+        std=tuple(50.0 + n for n in range(colours)),
     )
 
 
 def images(signal: Pixels, batch: int = 3, dtype: torch.dtype = torch.uint8) -> torch.Tensor:
-    shape = (batch, signal.height, signal.width * signal.colours)
+    shape = (batch, signal.height, signal.width * signal.colors)
     draw = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, shape, generator=draw).to(dtype)
 
@@ -54,9 +54,9 @@ def steps_of(reading: PixelFront, values: torch.Tensor) -> torch.Tensor:
 
 
 def unscaled(reading: PixelFront, values: torch.Tensor) -> np.ndarray:
-    colours = reading.signal.colours
+    colours = reading.signal.colors
     steps = steps_of(reading, values).unflatten(2, (-1, colours))
-    spread, mean = torch.tensor(reading.signal.spread), torch.tensor(reading.signal.mean)
+    spread, mean = torch.tensor(reading.signal.std), torch.tensor(reading.signal.mean)
     return (steps * spread + mean).round().numpy()
 
 
@@ -238,7 +238,7 @@ def test_bytes_meet_the_backbones_own_scale_and_other_numbers_ours() -> None:
     colours = values.unflatten(2, (16, 3)).movedim(3, 1).float()
     for found, scale, mean, spread in (
         (seen[0], 255, learned["mean"], learned["std"]),
-        (seen[1], 1, signal.mean, signal.spread),
+        (seen[1], 1, signal.mean, signal.std),
     ):
         expected = (colours / scale - torch.tensor(mean)[:, None, None]) / torch.tensor(spread)[
             :, None, None
