@@ -171,11 +171,11 @@ def test_answers_are_asked_for_in_the_form_and_shown(pages: Pages, page: Page) -
     form = shoot(page, "score-form")
     run = submit(page, pages)
     open_artifact(page, pages, run, "waves-scores")
-    told = shoot(page, "score-artifact", after="The first answers")
+    told = shoot(page, "score-artifact", after="The first predictions")
     page.get_by_role("link", name=number, exact=True).first.click()
     version = shoot(page, "score-version", after="champion")
 
     assert "as in the job's source.uri" in form
     assert run["parameters"]["source"] == "new.parquet"
-    assert "40 rows answered" in told
+    assert "40 rows scored" in told
     assert "waves" in version

@@ -167,7 +167,7 @@ def test_a_job_that_tells_a_block_that_is_not_there_is_refused_before_it_is_serv
 
     assert done.returncode == 2
     assert "job file told.yaml, notify[0].block: the Prefect server has no block" in done.stderr
-    assert "`ostinato ui` without a job opens the pages" in done.stderr
+    assert "`ostinato ui` without a job serves the pages" in done.stderr
 
 
 def test_a_taken_port_is_left_alone_and_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
