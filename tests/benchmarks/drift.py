@@ -40,14 +40,14 @@ def tell(began, halfway, before, extra=0.0):
 
 OURS = """
 import polars as pl
-from data_contracts.drift.drift import DriftConfig, drift
+from data_contracts.drift.drift import DriftConfig, compare_profiles
 from data_contracts.drift.profile import measure_rows, profile_rows
 
 before, began = peak(), time.perf_counter()
 names = ["normal", "skewed", "whole", "few", "city", "note"]
 reference = profile_rows(pl.scan_parquet(sys.argv[1]), names)
 halfway = time.perf_counter()
-drift(reference, measure_rows(pl.scan_parquet(sys.argv[2]), reference), DriftConfig())
+compare_profiles(reference, measure_rows(pl.scan_parquet(sys.argv[2]), reference), DriftConfig())
 tell(began, halfway, before)
 """
 

@@ -24,7 +24,7 @@ STAGE = """
 import json, sys, time
 from pathlib import Path
 import polars as pl, numpy, torch, sklearn
-from flows.job.job import ADAPTER
+from flows.job.job import JOB_ADAPTER
 from tasks.features.featurize import build_features
 from tasks.dataset.rowset import RowSet
 
@@ -32,7 +32,7 @@ def peak():
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
-job = ADAPTER.validate_python(json.loads(sys.argv[1]))
+job = JOB_ADAPTER.validate_python(json.loads(sys.argv[1]))
 path = Path("rows.parquet")
 rows = RowSet((path,), pl.Schema(pl.read_parquet_schema(path)))
 before, began = peak(), time.perf_counter()

@@ -24,7 +24,7 @@ from flows.job.job import load_job
 from tasks.features.featurize import make_features
 from tasks.ingestion.ingest import take_snapshot
 from tasks.storage.store import open_store
-from tasks.validation.validate import draft, hold, open_contract
+from tasks.validation.validate import accept_snapshot, create_contract, find_contract
 import great_expectations, torch
 
 def peak():
@@ -37,11 +37,11 @@ store = open_store(job.store)
 before, began = peak(), time.perf_counter()
 snapshot = take_snapshot(job.source, store)
 if sys.argv[1] != "ingest":
-    contract = open_contract(Path(job.contract_path), job.name) or draft(
-        snapshot, store, path=Path(job.contract_path), name=job.name, needed=job.needed,
-        target=job.target.column,
+    contract = find_contract(Path(job.contract_path), job.name) or create_contract(
+        snapshot, store, path=Path(job.contract_path), name=job.name,
+        required_columns=job.required_columns, target=job.target.column,
     )
-    accepted = hold(snapshot, contract, store)
+    accepted = accept_snapshot(snapshot, contract, store)
 if sys.argv[1] == "featurize":
     make_features(
         accepted, store, layout=job.layout, target=job.target, split=job.split

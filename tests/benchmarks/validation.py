@@ -50,27 +50,29 @@ CONTENDERS = {
 import polars as pl
 import data_contracts.engine.pandas_fallback, data_contracts.engine.polars_engine
 from data_contracts.contract import Contract, Expectation
-from data_contracts.suite import check
+from data_contracts.suite import check_contract
 before, began = peak(), time.perf_counter()
 promises = tuple(Expectation(type=t, kwargs=k) for t, k in SUITE)
-found = check(pl.scan_parquet(path), Contract(name="c", columns={}, expectations=promises))
-assert all(finding.kept and finding.engine == "polars" for finding in found.findings)
+found = check_contract(pl.scan_parquet(path), Contract(name="c", columns={}, expectations=promises))
+assert all(finding.passed and finding.engine == "polars" for finding in found.findings)
 report()
 """,
     "validate: GX on pandas": """
 import pandas as pd
 import data_contracts.engine.pandas_fallback
 from data_contracts.contract import Expectation
-from data_contracts.engine.gx import ask, build, open_gx
+from data_contracts.engine.gx import build_expectation, open_context, run_validation
 from great_expectations.core.batch import Batch
 from great_expectations.execution_engine import PandasExecutionEngine
 from great_expectations.validator.validator import Validator
 before, began = peak(), time.perf_counter()
-context = open_gx()
+context = open_context()
 batch = Batch(data=pd.read_parquet(path))
 validator = Validator(PandasExecutionEngine(), batches=[batch], data_context=context)
-built = [build(Expectation(type=t, kwargs=k), place=n) for n, (t, k) in enumerate(SUITE)]
-assert all(result.success for result in ask(validator, built))
+built = [
+    build_expectation(Expectation(type=t, kwargs=k), index=n) for n, (t, k) in enumerate(SUITE)
+]
+assert all(result.success for result in run_validation(validator, built))
 report()
 """,
     "validate: the bare Polars pass": """
