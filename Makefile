@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Each file by one of some processes: a process has its own servers, and its tests share them.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo install install-dev test test-all check lock clean
+.PHONY: demo install install-dev test test-all check accuracy lock clean
 
 demo: install  ## train the demonstration's model and say what came of it
 	@$(BIN)/ostinato demo
@@ -45,6 +45,9 @@ check: install-dev  ## format, lint, types, import arrows, schema and docs/job.m
 	$(BIN)/lint-imports
 	$(BIN)/ostinato schema --check
 	$(PYTEST)
+
+accuracy: install-dev  ## out of the box, on the datasets of the folder OSTINATO_DATA; hours
+	$(BIN)/python tests/benchmarks/accuracy.py $(ACCURACY_OPTIONS)
 
 lock: install-dev  ## solve the dependencies anew, with pip's own resolver
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \

@@ -102,19 +102,6 @@ def compare_contracts(before: Contract, after: Contract) -> list[str]:
     return lines
 
 
-class _ContractDumper(yaml.SafeDumper):
-    """A YAML dumper whose strings are read back unchanged."""
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    """Quote a string with line ends other than a line feed, which YAML would read as one."""
-    odd = any(mark in text for mark in ("\x85", "\u2028", "\u2029", "\r"))
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if odd else None)
-
-
-_ContractDumper.add_representer(str, _represent_text)
-
-
 def format_contract(contract: Contract) -> str:
     """Format a contract as YAML, in the order in which a person reads it."""
     return yaml.dump(
@@ -131,6 +118,19 @@ def format_contract(contract: Contract) -> str:
         sort_keys=False,
         allow_unicode=True,
     )
+
+
+class _ContractDumper(yaml.SafeDumper):
+    """A YAML dumper whose strings are read back unchanged."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Quote a string with line ends other than a line feed, which YAML would read as one."""
+    odd = any(mark in text for mark in ("\x85", "\u2028", "\u2029", "\r"))
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if odd else None)
+
+
+_ContractDumper.add_representer(str, _represent_text)
 
 
 def _parse_share(value: object, *, where: str) -> float:

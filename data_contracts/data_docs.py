@@ -23,7 +23,7 @@ th, td { border: 1px solid #8886; padding: .4rem .6rem; text-align: left; vertic
          overflow-wrap: anywhere; }
 h1, h2, h3, h4 { line-height: 1.2; margin: 1.5rem 0 .5rem; }
 .badge { border: 1px solid #8886; border-radius: .3rem; padding: 0 .4rem; }
-.fa-check-circle::before { content: "kept"; color: #1a7f37; font-weight: 600; }
+.fa-check-circle::before { content: "met"; color: #1a7f37; font-weight: 600; }
 .fa-times::before, .fa-times-circle::before { content: "broken"; color: #cf222e; font-weight: 600; }
 .fa-exclamation-triangle::before { content: "failed"; color: #9a6700; font-weight: 600; }
 nav, button, footer, .modal, .col-lg-2, a[data-toggle] { display: none; }
@@ -48,16 +48,16 @@ def render_data_docs(results: Sequence[GxResult], *, name: str, run: str) -> str
     from great_expectations.render.renderer import ValidationResultsPageRenderer
     from great_expectations.render.view import DefaultJinjaPageView
 
-    kept = sum(bool(result.success) for result in results)
+    met = sum(bool(result.success) for result in results)
     suite = ExpectationSuiteValidationResult(
-        success=kept == len(results),
+        success=met == len(results),
         results=list(results),
         suite_name=name,
         statistics={
             "evaluated_expectations": len(results),
-            "successful_expectations": kept,
-            "unsuccessful_expectations": len(results) - kept,
-            "success_percent": 100 * kept / len(results) if results else 100.0,
+            "successful_expectations": met,
+            "unsuccessful_expectations": len(results) - met,
+            "success_percent": 100 * met / len(results) if results else 100.0,
         },
         meta={
             "run_id": {

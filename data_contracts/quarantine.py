@@ -24,7 +24,7 @@ def find_broken_rows(
     Args:
         scan: all rows.
         broken: the expectations.
-        limit: at most so many rows of each expectation, the first ones; None for all.
+        limit: largest number of rows per expectation, the first ones; None for all.
 
     Returns:
         One line a broken row: its number (`__row__`) and its `reasons`, sorted by number.
@@ -84,7 +84,7 @@ def _attach_reason(rows: pl.Series, reason: str) -> pl.DataFrame:
 def _find_by_row_rules(
     scan: pl.LazyFrame, rules: Sequence[tuple[str, RowRule]], limit: int | None
 ) -> pl.DataFrame:
-    """Find the rows that break rules which look at one row at a time."""
+    """Find the rows that break rules about single rows."""
     if not rules:
         return pl.DataFrame(schema={ROW_NUMBER: pl.UInt32, REASONS_COLUMN: pl.List(pl.String)})
     flags = [rule.broken.alias(f"__rule_{index}__") for index, (_, rule) in enumerate(rules)]

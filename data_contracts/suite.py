@@ -92,7 +92,7 @@ def check_contract(scan: pl.LazyFrame, contract: Contract) -> SuiteResult:
     """Check the columns and, if these are as required, every expectation.
 
     Raises:
-        ContractFileError: an expectation that GX does not know or whose arguments it refuses.
+        ContractFileError: an expectation that GX does not know, or whose arguments it rejects.
         ValidatorBrokenError: an expectation could not be computed.
     """
     schema = scan.collect_schema()
@@ -119,24 +119,29 @@ def check_expectations(
 
     findings, results, broken = list(columns), [], []
     context = open_context()
-    answers = run_validation(PolarsValidator(scan, context), built)
-    for expectation, asked, result in zip(expectations, built, answers, strict=True):
-        engine, answer = "polars", EngineResult(result)
+    polars_results = run_validation(PolarsValidator(scan, context), built)
+    for expectation, gx_expectation, result in zip(
+        expectations, built, polars_results, strict=True
+    ):
+        engine, found = "polars", EngineResult(result)
         if why := find_exception_message(result):
             if not why.startswith(UNSUPPORTED_PREFIX):
                 raise ValidatorBrokenError(f"{expectation.type} could not be computed: {why}")
-            engine, answer = "pandas", check_with_pandas(scan, expectation, asked, context=context)
-        finding = _build_finding(expectation, answer.result, engine=engine)
+            engine = "pandas"
+            found = check_with_pandas(scan, expectation, gx_expectation, context=context)
+        finding = _build_finding(expectation, found.result, engine=engine)
         findings.append(finding)
-        results.append(answer.result)
+        results.append(found.result)
         if finding.row_level and not finding.passed and finding.severity == "critical":
-            count = int(answer.result.result["unexpected_count"])
-            broken.append(BrokenExpectation(finding, asked, count, tuple(answer.row_numbers)))
+            count = int(found.result.result["unexpected_count"])
+            broken.append(
+                BrokenExpectation(finding, gx_expectation, count, tuple(found.row_numbers))
+            )
     return SuiteResult(tuple(findings), tuple(results), tuple(broken))
 
 
 def _require_columns(expectation: Expectation, schema: pl.Schema) -> None:
-    """Raise unless the data has the columns of an expectation.
+    """Check that the data has the columns of an expectation.
 
     Raises:
         ContractFileError: a column is missing; the message names the expectation and the column.
@@ -168,16 +173,16 @@ def _build_finding(expectation: Expectation, result: GxResult, *, engine: str) -
 
 def _format_unexpected(counts: dict[str, Any]) -> str:
     """Format how many values are unexpected, with up to three examples."""
-    judged = counts["element_count"] - (counts.get("missing_count") or 0)
+    evaluated = counts["element_count"] - (counts.get("missing_count") or 0)
     broken = counts.get("unexpected_count") or 0
     listed = (repr(value)[:60] for value in counts.get("partial_unexpected_list") or [])
     examples = list(dict.fromkeys(listed))[:3]
-    found = f"{broken} of {judged} values break it"
+    found = f"{broken} of {evaluated} values break it"
     return found + (f", such as {', '.join(examples)}" if broken and examples else "")
 
 
 def _format_observed(counts: dict[str, Any]) -> str:
-    """Format what was observed of a whole column or table."""
+    """Format the observed value of a column or table."""
     observed = counts.get("observed_value")
     if observed is None:
         parts = {

@@ -1,7 +1,7 @@
 """Environment of Prefect and MLflow on one machine: where their data is, which servers they use.
 
 Without servers, Prefect and MLflow work embedded: their data is in one folder, and nothing leaves
-the machine. Both read their own environment variables; what the user has set there wins.
+the machine. Both read their own environment variables; what the user has set there has precedence.
 """
 
 import json
@@ -21,8 +21,8 @@ NO_TELEMETRY = {
 """No process that we start sends telemetry."""
 
 THREAD_SETTINGS = {"OMP_WAIT_POLICY": "passive"}
-"""Waiting threads of torch sleep. Spinning, they starve each other as soon as another program takes
-a core, and a small network then trains many times slower."""
+"""Waiting threads of torch sleep. With busy waiting they block each other as soon as another
+program uses a core, and a small network then trains many times slower."""
 
 HEARTBEAT_SECONDS = 60
 

@@ -21,7 +21,7 @@ from tasks.records import Accepted
 from tasks.task_options import publish_page
 from tasks.triggers.limits import TriggersConfig
 
-DAY_SECONDS = 86_400.0
+_DAY_SECONDS = 86_400.0
 
 
 @flow(name="monitor", flow_run_name=build_run_name("monitor"), persist_result=False)
@@ -33,7 +33,7 @@ def monitor(job_file: JobFile) -> State[None]:
     """
     configure_run()
     job = load_job(Path(job_file))
-    triggers = job.triggers or TriggersConfig(drift=DAY_SECONDS, performance=DAY_SECONDS)
+    triggers = job.triggers or TriggersConfig(drift=_DAY_SECONDS, performance=_DAY_SECONDS)
     _, accepted = accept_rows(job, datetime.now(UTC))
     messages, check_both = [], triggers.monitor_interval_seconds is None
     if triggers.drift or check_both:
@@ -103,7 +103,8 @@ def _list_monitored_columns(job: Job) -> list[str]:
 def _format_drift_page(name: str, result: DriftResult) -> str:
     """Format the drifted columns as a Markdown page."""
     if result.champion is None:
-        return f"# {name}: nothing to compare with\n\nThere is no champion, or its data is gone."
+        reason = "There is no champion, or its data no longer exists."
+        return f"# {name}: nothing to compare with\n\n{reason}"
     count = len(result.drifted_columns)
     lines = [f"# {name}: {count} of {result.columns_checked} columns have drifted", ""]
     lines += [f"Compared with the training rows of version {result.champion}.", ""]

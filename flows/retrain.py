@@ -53,24 +53,24 @@ def retrain(
     metric: MetricChoice = "job",
     seed: Seed = None,
 ) -> Outcome:
-    """Train a challenger on the newest data, and let it replace the champion if it is better.
+    """Train a challenger on the newest data; it replaces the champion if it is better.
 
     Args:
         job_file: Path of the job file, from the folder where the worker runs.
         overrides: Any other setting to replace the file's in this run, by its dotted key, such as
             {"training.batch_size": 32, "gate.confidence": 0.9}. It overrides the fields above.
-        as_of: See the data as it was at this time: rows that are later are left out. When empty,
-            the time for which the run was scheduled.
-        preset: How long is trained. job: as the job file says; quick: a first look, of two minutes
-            at most; balanced: up to 50 epochs; best: an ensemble of five networks, up to 200
+        as_of: Use the data as it was at this time, without later rows. When empty, the time for
+            which the run was scheduled.
+        preset: Length of the training. job: as the job file says; quick: a first result, within
+            two minutes; balanced: up to 50 epochs; best: an ensemble of five networks, up to 200
             epochs each.
-        cell: The recurrent network. job: as the job file says.
-        hidden_size: Units in each layer and direction; as the job file says when empty.
+        cell: Type of the recurrent cell. job: as the job file says.
+        hidden_size: Units per layer and direction; as the job file says when empty.
         epochs: Upper bound on passes over the training rows; as the preset says when empty.
         learning_rate: Peak learning rate, such as 0.002; as the job file says when empty.
         budget: Time that training may take, such as 10m; as the preset says when empty.
         metric: Metric of the gate's decision. job: as the job file says.
-        seed: Another number gives another, equally good model; as the job file says when empty.
+        seed: Seed of all random numbers; as the job file says when empty.
     """
     configure_run()
     fields: dict[str, object] = {"cell": cell, "hidden_size": hidden_size, "epochs": epochs}

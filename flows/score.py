@@ -23,7 +23,7 @@ from tasks.scoring.score import ScoredDataset, ScoringRequest, resolve_version, 
 from tasks.task_options import publish_page
 from tasks.tracking.mlflow_client import TAG
 
-JobOrName = Annotated[str, Field(min_length=1)]
+_JobOrName = Annotated[str, Field(min_length=1)]
 
 RowsChoice = Literal["job", "auto", "all", "last"]
 
@@ -32,14 +32,14 @@ _JOB_SUFFIXES = (".yaml", ".yml")
 
 @flow(name="score", flow_run_name=build_run_name("score"), persist_result=False)
 def score(
-    job_file: JobOrName,
+    job_file: _JobOrName,
     source: Uri = None,
     version: str = "champion",
     output: Uri = None,
     *,
     rows: RowsChoice = "job",
 ) -> ScoredDataset:
-    """Score every row of a source with a version; what is scored already is not done again.
+    """Score every row of a source with a version; a dataset that exists already is reused.
 
     Args:
         job_file: Path of the job file, from the folder where the worker runs; or the name of a

@@ -31,7 +31,7 @@ def tune(
     output: str | None = None,
     force: bool = False,
 ) -> TuneResult:
-    """Search for better settings of a job, and write them beside it as NAME.tuned.yaml.
+    """Search for better settings of a job, and write them next to it as NAME.tuned.yaml.
 
     A search that is run again continues where it stopped; more trials or time extend it.
 
@@ -39,10 +39,10 @@ def tune(
         job_file: Path of the job file, from the folder where the worker runs.
         overrides: Settings that replace the file's in this run, by dotted key, such as
             {"tuning.metric": "accuracy"}.
-        trials: Number of trials; as many as the job says when left out.
+        trials: Number of trials; by default as many as the job says.
         budget: Time after which no further trial starts, such as 30m.
-        output: Job file to write; beside the job's own when left out.
-        force: Write over a file that was changed by hand.
+        output: Job file to write; by default next to the job's own.
+        force: Overwrite a file that was changed by hand.
     """
     configure_run()
     start_time, path = time.perf_counter(), Path(job_file)

@@ -62,7 +62,7 @@ def watch(job_file: JobFile, reason: Reason = "", key: Reason = "") -> State[Non
 
 
 def complete_with_message(message: str) -> State[None]:
-    """End the flow run as completed, with a message that Prefect shows beside the state."""
+    """End the flow run as completed, with a message that Prefect shows with the state."""
     logger().info("%s", message)
     return Completed(message=message)
 
@@ -90,7 +90,7 @@ def _find_start_time(run: FlowRun) -> datetime:
 
 
 def _read_previous_run(run: FlowRun) -> PreviousRun:
-    """Read what the limits look at; the key of an automatic run stands in its idempotency key."""
+    """Read the facts that the limits need; an automatic run has its key in the idempotency key."""
     mark, _, rest = (run.idempotency_key or "").partition(":")
     key = rest.rpartition(":")[0] if mark == _KEY_PREFIX else None
     return PreviousRun(

@@ -1,4 +1,4 @@
-"""A trained model on disk: featurizer, networks and calibration; from raw rows to predictions.
+"""A trained model: featurizer, networks and calibration; raw rows to predictions, save and load.
 
 The same class predicts in the gate, in batch scoring and behind MLflow's server: one row in, one
 row out, in the same order; a row that cannot be read gets a status that says why.
@@ -6,6 +6,7 @@ Shapes: R rows of the table, S of them readable, O outputs.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,38 +14,43 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from models import calibration as calibrated
-from models.calibration import Calibration
+from models.calibration import Calibration, load_calibration, save_calibration
 from models.errors import BundleError, UnlearnableError
-from models.features.featurizer import Featurizer, Sample, load_featurizer, save_featurizer
+from models.features.detokenize import Detokenizer, build_detokenizer
+from models.features.featurizer import EncodedRows, Featurizer, load_featurizer, save_featurizer
 from models.features.steps import Floats
-from models.features.target import str_of
+from models.features.target import format_class
 from models.learning.batches import Spans, to_device
 from models.learning.config import TrainingConfig
 from models.learning.data_source import Sequences
 from models.learning.loop import predict
+from models.networks.blend import Blend, Mix
+from models.networks.branches.build import BranchSettings, build_branch
 from models.networks.config import ModelConfig
 from models.networks.ensemble import Ensemble
 from models.networks.heads.build import HeadSpec
 from models.networks.heads.config import HeadConfig
 from models.networks.network import Network, NetworkSpec
-from models.prediction_table import PredictionContext, build_columns
+from models.prediction_table import PredictionContext, build_prediction_columns
 
 FORMAT = 1
-"""Of the files of a bundle; raised when an older program could not read what this one writes."""
+"""Format of the files; increased when an older version cannot read what this one writes."""
 
-READABLE = "ok"
+_STATUS_OK = "ok"
+
+_BRANCH_FILE = "branch_{}.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A featurizer and the network, or the ensemble, that was trained behind it."""
+    """A featurizer and the network, ensemble or blend with a branch that was trained behind it."""
 
     featurizer: Featurizer
-    network: Network | Ensemble
+    network: Network | Ensemble | Blend
     model: ModelConfig
     head: HeadConfig = field(default_factory=HeadConfig)
     calibration: Calibration | None = None
@@ -56,45 +62,45 @@ class Bundle:
 
         Args:
             frame: the source's columns; the target is not needed.
-            rows: predict these rows only; for windows, the others are their past.
+            rows: predict these rows only; all when None. Windows read the others as their past.
 
         Returns:
-            `prediction`, `status` ("ok", or why there is no prediction), and between them what the
-            kind of target has: `probability` and `probabilities` in the order of the classes,
-            `quantile_...` and `standard_deviation` of a distribution, `vector`; of a calibrated
-            model `prediction_set`, or `interval_low` and `interval_high`.
+            `prediction`, `status` ("ok", or why there is no prediction), and between them the
+            columns of the kind of target: `probability` and `probabilities` in the order of the
+            classes, `quantile_...` and `standard_deviation` of a distribution, `vector`; of a
+            calibrated model `prediction_set`, or `interval_low` and `interval_high`.
 
         Raises:
             UnlearnableError: a column is missing or of the wrong type.
         """
-        sample = self.featurizer.transform(frame)
-        chosen = np.arange(len(frame)) if rows is None else rows
-        errors = [sample.steps.errors_R[row] for row in chosen]
-        readable = np.array([error is None for error in errors], bool)
-        outputs_SO = self.outputs(sample, chosen[readable])
-        status = [error or READABLE for error in errors]
-        entities = self.featurizer.entities(frame, chosen[readable])
-        return self.tabulate(outputs_SO, readable, status, entities=entities)
+        encoded = self.featurizer.transform(frame)
+        rows_R = np.arange(len(frame)) if rows is None else rows
+        errors_R = [encoded.steps.errors_R[row] for row in rows_R]
+        readable_R = np.array([error is None for error in errors_R], bool)
+        outputs_SO = self.compute_outputs(encoded, rows_R[readable_R])
+        status = [error or _STATUS_OK for error in errors_R]
+        entities = self.featurizer.select_entities(frame, rows_R[readable_R])
+        return self.build_table(outputs_SO, readable_R, status, entities=entities)
 
-    def outputs(self, sample: Sample, rows_S: np.ndarray[Any, Any]) -> Floats:
+    def compute_outputs(self, encoded: EncodedRows, rows_S: np.ndarray[Any, Any]) -> Floats:
         """Return the outputs of the network for these rows, [S, O]."""
         if not len(rows_S):
             return np.empty((0, 1), np.float32)
-        steps = sample.steps
+        steps = encoded.steps
         sequences = to_device(
             steps.values_NC,
             Spans(steps.starts_R[rows_S], steps.stops_R[rows_S]),
-            statics=sample.statics.select(rows_S),
+            statics=encoded.static_covariates.select(rows_S),
             device=next(self.network.parameters()).device,
         )
-        return self.run(sequences)
+        return self.run_network(sequences)
 
-    def run(self, sequences: Sequences) -> Floats:
+    def run_network(self, sequences: Sequences) -> Floats:
         """Return the outputs of the network for sequences, [S, O]."""
         config = TrainingConfig(precision="fp32")
         return np.asarray(predict(self.network, sequences, config).cpu().numpy())
 
-    def tabulate(
+    def build_table(
         self,
         outputs_SO: Floats,
         readable: np.ndarray[Any, Any],
@@ -102,54 +108,53 @@ class Bundle:
         *,
         entities: pl.Series | None,
     ) -> pl.DataFrame:
-        """Return the predictions as a table with one row for each row, readable or not."""
-        position = np.cumsum(readable) - 1
-        index = pl.Series(np.where(readable, position, -1)).replace(-1, None)
-        beside = PredictionContext(entities, self.calibration)
-        columns = build_columns(outputs_SO, self.featurizer, self.head, context=beside)
+        """Return the predictions as a table with one row for each input row.
+
+        Args:
+            outputs_SO: outputs of the network for the readable rows.
+            readable: for each input row, whether it could be read.
+            status: of each input row.
+            entities: of the readable rows, where the target is scaled per entity.
+        """
+        position_R = np.cumsum(readable) - 1
+        index = pl.Series(np.where(readable, position_R, -1)).replace(-1, None)
+        context = PredictionContext(entities, self.calibration)
+        columns = build_prediction_columns(outputs_SO, self.featurizer, self.head, context=context)
         return pl.DataFrame(
             {name: column.gather(index) for name, column in columns.items()}
             | {"status": pl.Series(status, dtype=pl.String)}
         )
 
 
-def save(bundle: Bundle, folder: Path) -> None:
+def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Write the bundle into a folder; equal bundles give equal bytes."""
     folder.mkdir(parents=True, exist_ok=True)
+    blend = bundle.network if isinstance(bundle.network, Blend) else None
     networks = list_networks(bundle.network)
     spec = {
         "format": FORMAT,
         "networks": len(networks),
         "model": asdict(bundle.model),
         "head": asdict(bundle.head),
+        "branches": [asdict(each) for each in blend.settings] if blend else [],
+        "mix": asdict(blend.mix) if blend else None,
     }
     save_featurizer(bundle.featurizer, folder)
     text = json.dumps(spec, indent=2, ensure_ascii=False)
     (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
     if bundle.calibration is not None:
-        calibrated.save_calibration(bundle.calibration, folder)
-    for network, name in zip(networks, list_weight_files(len(networks)), strict=True):
-        tensors = {key: tensor.cpu().contiguous() for key, tensor in network.state_dict().items()}
-        save_file(tensors, folder / name)
+        save_calibration(bundle.calibration, folder)
+    for network, name in zip(networks, _list_weight_files(len(networks)), strict=True):
+        _save_module(network, folder / name)
+    for number, branch in enumerate(blend.branches if blend else (), 1):
+        _save_module(branch, folder / _BRANCH_FILE.format(number))
 
 
-def list_networks(network: Network | Ensemble) -> list[torch.nn.Module]:
-    """Return the networks: one, or the members of an ensemble."""
-    return list(network.members) if isinstance(network, Ensemble) else [network]
-
-
-def list_weight_files(count: int) -> list[str]:
-    """Return the names of the files that hold the weights of `count` networks."""
-    if count == 1:
-        return ["network.safetensors"]
-    return [f"network_{number}.safetensors" for number in range(1, count + 1)]
-
-
-def read_spec(folder: Path) -> dict[str, Any]:
-    """Read bundle.json.
+def read_bundle_spec(folder: Path) -> dict[str, Any]:
+    """Return the content of bundle.json.
 
     Raises:
-        BundleError: the folder holds none, a damaged one, or one of another format.
+        BundleError: there is no bundle, or it is damaged or of another format.
     """
     try:
         spec = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
@@ -164,69 +169,132 @@ def read_spec(folder: Path) -> dict[str, Any]:
     return dict(spec)
 
 
-def load(folder: Path) -> Bundle:
-    """Read a bundle.
+def load_bundle(folder: Path) -> Bundle:
+    """Return the bundle of a folder.
 
     Raises:
-        BundleError: the folder holds none, a damaged one, or one of another format.
+        BundleError: there is no bundle, or it is damaged or of another format.
     """
-    spec = read_spec(folder)
+    spec = read_bundle_spec(folder)
     try:
         featurizer, model = load_featurizer(folder), ModelConfig.from_json(spec["model"])
         head = HeadConfig(**spec["head"])
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder} has a damaged bundle.json: {error!r}") from error
     networks = []
-    for name in list_weight_files(int(spec["networks"])):
-        network = Network(model, build_head_spec(featurizer, head))
+    for name in _list_weight_files(int(spec["networks"])):
+        network = Network(model, build_network_spec(featurizer, head))
         try:
             network.load_state_dict(load_file(folder / name))
         except (OSError, SafetensorError, RuntimeError) as error:
             raise BundleError(f"{folder} holds a damaged model: {error}") from error
         networks.append(network.eval())
-    one = networks[0] if len(networks) == 1 else Ensemble(networks, featurizer.target.kind, head)
-    return Bundle(featurizer, one.eval(), model, head, calibrated.load_calibration(folder))
+    kind = featurizer.target.kind
+    recurrent = networks[0] if len(networks) == 1 else Ensemble(networks, kind, head)
+    joined = _load_blend(folder, spec, recurrent, featurizer=featurizer, head=head)
+    network_or_blend = (joined or recurrent).eval()
+    return Bundle(featurizer, network_or_blend, model, head, load_calibration(folder))
 
 
-def build_head_spec(featurizer: Featurizer, head: HeadConfig) -> NetworkSpec:
-    """Describe the inputs and outputs of a network behind this featurizer.
+def _load_blend(
+    folder: Path,
+    spec: Mapping[str, Any],
+    recurrent: Network | Ensemble,
+    *,
+    featurizer: Featurizer,
+    head: HeadConfig,
+) -> Blend | None:
+    """Load the branches and join them; None where the model has none.
+
+    Raises:
+        BundleError: a branch is damaged.
+    """
+    if not spec.get("branches"):
+        return None
+    try:
+        settings = [BranchSettings(**each) for each in spec["branches"]]
+        mix = TypeAdapter(Mix).validate_python(spec["mix"])
+        branches = []
+        for number, each in enumerate(settings, 1):
+            branch = build_branch(
+                each, build_network_spec(featurizer, head), detokenize=load_detokenizer(featurizer)
+            )
+            branch.restore(load_file(folder / _BRANCH_FILE.format(number)))
+            branches.append(branch)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{folder} holds a damaged model: {error!r}") from error
+    return Blend(recurrent, branches, mix, featurizer.target.kind, settings=settings)
+
+
+def load_detokenizer(featurizer: Featurizer) -> Detokenizer | None:
+    """Return what turns ids back into text; None where steps are no tokens."""
+    return build_detokenizer(featurizer.layout.input, featurizer.state)
+
+
+def build_network_spec(featurizer: Featurizer, head: HeadConfig) -> NetworkSpec:
+    """Return the inputs and outputs that a network of this featurizer has.
 
     Raises:
         UnlearnableError: nodes of trees are supervised, and none of their labels is a class.
     """
     return NetworkSpec(
-        features=featurizer.signal,
+        features=featurizer.feature_spec,
         input=featurizer.layout.input,
-        statics=featurizer.statics,
-        head=build_output_spec(featurizer, head),
+        statics=featurizer.static_state,
+        head=_build_head_spec(featurizer, head),
         label_codes=map_node_labels(featurizer),
-        target_channel=featurizer.own_channel,
+        target_channel=featurizer.target_channel,
         num_observed=len(getattr(featurizer.layout.input, "observed", ())),
     )
 
 
-def build_output_spec(featurizer: Featurizer, head: HeadConfig) -> HeadSpec:
-    """Describe the outputs of a network for this target."""
-    target, window = featurizer.target, featurizer.layout.window
-    return HeadSpec(
-        kind=target.kind,
-        num_classes=target.size,
-        horizon=window.horizon if window else 1,
-        max_length=target.longest,
-        mean=target.mean,
-        std=target.std,
-        config=head,
-    )
-
-
 def map_node_labels(featurizer: Featurizer) -> tuple[int, ...]:
-    """Return the class code of each label of a tree's nodes, -1 where it is no class."""
-    labels = getattr(featurizer.signal, "labels", ())
-    classes = [str_of(name) for name in featurizer.target.classes]
+    """Return the class code of each label of a tree's nodes, -1 where it is no class.
+
+    Raises:
+        UnlearnableError: no label is a class.
+    """
+    labels = getattr(featurizer.feature_spec, "labels", ())
+    classes = [format_class(name) for name in featurizer.target.classes]
     codes = tuple(classes.index(label) if label in classes else -1 for label in labels)
     if labels and max(codes) < 0:
         raise UnlearnableError(
             f"supervise_nodes: no label of a node, such as '{labels[0]}', is a class of target "
-            f"'{featurizer.target.column}', such as {classes[:1]}; remove it"
+            f"'{featurizer.target.column}', such as {classes[:1]}; remove supervise_nodes"
         )
     return codes
+
+
+def _save_module(module: torch.nn.Module, path: Path) -> None:
+    """Write the parameters and buffers of a module."""
+    tensors = {key: tensor.cpu().contiguous() for key, tensor in module.state_dict().items()}
+    save_file(tensors, path)
+
+
+def list_networks(network: Network | Ensemble | Blend) -> list[Network]:
+    """Return the networks that were trained by gradients: one, or the members of an ensemble."""
+    recurrent = network.recurrent if isinstance(network, Blend) else network
+    if isinstance(recurrent, Network):
+        return [recurrent]
+    return [member for member in recurrent.members if isinstance(member, Network)]
+
+
+def _list_weight_files(count: int) -> list[str]:
+    """Return the names of the files that hold the weights of `count` networks."""
+    if count == 1:
+        return ["network.safetensors"]
+    return [f"network_{number}.safetensors" for number in range(1, count + 1)]
+
+
+def _build_head_spec(featurizer: Featurizer, head: HeadConfig) -> HeadSpec:
+    """Return the outputs that a network for this target has."""
+    target, window = featurizer.target, featurizer.layout.window
+    return HeadSpec(
+        kind=target.kind,
+        num_classes=target.num_codes,
+        horizon=window.horizon if window else 1,
+        max_length=target.max_length,
+        mean=target.mean,
+        std=target.std,
+        config=head,
+    )

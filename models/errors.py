@@ -1,4 +1,4 @@
-"""Errors of the models; the stages add where it happened, and show it to the user."""
+"""Errors of the models; the stages add where the error happened, and show it to the user."""
 
 from typing import TYPE_CHECKING
 
@@ -8,25 +8,25 @@ if TYPE_CHECKING:
 
 
 class UnlearnableError(ValueError):
-    """The rows hold nothing that a model can learn from: which column or row, and how to fix it."""
+    """A model cannot read the rows, or learn from them: which column or row, and how to fix it."""
 
 
 class DivergedError(ArithmeticError):
     """The loss stopped being a finite number."""
 
     def __init__(self, message: str, *, rows: "NDArray[np.int64] | None" = None) -> None:
-        """Take where it happened, and the training sequences of that step, if it was one."""
+        """Store the training sequences of the step in which the loss became infinite or NaN."""
         super().__init__(message)
         self.rows = rows
 
 
 class PausedError(Exception):
-    """A callback ends a training for now: it is saved, and can be resumed."""
+    """A callback pauses a training: its state is saved, and it can be resumed."""
 
 
 class PrunedError(Exception):
-    """A callback ends a training for good."""
+    """A callback ends a training that will not be resumed."""
 
 
 class BundleError(ValueError):
-    """A folder is not a model that this version can load."""
+    """A folder contains no model that this version can load."""

@@ -1,4 +1,4 @@
-"""Columns with values of several types: those of a wrong type become null, each with a reason."""
+"""Columns with values of several types: values of a wrong type become null, each with a reason."""
 
 import math
 from collections import Counter
@@ -11,8 +11,8 @@ from models.errors import UnlearnableError
 from models.features.config import Layout
 from models.features.featurizer import check_columns
 
-UNKNOWN_TYPES = {pl.Null(), pl.Object()}
-"""Types that say nothing about the type of a column."""
+_UNKNOWN_TYPES = {pl.Null(), pl.Object()}
+"""Types that a single value can have and a column cannot be read as."""
 
 TypeCheck = Callable[[pl.DataType], bool]
 
@@ -22,11 +22,11 @@ class CleanColumn(NamedTuple):
 
     column: pl.Series
     reasons: dict[int, str]
-    """By row."""
+    """Why the value is null, by row number."""
 
 
 def build_type_check(layout: Layout, name: str) -> TypeCheck:
-    """Return the check whether this layout reads a column of a given type."""
+    """Return a function that checks whether this layout can read a column of a type."""
     others = dict.fromkeys(layout.raw_columns, pl.Null())
 
     def fits(dtype: pl.DataType) -> bool:
@@ -40,21 +40,21 @@ def build_type_check(layout: Layout, name: str) -> TypeCheck:
 
 
 def clean_column(name: str, values: Sequence[Any], fits: TypeCheck) -> CleanColumn:
-    """Return a column of one type from values of several.
+    """Return a column of one type from values of several types.
 
-    Values of types that fit stay; where none fits, or they have no common type, those of the most
-    frequent type.
+    Values whose type fits stay. Where no type fits, or the fitting types have no common type, the
+    values of the most frequent type stay.
     """
-    types = [infer_type(value) for value in values]
-    common = [dtype for dtype, _ in Counter(types).most_common() if dtype not in UNKNOWN_TYPES]
-    good = [dtype for dtype in common if fits(dtype)]
-    for valid in (good, good[:1] or common[:1], []):
+    types = [_infer_type(value) for value in values]
+    frequent = [dtype for dtype, _ in Counter(types).most_common() if dtype not in _UNKNOWN_TYPES]
+    fitting = [dtype for dtype in frequent if fits(dtype)]
+    for valid in (fitting, fitting[:1] or frequent[:1], []):
         allowed = {pl.Null(), *valid}
         try:
             column = pl.Series(
                 name,
                 [
-                    to_python(value) if dtype in allowed else None
+                    _to_python(value) if dtype in allowed else None
                     for value, dtype in zip(values, types, strict=True)
                 ],
                 strict=True,
@@ -63,28 +63,28 @@ def clean_column(name: str, values: Sequence[Any], fits: TypeCheck) -> CleanColu
             continue
         break
     wrong = [row for row, dtype in enumerate(types) if dtype not in allowed]
-    reason = "which is of another type than it was in training"
+    reason = "which is of another type than in training"
     return CleanColumn(
         column,
-        {row: f"column '{name}' holds {shorten_repr(values[row])}, {reason}" for row in wrong},
+        {row: f"column '{name}' holds {_shorten_repr(values[row])}, {reason}" for row in wrong},
     )
 
 
-def infer_type(value: object) -> pl.DataType:
-    """Return the type of one value; an object where no table can hold it."""
+def _infer_type(value: object) -> pl.DataType:
+    """Return the Polars type of one value; Object where a table cannot contain it."""
     try:
-        return pl.Series([to_python(value)], strict=True).dtype
+        return pl.Series([_to_python(value)], strict=True).dtype
     except (TypeError, ValueError, pl.exceptions.PolarsError):
         return pl.Object()
 
 
-def to_python(value: object) -> object:
+def _to_python(value: object) -> object:
     """Return a value in Python's own types; NaN becomes null."""
-    listed: object = value.tolist() if hasattr(value, "tolist") else value
-    return None if isinstance(listed, float) and math.isnan(listed) else listed
+    plain: object = value.tolist() if hasattr(value, "tolist") else value
+    return None if isinstance(plain, float) and math.isnan(plain) else plain
 
 
-def shorten_repr(value: object) -> str:
+def _shorten_repr(value: object) -> str:
     """Return the value's repr, at most 40 characters."""
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

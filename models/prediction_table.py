@@ -1,6 +1,6 @@
-"""From the outputs of a head to the table of predictions: one writer for each kind of target.
+"""Outputs of a head to the table of predictions: one function for each kind of target.
 
-Shapes: S rows, O numbers that the head gives of each, K classes or labels, T steps of a forecast,
+Shapes: S rows, O outputs of the head for each row, K classes or labels, T steps of a forecast,
 R outputs of each step, Q quantiles, P numbers of a vector.
 """
 
@@ -12,23 +12,28 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.calibration import Calibration, compute_interval, compute_reference_bounds, softmax
+from models.calibration import (
+    Calibration,
+    compute_interval,
+    compute_reference_bounds,
+    compute_softmax,
+)
 from models.features.config import SELF_SUPERVISED, TargetKind
 from models.features.featurizer import Featurizer
+from models.features.steps import Doubles
 from models.features.target import Target
 from models.networks.heads.config import DISTRIBUTION_LOSSES, HeadConfig
 from models.networks.heads.ctc import TEXT_PADDING
 
-Columns = dict[str, pl.Series]
-Doubles = NDArray[np.float64]
+_Columns = dict[str, pl.Series]
 
-TAG_THRESHOLD = 0.5
-"""Probability from which on a tag is predicted."""
+_TAG_THRESHOLD = 0.5
+"""Lowest probability of a predicted tag."""
 
-INTERVAL_PREFIX = "interval_"
+_INTERVAL_PREFIX = "interval_"
 
-PARTS = {"gaussian_nll": 2, "student_t": 3, "negative_binomial": 2}
-"""Outputs of one step of each distribution; one of any other loss."""
+_OUTPUTS_PER_STEP = {"gaussian_nll": 2, "student_t": 3, "negative_binomial": 2}
+"""Number of outputs of one step for each distribution loss; 1 for any other loss but quantile."""
 
 
 class PredictionContext(NamedTuple):
@@ -39,13 +44,16 @@ class PredictionContext(NamedTuple):
     calibration: Calibration | None = None
 
 
-def build_columns(
+_Writer = Callable[[NDArray[np.float32], Target, HeadConfig, PredictionContext], _Columns]
+
+
+def build_prediction_columns(
     outputs_SO: NDArray[np.float32],
     featurizer: Featurizer,
     head: HeadConfig,
     *,
     context: PredictionContext,
-) -> Columns:
+) -> _Columns:
     """Return the predictions of rows as columns, `prediction` first.
 
     Args:
@@ -56,194 +64,196 @@ def build_columns(
     """
     target = featurizer.target
     if not len(outputs_SO):
-        # Without rows the columns still have the types of this kind.
-        blank = np.zeros((1, count_outputs(featurizer, head)), np.float32)
+        # Without rows the columns still have the types of this kind of target.
+        zeros = np.zeros((1, _count_min_outputs(featurizer, head)), np.float32)
         columns = WRITERS[target.kind](
-            blank, target, head, PredictionContext(None, context.calibration)
+            zeros, target, head, PredictionContext(None, context.calibration)
         )
         return {name: column.clear() for name, column in columns.items()}
     return WRITERS[target.kind](outputs_SO, target, head, context)
 
 
-def count_outputs(featurizer: Featurizer, head: HeadConfig) -> int:
-    """Return the smallest number of outputs that a row of this kind can have."""
+def reshape_step_outputs(outputs_SO: NDArray[np.float32], head: HeadConfig) -> Doubles:
+    """Reshape the outputs of numbers and forecasts to [S, T, R]."""
+    return outputs_SO.reshape(len(outputs_SO), -1, _count_step_outputs(head)).astype(np.float64)
+
+
+def rescale_step_outputs(
+    outputs_STR: NDArray[Any], head: HeadConfig, means_S: Doubles, scales_S: Doubles
+) -> dict[str, Doubles]:
+    """Return prediction, standard deviation and quantiles in the target's unit, [S, T] each."""
+    outputs = outputs_STR.astype(np.float64)
+    mean_S1, scale_S1 = means_S[:, None], scales_S[:, None]
+    columns = {"prediction": outputs[:, :, _find_point_index(head)] * scale_S1 + mean_S1}
+    if head.loss == "gaussian_nll":
+        columns["standard_deviation"] = outputs[:, :, 1] * scale_S1
+    if head.loss in DISTRIBUTION_LOSSES:
+        for number, level in enumerate(head.quantiles):
+            scaled_ST = _compute_quantile(outputs, head, number, mean=means_S, std=scales_S)
+            columns[f"quantile_{level:g}"] = scaled_ST * scale_S1 + mean_S1
+    return columns
+
+
+def _count_min_outputs(featurizer: Featurizer, head: HeadConfig) -> int:
+    """Return the smallest number of outputs that a row of this kind of target can have."""
     window, kind = featurizer.layout.window, featurizer.target.kind
     if kind in SELF_SUPERVISED:
         return 3
     steps = window.horizon if window and kind == "forecast" else 1
-    return max(len(featurizer.target.classes), steps * count_parts(head))
+    return max(len(featurizer.target.classes), steps * _count_step_outputs(head))
 
 
-def count_parts(head: HeadConfig) -> int:
-    """Return how many outputs describe one step."""
-    return len(head.quantiles) if head.loss == "quantile" else PARTS.get(head.loss, 1)
+def _count_step_outputs(head: HeadConfig) -> int:
+    """Return the number of outputs of one step."""
+    return len(head.quantiles) if head.loss == "quantile" else _OUTPUTS_PER_STEP.get(head.loss, 1)
 
 
-def split_parts(outputs_SO: NDArray[np.float32], head: HeadConfig) -> Doubles:
-    """Reshape the outputs of numbers and forecasts to [S, T, R]."""
-    return outputs_SO.reshape(len(outputs_SO), -1, count_parts(head)).astype(np.float64)
-
-
-def write_classes(
-    outputs_SO: NDArray[np.float32], target: Target, head: HeadConfig, beside: PredictionContext
-) -> Columns:
-    """Return the likeliest class, all probabilities, and the conformal prediction set."""
+def _write_classes(
+    outputs_SO: NDArray[np.float32], target: Target, head: HeadConfig, context: PredictionContext
+) -> _Columns:
+    """Return the most probable class, all probabilities, and the conformal prediction set."""
     del head
-    calibration = beside.calibration
-    # From the raw outputs: no temperature changes which one is the largest.
-    best_S = outputs_SO.argmax(axis=1)
-    rows_S = np.arange(len(best_S))
-    probabilities_SK = softmax(outputs_SO, calibration.temperature if calibration else 1.0)
+    calibration = context.calibration
+    # From the raw outputs: the temperature does not change which one is the largest.
+    predicted_S = outputs_SO.argmax(axis=1)
+    rows_S = np.arange(len(predicted_S))
+    probabilities_SK = compute_softmax(outputs_SO, calibration.temperature if calibration else 1.0)
     columns = {
-        "prediction": target.decode(best_S),
-        "probability": pl.Series(probabilities_SK[rows_S, best_S]),
-        "probabilities": to_lists(probabilities_SK),
+        "prediction": target.decode(predicted_S),
+        "probability": pl.Series(probabilities_SK[rows_S, predicted_S]),
+        "probabilities": _to_lists(probabilities_SK),
     }
     if calibration and calibration.probability_threshold is not None:
-        inside_SK = probabilities_SK >= calibration.probability_threshold
-        inside_SK[rows_S, best_S] = True
-        columns["prediction_set"] = write_class_lists(inside_SK, target)
+        in_set_SK = probabilities_SK >= calibration.probability_threshold
+        in_set_SK[rows_S, predicted_S] = True
+        columns["prediction_set"] = _write_class_lists(in_set_SK, target)
     return columns
 
 
-def write_tags(
-    outputs_SO: NDArray[np.float32], target: Target, head: HeadConfig, beside: PredictionContext
-) -> Columns:
+def _write_tags(
+    outputs_SO: NDArray[np.float32], target: Target, head: HeadConfig, context: PredictionContext
+) -> _Columns:
     """Return the tags above the threshold, and the probability of each."""
-    del head, beside
+    del head, context
     probabilities_SK = 1 / (1 + np.exp(-outputs_SO.astype(np.float64)))
     return {
-        "prediction": write_class_lists(probabilities_SK >= TAG_THRESHOLD, target),
-        "probabilities": to_lists(probabilities_SK),
+        "prediction": _write_class_lists(probabilities_SK >= _TAG_THRESHOLD, target),
+        "probabilities": _to_lists(probabilities_SK),
     }
 
 
-def write_class_lists(chosen_SK: NDArray[np.bool_], target: Target) -> pl.Series:
+def _write_class_lists(chosen_SK: NDArray[np.bool_], target: Target) -> pl.Series:
     """Return the chosen classes of each row as lists, in the order of the classes."""
     names = pl.Series(list(target.classes)).gather(np.nonzero(chosen_SK)[1])
     offsets = np.concatenate([[0], chosen_SK.sum(axis=1).cumsum()])
     return pl.Series(pa.LargeListArray.from_arrays(offsets, names.to_arrow()))
 
 
-def write_numbers(
-    outputs_SO: NDArray[np.float32], target: Target, head: HeadConfig, beside: PredictionContext
-) -> Columns:
-    """Return numbers in the target's unit, with quantiles and interval where there are some."""
-    columns = describe_parts(split_parts(outputs_SO, head), target, head, beside)
+def _write_numbers(
+    outputs_SO: NDArray[np.float32], target: Target, head: HeadConfig, context: PredictionContext
+) -> _Columns:
+    """Return numbers in the target's unit, with quantiles and interval where the model has them."""
+    columns = _build_step_columns(reshape_step_outputs(outputs_SO, head), target, head, context)
     return {name: pl.Series(values_ST[:, 0]) for name, values_ST in columns.items()}
 
 
-def write_forecasts(
-    outputs_SO: NDArray[np.float32], target: Target, head: HeadConfig, beside: PredictionContext
-) -> Columns:
+def _write_forecasts(
+    outputs_SO: NDArray[np.float32], target: Target, head: HeadConfig, context: PredictionContext
+) -> _Columns:
     """Return the steps of forecasts as lists, with quantiles and intervals likewise."""
-    columns = describe_parts(split_parts(outputs_SO, head), target, head, beside)
+    columns = _build_step_columns(reshape_step_outputs(outputs_SO, head), target, head, context)
     return {
-        name: to_lists(values_ST, gaps=name.startswith(INTERVAL_PREFIX))
+        name: _to_lists(values_ST, gaps=name.startswith(_INTERVAL_PREFIX))
         for name, values_ST in columns.items()
     }
 
 
-def describe_parts(
-    parts: Doubles, target: Target, head: HeadConfig, beside: PredictionContext
+def _build_step_columns(
+    outputs_STR: Doubles, target: Target, head: HeadConfig, context: PredictionContext
 ) -> dict[str, Doubles]:
     """Return prediction, quantiles and interval bounds in the target's unit, [S, T] each."""
-    means_S, scales_S = target.scales(len(parts), beside.entities)
-    columns = rescale_parts(parts, head, means_S, scales_S)
-    margins = beside.calibration.conformal_quantiles if beside.calibration else ()
-    if all(margin is None for margin in margins):
+    means_S, scales_S = target.get_scales(len(outputs_STR), context.entities)
+    columns = rescale_step_outputs(outputs_STR, head, means_S, scales_S)
+    conformal_quantiles = context.calibration.conformal_quantiles if context.calibration else ()
+    if all(quantile is None for quantile in conformal_quantiles):
         return columns
-    edges = compute_reference_bounds(parts, head, mean=target.mean, spread=target.std)
-    low_ST, high_ST = compute_interval(edges, parts[:, :, find_point_index(head)], margins)
-    counted = head.loss == "negative_binomial"
+    reference = compute_reference_bounds(outputs_STR, head, mean=target.mean, std=target.std)
+    low_ST, high_ST = compute_interval(
+        reference, outputs_STR[:, :, _find_point_index(head)], conformal_quantiles
+    )
+    is_count = head.loss == "negative_binomial"
     low_ST = low_ST * scales_S[:, None] + means_S[:, None]
-    columns[f"{INTERVAL_PREFIX}low"] = np.maximum(low_ST, 0.0) if counted else low_ST
-    columns[f"{INTERVAL_PREFIX}high"] = high_ST * scales_S[:, None] + means_S[:, None]
+    columns[f"{_INTERVAL_PREFIX}low"] = np.maximum(low_ST, 0.0) if is_count else low_ST
+    columns[f"{_INTERVAL_PREFIX}high"] = high_ST * scales_S[:, None] + means_S[:, None]
     return columns
 
 
-def rescale_parts(
-    parts_STR: NDArray[Any], head: HeadConfig, means_S: Doubles, scales_S: Doubles
-) -> dict[str, Doubles]:
-    """Return prediction, standard deviation and quantiles in the target's unit, [S, T] each."""
-    parts = parts_STR.astype(np.float64)
-    mean_S1, scale_S1 = means_S[:, None], scales_S[:, None]
-    columns = {"prediction": parts[:, :, find_point_index(head)] * scale_S1 + mean_S1}
-    if head.loss == "gaussian_nll":
-        columns["standard_deviation"] = parts[:, :, 1] * scale_S1
-    if head.loss in DISTRIBUTION_LOSSES:
-        for number, level in enumerate(head.quantiles):
-            scaled_ST = compute_quantile(parts, head, number, mean=means_S, spread=scales_S)
-            columns[f"quantile_{level:g}"] = scaled_ST * scale_S1 + mean_S1
-    return columns
-
-
-def find_point_index(head: HeadConfig) -> int:
+def _find_point_index(head: HeadConfig) -> int:
     """Return the index of the output that is the point prediction."""
     return head.quantiles.index(0.5) if head.loss == "quantile" else 0
 
 
-def compute_quantile(
-    parts_STR: Doubles, head: HeadConfig, number: int, *, mean: Doubles, spread: Doubles
+def _compute_quantile(
+    outputs_STR: Doubles, head: HeadConfig, number: int, *, mean: Doubles, std: Doubles
 ) -> Doubles:
     """Return one quantile of the predicted distribution, on the scale of the network, [S, T]."""
     from scipy import special, stats
 
     level = head.quantiles[number]
     if head.loss == "quantile":
-        return parts_STR[:, :, number]
+        return outputs_STR[:, :, number]
     if head.loss == "gaussian_nll":
-        return np.asarray(parts_STR[:, :, 0] + parts_STR[:, :, 1] * special.ndtri(level))
+        return np.asarray(outputs_STR[:, :, 0] + outputs_STR[:, :, 1] * special.ndtri(level))
     if head.loss == "student_t":
-        off = special.stdtrit(parts_STR[:, :, 2], level)
-        return np.asarray(parts_STR[:, :, 0] + parts_STR[:, :, 1] * off)
-    counts_ST = np.maximum(parts_STR[:, :, 0] * spread[:, None] + mean[:, None], 1e-6)
-    dispersion_ST = parts_STR[:, :, 1]
-    found = stats.nbinom.ppf(level, 1 / dispersion_ST, 1 / (1 + dispersion_ST * counts_ST))
-    return np.asarray((found - mean[:, None]) / spread[:, None])
+        offset = special.stdtrit(outputs_STR[:, :, 2], level)
+        return np.asarray(outputs_STR[:, :, 0] + outputs_STR[:, :, 1] * offset)
+    counts_ST = np.maximum(outputs_STR[:, :, 0] * std[:, None] + mean[:, None], 1e-6)
+    dispersion_ST = outputs_STR[:, :, 1]
+    counts_at_level_ST = stats.nbinom.ppf(
+        level, 1 / dispersion_ST, 1 / (1 + dispersion_ST * counts_ST)
+    )
+    return np.asarray((counts_at_level_ST - mean[:, None]) / std[:, None])
 
 
-def write_texts(
-    outputs_SO: NDArray[np.float32], target: Target, head: HeadConfig, beside: PredictionContext
-) -> Columns:
-    """Return texts, and the geometric mean of the probabilities of their symbols."""
-    del head, beside
+def _write_texts(
+    outputs_SO: NDArray[np.float32], target: Target, head: HeadConfig, context: PredictionContext
+) -> _Columns:
+    """Return texts, and for each the geometric mean of the probabilities of its symbols."""
+    del head, context
     ids = outputs_SO[:, 1:].astype(np.int64)
-    texts = [target.write(row[row != int(TEXT_PADDING)]) for row in ids]
+    texts = [target.decode_text(row[row != int(TEXT_PADDING)]) for row in ids]
     return {
         "prediction": pl.Series(texts, dtype=pl.String),
         "probability": pl.Series(np.exp(outputs_SO[:, 0].astype(np.float64))),
     }
 
 
-def write_self_supervised(
-    outputs_SO: NDArray[np.float32], target: Target, head: HeadConfig, beside: PredictionContext
-) -> Columns:
-    """Return the error of each sequence, those of two naive predictions, and its vector."""
-    del target, head, beside
+def _write_self_supervised(
+    outputs_SO: NDArray[np.float32], target: Target, head: HeadConfig, context: PredictionContext
+) -> _Columns:
+    """Return the error of each sequence, the errors of two naive predictions, and its vector."""
+    del target, head, context
     error_S, mean_S, lag1_S = outputs_SO[:, :3].astype(np.float64).T
     return {
         "prediction": pl.Series(error_S),
         "mean_error": pl.Series(mean_S),
         "lag1_error": pl.Series(lag1_S),
-        "vector": to_lists(outputs_SO[:, 3:].astype(np.float64)),
+        "vector": _to_lists(outputs_SO[:, 3:].astype(np.float64)),
     }
 
 
-def to_lists(values: Doubles, *, gaps: bool = False) -> pl.Series:
+def _to_lists(values: Doubles, *, gaps: bool = False) -> pl.Series:
     """Return rows of numbers as lists; with `gaps`, NaN becomes null."""
     column = pl.Series(np.ascontiguousarray(values)).cast(pl.List(pl.Float64))
     return column.list.eval(pl.element().fill_nan(None)) if gaps else column
 
 
-Writer = Callable[[NDArray[np.float32], Target, HeadConfig, PredictionContext], Columns]
-
-WRITERS: dict[TargetKind, Writer] = {
-    "category": write_classes,
-    "number": write_numbers,
-    "tags": write_tags,
-    "forecast": write_forecasts,
-    "text": write_texts,
-    "next_step": write_self_supervised,
-    "reconstruction": write_self_supervised,
+WRITERS: dict[TargetKind, _Writer] = {
+    "category": _write_classes,
+    "number": _write_numbers,
+    "tags": _write_tags,
+    "forecast": _write_forecasts,
+    "text": _write_texts,
+    "next_step": _write_self_supervised,
+    "reconstruction": _write_self_supervised,
 }

@@ -1,18 +1,31 @@
-"""Numbers with units, as a person writes them in a job file: `20%`, `10m`."""
+"""Numbers with units in a job file, such as `20%` and `10m`."""
 
 import re
 from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-def parse_share(value: object) -> object:
-    """Read `"20%"` as 0.2; leave any other value to the validation of the field.
+def parse_duration(value: object) -> object:
+    """Return `"10m"` as 600 seconds, and any value that is not a text unchanged.
 
     Raises:
-        ValueError: a text that is no percentage.
+        ValueError: the text is no duration.
+    """
+    if not isinstance(value, str):
+        return value
+    if match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*", value):
+        return float(match[1]) * _UNIT_SECONDS[match[2]]
+    raise ValueError(f"{value!r} is not a duration; write it with its unit, such as '30s' or '10m'")
+
+
+def _parse_share(value: object) -> object:
+    """Return `"20%"` as 0.2, and any value that is not a text unchanged.
+
+    Raises:
+        ValueError: the text is no percentage.
     """
     if not isinstance(value, str):
         return value
@@ -21,22 +34,9 @@ def parse_share(value: object) -> object:
     raise ValueError(f"{value!r} is not a share; write a percentage such as '20%' or a number")
 
 
-def parse_duration(value: object) -> object:
-    """Read `"10m"` as 600 seconds; leave any other value to the validation of the field.
-
-    Raises:
-        ValueError: a text that is no duration.
-    """
-    if not isinstance(value, str):
-        return value
-    if match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*", value):
-        return float(match[1]) * SECONDS[match[2]]
-    raise ValueError(f"{value!r} is not a duration; write it with its unit, such as '30s' or '10m'")
-
-
 Share = Annotated[
     float,
-    BeforeValidator(parse_share),
+    BeforeValidator(_parse_share),
     WithJsonSchema(
         {
             "anyOf": [

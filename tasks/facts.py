@@ -1,18 +1,18 @@
-"""What each stage tells of its output: one frozen record a stage, kept in its artifact's manifest.
+"""The facts of each stage's output: one frozen record a stage, stored in its artifact's manifest.
 
-The manifest holds a record as JSON, and reading it back is strict: a field that is missing or
-unknown means that another version of this program wrote the artifact.
+The manifest holds a record as JSON and is parsed strictly: a field that is missing or unknown means
+that another version of this program wrote the artifact.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from models.networks.config import ModelConfig
 from tasks.gate_record import Decision, GateRecord
 
 Scores = Mapping[str, float]
-"""A value for each metric, by its name."""
+"""Score by metric."""
 
 Scalar = bool | int | float | str | None
 
@@ -33,7 +33,7 @@ class FileEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileSchema:
-    """The columns of a file of the source."""
+    """The columns of a file in the source."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -45,7 +45,7 @@ class FileSchema:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartFacts:
-    """A part of a snapshot: rows that were read together."""
+    """A part of a snapshot: rows that were read from the source in one go."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -54,16 +54,16 @@ class PartFacts:
     schema: Mapping[str, str]
     """Column name to Polars type."""
     origins: Sequence[tuple[str, int]]
-    """Each file or table that was read, and how many rows it gave, in the order of the rows."""
+    """Each file or table that was read, with its number of rows, in the order of the rows."""
     schemas: Sequence[FileSchema]
     """The different schemas among the files."""
-    absent: int
-    """Files that rows refer to and that were not there."""
+    missing_files: int
+    """Number of linked files that do not exist."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CutFacts:
-    """The time up to which a snapshot has rows."""
+    """The time as of which a snapshot was taken; later rows are left out."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -88,14 +88,14 @@ class SnapshotFacts:
     parts: Sequence[str]
     """Keys of the parts, in the order of the rows."""
     cut: CutFacts | None
-    """None where all rows of the parts count."""
+    """None where the snapshot has all rows of its parts."""
     origins: Sequence[Sequence[tuple[str, int]]]
-    """For each part, its files and how many rows each gave."""
+    """For each part, its files with their numbers of rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AcceptedFacts:
-    """The rows that keep their contract."""
+    """The rows that meet their contract."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -103,21 +103,21 @@ class AcceptedFacts:
     """Accepted rows."""
     quarantined: int
     """Rows that break a critical expectation."""
-    promises: int
+    expectations: int
     """Expectations that were checked."""
     broken: int
     """Expectations that were broken, of any severity."""
     warnings: str
-    """A table of the broken expectations as text; empty when there are none."""
+    """A table of the broken expectations as text; empty where there are none."""
     by_pandas: Sequence[str]
-    """Expectations that had to be checked by pandas."""
+    """Expectations that were checked by pandas, because Polars has no equivalent."""
     rows_key: str
-    """Equal for equal rows, whichever contract accepted them."""
+    """Key of the rows themselves: equal for equal rows, whichever contract accepted them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RefusedFacts:
-    """A snapshot that breaks its contract, with what was found, for inspection."""
+    """A snapshot that breaks its contract; its files show the broken rows."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -127,7 +127,7 @@ class RefusedFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProfileFacts:
-    """The distribution of accepted rows, for the measuring of drift."""
+    """The distribution of accepted rows, from which drift is measured."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -137,7 +137,7 @@ class ProfileFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureFacts:
-    """Sequences and their splits."""
+    """Sequences and their splits; numbers count sequences unless said otherwise."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -152,15 +152,15 @@ class FeatureFacts:
     channels: int
     """Values of each step."""
     classes: Sequence[Scalar]
-    """Classes of the target as the source writes them; empty for other targets."""
+    """Classes of the target, in the source's notation; empty for other kinds of targets."""
     unreadable: int
-    """Rows that no sequence could be made of."""
+    """Rows that could not be converted to sequences."""
     first_unreadable: str | None
-    """Why the first of them cannot be read."""
+    """The reason for the first of them."""
     unseen_classes: int
-    """Sequences whose class is not among the training rows."""
+    """Sequences whose class is not in the training rows."""
     duplicates: Mapping[str, int]
-    """Rows that were taken out of the evaluation, by what they repeat."""
+    """Rows that were removed from the evaluation, by what they duplicate."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,7 +172,7 @@ class CandidateFacts:
     epochs: int
     """Epochs that were trained."""
     best_epoch: int
-    """The epoch whose weights were kept, from 1."""
+    """The epoch with the weights of this model, from 1."""
     validation_loss: float
     """In the best epoch."""
     padding_share: float
@@ -180,40 +180,50 @@ class CandidateFacts:
     validation_metric: float | None = None
     """The early-stopping metric in the best epoch; None where training stops by the loss."""
     epochs_planned: int
-    """Upper bound on the epochs."""
+    """The largest number of epochs that could have been trained."""
     learning_rate: float
-    """The highest one."""
-    batch: int
-    """Sequences that were read at once."""
+    """The peak of the schedule."""
+    batch_size: int
+    """Sequences of a batch."""
     precision: str
-    """What was computed in."""
-    data: Literal["streaming", "in_memory"]
-    """Whether sequences were read from disk while training."""
+    """Number format of the computation, such as fp32 or bf16."""
+    data_loading: Literal["streaming", "in_memory"]
+    """Whether sequences were read from disk during the training."""
     kernels: str
     """The implementation of the cells."""
     plans: Sequence[Mapping[str, Scalar]]
-    """What was measured before each network was trained, as in `TrainingPlan`."""
+    """What was measured before the training of each network, as in `TrainingPlan`."""
     parameters: int
-    """Numbers that are learned; of an ensemble, of all its networks."""
+    """Trainable parameters; of an ensemble, of all its networks."""
     device: str
-    """Where it was trained: cpu or cuda."""
+    """The device of the training: cpu or cuda."""
     seconds: float
-    """Time of the training; of an ensemble, of all its networks."""
+    """Duration of the training; of an ensemble, of all its networks."""
     peak_memory_bytes: int
-    """The most memory that the process held."""
+    """Peak memory of the process."""
     energy_joules: float | None
     """None where the machine does not measure it."""
     members: Sequence[str] = ()
-    """Keys of the networks of an ensemble, or of the one that was distilled."""
+    """Keys of the networks of an ensemble, or of the ensemble that was distilled."""
     member_losses: Sequence[float] = ()
     """Their validation losses."""
     ensemble: str | None = None
     """Key of the ensemble that this network was distilled from."""
+    folds: int = 1
+    """Folds that the rows of training and validation were cut into; 1 for a validation split."""
+    recurrent: str | None = None
+    """Key of the network or ensemble that was joined with a branch."""
+    branches: Sequence[str] = ()
+    """The parallel branches that are fitted in closed form, such as `rocket`."""
+    recurrent_weight: float | None = None
+    """Weight of the recurrent part in the joined predictions, from 0 to 1."""
+    branch_weights: Sequence[float] = ()
+    """Weight of each branch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DriftedColumn:
-    """A column whose values are distributed otherwise than in the champion's rows."""
+    """A column that is distributed differently than in the champion's training rows."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -222,7 +232,7 @@ class DriftedColumn:
     severity: str
     """`small` or `large`."""
     reason: str
-    """What differs, in a sentence."""
+    """What differs, in one sentence."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,29 +242,31 @@ class ReportFacts:
     __pydantic_config__: ClassVar = _STRICT
 
     headline: str
-    """Whether the network is better than the best baseline, in a sentence."""
+    """Whether the network is better than the best baseline, in one sentence."""
     decision: Decision
-    """What the gate decided."""
+    """The gate's decision."""
     reason: str
-    """Why, in a sentence."""
+    """The reason for it, in one sentence."""
     metric: str
     """The metric that the gate compares by."""
     rows: int
     """Test rows."""
     metrics: Scores
     """The candidate's, on the test rows."""
+    parts: Mapping[str, Scores] = field(default_factory=dict)
+    """Those of the recurrent part and of each branch alone, where the model joins them."""
     baselines: Mapping[str, Scores]
-    """Those of each baseline, on the same rows."""
+    """Those of the baselines on the same rows, by the name of the baseline."""
     best_baseline: str
     """The best one by the gate's metric."""
     champion: Scores | None
-    """The champion's, on the rows that neither was trained on; None where it has none."""
+    """The champion's, on the test rows that it was not trained on; None where it has no score."""
     gate: GateRecord
     """The decision with its evidence."""
     warnings: Sequence[str]
     """Reasons to doubt the scores."""
     drift: Sequence[DriftedColumn] | None
-    """Columns that have drifted; None where there is no champion to compare with."""
+    """Columns that have drifted; None where there is no champion."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -264,73 +276,73 @@ class StudyFacts:
     __pydantic_config__: ClassVar = _STRICT
 
     metric: str
-    """The metric that is improved, on the validation rows."""
+    """The metric that is optimized, on the validation rows."""
     trials: int
-    """How many were run."""
+    """Number of trials that were run."""
     states: Mapping[str, int]
-    """How many ended in each state."""
-    best: int
+    """Number of trials by final state."""
+    best_trial: int
     """Number of the best trial."""
-    value: float
+    best_value: float
     """Of the metric, in the best trial."""
-    own_value: float | None
-    """With the job's own settings."""
-    chosen: Mapping[str, Any]
-    """The best settings, by dotted key; each of its own type."""
+    initial_value: float | None
+    """Of the metric, with the job's own settings; None where that trial did not finish."""
+    best_params: Mapping[str, Any]
+    """The settings of the best trial, by dotted key."""
     importance: Mapping[str, float]
-    """How much each setting matters, as a share."""
+    """Importance of each setting, as a share of 1."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TriedNetwork:
-    """How far a network came in the search of `model: auto`."""
+    """A network that the search of `model: auto` tried."""
 
     __pydantic_config__: ClassVar = _STRICT
 
     network: str
-    """What distinguishes it, in a few words."""
+    """A short description, such as 'gru 32, mean'."""
     model: ModelConfig
     """All its settings."""
     rung: int
     """The last rung that it reached, from 1."""
     seconds: float
-    """Time of its training."""
+    """Duration of its training."""
     parameters: int | None
     """None where it could not be built."""
     epochs: int
     """Epochs that were trained."""
     epochs_planned: int
-    """Epochs of its whole training."""
+    """Epochs of a complete training."""
     value: float | None
-    """Of the metric, in its best epoch, on the validation rows."""
+    """Of the metric, in the best epoch, on the validation rows."""
     state: str
-    """How its training ended."""
+    """The state in which its training ended."""
     reason: str
-    """Why it ended early; empty where it did not."""
+    """The reason for an early end; empty for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChoiceFacts:
-    """The network that `model: auto` chose."""
+    """The network that `model: auto` chose, and all that it tried."""
 
     __pydantic_config__: ClassVar = _STRICT
 
     metric: str
-    """The metric that the networks are compared by."""
+    """The metric by which the networks are compared."""
     model: ModelConfig
     """The chosen network."""
     budget: float | None
-    """Seconds that its training may take; None where the job has no budget."""
+    """Largest duration of its training in seconds; None where the job has no budget."""
     value: float | None
     """Of the metric, on the validation rows."""
     tried: int
-    """Networks that were trained."""
-    contenders: int
-    """Networks that there were to try."""
+    """Number of networks that were trained."""
+    candidates: int
+    """Number of networks that could have been tried."""
     seconds: float
-    """Time of all trainings."""
+    """Duration of all trainings."""
     networks: Sequence[TriedNetwork]
-    """All that were tried, the best first."""
+    """Those that were tried, best first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -349,13 +361,13 @@ class ScoreInterval:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QualityFacts:
-    """How good predictions are, on rows whose target is known and that were not trained on."""
+    """Scores of predictions, on rows with a known target that were not trained on."""
 
     __pydantic_config__: ClassVar = _STRICT
 
     metric: str
     """The metric that the gate compares by."""
     rows: int
-    """Rows that were scored."""
+    """Number of these rows."""
     scores: Mapping[str, ScoreInterval]
     """By metric."""

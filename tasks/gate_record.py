@@ -1,4 +1,4 @@
-"""The gate's decision with its evidence, as `gate.json` and the report's facts hold it."""
+"""The gate's decision with its evidence: the content of `gate.json`, and part of a report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _STRICT = {"extra": "forbid"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GainRecord:
-    """The challenger's gain over one other model; None for a number that is not finite."""
+    """The challenger's gain over another model; None for a number that is not finite."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -19,18 +19,22 @@ class GainRecord:
     """The other model: a baseline, or the champion with its version."""
     is_champion: bool
     rows: int
-    """Test rows that both were scored on."""
+    """Test rows on which both were scored."""
     gain: float | None
-    """In the metric's unit; positive where the challenger is better."""
+    """In the unit of the metric; positive where the challenger is better."""
     low: float | None
     """Lower end of its interval."""
     high: float | None
     """Upper end of its interval."""
+    score: float | None
+    """The challenger's, on these rows."""
+    reference_score: float | None
+    """The other model's, on the same rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GuardrailRecord:
-    """One thing that must not get worse, whatever the gain."""
+    """A limit that blocks a promotion, whatever the gain."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -38,30 +42,30 @@ class GuardrailRecord:
     value: float | None
     """None where it is not finite."""
     limit: float
-    """The highest allowed value."""
+    """The largest allowed value."""
     passed: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HoldoutRecord:
-    """How often the gate has used these test rows."""
+    """How often the gate has used the same test rows."""
 
     __pydantic_config__: ClassVar = _STRICT
 
     hash: str
-    """Of the rows' identities, in any order."""
+    """Of the rows' hashes, whatever their order."""
     rows: int
     uses: int
-    """Evaluations on exactly these rows, this one included."""
+    """Evaluations on exactly these rows, including this one."""
     limit: int
     """Uses after which the report warns (gate.max_holdout_reuse)."""
     warning: str | None
-    """What to tell the owner of the job; None within the limit."""
+    """For the owner of the job; None within the limit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateRecord:
-    """What was decided, on which evidence and by which settings."""
+    """The decision, with its evidence and settings."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -72,18 +76,32 @@ class GateRecord:
     min_improvement: float
     margin: float
     confidence: float
+    baseline_margin: float | None
+    """How much worse than the best baseline is still as good, in the unit of the metric; None where
+    it is not finite."""
+    require_baseline: bool
     min_rows: int
     champion: str | None
     """The champion's name and version; None where there is none."""
     rows: int
     """Test rows that the champion was not trained on."""
     excluded_rows: int
-    """Test rows that it was trained on."""
+    """Test rows that the champion was trained on."""
     comparisons: Sequence[GainRecord]
     """With the champion, where there is one, and with the best baseline."""
     guardrails: Sequence[GuardrailRecord]
-    incomparable: str | None
-    """Why challenger and champion cannot be compared."""
-    blocked: str | None
-    """What else speaks against a promotion."""
+    incomparable_reason: str | None
+    """The reason why challenger and champion cannot be compared; None where they can."""
+    block_reason: str | None
+    """Another reason against a promotion; None for none."""
+    is_tie: bool
+    """Whether a first version is promoted that is not better than the best baseline by the whole
+    interval, but as good within the margin."""
     holdout: HoldoutRecord
+
+    @property
+    def bound(self) -> float:
+        """What the low end of the gain has to exceed: over the champion, or the best baseline."""
+        if self.champion is None:
+            return 0.0 - (self.baseline_margin or 0.0) if self.require_baseline else 0.0
+        return self.min_improvement if self.mode == "superiority" else -self.margin

@@ -51,7 +51,7 @@ Candidate = Artifact[CandidateFacts]
 """A trained model: `bundle/`, `history.json`."""
 
 Report = Artifact[ReportFacts]
-"""Scores, the gate's decision and its evidence, plots: `report.json`, `gate.json`, `*.png`."""
+"""Scores, the gate's decision and its evidence, plots: `report.json`, `gate.json`, `*.svg`."""
 
 Study = Artifact[StudyFacts]
 """The result of a search for better settings: `trials.json` and plots."""
@@ -109,3 +109,8 @@ class Outcome:
     """Whether the network is worth more than the best baseline."""
     warnings: list[str] = field(default_factory=list)
     """What makes one doubt the scores."""
+    test_rows: int = 0
+    """Rows of these scores. Of the headline and the reason it may be fewer: the champion cannot be
+    compared on rows that it was trained on."""
+    advice: list[str] = field(default_factory=list)
+    """What to look at and to try after a lost comparison."""

@@ -1,7 +1,7 @@
 """The content of `report.json`: everything that an evaluation measured, as one frozen record.
 
-The page, the model card, the registry and the monitor read attributes of it. What one kind of
-target lacks (steps of a forecast, labels of tags) is left out of the file and None here.
+The page, the model card, the registry and the monitor read its attributes. What does not apply to a
+kind of target (steps of a forecast, labels of tags) is None here and left out of the file.
 """
 
 import json
@@ -22,16 +22,16 @@ _STRICT = {"extra": "forbid"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeakageCheckRecord:
-    """What one check for leakage found."""
+    """The result of one leakage check."""
 
     __pydantic_config__: ClassVar = _STRICT
 
     name: str
-    status: Literal["passed", "warning", "alarm"]
+    status: Literal["passed", "warning", "failed"]
     message: str
     value: float | None
     threshold: float
-    """Value from which on the status is alarm."""
+    """The status is `failed` from this value on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ class EpochRecord:
     training_loss: float
     validation_loss: float
     metric: float | None = None
-    """Of the validation's predictions; None where none is measured."""
+    """Of the predictions on the validation rows; None where none is measured."""
     metric_name: str | None = None
     learning_rate: float = 0.0
     padding_share: float = 0.0
@@ -60,7 +60,7 @@ class ExplanationStep:
     token: str | None = None
     """Of a text, the token; of a tree, the node's word."""
     share: float | None = None
-    """What the step adds to the explained output."""
+    """Attribution: what the step adds to the explained output."""
     unknown: bool = False
     """Whether the token is not in the vocabulary."""
     parent: int | None = None
@@ -68,13 +68,13 @@ class ExplanationStep:
     values: Sequence[float | None] | None = None
     """Of a series or a sound, the value of each channel."""
     shares: Sequence[float] | None = None
-    """What each channel or pixel of the step adds."""
+    """Attribution of each channel or pixel of the step."""
     pixels: Sequence[int] | None = None
     """Of an image, one row of bytes."""
-    looks: Sequence[float] | None = None
-    """Attention weight of each written symbol on this step."""
-    writes: str | None = None
-    """Symbol that a CTC network wrote here; empty for none."""
+    attention: Sequence[float] | None = None
+    """Attention weight of this step for each predicted symbol."""
+    symbol: str | None = None
+    """Symbol that a CTC network predicts at this step; empty for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +84,7 @@ class Explanation:
     __pydantic_config__: ClassVar = _STRICT
 
     row: int
-    """Its number in the source."""
+    """Number of the row in the source."""
     target: Any
     """A value of the target's kind; None where there is no target."""
     prediction: Any
@@ -99,22 +99,22 @@ class Explanation:
     """Of the input."""
     method: str
     quantity: str
-    """What the shares add up to."""
+    """Description of the output that the shares add up to."""
     start: float | None = None
-    """The quantity for the baseline input of integrated gradients."""
+    """The output for the baseline input of integrated gradients."""
     end: float | None = None
-    """The quantity for the row."""
+    """The output for the row."""
     gap: float | None = None
-    """The part of the change that the numeric integral misses."""
-    each: int = 1
-    """Steps of the row that are one step here."""
+    """Difference between the sum of the shares and the change of the output."""
+    group_size: int = 1
+    """Number of the row's steps that are averaged to one step here."""
     channels: Sequence[str] | None = None
     colors: int | None = None
-    """Of an image, values a pixel: 1 or 3."""
-    picture: Sequence[Sequence[int]] | None = None
+    """Of an image, values of a pixel: 1 or 3."""
+    image: Sequence[Sequence[int]] | None = None
     """The image that a text was read from, as rows of bytes."""
-    written: Sequence[str] | None = None
-    """Symbols that an attention decoder wrote."""
+    symbols: Sequence[str] | None = None
+    """Symbols that an attention decoder predicts."""
     steps: Sequence[ExplanationStep]
 
 
@@ -137,7 +137,7 @@ class StepErrors:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelScores:
-    """How well one label of tags is found."""
+    """Precision, recall and F1 of one label of tags."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -151,7 +151,7 @@ class LabelScores:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Confusion:
-    """Counts of true class (row) by predicted class (column)."""
+    """Confusion matrix: counts of true class (row) by predicted class (column)."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -161,7 +161,7 @@ class Confusion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReliabilityBin:
-    """Predictions of about the same confidence."""
+    """Test rows whose predicted probability is in one interval."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -171,12 +171,12 @@ class ReliabilityBin:
     confidence: float | None
     """Mean; None in an empty bin."""
     accuracy: float | None
-    """Share that is right; None in an empty bin."""
+    """Share of correct predictions; None in an empty bin."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reliability:
-    """Confidence against accuracy."""
+    """Accuracy by confidence."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -224,10 +224,10 @@ class ConformalRecord:
     """Nominal coverage."""
     fitted_on: str
     note: str | None = None
-    """Why the nominal coverage is not guaranteed; None where it is."""
+    """The reason why the nominal coverage is not guaranteed; None where it is."""
     rows: int
     coverage: float | None
-    """Measured; None where no interval could be checked, as with the next three."""
+    """Measured; None where no interval could be checked, like the next three."""
     coverage_low: float | None
     coverage_high: float | None
     size: float | None
@@ -238,7 +238,7 @@ class ConformalRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SliceScore:
-    """The score of some of the rows; None for a number that cannot be computed."""
+    """The score of one slice of the test rows; None for a number that cannot be computed."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -249,14 +249,14 @@ class SliceScore:
     low: float | None
     high: float | None
     metric: str
-    """The gate's metric, or f1 of a class that has none of its own."""
+    """The gate's metric, or f1 of one class where that metric needs all classes."""
     champion: float | None
     """The champion's score; None where it cannot be compared."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorstSlice(SliceScore):
-    """The slice whose interval ends lowest on its favourable side."""
+    """The slice with the worst score, by the favourable end of its interval."""
 
     is_significant: bool
     """Whether even that end is worse than the score of all rows."""
@@ -264,7 +264,7 @@ class WorstSlice(SliceScore):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Latency:
-    """Milliseconds for one row alone."""
+    """Milliseconds of the prediction of a single row."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -274,7 +274,7 @@ class Latency:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """What training, evaluation and one prediction take."""
+    """The cost of training, evaluation and one prediction."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -291,7 +291,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportRecord(ReportFacts):
-    """The facts of a report with all that stands behind them."""
+    """The facts of a report, with all measurements."""
 
     intervals: Mapping[str, ScoreInterval]
     """The challenger's scores by metric, with intervals."""
@@ -305,7 +305,7 @@ class ReportRecord(ReportFacts):
     calibration: CalibrationRecord | None
     """Of a category."""
     conformal: ConformalRecord | None
-    """None where the model gives neither sets nor intervals."""
+    """None where the model predicts neither sets nor intervals."""
     steps: Sequence[StepErrors] | None = None
     """Of a forecast."""
     by_label: Sequence[LabelScores] | None = None
@@ -320,7 +320,7 @@ class ReportRecord(ReportFacts):
 
 @cache
 def _build_adapter() -> TypeAdapter[ReportRecord]:
-    """Build the reader and writer once; at import it would slow down the command line."""
+    """Build parser and writer once; at import they would slow down the command line."""
     return TypeAdapter(ReportRecord)
 
 

@@ -1,4 +1,4 @@
-"""What every test has: a folder of its own, embedded servers, and nothing that phones home."""
+"""Fixtures of all tests: a working folder, local servers, sample jobs; no telemetry."""
 
 import os
 import shutil
@@ -13,20 +13,28 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from flows.environment import NO_TELEMETRY
-from tests.support.postgres import Postgres, running_postgres
-from tests.support.sample_jobs import SALES, WAVES, Pages, open_pages, sales, waves, write_job
+from tests.support.postgres import Postgres, run_postgres
+from tests.support.sample_jobs import (
+    SALES,
+    WAVES,
+    Pages,
+    make_sales,
+    make_waves,
+    start_pages,
+    write_job,
+)
 
 os.environ.update(NO_TELEMETRY)
 
 # Compilation and caches make first examples slow; time is measured elsewhere.
-# Where CI decides on a change, the same examples for everybody; new ones are looked for elsewhere.
+# CI runs the same examples for every change; new ones are searched for elsewhere.
 hypothesis.settings.register_profile("ostinato", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("ostinato")
 
 
 @pytest.fixture(scope="session")
 def blank_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's empty database: its tables take seconds to make, a copy of them none."""
+    """Create MLflow's empty database once: creating its tables takes seconds, a copy none."""
     from mlflow import MlflowClient
 
     path = tmp_path_factory.mktemp("registry") / "mlflow.db"
@@ -36,7 +44,7 @@ def blank_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, blank_registry: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder that MLflow and the store use too."""
+    """Enter an empty working folder, in which MLflow and the store are too."""
     monkeypatch.chdir(tmp_path)
     database = tmp_path / ".ostinato" / "mlflow" / "mlflow.db"
     database.parent.mkdir(parents=True)
@@ -49,7 +57,7 @@ def home(tmp_path: Path, blank_registry: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
-    """One real server for the whole session: each start costs seconds."""
+    """Start one real server for the whole session: each start takes seconds."""
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=120):
@@ -58,34 +66,34 @@ def prefect_server() -> Iterator[None]:
 
 @pytest.fixture
 def waves_job(home: Path) -> Path:
-    """A job file over 300 waves."""
-    waves(300).write_parquet(home / "waves.parquet")
+    """Write a job file over 300 waves."""
+    make_waves(300).write_parquet(home / "waves.parquet")
     return write_job(home, WAVES)
 
 
 @pytest.fixture
 def sales_job(home: Path) -> Path:
-    """A job file over 400 days of sales."""
-    sales(400).write_parquet(home / "sales.parquet")
+    """Write a job file over 400 days of sales."""
+    make_sales(400).write_parquet(home / "sales.parquet")
     return write_job(home, SALES)
 
 
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
-    """One `ostinato ui` for all tests that need its servers, with one scheduled job."""
+    """Start one `ostinato ui` with a scheduled job for all tests that need its servers."""
     folder = tmp_path_factory.mktemp("pages")
-    waves(300).write_parquet(folder / "waves.parquet")
+    make_waves(300).write_parquet(folder / "waves.parquet")
     job = write_job(folder, WAVES | {"schedule": {"cron": "0 3 * * *", "timezone": "UTC"}})
-    opened = open_pages(folder, job.name, "--prefect-port", "0", "--mlflow-port", "0")
-    yield opened
-    opened.process.send_signal(signal.SIGINT)
-    opened.process.communicate(timeout=60)
+    running = start_pages(folder, job.name, "--prefect-port", "0", "--mlflow-port", "0")
+    yield running
+    running.process.send_signal(signal.SIGINT)
+    running.process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A real PostgreSQL for the whole session."""
-    with running_postgres() as server:
+    """Start a real PostgreSQL for the whole session."""
+    with run_postgres() as server:
         yield server
 
 
@@ -100,7 +108,7 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture
 def s3_bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch, request) -> str:
-    """A bucket of its own, and an environment in which s3:// means moto."""
+    """Create a bucket for this test, and let s3:// refer to moto."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")

@@ -1,4 +1,4 @@
-"""Limits of the code base: small modules and functions, errors caught by name, fast help."""
+"""Limits of the code base: module and function sizes, named exceptions, imports of `--help`."""
 
 import ast
 import subprocess
@@ -18,7 +18,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 BLOCKS = (ast.If, ast.For, ast.While, ast.With, ast.Try)
 
 
-def functions() -> Iterator[tuple[str, Function]]:
+def iter_functions() -> Iterator[tuple[str, Function]]:
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, Function):
@@ -26,44 +26,44 @@ def functions() -> Iterator[tuple[str, Function]]:
 
 
 def measure_depth(node: ast.AST) -> int:
-    below = max((measure_depth(child) for child in ast.iter_child_nodes(node)), default=0)
-    return below + isinstance(node, BLOCKS)
+    depth = max((measure_depth(child) for child in ast.iter_child_nodes(node)), default=0)
+    return depth + isinstance(node, BLOCKS)
 
 
-def lines_of_code(function: Function) -> int:
-    """Its docstring apart."""
+def count_code_lines(function: Function) -> int:
+    """Return the number of lines without the docstring."""
     first = function.body[0]
     docstring = first.end_lineno - first.lineno + 1 if ast.get_docstring(function) else 0
     return function.end_lineno - function.lineno - docstring
 
 
-def test_no_function_is_long() -> None:
-    long = [name for name, node in functions() if lines_of_code(node) > MAX_FUNCTION]
+def test_functions_are_short() -> None:
+    long = [name for name, node in iter_functions() if count_code_lines(node) > MAX_FUNCTION]
 
     assert long == []
 
 
-def test_no_module_is_long() -> None:
+def test_modules_are_short() -> None:
     sizes = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
 
     assert [path for path, size in sizes.items() if size > MAX_MODULE] == []
 
 
-def test_no_function_is_deeply_nested() -> None:
-    assert [name for name, node in functions() if measure_depth(node) > MAX_NESTING] == []
+def test_functions_are_not_deeply_nested() -> None:
+    assert [name for name, node in iter_functions() if measure_depth(node) > MAX_NESTING] == []
 
 
-def test_what_goes_beyond_a_few_arguments_goes_by_name() -> None:
+def test_functions_take_few_positional_arguments() -> None:
     many = [
         name
-        for name, node in functions()
+        for name, node in iter_functions()
         if len([a for a in node.args.args if a.arg not in {"self", "cls"}]) > MAX_POSITIONAL
     ]
 
     assert many == []
 
 
-def test_every_module_says_what_it_is_in_ascii() -> None:
+def test_every_module_has_a_docstring_and_is_ascii() -> None:
     for path in MODULES:
         text = path.read_text(encoding="utf-8")
 
@@ -71,7 +71,7 @@ def test_every_module_says_what_it_is_in_ascii() -> None:
         assert text.isascii(), path
 
 
-def test_errors_are_caught_by_name() -> None:
+def test_exceptions_are_caught_by_name() -> None:
     broad = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in MODULES
@@ -80,16 +80,16 @@ def test_errors_are_caught_by_name() -> None:
         and (node.type is None or getattr(node.type, "id", "") in {"Exception", "BaseException"})
     ]
 
-    # The command line maps every error of ours to its exit code, and lets the others through.
-    # A notification block is other people's code, and a notification never fails the run.
+    # The command line maps our own errors to exit codes, and raises the others again.
+    # A notification block is foreign code, and a failed notification must not fail the run.
     expected = ["flows/cli/main.py", "flows/notifications/send.py"]
     assert [location.partition(":")[0] for location in broad] == expected
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["ui", "--help"]])
-def test_help_imports_nothing_heavy(words: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["ui", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
-        "import sys; sys.argv[1:] = " + repr(words) + "\n"
+        "import sys; sys.argv[1:] = " + repr(arguments) + "\n"
         "from flows.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as end: assert end.code == 0\n"
@@ -97,7 +97,9 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
         "print('heavy:', sorted(heavy & set(sys.modules)))"
     )
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
 
-    assert done.stdout.splitlines()[-1] == "heavy: []"
-    assert "Usage" in done.stdout
+    assert result.stdout.splitlines()[-1] == "heavy: []"
+    assert "Usage" in result.stdout

@@ -47,11 +47,11 @@ class RunningStatistics:
         std = min(float(scaled.std()), 1.0) * scale if low < high else 0.0
         total = self.count + len(numbers)
         old, new = self.count / total, len(numbers) / total
-        apart = (mean / 2 - self.mean / 2) * 2 * math.sqrt(old * new)
+        shift = (mean / 2 - self.mean / 2) * 2 * math.sqrt(old * new)
         self.low, self.high = min(self.low, low), max(self.high, high)
-        spread = math.hypot(math.sqrt(old) * self.std, math.sqrt(new) * std, apart)
-        # No spread is wider than half the range (Popoviciu), but rounding may take it there.
-        self.std = min(spread, self.high / 2 - self.low / 2)
+        merged = math.hypot(math.sqrt(old) * self.std, math.sqrt(new) * std, shift)
+        # No standard deviation exceeds half the range (Popoviciu), but a rounded one may.
+        self.std = min(merged, self.high / 2 - self.low / 2)
         self.mean = min(max(self.mean * old + mean * new, self.low), self.high)
         self.count = total
 

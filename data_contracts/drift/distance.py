@@ -1,4 +1,4 @@
-"""Distances between two binned distributions, and the critical values of chance.
+"""Distances between two binned distributions, and their critical values.
 
 All functions take counts per bin, with the same bins in the same order.
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Counts = Sequence[int]
 
 PSI_GROUPS = 10
-"""Groups of bins that PSI compares; its customary limits are made for about so many."""
+"""Groups of bins that PSI compares; its customary limits assume about ten."""
 
 _MIN_EXPECTED = 10
 """Values whose expected count on either side is lower are compared as one group."""
@@ -23,7 +23,7 @@ def compute_psi(reference: Counts, today: Counts) -> float:
     """Compute the population stability index: the sum of (q - p) ln(q / p) over the bins.
 
     Half a row is added to each bin (Krichevsky and Trofimov's estimate), so that an empty bin
-    counts for what its emptiness tells: p = (count + 1/2) / (total + bins / 2). Bins that are empty
+    gives a finite term: p = (count + 1/2) / (total + bins / 2). Bins that are empty
     on both sides are left out. The index is Jeffreys' divergence (Kullback and Leibler, "On
     information and sufficiency", 1951); its limits of 0.1 and 0.25 are a custom of credit scoring
     (Siddiqi, "Credit risk scorecards", 2006).
@@ -79,9 +79,9 @@ def compute_kolmogorov_smirnov(reference: Counts, today: Counts) -> float:
     equally, nothing where each number has a bin of its own).
     """
     before, after = np.asarray(reference, float), np.asarray(today, float)
-    apart = np.abs(before.cumsum() / before.sum() - after.cumsum() / after.sum())
-    # The last cumulative share is one on both sides, whatever rounding says.
-    return float(apart[:-1].max(initial=0.0))
+    differences = np.abs(before.cumsum() / before.sum() - after.cumsum() / after.sum())
+    # The last cumulative share is one on both sides, but for rounding.
+    return float(differences[:-1].max(initial=0.0))
 
 
 def compute_kolmogorov_p_value(statistic: float, totals: tuple[int, int]) -> float:
@@ -120,7 +120,7 @@ def compute_chi_square_critical(freedom: int, above: float) -> float:
 def merge_bins(reference: Counts, today: Counts) -> tuple[list[int], list[int]]:
     """Merge neighbouring bins until each holds a tenth of the reference.
 
-    Bins that are empty in the reference form one group, because what lies there today is new.
+    Bins that are empty in the reference form one group, because values there are new today.
     """
     share = sum(reference) / PSI_GROUPS
     merged: list[tuple[int, int]] = []

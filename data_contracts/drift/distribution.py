@@ -40,7 +40,7 @@ class NumberDistribution:
     max: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what does not add up.
+        """Check that the counts are consistent.
 
         Raises:
             ProfileError: which field.
@@ -76,7 +76,7 @@ class ValueDistribution:
     """The most frequent values that are not listed."""
 
     def __post_init__(self) -> None:
-        """Refuse what does not add up.
+        """Check that the counts are consistent.
 
         Raises:
             ProfileError: which field.
@@ -115,7 +115,7 @@ class ColumnProfile:
     """Categories, or the words of a text."""
 
     def __post_init__(self) -> None:
-        """Refuse what does not add up.
+        """Check that the counts are consistent.
 
         Raises:
             ProfileError: which field.

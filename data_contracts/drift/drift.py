@@ -1,7 +1,7 @@
 """Drift: how today's columns differ from those that a champion was trained on.
 
-A shift counts only if it is both large enough to matter (the limits) and larger than chance
-explains for so few rows. For numbers, one of two tests has to be significant: that of the
+A shift counts only if it is both large enough to matter (the limits) and larger than chance alone
+explains with that number of rows. For numbers, one of two tests has to be significant: that of the
 population stability index (PSI), which sees changes of any shape, or Kolmogorov-Smirnov's, which
 sees a common direction in a few rows. Rows count as independent, all steps of one list as a single
 row.
@@ -42,7 +42,7 @@ _MEASURED_AS = {
 
 SEVERITIES: tuple[DriftSeverity, ...] = ("none", "small", "large")
 
-_MAX_NAMED = 3
+_MAX_LISTED = 3
 """Values that a reason lists at most."""
 
 
@@ -56,21 +56,21 @@ class DriftConfig:
     """Population stability index of numbers, categories, lengths and steps from which a shift is
     small."""
     psi_large: float = 0.25
-    """And large."""
+    """The same for a large shift."""
     missing_share_small: float = 0.05
-    """Change of the share of missing rows from which it is small."""
+    """Change of the share of missing rows from which a shift is small."""
     missing_share_large: float = 0.2
-    """And large."""
+    """The same for a large shift."""
     unlisted_share_small: float = 0.02
     """Share of values or words that the reference does not list, less the share expected of further
     rows like its own, from which a shift is small; for categories also the share of those that have
     vanished."""
     unlisted_share_large: float = 0.1
-    """And large."""
+    """The same for a large shift."""
     vocabulary_distance_small: float = 0.15
     """Jensen-Shannon distance of the word frequencies from which a shift is small."""
     vocabulary_distance_large: float = 0.25
-    """And large."""
+    """The same for a large shift."""
     significance_level: float = 0.0001
     """Probability of a false alarm in one test, without any shift; small, because there are a few
     tests for each column, every day."""
@@ -170,12 +170,13 @@ def _compare_column(
     return _summarize_indicators(found, list(_evaluate_indicators(found, before, today, limits)))
 
 
-def _summarize_indicators(found: ColumnDrift, told: list[_Indicator]) -> ColumnDrift:
+def _summarize_indicators(found: ColumnDrift, indicators: list[_Indicator]) -> ColumnDrift:
     """Set the highest severity, and join the texts of all that count; if none does, the first."""
-    verdict = SEVERITIES[max((SEVERITIES.index(sign.severity) for sign in told), default=0)]
-    words = [sign.message for sign in told if sign.severity != "none"]
-    words = words or [sign.message for sign in told][:1] or ["nothing to compare but missing rows"]
-    return replace(found, severity=verdict, reason="; ".join(words))
+    severity = SEVERITIES[max((SEVERITIES.index(each.severity) for each in indicators), default=0)]
+    messages = [each.message for each in indicators if each.severity != "none"]
+    messages = messages or [each.message for each in indicators][:1]
+    messages = messages or ["only missing rows can be compared"]
+    return replace(found, severity=severity, reason="; ".join(messages))
 
 
 def _explain_incomparable(before: ColumnProfile, today: ColumnProfile | None) -> _Indicator:
@@ -188,7 +189,7 @@ def _explain_incomparable(before: ColumnProfile, today: ColumnProfile | None) ->
         return _Indicator("none", "there are no rows today to compare")
     if not today.dtype:
         return _Indicator("large", "the column is absent today")
-    return _Indicator("large", f"the column has come as {today.dtype}, was {before.dtype}")
+    return _Indicator("large", f"the type of the column is {today.dtype}, was {before.dtype}")
 
 
 def _check_same_bins(before: ColumnProfile, today: ColumnProfile) -> None:
@@ -216,55 +217,54 @@ def _evaluate_indicators(
         (found.steps, before.steps, today.steps, "mean of the elements"),
     ):
         if shift and old and new:
-            words = f"{what} {_format_mean_change(old, new, before.kind)}, PSI {shift.psi:.2f}"
-            # The one test sees many small steps, the other one a common direction in few rows.
-            sure = shift.p_value is not None and shift.p_value < limits.significance_level
-            chance = 0.0 if sure else shift.psi_critical
-            yield _classify_shift(shift.psi, psi, chance=chance, words=words)
+            text = f"{what} {_format_mean_change(old, new, before.kind)}, PSI {shift.psi:.2f}"
+            # PSI detects changes of any shape, Kolmogorov-Smirnov a common direction in few rows.
+            significant = shift.p_value is not None and shift.p_value < limits.significance_level
+            critical = 0.0 if significant else shift.psi_critical
+            yield _classify_shift(shift.psi, psi, critical=critical, text=text)
     if found.values and before.values and today.values:
         most = _format_largest_change(before.values, today.values)
         if before.kind == "text":
-            figure, chance = found.values.jensen_shannon, found.values.jensen_shannon_critical
-            words, between = (
-                f"words {figure:.2f} apart: {most}",
+            figure, critical = found.values.jensen_shannon, found.values.jensen_shannon_critical
+            text, between = (
+                f"distance of the word frequencies {figure:.2f}: {most}",
                 (limits.vocabulary_distance_small, limits.vocabulary_distance_large),
             )
         else:
-            figure, chance = found.values.psi, found.values.psi_critical
-            words, between = f"{most}, PSI {figure:.2f}", psi
-        yield _classify_shift(figure, between, chance=chance, words=words)
+            figure, critical = found.values.psi, found.values.psi_critical
+            text, between = f"{most}, PSI {figure:.2f}", psi
+        yield _classify_shift(figure, between, critical=critical, text=text)
     yield from _evaluate_value_changes(found, limits)
     yield _evaluate_missing(before, today, limits)
 
 
 def _classify_shift(
-    figure: float, between: tuple[float, float], *, chance: float, words: str
+    figure: float, between: tuple[float, float], *, critical: float, text: str
 ) -> _Indicator:
-    """Classify a figure by its limits (small, large); none if it is not above `chance`."""
+    """Classify a figure by its limits (small, large); none if it is not above `critical`."""
     small, large = between
     if figure < small:
-        return _Indicator("none", words)
-    if figure <= chance:
-        return _Indicator("none", f"{words} (so few rows reach {chance:.2g} by chance)")
-    return _Indicator("large" if figure >= large else "small", words)
+        return _Indicator("none", text)
+    if figure <= critical:
+        return _Indicator("none", f"{text} (not significant: up to {critical:.2g} by chance)")
+    return _Indicator("large" if figure >= large else "small", text)
 
 
 def _evaluate_value_changes(found: ColumnDrift, limits: DriftConfig) -> Iterator[_Indicator]:
     """Yield indicators for new values and for vanished categories."""
     if not found.value_changes:
         return
-    came, between = found.value_changes, (limits.unlisted_share_small, limits.unlisted_share_large)
-    words = f"{came.unlisted_share:.1%} unknown, {came.expected_share:.1%} expected"
-    if came.new_values:
-        words += f", such as {_format_values(came.new_values)}"
-    yield _classify_shift(
-        came.unlisted_share - came.expected_share, between, chance=came.critical_excess, words=words
-    )
+    changes = found.value_changes
+    between = (limits.unlisted_share_small, limits.unlisted_share_large)
+    text = f"{changes.unlisted_share:.1%} unknown, {changes.expected_share:.1%} expected"
+    if changes.new_values:
+        text += f", such as {_format_values(changes.new_values)}"
+    excess = changes.unlisted_share - changes.expected_share
+    yield _classify_shift(excess, between, critical=changes.critical_excess, text=text)
     if found.kind == "category":
-        words = (
-            f"vanished: {_format_values(came.vanished_values)}, {came.vanished_share:.1%} before"
-        )
-        yield _classify_shift(came.vanished_share, between, chance=0.0, words=words)
+        vanished = _format_values(changes.vanished_values)
+        text = f"vanished: {vanished}, {changes.vanished_share:.1%} before"
+        yield _classify_shift(changes.vanished_share, between, critical=0.0, text=text)
 
 
 def _evaluate_missing(
@@ -272,12 +272,12 @@ def _evaluate_missing(
 ) -> _Indicator:
     """Build the indicator of the change of the share of missing rows."""
     old, new = before.missing / before.rows, today.missing / today.rows
-    chance = compute_share_critical(
+    critical = compute_share_critical(
         (before.missing, today.missing), (before.rows, today.rows), limits.significance_level
     )
     between = (limits.missing_share_small, limits.missing_share_large)
-    words = f"missing {old:.1%} -> {new:.1%}"
-    return _classify_shift(abs(new - old), between, chance=chance, words=words)
+    text = f"missing {old:.1%} -> {new:.1%}"
+    return _classify_shift(abs(new - old), between, critical=critical, text=text)
 
 
 def _format_mean_change(before: NumberDistribution, today: NumberDistribution, kind: str) -> str:
@@ -305,4 +305,4 @@ def _format_largest_change(before: ValueDistribution, today: ValueDistribution) 
 
 def _format_values(values: tuple[str, ...]) -> str:
     """Format the first values as a list."""
-    return ", ".join(repr(value) for value in values[:_MAX_NAMED])
+    return ", ".join(repr(value) for value in values[:_MAX_LISTED])

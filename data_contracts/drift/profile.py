@@ -113,18 +113,18 @@ def measure_rows(scan: pl.LazyFrame, reference: Profile) -> Profile:
 def _count_batches(
     scan: pl.LazyFrame, counters: Mapping[str, ColumnPlanner | ColumnCounter]
 ) -> None:
-    """Feed each column's counter batch by batch; columns in parallel, each in one thread."""
+    """Add all batches to each column's counter; columns in parallel, each in one thread."""
     if not counters:
         return
     schema = scan.collect_schema()
     light = {name: convert_column(name, schema[name]) for name in counters}
 
-    def feed(name: str, batch: pl.DataFrame) -> None:
+    def add_batch(name: str, batch: pl.DataFrame) -> None:
         counters[name].add(batch.select(light[name]).to_series())
 
     with ThreadPoolExecutor(min(len(counters), pl.thread_pool_size())) as threads:
         for batch in _read_batches(scan.select(counters.keys())):
-            for done in [threads.submit(feed, name, batch) for name in counters]:
+            for done in [threads.submit(add_batch, name, batch) for name in counters]:
                 done.result()
 
 

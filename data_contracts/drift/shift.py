@@ -18,7 +18,7 @@ from data_contracts.drift.distribution import NumberDistribution, ValueDistribut
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shift:
-    """Distances between two distributions, with what chance alone reaches."""
+    """Distances between two distributions, with their critical values."""
 
     psi: float
     """Population stability index: of numbers over tenths of the reference; of values with those
@@ -111,7 +111,7 @@ def measure_value_changes(
     # Each of k occurrences falls on the reference's side with this probability. The level is
     # divided by the number of values (Bonferroni).
     before_share, rarely = totals[0] / sum(totals), significance_level / max(1, len(before.values))
-    gone = [
+    vanished = [
         (value, old)
         for value, old, new in zip(before.values, before.counts, today.counts, strict=True)
         if not new and before_share**old < rarely
@@ -121,8 +121,8 @@ def measure_value_changes(
         expected_share=unseen / before.total,
         critical_excess=compute_share_critical((unseen, today.others), totals, significance_level),
         new_values=() if before.others else today.examples,
-        vanished_values=tuple(value for value, _ in gone),
-        vanished_share=sum(old for _, old in gone) / before.total,
+        vanished_values=tuple(value for value, _ in vanished),
+        vanished_share=sum(old for _, old in vanished) / before.total,
     )
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 MAX_SAMPLE = 100_000
-"""Numbers in the sample for choosing edges: a bin of 1% then holds 1% +- 0.03% of the rows."""
+"""Numbers in the sample for choosing edges: a bin of 1 % then has 1 % +- 0.03 % of the rows."""
 
 _MAX_DISTINCT = 50
 """With at most this many distinct numbers, each gets its own bin."""

@@ -151,10 +151,10 @@ def _compile_between_count(column: str, dtype: pl.DataType, kwargs: Kwargs) -> A
     """Compile `column_values.between.count`."""
     _check_numeric(dtype, "bounds")
     low, high = kwargs.get("min_value"), kwargs.get("max_value")
-    kept = compare_with_bounds(read_values(column, dtype), low, high, kwargs)
+    inside = compare_with_bounds(read_values(column, dtype), low, high, kwargs)
     name = f"within:{column}:{low}:{high}:{kwargs.get('strict_min')}:{kwargs.get('strict_max')}"
     # GX divides it by a count that may be 0, which only NumPy's numbers allow.
-    return Aggregation({name: kept.sum()}, lambda results: np.int64(results[name]))
+    return Aggregation({name: inside.sum()}, lambda results: np.int64(results[name]))
 
 
 def _compile_distinct_count(column: str, dtype: pl.DataType, kwargs: Kwargs) -> Query:
@@ -164,22 +164,24 @@ def _compile_distinct_count(column: str, dtype: pl.DataType, kwargs: Kwargs) -> 
     return Query(lambda scan: count_distinct(scan, read_values(column, dtype)))
 
 
-_MAX_HELD_VALUES = 2_000_000
-"""Distinct values that are held in memory at once; more are counted in several passes."""
+_MAX_VALUES_IN_MEMORY = 2_000_000
+"""Largest number of distinct values in memory; more are counted in several passes."""
 
 
-def count_distinct(scan: pl.LazyFrame, values: pl.Expr, *, max_held: int = _MAX_HELD_VALUES) -> int:
+def count_distinct(
+    scan: pl.LazyFrame, values: pl.Expr, *, max_in_memory: int = _MAX_VALUES_IN_MEMORY
+) -> int:
     """Count distinct values without null, in memory that does not grow with the rows.
 
     A long column is counted by slices of the values' hashes, one pass a slice.
     """
-    kept = scan.select(values.alias("value")).drop_nulls()
-    total = int(kept.select(pl.len()).collect(engine="streaming").item())
-    slices = max(1, math.ceil(total / max_held))
+    present = scan.select(values.alias("value")).drop_nulls()
+    total = int(present.select(pl.len()).collect(engine="streaming").item())
+    slices = max(1, math.ceil(total / max_in_memory))
     value = pl.col("value")
     return sum(
         int(
-            (kept.filter(value.hash() % slices == number) if slices > 1 else kept)
+            (present.filter(value.hash() % slices == number) if slices > 1 else present)
             .select(value.n_unique())
             .collect(engine="streaming")
             .item()
@@ -191,9 +193,9 @@ def count_distinct(scan: pl.LazyFrame, values: pl.Expr, *, max_held: int = _MAX_
 def _count_values(scan: pl.LazyFrame, column: str, dtype: pl.DataType) -> pl.DataFrame:
     """Count each distinct value, sorted by value."""
     values = read_values(column, dtype).alias("value")
-    kept = scan.select(values).drop_nulls()
+    present = scan.select(values).drop_nulls()
     return (
-        kept.group_by("value")
+        present.group_by("value")
         .agg(pl.len().alias("count"))
         .collect(engine="streaming")
         .sort("value")

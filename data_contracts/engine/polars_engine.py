@@ -52,7 +52,7 @@ _MetricId = tuple[str, str, str]
 _MetricValues = dict[_MetricId, Any]
 
 
-class PolarsExecutionEngine(PandasExecutionEngine):  # type: ignore[misc] # GX ships no types
+class _PolarsExecutionEngine(PandasExecutionEngine):  # type: ignore[misc] # GX ships no types
     """Computes GX's metrics from a LazyFrame."""
 
     def __init__(self, scan: pl.LazyFrame) -> None:
@@ -73,18 +73,18 @@ class PolarsExecutionEngine(PandasExecutionEngine):  # type: ignore[misc] # GX s
             For each expectation why it has no equivalent in Polars, or None if it has one.
         """
         wanted: dict[str, pl.Expr] = {}
-        refused: list[str | None] = []
+        reasons: list[str | None] = []
         for graph in graphs:
             try:
                 plans = [self.compile_metric(edge.left) for edge in graph.edges]
             except _COMPUTATION_ERRORS as error:
-                refused.append(str(error))
+                reasons.append(str(error))
                 continue
-            refused.append(None)
+            reasons.append(None)
             for plan in plans:
                 wanted |= plan.expressions if isinstance(plan, Aggregation) else {}
         self.expression_values = _compute_expressions(self.scan, wanted)
-        return refused
+        return reasons
 
     def compile_metric(self, metric: MetricConfiguration) -> Aggregation | Query | None:
         """Compile a metric; None if the pandas provider computes it.
@@ -115,13 +115,13 @@ class PolarsExecutionEngine(PandasExecutionEngine):  # type: ignore[misc] # GX s
         """
         wave = list(metrics_to_resolve)
         others = [metric for metric in wave if metric.metric_name in _DERIVED_METRICS]
-        answers: _MetricValues = dict(
+        values: _MetricValues = dict(
             super().resolve_metrics(others, metrics, runtime_configuration)
         )
         for metric in wave:
             if metric.metric_name not in _DERIVED_METRICS:
-                answers[metric.id] = self.compute_metric(metric)
-        return answers
+                values[metric.id] = self.compute_metric(metric)
+        return values
 
     def compute_metric(self, metric: MetricConfiguration) -> Any:  # noqa: ANN401 - as the metric has it
         """Compute one metric; cached, because GX repeats a whole wave if one metric of it fails.
@@ -158,7 +158,7 @@ class PolarsValidator(Validator):  # type: ignore[misc] # GX ships no types
 
     def __init__(self, scan: pl.LazyFrame, context: GxContext) -> None:
         empty = Batch(data=scan.head(0).collect().to_pandas())
-        engine = PolarsExecutionEngine(scan)
+        engine = _PolarsExecutionEngine(scan)
         super().__init__(execution_engine=engine, batches=[empty], data_context=context)
 
     def _resolve_suite_level_graph_and_process_metric_evaluation_errors(
@@ -169,23 +169,25 @@ class PolarsValidator(Validator):  # type: ignore[misc] # GX ships no types
         processed_configurations: list[Any],
         **rest: Any,  # noqa: ANN401 - GX ships no types
     ) -> Any:  # noqa: ANN401 - GX ships no types
-        asked = expectation_validation_graphs
+        graphs = expectation_validation_graphs
         engine = self.execution_engine
-        refused = [
+        reasons = [
             _find_incomparable_bound(each.configuration, engine.schema) or reason
             for each, reason in zip(
-                asked, engine.prepare_graphs(each.graph for each in asked), strict=True
+                graphs, engine.prepare_graphs(each.graph for each in graphs), strict=True
             )
         ]
-        for each, reason in zip(asked, refused, strict=True):
+        for each, reason in zip(graphs, reasons, strict=True):
             if reason is not None:
                 evrs.append(_build_unsupported_result(each.configuration, reason))
                 processed_configurations.remove(each.configuration)
-        kept = [each for each, reason in zip(asked, refused, strict=True) if reason is None]
-        rest["graph"] = self._generate_suite_level_graph_from_expectation_level_sub_graphs(kept)
+        supported = [each for each, reason in zip(graphs, reasons, strict=True) if reason is None]
+        rest["graph"] = self._generate_suite_level_graph_from_expectation_level_sub_graphs(
+            supported
+        )
         parent: Any = super()
         return parent._resolve_suite_level_graph_and_process_metric_evaluation_errors(  # noqa: SLF001 - its only hook
-            expectation_validation_graphs=kept,
+            expectation_validation_graphs=supported,
             evrs=evrs,
             processed_configurations=processed_configurations,
             **rest,
@@ -196,7 +198,7 @@ def _compute_expressions(scan: pl.LazyFrame, facts: dict[str, pl.Expr]) -> dict[
     """Compute all expressions in one streaming pass; if it fails, each alone, to isolate errors."""
     names = list(facts)
     try:
-        columns = [facts[name].alias(str(place)) for place, name in enumerate(names)]
+        columns = [facts[name].alias(str(index)) for index, name in enumerate(names)]
         row = scan.select(columns).collect(engine="streaming").row(0) if columns else ()
     except pl.exceptions.PolarsError as error:
         if len(names) == 1:

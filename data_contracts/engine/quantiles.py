@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 _MAX_SORTED = 2_000_000
-"""Number of values up to which they are simply sorted."""
+"""Number of values up to which they are sorted."""
 
 _SAMPLE_SIZE = 100_000
 
@@ -29,15 +29,15 @@ def compute_order_statistics(
         ranks: from 0 to the number of values less 1.
         max_sorted: number of values up to which they are sorted as a whole.
     """
-    kept = scan.select(values.alias("value")).drop_nulls()
-    total = int(kept.select(pl.len()).collect(engine="streaming").item())
+    present = scan.select(values.alias("value")).drop_nulls()
+    total = int(present.select(pl.len()).collect(engine="streaming").item())
     if total <= max_sorted:
-        ordered = kept.collect(engine="streaming").to_series().sort()
+        ordered = present.collect(engine="streaming").to_series().sort()
         return [ordered[rank] for rank in ranks]
     step = max(1, total // min(_SAMPLE_SIZE, max(1, max_sorted // 4)))
-    numbered = kept.with_row_index("row").filter(pl.col("row") % step == 0).select("value")
+    numbered = present.with_row_index("row").filter(pl.col("row") % step == 0).select("value")
     sample = numbered.collect(engine="streaming").to_series().sort()
-    return [_search_rank(kept, sample, rank, total=total) for rank in ranks]
+    return [_search_rank(present, sample, rank, total=total) for rank in ranks]
 
 
 def compute_quantiles(
@@ -61,7 +61,7 @@ def compute_median(scan: pl.LazyFrame, values: pl.Expr, *, max_sorted: int = _MA
     return float(low) if low == high else float(low / 2 + high / 2)
 
 
-def _search_rank(kept: pl.LazyFrame, sample: pl.Series, rank: int, *, total: int) -> Any:  # noqa: ANN401
+def _search_rank(present: pl.LazyFrame, sample: pl.Series, rank: int, *, total: int) -> Any:  # noqa: ANN401
     """Find the value of one rank: bracket it by the sample, and widen the bracket as needed."""
     center = round(rank / total * (len(sample) - 1))
     slack = 4 * math.isqrt(len(sample)) + 1
@@ -70,8 +70,8 @@ def _search_rank(kept: pl.LazyFrame, sample: pl.Series, rank: int, *, total: int
         above = value >= sample[center - slack] if center > slack else pl.lit(value=True)
         wide = center + slack >= len(sample)
         below = pl.lit(value=True) if wide else value <= sample[center + slack]
-        inside = kept.filter(above & below).collect(engine="streaming").to_series().sort()
-        smaller = int(kept.filter(~above).select(pl.len()).collect(engine="streaming").item())
+        inside = present.filter(above & below).collect(engine="streaming").to_series().sort()
+        smaller = int(present.filter(~above).select(pl.len()).collect(engine="streaming").item())
         if smaller <= rank < smaller + len(inside):
             return inside[rank - smaller]
         slack *= 4

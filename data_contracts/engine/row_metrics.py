@@ -30,7 +30,9 @@ def compile_row_metric(
         case "unexpected_count":
             return _compile_broken_count(root, rule, domain, kwargs, schema=schema)
         case "filtered_row_count":
-            return _compile_row_count(f"judged:{root}:{_format_arguments(domain)}", rule.evaluated)
+            return _compile_row_count(
+                f"evaluated:{root}:{_format_arguments(domain)}", rule.evaluated
+            )
         case "unexpected_values" | "unexpected_index_list":
             limit = (kwargs.get("result_format") or {}).get("partial_unexpected_count")
             limit = _DEFAULT_EXAMPLES if limit is None else int(limit)
@@ -42,7 +44,7 @@ def compile_row_metric(
 
 def build_keys(rule: RowRule, schema: pl.Schema) -> dict[str, pl.Expr]:
     """Build the expressions that have to be unique together, by name."""
-    return {f"key{place}": read_values(c, schema[c]) for place, c in enumerate(rule.columns)}
+    return {f"key{index}": read_values(c, schema[c]) for index, c in enumerate(rule.columns)}
 
 
 def _compile_nothing() -> Aggregation:

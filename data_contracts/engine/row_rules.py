@@ -82,17 +82,17 @@ def _every_row(column: str) -> pl.Expr:
 def _compile_column_rule(metric: str, column: str, kwargs: Kwargs, schema: pl.Schema) -> RowRule:
     """Compile a rule about the values of one column."""
     dtype = schema[column]
-    gone = _is_missing(column, dtype)
+    missing = _is_missing(column, dtype)
     if metric == "column_values.nonnull":
-        return RowRule(_every_row(column), gone, (column,))
+        return RowRule(_every_row(column), missing, (column,))
     if metric == "column_values.null":
-        return RowRule(_every_row(column), ~gone, (column,))
+        return RowRule(_every_row(column), ~missing, (column,))
     if metric == _UNIQUE:
         check_not_nested(dtype, "uniqueness")
-        return RowRule(~gone, pl.lit(value=False), (column,), unique=True)
+        return RowRule(~missing, pl.lit(value=False), (column,), unique=True)
     compared = pl.Float64() if dtype.is_float() else dtype
-    kept = PREDICATES[metric](read_values(column, dtype), compared, kwargs)
-    return RowRule(~gone, ~gone & ~kept.fill_null(value=False), (column,))
+    satisfied = PREDICATES[metric](read_values(column, dtype), compared, kwargs)
+    return RowRule(~missing, ~missing & ~satisfied.fill_null(value=False), (column,))
 
 
 def _compile_pair_rule(metric: str, domain: Kwargs, kwargs: Kwargs, schema: pl.Schema) -> RowRule:
@@ -108,13 +108,15 @@ def _compile_pair_rule(metric: str, domain: Kwargs, kwargs: Kwargs, schema: pl.S
         raise UnsupportedError(f"a comparison of {one} with {two}")
     if pl.UInt64 in {one, two} and one != two:
         raise UnsupportedError(f"a comparison of {one} with {two}")
-    judged = _select_evaluated_rows(columns, schema, str(domain.get("ignore_row_if") or "neither"))
+    evaluated = _select_evaluated_rows(
+        columns, schema, str(domain.get("ignore_row_if") or "neither")
+    )
     a, b = (read_values(column, schema[column]) for column in columns)
     if metric == "column_pair_values.equal":
-        kept = a == b
+        satisfied = a == b
     else:
-        kept = a >= b if kwargs.get("or_equal") else a > b
-    return RowRule(judged, judged & ~kept.fill_null(value=False), columns, pair=True)
+        satisfied = a >= b if kwargs.get("or_equal") else a > b
+    return RowRule(evaluated, evaluated & ~satisfied.fill_null(value=False), columns, pair=True)
 
 
 def _compile_multicolumn_rule(
@@ -122,18 +124,18 @@ def _compile_multicolumn_rule(
 ) -> RowRule:
     """Compile a rule about several values of each row."""
     columns = tuple(str(column) for column in domain["column_list"])
-    judged = _select_evaluated_rows(columns, schema, str(domain.get("ignore_row_if") or "never"))
+    evaluated = _select_evaluated_rows(columns, schema, str(domain.get("ignore_row_if") or "never"))
     if metric == _COMPOUND_UNIQUE:
         for column in columns:
             check_not_nested(schema[column], "uniqueness")
-        return RowRule(judged, pl.lit(value=False), columns, unique=True)
+        return RowRule(evaluated, pl.lit(value=False), columns, unique=True)
     if not all(schema[column].is_integer() for column in columns):
         raise UnsupportedError("a sum of anything but whole numbers")
     total = pl.lit(0, dtype=pl.Int128)
     for column in columns:
         total += pl.col(column).cast(pl.Int128)
-    kept = total == pl.lit(kwargs["sum_total"])
-    return RowRule(judged, judged & ~kept.fill_null(value=False), columns)
+    satisfied = total == pl.lit(kwargs["sum_total"])
+    return RowRule(evaluated, evaluated & ~satisfied.fill_null(value=False), columns)
 
 
 def _select_evaluated_rows(columns: tuple[str, ...], schema: pl.Schema, ignored: str) -> pl.Expr:
@@ -142,11 +144,11 @@ def _select_evaluated_rows(columns: tuple[str, ...], schema: pl.Schema, ignored:
     Raises:
         UnsupportedError: its value is unknown.
     """
-    gone = [_is_missing(column, schema[column]) for column in columns]
+    missing = [_is_missing(column, schema[column]) for column in columns]
     if ignored in {"both_values_are_missing", "all_values_are_missing"}:
-        return ~pl.all_horizontal(gone)
+        return ~pl.all_horizontal(missing)
     if ignored in {"either_value_is_missing", "any_value_is_missing"}:
-        return ~pl.any_horizontal(gone)
+        return ~pl.any_horizontal(missing)
     if ignored in {"neither", "never"}:
         return _every_row(columns[0])
     raise UnsupportedError(f"ignore_row_if: {ignored}")

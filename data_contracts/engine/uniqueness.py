@@ -9,16 +9,18 @@ from collections.abc import Iterator
 
 import polars as pl
 
-_MAX_HELD_KEYS = 1_500_000
-"""Keys that are held in memory at once."""
+_MAX_KEYS_IN_MEMORY = 1_500_000
+"""Largest number of keys in memory at once."""
 
 ROW_NUMBER = "__row__"
 
 
-def slice_by_hash(rows: pl.LazyFrame, names: list[str], max_held: int) -> Iterator[pl.LazyFrame]:
-    """Split the rows by hash into slices of about `max_held` rows; equal keys share a slice."""
+def slice_by_hash(
+    rows: pl.LazyFrame, names: list[str], max_in_memory: int
+) -> Iterator[pl.LazyFrame]:
+    """Split the rows by hash into slices of about `max_in_memory`; equal keys share a slice."""
     total = int(rows.select(pl.len()).collect(engine="streaming").item())
-    count = max(1, math.ceil(total / max_held))
+    count = max(1, math.ceil(total / max_in_memory))
     key = pl.col(names[0]).hash() if len(names) == 1 else pl.struct(names).hash()
     for number in range(count):
         yield rows.filter(key % count == number) if count > 1 else rows
@@ -29,7 +31,7 @@ def count_duplicates(
     keys: dict[str, pl.Expr],
     evaluated: pl.Expr,
     *,
-    max_held: int = _MAX_HELD_KEYS,
+    max_in_memory: int = _MAX_KEYS_IN_MEMORY,
 ) -> int:
     """Count the evaluated rows that share their key with another evaluated row.
 
@@ -37,13 +39,13 @@ def count_duplicates(
         scan: the rows.
         keys: expressions that form the key, by name.
         evaluated: true for the rows that take part.
-        max_held: keys that are held in memory at once.
+        max_in_memory: largest number of keys in memory at once.
     """
     names = list(keys)
     rows = _select_keys(scan, keys, evaluated)
     if len(names) == 1 and _is_strictly_increasing(rows, names[0]):
         return 0
-    return sum(_count_repeats(cut, names) for cut in slice_by_hash(rows, names, max_held))
+    return sum(_count_repeats(part, names) for part in slice_by_hash(rows, names, max_in_memory))
 
 
 def find_duplicates(
@@ -51,12 +53,12 @@ def find_duplicates(
     keys: dict[str, pl.Expr],
     evaluated: pl.Expr,
     *,
-    max_held: int = _MAX_HELD_KEYS,
+    max_in_memory: int = _MAX_KEYS_IN_MEMORY,
 ) -> Iterator[pl.Series]:
     """Yield the numbers of the evaluated rows that share their key, slice by slice."""
     rows, names = _select_numbered_keys(scan, keys, evaluated), list(keys)
-    for cut in slice_by_hash(rows, names, max_held):
-        grouped = cut.group_by(names).agg(ROW_NUMBER).filter(pl.col(ROW_NUMBER).list.len() > 1)
+    for part in slice_by_hash(rows, names, max_in_memory):
+        grouped = part.group_by(names).agg(ROW_NUMBER).filter(pl.col(ROW_NUMBER).list.len() > 1)
         yield grouped.select(pl.col(ROW_NUMBER).explode()).collect(engine="streaming").to_series()
 
 
@@ -81,16 +83,16 @@ def _select_numbered_keys(
 
 def _select_keys(scan: pl.LazyFrame, keys: dict[str, pl.Expr], evaluated: pl.Expr) -> pl.LazyFrame:
     """Select the keys of the evaluated rows."""
-    named = [expression.alias(name) for name, expression in keys.items()]
+    columns = [expression.alias(name) for name, expression in keys.items()]
     return (
-        scan.select(*named, evaluated.alias("__evaluated__"))
+        scan.select(*columns, evaluated.alias("__evaluated__"))
         .filter("__evaluated__")
         .select(list(keys))
     )
 
 
 def _count_repeats(rows: pl.LazyFrame, names: list[str]) -> int:
-    """Count the rows whose key is there more than once."""
+    """Count the rows whose key occurs more than once."""
     key = pl.col(names[0]) if len(names) == 1 else pl.struct(names)
     counts = rows.select(pl.len(), key.n_unique().alias("distinct"))
     total, distinct = counts.collect(engine="streaming").row(0)
@@ -106,5 +108,5 @@ def _is_strictly_increasing(rows: pl.LazyFrame, name: str) -> bool:
     if not (dtype.is_integer() or dtype.is_temporal()):
         return False
     key = pl.col(name)
-    stays = (key <= key.shift(1)) | key.is_null()
-    return not rows.select(stays.any()).collect(engine="streaming").item()
+    not_increasing = (key <= key.shift(1)) | key.is_null()
+    return not rows.select(not_increasing.any()).collect(engine="streaming").item()

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import click
 
-JSON_OPTION = click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object on the last line."
-)
-JOB_ARGUMENT = click.argument("job", type=click.Path(path_type=Path))
+from flows.cli.options import JOB_ARGUMENT, JSON_OPTION
 
 
 @click.group()

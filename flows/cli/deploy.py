@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from flows.cli.contracts import JSON_OPTION
+from flows.cli.options import JSON_OPTION
 
 
 @click.command("deploy")

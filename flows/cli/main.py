@@ -2,15 +2,16 @@
 
 import json
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from flows.cli.contracts import JOB_ARGUMENT, JSON_OPTION, contract
+from flows.cli.contracts import contract
 from flows.cli.deploy import deploy_command
-from flows.cli.overrides import parse_settings
+from flows.cli.options import JOB_ARGUMENT, JSON_OPTION, SET_OPTION, parse_settings
 from flows.cli.registry import REGISTRY_COMMANDS
 from flows.cli.score import score_command
 from flows.cli.tune import tune_command
@@ -57,14 +58,14 @@ def main() -> None:
 
 @main.command()
 @JOB_ARGUMENT
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a setting.")
+@SET_OPTION
 @click.option(
     "--preset", type=click.Choice(["job", "quick", "balanced", "best"]), default="job",
-    help="How long is trained; --set overrides it.",
+    help="Length of the training; --set overrides it.",
 )  # fmt: skip
 @JSON_OPTION
 def run(job: Path, *, settings: tuple[str, ...], preset: str, as_json: bool) -> None:
-    """Retrain JOB: six stages, of which unchanged ones are reused."""
+    """Retrain JOB in six stages; results of unchanged stages are reused."""
     from flows.environment import configure_environment
     from flows.servers.ephemeral import start_server
 
@@ -113,7 +114,7 @@ def check(job: Path, as_json: bool) -> None:
 @click.option(
     "--every", metavar="SPAN", help="Such as 7d or 12h; default: the job's schedule, else 1d."
 )
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a setting.")
+@SET_OPTION
 @JSON_OPTION
 def backfill(
     job: Path,
@@ -155,15 +156,36 @@ def backfill(
 @main.command()
 @click.argument("data")
 @click.option("--target", help="Column to predict; guessed by default.")
+@click.option("--time", help="Column with the time of each row; found by default.")
+@click.option("--time-format", help='Format of a time in texts, such as "%d/%m/%Y".')
+@click.option("--entity", help="Column that identifies the series of a row; found by default.")
+@click.option("--horizon", type=click.IntRange(min=1), help="Steps ahead; by default one season.")
+@click.option(
+    "--season", type=click.IntRange(min=1), help="Steps of a season, 1 for none; found by default."
+)
 @click.option("--name", help="Name of the job; by default that of the data.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path(), help="Folder.")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
-def init(data: str, *, target: str | None, name: str | None, output: Path, force: bool) -> None:
+def init(
+    data: str,
+    *,
+    name: str | None,
+    output: Path,
+    force: bool,
+    **options: Any,  # noqa: ANN401 - the fields of DraftOptions
+) -> None:
     """Draft a job file and a contract from DATA (a file, glob, folder or s3:// URI)."""
+    from flows.commands.drafting.draft import DraftOptions
     from flows.commands.init import draft_job_files
 
-    for path in draft_job_files(data, target=target, name=name, folder=output, force=force):
-        click.echo(f"wrote {path}")
+    def ask(question: str, choices: list[str]) -> str:
+        return str(click.prompt(question, type=click.Choice(choices)))
+
+    wishes = DraftOptions(**options, ask=ask if sys.stdin.isatty() else None)
+    files = draft_job_files(data, wishes, name=name, folder=output, force=force)
+    click.echo(f"wrote {files.job}\nwrote {files.contract}")
+    for note in files.notes:
+        click.echo(f"note: {note}")
     click.echo("Review both, then: ostinato check, ostinato run")
 
 
@@ -190,7 +212,7 @@ def artifacts(uri: str, as_json: bool) -> None:
     from tasks.retention.artifacts import list_artifacts
     from tasks.storage.store import StoreConfig, open_store
 
-    rows = list_artifacts(open_store(StoreConfig(uri=uri)))
+    rows = [asdict(summary) for summary in list_artifacts(open_store(StoreConfig(uri=uri)))]
     click.echo(json.dumps(rows) if as_json else format_table(rows, "the store is empty"))
 
 
@@ -218,15 +240,18 @@ def prune(uri: str, yes: bool, keep: int, as_json: bool) -> None:
     from tasks.storage.store import StoreConfig, open_store
 
     store = open_store(StoreConfig(uri=uri))
-    old, dead = find_unused_versions(store, keep=keep), find_unused_artifacts(store, keep=keep)
+    versions = find_unused_versions(store, keep=keep)
+    artifacts = find_unused_artifacts(store, keep=keep)
     if yes:
-        delete_versions(store, old)
-        delete_artifacts(store, dead)
+        delete_versions(store, versions)
+        delete_artifacts(store, artifacts)
+    plan = {"versions": [asdict(v) for v in versions], "artifacts": [asdict(a) for a in artifacts]}
     if as_json:
-        click.echo(json.dumps({"deleted": yes, "versions": old, "artifacts": dead}))
+        click.echo(json.dumps({"deleted": yes, **plan}))
         return
-    click.echo(format_table(old + dead, "nothing to delete: everything is in use"))
-    if old + dead and not yes:
+    rows = plan["versions"] + plan["artifacts"]
+    click.echo(format_table(rows, "nothing to delete: everything is in use"))
+    if rows and not yes:
         click.echo("Nothing was deleted: this was a dry run. Delete with: ostinato prune --yes")
 
 

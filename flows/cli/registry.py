@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from flows.cli.contracts import JSON_OPTION
+from flows.cli.options import JSON_OPTION
 
 _NAME = click.argument("name")
 _VERSION = click.argument("version", required=False, type=click.IntRange(min=1))

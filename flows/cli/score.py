@@ -5,7 +5,7 @@ from typing import cast
 
 import click
 
-from flows.cli.contracts import JSON_OPTION
+from flows.cli.options import JSON_OPTION
 
 
 @click.command("score")

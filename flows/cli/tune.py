@@ -5,15 +5,14 @@ from pathlib import Path
 
 import click
 
-from flows.cli.contracts import JOB_ARGUMENT, JSON_OPTION
-from flows.cli.overrides import parse_settings
+from flows.cli.options import JOB_ARGUMENT, JSON_OPTION, SET_OPTION, parse_settings
 
 
 @click.command("tune")
 @JOB_ARGUMENT
 @click.option("--trials", type=click.IntRange(min=1), help="Number of trials; by default 20.")
 @click.option("--budget", metavar="SPAN", help="Start no trial after this time, such as 30m.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a setting.")
+@SET_OPTION
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Job file; by default JOB.tuned.yaml."
 )

@@ -7,11 +7,12 @@ from typing import Any
 
 from data_contracts.contract import Contract
 from flows.job.job import Job
+from models.learning.plan import estimate_epochs
 from tasks.features.featurize import make_features
 from tasks.ingestion.ingest import take_snapshot
 from tasks.records import Features, Snapshot
 from tasks.storage.store import Store, open_store
-from tasks.training.train import estimate_epoch_seconds
+from tasks.training.train import count_networks, estimate_epoch_seconds
 from tasks.tuning.auto_model import estimate_search_seconds
 from tasks.validation.validate import accept_snapshot, create_contract, find_contract
 
@@ -32,7 +33,7 @@ def check_job(job: Job) -> dict[str, Any]:
     return {
         "job": job.name,
         "rows": snapshot.facts.rows,
-        "expectations": accepted.facts.promises,
+        "expectations": accepted.facts.expectations,
         "broken": accepted.facts.broken,
         "warnings": accepted.facts.warnings,
         "training": features.facts.training,
@@ -75,7 +76,9 @@ def _estimate_training_time(job: Job, features: Features, store: Store) -> tuple
     epoch_seconds = estimate_epoch_seconds(
         features, store, model=job.model, head=job.head, training=job.training
     )
-    return epoch_seconds, epoch_seconds * job.training.epochs
+    networks = count_networks(features, store, job.training)
+    epochs = estimate_epochs(job.training, features.facts.training)
+    return epoch_seconds, epoch_seconds * epochs * networks
 
 
 def _load_or_draft_contract(job: Job, snapshot: Snapshot, store: Store) -> Contract:
@@ -87,5 +90,5 @@ def _load_or_draft_contract(job: Job, snapshot: Snapshot, store: Store) -> Contr
         path=path,
         name=job.name,
         required_columns=job.required_columns,
-        target=job.target.required,
+        target=job.target.required_column,
     )

@@ -18,7 +18,7 @@ from tasks.ingestion.ingest import take_snapshot
 from tasks.ingestion.source_changes import describe_schema_change
 from tasks.records import Accepted, Snapshot
 from tasks.retention.artifacts import read_manifests
-from tasks.storage.artifacts import find_key
+from tasks.storage.artifacts import find_by_key
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.validation.validate import (
     check_snapshot,
@@ -89,18 +89,18 @@ def check_data(
     snapshot = take_snapshot(build_source(data, query), store, remember=False)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        judged = check_snapshot(snapshot, contract, store, folder)
-        if quarantine and judged.broken_rows:
+        checked = check_snapshot(snapshot, contract, store, folder)
+        if quarantine and checked.broken_rows:
             quarantine.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(folder / "quarantine.parquet", quarantine)
     total = snapshot.facts.rows
-    broken = [finding for finding in judged.result.findings if not finding.passed]
+    broken = [finding for finding in checked.result.findings if not finding.passed]
     return {
         "contract": contract.name,
         "rows": total,
-        "accepted": 0 if judged.rejection else total - judged.broken_rows,
-        "quarantined": judged.broken_rows,
-        "verdict": "refused" if judged.rejection else "accepted",
+        "accepted": 0 if checked.rejection else total - checked.broken_rows,
+        "quarantined": checked.broken_rows,
+        "verdict": "refused" if checked.rejection else "accepted",
         "reasons": [asdict(finding) for finding in broken],
     }
 
@@ -176,8 +176,8 @@ def _find_last_run(store: Store, name: str) -> tuple[Accepted, Snapshot]:
     ]
     if found:
         newest = max(found, key=lambda manifest: manifest.created_at)
-        accepted = find_key(store, "validate", newest.key, AcceptedFacts)
-        snapshot = find_key(store, "ingest", newest.recipe.inputs["snapshot"], SnapshotFacts)
+        accepted = find_by_key(store, "validate", newest.key, AcceptedFacts)
+        snapshot = find_by_key(store, "ingest", newest.recipe.inputs["snapshot"], SnapshotFacts)
         if accepted and snapshot:
             return accepted, snapshot
     raise ContractError.of(

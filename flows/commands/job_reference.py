@@ -40,7 +40,7 @@ def _list_variants(node: Schema, parts: Schema) -> list[Schema]:
 
 
 def _find_section(node: Schema, parts: Schema) -> Schema | None:
-    """Return the section that a key holds, alone, in a list or as one of several choices."""
+    """Return the section that is a key's value, alone, in a list or as one of several choices."""
     choices = [node, node.get("items", {}), *node.get("anyOf", []), *node.get("oneOf", [])]
     found = [_resolve(each, parts) for each in choices if "$ref" in each]
     return found[0] if found else None
@@ -55,7 +55,7 @@ def _resolve(node: Schema, parts: Schema) -> Schema:
 def _format_nested(
     title: str, part: Schema, parts: Schema, *, prefix: str, level: int
 ) -> Iterator[str]:
-    """Format a section, and after it the sections that its keys hold."""
+    """Format a section, and after it the sections that are values of its keys."""
     yield from _format_section(title, part, prefix=prefix, level=level)
     for name, node in part["properties"].items():
         if inner := _find_section(node, parts):
@@ -131,5 +131,5 @@ def _format_value(value: object) -> str:
 
 
 def _clean(text: str) -> str:
-    """Put a docstring on one line."""
+    """Join the lines of a docstring."""
     return " ".join(text.split())

@@ -4,7 +4,7 @@ from flows.job.registered import load_registered_job
 from models.learning.loop import Callbacks
 from tasks.features.featurize import make_features
 from tasks.registry.reproduction import (
-    Remade,
+    ReproducedArtifacts,
     Reproduction,
     compare_versions,
     find_sources,
@@ -26,7 +26,7 @@ def reproduce(store: Store, name: str, number: str) -> Reproduction:
 
     Raises:
         RegistryError: there is no such version, or its tags lack what it was made from.
-        StoreError: the snapshot is gone or damaged.
+        StoreError: the snapshot is missing or damaged.
     """
     origin = find_sources(store, name, number)
     job = load_registered_job(origin.job_text, f"{name} version {number}")
@@ -44,8 +44,8 @@ def reproduce(store: Store, name: str, number: str) -> Reproduction:
             plans=origin.plans,
         )
         bundle_dir = local_dir(scratch, candidate) / "bundle"
-        repeated = Remade(accepted, features, candidate, bundle_dir)
-        return compare_versions((name, number), origin, repeated, store=store)
+        repeated = ReproducedArtifacts(accepted, features, candidate, bundle_dir)
+        return compare_versions(name, number, origin, repeated, store=store)
 
 
 def format_reproduction(result: Reproduction) -> str:
@@ -54,14 +54,22 @@ def format_reproduction(result: Reproduction) -> str:
     if result.identical:
         lines = [f"{title} was reproduced: all {result.tensors} tensors are equal bit for bit"]
     else:
-        lines = [f"{title} was not reproduced: {len(result.differing)} or more tensors differ"]
+        lines = [
+            f"{title} was not reproduced: {len(result.differing_tensors)} or more tensors differ"
+        ]
         lines += [
-            f"  {row['name']} {row['shape']}: "
-            + ("cannot be compared" if row["largest"] is None else f"up to {row['largest']:.3g}")
-            for row in result.differing
+            f"  {tensor.name} {tensor.shape}: {_format_difference(tensor.max_difference)}"
+            for tensor in result.differing_tensors
         ]
     lines += [f"  stage {stage}: {state}" for stage, state in result.stages.items()]
-    lines += [f"  {what}: {then}, now {now}" for what, (then, now) in result.made_by.items()]
-    if result.files:
-        lines.append(f"  files that differ: {', '.join(result.files)}")
+    lines += [
+        f"  {what}: {then}, now {now}" for what, (then, now) in result.environment_changes.items()
+    ]
+    if result.differing_files:
+        lines.append(f"  files that differ: {', '.join(result.differing_files)}")
     return "\n".join(lines)
+
+
+def _format_difference(difference: float | None) -> str:
+    """Format the largest difference of a tensor's values."""
+    return "cannot be compared" if difference is None else f"up to {difference:.3g}"

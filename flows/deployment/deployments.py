@@ -30,7 +30,7 @@ _HEAD = """\
 #   prefect --no-prompt deploy --all --prefect-file {path}
 #   prefect worker start --pool {pool} --limit 1
 # Written by `ostinato deploy --write {path} JOB...`; edit the jobs, and write it again.
-# `ostinato deploy JOB...` makes the same deployments, and what this file cannot hold: the
+# `ostinato deploy JOB...` makes the same deployments, and what this file cannot contain: the
 # automations that notify the blocks of `notify` and that end runs whose process is dead.
 """
 

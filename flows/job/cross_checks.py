@@ -24,7 +24,7 @@ def check_target_is_no_input(layout: Layout, target: str) -> None:
     """
     is_window = layout.window is not None and layout.window.horizon > 0
     known_future = getattr(layout.input, "known_future", ())
-    static_columns = [covariate.column for covariate in layout.statics]
+    static_columns = [covariate.column for covariate in layout.static_inputs]
     input_columns = [
         *known_future,
         *([] if is_window else [*layout.input.columns, *static_columns]),
@@ -200,7 +200,7 @@ def check_model_reads_input(layout: Layout, model: ModelConfig, target: TargetCo
     if model.parallel_branch == "rocket" and kind == "text":
         raise ValueError("model.parallel_branch: rocket reads numbers, not text; set none or fcn")
     if getattr(layout.input, "supervise_nodes", False) and (
-        target.kind != "category" or model.poolings != ("last",) or layout.statics
+        target.kind != "category" or model.poolings != ("last",) or layout.static_inputs
     ):
         raise ValueError(
             "inputs.supervise_nodes: a node is predicted as a root is; it needs a target of kind "

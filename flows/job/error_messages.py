@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tasks.redaction import redact
@@ -93,6 +94,40 @@ _OTHER_NAMES = {
     "window_uses": ("max_holdout_reuse",),
 }
 """Other words for keys, whose spelling is too different to be found as a near match."""
+
+
+_UNION_MEMBERS = re.compile(r"(int|float|str|bool|literal\[.*\])")
+"""Last part of an error's location where a value may be of several types."""
+
+
+def merge_union_errors(errors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Merge the errors of one value that may be a number or a word into one.
+
+    Args:
+        errors: of `ValidationError.errors()`.
+    """
+    merged: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for error in errors:
+        *outer, last = error["loc"] or ("",)
+        is_member = isinstance(last, str) and _UNION_MEMBERS.fullmatch(last)
+        merged.setdefault(tuple(outer if is_member and outer else error["loc"]), []).append(
+            dict(error)
+        )
+    found = []
+    for loc, (first, *others) in merged.items():
+        words = [
+            word
+            for each in (first, *others)
+            if each["type"] == "literal_error"
+            for word in re.findall(r"'([^']*)'", each.get("ctx", {}).get("expected", ""))
+        ]
+        if others and words and first["type"] != "literal_error":
+            choices = " or ".join(words)
+            message = f"{first['msg'].partition(',')[0]}, or {choices}"
+            found.append({**first, "msg": message, "loc": loc})
+        else:
+            found.append({**first, "loc": loc} if others else first)
+    return found
 
 
 def format_error(  # noqa: PLR0911 - a message for each type of error

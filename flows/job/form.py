@@ -66,7 +66,7 @@ class _OverridesField(_OptionalField):
 def _build_overrides_schema(job: Mapping[str, Any]) -> dict[str, Any]:
     """Turn the schema of a job file into a schema of its settings by dotted key.
 
-    The error for an unknown key lists the keys of its own section only.
+    The error about an unknown key lists only the keys of its section.
     """
     parts = job["$defs"]
     sections = {name: _list_nested_fields(node, parts) for name, node in job["properties"].items()}

@@ -1,6 +1,6 @@
-"""The job: one file that says where the data is, what is predicted from it, and when.
+"""The job: one file with the source of the data, what is predicted from it, and when.
 
-It only composes: each section is defined beside what it configures. Each error in a job file
+It only composes: each section is defined in the module that it configures. Each error in a job file
 becomes one line with the key, the value and the fix.
 """
 
@@ -26,11 +26,12 @@ from flows.job.cross_checks import (
     check_target_is_no_input,
     check_tuning,
 )
-from flows.job.error_messages import KEYWORD, SECTION, format_error
+from flows.job.defaults import fill_defaults
+from flows.job.error_messages import KEYWORD, SECTION, format_error, merge_union_errors
 from flows.job.notify_config import NotifyConfig, check_unique_blocks
 from models.features.config import Layout, TargetConfig, WindowConfig
 from models.features.kinds import InputConfig
-from models.features.splitting.split import SplitConfig, split_columns
+from models.features.splitting.split import SplitConfig, list_split_columns
 from models.features.static_covariates import CategoryInput, NumberInput
 from models.learning.config import TrainingConfig
 from models.networks.config import ModelConfig
@@ -53,7 +54,7 @@ ModelSection = Annotated[
     Annotated[ModelConfig, Tag(SECTION)] | Annotated[Literal["auto"], Tag(KEYWORD)],
     Discriminator(lambda value: KEYWORD if isinstance(value, str) else SECTION),
 ]
-"""The section `model`, or the word `auto` in its place."""
+"""The section `model`, or the word `auto` instead."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +64,7 @@ class Job:
     __pydantic_config__: ClassVar = _PYDANTIC_CONFIG
 
     name: str
-    """Names the registered model, the experiment and the runs."""
+    """Name of the registered model, of the experiment and of the runs."""
     source: SourceConfig
     """Where the data is."""
     inputs: tuple[InputConfig, ...]
@@ -73,35 +74,34 @@ class Job:
     window: WindowConfig | None = None
     """How a long series is cut into windows; omit it where each row holds its own sequence."""
     contract: str | None = None
-    """File with the contract; when left out, one is drafted from the data on the first run."""
+    """File with the data contract; by default one is drafted from the data on the first run."""
     split: SplitConfig = field(default_factory=SplitConfig)
-    """Which rows train, validate and test."""
+    """Which rows are for training, validation and test."""
     model: ModelSection = field(default_factory=ModelConfig)
     """The network. `auto` searches families and sizes by successive halving on the validation rows:
     after a ninth of `training.epochs`, and again after a third, the better third continues. The
     search costs about four trainings, or `training.budget`, which then limits the whole search; the
-    champion's network is a candidate too. The version has the chosen network, as if the job had
-    named it."""
+    champion's network is a candidate too. The chosen network is recorded with the version."""
     head: HeadConfig = field(default_factory=HeadConfig)
     """The output head and its loss."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """How the network is trained."""
     gate: GateConfig = field(default_factory=GateConfig)
-    """What a challenger has to prove before it becomes champion."""
+    """When a challenger replaces the champion."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """What a report shows beside the metrics."""
+    """Slices and leakage checks of the report."""
     tuning: TuningConfig | None = None
     """What `ostinato tune` searches."""
     store: StoreConfig = field(default_factory=StoreConfig)
     """Where artifacts are stored."""
     schedule: ScheduleConfig | None = None
-    """When it runs automatically."""
+    """When the job runs automatically."""
     score: ScoreConfig = field(default_factory=ScoreConfig)
-    """What the champion scores in batches, and when."""
+    """Batch scoring with the champion."""
     triggers: TriggersConfig | None = None
     """What else starts a run, and how often at most."""
     notify: tuple[NotifyConfig, ...] = ()
-    """Notifications, while the job is served by `ostinato ui` or deployed."""
+    """Notifications, and who gets them."""
 
     def __post_init__(self) -> None:
         """Check that the sections fit each other."""
@@ -114,7 +114,8 @@ class Job:
         if len(sequences) != 1:
             raise ValueError(
                 f"inputs: found {len(sequences)} sequences, expected one; list several channels "
-                "of a series under one `column`; a category or a number needs a sequence beside it"
+                "of a series under one `column`; a category or a number is only an addition to a "
+                "sequence"
             )
         if self.window and sequences[0].kind != "series":
             raise ValueError("window: only a series is cut into windows; remove it")
@@ -171,14 +172,20 @@ class Job:
             window=self.window,
             time=self.source.time,
             entity=self.source.entity,
-            statics=tuple(read for read in self.inputs if isinstance(read, covariates)),
+            static_inputs=tuple(read for read in self.inputs if isinstance(read, covariates)),
+            parse=self.source.parse,
         )
 
     @property
     def required_columns(self) -> list[str]:
         """The columns that the job reads."""
         time = [self.source.time] if self.source.time else []
-        names = [*self.layout.raw_columns, *time, *self.target.columns, *split_columns(self.split)]
+        names = [
+            *self.layout.raw_columns,
+            *time,
+            *self.target.columns,
+            *list_split_columns(self.split),
+        ]
         names += self.evaluation.slices
         return list(dict.fromkeys(names))
 
@@ -212,16 +219,16 @@ def load_job(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
         raise JobError.of(f"job file {path} is not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise JobError.of(
-            f"job file {path} holds {type(raw).__name__}, expected keys such as name and source",
+            f"job file {path} is of type {type(raw).__name__}, expected keys such as name",
             hint="draft one with `ostinato init DATA`",
         )
     for key, value in (overrides or {}).items():
         set_value(raw, key, value)
     try:
-        return JOB_ADAPTER.validate_python(raw)
+        return JOB_ADAPTER.validate_python(fill_defaults(raw))
     except ValidationError as error:
         schema = JOB_ADAPTER.json_schema()
-        lines = [format_error(dict(each), schema) for each in error.errors()]
+        lines = [format_error(each, schema) for each in merge_union_errors(error.errors())]
         raise JobError("\n".join([f"job file {path} is not valid:", *lines])) from error
 
 

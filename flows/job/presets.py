@@ -34,7 +34,7 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
 """Settings of the training; the network and its inputs stay those of the job."""
 
 _SINGLE_NETWORK = {"training.ensemble": 1, "training.weight_averaging": "swa"}
-"""In place of an ensemble, where predictions cannot be averaged."""
+"""Instead of an ensemble, where predictions cannot be averaged."""
 
 FORM_FIELDS = {
     "cell": "model.cell",

@@ -1,8 +1,8 @@
-"""The automations on the Prefect server, beside the event triggers of the deployments.
+"""The automations on the Prefect server, besides the event triggers of the deployments.
 
 Some send to the blocks of `notify` what no run can report: that it failed or crashed, and that a
 person moved an alias. Two mark runs of any job as crashed whose process is dead. An automation that
-exists unchanged is left alone, so that its counters stay; one that is no longer needed is deleted.
+exists unchanged is not updated, so that its counters stay; one that is no longer needed is deleted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -62,13 +62,13 @@ def build_dead_run_automation() -> AutomationCore:
     It counts from the start of a run, too: the first heartbeat may be lost on its way, and a busy
     server on SQLite drops events that it could not write in four attempts.
     """
-    beat = max(
+    interval_seconds = max(
         get_current_settings().flows.heartbeat_frequency or HEARTBEAT_SECONDS, HEARTBEAT_SECONDS
     )
     return _build_crash_automation(
         DEAD_RUNS,
         after={"Running", "heartbeat"},
-        seconds=_MISSED_HEARTBEATS * beat,
+        seconds=_MISSED_HEARTBEATS * interval_seconds,
         why=_DEAD_MESSAGE,
     )
 
@@ -76,7 +76,7 @@ def build_dead_run_automation() -> AutomationCore:
 def build_lost_run_automation() -> AutomationCore:
     """Build the automation that marks our runs as crashed that were submitted and never started.
 
-    Their process died before its first heartbeat; they would hold their concurrency slot.
+    Their process died before its first heartbeat; they would occupy their concurrency slot.
     """
     after = {"Pending", "Submitting", "InfrastructurePending"}
     return _build_crash_automation(
@@ -85,7 +85,7 @@ def build_lost_run_automation() -> AutomationCore:
 
 
 def update_automations(jobs: Sequence[tuple[Path, Job]]) -> list[str]:
-    """Bring the automations of some jobs, and those for dead runs, up to date.
+    """Update the automations of some jobs, and those for dead runs.
 
     Returns:
         The names of all of them.

@@ -40,7 +40,7 @@ def find_block(client: SyncPrefectClient, block: str, where: str) -> BlockDocume
     Args:
         client: of the Prefect server.
         block: the block as TYPE/NAME.
-        where: the place of the setting, for an error message.
+        where: location of the setting, for an error message.
 
     Raises:
         JobError: the block does not exist, or cannot notify.

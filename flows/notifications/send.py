@@ -39,7 +39,7 @@ _OUTCOME_PHRASES: dict[NotifyEvent, str] = {
     "kept": "was not better, so the champion stays",
     "needs-approval": "waits for your approval",
     "not-comparable": "cannot be compared with the champion, which stays",
-    "unchanged": "stands: data and job are unchanged",
+    "unchanged": "remains, because data and job are unchanged",
 }
 
 _MAX_METRICS = 3
@@ -57,16 +57,23 @@ Scores = Mapping[str, float]
 
 
 def notify_outcome(
-    job: Job, outcome: Outcome, *, champion: Scores | None, baseline: Scores, fresh: bool
+    job: Job,
+    outcome: Outcome,
+    *,
+    champion: Scores | None,
+    baseline: Scores,
+    fresh: bool,
+    rows_note: str | None = None,
 ) -> list[str]:
     """Notify of the outcome of a retrain run.
 
     Args:
         job: the job that was run.
         outcome: what the run resulted in.
-        champion: the champion's metrics on the same rows, where there is a champion.
+        champion: the champion's metrics, where there is a champion.
         baseline: metrics of the best baseline.
         fresh: whether the run registered the version; False where there was nothing to do.
+        rows_note: which of these metrics are of fewer rows than the others, if any.
 
     Returns:
         A warning for each block that could not be notified.
@@ -79,7 +86,8 @@ def notify_outcome(
         "metrics": dict(outcome.metrics),
     }
     title = f"{job.name} version {outcome.version} {_OUTCOME_PHRASES[kind]}"
-    return _notify(job, kind, title, _format_outcome(outcome, champion, baseline), facts=facts)
+    text = _format_outcome(outcome, champion, baseline, rows_note)
+    return _notify(job, kind, title, text, facts=facts)
 
 
 def notify_finding(job: Job, kind: NotifyEvent, *, reason: str, key: str) -> list[str]:
@@ -89,8 +97,10 @@ def notify_finding(job: Job, kind: NotifyEvent, *, reason: str, key: str) -> lis
     return _notify(job, kind, f"{job.name}: {_FINDING_PHRASES[kind]}", text, facts=facts)
 
 
-def _format_outcome(outcome: Outcome, champion: Scores | None, baseline: Scores) -> str:
-    """Format the decision, the metrics beside those of champion and baseline, and the links."""
+def _format_outcome(
+    outcome: Outcome, champion: Scores | None, baseline: Scores, rows_note: str | None
+) -> str:
+    """Format the decision, the metrics with those of champion and baseline, and the links."""
     others = {"champion": champion or {}, str(outcome.baseline["name"]): baseline}
     lines = [f"{outcome.decision}: {outcome.reason}"]
     gate_first = sorted(outcome.metrics, key=lambda metric: metric not in outcome.baseline)
@@ -99,6 +109,7 @@ def _format_outcome(outcome: Outcome, champion: Scores | None, baseline: Scores)
             f"{name} {values[metric]:.4f}" for name, values in others.items() if metric in values
         )
         lines.append(f"{format_metric_name(metric)} {outcome.metrics[metric]:.4f} ({scores})")
+    lines += [rows_note] if rows_note else []
     lines += [f"warning: {warning}" for warning in outcome.warnings]
     shown = ("model version", "report") if outcome.links else ()
     lines += [f"{name}: {outcome.links[name]}" for name in shown]

@@ -15,8 +15,8 @@ from tasks.registry.alias_log import (
     read_log,
     replay_aliases,
 )
-from tasks.registry.aliases import _format_aliases, read_aliases
-from tasks.registry.promotion import MoveResult, _build_unknown_model_error, find_store_config
+from tasks.registry.aliases import format_aliases, read_aliases
+from tasks.registry.promotion import MoveResult, build_unknown_model_error, find_store_config
 from tasks.storage.store import StoreConfig, open_store
 
 History = dict[str, Any]
@@ -41,7 +41,7 @@ def load_history(name: str, uri: str | None, when: date | datetime | None) -> Hi
 
     Args:
         name: registered model.
-        uri: the store; that of the newest version's job when left out.
+        uri: the store; by default that of the newest version's job.
         when: a day or a time; with it, only the versions are returned that were champion then.
 
     Raises:
@@ -49,7 +49,7 @@ def load_history(name: str, uri: str | None, when: date | datetime | None) -> Hi
         StoreError: the history is damaged.
     """
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise _build_unknown_model_error(name)
+        raise build_unknown_model_error(name)
     entries = read_log(open_store(_find_store_config(name, uri)), name)
     state = replay_aliases(entries)
     note = _compare_with_mlflow(name, state)
@@ -78,7 +78,7 @@ def format_history(history: History) -> str:
         }
         for move in history["moves"]
     ]
-    lines = [f"{history['model']}: {_format_aliases(history['aliases'])}"]
+    lines = [f"{history['model']}: {format_aliases(history['aliases'])}"]
     lines += [f"note: {history['note']}"] if history["note"] else []
     return "\n".join([*lines, "", format_table(rows, "no alias has been moved yet")])
 
@@ -105,8 +105,8 @@ def format_move(name: str, moved: MoveResult) -> str:
     return "\n".join(
         [
             f"{name} version {line.version}: {_ACTION_PHRASES[line.action]}{begun}",
-            f"  before  {_format_aliases(line.before)}",
-            f"  now     {_format_aliases(line.after)}",
+            f"  before  {format_aliases(line.before)}",
+            f"  now     {format_aliases(line.after)}",
             f"  number  {line.number} of: ostinato history {name}",
         ]
     )
@@ -152,7 +152,7 @@ def _compare_with_mlflow(name: str, state: Mapping[str, str]) -> str | None:
     if now == state:
         return None
     cause = "they were moved by hand, or a program is still running or was killed"
-    return f"MLflow has {_format_aliases(now)}: {cause}"
+    return f"MLflow has {format_aliases(now)}: {cause}"
 
 
 def _shorten(text: str) -> str:

@@ -1,14 +1,13 @@
 """Report the outcome of a run: the record, the page in Prefect, notifications, links."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 from flows.job.job import Job
 from flows.notifications.send import notify_outcome
 from flows.results.mlflow_links import find_mlflow_url, format_version_url
-from tasks.facts import FeatureFacts, Scores
+from tasks.facts import FeatureFacts, ReportFacts
 from tasks.gate_record import GateRecord
 from tasks.records import (
     Accepted,
@@ -20,7 +19,9 @@ from tasks.records import (
     Snapshot,
     Version,
 )
+from tasks.reporting.advice import list_advice, list_training_warnings
 from tasks.reporting.formatting import format_metric_name
+from tasks.reporting.score_sections import describe_score_rows
 from tasks.task_options import publish_page
 
 
@@ -31,7 +32,7 @@ class RunArtifacts(NamedTuple):
     accepted: Accepted
     features: Features
     choice: Choice | None
-    """None unless the job says `model: auto`."""
+    """None unless the job has `model: auto`."""
     candidate: Candidate
     report: Report
 
@@ -61,7 +62,12 @@ def report_outcome(
         seconds=round(time.perf_counter() - start_time, 3),
         links=_build_links(version),
         headline=facts.headline,
-        warnings=list(facts.warnings),
+        warnings=[
+            *facts.warnings,
+            *list_training_warnings(artifacts.candidate.facts, artifacts.features.facts),
+        ],
+        test_rows=facts.rows,
+        advice=list_advice(facts, artifacts.candidate.facts, job.training),
     )
     warnings = notify_outcome(
         job,
@@ -69,9 +75,10 @@ def report_outcome(
         champion=facts.champion,
         baseline=facts.baselines[best],
         fresh=version.recomputed,
+        rows_note=describe_score_rows(facts),
     )
     outcome = replace(outcome, warnings=[*outcome.warnings, *warnings])
-    page = _format_page(outcome, facts.baselines, facts.champion)
+    page = _format_page(outcome, facts)
     page += _format_gate(facts.gate) + _format_data(artifacts)
     publish_page(f"{job.name}-result", page)
     return outcome
@@ -90,8 +97,9 @@ def format_summary(outcome: Outcome) -> str:
             *([f"  {outcome.headline}"] if outcome.headline else []),
             *(f"  warning: {warning}" for warning in outcome.warnings),
             f"  why       {outcome.reason}",
-            f"  metrics   {scores}",
-            f"  baseline  {baseline}",
+            *(f"  advice    {advice}" for advice in outcome.advice),
+            f"  metrics   {scores} on all {outcome.test_rows} test rows",
+            f"  baseline  {baseline} on the same rows",
             f"  done      {done} ({outcome.seconds:.1f} s)",
         ]
     )
@@ -120,6 +128,10 @@ def _format_gate(gate: GateRecord) -> str:
         low, gain, high = map(_format_number, (each.low, each.gain, each.high))
         lines.append(f"| {each.name} | {each.rows} | {gain} | {low} to {high} |")
     lines.append("")
+    if gate.is_tie:
+        lines.append("- promoted as a tie: not better than the best baseline, but as good")
+    if gate.champion is None and gate.require_baseline:
+        lines.append(f"- bound of a first version over the best baseline: {gate.bound:+.3g}")
     if gate.excluded_rows:
         lines.append(
             f"- excluded, because they are training rows of the champion: {gate.excluded_rows}"
@@ -151,7 +163,7 @@ def _format_data(artifacts: RunArtifacts) -> str:
         "## Data",
         "",
         f"- rows: {accepted.rows} accepted, {accepted.quarantined} quarantined",
-        f"- expectations: {accepted.promises - accepted.broken} met, {accepted.broken} broken",
+        f"- expectations: {accepted.expectations - accepted.broken} met, {accepted.broken} broken",
         f"- sequences: {counts} test",
         *_format_unreadable(features),
         *(f"- {kind}, removed: {count}" for kind, count in features.duplicates.items()),
@@ -177,14 +189,10 @@ def _format_unreadable(features: FeatureFacts) -> list[str]:
     return [f"- rows that cannot be read: {features.unreadable} (quarantined), {first}"]
 
 
-def _format_page(
-    outcome: Outcome,
-    baselines: Mapping[str, Scores],
-    champion: Scores | None,
-) -> str:
+def _format_page(outcome: Outcome, facts: ReportFacts) -> str:
     """Format the outcome as a Markdown page."""
-    columns = {"challenger": outcome.metrics, **({"champion": champion} if champion else {})}
-    columns |= baselines
+    champion = {"champion": facts.champion} if facts.champion else {}
+    columns = {"challenger": outcome.metrics, **champion, **facts.baselines}
     lines = [
         f"# {outcome.job}: {outcome.decision}",
         "",
@@ -192,12 +200,15 @@ def _format_page(
         *(line for warning in outcome.warnings for line in (f"> Warning: {warning}", "")),
         f"Version {outcome.version}: {outcome.reason}.",
         "",
-        "| on the test rows | " + " | ".join(columns) + " |",
+        *(line for advice in outcome.advice for line in (f"> Advice: {advice}.", "")),
+        f"| on {facts.rows} test rows | " + " | ".join(columns) + " |",
         "|---|" + "---:|" * len(columns),
     ]
     for name in outcome.metrics:
         values = [f"{scores[name]:.4f}" for scores in columns.values()]
         lines.append(f"| {format_metric_name(name)} | " + " | ".join(values) + " |")
+    if note := describe_score_rows(facts):
+        lines += ["", note]
     done = ", ".join(outcome.recomputed) or "nothing: data and job are unchanged"
     lines += ["", f"Done in this run: {done}. {outcome.seconds:.1f} s.", ""]
     lines += [f"- [{name}]({link})" for name, link in outcome.links.items()]

@@ -33,11 +33,11 @@ class TuneResult:
     """The job file with the best settings."""
     metric: str
     best_trial: int
-    value: float
+    best_value: float
     """The metric on the validation rows, with the best settings."""
-    own_value: float | None
+    initial_value: float | None
     """The metric with the job's own settings; None where that trial did not finish."""
-    chosen: Mapping[str, Any]
+    best_params: Mapping[str, Any]
     trials: Mapping[str, int]
     """Number of trials by final state."""
     importance: Mapping[str, float]
@@ -45,7 +45,7 @@ class TuneResult:
 
 
 def build_tuned_path(path: Path) -> Path:
-    """Return the path NAME.tuned.yaml beside a job file; a tuned job file keeps its own path."""
+    """Return the path NAME.tuned.yaml next to a job file; a tuned job file keeps its own path."""
     name = path.name.removesuffix(path.suffix).removesuffix(".tuned")
     return path.with_name(f"{name}.tuned.yaml")
 
@@ -62,7 +62,7 @@ def check_overwrite(path: Path) -> None:
     if first != _HASH_PREFIX + _hash_body(body):
         raise JobError.of(
             f"{path} was written or changed by a person",
-            hint="name another file with --output, or write over it with --force",
+            hint="name another file with --output, or overwrite it with --force",
         )
 
 
@@ -82,7 +82,7 @@ def write_tuned_job(
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     for key, value in overrides.items():
         set_value(raw, key, value)
-    comments = _apply_settings(raw, job.settings, facts.chosen)
+    comments = _apply_settings(raw, job.settings, facts.best_params)
     body = f"{_format_heading(facts, path)}\n{_format_yaml(raw, comments)}"
     target.write_text(f"{_HASH_PREFIX}{_hash_body(body)}\n{body}", encoding="utf-8")
     load_job(target)
@@ -90,10 +90,10 @@ def write_tuned_job(
         job=job.name,
         file=str(target),
         metric=facts.metric,
-        best_trial=facts.best,
-        value=facts.value,
-        own_value=facts.own_value,
-        chosen=facts.chosen,
+        best_trial=facts.best_trial,
+        best_value=facts.best_value,
+        initial_value=facts.initial_value,
+        best_params=facts.best_params,
         trials=facts.states,
         importance=facts.importance,
         seconds=round(seconds, 3),
@@ -102,16 +102,16 @@ def write_tuned_job(
 
 def format_summary(result: TuneResult) -> str:
     """Format the result as a few lines for a terminal."""
-    own = "none" if result.own_value is None else f"{result.own_value:.4f}"
+    own = "none" if result.initial_value is None else f"{result.initial_value:.4f}"
     states = ", ".join(f"{count} {state}" for state, count in result.trials.items())
-    settings = ", ".join(f"{key} {value}" for key, value in result.chosen.items())
+    settings = ", ".join(f"{key} {value}" for key, value in result.best_params.items())
     importance = ", ".join(
         f"{key} {share:.0%}" for key, share in list(result.importance.items())[:4]
     )
     return "\n".join(
         [
             f"{result.job}: trial {result.best_trial} is the best of {sum(result.trials.values())}",
-            f"  {result.metric:<9} {result.value:.4f}; the job's own settings: {own}",
+            f"  {result.metric:<9} {result.best_value:.4f}; the job's own settings: {own}",
             f"  trials    {states} ({result.seconds:.1f} s)",
             f"  settings  {settings or 'unchanged'}",
             f"  important {importance or 'unknown: too few trials'}",
@@ -149,12 +149,12 @@ def _to_yaml_value(value: object) -> Any:  # noqa: ANN401 - as YAML has it
 
 def _format_heading(facts: StudyFacts, path: Path) -> str:
     """Return the comment at the head of the file: its origin and the metric."""
-    own = facts.own_value
+    own = facts.initial_value
     before = f"; {own:.4g} with the settings of {path.name}" if own is not None else ""
     name = "validation loss" if facts.metric == "loss" else f"validation {facts.metric}"
     return (
-        f"# {path.name} with the settings of trial {facts.best} of {facts.trials}:\n"
-        f"# {name} {facts.value:.4g}{before}."
+        f"# {path.name} with the settings of trial {facts.best_trial} of {facts.trials}:\n"
+        f"# {name} {facts.best_value:.4g}{before}."
     )
 
 

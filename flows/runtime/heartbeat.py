@@ -26,7 +26,7 @@ interval_seconds: contextvars.ContextVar[int | None] = contextvars.ContextVar("e
 
 @contextmanager
 def use_own_heartbeat() -> Iterator[None]:
-    """Let the flows within send our heartbeats instead of Prefect's, at the same interval."""
+    """Send our heartbeats instead of Prefect's in the flows within, at the same interval."""
     token = interval_seconds.set(get_current_settings().flows.heartbeat_frequency)
     try:
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
@@ -44,15 +44,17 @@ def send_heartbeats() -> Iterator[None]:
         return
     stopped, description = threading.Event(), _describe_run(context)
 
-    def beat() -> None:
+    def send_until_stopped() -> None:
         while True:
             emit_event(_HEARTBEAT, **description)
             if stopped.wait(seconds):
                 return
 
-    # The copy, because the context holds the server's address.
+    # A copy, because the context has the server's address.
     context_copy = contextvars.copy_context()
-    thread = threading.Thread(target=context_copy.run, args=(beat,), name="heartbeat", daemon=True)
+    thread = threading.Thread(
+        target=context_copy.run, args=(send_until_stopped,), name="heartbeat", daemon=True
+    )
     thread.start()
     try:
         yield

@@ -9,7 +9,7 @@ class _TracebackFilter(logging.Filter):
     """Removes the traceback from a record whose exception is one of ours."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the record, and let it pass."""
+        """Change the record, and return True, so that it is logged."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, OstinatoError):
             record.exc_info = None

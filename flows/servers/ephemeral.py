@@ -19,7 +19,7 @@ from flows.servers.processes import (
     wait_until_responding,
 )
 
-STOP_TIMEOUT_SECONDS = 5.0
+_STOP_TIMEOUT_SECONDS = 5.0
 
 SERVER_SETTINGS = {
     "PREFECT_UI_ENABLED": "0",
@@ -45,7 +45,7 @@ def start_server() -> Callable[[], None]:
     )
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     # Functions run in reverse order of registration: Prefect sends its logs and events before this.
-    atexit.register(stop_children, [server], timeout_seconds=STOP_TIMEOUT_SECONDS)
+    atexit.register(stop_children, [server], timeout_seconds=_STOP_TIMEOUT_SECONDS)
     return lambda: wait_until_responding(f"http://127.0.0.1:{port}/api/health", [server])
 
 

@@ -25,7 +25,7 @@ class ErrorKindFilter(logging.Filter):
     """Replaces an error in a log record by the name of its type."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the record, and let it pass."""
+        """Change the record, and return True, so that it is logged."""
         if record.exc_info and record.exc_info[0] is not None:
             record.msg = f"{record.getMessage()}: {record.exc_info[0].__name__}"
             record.args, record.exc_info, record.exc_text = None, None, None
@@ -39,7 +39,7 @@ def patch_server() -> None:
 
 
 def _lock_on_begin() -> None:
-    """Let every transaction on SQLite request the write lock as it begins."""
+    """Patch Prefect so that every transaction on SQLite requests the write lock as it begins."""
     from prefect.server.database.configurations import AioSqliteConfiguration
 
     original = AioSqliteConfiguration.begin_transaction

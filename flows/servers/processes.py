@@ -17,14 +17,14 @@ from typing import NamedTuple
 
 from flows.servers.ports import is_responding
 
-START_TIMEOUT_SECONDS = 180.0
+_START_TIMEOUT_SECONDS = 180.0
 """Time that a server may take to start: on a busy machine, with a fresh database."""
 
-POLL_SECONDS = 0.05
-PARENT_POLL_SECONDS = 1.0
+_POLL_SECONDS = 0.05
+_PARENT_POLL_SECONDS = 1.0
 """Seconds between two checks that the parent still lives."""
 
-LOG_TAIL_LINES = 5
+_LOG_TAIL_LINES = 5
 
 
 class Child(NamedTuple):
@@ -45,7 +45,7 @@ class Child(NamedTuple):
         if self.log is None:
             return None
         text = self.log.read_text(encoding="utf-8", errors="replace")
-        return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
+        return "\n".join(text.splitlines()[-_LOG_TAIL_LINES:])
 
 
 def start_child(
@@ -79,7 +79,7 @@ def wait_until_responding(url: str, children: Sequence[Child]) -> None:
     """
     from tasks.errors import PagesError
 
-    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    deadline = time.monotonic() + _START_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if ended := find_ended(children):
             raise PagesError.of(
@@ -89,9 +89,9 @@ def wait_until_responding(url: str, children: Sequence[Child]) -> None:
             )
         if is_responding(url):
             return
-        time.sleep(POLL_SECONDS)
+        time.sleep(_POLL_SECONDS)
     raise PagesError.of(
-        f"{url} did not respond within {START_TIMEOUT_SECONDS:.0f} s",
+        f"{url} did not respond within {_START_TIMEOUT_SECONDS:.0f} s",
         hint="see the logs, or the output above",
     )
 
@@ -117,11 +117,11 @@ def stop_children(children: Sequence[Child], *, timeout_seconds: float) -> None:
 
 
 def end_with_parent(parent_pid: int) -> None:
-    """Terminate this process as soon as its parent is gone, however that ended."""
+    """Terminate this process as soon as its parent has ended, in whatever way."""
 
     def poll() -> None:
         while os.getppid() == parent_pid:
-            time.sleep(PARENT_POLL_SECONDS)
+            time.sleep(_PARENT_POLL_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=poll, name="parent-watch", daemon=True).start()

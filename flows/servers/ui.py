@@ -30,8 +30,8 @@ from flows.servers.processes import (
 if TYPE_CHECKING:
     from flows.job.job import Job
 
-STOP_TIMEOUT_SECONDS = 10.0
-WATCH_SECONDS = 0.5
+_STOP_TIMEOUT_SECONDS = 10.0
+_WATCH_SECONDS = 0.5
 
 Echo = Callable[[str], object]
 
@@ -66,7 +66,7 @@ def serve_ui(jobs: Sequence[Path], *, prefect_port: int, mlflow_port: int, echo:
     finally:
         (home / UI_FILE).unlink(missing_ok=True)
         # The jobs stop before the servers, which they still report to.
-        stop_children(children, timeout_seconds=STOP_TIMEOUT_SECONDS)
+        stop_children(children, timeout_seconds=_STOP_TIMEOUT_SECONDS)
 
 
 def _start_servers(children: list[Child], *, prefect_port: int, mlflow_port: int) -> dict[str, str]:
@@ -157,7 +157,7 @@ def _watch(children: Sequence[Child], echo: Echo) -> int:
         if ended := find_ended(children):
             echo(f"{ended.describe_end()}; stopping the others\n{ended.read_log_tail()}")
             return 1
-        time.sleep(WATCH_SECONDS)
+        time.sleep(_WATCH_SECONDS)
 
 
 def _raise_interrupt(*_: object) -> None:

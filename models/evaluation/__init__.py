@@ -1,1 +1,1 @@
-"""What a model is judged by: metrics, their uncertainty, and cheap strong baselines."""
+"""Evaluation of predictions: metrics, their uncertainty, and cheap strong baselines."""

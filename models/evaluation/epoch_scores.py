@@ -1,4 +1,4 @@
-"""A head's numbers beside the truth, without a table in between: what training judges epochs by.
+"""Metrics of a head's outputs, without a table in between: the scores that compare epochs.
 
 Shapes: S sequences, O outputs, K classes or labels, T steps of a forecast.
 """
@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.calibration import softmax
+from models.calibration import compute_softmax
 from models.evaluation.metrics.by_kind import LOWER_IS_BETTER, METRICS
 from models.evaluation.metrics.forecast import summarize_forecasts
 from models.evaluation.metrics.text import compare_texts
@@ -27,125 +27,131 @@ from models.features.target import Target
 from models.networks.heads.config import HeadConfig
 from models.prediction_table import WRITERS, PredictionContext
 
+EXPENSIVE_KINDS: tuple[TargetKind, ...] = ("text",)
+"""Kinds whose predictions cost much more than their loss: measured only for early stopping."""
+
 
 class ValidationTargets(NamedTuple):
-    """What would be right."""
+    """Targets of the validation sequences."""
 
     values: Any
-    """Codes of classes or numbers, [S]; of tags whether each label holds, [S, K + 1]; of forecasts
-    numbers, [S, T]; texts as a column; nothing of what is mined."""
+    """Class codes or numbers [S]; of tags whether each label applies, [S, K + 1]; of forecasts
+    numbers, [S, T]; texts as a column; not used for self-supervised targets."""
     target: Target
-    """On whose scale numbers are told."""
+    """Has the scale of the numbers."""
     head: HeadConfig
 
 
-def build_predictions(outputs_SO: NDArray[np.float32], truth: ValidationTargets) -> Predictions:
-    """Put the outputs for sequences beside what would be right."""
-    return BUILDERS[truth.target.kind](outputs_SO, truth)
+def build_predictions(outputs_SO: NDArray[np.float32], targets: ValidationTargets) -> Predictions:
+    """Convert outputs to predictions, and pair them with their targets."""
+    return _BUILDERS[targets.target.kind](outputs_SO, targets)
 
 
-def build_class_predictions(
-    outputs_SO: NDArray[np.float32], truth: ValidationTargets
+def get_default_metric(kind: TargetKind) -> str:
+    """Return the metric that is reported where the job names none."""
+    return "macro_f1" if kind == "category" else next(iter(METRICS[kind]))
+
+
+def build_metric_function(
+    name: str, targets: ValidationTargets
+) -> Callable[[NDArray[np.float32]], float]:
+    """Build the function that computes a metric from outputs [S, O]."""
+    compute = METRICS[targets.target.kind][name]
+    return lambda outputs_SO: compute(build_predictions(outputs_SO, targets))
+
+
+def is_higher_better(name: str) -> bool:
+    """Check whether a higher value of the metric is better."""
+    return name not in LOWER_IS_BETTER
+
+
+def _build_class_predictions(
+    outputs_SO: NDArray[np.float32], targets: ValidationTargets
 ) -> Predictions:
-    """Take the likeliest class, and how likely each is."""
-    probabilities_SK = softmax(outputs_SO, 1.0)
-    codes_S = np.asarray(truth.values, np.int64)
-    true_S = probabilities_SK[np.arange(len(probabilities_SK)), np.maximum(codes_S, 0)]
-    probability_S = np.where(codes_S < 0, 0.0, true_S)
-    said_S = outputs_SO.argmax(axis=1).astype(np.float64)
-    count = len(truth.target.classes)
+    """Predict the class with the highest score; probabilities by softmax."""
+    probabilities_SK = compute_softmax(outputs_SO, 1.0)
+    codes_S = np.asarray(targets.values, np.int64)
+    target_probability_S = probabilities_SK[
+        np.arange(len(probabilities_SK)), np.maximum(codes_S, 0)
+    ]
+    probability_S = np.where(codes_S < 0, 0.0, target_probability_S)
+    prediction_S = outputs_SO.argmax(axis=1).astype(np.float64)
+    count = len(targets.target.classes)
     return SinglePredictions(
-        codes_S.astype(np.float64), said_S, probability_S, count, probabilities_SK
+        codes_S.astype(np.float64), prediction_S, probability_S, count, probabilities_SK
     )
 
 
-def build_tag_predictions(outputs_SO: NDArray[np.float32], truth: ValidationTargets) -> Predictions:
-    """Take the labels that are likelier than not; none is one that training never showed."""
-    said_SK = np.pad(outputs_SO >= 0, ((0, 0), (0, 1)))
-    return TagPredictions(truth.values, said_SK)
-
-
-def build_number_predictions(
-    outputs_SO: NDArray[np.float32], truth: ValidationTargets
+def _build_tag_predictions(
+    outputs_SO: NDArray[np.float32], targets: ValidationTargets
 ) -> Predictions:
-    """Take the number that would be answered."""
-    said_S = rescale_outputs(outputs_SO, truth)["prediction"].to_numpy()
-    return SinglePredictions(truth.values, said_S, np.full(len(said_S), np.nan), 0)
+    """Predict the labels with a probability of at least 0.5; never one unseen in training."""
+    prediction_SK = np.pad(outputs_SO >= 0, ((0, 0), (0, 1)))
+    return TagPredictions(targets.values, prediction_SK)
 
 
-def build_forecast_predictions(
-    outputs_SO: NDArray[np.float32], truth: ValidationTargets
+def _build_number_predictions(
+    outputs_SO: NDArray[np.float32], targets: ValidationTargets
 ) -> Predictions:
-    """Take the forecast that would be answered, and its quantiles."""
-    columns = rescale_outputs(outputs_SO, truth)
-    levels = {f"quantile_{level:g}": level for level in truth.head.quantiles}
+    """Predict numbers in the target's unit."""
+    prediction_S = _rescale_outputs(outputs_SO, targets)["prediction"].to_numpy()
+    return SinglePredictions(targets.values, prediction_S, np.full(len(prediction_S), np.nan), 0)
+
+
+def _build_forecast_predictions(
+    outputs_SO: NDArray[np.float32], targets: ValidationTargets
+) -> Predictions:
+    """Predict each step, with the quantiles where the head has them."""
+    columns = _rescale_outputs(outputs_SO, targets)
+    levels = {f"quantile_{level:g}": level for level in targets.head.quantiles}
     names = [name for name in columns if name in levels]
     steps = ForecastSteps(
-        truth.values,
-        stack_lists(columns["prediction"]),
-        tuple(stack_lists(columns[name]) for name in names),
+        targets.values,
+        _stack_lists(columns["prediction"]),
+        tuple(_stack_lists(columns[name]) for name in names),
         tuple(levels[name] for name in names),
     )
     return summarize_forecasts(steps, np.full(len(outputs_SO), np.nan))
 
 
-def build_text_predictions(
-    outputs_SO: NDArray[np.float32], truth: ValidationTargets
+def _build_text_predictions(
+    outputs_SO: NDArray[np.float32], targets: ValidationTargets
 ) -> Predictions:
-    """Take the text that would be answered."""
+    """Predict texts, and compare them with the targets."""
     return compare_texts(
-        truth.values.to_list(), rescale_outputs(outputs_SO, truth)["prediction"].to_list()
+        targets.values.to_list(), _rescale_outputs(outputs_SO, targets)["prediction"].to_list()
     )
 
 
-def build_self_supervised_errors(
-    outputs_SO: NDArray[np.float32], truth: ValidationTargets
+def _build_self_supervised_errors(
+    outputs_SO: NDArray[np.float32], targets: ValidationTargets
 ) -> Predictions:
-    """Take the errors, and what naive answers would cost."""
-    del truth
-    error_S, usual_S = outputs_SO[:, :2].astype(np.float64).T
-    return SelfSupervisedErrors(error_S, usual_S)
+    """Read the errors of the network and of always predicting the mean."""
+    del targets
+    error_S, baseline_S = outputs_SO[:, :2].astype(np.float64).T
+    return SelfSupervisedErrors(error_S, baseline_S)
 
 
-def rescale_outputs(
-    outputs_SO: NDArray[np.float32], truth: ValidationTargets
-) -> dict[str, pl.Series]:
-    """Write the answers as a user would read them, on the scale of all."""
-    return WRITERS[truth.target.kind](outputs_SO, truth.target, truth.head, PredictionContext())
-
-
-def stack_lists(lists: pl.Series) -> Floats:
-    """Read lists of equal lengths as [S, T]."""
-    return lists.explode(empty_as_null=False).to_numpy().reshape(len(lists), -1)
-
-
-BUILDERS: dict[TargetKind, Callable[[NDArray[np.float32], ValidationTargets], Predictions]] = {
-    "category": build_class_predictions,
-    "number": build_number_predictions,
-    "tags": build_tag_predictions,
-    "forecast": build_forecast_predictions,
-    "text": build_text_predictions,
-    "next_step": build_self_supervised_errors,
-    "reconstruction": build_self_supervised_errors,
+_BUILDERS: dict[TargetKind, Callable[[NDArray[np.float32], ValidationTargets], Predictions]] = {
+    "category": _build_class_predictions,
+    "number": _build_number_predictions,
+    "tags": _build_tag_predictions,
+    "forecast": _build_forecast_predictions,
+    "text": _build_text_predictions,
+    "next_step": _build_self_supervised_errors,
+    "reconstruction": _build_self_supervised_errors,
 }
 
-EXPENSIVE_KINDS: tuple[TargetKind, ...] = ("text",)
-"""Kinds whose answers cost much more than their loss: measured only where it decides."""
+
+def _rescale_outputs(
+    outputs_SO: NDArray[np.float32], targets: ValidationTargets
+) -> dict[str, pl.Series]:
+    """Return the columns of the prediction table, in the target's unit."""
+    return WRITERS[targets.target.kind](
+        outputs_SO, targets.target, targets.head, PredictionContext()
+    )
 
 
-def get_default_metric(kind: TargetKind) -> str:
-    """Name the metric that is told where no other is asked for."""
-    return "macro_f1" if kind == "category" else next(iter(METRICS[kind]))
-
-
-def build_metric_function(
-    name: str, truth: ValidationTargets
-) -> Callable[[NDArray[np.float32]], float]:
-    """Make the function that turns outputs into a metric."""
-    compute = METRICS[truth.target.kind][name]
-    return lambda outputs_SO: compute(build_predictions(outputs_SO, truth))
-
-
-def is_higher_better(name: str) -> bool:
-    """Return which way a metric goes."""
-    return name not in LOWER_IS_BETTER
+def _stack_lists(lists: pl.Series) -> Floats:
+    """Convert lists of equal length to an array [S, T]."""
+    return lists.explode(empty_as_null=False).to_numpy().reshape(len(lists), -1)

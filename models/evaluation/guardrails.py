@@ -1,4 +1,4 @@
-"""What a better average may hide: parts of the rows that lose, and answers that are too sure.
+"""What a better average may hide: slices that get worse, and overconfident probabilities.
 
 Shapes: R rows, K classes or labels.
 """
@@ -17,19 +17,18 @@ from models.evaluation.metrics.classification import accuracy
 from models.evaluation.predictions import Predictions, SinglePredictions, TagPredictions
 from models.evaluation.statistics.bootstrap import Interval, compute_gain_interval
 
-MAX_SLICES = 50
-"""Slices that are looked at, the largest ones."""
-
-Places = NDArray[np.int64]
+_MAX_SLICES = 50
+"""Largest number of slices that are compared: those with the most rows."""
 
 
 class GuardrailSlice(NamedTuple):
-    """Some of the rows."""
+    """A part of the rows."""
 
     name: str
-    rows: Places
-    one_class: bool
-    """All of one true class, so that the share that is right is all there is to measure."""
+    rows: NDArray[np.int64]
+    """Row indices."""
+    has_one_class: bool
+    """Whether all targets are one class, so that accuracy (its recall) is the metric."""
 
 
 class SliceDrop(NamedTuple):
@@ -38,25 +37,26 @@ class SliceDrop(NamedTuple):
     slice: str
     rows: int
     drop: float
-    """Positive where it lost: in points of the metric, of an error as a share of the rival's."""
+    """Positive where it is worse: in points of the metric, or as a share of the reference's
+    error."""
     gain: Interval
-    """Of the gain, in the metric's unit."""
+    """Interval of the gain, in the metric's unit."""
 
     @property
     def is_significant(self) -> bool:
-        """Whether chance alone would hardly show such a loss."""
+        """Whether the interval of the gain lies below 0."""
         return self.gain.high < 0
 
 
-def slice_by_target(truth: Predictions, classes: tuple[Any, ...]) -> list[GuardrailSlice]:
-    """Name the rows of each class, or those that hold each label."""
-    if isinstance(truth, SinglePredictions) and truth.classes:
-        rows = [np.flatnonzero(truth.target_R == code) for code in range(len(classes))]
+def slice_by_target(predictions: Predictions, classes: tuple[Any, ...]) -> list[GuardrailSlice]:
+    """Divide the rows by class; of tags, list the rows that have each label."""
+    if isinstance(predictions, SinglePredictions) and predictions.num_classes:
+        rows = [np.flatnonzero(predictions.target_R == code) for code in range(len(classes))]
         return [
             GuardrailSlice(f"class {name}", r, True) for name, r in zip(classes, rows, strict=True)
         ]
-    if isinstance(truth, TagPredictions):
-        rows = [np.flatnonzero(truth.target_RK[:, code]) for code in range(len(classes))]
+    if isinstance(predictions, TagPredictions):
+        rows = [np.flatnonzero(predictions.target_RK[:, code]) for code in range(len(classes))]
         return [
             GuardrailSlice(f"label {name}", r, False) for name, r in zip(classes, rows, strict=True)
         ]
@@ -64,7 +64,7 @@ def slice_by_target(truth: Predictions, classes: tuple[Any, ...]) -> list[Guardr
 
 
 def slice_by_value(column: pl.Series) -> list[GuardrailSlice]:
-    """Name the rows of each entity."""
+    """Divide the rows by the value of a column; null values belong to no slice."""
     table = pl.DataFrame({"name": column.cast(pl.String), "row": np.arange(len(column))})
     grouped = table.drop_nulls("name").group_by("name", maintain_order=True).agg("row")
     return [
@@ -75,62 +75,64 @@ def slice_by_value(column: pl.Series) -> list[GuardrailSlice]:
 
 def measure_slice_drops(
     challenger: Predictions,
-    rival: Predictions,
+    reference: Predictions,
     slices: Sequence[GuardrailSlice],
     *,
     metric: str,
     confidence: float,
     count: int,
-    least: int,
+    min_rows: int,
 ) -> list[SliceDrop]:
-    """Measure how much worse the challenger is than a rival on each slice, the worst first.
+    """Measure how much worse the challenger is than the reference on each slice, the worst first.
 
-    Slices of a class are measured by the share that is right. So many questions are asked that
-    one would be answered wrongly by chance, so each interval is wider (Bonferroni).
+    Slices of one class are compared by accuracy. The confidence of each interval is raised to
+    1 - (1 - confidence) / slices (Bonferroni), so that `confidence` holds for all of them together.
 
     Args:
-        challenger: its answers.
-        rival: the other's, to the same rows.
+        challenger: its predictions.
+        reference: the other model's predictions of the same rows.
         slices: rows of each.
-        metric: measures all other slices.
-        confidence: that no slice of equal models is said to have fallen.
+        metric: of all other slices.
+        confidence: that no slice of two equal models shows a significant drop.
         count: of resamples.
-        least: rows below which a slice tells nothing.
+        min_rows: slices with fewer rows are left out.
     """
-    large = [each for each in slices if len(each.rows) >= least]
-    chosen = sorted(large, key=lambda each: -len(each.rows))[:MAX_SLICES]
-    found = []
+    large = [each for each in slices if len(each.rows) >= min_rows]
+    chosen = sorted(large, key=lambda each: -len(each.rows))[:_MAX_SLICES]
+    drops = []
     for name, rows, one_class in chosen:
         compute: Metric = accuracy if one_class else METRICS[challenger.kind][metric]
         sign = 1.0 if one_class else get_metric_sign(metric)
-        ours, theirs = challenger.select(rows), rival.select(rows)
+        challenger_part, reference_part = challenger.select(rows), reference.select(rows)
         gain = compute_gain_interval(
             compute,
-            ours,
-            theirs,
+            challenger_part,
+            reference_part,
             sign=sign,
             confidence=1 - (1 - confidence) / len(chosen),
             count=count,
             block=1,
             seed=0,
         )
-        fall = compute_drop(compute(ours), compute(theirs), sign=sign)
-        found.append(SliceDrop(name, len(rows), fall, gain))
-    return sorted(found, key=lambda each: -np.nan_to_num(each.drop, nan=-np.inf))
+        drop = compute_drop(compute(challenger_part), compute(reference_part), sign=sign)
+        drops.append(SliceDrop(name, len(rows), drop, gain))
+    return sorted(drops, key=lambda each: -np.nan_to_num(each.drop, nan=-np.inf))
 
 
-def compute_drop(ours: float, theirs: float, *, sign: float) -> float:
-    """Return a loss in points, and that of an error as a share of the rival's."""
-    lost = sign * (theirs - ours)
-    if sign > 0 or lost <= 0:
-        return lost
-    return lost / abs(theirs) if theirs else float("inf")
+def compute_drop(challenger: float, reference: float, *, sign: float) -> float:
+    """Return the drop in points of the metric, or as a share of the reference's error."""
+    drop = sign * (reference - challenger)
+    if sign > 0 or drop <= 0:
+        return drop
+    return drop / abs(reference) if reference else float("inf")
 
 
-def compute_calibration_error(answers: SinglePredictions) -> float | None:
-    """Measure how far sureness and correctness are apart; None where probabilities are unknown."""
-    if answers.probabilities_RK is None:
+def compute_calibration_error(predictions: SinglePredictions) -> float | None:
+    """Compute the expected calibration error; None where probabilities are unknown."""
+    if predictions.probabilities_RK is None:
         return None
-    sure_R = np.nan_to_num(answers.probabilities_RK).max(axis=1)
-    found: float = compute_reliability(sure_R, answers.target_R == answers.prediction_R)["ece"]
-    return found
+    confidence_R = np.nan_to_num(predictions.probabilities_RK).max(axis=1)
+    error: float = compute_reliability(
+        confidence_R, predictions.target_R == predictions.prediction_R
+    )["ece"]
+    return error

@@ -1,7 +1,7 @@
-"""Checks that ring where a score is too good to be true, each with its threshold and its words.
+"""Checks for scores that are too good to be true, each with its thresholds and its message.
 
-A canary looks at sequences and targets alone, never at the network: what it finds is a fault of the
-data or of its division, and every model that is scored on them shares it.
+A check looks at sequences and targets alone, never at the network: what it finds is a fault of the
+data or of its split, and affects every model that is scored on them.
 Shapes: S sequences, C channels, P permutations, K classes, F features, B resamples.
 """
 
@@ -20,59 +20,56 @@ from models.evaluation.baselines.single import (
 from models.evaluation.statistics.block_length import choose_block_length, estimate_block_length
 from models.evaluation.statistics.bootstrap import draw_blocks
 
-CheckStatus = Literal["passed", "warning", "alarm"]
+CheckStatus = Literal["passed", "warning", "failed"]
 
 MAX_ROWS = 5_000
-"""Rows that a canary learns from, and as many that it is asked."""
+"""Largest number of rows of each split that a check reads."""
 
-REPEATED_LIMITS = (0.01, 0.10)
-"""Shares of test sequences that also stand in training: of a warning and of an alarm."""
+_REPEATED_LIMITS = (0.01, 0.10)
+"""Shares of test sequences that are also in the training rows: of a warning and of a failure."""
 
-SINGLE_COLUMN_LIMITS = (0.97, 0.995)
-"""Shares of the answer that one column alone may tell."""
+_SINGLE_COLUMN_LIMITS = (0.97, 0.995)
+"""Shares of the target's variation that one column alone explains."""
 
-SHUFFLED_LIMITS = (3.6, 5.0)
-"""How many standard errors shuffled targets may score above chance."""
+_SHUFFLED_LIMITS = (3.6, 5.0)
+"""Standard errors by which a model of shuffled targets is better than chance."""
 
-MIN_SKILL = 0.01
-"""And by how much at least."""
+_MIN_SKILL = 0.01
+"""Smallest skill above chance that counts at all."""
 
-PERMUTATIONS = 20
+_PERMUTATIONS = 20
+"""Shuffles of the targets."""
 
-FUTURE_LIMITS = (2.0, 3.0)
-"""How many times larger an error may be where other columns are one step older."""
+_FUTURE_LIMITS = (2.0, 3.0)
+"""Ratios of the errors with other columns one step older and as they are."""
 
-BOOTSTRAP_SAMPLES = 300
+_BOOTSTRAP_SAMPLES = 300
+"""Resamples for the lower bound of that ratio."""
 
-MAX_STEPS = 32
-"""Steps before an answer among which one looks for its future."""
+_MAX_STEPS = 32
+"""Last steps of a window that the check for future values reads."""
 
 
 class LeakageCheck(NamedTuple):
-    """What one check found."""
+    """The result of one check."""
 
     name: str
     status: CheckStatus
     message: str
     value: float | None
     threshold: float
-    """From which on it is an alarm."""
-
-
-def grade_value(value: float, limits: tuple[float, float]) -> CheckStatus:
-    """Compare with the limits of a warning and of an alarm."""
-    return "alarm" if value >= limits[1] else "warning" if value >= limits[0] else "passed"
+    """Value from which on the check fails."""
 
 
 def check_repeated_rows(training_S: NDArray[np.uint64], test_S: NDArray[np.uint64]) -> LeakageCheck:
-    """Count the test sequences that also stand in training, by their hashes."""
+    """Compute the share of test sequences that are also in the training rows, by hashes."""
     share = float(np.isin(test_S, training_S).mean())
-    words = (
-        f"{share:.1%} of the test sequences also stand in training, as the network reads them "
-        f"(warning from {REPEATED_LIMITS[0]:.0%}, alarm from {REPEATED_LIMITS[1]:.0%})"
+    message = (
+        f"{share:.1%} of the test sequences are also in the training rows, as the network reads "
+        f"them (warning from {_REPEATED_LIMITS[0]:.0%}, failure from {_REPEATED_LIMITS[1]:.0%})"
     )
     return LeakageCheck(
-        "duplicates", grade_value(share, REPEATED_LIMITS), words, share, REPEATED_LIMITS[1]
+        "duplicates", _grade_value(share, _REPEATED_LIMITS), message, share, _REPEATED_LIMITS[1]
     )
 
 
@@ -81,59 +78,36 @@ def check_single_columns(
     test: Mapping[str, NDArray[np.float64]],
     targets: tuple[NDArray[Any], NDArray[Any]],
     *,
-    classes: int,
+    num_classes: int,
 ) -> LeakageCheck:
-    """Fit a small tree on each column alone, and score how much of the target it explains in test.
+    """Fit a small tree on each column alone, and measure how much of the target it explains.
 
     Args:
         training: features of each column, [S, F], by its name.
         test: the same of the test rows.
         targets: of the training and of the test rows, [S] each.
-        classes: number of classes; 0 for numbers.
+        num_classes: number of classes; 0 for numbers.
     """
     shares = {
-        name: measure_explained_share(training[name], test[name], targets, classes=classes)
+        name: _measure_explained_share(training[name], test[name], targets, num_classes=num_classes)
         for name in training
     }
     best = max(shares, key=lambda name: shares[name], default=None)
     if best is None or len(shares) < 2:
-        words = "there are fewer than two columns to compare"
-        return LeakageCheck("one column", "passed", words, None, SINGLE_COLUMN_LIMITS[1])
-    words = (
+        message = "there are fewer than two columns to compare"
+        return LeakageCheck("one column", "passed", message, None, _SINGLE_COLUMN_LIMITS[1])
+    message = (
         f"column '{best}' alone explains {shares[best]:.1%} of the target "
-        f"(warning from {SINGLE_COLUMN_LIMITS[0]:.1%}, alarm from {SINGLE_COLUMN_LIMITS[1]:.1%}): "
-        "is it known before the target is?"
+        f"(warning from {_SINGLE_COLUMN_LIMITS[0]:.1%}, failure from "
+        f"{_SINGLE_COLUMN_LIMITS[1]:.1%}): is it known before the target is?"
     )
     return LeakageCheck(
         "one column",
-        grade_value(shares[best], SINGLE_COLUMN_LIMITS),
-        words,
+        _grade_value(shares[best], _SINGLE_COLUMN_LIMITS),
+        message,
         shares[best],
-        SINGLE_COLUMN_LIMITS[1],
+        _SINGLE_COLUMN_LIMITS[1],
     )
-
-
-def measure_explained_share(
-    training_SF: NDArray[np.float64],
-    test_SF: NDArray[np.float64],
-    targets: tuple[NDArray[Any], NDArray[Any]],
-    *,
-    classes: int,
-) -> float:
-    """Return the share of a constant's error that a small tree removes, at most 1."""
-    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-
-    training_S, test_S = targets
-    if not classes:
-        fitted = DecisionTreeRegressor(max_depth=6, min_samples_leaf=5, random_state=0)
-        predicted = fitted.fit(training_SF, training_S).predict(test_SF)
-        spread = float(np.square(test_S - training_S.mean()).sum())
-        return 1 - float(np.square(test_S - predicted).sum()) / spread if spread > 0 else 0.0
-    leaves = max(8, 2 * classes)
-    tree = DecisionTreeClassifier(max_leaf_nodes=leaves, min_samples_leaf=2, random_state=0)
-    right = float((tree.fit(training_SF, training_S).predict(test_SF) == test_S).mean())
-    constant = float((test_S == np.bincount(training_S.astype(np.int64)).argmax()).mean())
-    return (right - constant) / (1 - constant) if constant < 1 else 0.0
 
 
 Learner = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]], Any]
@@ -143,112 +117,154 @@ Learner = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64
 def fit_ridge(
     training_SF: NDArray[np.float64], targets_SA: NDArray[np.float64], test_SF: NDArray[np.float64]
 ) -> Any:  # noqa: ANN401 - an array
-    """Fit ridge regressions on many targets at once; return their predictions, [S, A]."""
+    """Fit ridge regressions of several targets at once; return their predictions, [S, A]."""
     from sklearn.linear_model import Ridge
 
     return Ridge(alpha=10.0).fit(training_SF, targets_SA).predict(test_SF)
 
 
 def check_shuffled_targets(
-    training: SplitRows, test: SplitRows, *, classes: int, learner: Learner = fit_ridge
+    training: SplitRows, test: SplitRows, *, num_classes: int, learner: Learner = fit_ridge
 ) -> LeakageCheck:
     """Fit shuffled targets: test skill above chance means that test rows leak into training.
 
-    The mean skill over permutations is compared with its own standard error, so that rows that
-    resemble their neighbours do no harm.
+    The mean skill over the permutations is compared with its own standard error, so that rows that
+    resemble their neighbours do not fail it.
     """
-    steps, draw = find_max_length(training), np.random.default_rng(0)
-    scale = build_scaler(training).fit(seen := compute_features(training, flat_steps=steps))
+    steps, generator = find_max_length(training), np.random.default_rng(0)
+    scale = build_scaler(training).fit(features := compute_features(training, flat_steps=steps))
     training_SF, test_SF = (
-        scale.transform(seen),
+        scale.transform(features),
         scale.transform(compute_features(test, flat_steps=steps)),
     )
     target_S = np.asarray(training.target_S, np.float64)
-    shapes_SK = np.eye(classes)[target_S.astype(np.int64)] if classes else target_S[:, None]
-    mixed = [shapes_SK[draw.permutation(len(target_S))] for _ in range(PERMUTATIONS)]
-    predicted = np.asarray(learner(training_SF, np.concatenate(mixed, axis=1), test_SF))
-    parts = np.split(predicted.reshape(len(test.target_S), -1), PERMUTATIONS, axis=1)
-    over_P = np.array([measure_skill(part, test.target_S, classes) for part in parts])
-    error = float(over_P.std(ddof=1)) / np.sqrt(PERMUTATIONS)
-    value = float(over_P.mean() / max(error, 1e-6)) if over_P.mean() > MIN_SKILL else 0.0
-    words = (
-        f"a regression on shuffled targets scores {over_P.mean():+.3f} above chance, "
-        f"{value:.1f} standard errors of {PERMUTATIONS} permutations "
-        f"(warning from {SHUFFLED_LIMITS[0]}, alarm from {SHUFFLED_LIMITS[1]})"
+    targets_SK = (
+        np.eye(num_classes)[target_S.astype(np.int64)] if num_classes else target_S[:, None]
+    )
+    shuffled = [targets_SK[generator.permutation(len(target_S))] for _ in range(_PERMUTATIONS)]
+    predicted = np.asarray(learner(training_SF, np.concatenate(shuffled, axis=1), test_SF))
+    parts = np.split(predicted.reshape(len(test.target_S), -1), _PERMUTATIONS, axis=1)
+    skill_P = np.array([_measure_skill(part, test.target_S, num_classes) for part in parts])
+    error = float(skill_P.std(ddof=1)) / np.sqrt(_PERMUTATIONS)
+    value = float(skill_P.mean() / max(error, 1e-6)) if skill_P.mean() > _MIN_SKILL else 0.0
+    message = (
+        f"a regression on shuffled targets scores {skill_P.mean():+.3f} above chance, "
+        f"{value:.1f} standard errors of {_PERMUTATIONS} permutations "
+        f"(warning from {_SHUFFLED_LIMITS[0]}, failure from {_SHUFFLED_LIMITS[1]})"
     )
     return LeakageCheck(
-        "shuffled labels", grade_value(value, SHUFFLED_LIMITS), words, value, SHUFFLED_LIMITS[1]
+        "shuffled labels",
+        _grade_value(value, _SHUFFLED_LIMITS),
+        message,
+        value,
+        _SHUFFLED_LIMITS[1],
     )
-
-
-def measure_skill(predicted_SK: NDArray[np.float64], target_S: NDArray[Any], classes: int) -> float:
-    """Return the accuracy above chance agreement, or for numbers the correlation."""
-    if not classes:
-        if predicted_SK.std() == 0 or np.std(target_S) == 0:
-            return 0.0
-        return float(np.corrcoef(predicted_SK[:, 0], target_S)[0, 1])
-    best_S, truth = predicted_SK.argmax(axis=1), np.asarray(target_S).astype(np.int64)
-    shares = [
-        np.bincount(each[each >= 0], minlength=classes) / len(truth) for each in (best_S, truth)
-    ]
-    return float((best_S == truth).mean() - (shares[0] * shares[1]).sum())
 
 
 def check_future_columns(
     training: SplitRows, test: SplitRows, *, channels: list[int]
 ) -> LeakageCheck:
-    """Shift some columns one step back: an error that then grows threefold used the future.
+    """Shift some columns one step back: an error that grows threefold shows future values.
 
     Args:
         training: windows with one number each as target.
         test: the same of the test rows.
-        channels: of the columns that are not known ahead, without the target's own past.
+        channels: indices of the columns that are not known ahead, except the target's own past.
     """
-    name, limit = "future shift", FUTURE_LIMITS[1]
+    name, limit = "future shift", _FUTURE_LIMITS[1]
     if not channels:
-        words = "there is no column besides the target's own past that could hold the future"
-        return LeakageCheck(name, "passed", words, None, limit)
-    fresh_S, old_S = (
-        compute_window_errors(training, test, channels=channels, age=age) for age in (0, 1)
+        message = "there is no column besides the target's own past that could hold future values"
+        return LeakageCheck(name, "passed", message, None, limit)
+    error_S, shifted_error_S = (
+        _compute_window_errors(training, test, channels=channels, age=age) for age in (0, 1)
     )
-    growth = float(old_S.mean() / max(fresh_S.mean(), 1e-12))
+    growth = float(shifted_error_S.mean() / max(error_S.mean(), 1e-12))
     block = max(
-        choose_block_length(len(fresh_S), by_time=True), estimate_block_length(old_S - fresh_S)
+        choose_block_length(len(error_S), by_time=True),
+        estimate_block_length(shifted_error_S - error_S),
     )
-    draws = draw_blocks(len(fresh_S), count=BOOTSTRAP_SAMPLES, block=block, seed=0)
-    drawn = [old_S[rows].mean() / max(fresh_S[rows].mean(), 1e-12) for rows in draws]
-    sure = float(np.quantile(drawn, 0.05))
-    words = (
-        f"with the other columns one step older a regression errs {growth:.2f} times as much, "
-        f"{sure:.2f} times at least (warning from {FUTURE_LIMITS[0]:g}, alarm from {limit:g}): "
-        "a column "
-        "that holds the future would do that"
+    draws = draw_blocks(len(error_S), count=_BOOTSTRAP_SAMPLES, block=block, seed=0)
+    ratios = [shifted_error_S[rows].mean() / max(error_S[rows].mean(), 1e-12) for rows in draws]
+    lower_bound = float(np.quantile(ratios, 0.05))
+    message = (
+        f"with the other columns one step older the error of a regression is {growth:.2f} times as "
+        f"large, at least {lower_bound:.2f} times with 95 % confidence (warning from "
+        f"{_FUTURE_LIMITS[0]:g}, failure from {limit:g}): a column seems to hold future values"
     )
-    return LeakageCheck(name, grade_value(sure, FUTURE_LIMITS), words, sure, limit)
+    return LeakageCheck(
+        name, _grade_value(lower_bound, _FUTURE_LIMITS), message, lower_bound, limit
+    )
 
 
-def compute_window_errors(
+def _grade_value(value: float, limits: tuple[float, float]) -> CheckStatus:
+    """Compare a value with the limits of a warning and of a failure."""
+    return "failed" if value >= limits[1] else "warning" if value >= limits[0] else "passed"
+
+
+def _measure_explained_share(
+    training_SF: NDArray[np.float64],
+    test_SF: NDArray[np.float64],
+    targets: tuple[NDArray[Any], NDArray[Any]],
+    *,
+    num_classes: int,
+) -> float:
+    """Return the share of a constant's error that a small tree removes, at most 1."""
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+    training_S, test_S = targets
+    if not num_classes:
+        regressor = DecisionTreeRegressor(max_depth=6, min_samples_leaf=5, random_state=0)
+        predicted = regressor.fit(training_SF, training_S).predict(test_SF)
+        total = float(np.square(test_S - training_S.mean()).sum())
+        return 1 - float(np.square(test_S - predicted).sum()) / total if total > 0 else 0.0
+    max_leaves = max(8, 2 * num_classes)
+    tree = DecisionTreeClassifier(max_leaf_nodes=max_leaves, min_samples_leaf=2, random_state=0)
+    accuracy = float((tree.fit(training_SF, training_S).predict(test_SF) == test_S).mean())
+    constant = float((test_S == np.bincount(training_S.astype(np.int64)).argmax()).mean())
+    return (accuracy - constant) / (1 - constant) if constant < 1 else 0.0
+
+
+def _measure_skill(
+    predicted_SK: NDArray[np.float64], target_S: NDArray[Any], num_classes: int
+) -> float:
+    """Return the accuracy above chance agreement, or for numbers the correlation."""
+    if not num_classes:
+        if predicted_SK.std() == 0 or np.std(target_S) == 0:
+            return 0.0
+        return float(np.corrcoef(predicted_SK[:, 0], target_S)[0, 1])
+    best_S, code_S = predicted_SK.argmax(axis=1), np.asarray(target_S).astype(np.int64)
+    shares = [
+        np.bincount(each[each >= 0], minlength=num_classes) / len(code_S)
+        for each in (best_S, code_S)
+    ]
+    return float((best_S == code_S).mean() - (shares[0] * shares[1]).sum())
+
+
+def _compute_window_errors(
     training: SplitRows, test: SplitRows, *, channels: list[int], age: int
 ) -> NDArray[np.float64]:
-    """Return the absolute errors of a regression whose channels are so many steps older, [S]."""
+    """Return the absolute errors of a regression whose channels are `age` steps older, [S]."""
     from sklearn.linear_model import RidgeCV
     from sklearn.preprocessing import StandardScaler
 
-    steps = min(find_max_length(training), MAX_STEPS)
+    steps = min(find_max_length(training), _MAX_STEPS)
     first, second = (
-        build_shifted_windows(rows, steps, channels=channels, age=age) for rows in (training, test)
+        _build_shifted_windows(rows, steps, channels=channels, age=age) for rows in (training, test)
     )
     scale = StandardScaler().fit(first)
-    # What holds the future is one of many columns that are alike, so the penalty is chosen.
+    # A column with the future may be one of many correlated ones, so the penalty is chosen.
     model = RidgeCV(alphas=np.logspace(-4, 3, 8)).fit(scale.transform(first), training.target_S)
-    said_S = model.predict(scale.transform(second))
-    return np.asarray(np.abs(np.asarray(test.target_S, np.float64) - said_S))
+    prediction_S = model.predict(scale.transform(second))
+    return np.asarray(np.abs(np.asarray(test.target_S, np.float64) - prediction_S))
 
 
-def build_shifted_windows(
+def _build_shifted_windows(
     rows: SplitRows, steps: int, *, channels: list[int], age: int
 ) -> NDArray[np.float64]:
-    """Lay the steps of windows side by side, some channels older; the first step stays."""
+    """Lay the steps of windows side by side, with some channels `age` steps older.
+
+    The first step is repeated where there is no older one.
+    """
     index = rows.stops_S[:, None] - steps + np.arange(steps)
     index = np.maximum(index, rows.starts_S[:, None])
     older = np.maximum(index - age, rows.starts_S[:, None])

@@ -1,7 +1,7 @@
-"""Truth and answers side by side, as arrays that can be resampled row by row.
+"""Targets with their predictions, as arrays that can be resampled row by row.
 
-Classes are held as codes (-1 for one that training never showed), numbers in the target's unit.
-Shapes: R rows, K classes or labels, T steps of a forecast, Q quantiles.
+Classes are codes (-1 for a class that is not in the training rows), numbers are in the target's
+unit. Shapes: R rows, K classes or labels, T steps of a forecast, Q quantiles, G n-gram lengths.
 """
 
 from dataclasses import dataclass, fields
@@ -13,29 +13,29 @@ from numpy.typing import NDArray
 from models.features.config import TargetKind
 
 MAX_PROBABILITIES = 20_000_000
-"""Probabilities of all rows and classes up to which they are kept."""
+"""Largest number of probabilities (rows times classes) that is stored."""
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
 class Predictions:
-    """What was answered to rows, and what would have been right."""
+    """Targets and predictions of some rows."""
 
     __slots__ = ()
 
     @property
     def kind(self) -> TargetKind:
-        """What kind of answer it is."""
+        """Kind of the target."""
         raise NotImplementedError
 
     def select(self, rows: NDArray[Any]) -> Self:
-        """Take these rows, with repetition where an index repeats."""
-        held = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        """Select rows by index, with repetition where an index repeats."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return type(self)(
             **{
                 name: value[rows] if isinstance(value, np.ndarray) else value
-                for name, value in held.items()
+                for name, value in values.items()
             }
         )
 
@@ -51,23 +51,23 @@ class SinglePredictions(Predictions):
 
     target_R: Floats
     prediction_R: Floats
-    """NaN where no answer was given."""
+    """NaN where there is no prediction."""
     probability_R: Floats
-    """Probability that was given to the true class; all NaN for numbers."""
-    classes: int
-    """Classes that training showed; 0 for a number."""
+    """Predicted probability of the target class; all NaN for numbers."""
+    num_classes: int
+    """Number of classes in the training rows; 0 for a number."""
     probabilities_RK: Floats | None = None
-    """Probabilities of all classes, where they are known and not too many."""
+    """Probabilities of all classes; None where they are unknown or too many."""
 
     @property
     def kind(self) -> TargetKind:
         """A category or a number."""
-        return "category" if self.classes else "number"
+        return "category" if self.num_classes else "number"
 
 
 @dataclass(frozen=True, slots=True)
 class TagPredictions(Predictions):
-    """Any number of labels a row; the last column is for those that training never showed."""
+    """Any number of labels a row; the last column is for labels unknown from the training rows."""
 
     target_RK: Flags
     prediction_RK: Flags
@@ -79,35 +79,36 @@ class TagPredictions(Predictions):
 
 
 class ForecastSteps(NamedTuple):
-    """A forecast's steps one by one, for the report; they are not resampled."""
+    """The steps of forecasts, for the report; they are not resampled."""
 
     target_RT: Floats
-    """NaN where nothing is known."""
+    """NaN where the target is unknown."""
     prediction_RT: Floats
-    """NaN where no answer was given."""
+    """NaN where there is no prediction."""
     quantiles_QRT: tuple[Floats, ...]
-    """None where the answer is a point."""
+    """Empty for a point forecast."""
     levels: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ForecastPredictions(Predictions):
-    """Several steps ahead a row, as sums over those that are known."""
+    """Forecasts of several steps, as sums over each row's steps with a known target."""
 
     count_R: Floats
-    """Steps that are known."""
-    absolute_R: Floats
-    squared_R: Floats
-    share_R: Floats
-    """Of the symmetric percentage errors, 0 to 2 a step."""
-    scaled_R: Floats
-    """Of the errors as a part of what the seasonal naive forecast errs by in the row's own past;
-    NaN where nothing is."""
+    """Steps with a known target."""
+    absolute_error_R: Floats
+    squared_error_R: Floats
+    symmetric_error_R: Floats
+    """Symmetric percentage errors, 0 to 2 a step."""
+    scaled_error_R: Floats
+    """Absolute errors divided by the mean error of the seasonal naive forecast on the row's own
+    past; NaN where that is unknown."""
     pinball_R: Floats
-    inside_R: Floats
-    """Steps between the lowest and the highest quantile; NaN for a point."""
+    covered_R: Floats
+    """Steps with the target between the lowest and the highest quantile; NaN for a point
+    forecast."""
     width_R: Floats
-    """Of the way from the lowest to the highest quantile; NaN for a point."""
+    """Distances from the lowest to the highest quantile; NaN for a point forecast."""
     steps: ForecastSteps
 
     @property
@@ -118,23 +119,23 @@ class ForecastPredictions(Predictions):
 
 @dataclass(frozen=True, slots=True)
 class TextPredictions(Predictions):
-    """A text a row, as counts that add up over rows."""
+    """One text a row, as counts that add up over rows."""
 
-    same_R: Flags
-    edits_R: Floats
-    """Characters that have to be changed, added or taken away."""
-    characters_R: Floats
-    """Of the right text."""
+    exact_match_R: Flags
+    character_edits_R: Floats
+    """Characters to replace, insert or delete."""
+    target_characters_R: Floats
+    """Characters of the target."""
     word_edits_R: Floats
-    words_R: Floats
-    matches_RG: Floats
-    """Runs of one to four words that are right, for BLEU."""
-    runs_RG: Floats
-    """Such runs in the answer."""
+    target_words_R: Floats
+    matched_ngrams_RG: Floats
+    """N-grams of one to four words that prediction and target share, for BLEU."""
+    predicted_ngrams_RG: Floats
+    """N-grams of the prediction."""
     predicted_length_R: Floats
-    """Words, as BLEU cuts them, in the answer."""
+    """Words of the prediction, in BLEU's tokenization."""
     target_length_R: Floats
-    """And in the right text."""
+    """Words of the target, in BLEU's tokenization."""
 
     @property
     def kind(self) -> TargetKind:
@@ -144,13 +145,13 @@ class TextPredictions(Predictions):
 
 @dataclass(frozen=True, slots=True)
 class SelfSupervisedErrors(Predictions):
-    """What each row could not be told by, beside what always saying the usual would cost."""
+    """Self-supervised error of each row, and the error of always predicting the mean."""
 
     error_R: Floats
-    """NaN where the row could not be read."""
+    """NaN where the row cannot be read."""
     baseline_R: Floats
 
     @property
     def kind(self) -> TargetKind:
-        """Next steps and reconstructions are measured alike."""
+        """`next_step`, which is measured as a reconstruction is."""
         return "next_step"

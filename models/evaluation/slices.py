@@ -1,7 +1,8 @@
-"""Where a model is good and where it is not: parts of the rows, each with its own score.
+"""Scores of slices: parts of the rows on which a model may be better or worse.
 
-Slices of one kind divide the rows: every row is in exactly one. The worst is the one whose interval
-ends lowest on its favourable side, so that no small slice is blamed for its noise.
+Slices of one kind divide the rows: every row is in exactly one (labels excepted). The worst slice
+is the one whose interval has the lowest favourable end, so that small slices are not chosen for
+their noise.
 Shapes: R rows, S rows of a slice, B resamples.
 """
 
@@ -12,7 +13,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.evaluation.metrics.additive import AdditiveMetric, Floats, divide_or, stack_columns
+from models.evaluation.metrics.additive import (
+    AdditiveMetric,
+    Floats,
+    divide_with_default,
+    stack_columns,
+)
 from models.evaluation.metrics.by_kind import METRICS, get_metric_sign
 from models.evaluation.metrics.classification import (
     encode_predictions,
@@ -27,83 +33,79 @@ from models.evaluation.statistics.bootstrap import (
     compute_score_intervals,
 )
 
-MAX_VALUES = 20
-"""Values of a column that are slices of their own; the rarer ones are one together."""
+_MAX_VALUES = 20
+"""Values of a column with a slice of their own; all rarer ones share one."""
 
-QUANTILE_PARTS = 4
-"""Into which numbers, times and lengths are cut, with as many rows each."""
+_QUANTILE_PARTS = 4
+"""Parts into which numbers, times and lengths are divided, with about equal numbers of rows."""
 
-MIN_ROWS = 20
+_MIN_ROWS = 20
 """Rows of the smallest slice that can be the worst."""
 
-BUDGET = 10_000_000
-"""Rows that are drawn for the intervals of one slice."""
+_MAX_DRAWN_ROWS = 10_000_000
+"""Largest number of rows drawn for the intervals of one slice (rows times resamples)."""
 
-ROW_METRICS = ("accuracy", "balanced_accuracy", "log_loss", "top_3_accuracy")
-"""Metrics that say something about rows of one class; for the others a class has its own F1."""
+_SINGLE_CLASS_METRICS = ("accuracy", "balanced_accuracy", "log_loss", "top_3_accuracy")
+"""Metrics that are meaningful on rows of one class; for all others a class has its own F1."""
 
 
 class Slice(NamedTuple):
-    """Some of the rows."""
+    """A part of the rows."""
 
     by: str
+    """Column or property that divides the rows."""
     value: str
     rows_S: NDArray[np.int64]
+    """Row indices."""
     code: int | None = None
-    """Of the class or label, where it is one's."""
+    """Code of the class or label; None for other slices."""
 
 
 def slice_by_column(name: str, values: pl.Series) -> list[Slice]:
-    """Divide rows by what a column says: by value, or where there are many, from-to."""
+    """Divide rows by the values of a column; by ranges where it has many ordered values."""
     ordered = values.dtype.is_numeric() or values.dtype.is_temporal()
-    if ordered and values.n_unique() > MAX_VALUES:
+    if ordered and values.n_unique() > _MAX_VALUES:
         return slice_by_range(name, values)
     texts = values.cast(pl.String, strict=False)
     counts = texts.drop_nulls().value_counts(sort=True).sort("count", texts.name, descending=True)
-    own = set(counts[texts.name].head(MAX_VALUES).to_list())
-    place_of: dict[str, list[int]] = {}
+    frequent = set(counts[texts.name].head(_MAX_VALUES).to_list())
+    rows_by_value: dict[str, list[int]] = {}
     for row, text in enumerate(texts.to_list()):
-        key = "(missing)" if text is None else text if text in own else "(other)"
-        place_of.setdefault(key, []).append(row)
-    return [Slice(name, key, np.array(rows)) for key, rows in sorted(place_of.items())]
+        key = "(missing)" if text is None else text if text in frequent else "(other)"
+        rows_by_value.setdefault(key, []).append(row)
+    return [Slice(name, key, np.array(rows)) for key, rows in sorted(rows_by_value.items())]
 
 
 def slice_by_range(name: str, values: pl.Series) -> list[Slice]:
-    """Divide rows by size into parts of about as many rows; equal values stay together."""
+    """Divide rows by quantiles into ranges; equal values stay together."""
     numbers = values.to_physical().cast(pl.Float64).fill_null(float("nan")).to_numpy()
     known = np.flatnonzero(np.isfinite(numbers))
     if not len(known):
         return [Slice(name, "(missing)", np.arange(len(values)))]
     edges = np.unique(
-        np.quantile(numbers[known], np.arange(1, QUANTILE_PARTS) / QUANTILE_PARTS, method="lower")
+        np.quantile(numbers[known], np.arange(1, _QUANTILE_PARTS) / _QUANTILE_PARTS, method="lower")
     )
     part = np.searchsorted(edges, numbers[known], side="left")
-    found = []
-    for place in np.unique(part):
-        rows = known[part == place]
+    slices = []
+    for number in np.unique(part):
+        rows = known[part == number]
         low, high = (values[int(rows[at(numbers[rows])])] for at in (np.argmin, np.argmax))
-        found.append(Slice(name, format_range(low, high), rows))
+        slices.append(Slice(name, _format_range(low, high), rows))
     missing = np.flatnonzero(~np.isfinite(numbers))
-    return [*found, *([Slice(name, "(missing)", missing)] if len(missing) else [])]
+    return [*slices, *([Slice(name, "(missing)", missing)] if len(missing) else [])]
 
 
-def format_range(low: object, high: object) -> str:
-    """Write from where to where."""
-    texts = [f"{end:.6g}" if isinstance(end, float) else str(end) for end in (low, high)]
-    return texts[0] if texts[0] == texts[1] else f"{texts[0]} to {texts[1]}"
-
-
-def slice_by_class(judged: Predictions, classes: Sequence[Any]) -> list[Slice]:
-    """Divide rows by their class; of labels, which may stand together, list the rows of each."""
-    if isinstance(judged, TagPredictions):
-        held = judged.target_RK.T
+def slice_by_class(predictions: Predictions, classes: Sequence[Any]) -> list[Slice]:
+    """Divide rows by target class; of tags, list the rows that have each label."""
+    if isinstance(predictions, TagPredictions):
+        target_KR = predictions.target_RK.T
         return [
-            Slice("label", str(name), np.flatnonzero(held[code]), code)
+            Slice("label", str(name), np.flatnonzero(target_KR[code]), code)
             for code, name in enumerate(classes)
         ]
-    if not isinstance(judged, SinglePredictions) or not judged.classes:
+    if not isinstance(predictions, SinglePredictions) or not predictions.num_classes:
         return []
-    codes_R = encode_targets(judged)
+    codes_R = encode_targets(predictions)
     names = [*map(str, classes), "(unseen)"]
     return [
         Slice("class", names[code], np.flatnonzero(codes_R == code), int(code))
@@ -112,23 +114,29 @@ def slice_by_class(judged: Predictions, classes: Sequence[Any]) -> list[Slice]:
 
 
 def build_class_f1(code: int) -> AdditiveMetric:
-    """F1 of one class or label, of all rows: of those that are taken for it wrongly, too."""
+    """Build the F1 metric of one class or label, with false positives among all rows."""
 
-    def terms(judged: SinglePredictions | TagPredictions) -> Floats:
-        if isinstance(judged, TagPredictions):
-            true_R, said_R = judged.target_RK[:, code], judged.prediction_RK[:, code]
-            return stack_columns(true_R & said_R, true_R, said_R)
-        true_R, said_R = encode_targets(judged) == code, encode_predictions(judged) == code
-        return stack_columns(true_R & mark_correct(judged), true_R, said_R)
+    def count_rows(predictions: SinglePredictions | TagPredictions) -> Floats:
+        if isinstance(predictions, TagPredictions):
+            target_R, predicted_R = (
+                predictions.target_RK[:, code],
+                predictions.prediction_RK[:, code],
+            )
+            return stack_columns(target_R & predicted_R, target_R, predicted_R)
+        target_R, predicted_R = (
+            encode_targets(predictions) == code,
+            encode_predictions(predictions) == code,
+        )
+        return stack_columns(target_R & mark_correct(predictions), target_R, predicted_R)
 
-    def total(sums_BF: Floats) -> Floats:
-        return divide_or(2 * sums_BF[:, 0], sums_BF[:, 1] + sums_BF[:, 2], otherwise=np.nan)
+    def compute_f1(sums_BF: Floats) -> Floats:
+        return divide_with_default(2 * sums_BF[:, 0], sums_BF[:, 1] + sums_BF[:, 2], default=np.nan)
 
-    return AdditiveMetric(terms, total)
+    return AdditiveMetric(count_rows, compute_f1)
 
 
 def score_slices(
-    judged: Predictions,
+    predictions: Predictions,
     slices: Sequence[Slice],
     *,
     metric: str,
@@ -136,32 +144,32 @@ def score_slices(
     count: int,
     by_time: bool,
 ) -> list[dict[str, Any]]:
-    """Score every slice, with its interval.
+    """Score every slice, with the interval of the score.
 
     Args:
-        judged: the answers of one model.
+        predictions: of one model.
         slices: of its rows.
-        metric: that decides; of a class that has none of its own, its F1.
+        metric: that decides; a class for which it is not meaningful is scored by its F1.
         confidence: of the intervals.
-        count: resamples, of which large slices take fewer.
-        by_time: whether neighbours among the rows are alike.
+        count: resamples, of which large slices use fewer.
+        by_time: whether neighbouring rows are correlated.
     """
-    own = {
-        place: build_class_f1(each.code)
-        for place, each in enumerate(slices)
+    class_metrics = {
+        index: build_class_f1(each.code)
+        for index, each in enumerate(slices)
         if each.code is not None
-        and (isinstance(judged, TagPredictions) or metric not in ROW_METRICS)
+        and (isinstance(predictions, TagPredictions) or metric not in _SINGLE_CLASS_METRICS)
     }
-    intervals = compute_joint_intervals(
-        judged, own, confidence=confidence, count=count, by_time=by_time
+    intervals = _compute_joint_intervals(
+        predictions, class_metrics, confidence=confidence, count=count, by_time=by_time
     )
-    told = []
-    for place, each in enumerate(slices):
-        if place in own:
-            value, (low, high) = own[place](judged), intervals[place]
+    entries = []
+    for index, each in enumerate(slices):
+        if index in class_metrics:
+            value, (low, high) = class_metrics[index](predictions), intervals[index]
         else:
-            value, (low, high) = score_slice(
-                judged.select(each.rows_S),
+            value, (low, high) = _score_slice(
+                predictions.select(each.rows_S),
                 metric,
                 confidence=confidence,
                 count=count,
@@ -169,47 +177,103 @@ def score_slices(
             )
         entry = {"by": each.by, "value": each.value, "rows": len(each.rows_S)}
         scores = {"score": value, "low": low, "high": high}
-        told.append(
+        entries.append(
             entry
             | {name: None if np.isnan(number) else number for name, number in scores.items()}
-            | {"metric": "f1" if place in own else metric}
+            | {"metric": "f1" if index in class_metrics else metric}
         )
-    return told
+    return entries
 
 
 def limit_samples(rows: int, count: int) -> int:
-    """Return how many resamples of so many rows are drawn: 100 at least."""
-    return min(count, max(100, BUDGET // max(rows, 1)))
+    """Return how many resamples of so many rows are drawn: at least 100, at most `count`."""
+    return min(count, max(100, _MAX_DRAWN_ROWS // max(rows, 1)))
 
 
-def compute_joint_intervals(
-    judged: Predictions,
-    own: Mapping[int, AdditiveMetric],
+def find_worst_slice(
+    entries: Sequence[Mapping[str, Any]], *, metric: str, overall: float
+) -> dict[str, Any] | None:
+    """Find the slice with the lowest favourable end of its interval; of equals, the lowest score.
+
+    Returns:
+        Its entry with `is_significant`: whether even the favourable end is worse than the score of
+        all rows. None where fewer than two slices have enough rows.
+    """
+    sign = get_metric_sign(metric)
+
+    def get_favourable_end(entry: Mapping[str, Any]) -> float:
+        return float(entry["high"]) if sign > 0 or has_own_metric(entry) else -float(entry["low"])
+
+    def has_own_metric(entry: Mapping[str, Any]) -> bool:
+        return bool(entry["metric"] == "f1")
+
+    def get_order(entry: Mapping[str, Any]) -> tuple[float, float]:
+        better = 1.0 if sign > 0 or has_own_metric(entry) else -1.0
+        return get_favourable_end(entry), better * float(entry["score"])
+
+    known = [
+        each
+        for each in entries
+        if each["rows"] >= _MIN_ROWS and each["low"] is not None and each["score"] is not None
+    ]
+    if len(known) < 2:
+        return None
+    worst = min(known, key=get_order)
+    significant = (sign > 0 or not has_own_metric(worst)) and get_favourable_end(
+        worst
+    ) < sign * overall
+    return dict(worst) | {"is_significant": bool(significant)}
+
+
+def reindex_slices(slices: Sequence[Slice], rows_F: NDArray[np.int64], total: int) -> list[Slice]:
+    """Convert row indices to those of a selection of the rows; empty slices are left out.
+
+    Args:
+        slices: of all rows.
+        rows_F: indices of the selected rows.
+        total: number of all rows.
+    """
+    index_R = np.full(total, -1)
+    index_R[rows_F] = np.arange(len(rows_F))
+    reindexed = [each._replace(rows_S=index_R[each.rows_S]) for each in slices]
+    present = [each._replace(rows_S=each.rows_S[each.rows_S >= 0]) for each in reindexed]
+    return [each for each in present if len(each.rows_S)]
+
+
+def _format_range(low: object, high: object) -> str:
+    """Format the ends of a range."""
+    texts = [f"{end:.6g}" if isinstance(end, float) else str(end) for end in (low, high)]
+    return texts[0] if texts[0] == texts[1] else f"{texts[0]} to {texts[1]}"
+
+
+def _compute_joint_intervals(
+    predictions: Predictions,
+    metrics: Mapping[int, AdditiveMetric],
     *,
     confidence: float,
     count: int,
     by_time: bool,
 ) -> dict[int, Interval]:
-    """Return the intervals of several numbers of all rows, from the same resamples."""
-    if not own:
+    """Compute the intervals of several metrics on all rows, from the same resamples."""
+    if not metrics:
         return {}
-    found = compute_score_intervals(
-        {str(place): metric for place, metric in own.items()},
-        judged,
+    intervals = compute_score_intervals(
+        {str(index): metric for index, metric in metrics.items()},
+        predictions,
         confidence=confidence,
-        count=limit_samples(len(judged), count),
-        block=choose_score_block(own.values(), judged, by_time=by_time),
+        count=limit_samples(len(predictions), count),
+        block=choose_score_block(metrics.values(), predictions, by_time=by_time),
         seed=0,
     )
-    return {place: found[str(place)] for place in own}
+    return {index: intervals[str(index)] for index in metrics}
 
 
-def score_slice(
+def _score_slice(
     part: Predictions, metric: str, *, confidence: float, count: int, by_time: bool
 ) -> tuple[float, Interval]:
-    """Score some rows by themselves."""
+    """Score the rows of one slice, with its interval."""
     compute = METRICS[part.kind][metric]
-    found = compute_score_interval(
+    interval = compute_score_interval(
         compute,
         part,
         confidence=confidence,
@@ -217,45 +281,4 @@ def score_slice(
         block=choose_score_block([compute], part, by_time=by_time),
         seed=0,
     )
-    return compute(part), found
-
-
-def find_worst_slice(
-    told: Sequence[Mapping[str, Any]], *, metric: str, overall: float
-) -> dict[str, Any] | None:
-    """Name the slice that is worst at its best, and of those as good there the worst by its score.
-
-    None where fewer than two have rows enough.
-    `is_significant` says whether even the favourable end of its interval is worse than all rows.
-    """
-    sign = get_metric_sign(metric)
-
-    def best_end(entry: Mapping[str, Any]) -> float:
-        return float(entry["high"]) if sign > 0 or own(entry) else -float(entry["low"])
-
-    def own(entry: Mapping[str, Any]) -> bool:
-        return bool(entry["metric"] == "f1")
-
-    def badness(entry: Mapping[str, Any]) -> tuple[float, float]:
-        better = 1.0 if sign > 0 or own(entry) else -1.0
-        return best_end(entry), better * float(entry["score"])
-
-    known = [
-        each
-        for each in told
-        if each["rows"] >= MIN_ROWS and each["low"] is not None and each["score"] is not None
-    ]
-    if len(known) < 2:
-        return None
-    worst = min(known, key=badness)
-    clear = (sign > 0 or not own(worst)) and best_end(worst) < sign * overall
-    return dict(worst) | {"is_significant": bool(clear)}
-
-
-def reindex_slices(slices: Sequence[Slice], rows_F: NDArray[np.int64], total: int) -> list[Slice]:
-    """Find the slices again among some of all rows; empty ones are left out."""
-    place_R = np.full(total, -1)
-    place_R[rows_F] = np.arange(len(rows_F))
-    found = [each._replace(rows_S=place_R[each.rows_S]) for each in slices]
-    held = [each._replace(rows_S=each.rows_S[each.rows_S >= 0]) for each in found]
-    return [each for each in held if len(each.rows_S)]
+    return compute(part), interval

@@ -1,1 +1,1 @@
-"""From raw columns to jagged sequences of numbers, with all that is fitted on the way."""
+"""Raw columns to sequences of numbers of different lengths, with all that is fitted to do so."""

@@ -1,50 +1,54 @@
-"""From raw columns to jagged sequences of numbers, with all that is fitted on the way."""
+"""Columns of the input, windows and target: the parts of a job that every kind of input shares."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 from models.features.static_covariates import StaticInput
-
-
-class SequenceInput(Protocol):
-    """What every kind of sequence says of itself; the kinds are listed in `kinds`."""
-
-    @property
-    def kind(self) -> str:
-        """Its name in the job file."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that it is read from."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WindowConfig:
-    """How a long series is cut into sequences: one window a row, never copied."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
-
-    lookback: int
-    """Steps that the network sees, the row itself included."""
-    horizon: int = 1
-    """Steps from the window's last row to the row whose target is predicted; 0 is the same row."""
-
-    def __post_init__(self) -> None:
-        """Refuse windows without steps, and targets in the past."""
-        if self.lookback < 1:
-            raise ValueError(f"lookback: {self.lookback} is not a length; give at least 1 step")
-        if self.horizon < 0:
-            raise ValueError(f"horizon: {self.horizon} lies in the past; give 0 or more steps")
-
 
 TargetKind = Literal[
     "category", "number", "tags", "forecast", "text", "next_step", "reconstruction"
 ]
 
-Unit = Literal["character", "bpe"]
+SymbolTokenizer = Literal["character", "bpe"]
 
 SELF_SUPERVISED = ("next_step", "reconstruction")
-"""Kinds that have no answer but the sequence itself."""
+"""Kinds whose target is the input sequence itself."""
+
+
+class SequenceInput(Protocol):
+    """What the config of every kind of sequence has; the kinds are listed in `kinds`."""
+
+    @property
+    def kind(self) -> str:
+        """The name of the kind in the job file."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the sequence is read from."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WindowConfig:
+    """How a long series is cut into sequences: one window for each row, as views without copies."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
+
+    lookback: int
+    """Steps that the network reads, the row itself included."""
+    horizon: int = 1
+    """Steps from the window's last row to the row whose target is predicted; 0 is the same row."""
+
+    def __post_init__(self) -> None:
+        """Validate the numbers.
+
+        Raises:
+            ValueError: a window without steps, or a target in the past.
+        """
+        if self.lookback < 1:
+            raise ValueError(f"lookback: {self.lookback} is too small; give at least 1 step")
+        if self.horizon < 0:
+            raise ValueError(f"horizon: {self.horizon} lies in the past; give 0 or more steps")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,58 +58,65 @@ class TargetConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     column: str = ""
-    """The column with the answer; `next_step` and `reconstruction` have none."""
+    """Column with the target; `next_step` and `reconstruction` have none."""
     kind: TargetKind
     """`category`: one of the values seen in training. `number`: a real number. `tags`: any of the
     values seen in training, as a list. `forecast`: the next `window.horizon` numbers of a series.
-    `text`: a text, written symbol by symbol. `next_step` and `reconstruction`: nothing is known;
-    what the network fails to foretell, or to tell again, is unusual, and its vectors show which
-    sequences are alike."""
-    tokenizer: Unit = "character"
-    """What a text is written in: characters, or byte pairs merged by how often training has
-    them together."""
+    `text`: a text, generated token by token. `next_step` and `reconstruction` are self-supervised
+    and need no target: the prediction error of a sequence is its anomaly score, and its embedding
+    finds similar sequences."""
+    tokenizer: SymbolTokenizer = "character"
+    """Tokens of a text target: characters, or byte pair encoding (BPE) learned from the training
+    rows."""
     vocab_size: int = 8_000
-    """Largest number of a text's symbols."""
+    """Largest number of tokens of a text target."""
 
     def __post_init__(self) -> None:
-        """Refuse a column where there is no answer, and none where there is one."""
+        """Check that a column is given where the kind needs one, and the options of a text."""
         if (self.kind in SELF_SUPERVISED) == bool(self.column):
             raise ValueError(
-                f"column: kind {self.kind} reads no answer; remove it"
+                f"column: kind {self.kind} is self-supervised and has no target column; remove it"
                 if self.column
-                else f"column: kind {self.kind} needs one, the column with the answer"
+                else f"column: kind {self.kind} needs one, the column with the target"
             )
         if self.kind != "text" and (self.tokenizer, self.vocab_size) != ("character", 8_000):
-            raise ValueError(f"unit and vocabulary: only a text has symbols, not {self.kind}")
+            raise ValueError(
+                f"tokenizer, vocab_size: only kind text has tokens, not {self.kind}; remove them"
+            )
         if self.vocab_size < 2 or (self.tokenizer == "bpe" and self.vocab_size < 257):
-            raise ValueError(f"vocab_size: {self.vocab_size} is too small for {self.tokenizer}")
+            raise ValueError(
+                f"vocab_size: {self.vocab_size} is too small for tokenizer {self.tokenizer}; "
+                f"give at least {257 if self.tokenizer == 'bpe' else 2}"
+            )
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The column, if there is one."""
+        """The column with the target, as a tuple; empty for self-supervised kinds."""
         return (self.column,) if self.column else ()
 
     @property
-    def required(self) -> str | None:
-        """The column that must not have gaps; a forecast's may."""
+    def required_column(self) -> str | None:
+        """The column that must not have missing values; that of a forecast may."""
         return self.column if self.column and self.kind != "forecast" else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """Which columns of a table make its sequences; what every kind of input is read by."""
+    """Which columns of a table its sequences are made of; every kind of input is read by it."""
 
     input: SequenceInput
     window: WindowConfig | None
     time: str | None
     entity: str | None
-    statics: tuple[StaticInput, ...] = ()
-    """Side inputs that are one value a sequence."""
+    static_inputs: tuple[StaticInput, ...] = ()
+    """Static covariates: one value for each sequence."""
+    parse: Mapping[str, str] = field(default_factory=dict)
+    """Format of columns that are text in the raw rows."""
 
     @property
     def raw_columns(self) -> list[str]:
         """The columns that a prediction needs, in a fixed order and each once."""
-        names = [*self.input.columns, *(side.column for side in self.statics)]
+        names = [*self.input.columns, *(static.column for static in self.static_inputs)]
         if self.window:
             names += [name for name in (self.time, self.entity) if name]
         return list(dict.fromkeys(names))

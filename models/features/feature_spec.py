@@ -1,4 +1,4 @@
-"""What a network is told about the steps of its input: the face between features and networks.
+"""What a network has to know about the steps of its input: between features and networks.
 
 Shapes: N steps, C channels, V ids, D numbers of a vector.
 """
@@ -11,31 +11,31 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Numbers:
-    """Steps are float32 channels on the scale that a network likes, [N, C]."""
+    """Steps are scaled float32 channels, [N, C]."""
 
     channels: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Tokens:
-    """Steps are int32 ids, [N, 1]; 0 stands for all that training never showed."""
+    """Steps are int32 ids, [N, 1]; id 0 is every token that is not in the vocabulary."""
 
     size: int
     """V: ids run from 0 to V - 1."""
     vectors_VD: NDArray[np.float32] | None = None
-    """Where learning of the ids' vectors begins; zeros where none is known."""
+    """Initial embedding of each id; zeros where no pretrained vector is known."""
     frozen: bool = False
-    """Whether those vectors stay as they are."""
+    """Whether the embeddings stay as they are in training."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Trees:
     """Steps are nodes in post-order, int32 [N, 3]: id, distance to the parent, height.
 
-    Where training learns from the labels of nodes, their place among these is a fourth number,
-    -1 without one.
+    Where the labels of nodes are targets too, the index of the label is a fourth number, -1
+    without a label.
 
-    Id 0 is a word that training never showed, 1 a node without a word; a root has distance 0;
+    Id 0 is a word that is not in the vocabulary, 1 a node without a word; a root has distance 0;
     leaves have height 0, any other node one more than its highest child.
     """
 
@@ -47,13 +47,13 @@ class Trees:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Pixels:
-    """Steps are rows of pixels from the top, uint8 or float32, [N, W * D], every image H steps."""
+    """Steps are rows of pixels from the top, uint8 or float32 [N, W * D], H steps an image."""
 
     height: int
     width: int
     colors: int
     mean: tuple[float, ...]
-    """Of each color in training."""
+    """Of each color, over the training images."""
     std: tuple[float, ...]
 
 

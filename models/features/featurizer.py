@@ -1,4 +1,4 @@
-"""The fitted way from a table's rows to sequences: the same in training and in serving.
+"""Rows of a table to sequences, with fitted state: the same in training and in prediction.
 
 Shapes: N steps, C channels, R rows of the table.
 """
@@ -15,17 +15,17 @@ from models.errors import UnlearnableError
 from models.features.config import Layout, WindowConfig
 from models.features.feature_spec import FeatureSpec
 from models.features.kinds import KINDS, InputConfig
-from models.features.serialization import as_record, read_state, write_state
+from models.features.serialization import parse_record, read_state, write_state
 from models.features.series import (
-    ROW,
+    ROW_COLUMN,
     SeriesState,
-    bins_of_rows,
-    channel_scale,
+    find_channel_scale,
+    find_resampled_rows,
     get_series_input,
     is_resampled,
-    resample,
+    resample_series,
 )
-from models.features.splitting.unseen_rows import Split, mark_unseen_rows
+from models.features.splitting.unseen_rows import SplitRecord, mark_unseen_rows
 from models.features.static_covariates import (
     StaticCovariates,
     StaticInput,
@@ -35,52 +35,54 @@ from models.features.static_covariates import (
 )
 from models.features.steps import Steps
 from models.features.target import Target
+from models.features.text_columns import parse_text_columns
 
 
-class Sample(NamedTuple):
-    """A table's rows as a network reads them."""
+class EncodedRows(NamedTuple):
+    """The rows of a table as a network reads them."""
 
     steps: Steps
-    statics: StaticCovariates
+    static_covariates: StaticCovariates
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Featurizer:
-    """All that training fitted about the data."""
+    """All that was fitted on the training rows, and how they were split."""
 
     layout: Layout
     state: Any
-    """Of the sequence's kind."""
-    statics: StaticState
+    """Of the class that the kind of input names in `kinds`."""
+    static_state: StaticState
     target: Target
-    split: Split
+    split: SplitRecord
 
     @property
-    def signal(self) -> FeatureSpec:
-        """What a network is told about the steps."""
-        return KINDS[self.layout.input.kind].signal(self.layout, self.state)
+    def feature_spec(self) -> FeatureSpec:
+        """What a network has to know about the steps."""
+        return KINDS[self.layout.input.kind].build_spec(self.layout, self.state)
 
     @property
-    def rows_at_once(self) -> int:
-        """How many rows fit in memory, transformed."""
-        return KINDS[self.layout.input.kind].rows_at_once(self.state)
+    def max_rows(self) -> int:
+        """How many rows may be transformed at once, so that they fit in memory."""
+        return KINDS[self.layout.input.kind].compute_max_rows(self.state)
 
     @property
-    def own_channel(self) -> int:
-        """Which channel is a forecast's own past, on the scale of its answers; -1 for none."""
+    def target_channel(self) -> int:
+        """Index of the channel with a forecast's own past on the targets' scale; -1 for none."""
         if self.target.kind != "forecast" or not isinstance(self.state, SeriesState):
             return -1
-        if channel_scale(self.layout, self.state, self.target.column) is None:
+        if find_channel_scale(self.layout, self.state, self.target.column) is None:
             return -1
         return get_series_input(self.layout).observed.index(self.target.column)
 
-    def transform(self, frame: pl.DataFrame) -> Sample:
-        """Turn raw rows into sequences, one for each row or an error in its place.
+    def transform(self, frame: pl.DataFrame) -> EncodedRows:
+        """Return one sequence, or one error, for each raw row.
 
         Raises:
             UnlearnableError: a column is missing or of the wrong type.
         """
-        # What holds nothing but gaps has whatever type its writer guessed.
+        frame = parse_text_columns(frame, self.layout.parse)
+        # A column of nulls has whatever type its writer guessed.
         frame = frame.with_columns(
             pl.Series(name, [None] * len(frame), dtype=pl.Null)
             for name in self.layout.input.columns
@@ -88,48 +90,44 @@ class Featurizer:
         )
         check_columns(frame.schema, self.layout)
         if not is_resampled(self.layout):
-            return self.transform_gridded(frame)
-        table = resample(frame.with_row_index(ROW), self.layout, target=None)
-        sample = self.transform_gridded(table)
-        return picked(sample, bins_of_rows(frame, table, self.layout).to_numpy())
+            return self.transform_resampled(frame)
+        grid = resample_series(frame.with_row_index(ROW_COLUMN), self.layout, target=None)
+        resampled = self.transform_resampled(grid)
+        return _repeat_sequences(
+            resampled, find_resampled_rows(frame, grid, self.layout).to_numpy()
+        )
 
-    def transform_gridded(self, frame: pl.DataFrame) -> Sample:
-        """Turn rows into sequences that stand on their grid already, where there is one."""
+    def transform_resampled(self, frame: pl.DataFrame) -> EncodedRows:
+        """Return the sequences of rows that are already resampled, if the layout resamples."""
         steps = KINDS[self.layout.input.kind].transform(frame, self.layout, self.state)
-        return Sample(steps, transform_static_covariates(frame, self.layout.statics, self.statics))
+        return EncodedRows(
+            steps, transform_static_covariates(frame, self.layout.static_inputs, self.static_state)
+        )
 
-    def entities(self, frame: pl.DataFrame, rows: NDArray[np.int64]) -> pl.Series | None:
-        """Name the entities of these rows, where answers are scaled by them."""
+    def select_entities(self, frame: pl.DataFrame, rows: NDArray[np.int64]) -> pl.Series | None:
+        """Return the entities of these rows; None unless the target is scaled per entity."""
         if not self.target.entities or self.layout.entity is None:
             return None
         return frame[self.layout.entity].gather(rows)
 
     def mark_unseen_rows(self, frame: pl.DataFrame, times: pl.Series | None) -> NDArray[np.bool_]:
-        """Tell for each row whether this model's own split kept it for the test.
+        """Return for each row whether this model's own split put it into the test.
 
         Args:
             frame: the table.
-            times: the point in time of each row's answer, where the split is by time.
+            times: the time of each row's target, where the split is by time.
 
         Raises:
-            UnlearnableError: nobody can tell any more.
+            UnlearnableError: a column has another type than in training.
         """
         return mark_unseen_rows(frame, self.split, times)
 
 
-def picked(sample: Sample, places: NDArray[np.int64]) -> Sample:
-    """Return each raw row the sequence of its bin."""
-    steps = sample.steps
-    errors = [steps.errors_R[place] for place in places]
-    chosen = Steps(steps.values_NC, steps.starts_R[places], steps.stops_R[places], errors)
-    return Sample(chosen, sample.statics.select(places))
-
-
 def check_columns(schema: pl.Schema, layout: Layout) -> None:
-    """Refuse a table whose columns cannot be read as this layout says.
+    """Check that a table has the columns of the layout, with types that can be read.
 
     Raises:
-        UnlearnableError: names the column and the mend.
+        UnlearnableError: names the column and how to fix it.
     """
     for name in layout.raw_columns:
         if name not in schema:
@@ -137,29 +135,38 @@ def check_columns(schema: pl.Schema, layout: Layout) -> None:
                 f"column '{name}' is missing; the table has: {', '.join(schema.names())}"
             )
     KINDS[layout.input.kind].check(schema, layout)
-    check_static_covariates(schema, layout.statics)
+    check_static_covariates(schema, layout.static_inputs)
 
 
 def save_featurizer(featurizer: Featurizer, folder: Path) -> None:
-    """Write `featurizer.json`, and `featurizer.safetensors` where there are arrays."""
+    """Write `featurizer.json`, and `featurizer.safetensors` if the state has arrays."""
     write_state(featurizer, folder / "featurizer")
 
 
 def load_featurizer(folder: Path) -> Featurizer:
-    """Read what `save_featurizer` wrote."""
-    held = read_state(folder / "featurizer")
-    layout, window = held["layout"], held["layout"]["window"]
-    read: Any = as_record(InputConfig, layout["input"])
+    """Return the featurizer that `save_featurizer` wrote."""
+    record = read_state(folder / "featurizer")
+    layout, window = record["layout"], record["layout"]["window"]
+    sequence: Any = parse_record(InputConfig, layout["input"])
     return Featurizer(
         layout=Layout(
-            input=read,
+            input=sequence,
             window=WindowConfig(**window) if window else None,
             time=layout["time"],
             entity=layout["entity"],
-            statics=as_record(tuple[StaticInput, ...], layout["statics"]),
+            static_inputs=parse_record(tuple[StaticInput, ...], layout["static_inputs"]),
+            parse=layout["parse"],
         ),
-        state=as_record(KINDS[read.kind].state, held["state"]),
-        statics=as_record(StaticState, held["statics"]),
-        target=as_record(Target, held["target"]),
-        split=as_record(Split, held["split"]),
+        state=parse_record(KINDS[sequence.kind].state, record["state"]),
+        static_state=parse_record(StaticState, record["static_state"]),
+        target=parse_record(Target, record["target"]),
+        split=parse_record(SplitRecord, record["split"]),
     )
+
+
+def _repeat_sequences(resampled: EncodedRows, indices: NDArray[np.int64]) -> EncodedRows:
+    """Return for each raw row the sequence of its step in the resampled table."""
+    steps = resampled.steps
+    errors = [steps.errors_R[index] for index in indices]
+    repeated = Steps(steps.values_NC, steps.starts_R[indices], steps.stops_R[indices], errors)
+    return EncodedRows(repeated, resampled.static_covariates.select(indices))

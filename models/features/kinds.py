@@ -1,4 +1,4 @@
-"""The kinds of input: one line each. A new kind is a module of its own and a line here."""
+"""The kinds of input: a new kind is a module of its own and an entry in `KINDS`."""
 
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, NamedTuple
@@ -25,44 +25,48 @@ InputConfig = Annotated[
 """One entry of a job's `inputs`; its keys depend on `kind`."""
 
 
-FRAME_ROWS = 65_536
+_MAX_ROWS = 65_536
 
 
 class InputKind(NamedTuple):
-    """What a kind of input can do."""
+    """The functions of one kind of input."""
 
     state: type
-    """What its training fits."""
+    """Class of the fitted state."""
     check: Callable[[pl.Schema, Layout], None]
-    """Refuses columns that cannot be read."""
+    """Checks the columns; raises UnlearnableError where they cannot be read."""
     fit: Callable[[Iterable[pl.DataFrame], Layout], Any]
-    """Takes training rows and gives the state."""
+    """Takes frames of training rows and returns the state."""
     transform: Callable[[pl.DataFrame, Layout, Any], Steps]
-    signal: Callable[[Layout, Any], FeatureSpec]
-    rows_at_once: Callable[[Any], int]
-    """Tells how many rows of this state fit in memory, read."""
-    packages: Callable[[Any], tuple[str, ...]]
-    """Names what a served model of this kind needs beside the core."""
+    build_spec: Callable[[Layout, Any], FeatureSpec]
+    compute_max_rows: Callable[[Any], int]
+    """Returns how many rows may be transformed at once, so that they fit in memory."""
+    list_packages: Callable[[Any], tuple[str, ...]]
+    """Returns the packages that prediction needs in addition to the core."""
 
 
-def of_rows(module: Any, state: type, check: Callable[[pl.Schema, Layout], None]) -> InputKind:  # noqa: ANN401 - a module
-    """Make a kind of a module whose functions take the kind's own section."""
+def _build_row_kind(
+    module: Any,  # noqa: ANN401 - a module
+    state: type,
+    check: Callable[[pl.Schema, Layout], None],
+) -> InputKind:
+    """Return the kind of a module whose functions take the kind's own config, not the layout."""
     return InputKind(
         state=state,
         check=check,
         fit=lambda frames, layout: module.fit(frames, layout.input),
         transform=lambda frame, layout, state: module.transform(frame, layout.input, state),
-        signal=lambda layout, state: module.signal(layout.input, state),
-        rows_at_once=getattr(module, "rows_at_once", lambda _: FRAME_ROWS),
-        packages=getattr(module, "packages", lambda _: ()),
+        build_spec=lambda layout, state: module.build_spec(layout.input, state),
+        compute_max_rows=getattr(module, "compute_max_rows", lambda _: _MAX_ROWS),
+        list_packages=getattr(module, "list_packages", lambda _: ()),
     )
 
 
-def check_text(schema: pl.Schema, layout: Layout) -> None:
-    """Refuse a column that holds no texts.
+def _check_text_column(schema: pl.Schema, layout: Layout) -> None:
+    """Check that the column contains texts.
 
     Raises:
-        UnlearnableError: says what it holds.
+        UnlearnableError: it contains something else.
     """
     name = layout.input.columns[0]
     kind, dtype = layout.input.kind, schema[name]
@@ -73,11 +77,11 @@ def check_text(schema: pl.Schema, layout: Layout) -> None:
         )
 
 
-def check_bytes(schema: pl.Schema, layout: Layout) -> None:
-    """Refuse a column that holds neither files nor numbers.
+def _check_bytes_column(schema: pl.Schema, layout: Layout) -> None:
+    """Check that the column contains files or lists of numbers.
 
     Raises:
-        UnlearnableError: says what it holds.
+        UnlearnableError: it contains something else.
     """
     name = layout.input.columns[0]
     kind, dtype = layout.input.kind, schema[name]
@@ -92,15 +96,15 @@ def check_bytes(schema: pl.Schema, layout: Layout) -> None:
 KINDS: dict[str, InputKind] = {
     "series": InputKind(
         state=series.SeriesState,
-        check=series.check,
+        check=series.check_series,
         fit=series.fit,
         transform=series.transform,
-        signal=series.signal,
-        rows_at_once=lambda _: FRAME_ROWS,
-        packages=lambda _: (),
+        build_spec=series.build_spec,
+        compute_max_rows=lambda _: _MAX_ROWS,
+        list_packages=lambda _: (),
     ),
-    "text": of_rows(text, text.TextState, check_text),
-    "image": of_rows(image, image.ImageState, check_bytes),
-    "audio": of_rows(audio, audio.AudioState, check_bytes),
-    "tree": of_rows(tree, tree.TreeState, check_text),
+    "text": _build_row_kind(text, text.TextState, _check_text_column),
+    "image": _build_row_kind(image, image.ImageState, _check_bytes_column),
+    "audio": _build_row_kind(audio, audio.AudioState, _check_bytes_column),
+    "tree": _build_row_kind(tree, tree.TreeState, _check_text_column),
 }

@@ -1,4 +1,4 @@
-"""Fitted state on disk: JSON for plain values, safetensors for arrays, never pickle."""
+"""Fitted state on disk: JSON for plain values, safetensors for arrays, no pickle."""
 
 import json
 from collections.abc import Mapping
@@ -11,62 +11,66 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-ARRAY = "__array__"
-"""Key that stands in JSON where an array was."""
+_ARRAY_KEY = "__array__"
+"""Key of the JSON object that replaces an array and names it."""
 
 
 def write_state(state: object, path: Path) -> None:
-    """Write `path`.json and, where the state holds arrays, `path`.safetensors."""
+    """Write `path`.json and, if the state has arrays, `path`.safetensors."""
     from safetensors.numpy import save_file
 
     arrays: dict[str, NDArray[Any]] = {}
-    plain = flatten(state, "state", arrays)
-    text = json.dumps(plain, indent=2, ensure_ascii=False)
+    record = _flatten(state, "state", arrays)
+    text = json.dumps(record, indent=2, ensure_ascii=False)
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     if arrays:
         save_file(arrays, path.with_suffix(".safetensors"))
 
 
-def flatten(value: object, name: str, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - JSON
-    """Turn records into dictionaries, and put arrays aside under their names."""
+def read_state(path: Path) -> Any:  # noqa: ANN401 - JSON with arrays in it
+    """Return what `write_state` wrote, with records as dictionaries."""
+    from safetensors.numpy import load_file
+
+    record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    arrays_path = path.with_suffix(".safetensors")
+    arrays = load_file(arrays_path) if arrays_path.exists() else {}
+    return _restore_arrays(record, arrays)
+
+
+def parse_record(kind: Any, value: Any) -> Any:  # noqa: ANN401 - a type, maybe of several; JSON
+    """Return a dictionary as a record of this class, with validated fields.
+
+    Raises:
+        ValueError: a field is missing, unknown or of the wrong type (pydantic's ValidationError).
+    """
+    return _build_adapter(kind).validate_python(value)
+
+
+def _flatten(value: object, name: str, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - JSON
+    """Return records as dictionaries; arrays are added to `arrays` and replaced by their names."""
     if isinstance(value, np.ndarray):
         arrays[name] = np.ascontiguousarray(value)
-        return {ARRAY: name}
+        return {_ARRAY_KEY: name}
     if is_dataclass(value) and not isinstance(value, type):
         inner = {field.name: getattr(value, field.name) for field in fields(value)}
-        return {key: flatten(held, f"{name}.{key}", arrays) for key, held in inner.items()}
+        return {key: _flatten(item, f"{name}.{key}", arrays) for key, item in inner.items()}
     if isinstance(value, Mapping):
-        return {str(key): flatten(held, f"{name}.{key}", arrays) for key, held in value.items()}
+        return {str(key): _flatten(item, f"{name}.{key}", arrays) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [flatten(held, f"{name}.{place}", arrays) for place, held in enumerate(value)]
+        return [_flatten(item, f"{name}.{index}", arrays) for index, item in enumerate(value)]
     return value
 
 
-def read_state(path: Path) -> Any:  # noqa: ANN401 - JSON with arrays in it
-    """Read what `write_state` wrote, records as dictionaries."""
-    from safetensors.numpy import load_file
-
-    plain = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    held = path.with_suffix(".safetensors")
-    arrays = load_file(held) if held.exists() else {}
-    return fill(plain, arrays)
-
-
-def fill(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - JSON
-    """Put the arrays back in their places."""
+def _restore_arrays(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - JSON
+    """Return the value with each array in the place of its name."""
     if isinstance(value, dict):
-        if ARRAY in value:
-            return arrays[value[ARRAY]]
-        return {key: fill(held, arrays) for key, held in value.items()}
-    return [fill(held, arrays) for held in value] if isinstance(value, list) else value
-
-
-def as_record(kind: Any, value: Any) -> Any:  # noqa: ANN401 - a type, maybe of several; JSON
-    """Make a record of a dictionary, its parts checked."""
-    return adapter(kind).validate_python(value)
+        if _ARRAY_KEY in value:
+            return arrays[value[_ARRAY_KEY]]
+        return {key: _restore_arrays(item, arrays) for key, item in value.items()}
+    return [_restore_arrays(item, arrays) for item in value] if isinstance(value, list) else value
 
 
 @cache
-def adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type, maybe of several
-    """Work out once how records of this kind are checked, which takes longer than to check one."""
+def _build_adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type, maybe of several
+    """Return the validator of a class; building it takes longer than using it, so it is cached."""
     return TypeAdapter(kind)

@@ -14,29 +14,41 @@ import torch
 
 from models.learning.config import TrainingConfig
 from models.learning.data_source import Sequences, repeat_first_epoch, select_longest
+from models.learning.optimizer import Optimizer
 from models.learning.step import take_step
-from models.learning.weights import Optimizer
 from models.networks.network import Network
 
-LEAST, MOST = 16, 512
+MIN_BATCH_SIZE, MAX_BATCH_SIZE = 16, 512
 """Smallest and largest size that is tried; smaller ones only where the smallest does not fit."""
-EPOCH_STEPS = 50
-"""Optimizer steps that an epoch keeps with a larger batch."""
-GAIN = 1.1
-"""Required speed relative to the size before, to be worth fewer steps."""
-TIMED = 8
-"""Timed steps of each size."""
-SECONDS = 0.5
+MIN_EPOCH_STEPS = 50
+"""Fewest optimizer steps of an epoch for which a larger batch is tried."""
+MIN_SPEEDUP = 1.1
+"""Required ratio of the speed to that of the size before, to be worth fewer steps."""
+TIMED_STEPS = 8
+"""Steps that are timed for each size."""
+TIME_LIMIT_SECONDS = 0.5
 """Time limit for each size."""
+
+_DEFAULT_MIN, _DEFAULT_MAX = 4, 64
+_DEFAULT_STEPS = 10
+"""Bounds of the batch size by default, and the steps that it leaves in an epoch."""
 
 
 def resolve_batch_size(
     network: Network, training: Sequences, config: TrainingConfig
 ) -> TrainingConfig:
-    """Replace `auto` by a measured batch size; the network is not changed."""
-    if config.batch_size != "auto":
+    """Replace `auto` and `fastest` by a batch size; the network is not changed."""
+    if config.batch_size == "auto":
+        return replace(config, batch_size=choose_batch_size(len(training)))
+    if config.batch_size != "fastest":
         return config
     return replace(config, batch_size=find_batch_size(network, training, config))
+
+
+def choose_batch_size(rows: int) -> int:
+    """Return the largest power of two from 4 to 64 that leaves 10 steps in an epoch."""
+    wanted = min(_DEFAULT_MAX, max(_DEFAULT_MIN, rows // _DEFAULT_STEPS))
+    return int(2 ** (wanted.bit_length() - 1))
 
 
 def find_batch_size(network: Network, training: Sequences, config: TrainingConfig) -> int:
@@ -45,52 +57,58 @@ def find_batch_size(network: Network, training: Sequences, config: TrainingConfi
     Raises:
         OutOfMemoryError: torch's; not even one sequence fits into the device's memory.
     """
-    best, fastest = LEAST, measure_speed(network, training, replace(config, batch_size=LEAST))
+    best, fastest = (
+        MIN_BATCH_SIZE,
+        _measure_speed(network, training, replace(config, batch_size=MIN_BATCH_SIZE)),
+    )
     if not fastest:
-        return find_small_batch_size(network, training, config)
+        return _find_small_batch_size(network, training, config)
     for size in list_batch_sizes(len(training), config.gradient_accumulation):
-        found = measure_speed(network, training, replace(config, batch_size=size))
-        if found <= GAIN * fastest:
+        speed = _measure_speed(network, training, replace(config, batch_size=size))
+        if speed <= MIN_SPEEDUP * fastest:
             break
-        best, fastest = size, found
+        best, fastest = size, speed
     return best
 
 
-def list_batch_sizes(rows: int, accumulate: int) -> list[int]:
-    """Return the larger sizes that leave an epoch enough steps."""
-    most = min(MOST, rows // (EPOCH_STEPS * accumulate))
-    return [size for size in (32, 64, 128, 256, 512) if size <= most]
+def list_batch_sizes(rows: int, gradient_accumulation: int) -> list[int]:
+    """Return the sizes above `MIN_BATCH_SIZE` that leave an epoch enough steps."""
+    largest = min(MAX_BATCH_SIZE, rows // (MIN_EPOCH_STEPS * gradient_accumulation))
+    return [size for size in (32, 64, 128, 256, 512) if size <= largest]
 
 
-def find_small_batch_size(network: Network, training: Sequences, config: TrainingConfig) -> int:
-    """Return the largest size below the smallest usual one that fits."""
-    size = LEAST // 2
-    while size > 1 and not measure_speed(network, training, replace(config, batch_size=size)):
+def _find_small_batch_size(network: Network, training: Sequences, config: TrainingConfig) -> int:
+    """Return the largest power of two below `MIN_BATCH_SIZE` that fits into memory."""
+    size = MIN_BATCH_SIZE // 2
+    while size > 1 and not _measure_speed(network, training, replace(config, batch_size=size)):
         size //= 2
     return size
 
 
-def measure_speed(network: Network, training: Sequences, config: TrainingConfig) -> float:
+def _measure_speed(network: Network, training: Sequences, config: TrainingConfig) -> float:
     """Return the time steps processed per second; 0 where the batch does not fit."""
     try:
-        return time_steps(copy.deepcopy(network).train(), training, config)
+        return _time_steps(copy.deepcopy(network).train(), training, config)
     except torch.OutOfMemoryError:
         torch.cuda.empty_cache()
         return 0.0
 
 
-def time_steps(network: Network, training: Sequences, config: TrainingConfig) -> float:
-    """Train a few steps, the longest sequences first; the network is changed."""
-    weights, speeds = Optimizer(network, config), []
-    held, rows = select_longest(training, config.sequences_per_step)
+def _time_steps(network: Network, training: Sequences, config: TrainingConfig) -> float:
+    """Return the median of the time steps per second of a few training steps.
+
+    The longest sequences come first. The network is changed.
+    """
+    optimizer, speeds = Optimizer(network, config), []
+    sequences, rows = select_longest(training, config.sequences_per_step)
     # The first one also allocates memory. Reading a loss waits for the device.
-    float(take_step(network, weights, held, rows=rows, rate=0.0, config=config))
+    float(take_step(network, optimizer, sequences, rows=rows, learning_rate=0.0, config=config))
     began = time.perf_counter()
-    for held, rows in repeat_first_epoch(training, config):
+    for sequences, rows in repeat_first_epoch(training, config):
         before = time.perf_counter()
-        float(take_step(network, weights, held, rows=rows, rate=0.0, config=config))
+        float(take_step(network, optimizer, sequences, rows=rows, learning_rate=0.0, config=config))
         now = time.perf_counter()
-        speeds.append(int(held.lengths_S[rows].sum()) / max(now - before, 1e-9))
-        if len(speeds) == TIMED or now - began > SECONDS:
+        speeds.append(int(sequences.lengths_S[rows].sum()) / max(now - before, 1e-9))
+        if len(speeds) == TIMED_STEPS or now - began > TIME_LIMIT_SECONDS:
             break
     return median(speeds)

@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.features.static_covariates import StaticCovariates as SideValues
+from models.features.static_covariates import StaticCovariates
 from models.networks.heads.base import Targets
 from models.networks.inputs.front import StaticBatch
 from models.networks.jagged import Offsets
 
-POOL = 50
+POOL_BATCHES = 50
 """Batches whose rows are sorted by length together: larger pools pad less but shuffle less."""
 
 
@@ -44,17 +44,12 @@ class Spans(NamedTuple):
     def index_N(self) -> NDArray[np.int64]:
         """Indices of all their elements, sequence after sequence, [N]."""
         lengths_S = self.lengths_S
-        if is_even(lengths_S):
+        if _are_equal(lengths_S):
             return np.add.outer(self.starts_S, np.arange(lengths_S[0])).ravel()
         before_S = np.cumsum(lengths_S) - lengths_S
         index_N = np.arange(lengths_S.sum())
         index_N += np.repeat(self.starts_S - before_S, lengths_S)
         return index_N
-
-
-def is_even(lengths_S: NDArray[np.int64]) -> bool:
-    """Return whether there are sequences and all have the same length."""
-    return len(lengths_S) > 0 and bool((lengths_S == lengths_S[0]).all())
 
 
 Augmentation = Callable[[Tensor], Tensor]
@@ -113,12 +108,14 @@ class EpochPlan(NamedTuple):
     """The rows of each step of an epoch."""
 
     steps: list[NDArray[np.int64]]
-    cuts: list[int]
-    """First step of each buffer: the rows that are in memory at the same time."""
+    buffer_starts: list[int]
+    """Index of the first step of each buffer: the rows that are in memory at the same time."""
 
     def truncate(self, count: int) -> "EpochPlan":
         """Return only the first `count` steps."""
-        return EpochPlan(self.steps[:count], [cut for cut in self.cuts if cut < count])
+        return EpochPlan(
+            self.steps[:count], [start for start in self.buffer_starts if start < count]
+        )
 
 
 class LoadedStep(NamedTuple):
@@ -144,7 +141,7 @@ def to_device(
     *,
     targets_M: NDArray[np.float32] = NO_TARGETS,
     target_spans: Spans | None = None,
-    statics: SideValues | None = None,
+    statics: StaticCovariates | None = None,
     device: torch.device,
     non_blocking: bool = False,
 ) -> SequenceSet:
@@ -161,32 +158,24 @@ def to_device(
     """
     rows = len(spans.starts_S)
     codes, numbers = statics or (np.empty((rows, 0), np.int32), np.empty((rows, 0), np.float32))
-    nowhere = np.zeros(rows, np.int64)
+    zeros_S = np.zeros(rows, np.int64)
     with warnings.catch_warnings():
         # The steps are mapped read-only and nothing writes to them.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         arrays = [
-            handed(array, device, ahead=non_blocking)
+            _copy_to_device(array, device, non_blocking=non_blocking)
             for array in (values_NC, targets_M, codes, numbers)
         ]
     values, targets, *covariates = arrays
     return SequenceSet(
-        values, spans, targets, target_spans or Spans(nowhere, nowhere), StaticBatch(*covariates)
+        values, spans, targets, target_spans or Spans(zeros_S, zeros_S), StaticBatch(*covariates)
     )
 
 
-def handed(array: NDArray[Any], device: torch.device, *, ahead: bool) -> Tensor:
-    """Hand an array to a device; `ahead` does not wait for the copy."""
-    tensor = torch.from_numpy(array)
-    if ahead and device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
-
-
 def gather(sequences: SequenceSet, rows: NDArray[np.int64]) -> Batch:
-    """Lay the sequences of one batch end to end."""
+    """Concatenate the sequences of one batch, with their targets and static covariates."""
     device = sequences.values_NC.device
-    values_NC, offsets = end_to_end(sequences.values_NC, sequences.spans.select(rows))
+    values_NC, offsets = _concatenate_sequences(sequences.values_NC, sequences.spans.select(rows))
     rows_B = torch.from_numpy(rows).to(device)
     return Batch(
         values_NC=sequences.augmentation(values_NC) if sequences.augmentation else values_NC,
@@ -199,26 +188,13 @@ def gather(sequences: SequenceSet, rows: NDArray[np.int64]) -> Batch:
     )
 
 
-def end_to_end(values_NC: Tensor, places: Spans) -> tuple[Tensor, Offsets]:
-    """Copy sequences out of their steps: each as a whole, where all are equally long."""
-    lengths_B, device = places.lengths_S, values_NC.device
-    if not is_even(lengths_B):
-        offsets = Offsets.from_lengths(lengths_B, device)
-        return values_NC.index_select(0, offsets.to_device(places.index_N)), offsets
-    steps, (total, channels) = int(lengths_B[0]), values_NC.shape
-    room = (total - steps + 1, steps, channels)
-    starts_B = torch.from_numpy(places.starts_S).to(device)
-    windows_BTC = values_NC.as_strided(room, (channels, channels, 1)).index_select(0, starts_B)
-    return windows_BTC.flatten(0, 1), Offsets.from_equal_lengths(len(lengths_B), steps, device)
-
-
 def draw_batches(
     lengths_S: NDArray[np.int64],
     *,
     batch: int,
     seed: int,
     epoch: int,
-    shares_S: NDArray[np.float64] | None = None,
+    probabilities_S: NDArray[np.float64] | None = None,
 ) -> list[NDArray[np.int64]]:
     """Draw the epoch's batches, rows of like length together.
 
@@ -226,27 +202,56 @@ def draw_batches(
         lengths_S: of the sequences.
         batch: sequences in one.
         seed: of the job.
-        epoch: counted from 0.
-        shares_S: chance of each row to be drawn next; every row once where left out.
+        epoch: counted from 0, so that each epoch has its own order.
+        probabilities_S: probability of each row to be drawn; without it every row is drawn once.
     """
-    draw, rows = np.random.default_rng([seed, epoch]), len(lengths_S)
-    once = shares_S is None
-    shuffled = draw.permutation(rows) if once else draw.choice(rows, rows, p=shares_S)
+    generator, rows = np.random.default_rng([seed, epoch]), len(lengths_S)
+    shuffled = (
+        generator.permutation(rows)
+        if probabilities_S is None
+        else generator.choice(rows, rows, p=probabilities_S)
+    )
     batches = []
-    for start in range(0, rows, batch * POOL):
-        pool = shuffled[start : start + batch * POOL]
+    for start in range(0, rows, batch * POOL_BATCHES):
+        pool = shuffled[start : start + batch * POOL_BATCHES]
         pool = pool[np.argsort(lengths_S[pool], kind="stable")]
         batches += [pool[cut : cut + batch] for cut in range(0, len(pool), batch)]
-    return [batches[index] for index in draw.permutation(len(batches))]
+    return [batches[index] for index in generator.permutation(len(batches))]
 
 
 def cut_batches(lengths_S: NDArray[np.int64], *, batch: int) -> list[NDArray[np.int64]]:
-    """Cut all rows into batches by length, for scoring."""
+    """Cut all rows into batches by length, for prediction."""
     by_length = np.argsort(lengths_S, kind="stable")
     return [by_length[cut : cut + batch] for cut in range(0, len(by_length), batch)]
 
 
 def compute_padding_share(lengths_S: NDArray[np.int64], batches: list[NDArray[np.int64]]) -> float:
     """Return the share of the batches' steps that is padding."""
-    room = sum(int(lengths_S[rows].max()) * len(rows) for rows in batches)
-    return 1.0 - sum(int(lengths_S[rows].sum()) for rows in batches) / room
+    padded = sum(int(lengths_S[rows].max()) * len(rows) for rows in batches)
+    return 1.0 - sum(int(lengths_S[rows].sum()) for rows in batches) / padded
+
+
+def _are_equal(lengths_S: NDArray[np.int64]) -> bool:
+    """Return whether there are sequences and all have the same length."""
+    return len(lengths_S) > 0 and bool((lengths_S == lengths_S[0]).all())
+
+
+def _copy_to_device(array: NDArray[Any], device: torch.device, *, non_blocking: bool) -> Tensor:
+    """Copy an array to the device; with `non_blocking`, do not wait for a GPU's copy."""
+    tensor = torch.from_numpy(array)
+    if non_blocking and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _concatenate_sequences(values_NC: Tensor, spans: Spans) -> tuple[Tensor, Offsets]:
+    """Concatenate the sequences of these spans, [N, C]; faster where all are equally long."""
+    lengths_B, device = spans.lengths_S, values_NC.device
+    if not _are_equal(lengths_B):
+        offsets = Offsets.from_lengths(lengths_B, device)
+        return values_NC.index_select(0, offsets.to_device(spans.index_N)), offsets
+    steps, (total, channels) = int(lengths_B[0]), values_NC.shape
+    shape = (total - steps + 1, steps, channels)
+    starts_B = torch.from_numpy(spans.starts_S).to(device)
+    windows_BTC = values_NC.as_strided(shape, (channels, channels, 1)).index_select(0, starts_B)
+    return windows_BTC.flatten(0, 1), Offsets.from_equal_lengths(len(lengths_B), steps, device)

@@ -4,7 +4,7 @@ Shapes: S sequences of the validation, O outputs of the head.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,3 +66,28 @@ def score_epoch(epoch: EpochResult, metric: ValidationMetric | None) -> float:
     if epoch.metric is None:
         return math.inf
     return -epoch.metric if metric.higher_is_better else epoch.metric
+
+
+_RELIABLE_ROWS, _MIN_SHARE = 500, 0.4
+"""Validation rows from which on a score is taken as it is, and the least share of a new one."""
+
+
+def smooth_scores(
+    history: Sequence[EpochResult], metric: ValidationMetric | None, *, rows: int
+) -> list[float]:
+    """Return the values that epochs are compared by, smoothed exponentially where rows are few.
+
+    On few rows the best single value is a lucky one.
+
+    Args:
+        history: the epochs so far.
+        metric: by which training stops, if not by the loss.
+        rows: of the validation.
+    """
+    share = min(1.0, max(_MIN_SHARE, rows / _RELIABLE_ROWS))
+    smoothed: list[float] = []
+    for epoch in history:
+        score = score_epoch(epoch, metric)
+        before = smoothed[-1] if smoothed and math.isfinite(smoothed[-1]) else score
+        smoothed.append(before + share * (score - before) if math.isfinite(score) else score)
+    return smoothed

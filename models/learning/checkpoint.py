@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-COST = 0.01
+MAX_TIME_SHARE = 0.01
 """Largest share of the training time that checkpoints may take."""
 
 
@@ -30,18 +30,22 @@ class CheckpointWriter:
     """
 
     save: Callable[[bytes], None]
-    every: float
+    interval_seconds: float
     """Seconds between two checkpoints; 0 writes one after every step."""
-    at: float = field(default_factory=time.monotonic)
+    last_at: float = field(default_factory=time.monotonic)
     last_seconds: float = 0.0
-    """Seconds for which the last one held up the loop."""
-    writing: Future[None] | None = None
+    """Seconds for which the last one delayed the loop."""
+    pending: Future[None] | None = None
     thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"))
 
     def is_due(self) -> bool:
         """Return whether the next checkpoint is due."""
-        rest = max(self.every, self.last_seconds / COST) if self.every else 0.0
-        return time.monotonic() - self.at >= rest
+        interval = (
+            max(self.interval_seconds, self.last_seconds / MAX_TIME_SHARE)
+            if self.interval_seconds
+            else 0.0
+        )
+        return time.monotonic() - self.last_at >= interval
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Copy the state and write it in the background, after the one before.
@@ -51,9 +55,9 @@ class CheckpointWriter:
         """
         began = time.monotonic()
         self.wait()
-        self.writing = self.thread.submit(self.write, copy_state(state))
-        self.at = time.monotonic()
-        self.last_seconds = self.at - began
+        self.pending = self.thread.submit(self.write, _copy_state(state))
+        self.last_at = time.monotonic()
+        self.last_seconds = self.last_at - began
 
     def write(self, state: dict[str, Any]) -> None:
         """Serialize and save a state."""
@@ -63,28 +67,20 @@ class CheckpointWriter:
 
     def wait(self) -> None:
         """Wait until the current one is written."""
-        if self.writing is not None:
-            writing, self.writing = self.writing, None
-            writing.result()
+        if self.pending is not None:
+            pending, self.pending = self.pending, None
+            pending.result()
 
     def __enter__(self) -> Self:
         """Return self."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Finish writing."""
+        """Finish writing; an error of it is raised."""
         try:
             self.wait()
         finally:
             self.thread.shutdown()
-
-
-def copy_state(state: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy that the loop does not change; `best_state` is never changed in place."""
-    return {
-        name: value if name == "best_state" else copy.deepcopy(value)
-        for name, value in state.items()
-    }
 
 
 def parse_state(data: bytes) -> dict[str, Any]:
@@ -109,3 +105,11 @@ def set_random_state(state: dict[str, Any]) -> None:
 def move_to_device(device: torch.device, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors on a device."""
     return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def _copy_state(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy that the loop does not change; `best_state` is never changed in place."""
+    return {
+        name: value if name == "best_state" else copy.deepcopy(value)
+        for name, value in state.items()
+    }

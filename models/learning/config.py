@@ -14,6 +14,8 @@ EarlyStoppingMetric = Literal[
 
 Precision = Literal["auto", "fp32", "bf16"]
 
+_MIN_PATIENCE = 8
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingConfig:
@@ -21,22 +23,25 @@ class TrainingConfig:
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    epochs: int = 50
-    """Upper bound on passes over the training rows."""
-    patience: int = 8
-    """Epochs without a better validation loss, or metric, before training stops."""
+    epochs: int | Literal["auto"] = "auto"
+    """Upper bound on passes over the training rows. `auto`: at least 12, and so many that 800
+    optimizer steps are taken."""
+    patience: int | Literal["auto"] = "auto"
+    """Epochs without a better validation loss, or metric, before training stops. `auto`: a third
+    of the epochs, and at least 8."""
     early_stopping_metric: EarlyStoppingMetric = "loss"
     """What selects the best epoch on the validation rows: the loss, or a metric of this kind of
-    target. The weights of that epoch are kept, and `schedule: plateau` watches the same value."""
+    target. The weights of that epoch are kept, and `schedule: plateau` uses the same value."""
     budget: Duration | None = None
-    """Time that training may take, such as `10m`: the number of epochs that fit, or a part of the
-    first, is planned from a short measurement, and the schedule is fitted to it."""
-    batch_size: int | Literal["auto"] = 64
-    """Sequences in a batch. `auto`: the largest power of two from 16 to 512 that fits into memory,
-    is faster than the one before by 10 %, and leaves 50 steps in an epoch. It is measured once per
-    training, so another machine may choose another."""
+    """Time that training may take, such as `10m`. The number of epochs that fit (or a part of the
+    first one) and the learning rate schedule are planned from a short measurement."""
+    batch_size: int | Literal["auto", "fastest"] = "auto"
+    """Sequences in a batch. `auto`: the largest power of two from 4 to 64 that leaves 10 steps in
+    an epoch. `fastest`: the largest one from 16 to 512 that fits into memory, is faster than the
+    one before by 10 %, and leaves 50 steps in an epoch; it is measured once per training, so
+    another machine may choose another."""
     data_loading: Literal["auto", "in_memory", "streaming"] = "auto"
-    """Where sequences are during training. `in_memory`: in the device's memory; on a CPU, in
+    """Where the sequences are during training. `in_memory`: in the device's memory; on a CPU, in
     memory-mapped files. `streaming`: on disk, read in blocks that are shuffled in a bounded
     buffer while the next one is read. `auto`: streaming where they would take more than half of
     the free memory."""
@@ -49,28 +54,33 @@ class TrainingConfig:
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     """Learning rate after the warm-up. `cosine`: decays over the planned epochs. `plateau`: is
     halved whenever half the patience has passed without a better epoch."""
-    weight_averaging: Literal["none", "ema", "swa"] = "none"
-    """Which weights are validated and kept: the current ones, an exponential moving average of the
-    last steps (`ema`), or the mean over the last quarter of the epochs, from where on the patience
-    counts (`swa`)."""
+    weight_averaging: Literal["none", "ema", "swa"] = "ema"
+    """Which weights are validated and kept: the current ones, their exponential moving average
+    (`ema`), or their mean over the last quarter of the epochs (stochastic weight averaging, `swa`;
+    `patience` then counts in that quarter only)."""
     weight_decay: float = 1e-2
     """Decoupled weight decay of AdamW."""
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm; recurrent networks diverge without it."""
     precision: Precision = "auto"
-    """`auto`: bf16 on CUDA, and on a CPU with AMX for cells and sizes that were measured to train
-    clearly faster with it; else fp32."""
+    """Number format of the computation. `auto`: bf16 on CUDA, and on a CPU with AMX for cells and
+    sizes that train clearly faster with it by measurement; else fp32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto`: the GPU where there is one."""
+    """Device that trains. `auto`: the GPU where there is one."""
+    folds: int | Literal["auto"] = "auto"
+    """With 1, the networks are validated on the validation split. With more, the rows of training
+    and validation are cut into so many stratified folds; a network is trained for each, validated
+    on its fold, and all predict together. `auto`: 5 where there are fewer than 1,000 rows that do
+    not depend on each other, else 1."""
     ensemble: int = 1
-    """Networks that are trained, with this seed and the following ones; the model predicts with
-    their mean."""
+    """Number of networks that are trained, with this seed and the following ones; the model
+    predicts their mean."""
     distill: bool = False
-    """Train one network on the mean predictions of the `ensemble` and on the targets, and serve it
-    alone: nearly as good, and as small and fast as one."""
+    """Whether one network is trained on the mean predictions of the `ensemble` and on the targets,
+    and serves alone: nearly as accurate, and as small and fast as one."""
     seed: int = 7
-    """Same seed, data and job give the same model, bit for bit on one kind of CPU with the same
-    number of threads."""
+    """Seed of all random numbers. The same seed, data and job give the same model, bit for bit on
+    one kind of CPU with the same number of threads."""
     checkpoint_every: Duration = 30.0
     """Time between checkpoints; a killed run loses no more than that."""
 
@@ -80,9 +90,11 @@ class TrainingConfig:
         Raises:
             ValueError: names the key and how to fix it.
         """
-        for name in ("epochs", "patience", "batch_size", "gradient_accumulation", "ensemble"):
+        for name in (
+            "epochs", "patience", "batch_size", "gradient_accumulation", "ensemble", "folds"
+        ):  # fmt: skip
             count = getattr(self, name)
-            if count != "auto" and count < 1:
+            if not isinstance(count, str) and count < 1:
                 raise ValueError(f"{name}: {count} is too small; give at least 1")
         for name in ("learning_rate", "max_grad_norm", "budget"):
             number = getattr(self, name)
@@ -94,9 +106,16 @@ class TrainingConfig:
             raise ValueError("weight_decay and checkpoint_every: give 0 or more")
 
     @property
+    def patience_epochs(self) -> int:
+        """Epochs without a better one before training stops, once the epochs are planned."""
+        if self.patience != "auto":
+            return self.patience
+        return _MIN_PATIENCE if self.epochs == "auto" else max(_MIN_PATIENCE, self.epochs // 3)
+
+    @property
     def initial_batch_size(self) -> int:
-        """Sequences in a batch; 64 before `auto` is measured."""
-        return 64 if self.batch_size == "auto" else self.batch_size
+        """Sequences in a batch; 64 before it is chosen."""
+        return 64 if isinstance(self.batch_size, str) else self.batch_size
 
     @property
     def sequences_per_step(self) -> int:

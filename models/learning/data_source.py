@@ -22,10 +22,13 @@ def draw_epoch(training: Sequences, config: TrainingConfig, *, epoch: int) -> Ep
     """Draw the rows of each step of an epoch; depends only on the seed and the epoch."""
     if isinstance(training, SequenceSet):
         return EpochPlan(draw_steps(training, config, epoch=epoch), [0])
-    shares_S = balance_classes(training) if config.sampler == "balanced" else None
-    draw = np.random.default_rng([config.seed, epoch])
+    probabilities_S = balance_classes(training) if config.sampler == "balanced" else None
+    generator = np.random.default_rng([config.seed, epoch])
     return draw_streaming_epoch(
-        training, unit=config.sequences_per_step, draw=draw, shares_S=shares_S
+        training,
+        sequences_per_step=config.sequences_per_step,
+        generator=generator,
+        probabilities_S=probabilities_S,
     )
 
 
@@ -36,20 +39,18 @@ def draw_sequential(sequences: Sequences, *, batch: int) -> EpochPlan:
     return cut_streaming_batches(sequences, batch=batch)
 
 
-def iterate_steps(
-    sequences: Sequences, order: EpochPlan, *, first: int = 0
-) -> Iterator[LoadedStep]:
+def iterate_steps(sequences: Sequences, plan: EpochPlan, *, first: int = 0) -> Iterator[LoadedStep]:
     """Yield the steps from `first` on, each with sequences that contain its rows."""
     if isinstance(sequences, StreamingSet):
-        return iterate_streaming(sequences, order, first=first)
-    return (LoadedStep(sequences, rows) for rows in order.steps[first:])
+        return iterate_streaming(sequences, plan, first=first)
+    return (LoadedStep(sequences, rows) for rows in plan.steps[first:])
 
 
 def repeat_first_epoch(training: Sequences, config: TrainingConfig) -> Iterator[LoadedStep]:
     """Yield the steps of the first epoch again and again, for measuring."""
-    order = draw_epoch(training, config, epoch=0)
+    plan = draw_epoch(training, config, epoch=0)
     while True:
-        yield from iterate_steps(training, order)
+        yield from iterate_steps(training, plan)
 
 
 def count_steps(training: Sequences, config: TrainingConfig) -> int:
@@ -69,5 +70,5 @@ def gather_rows(sequences: Sequences, rows: NDArray[np.int64]) -> Batch:
     """Gather a few rows into a batch."""
     if isinstance(sequences, SequenceSet):
         return gather(sequences, rows)
-    held = np.unique(rows)
-    return gather(sequences.load(held), np.searchsorted(held, rows))
+    unique_rows = np.unique(rows)
+    return gather(sequences.load(unique_rows), np.searchsorted(unique_rows, rows))

@@ -2,8 +2,8 @@
 
 Gradients vanish with the distance in steps, so over a long series they reach the subnormal numbers,
 which a CPU computes very slowly: the backward pass of an LSTM over 1,460 steps spends 90 % of its
-time there. Nothing is learned from them. The setting belongs to a thread, so it is made in every
-thread of the pool.
+time there. They are too small to change a weight. The setting belongs to a thread, so it is
+made in every thread of the pool.
 """
 
 import ctypes
@@ -14,40 +14,41 @@ from pathlib import Path
 
 import torch
 
-TINY = 2.0**-140
+SUBNORMAL = 2.0**-140
+"""A subnormal number in float32."""
 
 
 @contextmanager
 def flush_subnormals() -> Iterator[None]:
     """Flush subnormal numbers to 0 within the context, then restore the setting."""
     before = is_flushing()
-    set_flush(flush=True)
+    _set_flush(flush=True)
     try:
         yield
     finally:
-        set_flush(flush=before)
+        _set_flush(flush=before)
 
 
 def is_flushing() -> bool:
     """Return whether this thread flushes subnormal numbers to 0."""
-    return not (torch.tensor([1.0]) * TINY).count_nonzero()
+    return not (torch.tensor([1.0]) * SUBNORMAL).count_nonzero()
 
 
-def set_flush(*, flush: bool) -> None:
-    """Set it for this thread and for the OpenMP pool, where that can be reached."""
+def _set_flush(*, flush: bool) -> None:
+    """Turn flushing on or off for this thread and, where it can be reached, the OpenMP pool."""
     torch.set_flush_denormal(flush)
-    if (pool := open_openmp()) is None:
+    if (openmp := _open_openmp()) is None:
         return
 
-    def on_each(_: int) -> None:
+    def set_in_thread(_: int) -> None:
         torch.set_flush_denormal(flush)
 
-    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(on_each)
-    pool.GOMP_parallel(call, None, ctypes.c_uint(torch.get_num_threads()), ctypes.c_uint(0))
+    callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(set_in_thread)
+    openmp.GOMP_parallel(callback, None, ctypes.c_uint(torch.get_num_threads()), ctypes.c_uint(0))
 
 
 @cache
-def open_openmp() -> ctypes.CDLL | None:
+def _open_openmp() -> ctypes.CDLL | None:
     """Open the OpenMP library that torch ships on Linux; None where it ships none."""
     found = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
     return ctypes.CDLL(str(found[0])) if found else None

@@ -25,6 +25,7 @@ from models.learning.callbacks import (
     StepResult,
     ValidationMetric,
     score_epoch,
+    smooth_scores,
 )
 from models.learning.checkpoint import (
     CheckpointStore,
@@ -37,12 +38,12 @@ from models.learning.checkpoint import (
 from models.learning.config import TrainingConfig
 from models.learning.data_source import Sequences, count_steps, draw_epoch, iterate_steps
 from models.learning.flush_denormals import flush_subnormals
+from models.learning.optimizer import Optimizer
 from models.learning.plan import TrainingPlan, follow_plan, measure_step_seconds, plan_training
 from models.learning.schedule import compute_learning_rate
 from models.learning.step import take_step
 from models.learning.validation import predict, validate
 from models.learning.weight_averaging import WeightAverage
-from models.learning.weights import Optimizer
 from models.networks.native.kernels import pin_kernels
 from models.networks.network import Network
 
@@ -78,7 +79,7 @@ class TrainingProgress:
     def is_over(self, plan: TrainingPlan, config: TrainingConfig, *, first: int) -> bool:
         """Return whether the epochs, or the patience counted from epoch `first`, are used up."""
         waited = self.epoch - 1 - max(self.best_epoch, first - 1)
-        return self.epoch >= plan.epochs or waited >= config.patience
+        return self.epoch >= plan.epochs or waited >= config.patience_epochs
 
     def add_loss(self, loss: Tensor, rows: int) -> None:
         """Record the mean loss of a step of so many rows, without waiting for the device."""
@@ -111,51 +112,37 @@ def fit(
         config: settings of training.
         checkpoints: where to resume from, and where to write the state.
         callbacks: called after every step and epoch.
-        metric: of the validation predictions, beside the loss; may decide on early stopping.
-        plan: of a training that is reproduced; measured where there is none.
+        metric: of the validation predictions, in addition to the loss; may decide early stopping.
+        plan: of a training that is reproduced; without one it is made here.
 
     Raises:
         DivergedError: the loss is not finite.
     """
-    saving = CheckpointWriter(checkpoints.save, config.checkpoint_every)
-    with flush_subnormals(), torch.random.fork_rng(), saving as saver, pin_kernels() as keep:
+    writer = CheckpointWriter(checkpoints.save, config.checkpoint_every)
+    with flush_subnormals(), torch.random.fork_rng(), writer, pin_kernels() as pin:
         torch.manual_seed(config.seed)
-        state = load_state(checkpoints, keep)
+        state = _load_state(checkpoints, pin)
         if state is not None:
             plan = TrainingPlan(*state["plan"])
         else:
-            plan = follow_plan(network, plan, keep) or plan_training(
+            plan = follow_plan(network, plan, pin) or plan_training(
                 network, training, validation, config
             )
         config = plan.apply_to(config)
         loop = TrainingLoop(network, plan, config, metric=metric, state=state)
         progress = loop.progress
-        while not progress.is_over(plan, config, first=loop.average.from_epoch):
-            order = draw_epoch(training, config, epoch=progress.epoch).truncate(plan.steps)
-            loop.run_epoch(order, training, saver, callbacks)
-            epoch = loop.close_epoch(order.steps, training, validation)
-            with checkpoint_on_pause(loop, saver):
-                callbacks.on_epoch(epoch)
+        while not progress.is_over(plan, config, first=loop.average.first_epoch):
+            epoch_plan = draw_epoch(training, config, epoch=progress.epoch).truncate(plan.steps)
+            loop.run_epoch(epoch_plan, training, writer, callbacks)
+            result = loop.close_epoch(epoch_plan.steps, training, validation)
+            with _checkpoint_on_pause(loop, writer):
+                callbacks.on_epoch(result)
     network.load_state_dict(progress.best_state)
     return plan, progress.history
 
 
-def load_state(checkpoints: CheckpointStore, keep: Callable[[str], bool]) -> dict[str, Any] | None:
-    """Load the last checkpoint, if it can be resumed with the kernels that it was made with."""
-    data = checkpoints.load()
-    if data is None:
-        return None
-    state = parse_state(data)
-    if not keep(TrainingPlan(*state["plan"]).kernels):
-        logger.warning(
-            "the kernels of the checkpoint are not available here; training starts again"
-        )
-        return None
-    return state
-
-
 class TrainingLoop:
-    """Everything that changes during training."""
+    """The network, its optimizer and all other state that changes during training."""
 
     def __init__(
         self,
@@ -174,23 +161,27 @@ class TrainingLoop:
             losses=torch.zeros(plan.steps, dtype=torch.float64, device=device)
         )
         if state is not None:
-            self.restore(state)
+            self.load_state_dict(state)
 
     def run_epoch(
-        self, order: EpochPlan, training: Sequences, saver: CheckpointWriter, callbacks: Callbacks
+        self,
+        epoch_plan: EpochPlan,
+        training: Sequences,
+        writer: CheckpointWriter,
+        callbacks: Callbacks,
     ) -> None:
         """Train on the remaining steps of the epoch."""
         self.network.train()
         before = self.progress.epoch * self.plan.steps
-        for held, rows in iterate_steps(training, order, first=self.progress.step):
-            loss = self.train_step(held, rows)
+        for sequences, rows in iterate_steps(training, epoch_plan, first=self.progress.step):
+            loss = self.train_step(sequences, rows)
             self.progress.add_loss(loss, len(rows))
             callbacks.on_step(
                 StepResult(before + self.progress.step, self.plan.total_steps, len(rows), loss)
             )
-            if saver.is_due():
-                check_finite(float(self.progress.losses.sum()), self.progress, order.steps)
-                saver.save_state(self.state())
+            if writer.is_due():
+                _check_finite(float(self.progress.losses.sum()), self.progress, epoch_plan.steps)
+                writer.save_state(self.state_dict())
 
     def compute_learning_rate(self) -> float:
         """Return the learning rate of the next step."""
@@ -203,92 +194,116 @@ class TrainingLoop:
             losses=[score_epoch(epoch, self.metric) for epoch in progress.history],
         )
 
-    def train_step(self, held: SequenceSet, rows: NDArray[np.int64]) -> Tensor:
+    def train_step(self, sequences: SequenceSet, rows: NDArray[np.int64]) -> Tensor:
         """Train on one step; return its mean loss, on the device."""
         loss = take_step(
             self.network,
             self.optimizer,
-            held,
+            sequences,
             rows=rows,
-            rate=self.compute_learning_rate(),
+            learning_rate=self.compute_learning_rate(),
             config=self.config,
         )
         self.average.update_after_step()
         return loss
 
     def close_epoch(
-        self, order: list[NDArray[np.int64]], training: Sequences, validation: Sequences
+        self, steps: list[NDArray[np.int64]], training: Sequences, validation: Sequences
     ) -> EpochResult:
-        """Validate the epoch, keep the best weights, and begin the next."""
+        """Validate the epoch, copy its weights if they are the best so far, and begin the next."""
         progress = self.progress
-        training_loss = float(progress.losses.sum()) / sum(len(rows) for rows in order)
-        check_finite(training_loss, progress, order)
+        training_loss = float(progress.losses.sum()) / sum(len(rows) for rows in steps)
+        _check_finite(training_loss, progress, steps)
         self.average.update_after_epoch(progress.epoch)
-        scored = self.average.current_best
-        found = validate(scored, validation, self.config, self.metric)
-        check_finite(found.loss, progress, order)
+        network = self.average.prediction_network
+        validated = validate(network, validation, self.config, self.metric)
+        _check_finite(validated.loss, progress, steps)
         epoch = EpochResult(
             progress.epoch,
             training_loss,
-            found.loss,
-            metric=found.metric,
+            validated.loss,
+            metric=validated.metric,
             metric_name=self.metric.name if self.metric else None,
             learning_rate=self.optimizer.learning_rate,
-            padding_share=compute_padding_share(training.lengths_S, order),
+            padding_share=compute_padding_share(training.lengths_S, steps),
         )
         progress.history.append(epoch)
-        reached = score_epoch(epoch, self.metric)
-        if reached < progress.best_score or progress.best_epoch < 0:
-            progress.best_score, progress.best_epoch = reached, progress.epoch
-            progress.best_state = copy.deepcopy(scored.state_dict())
+        score = smooth_scores(progress.history, self.metric, rows=len(validation))[-1]
+        if score < progress.best_score or progress.best_epoch < 0:
+            progress.best_score, progress.best_epoch = score, progress.epoch
+            progress.best_state = copy.deepcopy(network.state_dict())
         progress.begin_next_epoch()
         return epoch
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return everything that is needed to resume exactly here."""
-        progress, held = self.progress, self.average.averaged
+        progress, averaged = self.progress, self.average.averaged
         return {
             "plan": tuple(self.plan),
             "epoch": progress.epoch,
-            "batch": progress.step,
+            "step": progress.step,
             "losses": progress.losses,
             "history": [tuple(epoch) for epoch in progress.history],
             "best_epoch": progress.best_epoch,
-            "best_figure": progress.best_score,
+            "best_score": progress.best_score,
             "best_state": progress.best_state,
             "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state(),
-            "average": held.state_dict() if held is not None else {},
+            "optimizer": self.optimizer.state_dict(),
+            "average": averaged.state_dict() if averaged is not None else {},
             **get_random_state(),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore what `state` returned."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
         progress = self.progress
         device = progress.losses.device
         self.network.load_state_dict(state["network"])
-        self.optimizer.restore(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
         if self.average.averaged is not None:
             self.average.averaged.load_state_dict(state["average"])
         set_random_state(state)
-        progress.epoch, progress.step = state["epoch"], state["batch"]
+        progress.epoch, progress.step = state["epoch"], state["step"]
         progress.losses = state["losses"].to(device)
         progress.history = [EpochResult(*epoch) for epoch in state["history"]]
-        progress.best_epoch, progress.best_score = state["best_epoch"], state["best_figure"]
+        progress.best_epoch, progress.best_score = state["best_epoch"], state["best_score"]
         progress.best_state = move_to_device(device, state["best_state"])
 
 
+def measure_epoch_seconds(
+    network: Network, training: Sequences, *, config: TrainingConfig, seconds: float
+) -> float:
+    """Train for a moment; return the estimated seconds of a whole epoch."""
+    config = resolve_batch_size(network, training, config)
+    with flush_subnormals():
+        step_seconds = measure_step_seconds(network, training, config, seconds=seconds)
+    return step_seconds * count_steps(training, config)
+
+
+def _load_state(checkpoints: CheckpointStore, pin: Callable[[str], bool]) -> dict[str, Any] | None:
+    """Load the last checkpoint, if it can be resumed with the kernels that it was made with."""
+    data = checkpoints.load()
+    if data is None:
+        return None
+    state = parse_state(data)
+    if not pin(TrainingPlan(*state["plan"]).kernels):
+        logger.warning(
+            "the kernels of the checkpoint are not available here; training starts again"
+        )
+        return None
+    return state
+
+
 @contextmanager
-def checkpoint_on_pause(loop: "TrainingLoop", saver: CheckpointWriter) -> Iterator[None]:
+def _checkpoint_on_pause(loop: TrainingLoop, writer: CheckpointWriter) -> Iterator[None]:
     """Write a checkpoint when a callback pauses the training."""
     try:
         yield
     except PausedError:
-        saver.save_state(loop.state())
+        writer.save_state(loop.state_dict())
         raise
 
 
-def check_finite(loss: float, progress: TrainingProgress, order: list[NDArray[np.int64]]) -> None:
+def _check_finite(loss: float, progress: TrainingProgress, steps: list[NDArray[np.int64]]) -> None:
     """Check that the losses so far are finite.
 
     Raises:
@@ -300,15 +315,5 @@ def check_finite(loss: float, progress: TrainingProgress, order: list[NDArray[np
     where = f"in step {bad[0] + 1} of epoch" if bad else "on the validation rows after epoch"
     raise DivergedError(
         f"the loss stopped being a finite number {where} {progress.epoch + 1}",
-        rows=order[bad[0]] if bad else None,
+        rows=steps[bad[0]] if bad else None,
     )
-
-
-def measure_epoch_seconds(
-    network: Network, training: Sequences, *, config: TrainingConfig, seconds: float
-) -> float:
-    """Train for a moment; return the estimated seconds of a whole epoch."""
-    config = resolve_batch_size(network, training, config)
-    with flush_subnormals():
-        one = measure_step_seconds(network, training, config, seconds=seconds)
-    return one * count_steps(training, config)

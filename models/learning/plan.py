@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.learning.batch_size import resolve_batch_size
+from models.learning.batch_size import choose_batch_size, resolve_batch_size
 from models.learning.checkpoint import CheckpointStore, parse_state
 from models.learning.config import Precision, TrainingConfig
 from models.learning.data_source import (
@@ -26,31 +26,35 @@ from models.learning.data_source import (
     iterate_steps,
     repeat_first_epoch,
 )
+from models.learning.optimizer import Optimizer
 from models.learning.step import compute_loss, take_step
 from models.learning.stream import StreamingSet
-from models.learning.weights import Optimizer
 from models.networks.native.kernels import TORCH
 from models.networks.network import Network, find_kernel_name
 
 logger = logging.getLogger(__name__)
 
-LOWEST, HIGHEST = 1e-5, 1.0
-"""Range of the learning rate range test."""
-TRIED = 100
+MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 1.0
+"""Range of the learning rates that the range test tries."""
+RANGE_TEST_STEPS = 100
 """Steps of the learning rate range test."""
 SMOOTHING = 0.9
-SETTLED = 10
+"""Weight of the earlier losses in the smoothed loss."""
+BURN_IN_STEPS = 10
 """Steps after which the smoothed loss is used."""
-WORSE = 4.0
+DIVERGENCE_FACTOR = 4.0
 """The test ends when the loss is so many times the best."""
-BELOW = 10.0
+RATE_DIVISOR = 10.0
 """The chosen rate is the one with the lowest loss divided by this."""
-MEASURED = 3.0
+MAX_MEASURE_SECONDS = 3.0
 """Seconds for measuring the speed, at most a fiftieth of the budget."""
+
+_MIN_EPOCHS, _MIN_TOTAL_STEPS = 12, 800
+"""By default, the least number of epochs, and of optimizer steps in all of them."""
 
 
 class TrainingPlan(NamedTuple):
-    """What was decided before the first step."""
+    """What is decided before the first step."""
 
     epochs: int
     steps: int
@@ -67,8 +71,10 @@ class TrainingPlan(NamedTuple):
     """Which kernels compute the cells; a resumed run uses the same."""
 
     def apply_to(self, config: TrainingConfig) -> TrainingConfig:
-        """Return the settings with the measured values in place of `auto`."""
-        return replace(config, batch_size=self.batch_size, precision=self.precision)
+        """Return the settings with the measured values instead of `auto`."""
+        return replace(
+            config, batch_size=self.batch_size, precision=self.precision, epochs=self.epochs
+        )
 
     @property
     def total_steps(self) -> int:
@@ -90,19 +96,41 @@ def make_plan(
     rate = config.learning_rate
     if rate == "auto":
         rate = find_learning_rate(copy.deepcopy(network), training, config)
-    steps, streamed = count_steps(training, config), isinstance(training, StreamingSet)
+    steps, is_streaming = count_steps(training, config), isinstance(training, StreamingSet)
+    epochs = choose_epochs(config, steps)
     plan = TrainingPlan(
-        config.epochs, steps, rate, streamed, config.initial_batch_size, config.precision
+        epochs, steps, rate, is_streaming, config.initial_batch_size, config.precision
     )
     if config.budget is None:
         return plan
-    most = max(1.0, min(MEASURED, config.budget / 50))
-    learning = measure_step_seconds(copy.deepcopy(network), training, config, seconds=most)
-    scoring = measure_validation_seconds(network, validation, config, seconds=most / 2)
-    epoch = steps * learning + scoring
-    if epoch <= config.budget:
-        return plan._replace(epochs=min(config.epochs, int(config.budget / epoch)))
-    return plan._replace(epochs=1, steps=max(1, int((config.budget - scoring) / learning)))
+    limit = max(1.0, min(MAX_MEASURE_SECONDS, config.budget / 50))
+    step_seconds = measure_step_seconds(copy.deepcopy(network), training, config, seconds=limit)
+    validation_seconds = _measure_validation_seconds(network, validation, config, seconds=limit / 2)
+    epoch_seconds = steps * step_seconds + validation_seconds
+    if epoch_seconds <= config.budget:
+        return plan._replace(epochs=min(epochs, int(config.budget / epoch_seconds)))
+    return plan._replace(
+        epochs=1, steps=max(1, int((config.budget - validation_seconds) / step_seconds))
+    )
+
+
+def choose_epochs(config: TrainingConfig, steps: int) -> int:
+    """Return the epochs; by default so many that enough optimizer steps are taken.
+
+    Args:
+        config: with the epochs.
+        steps: of an epoch.
+    """
+    if config.epochs != "auto":
+        return config.epochs
+    return max(_MIN_EPOCHS, math.ceil(_MIN_TOTAL_STEPS / steps))
+
+
+def estimate_epochs(config: TrainingConfig, rows: int) -> int:
+    """Return the epochs that will be planned for so many rows, without a budget."""
+    if config.batch_size == "auto":
+        config = replace(config, batch_size=choose_batch_size(rows))
+    return choose_epochs(config, -(-rows // config.sequences_per_step))
 
 
 def plan_training(
@@ -115,13 +143,15 @@ def plan_training(
 
 
 def follow_plan(
-    network: Network, plan: TrainingPlan | None, keep: Callable[[str], bool]
+    network: Network, plan: TrainingPlan | None, pin: Callable[[str], bool]
 ) -> TrainingPlan | None:
-    """Take over a plan, and its kernels where they are here."""
+    """Return a plan that was made before, with its kernels where they are available here."""
     if plan is None:
         return None
-    if not keep(plan.kernels):
-        logger.warning("the kernels that this model was made with are not here; it may differ")
+    if not pin(plan.kernels):
+        logger.warning(
+            "the kernels that this model was trained with are not available; it may differ"
+        )
     return plan._replace(kernels=find_kernel_name(network))
 
 
@@ -131,20 +161,29 @@ def find_learning_rate(network: Network, training: Sequences, config: TrainingCo
     The network is changed.
     """
     network.train()
-    weights = Optimizer(network, config)
-    rates, steps = np.geomspace(LOWEST, HIGHEST, TRIED), repeat_first_epoch(training, config)
-    smooth, found = 0.0, []
-    for place, (rate, (held, rows)) in enumerate(zip(rates, steps, strict=False)):
-        loss = float(take_step(network, weights, held, rows=rows, rate=float(rate), config=config))
+    optimizer = Optimizer(network, config)
+    rates, steps = (
+        np.geomspace(MIN_LEARNING_RATE, MAX_LEARNING_RATE, RANGE_TEST_STEPS),
+        repeat_first_epoch(training, config),
+    )
+    smooth, losses = 0.0, []
+    for index, (rate, (sequences, rows)) in enumerate(zip(rates, steps, strict=False)):
+        loss = float(
+            take_step(
+                network, optimizer, sequences, rows=rows, learning_rate=float(rate), config=config
+            )
+        )
         smooth = SMOOTHING * smooth + (1 - SMOOTHING) * loss
         if not math.isfinite(loss):
             break
-        found.append(smooth / (1 - SMOOTHING ** (place + 1)))
+        losses.append(smooth / (1 - SMOOTHING ** (index + 1)))
         # The first values are means of few batches, and vary a lot.
-        if place >= SETTLED and found[-1] > WORSE * min(found[SETTLED:]):
+        if index >= BURN_IN_STEPS and losses[-1] > DIVERGENCE_FACTOR * min(losses[BURN_IN_STEPS:]):
             break
-    best = SETTLED + int(np.argmin(found[SETTLED:])) if len(found) > SETTLED else 0
-    return float(rates[best]) / BELOW
+    best = (
+        BURN_IN_STEPS + int(np.argmin(losses[BURN_IN_STEPS:])) if len(losses) > BURN_IN_STEPS else 0
+    )
+    return float(rates[best]) / RATE_DIVISOR
 
 
 def measure_step_seconds(
@@ -152,36 +191,38 @@ def measure_step_seconds(
 ) -> float:
     """Train for a moment; return the seconds of a step. The network is changed."""
     network.train()
-    weights, steps = Optimizer(network, config), repeat_first_epoch(training, config)
+    optimizer, steps = Optimizer(network, config), repeat_first_epoch(training, config)
     most = count_steps(training, config)
 
-    def learn() -> Tensor:
-        held, rows = next(steps)
-        return take_step(network, weights, held, rows=rows, rate=LOWEST, config=config)
+    def train_step() -> Tensor:
+        sequences, rows = next(steps)
+        return take_step(
+            network, optimizer, sequences, rows=rows, learning_rate=MIN_LEARNING_RATE, config=config
+        )
 
     # The first step also allocates memory.
-    float(learn())
+    float(train_step())
     began, done = time.perf_counter(), 0
     while True:
         done += 1
         # Reading the loss waits for the device.
-        loss = float(learn())
+        loss = float(train_step())
         passed = time.perf_counter() - began
         if not math.isfinite(loss) or passed > seconds or done == most:
             return passed / done
 
 
-def measure_validation_seconds(
+def _measure_validation_seconds(
     network: Network, validation: Sequences, config: TrainingConfig, *, seconds: float
 ) -> float:
     """Validate for a moment; return the estimated seconds of the whole validation."""
     began, done = time.perf_counter(), 0
     with torch.no_grad():
         network.eval()
-        for held, rows in iterate_steps(
+        for sequences, rows in iterate_steps(
             validation, draw_sequential(validation, batch=max(config.initial_batch_size, 256))
         ):
-            float(compute_loss(network, held, rows, config))
+            float(compute_loss(network, sequences, rows, config))
             done += len(rows)
             if time.perf_counter() - began > seconds:
                 break

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from models.learning.config import TrainingConfig
 
 WARMUP_SHARE = 0.05
-FINAL_RATE = 0.05
+"""Share of the planned steps over which the learning rate rises linearly to its peak."""
+FINAL_RATE_SHARE = 0.05
 """Final learning rate of a cosine, as a share of the peak."""
-HALVED = 0.5
+PLATEAU_FACTOR = 0.5
+"""By which the learning rate is multiplied after each plateau."""
 
 
 def compute_learning_rate(
@@ -29,18 +31,20 @@ def compute_learning_rate(
     if config.schedule == "constant":
         return peak
     if config.schedule == "plateau":
-        return peak * HALVED ** count_plateaus(losses, wait=max(1, config.patience // 2))
+        return peak * PLATEAU_FACTOR ** count_plateaus(
+            losses, patience=max(1, config.patience_epochs // 2)
+        )
     share = (done - warmup) / max(1, total - warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * share))
-    return peak * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
+    return peak * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * cosine)
 
 
-def count_plateaus(losses: Sequence[float], *, wait: int) -> int:
+def count_plateaus(losses: Sequence[float], *, patience: int) -> int:
     """Return how often `wait` epochs passed without a better loss."""
-    found, best, since = 0, math.inf, 0
+    plateaus, best, waited = 0, math.inf, 0
     for loss in losses:
-        since = 0 if loss < best else since + 1
+        waited = 0 if loss < best else waited + 1
         best = min(best, loss)
-        if since == wait:
-            found, since = found + 1, 0
-    return found
+        if waited == patience:
+            plateaus, waited = plateaus + 1, 0
+    return plateaus

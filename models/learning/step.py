@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.learning.batches import SequenceSet, draw_batches, gather
 from models.learning.config import TrainingConfig
-from models.learning.weights import Optimizer
+from models.learning.optimizer import Optimizer
 from models.networks.network import Network
 
 if TYPE_CHECKING:
@@ -24,18 +24,18 @@ def draw_steps(
     training: SequenceSet, config: TrainingConfig, *, epoch: int
 ) -> list[NDArray[np.int64]]:
     """Draw the rows of each step of an epoch, in memory."""
-    shares_S = balance_classes(training) if config.sampler == "balanced" else None
+    probabilities_S = balance_classes(training) if config.sampler == "balanced" else None
     return draw_batches(
         training.lengths_S,
         batch=config.sequences_per_step,
         seed=config.seed,
         epoch=epoch,
-        shares_S=shares_S,
+        probabilities_S=probabilities_S,
     )
 
 
 def balance_classes(training: "SequenceSet | StreamingSet") -> NDArray[np.float64]:
-    """Return the sampling probability of each row that draws all classes equally often, [S]."""
+    """Return the sampling probabilities of the rows that draw all classes equally often, [S]."""
     codes_S = (
         training.select_targets(np.arange(len(training))).values_M.cpu().numpy().astype(np.int64)
     )
@@ -45,26 +45,26 @@ def balance_classes(training: "SequenceSet | StreamingSet") -> NDArray[np.float6
 
 def take_step(
     network: Network,
-    weights: Optimizer,
-    training: SequenceSet,
+    optimizer: Optimizer,
+    sequences: SequenceSet,
     *,
     rows: NDArray[np.int64],
-    rate: float,
+    learning_rate: float,
     config: TrainingConfig,
 ) -> Tensor:
     """Update the weights by the rows of one step; return their mean loss, on the device.
 
     The network has to be in training mode.
     """
-    weights.zero_grad()
-    size = config.initial_batch_size
-    parts = [rows[cut : cut + size] for cut in range(0, len(rows), size)]
+    optimizer.zero_grad()
+    batch_size = config.initial_batch_size
+    parts = [rows[cut : cut + batch_size] for cut in range(0, len(rows), batch_size)]
     losses = []
     for part in parts:
-        loss = compute_loss(network, training, part, config) * (len(part) / len(rows))
+        loss = compute_loss(network, sequences, part, config) * (len(part) / len(rows))
         loss.backward()
         losses.append(loss.detach().double())
-    weights.step(rate)
+    optimizer.step(learning_rate)
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
@@ -86,6 +86,6 @@ def compute_loss(
 
 
 def autocast(device: torch.device, config: TrainingConfig) -> Any:  # noqa: ANN401 - two managers
-    """Return the context that computes in bf16, where the settings or the device ask for it."""
-    wanted = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
+    """Return the context that computes in bf16 where the settings or the device require it."""
+    use_bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16) if use_bf16 else nullcontext()

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.features.static_covariates import StaticCovariates as SideValues
+from models.features.static_covariates import StaticCovariates
 from models.learning.batches import (
-    POOL,
+    POOL_BATCHES,
     Augmentation,
     EpochPlan,
     LoadedStep,
@@ -37,7 +37,7 @@ BLOCK_BYTES = 2**21
 BUFFER_BLOCKS = 32
 """Blocks in a buffer."""
 GAP_BYTES = 2**16
-"""Gaps up to this size are read along rather than skipped."""
+"""Gaps up to this size are read rather than skipped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class StreamingSet:
     targets_M: NDArray[np.float32]
     """Numbers of all targets, memory-mapped."""
     target_spans: Spans
-    statics: SideValues
+    statics: StaticCovariates
     device: torch.device
     augmentation: Augmentation | None = None
     """Random change of the steps of a batch; for training only."""
@@ -98,193 +98,200 @@ class StreamingSet:
 
     def load(self, rows_K: Integers) -> SequenceSet:
         """Read these sequences into memory, skipping large gaps between them."""
-        values, places = read_steps(self.values_NC, self.spans.select(rows_K), self.gap_steps)
+        values, spans = _read_steps(self.values_NC, self.spans.select(rows_K), self.gap_steps)
         chosen = self.target_spans.select(rows_K)
         lengths_K = chosen.lengths_S
         stops_K = np.cumsum(lengths_K)
         part = to_device(
             values,
-            places,
+            spans,
             targets_M=np.asarray(self.targets_M[chosen.index_N]),
             target_spans=Spans(stops_K - lengths_K, stops_K),
             statics=self.statics.select(rows_K),
             device=self.device,
             non_blocking=True,
         )
-        advice_KO = self.select_teacher_outputs(rows_K)
-        beside = None if advice_KO is None else advice_KO.to(self.device)
-        return replace(part, augmentation=self.augmentation, teacher_outputs_SO=beside)
+        teacher_outputs_KO = self.select_teacher_outputs(rows_K)
+        if teacher_outputs_KO is not None:
+            teacher_outputs_KO = teacher_outputs_KO.to(self.device)
+        return replace(part, augmentation=self.augmentation, teacher_outputs_SO=teacher_outputs_KO)
 
     @property
     def gap_steps(self) -> int:
-        """Largest gap, in steps, that is read along."""
+        """Largest gap, in steps, that is read rather than skipped."""
         return min(GAP_BYTES, self.block_bytes) // self.step_bytes
 
-    def blocks(self) -> tuple[list[Integers], Integers]:
-        """Return the rows of each block, by where they begin, and the steps of each block, [G]."""
+    def list_blocks(self) -> tuple[list[Integers], Integers]:
+        """Return the rows of each block, sorted by their starts, and its number of steps, [G]."""
         size = max(1, self.block_bytes // self.step_bytes)
         order_S = np.argsort(self.spans.starts_S, kind="stable")
         block_S = self.spans.starts_S[order_S] // size
         cuts = np.flatnonzero(np.diff(block_S)) + 1
         rows = np.split(order_S, cuts)
         firsts, lasts = np.concatenate([[0], cuts]), np.concatenate([cuts, [len(order_S)]]) - 1
-        reach_S = np.maximum.accumulate(self.spans.stops_S[order_S])
-        return rows, reach_S[lasts] - self.spans.starts_S[order_S][firsts]
-
-
-def fill_buffers(
-    sequences: StreamingSet, draw: np.random.Generator | None, *, least: int
-) -> list[Integers]:
-    """Return the rows of each buffer: blocks are added until it is full and holds a step's rows.
-
-    Args:
-        sequences: on disk.
-        draw: generator of the order of the blocks; file order without one.
-        least: smallest number of rows in a buffer.
-    """
-    blocks, steps_G = sequences.blocks()
-    order = np.arange(len(blocks)) if draw is None else draw.permutation(len(blocks))
-    room = sequences.buffer_blocks * max(1, sequences.block_bytes // sequences.step_bytes)
-    found: list[list[Integers]] = []
-    filled, rows = room, least
-    for block in order:
-        if filled + steps_G[block] > room and rows >= least:
-            found.append([])
-            filled = rows = 0
-        found[-1].append(blocks[block])
-        filled, rows = filled + int(steps_G[block]), rows + len(blocks[block])
-    if rows < least and len(found) > 1:
-        rest = found.pop()
-        found[-1] += rest
-    return [np.concatenate(held) for held in found]
+        max_stop_S = np.maximum.accumulate(self.spans.stops_S[order_S])
+        return rows, max_stop_S[lasts] - self.spans.starts_S[order_S][firsts]
 
 
 def draw_streaming_epoch(
-    sequences: StreamingSet, *, unit: int, draw: np.random.Generator, shares_S: NDArray[Any] | None
+    sequences: StreamingSet,
+    *,
+    sequences_per_step: int,
+    generator: np.random.Generator,
+    probabilities_S: NDArray[Any] | None,
 ) -> EpochPlan:
     """Draw the rows of each step of an epoch, buffer by buffer.
 
     There are as many steps as there would be in memory. Rows that are sampled by probability come
     from each buffer in proportion to its total probability.
     """
-    held = fill_buffers(sequences, draw, least=unit)
-    masses = [len(rows) if shares_S is None else shares_S[rows].sum() for rows in held]
-    total = -(-len(sequences) // unit)
-    filled = np.cumsum(masses) / np.sum(masses) * len(sequences)
-    ends = np.floor(filled / unit + 1e-9).astype(np.int64)
+    buffers = _fill_buffers(sequences, generator, min_rows=sequences_per_step)
+    totals = [
+        len(rows) if probabilities_S is None else probabilities_S[rows].sum() for rows in buffers
+    ]
+    total = -(-len(sequences) // sequences_per_step)
+    filled = np.cumsum(totals) / np.sum(totals) * len(sequences)
+    ends = np.floor(filled / sequences_per_step + 1e-9).astype(np.int64)
     ends[-1] = total
     steps: list[Integers] = []
-    cuts: list[int] = []
-    for rows, count in zip(held, np.diff(ends, prepend=0), strict=True):
+    buffer_starts: list[int] = []
+    for rows, count in zip(buffers, np.diff(ends, prepend=0), strict=True):
         if count:
-            cuts.append(len(steps))
-            chosen = draw.permutation(rows)
-            if shares_S is not None:
-                share = shares_S[rows] / shares_S[rows].sum()
-                chosen = draw.choice(rows, count * unit, p=share)
-            steps += cut_mixed_steps(chosen, sequences.lengths_S, int(count), draw)
-    return EpochPlan(steps, cuts)
-
-
-def cut_mixed_steps(
-    shuffled: Integers, lengths_S: Integers, count: int, draw: np.random.Generator
-) -> list[Integers]:
-    """Cut shuffled rows into `count` steps, sorted by length within pools."""
-    bounds = np.linspace(0, len(shuffled), count + 1).astype(np.int64)
-    steps = []
-    for first in range(0, count, POOL):
-        last = min(first + POOL, count)
-        pool = shuffled[bounds[first] : bounds[last]]
-        pool = pool[np.argsort(lengths_S[pool], kind="stable")]
-        steps += np.split(pool, bounds[first + 1 : last] - bounds[first])
-    return [steps[index] for index in draw.permutation(count)]
+            buffer_starts.append(len(steps))
+            chosen = generator.permutation(rows)
+            if probabilities_S is not None:
+                probabilities = probabilities_S[rows] / probabilities_S[rows].sum()
+                chosen = generator.choice(rows, count * sequences_per_step, p=probabilities)
+            steps += _cut_mixed_steps(chosen, sequences.lengths_S, int(count), generator)
+    return EpochPlan(steps, buffer_starts)
 
 
 def cut_streaming_batches(sequences: StreamingSet, *, batch: int) -> EpochPlan:
     """Cut all rows into batches, buffer by buffer and by length, for prediction."""
     steps: list[Integers] = []
-    cuts: list[int] = []
-    for rows in fill_buffers(sequences, None, least=1):
-        cuts.append(len(steps))
+    buffer_starts: list[int] = []
+    for rows in _fill_buffers(sequences, None, min_rows=1):
+        buffer_starts.append(len(steps))
         by_length = rows[np.argsort(sequences.lengths_S[rows], kind="stable")]
         steps += [by_length[cut : cut + batch] for cut in range(0, len(by_length), batch)]
-    return EpochPlan(steps, cuts)
+    return EpochPlan(steps, buffer_starts)
 
 
 def iterate_streaming(
-    sequences: StreamingSet, drawn: EpochPlan, *, first: int
+    sequences: StreamingSet, plan: EpochPlan, *, first: int
 ) -> Iterator[LoadedStep]:
     """Yield the steps from `first` on, each with the buffer that contains its rows."""
-    ends = [*drawn.cuts[1:], len(drawn.steps)]
+    ends = [*plan.buffer_starts[1:], len(plan.steps)]
     spans = [
         range(max(start, first), stop)
-        for start, stop in zip(drawn.cuts, ends, strict=True)
+        for start, stop in zip(plan.buffer_starts, ends, strict=True)
         if stop > first
     ]
 
     def read(span: range) -> tuple[SequenceSet, Integers]:
-        rows_K = np.unique(np.concatenate([drawn.steps[step] for step in span]))
+        rows_K = np.unique(np.concatenate([plan.steps[step] for step in span]))
         return sequences.load(rows_K), rows_K
 
     with ThreadPoolExecutor(1, "reader") as reader:
-        coming = reader.submit(read, spans[0]) if spans else None
-        for place, span in enumerate(spans):
-            assert coming is not None  # noqa: S101 - there is one for each span
-            part, rows_K = coming.result()
-            if place + 1 < len(spans):
-                coming = reader.submit(read, spans[place + 1])
+        pending = reader.submit(read, spans[0]) if spans else None
+        for index, span in enumerate(spans):
+            assert pending is not None  # noqa: S101 - there is one for each span
+            part, rows_K = pending.result()
+            if index + 1 < len(spans):
+                pending = reader.submit(read, spans[index + 1])
             for step in span:
-                yield LoadedStep(part, np.searchsorted(rows_K, drawn.steps[step]))
+                yield LoadedStep(part, np.searchsorted(rows_K, plan.steps[step]))
 
 
-def read_steps(
-    values_NC: NDArray[Any], places: Spans, gap_steps: int
+def _fill_buffers(
+    sequences: StreamingSet, generator: np.random.Generator | None, *, min_rows: int
+) -> list[Integers]:
+    """Return the rows of each buffer: blocks that fill it and have enough rows for a step.
+
+    Args:
+        sequences: on disk.
+        generator: of the order of the blocks; file order without one.
+        min_rows: smallest number of rows in a buffer.
+    """
+    blocks, steps_G = sequences.list_blocks()
+    order = np.arange(len(blocks)) if generator is None else generator.permutation(len(blocks))
+    capacity = sequences.buffer_blocks * max(1, sequences.block_bytes // sequences.step_bytes)
+    buffers: list[list[Integers]] = []
+    filled, rows = capacity, min_rows
+    for block in order:
+        if filled + steps_G[block] > capacity and rows >= min_rows:
+            buffers.append([])
+            filled = rows = 0
+        buffers[-1].append(blocks[block])
+        filled, rows = filled + int(steps_G[block]), rows + len(blocks[block])
+    if rows < min_rows and len(buffers) > 1:
+        rest = buffers.pop()
+        buffers[-1] += rest
+    return [np.concatenate(parts) for parts in buffers]
+
+
+def _cut_mixed_steps(
+    shuffled: Integers, lengths_S: Integers, count: int, generator: np.random.Generator
+) -> list[Integers]:
+    """Cut shuffled rows into `count` steps, sorted by length within pools."""
+    bounds = np.linspace(0, len(shuffled), count + 1).astype(np.int64)
+    steps = []
+    for first in range(0, count, POOL_BATCHES):
+        last = min(first + POOL_BATCHES, count)
+        pool = shuffled[bounds[first] : bounds[last]]
+        pool = pool[np.argsort(lengths_S[pool], kind="stable")]
+        steps += np.split(pool, bounds[first + 1 : last] - bounds[first])
+    return [steps[index] for index in generator.permutation(count)]
+
+
+def _read_steps(
+    values_NC: NDArray[Any], spans: Spans, gap_steps: int
 ) -> tuple[NDArray[Any], Spans]:
     """Read the steps of sequences in few ranges; return them and the spans of the sequences.
 
     Args:
         values_NC: all steps; those of a mapped file are read, not mapped: pages that were touched
             once would count as this process's memory.
-        places: of the sequences.
-        gap_steps: steps of no use that are read along.
+        spans: of the sequences.
+        gap_steps: largest gap between two sequences that is read along.
     """
-    order_K = np.argsort(places.starts_S, kind="stable")
-    starts_K, reach_K = places.starts_S[order_K], np.maximum.accumulate(places.stops_S[order_K])
-    begins = np.flatnonzero(starts_K[1:] > reach_K[:-1] + gap_steps) + 1
+    order_K = np.argsort(spans.starts_S, kind="stable")
+    starts_K, max_stop_K = spans.starts_S[order_K], np.maximum.accumulate(spans.stops_S[order_K])
+    begins = np.flatnonzero(starts_K[1:] > max_stop_K[:-1] + gap_steps) + 1
     firsts = np.concatenate([[0], begins])
     lasts = np.concatenate([begins, [len(starts_K)]]) - 1
-    from_G, to_G = starts_K[firsts], reach_K[lasts]
+    from_G, to_G = starts_K[firsts], max_stop_K[lasts]
     at_G = np.cumsum(to_G - from_G) - (to_G - from_G)
-    room = np.empty((int((to_G - from_G).sum()), *values_NC.shape[1:]), values_NC.dtype)
-    copy_stretches(room, values_NC, np.stack([from_G, to_G, at_G], axis=1))
-    moved_K = (at_G - from_G)[np.searchsorted(from_G, places.starts_S, side="right") - 1]
-    return room, Spans(places.starts_S + moved_K, places.stops_S + moved_K)
+    buffer = np.empty((int((to_G - from_G).sum()), *values_NC.shape[1:]), values_NC.dtype)
+    _copy_ranges(buffer, values_NC, np.stack([from_G, to_G, at_G], axis=1))
+    moved_K = (at_G - from_G)[np.searchsorted(from_G, spans.starts_S, side="right") - 1]
+    return buffer, Spans(spans.starts_S + moved_K, spans.stops_S + moved_K)
 
 
-def copy_stretches(room: NDArray[Any], values_NC: NDArray[Any], stretches_G3: Integers) -> None:
+def _copy_ranges(buffer: NDArray[Any], values_NC: NDArray[Any], ranges_G3: Integers) -> None:
     """Copy ranges of the steps, [from, to, where], into the buffer."""
     name = getattr(values_NC, "filename", None)
     if name is None:
-        for start, stop, at in stretches_G3:
-            room[at : at + stop - start] = values_NC[start:stop]
+        for start, stop, at in ranges_G3:
+            buffer[at : at + stop - start] = values_NC[start:stop]
         return
     assert isinstance(values_NC, np.memmap)  # noqa: S101 - it has a file
-    one, flat = values_NC[:1].nbytes, room.reshape(-1).view(np.uint8).data
+    one, flat = values_NC[:1].nbytes, buffer.reshape(-1).view(np.uint8).data
     with open(name, "rb", buffering=0) as file:  # noqa: PTH123 - of a name that NumPy keeps
-        for start, stop, at in stretches_G3:
+        for start, stop, at in ranges_G3:
             file.seek(values_NC.offset + int(start) * one)
-            read_whole(file, flat[int(at) * one : int(at + stop - start) * one])
+            _read_fully(file, flat[int(at) * one : int(at + stop - start) * one])
 
 
-def read_whole(file: Any, room: memoryview) -> None:  # noqa: ANN401 - a raw file
+def _read_fully(file: Any, buffer: memoryview) -> None:  # noqa: ANN401 - a raw file
     """Read until the buffer is full.
 
     Raises:
         OSError: the file ends before.
     """
     done = 0
-    while done < len(room):
-        read = file.readinto(room[done:])
+    while done < len(buffer):
+        read = file.readinto(buffer[done:])
         if not read:
             raise OSError("the file of steps is shorter than it was")
         done += read

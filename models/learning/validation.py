@@ -19,12 +19,13 @@ from models.learning.config import TrainingConfig
 from models.learning.data_source import Sequences, draw_sequential, iterate_steps
 from models.learning.step import autocast
 from models.learning.stream import StreamingSet
+from models.networks.blend import Blend
 from models.networks.ensemble import Ensemble
 from models.networks.heads.ctc import TEXT_PADDING
 from models.networks.network import Network
 
 MIN_BATCH = 256
-"""Smallest batch for prediction: there are no gradients to store."""
+"""Smallest batch for prediction, which stores no gradients."""
 
 
 class ValidationResult(NamedTuple):
@@ -47,8 +48,8 @@ def validate(
     total = torch.zeros((), dtype=torch.float64, device=device)
     order = draw_sequential(sequences, batch=max(config.initial_batch_size, MIN_BATCH))
     parts: list[Tensor] = []
-    for held, rows in iterate_steps(sequences, order):
-        batch = gather(held, rows)
+    for loaded, rows in iterate_steps(sequences, order):
+        batch = gather(loaded, rows)
         with autocast(device, config):
             encoded = network.encode(batch.values_NC, batch.offsets, batch.statics)
             total += len(rows) * network.loss(encoded, batch.targets).double()
@@ -57,26 +58,28 @@ def validate(
     loss = float(total) / len(sequences)
     if metric is None or not math.isfinite(loss):
         return ValidationResult(loss, None)
-    value = metric.compute(scatter_batches(order.steps, parts).cpu().numpy())
+    value = metric.compute(_scatter_batches(order.steps, parts).cpu().numpy())
     return ValidationResult(loss, value if math.isfinite(value) else None)
 
 
 @torch.no_grad()
-def predict(network: Network | Ensemble, sequences: Sequences, config: TrainingConfig) -> Tensor:
+def predict(
+    network: Network | Ensemble | Blend, sequences: Sequences, config: TrainingConfig
+) -> Tensor:
     """Return the outputs for all sequences in their order, [S, O].
 
-    Texts have different lengths: behind the end of one stands `NOTHING`.
+    Texts have different lengths: after its end each is filled with `TEXT_PADDING`.
     """
     network.eval()
     order = draw_sequential(sequences, batch=max(config.initial_batch_size, MIN_BATCH))
     parts: list[Tensor] = []
-    for held, rows in iterate_steps(sequences, order):
-        batch = gather(held, rows)
-        with autocast(held.values_NC.device, config):
+    for loaded, rows in iterate_steps(sequences, order):
+        batch = gather(loaded, rows)
+        with autocast(loaded.values_NC.device, config):
             parts.append(network(batch.values_NC, batch.offsets, batch.statics).float())
     if not parts:
         raise ValueError("there are no sequences to predict")
-    return scatter_batches(order.steps, parts)
+    return _scatter_batches(order.steps, parts)
 
 
 def add_teacher_outputs(sequences: Sequences, teacher: Ensemble) -> Sequences:
@@ -85,16 +88,16 @@ def add_teacher_outputs(sequences: Sequences, teacher: Ensemble) -> Sequences:
     The ensemble has to be on the device of the sequences.
     """
     config = TrainingConfig(precision="fp32")
-    advice_SO = predict(teacher, replace(sequences, augmentation=None), config)
+    teacher_outputs_SO = predict(teacher, replace(sequences, augmentation=None), config)
     if isinstance(sequences, StreamingSet):
-        advice_SO = advice_SO.cpu()
-    return replace(sequences, teacher_outputs_SO=advice_SO)
+        teacher_outputs_SO = teacher_outputs_SO.cpu()
+    return replace(sequences, teacher_outputs_SO=teacher_outputs_SO)
 
 
-def scatter_batches(order: Sequence[NDArray[np.int64]], parts: Sequence[Tensor]) -> Tensor:
+def _scatter_batches(order: Sequence[NDArray[np.int64]], parts: Sequence[Tensor]) -> Tensor:
     """Return the outputs of batches in the order of the rows, [S, O]."""
-    widest, count = max(part.shape[1] for part in parts), sum(len(rows) for rows in order)
-    outputs_SO = parts[0].new_full((count, widest), TEXT_PADDING)
+    columns, count = max(part.shape[1] for part in parts), sum(len(rows) for rows in order)
+    outputs_SO = parts[0].new_full((count, columns), TEXT_PADDING)
     for rows, part_BO in zip(order, parts, strict=True):
         outputs_SO[torch.from_numpy(rows).to(part_BO.device), : part_BO.shape[1]] = part_BO
     return outputs_SO

@@ -13,12 +13,13 @@ from models.networks.network import Network
 EMA_SHARE = 0.05
 """Span of the exponential average, as a share of the steps."""
 MAX_DECAY = 0.999
+"""Largest decay rate of the exponential average."""
 SWA_SHARE = 0.25
 """Share of the epochs that stochastic weight averaging covers."""
 
 
 class WeightAverage:
-    """The averaged network, where the job asks for one."""
+    """The averaged network, where the job has `weight_averaging`."""
 
     def __init__(
         self, network: Network, config: TrainingConfig, *, epochs: int, steps: int
@@ -31,8 +32,8 @@ class WeightAverage:
             epochs: planned epochs.
             steps: planned steps of all epochs.
         """
-        self.kind, self.network = config.weight_averaging, network
-        self.from_epoch = int(epochs * (1 - SWA_SHARE)) if config.weight_averaging == "swa" else 0
+        self.method, self.network = config.weight_averaging, network
+        self.first_epoch = int(epochs * (1 - SWA_SHARE)) if config.weight_averaging == "swa" else 0
         self.averaged: AveragedModel | None = None
         if config.weight_averaging == "ema":
             decay = min(MAX_DECAY, 1 - 1 / max(1.0, EMA_SHARE * steps))
@@ -42,17 +43,17 @@ class WeightAverage:
 
     def update_after_step(self) -> None:
         """Update an exponential average."""
-        if self.averaged is not None and self.kind == "ema":
+        if self.averaged is not None and self.method == "ema":
             self.averaged.update_parameters(self.network)
 
     def update_after_epoch(self, epoch: int) -> None:
         """Update a stochastic weight average."""
-        if self.averaged is not None and self.kind == "swa" and epoch >= self.from_epoch:
+        if self.averaged is not None and self.method == "swa" and epoch >= self.first_epoch:
             self.averaged.update_parameters(self.network)
 
     @property
-    def current_best(self) -> Network:
-        """The network to predict with: the average, once it has begun."""
+    def prediction_network(self) -> Network:
+        """The network to validate and predict with: the average, once it has begun."""
         if self.averaged is None or not int(self.averaged.n_averaged):
             return self.network
         module: nn.Module = self.averaged.module

@@ -1,4 +1,4 @@
-"""How fast each cell learns on this machine.
+"""Training speed of each cell on this machine.
 
 Shapes: N steps of all sequences, B sequences, I inputs.
 """
@@ -20,7 +20,7 @@ from models.networks.layer import build_cell
 
 
 class BenchmarkShape(NamedTuple):
-    """What is measured."""
+    """Size of the batch and of the layer that are measured."""
 
     sequences: int = 64
     steps: int = 100
@@ -29,18 +29,18 @@ class BenchmarkShape(NamedTuple):
 
 
 class CellSpeed(NamedTuple):
-    """What one cell came to."""
+    """Result of one cell."""
 
     parameters: int
     milliseconds: float
-    """Forwards and backwards over the whole batch, the median of the rounds."""
+    """Forward and backward pass over the whole batch, the median of the rounds."""
     steps_per_second: float
 
 
 def measure_cells(
     shape: BenchmarkShape, *, device: torch.device, rounds: int = 5
 ) -> dict[str, CellSpeed]:
-    """Train one layer of each family for a moment, in turns.
+    """Time training steps of one layer of each family, in turns.
 
     Families whose optional package is missing are left out.
     """
@@ -53,11 +53,12 @@ def measure_cells(
     offsets = Offsets.from_lengths([shape.steps] * shape.sequences, device)
     nodes_N3 = torch.from_numpy(_make_left_leaning_trees(shape))
     seconds: dict[str, list[float]] = {name: [] for name in cells}
-    for turn in range(rounds + 1):
+    for round_number in range(rounds + 1):
         for name, cell in cells.items():
             began = time.perf_counter()
             _run_training_step(name, cell, values_NI, offsets=offsets, nodes_N3=nodes_N3)
-            if turn:
+            # The first round also allocates memory.
+            if round_number:
                 seconds[name].append(time.perf_counter() - began)
     return {
         name: CellSpeed(
@@ -72,7 +73,7 @@ def measure_cells(
 def _build_benchmark_cell(
     name: str, shape: BenchmarkShape, device: torch.device
 ) -> nn.Module | None:
-    """Make one cell, or nothing where a package is missing."""
+    """Build one cell; None where its package is missing."""
     heads = max(count for count in (1, 2, 4) if shape.hidden % (2 * count) == 0 or count == 1)
     config = ModelConfig(cell=name, hidden_size=shape.hidden, num_heads=heads)
     try:
@@ -85,23 +86,23 @@ def _build_benchmark_cell(
 def _run_training_step(
     name: str, cell: nn.Module, values_NI: Tensor, *, offsets: Offsets, nodes_N3: Tensor
 ) -> None:
-    """Go forwards and backwards once, and wait for the device."""
-    beside = (nodes_N3,) if FAMILIES[name].reads == "trees" else ()
-    outputs: Tensor = cell.outputs(values_NI, *beside, offsets)  # type: ignore[operator]
+    """Run one forward and backward pass, and wait for the device."""
+    nodes = (nodes_N3,) if FAMILIES[name].reads == "trees" else ()
+    outputs: Tensor = cell.outputs(values_NI, *nodes, offsets)  # type: ignore[operator]
     outputs.sum().backward()
     if values_NI.is_cuda:
         torch.cuda.synchronize()
 
 
 def _make_left_leaning_trees(shape: BenchmarkShape) -> NDArray[np.int64]:
-    """Lay out binary trees that lean to the left, the deepest there are: nodes of [0, up, height].
+    """Build the deepest binary trees, which lean to the left: nodes of [0, distance, height].
 
-    Each inner node holds the one before it and a leaf. Where the steps are even, the last tree
-    node is a root of its own.
+    The distance is that to the parent. The children of an inner node are the node before it and a
+    leaf. Where the number of steps is even, the last node is a tree of its own.
     """
-    place_T = np.arange(shape.steps)
-    up_T, height_T = 2 - place_T % 2, np.where(place_T % 2, 0, place_T // 2)
-    last = shape.steps - 1 - (shape.steps + 1) % 2
-    up_T[last:], height_T[last + 1 :] = 0, 0
-    own_T3 = np.stack([np.zeros_like(up_T), up_T, height_T], axis=1)
-    return np.tile(own_T3, (shape.sequences, 1))
+    index_T = np.arange(shape.steps)
+    distance_T, height_T = 2 - index_T % 2, np.where(index_T % 2, 0, index_T // 2)
+    root = shape.steps - 1 - (shape.steps + 1) % 2
+    distance_T[root:], height_T[root + 1 :] = 0, 0
+    tree_T3 = np.stack([np.zeros_like(distance_T), distance_T, height_T], axis=1)
+    return np.tile(tree_T3, (shape.sequences, 1))

@@ -1,12 +1,14 @@
 """From sequences to outputs: cells, poolings, heads, and the network that combines them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
 from models.networks.families import FAMILIES, CellName
 
 PoolingName = Literal["last", "mean", "max", "attention", "multi-head"]
+
+ClosedFormBranch = Literal["rocket", "ngrams", "linear"]
 
 OPTION_DEFAULTS = {
     "zoneout": 0.0,
@@ -27,51 +29,57 @@ class ModelConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     cell: CellName = "gru"
-    """Which recurrent network; `ostinato benchmark-cells` lists them. `tree-lstm` reads trees."""
+    """Type of the recurrent cell; `ostinato benchmark-cells` describes them all."""
     hidden_size: int = 128
-    """Units in each layer and direction."""
+    """Units per layer and direction."""
     num_layers: int = 1
-    """Recurrent layers on top of each other."""
+    """Number of stacked recurrent layers."""
     embedding_dim: int = 128
-    """Numbers in the vector that is learned for each token, where the input is text or trees."""
+    """Size of the embedding of a token, for texts and trees."""
     bidirectional: bool = False
-    """Read each sequence from both ends."""
+    """Whether each layer also reads the sequence backwards."""
     residual: bool = False
-    """Add each layer's input to its output, where both are equally wide."""
+    """Whether each layer's input is added to its output, where both have the same size."""
     learn_initial_state: bool = False
-    """Learn the state before the first step; it is zero otherwise."""
+    """Whether the initial state is learned; otherwise it is zero."""
     pooling: PoolingName | tuple[PoolingName, ...] = "last"
-    """How the steps become one vector: the last step, their mean or maximum, a learned mean
-    (attention, or several with multi-head); or a list of these, concatenated."""
+    """How the outputs of all steps become one vector: the last one, their mean or maximum, a mean
+    with learned weights (`attention`; `multi-head` has several); or a list of these, which are
+    concatenated."""
     dropout: float = 0.0
-    """Share of units that are silenced between layers and before the head, in training."""
+    """Dropout rate between layers and before the head."""
     variational_dropout: bool = False
-    """Silence the same units at all steps of a sequence between layers."""
+    """Whether dropout between layers has the same mask at all steps of a sequence."""
     zoneout: float = 0.0
-    """Share of units that keep their last value at a step, in training: rnn, lstm and gru."""
+    """Zoneout rate: in training, share of units that keep their previous value at a step; of an
+    rnn, lstm or gru."""
     peephole: bool = False
-    """Let the gates of an lstm see its memory."""
+    """Whether the gates of an lstm also read its cell state (peephole connections)."""
     layer_norm: bool = False
-    """Normalise the gates and the memory of an lstm."""
+    """Whether the gates and the cell state of an lstm are normalised (layer normalisation)."""
     kernel_size: int | None = None
-    """Steps that a convolution sees; when left out 2 for a qrnn, 3 for a tcn and 5 for a cnn."""
+    """Steps in the kernel of a convolution; by default 2 for a qrnn, 3 for a tcn, 5 for a cnn."""
     num_heads: int = 4
-    """Parts of multi-head pooling, of an slstm and of an mlstm; they have to divide the units."""
+    """Heads of multi-head pooling, of an slstm and of an mlstm; a divisor of the units."""
     downsample: int = 1
-    """Before the first layer one step is left of so many."""
+    """Factor by which the sequence is shortened before the first layer."""
     downsample_by: Literal["conv", "patch"] = "conv"
-    """How: by convolutions and poolings, as in a CRNN, or by one linear layer that reads so many
-    steps together, as in SegRNN."""
-    parallel_branch: Literal["none", "fcn", "rocket"] = "none"
-    """What reads the steps parallel to the recurrent layers: `fcn` adds three convolutions and
-    their mean, which makes an lstm an LSTM-FCN; `rocket` a thousand features of fixed random
-    convolutions, for series, sounds and pixels."""
+    """How `downsample` shortens it: by convolutions and pooling, as in a CRNN, or by one linear
+    layer over patches of so many steps, as in SegRNN."""
+    parallel_branch: Literal["auto", "none", "fcn"] | ClosedFormBranch = "auto"
+    """What predicts together with the recurrent layers. `fcn`: three convolutions and their mean
+    over the steps, as in LSTM-FCN. The others are fitted in closed form or by a convex solver, and
+    their predictions are mixed with the network's, by weights that are fitted on rows that neither
+    has seen: `rocket`, random convolutions and ridge regression, for series and sound; `ngrams`,
+    TF-IDF of words and characters and logistic regression, for texts and trees; `linear`, ridge
+    regression on the steps of a window, beside the naive forecasts. `auto`: the one that fits the
+    input and the target, if any."""
     pretrained_weights: str | None = None
-    """Start from the recurrent layers of this Keras model (.keras or .h5), which have to be as many
-    and as wide as these: rnn, lstm and gru."""
+    """Keras model (.keras or .h5) whose recurrent layers initialise those of an rnn, lstm or gru;
+    their number and sizes have to be the same."""
     children: Literal["n-ary", "child-sum"] = "n-ary"
-    """How a tree-lstm takes the children of a node: the first apart from the others, or as a sum
-    without an order."""
+    """How a tree-lstm combines the children of a node: with separate weights for the first child
+    and the others (`n-ary`), or as a sum, without an order (`child-sum`)."""
 
     def __post_init__(self) -> None:
         """Check sizes and combinations."""
@@ -114,10 +122,10 @@ class ModelConfig:
             raise ValueError(f"pooling: {self.pooling!r} is none of {names}, nor a list of them")
         if self.bidirectional and not family.causal:
             raise ValueError(f"bidirectional: a {self.cell} reads all steps at once; remove it")
-        for name, plain in OPTION_DEFAULTS.items():
-            if getattr(self, name) != plain and name not in family.options:
-                takers = ", ".join(c for c, other in FAMILIES.items() if name in other.options)
-                raise ValueError(f"{name}: a {self.cell} has none; remove it, or choose {takers}")
+        for name, default in OPTION_DEFAULTS.items():
+            if getattr(self, name) != default and name not in family.options:
+                cells = ", ".join(c for c, other in FAMILIES.items() if name in other.options)
+                raise ValueError(f"{name}: a {self.cell} has none; remove it, or choose {cells}")
         if self.pretrained_weights and (self.peephole or self.layer_norm):
             raise ValueError(
                 "pretrained_weights: Keras has no peepholes and no layer_norm; remove them"
@@ -126,7 +134,7 @@ class ModelConfig:
             raise ValueError(
                 "downsample_by: nothing is downsampled; set downsample above 1, or remove it"
             )
-        if family.reads == "trees" and (self.downsample > 1 or self.parallel_branch != "none"):
+        if family.reads == "trees" and (self.downsample > 1 or self.parallel_branch == "fcn"):
             name = "downsample" if self.downsample > 1 else "parallel_branch"
             raise ValueError(f"{name}: the nodes of a tree are no series of steps; remove it")
 
@@ -137,6 +145,11 @@ class ModelConfig:
             k: tuple(v) if isinstance(v, list) else v for k, v in section.items()
         }
         return cls(**values)
+
+    @property
+    def recurrent_part(self) -> "ModelConfig":
+        """The same network without a branch that is fitted in closed form."""
+        return self if self.parallel_branch == "fcn" else replace(self, parallel_branch="none")
 
     @property
     def poolings(self) -> tuple[PoolingName, ...]:

@@ -2,17 +2,17 @@
 
 y[t] = bias + sum over taps k of W[k] x[t + ahead - (K - 1 - k) dilation]
 
-with zeros beyond a sequence's ends, or what a state says of the steps before it. The sequences
-stand end to end in one room with a gap between neighbours, so that one call of torch's kernel
+with zeros beyond a sequence's ends, or the steps before it from a state. The sequences
+are concatenated in one buffer with a gap between neighbors, so that one call of torch's kernel
 reads them all and nothing is computed for padding.
 
-What comes after a convolution is normalised over the channels of each step (LayerNorm, Ba, Kiros
-and Hinton 2016), never over the batch: with BatchNorm a step's value would hang on which
+The outputs of a convolution are normalized over the channels of each step (LayerNorm, Ba, Kiros
+and Hinton 2016), never over the batch: with BatchNorm a step's value would depend on which
 sequences share its batch in training, and on running means of other data in serving, which
 batches of unequal lengths estimate badly.
 
-Shapes: N steps of all sequences, B sequences, I inputs, H units, K taps, R steps that a step
-reaches back, S stretches of room, P places in one.
+Shapes: N steps of all sequences, B sequences, I inputs, H units, K taps, R steps before
+a step that it depends on, S rows of the buffer, P positions in one.
 """
 
 from math import sqrt
@@ -50,79 +50,24 @@ def convolve(
         weight_HIK = weight_HIK[:, :, -(1 + (offsets.max_length - 1) // dilation) :]
     behind = (weight_HIK.shape[2] - 1) * dilation - ahead
     if offsets.is_uniform:
-        room_SPI = _pad_equal_lengths(
+        buffer_SPI = _pad_equal_lengths(
             values_NI, offsets, behind=behind, ahead=ahead, before=before_BRI
         )
     else:
-        room_SPI = _join_with_gaps(
+        buffer_SPI = _join_with_gaps(
             values_NI, offsets, behind=behind, ahead=ahead, before=before_BRI
         )
-    # As an image of one line with its channels last: the room is in that order already.
+    # As an image of one row with its channels last: the buffer is in that order already.
     image = functional.conv2d(
-        room_SPI.transpose(1, 2)[:, :, None], weight_HIK[:, :, None], bias_H, dilation=(1, dilation)
+        buffer_SPI.transpose(1, 2)[:, :, None],
+        weight_HIK[:, :, None],
+        bias_H,
+        dilation=(1, dilation),
     )
     outputs_PH = image[:, :, 0].transpose(1, 2).flatten(0, 1)
     if offsets.is_uniform:
         return outputs_PH
-    return outputs_PH.index_select(0, _place_with_gaps(offsets, max(behind, ahead)))
-
-
-def _place_with_gaps(offsets: Offsets, gap: int) -> Tensor:
-    """Where each step lies when neighbours stand `gap` places apart."""
-    return offsets.step_N + offsets.repeat_per_step(
-        offsets.first_B + gap * _number_sequences(offsets)
-    )
-
-
-def _number_sequences(offsets: Offsets) -> Tensor:
-    """Return the number of each sequence, [B]."""
-    return torch.arange(len(offsets), device=offsets.device)
-
-
-def _pad_equal_lengths(
-    values_NI: Tensor, offsets: Offsets, *, behind: int, ahead: int, before: Tensor | None
-) -> Tensor:
-    """Return each of equally long sequences a stretch of its own, [B, behind + T + ahead, I]."""
-    own_BTI = values_NI.view(len(offsets), offsets.max_length, -1)
-    if before is None:
-        return functional.pad(own_BTI, (0, 0, behind, ahead))
-    return torch.cat([before.to(own_BTI.dtype), own_BTI], dim=1)
-
-
-def _join_with_gaps(
-    values_NI: Tensor, offsets: Offsets, *, behind: int, ahead: int, before: Tensor | None
-) -> Tensor:
-    """Stand sequences in one stretch, so far apart that none sees its neighbour, [1, P, I]."""
-    gap = max(behind, ahead)
-    places = offsets.num_steps + (len(offsets) - 1) * gap + behind + ahead
-    room_PI = values_NI.new_zeros(places, values_NI.shape[1])
-    room_PI = room_PI.index_copy(0, _place_with_gaps(offsets, gap) + behind, values_NI)
-    if before is not None:
-        begin_B1 = (offsets.first_B + gap * _number_sequences(offsets))[:, None]
-        place_BR = begin_B1 + torch.arange(behind, device=offsets.device)
-        room_PI = room_PI.index_copy(
-            0, place_BR.flatten(), before.flatten(0, 1).to(values_NI.dtype)
-        )
-    return room_PI[None]
-
-
-class _Convolution(nn.Module):
-    """A convolution whose outputs are as many as its steps ('same'), begun as torch's own."""
-
-    def __init__(self, inputs: int, hidden: int, *, kernel_size: int) -> None:
-        super().__init__()
-        if kernel_size < 1:
-            raise ValueError(f"kernel_size must be at least 1, got {kernel_size}")
-        self.hidden, self.ahead = hidden, kernel_size // 2
-        bound = 1 / sqrt(inputs * kernel_size)
-        self.weight_HIK = nn.Parameter(
-            torch.empty(hidden, inputs, kernel_size).uniform_(-bound, bound)
-        )
-        self.bias_H = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound))
-
-    def forward(self, values_NI: Tensor, offsets: Offsets) -> Tensor:
-        """Return [N, H]."""
-        return convolve(values_NI, offsets, self.weight_HIK, bias_H=self.bias_H, ahead=self.ahead)
+    return outputs_PH.index_select(0, _find_gapped_positions(offsets, max(behind, ahead)))
 
 
 class Cnn(nn.Module):
@@ -137,7 +82,7 @@ class Cnn(nn.Module):
     def outputs(
         self, values_NI: Tensor, offsets: Offsets, state: tuple[()] | None = None
     ) -> Tensor:
-        """Return [N, H]; there is no state to begin from."""
+        """Return [N, H]; there is no initial state."""
         del state
         return functional.gelu(self.norm(self.convolution(values_NI, offsets)))
 
@@ -152,7 +97,7 @@ class Fcn(nn.Module):
     """The fully convolutional branch of LSTM-FCN (Karim et al. 2018): one vector a sequence.
 
     Three convolutions that see 8, 5 and 3 steps, the middle one twice as wide, and their mean
-    over the steps. The paper normalises over the batch; here each step is normalised by itself.
+    over the steps. The paper normalizes over the batch; here each step is normalized alone.
     """
 
     def __init__(self, inputs: int, hidden: int) -> None:
@@ -174,31 +119,12 @@ class Fcn(nn.Module):
 
 
 def downsample_offsets(offsets: Offsets, stride: int) -> Offsets:
-    """Return where ceil(length / stride) steps of each sequence lie."""
+    """Return the offsets of sequences of ceil(length / stride) steps."""
     return Offsets.from_lengths(-(-offsets.lengths // stride), offsets.device)
 
 
-def _max_pool(values_NH: Tensor, offsets: Offsets, stride: int) -> Tensor:
-    """Take the largest value of every `stride` steps, of those that are left at the end."""
-    fewer = downsample_offsets(offsets, stride)
-    begin_M = fewer.step_N * stride + offsets.first_B[fewer.sequence_N]
-    # The last step again in place of one that is not there changes no maximum.
-    place_MS = begin_M[:, None] + torch.arange(stride, device=offsets.device)
-    place_MS = place_MS.minimum(fewer.repeat_per_step(offsets.last_B)[:, None])
-    grouped_MSH = values_NH.index_select(0, place_MS.flatten()).view(*place_MS.shape, -1)
-    return grouped_MSH.max(dim=1).values
-
-
-def _factorize(number: int) -> list[int]:
-    """Split a number into primes."""
-    for prime in range(2, number + 1):
-        if number % prime == 0:
-            return [prime, *_factorize(number // prime)]
-    return []
-
-
 class Downsample(nn.Module):
-    """The front of a CRNN (Shi, Bai and Yao 2015): fewer steps, each of which has seen more.
+    """The front of a CRNN (Shi, Bai and Yao 2015): downsampling by convolutions.
 
     A convolution and a pooling for each prime of the stride, as the paper pools by twos.
     ceil(ceil(n / a) / b) = ceil(n / (a b)), so the steps left are ceil(length / stride).
@@ -215,10 +141,87 @@ class Downsample(nn.Module):
         )
 
     def forward(self, values_NI: Tensor, offsets: Offsets) -> tuple[Tensor, Offsets]:
-        """Return the fewer steps, [M, H], and where each sequence's lie."""
+        """Return the downsampled steps, [M, H], and their offsets."""
         for layer, stride in zip(self.layers, self.strides, strict=True):
             values_NI = layer(values_NI, offsets)[0]
             if stride > 1:
                 values_NI = _max_pool(values_NI, offsets, stride)
                 offsets = downsample_offsets(offsets, stride)
         return values_NI, offsets
+
+
+def _find_gapped_positions(offsets: Offsets, gap: int) -> Tensor:
+    """Return the position of each step when sequences are `gap` positions apart, [N]."""
+    return offsets.step_N + offsets.repeat_per_step(
+        offsets.first_B + gap * _number_sequences(offsets)
+    )
+
+
+def _number_sequences(offsets: Offsets) -> Tensor:
+    """Return the number of each sequence, [B]."""
+    return torch.arange(len(offsets), device=offsets.device)
+
+
+def _pad_equal_lengths(
+    values_NI: Tensor, offsets: Offsets, *, behind: int, ahead: int, before: Tensor | None
+) -> Tensor:
+    """Pad equally long sequences at both ends, [B, behind + T + ahead, I]."""
+    values_BTI = values_NI.view(len(offsets), offsets.max_length, -1)
+    if before is None:
+        return functional.pad(values_BTI, (0, 0, behind, ahead))
+    return torch.cat([before.to(values_BTI.dtype), values_BTI], dim=1)
+
+
+def _join_with_gaps(
+    values_NI: Tensor, offsets: Offsets, *, behind: int, ahead: int, before: Tensor | None
+) -> Tensor:
+    """Concatenate sequences, so far apart that none sees its neighbor, [1, P, I]."""
+    gap = max(behind, ahead)
+    positions = offsets.num_steps + (len(offsets) - 1) * gap + behind + ahead
+    buffer_PI = values_NI.new_zeros(positions, values_NI.shape[1])
+    buffer_PI = buffer_PI.index_copy(0, _find_gapped_positions(offsets, gap) + behind, values_NI)
+    if before is not None:
+        begin_B1 = (offsets.first_B + gap * _number_sequences(offsets))[:, None]
+        index_BR = begin_B1 + torch.arange(behind, device=offsets.device)
+        buffer_PI = buffer_PI.index_copy(
+            0, index_BR.flatten(), before.flatten(0, 1).to(values_NI.dtype)
+        )
+    return buffer_PI[None]
+
+
+class _Convolution(nn.Module):
+    """A convolution with as many outputs as steps ('same'), initialized as torch's own."""
+
+    def __init__(self, inputs: int, hidden: int, *, kernel_size: int) -> None:
+        super().__init__()
+        if kernel_size < 1:
+            raise ValueError(f"kernel_size must be at least 1, got {kernel_size}")
+        self.hidden, self.ahead = hidden, kernel_size // 2
+        bound = 1 / sqrt(inputs * kernel_size)
+        self.weight_HIK = nn.Parameter(
+            torch.empty(hidden, inputs, kernel_size).uniform_(-bound, bound)
+        )
+        self.bias_H = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound))
+
+    def forward(self, values_NI: Tensor, offsets: Offsets) -> Tensor:
+        """Return [N, H]."""
+        return convolve(values_NI, offsets, self.weight_HIK, bias_H=self.bias_H, ahead=self.ahead)
+
+
+def _max_pool(values_NH: Tensor, offsets: Offsets, stride: int) -> Tensor:
+    """Return the maximum of every `stride` steps; of fewer at a sequence's end."""
+    pooled = downsample_offsets(offsets, stride)
+    begin_M = pooled.step_N * stride + offsets.first_B[pooled.sequence_N]
+    # Repeating the last step instead of a missing one changes no maximum.
+    index_MS = begin_M[:, None] + torch.arange(stride, device=offsets.device)
+    index_MS = index_MS.minimum(pooled.repeat_per_step(offsets.last_B)[:, None])
+    grouped_MSH = values_NH.index_select(0, index_MS.flatten()).view(*index_MS.shape, -1)
+    return grouped_MSH.max(dim=1).values
+
+
+def _factorize(number: int) -> list[int]:
+    """Return the prime factors of a number, the smallest first."""
+    for prime in range(2, number + 1):
+        if number % prime == 0:
+            return [prime, *_factorize(number // prime)]
+    return []

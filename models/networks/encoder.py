@@ -29,8 +29,8 @@ class Encoder(nn.Module):
         self.embeds_inputs = embeds_inputs
         self.shorten: Downsample | PatchDownsample | None = None
         if config.downsample > 1:
-            ways = {"conv": Downsample, "patch": PatchDownsample}
-            self.shorten = ways[config.downsample_by](
+            classes = {"conv": Downsample, "patch": PatchDownsample}
+            self.shorten = classes[config.downsample_by](
                 inputs, config.hidden_size, stride=config.downsample
             )
             inputs = config.hidden_size
@@ -44,8 +44,8 @@ class Encoder(nn.Module):
                 inputs = layer.channels
             self.layers.append(layer)
         self.channels = inputs
-        silence = VariationalDropout if config.variational_dropout else StepDropout
-        self.between = silence(config.dropout)
+        dropout = VariationalDropout if config.variational_dropout else StepDropout
+        self.between = dropout(config.dropout)
 
     def forward(
         self, steps_NC: Tensor, offsets: Offsets, nodes_NK: Tensor
@@ -55,13 +55,13 @@ class Encoder(nn.Module):
         Args:
             steps_NC: the front's output.
             offsets: of the sequences.
-            nodes_NK: the features as they are stored; for trees they hold each node's parent.
+            nodes_NK: the features as they are stored; for trees they contain each node's parent.
         """
         if self.shorten is not None:
             steps_NC, offsets = self.shorten(steps_NC, offsets)
         for depth, layer in enumerate(self.layers):
             if depth or self.embeds_inputs:
                 steps_NC = self.between(steps_NC, offsets)
-            beside = (nodes_NK,) if self.reads_trees else ()
-            steps_NC = layer.outputs(steps_NC, *beside, offsets)  # type: ignore[operator]
+            nodes = (nodes_NK,) if self.reads_trees else ()
+            steps_NC = layer.outputs(steps_NC, *nodes, offsets)  # type: ignore[operator]
         return steps_NC, offsets

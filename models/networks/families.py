@@ -37,7 +37,7 @@ FAMILIES: dict[str, Family] = {
         options=("zoneout", "learn_initial_state", "pretrained_weights"),
     ),
     "lstm": Family(
-        "cells.lstm:make_lstm",
+        "cells.lstm:build_lstm",
         "Hochreiter and Schmidhuber 1997",
         options=("zoneout", "learn_initial_state", "peephole", "layer_norm", "pretrained_weights"),
     ),

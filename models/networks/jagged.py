@@ -1,4 +1,4 @@
-"""Batches of sequences end to end: `values [N, C]`, and where each sequence begins and ends.
+"""Batches of concatenated sequences: `values [N, C]`, and where each sequence begins and ends.
 
 Everything between features and head is computed on the N real steps, so that no padding can change
 a prediction. Code that needs a grid of steps by sequences (a fused kernel, a softmax over steps)
@@ -18,17 +18,17 @@ from torch import Tensor
 
 
 class Offsets:
-    """Where the sequences of a batch lie in its steps. No sequence is empty."""
+    """Start and end of each sequence of a batch in its steps. No sequence is empty."""
 
     def __init__(self, bounds_B1: Tensor) -> None:
-        """Take the bounds: sequence b is steps bounds[b] to bounds[b + 1].
+        """Store the bounds: sequence b is steps bounds[b] to bounds[b + 1].
 
         Raises:
             ValueError: a sequence is empty, or the first does not begin at 0.
         """
         bounds = bounds_B1.cpu().numpy().astype(np.int64)
         if bounds[0] != 0 or (np.diff(bounds) < 1).any():
-            raise ValueError(f"offsets: {bounds.tolist()} do not rise from 0, step by step")
+            raise ValueError(f"offsets: {bounds.tolist()} do not increase from 0")
         self.bounds, self.device = bounds, bounds_B1.device
 
     @classmethod
@@ -67,7 +67,7 @@ class Offsets:
 
     @cached_property
     def is_uniform(self) -> bool:
-        """Whether all are equally long, so that a grid costs nothing."""
+        """Whether all are equally long, so that a grid is only a view."""
         return self.num_steps == self.max_length * len(self)
 
     def to_device(self, array: NDArray[Any]) -> Tensor:
@@ -86,7 +86,7 @@ class Offsets:
 
     @cached_property
     def last_B(self) -> Tensor:
-        """Where each sequence's last step lies."""
+        """Index of each sequence's last step."""
         return self.to_device(self.bounds[1:] - 1)
 
     @cached_property
@@ -122,19 +122,19 @@ class Offsets:
 
     @cached_property
     def valid_TB(self) -> Tensor:
-        """Which cells of a grid hold a step."""
+        """Which cells of a grid contain a step."""
         return torch.arange(self.max_length, device=self.device)[:, None] < self.lengths_B
 
     def to_grid(self, values_NC: Tensor, *, fill: float = 0.0) -> Tensor:
-        """Return the sequences as a grid, [T, B, ...]; `fill` where one has ended."""
+        """Return the sequences as a grid, [T, B, ...], with `fill` after their ends."""
         rest = values_NC.shape[1:]
         if self.is_uniform:
             return values_NC.reshape(len(self), self.max_length, *rest).transpose(0, 1)
-        room = values_NC.new_full((self.max_length * len(self), *rest), fill)
-        return room.index_copy(0, self.slot_N, values_NC).view(self.max_length, len(self), *rest)
+        flat = values_NC.new_full((self.max_length * len(self), *rest), fill)
+        return flat.index_copy(0, self.slot_N, values_NC).view(self.max_length, len(self), *rest)
 
     def from_grid(self, grid_TBC: Tensor) -> Tensor:
-        """Return the steps of a grid end to end again, [N, ...]."""
+        """Return the steps of a grid, concatenated again, [N, ...]."""
         if self.is_uniform:
             return grid_TBC.transpose(0, 1).reshape(self.num_steps, *grid_TBC.shape[2:])
         return grid_TBC.flatten(0, 1).index_select(0, self.slot_N)
@@ -155,18 +155,20 @@ class Offsets:
             by: steps to look back; below 0 they lie ahead.
             before_BKC: the K >= by steps before each sequence; zeros where left out.
         """
-        here_N = (self.step_N >= by) & (self.step_N - by < self.repeat_per_step(self.lengths_B))
+        is_within_N = (self.step_N >= by) & (
+            self.step_N - by < self.repeat_per_step(self.lengths_B)
+        )
         index_N = torch.arange(self.num_steps, device=self.device) - by
         back_NC = values_NC.index_select(0, index_N.clamp(min=0, max=self.num_steps - 1))
-        early_N1 = (~here_N).view(-1, *[1] * (values_NC.dim() - 1))
+        early_N1 = (~is_within_N).view(-1, *[1] * (values_NC.dim() - 1))
         if before_BKC is None:
             return back_NC.masked_fill(early_N1, 0.0)
-        kept = before_BKC.shape[1]
-        place_N = (self.step_N + kept - by).clamp(max=kept - 1)
-        return torch.where(early_N1, before_BKC[self.sequence_N, place_N], back_NC)
+        count = before_BKC.shape[1]
+        before_N = (self.step_N + count - by).clamp(max=count - 1)
+        return torch.where(early_N1, before_BKC[self.sequence_N, before_N], back_NC)
 
     @cached_property
-    def alive_counts(self) -> list[int]:
+    def active_counts(self) -> list[int]:
         """How many sequences are active at each step, [T]."""
         counts = np.bincount(self.lengths, minlength=self.max_length + 1)[1:]
         return [int(count) for count in counts[::-1].cumsum()[::-1]]

@@ -1,7 +1,7 @@
 """Recurrent layers of a Keras model file, whose weights a network starts from.
 
-Keras writes gates side by side in a kernel's columns, torch one below the other in a weight's rows;
-an LSTM's stand in the same order (input, forget, memory, output), a GRU's first two are swapped
+Keras stacks the gates in a kernel's columns, torch in a weight's rows;
+an LSTM's have the same order (input, forget, memory, output), a GRU's first two are swapped
 (Keras: update, reset, new), and a GRU has two biases only where it resets after the product.
 
 Shapes: I inputs, H units, G gates times units.
@@ -19,20 +19,20 @@ from models.errors import UnlearnableError
 from models.networks.cells.keras_import import import_keras, use_device
 
 CELL_BY_LAYER = {"SimpleRNN": "rnn", "LSTM": "lstm", "GRU": "gru"}
-"""Keras' layers, and the cells that are theirs here."""
+"""Cell for each class of Keras layers."""
 
 REQUIRED_SETTINGS = {"activation": "tanh", "recurrent_activation": "sigmoid", "go_backwards": False}
 """Settings that a Keras layer must have so that its equations are those of our cells."""
 
 
 class _LayerShape(NamedTuple):
-    """What must be equal in two layers that can share weights."""
+    """What must be equal in two layers so that one can take the other's weights."""
 
     cell: str
     hidden: int
     """Units of each direction."""
     inputs: int
-    """Numbers that are read at every step."""
+    """Channels of a step."""
     directions: int
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class KerasLayer:
 
     @property
     def shape(self) -> _LayerShape:
-        """What it is."""
+        """Cell and sizes of the layer."""
         inputs, hidden = (len(part) for part in self.weights[0][:2])
         return _LayerShape(self.cell, hidden, inputs, len(self.weights))
 
@@ -75,14 +75,44 @@ def read_keras_layers(path: Path) -> list[KerasLayer]:
             f"pretrained_weights: Keras cannot read '{path}' ({reason}); "
             "give a whole model, saved as model.save('model.keras')"
         ) from error
-    found = [
-        stored for layer in _flatten_layers(model) if (stored := _read_layer(layer)) is not None
-    ]
-    if not found:
+    layers = [read for layer in _flatten_layers(model) if (read := _read_layer(layer)) is not None]
+    if not layers:
         raise UnlearnableError(
             f"pretrained_weights: '{path}' has no layer of {', '.join(CELL_BY_LAYER)}"
         )
-    return found
+    return layers
+
+
+def load_keras_weights(layers: Iterable[nn.Module], path: Path, cell: str) -> None:
+    """Copy the weights of a Keras model's recurrent layers into these layers.
+
+    Args:
+        layers: of cells that torch has kernels for.
+        path: the file.
+        cell: name of the layers' cell.
+
+    Raises:
+        UnlearnableError: the file cannot be read, or its layers are not these.
+    """
+    stored_layers, kernels = read_keras_layers(path), [_find_kernels(layer) for layer in layers]
+    pairs = zip(kernels, stored_layers, strict=False)
+    for number, (directions, stored) in enumerate(pairs, start=1):
+        shape = _LayerShape(
+            cell, directions[0].hidden_size, directions[0].input_size, len(directions)
+        )
+        if stored.shape != shape:
+            raise UnlearnableError(
+                f"pretrained_weights: recurrent layer {number} of '{path}' is {stored.shape}; "
+                f"the job's is {shape}; make them the same"
+            )
+        for kernel, weights in zip(directions, stored.weights, strict=True):
+            _copy_weights(kernel, cell, weights)
+    if len(stored_layers) != len(kernels):
+        raise UnlearnableError(
+            f"pretrained_weights: '{path}' has {len(stored_layers)} recurrent layers "
+            f"and the job {len(kernels)}; "
+            f"set model.num_layers: {len(stored_layers)}"
+        )
 
 
 def _flatten_layers(model: Any) -> Iterator[Any]:  # noqa: ANN401 - Keras has no types
@@ -105,7 +135,7 @@ def _read_layer(layer: Any) -> KerasLayer | None:  # noqa: ANN401 - Keras has no
         directions = [layer.forward_layer, layer.backward_layer]
         if layer.merge_mode != "concat":
             raise UnlearnableError(
-                f"pretrained_weights: layer '{layer.name}' brings its directions together by "
+                f"pretrained_weights: layer '{layer.name}' merges its directions by "
                 f"{layer.merge_mode}; only concat is read"
             )
     if not isinstance(directions[0], import_keras().layers.RNN):
@@ -128,46 +158,17 @@ def _check_equations(directions: Sequence[Any]) -> None:
                 f"pretrained_weights: layer '{own.name}' is a {kind}; "
                 f"only {', '.join(CELL_BY_LAYER)} are read"
             )
-        for name, usual in (REQUIRED_SETTINGS | {"go_backwards": backwards}).items():
-            if config.get(name, usual) != usual:
+        for name, required in (REQUIRED_SETTINGS | {"go_backwards": backwards}).items():
+            if config.get(name, required) != required:
                 raise UnlearnableError(
                     f"pretrained_weights: layer '{own.name}' has {name} {config[name]!r}; "
-                    f"only {usual!r} is read"
+                    f"only {required!r} is read"
                 )
         if not config.get("reset_after", True):
             raise UnlearnableError(
                 f"pretrained_weights: layer '{own.name}' has reset_after False, as old GRUs have; "
                 "only reset_after True is read"
             )
-
-
-def load_keras_weights(layers: Iterable[nn.Module], path: Path, cell: str) -> None:
-    """Copy the weights of a Keras model's recurrent layers into these layers.
-
-    Args:
-        layers: of cells that torch has kernels for.
-        path: the file.
-        cell: name of the layers' cell.
-
-    Raises:
-        UnlearnableError: the file cannot be read, or its layers are not these.
-    """
-    found, own = read_keras_layers(path), [_find_kernels(layer) for layer in layers]
-    for place, (ours, stored) in enumerate(zip(own, found, strict=False), start=1):
-        shape = _LayerShape(cell, ours[0].hidden_size, ours[0].input_size, len(ours))
-        if stored.shape != shape:
-            raise UnlearnableError(
-                f"pretrained_weights: recurrent layer {place} of '{path}' is {stored.shape}; "
-                f"the job's is {shape}; make them the same"
-            )
-        for kernel, weights in zip(ours, stored.weights, strict=True):
-            _copy_weights(kernel, cell, weights)
-    if len(found) != len(own):
-        raise UnlearnableError(
-            f"pretrained_weights: '{path}' has {len(found)} recurrent layers "
-            f"and the job {len(own)}; "
-            f"set model.num_layers: {len(found)}"
-        )
 
 
 def _find_kernels(layer: nn.Module) -> list[nn.RNNBase]:
@@ -178,14 +179,14 @@ def _find_kernels(layer: nn.Module) -> list[nn.RNNBase]:
 @torch.no_grad()
 def _copy_weights(kernel: nn.RNNBase, cell: str, weights: Sequence[Tensor]) -> None:
     """Copy one direction's weights."""
-    weight_IG, again_HG, *bias = weights
-    into_GI, again_GH, bias_G, more_G = kernel.all_weights[0]
-    into_GI.copy_(_reorder_gates(weight_IG, cell).T)
-    again_GH.copy_(_reorder_gates(again_HG, cell).T)
-    own_XG = _reorder_gates(bias[0], cell) if bias else torch.zeros(1, len(bias_G))
-    own_XG = own_XG.reshape(-1, len(bias_G))
-    bias_G.copy_(own_XG[0])
-    more_G.copy_(own_XG[1] if len(own_XG) > 1 else torch.zeros(len(bias_G)))
+    weight_IG, recurrent_HG, *bias = weights
+    own_input_GI, own_recurrent_GH, bias_G, recurrent_bias_G = kernel.all_weights[0]
+    own_input_GI.copy_(_reorder_gates(weight_IG, cell).T)
+    own_recurrent_GH.copy_(_reorder_gates(recurrent_HG, cell).T)
+    stored_XG = _reorder_gates(bias[0], cell) if bias else torch.zeros(1, len(bias_G))
+    stored_XG = stored_XG.reshape(-1, len(bias_G))
+    bias_G.copy_(stored_XG[0])
+    recurrent_bias_G.copy_(stored_XG[1] if len(stored_XG) > 1 else torch.zeros(len(bias_G)))
 
 
 def _reorder_gates(weights_XG: Tensor, cell: str) -> Tensor:

@@ -17,26 +17,13 @@ from models.networks.jagged import Offsets
 def build_cell(config: ModelConfig, *, inputs: int, depth: int = 0) -> Any:  # noqa: ANN401 - trees are read by another interface
     """Build one cell of the job's family, with the options that it has."""
     family = FAMILIES[config.cell]
-    outside = {"dilation", "learn_initial_state", "pretrained_weights"}
-    options = {name: getattr(config, name) for name in family.options if name not in outside}
+    other = {"dilation", "learn_initial_state", "pretrained_weights"}
+    options = {name: getattr(config, name) for name in family.options if name not in other}
     if options.get("kernel_size", 0) is None:
         del options["kernel_size"]
     if "dilation" in family.options:
         options["dilation"] = 2**depth
     return family.load()(inputs, config.hidden_size, **options)
-
-
-class _InitialState(nn.Module):
-    """A learned initial state, the same for every sequence."""
-
-    def __init__(self, cell: Cell, inputs: int) -> None:
-        super().__init__()
-        parts = cell.init_state(torch.zeros(1, inputs), 1)
-        self.parts = nn.ParameterList(nn.Parameter(0.01 * torch.randn_like(p[0])) for p in parts)
-
-    def forward(self, rows: int) -> State:
-        """Return it for so many sequences."""
-        return tuple(part.expand(rows, *part.shape) for part in self.parts)
 
 
 class Layer(nn.Module):
@@ -63,23 +50,23 @@ class Layer(nn.Module):
         The backward direction begins at each sequence's own end; its last state is the one at the
         sequence's first step. The states of both directions are concatenated.
         """
-        given = self.split_state(state, len(offsets))
-        ahead_NH, ends = self.cells[0](values_NI, offsets, given[0])
-        outputs_NH = ahead_NH
+        states = self.split_state(state, len(offsets))
+        forward_NH, ends = self.cells[0](values_NI, offsets, states[0])
+        outputs_NH = forward_NH
         if len(self.cells) > 1:
-            mirrored_NI = offsets.reverse(values_NI)
-            back_NH, back_ends = self.cells[1](mirrored_NI, offsets, given[1])
-            outputs_NH = torch.cat([ahead_NH, offsets.reverse(back_NH)], dim=1)
-            ends = (*ends, *back_ends)
+            reversed_NI = offsets.reverse(values_NI)
+            backward_NH, backward_ends = self.cells[1](reversed_NI, offsets, states[1])
+            outputs_NH = torch.cat([forward_NH, offsets.reverse(backward_NH)], dim=1)
+            ends = (*ends, *backward_ends)
         return self.add_residual(values_NI, outputs_NH), ends
 
     def outputs(self, values_NI: Tensor, offsets: Offsets) -> Tensor:
         """Return the outputs alone."""
-        given = self.split_state(None, len(offsets))
-        outputs = [self.cells[0].outputs(values_NI, offsets, given[0])]  # type: ignore[operator]
+        states = self.split_state(None, len(offsets))
+        outputs = [self.cells[0].outputs(values_NI, offsets, states[0])]  # type: ignore[operator]
         if len(self.cells) > 1:
-            back_NH = self.cells[1].outputs(offsets.reverse(values_NI), offsets, given[1])  # type: ignore[operator]
-            outputs.append(offsets.reverse(back_NH))
+            backward_NH = self.cells[1].outputs(offsets.reverse(values_NI), offsets, states[1])  # type: ignore[operator]
+            outputs.append(offsets.reverse(backward_NH))
         return self.add_residual(
             values_NI, torch.cat(outputs, dim=1) if outputs[1:] else outputs[0]
         )
@@ -109,11 +96,11 @@ class VariationalDropout(nn.Module):
         """Apply dropout, in training."""
         if not self.training or not self.rate:
             return values_NC
-        drawn_BC = torch.rand(
+        random_BC = torch.rand(
             len(offsets), values_NC.shape[1], dtype=values_NC.dtype, device=values_NC.device
         )
-        heard_BC = (drawn_BC >= self.rate).to(values_NC.dtype) / (1 - self.rate)
-        return values_NC * offsets.repeat_per_step(heard_BC)
+        mask_BC = (random_BC >= self.rate).to(values_NC.dtype) / (1 - self.rate)
+        return values_NC * offsets.repeat_per_step(mask_BC)
 
 
 class StepDropout(nn.Module):
@@ -126,5 +113,18 @@ class StepDropout(nn.Module):
     def forward(self, values_NC: Tensor, offsets: Offsets) -> Tensor:
         """Apply dropout, in training."""
         del offsets
-        silenced_NC: Tensor = self.dropout(values_NC)
-        return silenced_NC
+        dropped_NC: Tensor = self.dropout(values_NC)
+        return dropped_NC
+
+
+class _InitialState(nn.Module):
+    """A learned initial state, the same for every sequence."""
+
+    def __init__(self, cell: Cell, inputs: int) -> None:
+        super().__init__()
+        parts = cell.init_state(torch.zeros(1, inputs), 1)
+        self.parts = nn.ParameterList(nn.Parameter(0.01 * torch.randn_like(p[0])) for p in parts)
+
+    def forward(self, rows: int) -> State:
+        """Return it for so many sequences."""
+        return tuple(part.expand(rows, *part.shape) for part in self.parts)

@@ -29,17 +29,16 @@ from models.networks.jagged import Offsets
 from models.networks.keras_weights import load_keras_weights
 from models.networks.native.kernels import TORCH, get_kernel_name
 from models.networks.pooling import ConcatPooling
-from models.networks.rocket import Rocket
 
 NO_STATICS = StaticState(values={}, means={}, stds={})
-
+"""State of a network without static covariates."""
 
 DEFAULT_HEAD = HeadSpec()
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """The input and the target that a network has to fit."""
+    """The features and the target that a network is built for."""
 
     features: FeatureSpec
     input: SequenceInput | None = None
@@ -63,7 +62,7 @@ class Network(nn.Module):
 
         Args:
             config: names and sizes of the parts.
-            spec: the input and the target that they have to fit.
+            spec: the features and the target.
             fresh: start from pretrained weights where the input or the model sets them.
         """
         super().__init__()
@@ -74,11 +73,15 @@ class Network(nn.Module):
         if fresh and config.pretrained_weights:
             load_keras_weights(self.encoder.layers, Path(config.pretrained_weights), config.cell)
         self.pooling = ConcatPooling(config.poolings, self.encoder.channels, heads=config.num_heads)
-        self.beside = _build_parallel_branch(config, self.front)
+        self.beside: Fcn | None = None
+        if config.parallel_branch == "fcn":
+            self.beside = Fcn(self.front.channels, config.hidden_size)
         self.side = StaticFront(spec.statics)
         self.dropout = nn.Dropout(config.dropout)
-        more = self.side.channels + (self.beside.channels if self.beside is not None else 0)
-        if spec.label_codes and (config.poolings != ("last",) or more):
+        extra_channels = self.side.channels + (
+            self.beside.channels if self.beside is not None else 0
+        )
+        if spec.label_codes and (config.poolings != ("last",) or extra_channels):
             raise UnlearnableError(
                 "supervise_nodes: nodes are classified as roots are; set pooling: last, and remove "
                 "static covariates and parallel_branch"
@@ -88,14 +91,14 @@ class Network(nn.Module):
         self.anchor = WindowNormalization(
             spec.head.config.normalization, spec.target_channel, spec.num_observed
         )
-        if mined := spec.head.kind in SELF_SUPERVISED:
+        if is_self_supervised := spec.head.kind in SELF_SUPERVISED:
             _validate_self_supervised_input(config, spec, self.front)
-        self.self_supervised = mined
+        self.self_supervised = is_self_supervised
         self.head = build_head(
             spec.head,
             EncoderSizes(
                 units=self.encoder.channels,
-                pooled=self.pooling.channels + more,
+                pooled=self.pooling.channels + extra_channels,
                 hidden=config.hidden_size,
                 dropout=config.dropout,
                 input_channels=self.front.channels,
@@ -120,8 +123,8 @@ class Network(nn.Module):
             return Encoded(
                 self.dropout(steps_NH), pooled_BP, ends, self.select_node_targets(values_NC, ends)
             )
-        seen_NC = self.select_input_steps(values_NC, steps_NC) if self.self_supervised else None
-        return Encoded(steps_NH, pooled_BP, ends, input_steps_NC=seen_NC, origin=origin)
+        input_NC = self.select_input_steps(values_NC, steps_NC) if self.self_supervised else None
+        return Encoded(steps_NH, pooled_BP, ends, input_steps_NC=input_NC, origin=origin)
 
     def select_input_steps(self, values_NC: Tensor, steps_NC: Tensor) -> Tensor:
         """Return the steps that a self-supervised head predicts: ids, or the front's numbers."""
@@ -141,13 +144,9 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def fit_fixed_parts(self, values_NC: Tensor, offsets: Offsets) -> None:
-        """Fit the parts without gradients (rocket, baselines) on a sample of training sequences."""
-        if not isinstance(self.beside, Rocket) and not self.self_supervised:
-            return
-        steps_NC, own = self.front(self.anchor(values_NC, offsets)[0], offsets)
-        if isinstance(self.beside, Rocket):
-            self.beside.fit(steps_NC, own)
+        """Fit the parts without gradients (naive predictions) on a sample of training sequences."""
         if isinstance(self.head, SelfSupervisedHead):
+            steps_NC, _ = self.front(self.anchor(values_NC, offsets)[0], offsets)
             self.head.telling.fit(self.select_input_steps(values_NC, steps_NC))
 
     def loss(self, encoded: Encoded, targets: Targets) -> Tensor:
@@ -156,50 +155,6 @@ class Network(nn.Module):
 
 
 Front = IdentityFront | TokenFront | PixelFront
-
-
-def _build_front(config: ModelConfig, spec: NetworkSpec, *, fresh: bool) -> Front:
-    """Build the front that reads these steps."""
-    if isinstance(spec.features, (Tokens, Trees)):
-        return TokenFront(spec.features, config.embedding_dim)
-    if isinstance(spec.features, Pixels):
-        assert isinstance(spec.input, ImageInput)  # noqa: S101 - pixels come from images
-        return PixelFront(spec.features, spec.input, pretrained=fresh)
-    return IdentityFront(spec.features.channels)
-
-
-def _build_parallel_branch(config: ModelConfig, front: Front) -> Fcn | Rocket | None:
-    """Build the branch that reads the steps parallel to the recurrent layers, if the job has one.
-
-    Raises:
-        UnlearnableError: rocket's fixed convolutions need steps that training does not change.
-    """
-    if config.parallel_branch == "rocket":
-        if any(weight.requires_grad for weight in front.parameters()):
-            raise UnlearnableError(
-                "parallel_branch: rocket reads numbers as they are, and these steps are learned; "
-                "use fcn"
-            )
-        return Rocket(front.channels)
-    return Fcn(front.channels, config.hidden_size) if config.parallel_branch == "fcn" else None
-
-
-def _validate_self_supervised_input(config: ModelConfig, spec: NetworkSpec, front: Front) -> None:
-    """Check that a self-supervised target fits the input and the cell.
-
-    Raises:
-        UnlearnableError: says what does not fit, and the fix.
-    """
-    kind = spec.head.kind
-    if isinstance(spec.features, Trees):
-        raise UnlearnableError(f"target.kind {kind}: trees cannot be reconstructed; use texts")
-    learned = any(weight.requires_grad for weight in front.parameters())
-    validate_self_supervised(
-        kind,
-        same_steps=config.downsample == 1,
-        learned=learned and not isinstance(front, TokenFront),
-        causal=FAMILIES[config.cell].causal and not config.bidirectional,
-    )
 
 
 def build_network(config: ModelConfig, spec: NetworkSpec, *, seed: int) -> Network:
@@ -219,3 +174,31 @@ def find_kernel_name(network: nn.Module) -> str:
 def count_parameters(network: nn.Module) -> int:
     """Count the trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def _build_front(config: ModelConfig, spec: NetworkSpec, *, fresh: bool) -> Front:
+    """Build the front that reads these steps."""
+    if isinstance(spec.features, (Tokens, Trees)):
+        return TokenFront(spec.features, config.embedding_dim)
+    if isinstance(spec.features, Pixels):
+        assert isinstance(spec.input, ImageInput)  # noqa: S101 - pixels come from images
+        return PixelFront(spec.features, spec.input, pretrained=fresh)
+    return IdentityFront(spec.features.channels)
+
+
+def _validate_self_supervised_input(config: ModelConfig, spec: NetworkSpec, front: Front) -> None:
+    """Check that a self-supervised target fits the input and the cell.
+
+    Raises:
+        UnlearnableError: says what does not fit, and the fix.
+    """
+    kind = spec.head.kind
+    if isinstance(spec.features, Trees):
+        raise UnlearnableError(f"target.kind {kind}: trees cannot be reconstructed; use texts")
+    learned = any(weight.requires_grad for weight in front.parameters())
+    validate_self_supervised(
+        kind,
+        same_steps=config.downsample == 1,
+        learned=learned and not isinstance(front, TokenFront),
+        causal=FAMILIES[config.cell].causal and not config.bidirectional,
+    )

@@ -9,6 +9,19 @@ from torch import Tensor, nn
 from models.networks.jagged import Offsets
 
 
+class ConcatPooling(nn.Module):
+    """Several poolings, concatenated."""
+
+    def __init__(self, names: tuple[str, ...], hidden: int, *, heads: int) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(_build_pooling(name, hidden, heads=heads) for name in names)
+        self.channels = len(names) * hidden
+
+    def forward(self, outputs_NH: Tensor, offsets: Offsets) -> Tensor:
+        """Return [B, poolings * H]."""
+        return torch.cat([part(outputs_NH, offsets) for part in self.parts], dim=1)
+
+
 class _LastPooling(nn.Module):
     """The output at each sequence's own last step."""
 
@@ -75,28 +88,15 @@ class _MultiHeadPooling(nn.Module):
         return mixed_BH
 
 
-class ConcatPooling(nn.Module):
-    """Several poolings, concatenated."""
-
-    def __init__(self, names: tuple[str, ...], hidden: int, *, heads: int) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(_build_pooling(name, hidden, heads=heads) for name in names)
-        self.channels = len(names) * hidden
-
-    def forward(self, outputs_NH: Tensor, offsets: Offsets) -> Tensor:
-        """Return [B, poolings * H]."""
-        return torch.cat([part(outputs_NH, offsets) for part in self.parts], dim=1)
-
-
 def _build_pooling(name: str, hidden: int, *, heads: int) -> nn.Module:
-    """Make the pooling of that name."""
+    """Build the pooling of this name."""
     if name == "attention":
         return _AttentionPooling(hidden)
     if name == "multi-head":
         return _MultiHeadPooling(hidden, heads)
-    plain: dict[str, type[nn.Module]] = {
+    poolings: dict[str, type[nn.Module]] = {
         "last": _LastPooling,
         "mean": _MeanPooling,
         "max": _MaxPooling,
     }
-    return plain[name]()
+    return poolings[name]()

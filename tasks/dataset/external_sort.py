@@ -106,7 +106,7 @@ def _write_ranges(rows: pl.LazyFrame, bounds: pl.Series, folder: Path, chunk: in
 def _split_by_range(
     rows: pl.LazyFrame, bounds: pl.Series, chunk: int
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Split batches of rows by range; rows of a range keep their order."""
+    """Split batches of rows by range; rows of a range stay in order."""
     for batch in rows.collect_batches(chunk_size=chunk):
         marked = batch.with_columns(_number_ranges(batch[bounds.name], bounds).alias(_RANGE_COLUMN))
         parts = marked.partition_by(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.features.featurizer import Featurizer
 from models.features.splitting.split import TEST
-from models.features.target import Target, to_numbers
+from models.features.target import Target, read_numbers
 from tasks.dataset.feature_files import map_targets, read_sequences
 from tasks.dataset.rowset import RowSet
 
@@ -59,7 +59,7 @@ def load_targets(
     if target.kind == "category":
         return map_targets(features_dir)[table["target_start"].to_numpy()].astype(np.float64)
     if target.kind == "number":
-        return to_numbers(table["target"])
+        return read_numbers(table["target"])
     if target.kind == "tags":
         return encode_tags(table["target"], target)
     if target.kind == "text":
@@ -99,6 +99,6 @@ def find_target_scales(
     """Return the mean and standard deviation that scaled the targets of each sequence, [R] each."""
     target, entity = featurizer.target, featurizer.layout.entity
     if not target.entities or entity is None:
-        return target.scales(len(table), None)
+        return target.get_scales(len(table), None)
     names = rows.scan().select(entity).collect().to_series()
-    return target.scales(len(table), names.gather(table["row"]))
+    return target.get_scales(len(table), names.gather(table["row"]))

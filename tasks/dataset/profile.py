@@ -14,10 +14,10 @@ from data_contracts.drift.profile import Profile, measure_rows, profile_rows
 from tasks.dataset.rowset import RowSet, open_rows
 from tasks.facts import AcceptedFacts, DriftedColumn, ProfileFacts
 from tasks.records import Accepted, Artifact, Champion
-from tasks.storage.artifacts import Recipe, find_key, local_dir, produce
+from tasks.storage.artifacts import Recipe, find_by_key, local_dir, produce
 from tasks.storage.store import Store
 
-VERSION = 1
+_VERSION = 1
 
 
 def compare_with_champion(
@@ -28,7 +28,7 @@ def compare_with_champion(
     Returns:
         A result for each column; None where the store no longer has the champion's rows.
     """
-    found = find_key(store, "validate", champion.accepted_key, AcceptedFacts)
+    found = find_by_key(store, "validate", champion.accepted_key, AcceptedFacts)
     if found is None:
         return None
     folder = local_dir(store, _build_profile(found, store, columns))
@@ -53,7 +53,7 @@ def _build_profile(
     """Build the profile of these columns of accepted rows, or find it in the store."""
     recipe = Recipe(
         stage="profile",
-        version=VERSION,
+        version=_VERSION,
         config={"columns": sorted(columns)},
         inputs={"rows": accepted.facts.rows_key, "accepted": accepted.key},
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tasks.facts import PartFacts, SnapshotFacts
 from tasks.records import Accepted, Snapshot
-from tasks.storage.artifacts import find_key, local_dir, read_manifest
+from tasks.storage.artifacts import find_by_key, local_dir, read_manifest
 from tasks.storage.store import Store
 
 FRAME_BYTES = 16 * 2**20
@@ -182,7 +182,7 @@ def merge_schemas(schemas: Sequence[Mapping[str, pl.DataType]]) -> pl.Schema:
 
 def open_snapshot(store: Store, snapshot: Snapshot) -> RowSet:
     """Open all rows of a snapshot up to its time."""
-    parts = [find_key(store, "part", key, PartFacts) for key in snapshot.facts.parts]
+    parts = [find_by_key(store, "part", key, PartFacts) for key in snapshot.facts.parts]
     folders = [local_dir(store, part) for part in parts if part is not None]
     paths = tuple(folder / "rows.parquet" for folder in folders)
     cut = snapshot.facts.cut
@@ -198,8 +198,8 @@ def find_snapshot(store: Store, accepted: Accepted) -> Snapshot:
     manifest = read_manifest(store, "validate", accepted.key)
     assert manifest is not None  # noqa: S101 - the caller holds the artifact
     key = manifest.recipe.inputs["snapshot"]
-    snapshot = find_key(store, "ingest", key, SnapshotFacts)
-    assert snapshot is not None  # noqa: S101 - what an artifact was made from is kept with it
+    snapshot = find_by_key(store, "ingest", key, SnapshotFacts)
+    assert snapshot is not None  # noqa: S101 - the inputs of an artifact are stored with it
     return snapshot
 
 

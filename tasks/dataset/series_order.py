@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from models.errors import UnlearnableError
 from models.features.config import Layout
-from models.features.series import ROW, Context, is_resampled, resample
+from models.features.series import ROW_COLUMN, WindowContext, is_resampled, resample_series
 from tasks.dataset.external_sort import sort_rows, to_record_batches
 from tasks.dataset.rowset import RowSet
 
@@ -40,7 +40,7 @@ def list_sort_keys(layout: Layout) -> list[str]:
 def sort_series(
     rows: RowSet, layout: Layout, *, columns: Sequence[str], target: str | None, folder: Path
 ) -> RowSet:
-    """Sort rows by entity and time; resample them where the layout says so.
+    """Sort rows by entity and time; resample them where the layout requires it.
 
     Where the order changes, or the rows are resampled, column `ROW` has their original numbers.
 
@@ -59,7 +59,7 @@ def sort_series(
     sorted_rows = rows
     if not _is_sorted(rows, keys):
         needed = list(dict.fromkeys([*keys, *columns]))
-        unsorted = rows.scan().select(needed).with_row_index(ROW)
+        unsorted = rows.scan().select(needed).with_row_index(ROW_COLUMN)
         for name in reversed(keys):
             path = folder / f"by_{keys.index(name)}.parquet"
             write_temporary_rows(sort_rows(unsorted, name), path)
@@ -90,7 +90,7 @@ def open_temporary_rows(path: Path) -> RowSet:
 
 
 def slice_series(
-    sorted_rows: RowSet, columns: Sequence[str], context: Context
+    sorted_rows: RowSet, columns: Sequence[str], context: WindowContext
 ) -> Iterator[SeriesSlice]:
     """Read a sorted table in slices, each with the rows around it that its windows need."""
     frame, first, offset = None, 0, 0
@@ -110,15 +110,15 @@ def _check_keys_complete(rows: RowSet, layout: Layout) -> None:
     """Check that all rows have an entity and a time.
 
     Raises:
-        UnlearnableError: some do not; the message says how many.
+        UnlearnableError: some do not; the message has their number.
     """
     keys = list_sort_keys(layout)
-    counts = rows.scan().select(pl.len().alias(ROW), pl.col(keys).null_count()).collect()
+    counts = rows.scan().select(pl.len().alias(ROW_COLUMN), pl.col(keys).null_count()).collect()
     for name in keys:
         if missing := counts[name].item():
             raise UnlearnableError(
-                f"column '{name}' is missing in {missing} of {counts[ROW].item()} rows, so their "
-                "position in the series is unknown; drop these rows upstream"
+                f"column '{name}' is missing in {missing} of {counts[ROW_COLUMN].item()} rows, so "
+                "their position in the series is unknown; drop these rows upstream"
             )
 
 
@@ -129,8 +129,8 @@ def _is_sorted(rows: RowSet, keys: Sequence[str]) -> bool:
         joined = frame if last is None else pl.concat([last, frame])
         ascending = pl.lit(value=True)
         for name in reversed(keys):
-            before, here = pl.col(name).shift(1), pl.col(name)
-            ascending = (here > before) | ((here == before) & ascending)
+            before, current = pl.col(name).shift(1), pl.col(name)
+            ascending = (current > before) | ((current == before) & ascending)
         if not joined.select(ascending.slice(1).all()).item():
             return False
         last = frame.tail(1)
@@ -146,23 +146,23 @@ def _resample_series(
         sorted_rows, list(dict.fromkeys([*list_sort_keys(layout), *columns]))
     ):
         pending = piece if pending is None else pl.concat([pending, piece])
-        table = resample(pending, layout, target=target)
+        table = resample_series(pending, layout, target=target)
         yield from to_record_batches(table[:-1])
         last = table.row(-1, named=True)
-        here = pl.col(layout.time or ROW) >= last[layout.time or ROW]
+        in_last_bin = pl.col(layout.time or ROW_COLUMN) >= last[layout.time or ROW_COLUMN]
         if layout.entity:
-            here &= pl.col(layout.entity) == last[layout.entity]
-        pending = pending.filter(here)
+            in_last_bin &= pl.col(layout.entity) == last[layout.entity]
+        pending = pending.filter(in_last_bin)
     if pending is not None:
-        yield from to_record_batches(resample(pending, layout, target=target))
+        yield from to_record_batches(resample_series(pending, layout, target=target))
 
 
 def _read_numbered_frames(sorted_rows: RowSet, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Read frames whose column `ROW` has the number of each row."""
-    if ROW in sorted_rows.schema:
-        yield from sorted_rows.iter_frames([*columns, ROW])
+    if ROW_COLUMN in sorted_rows.schema:
+        yield from sorted_rows.iter_frames([*columns, ROW_COLUMN])
         return
     start = 0
     for frame in sorted_rows.iter_frames(columns):
-        yield frame.with_row_index(ROW, offset=start)
+        yield frame.with_row_index(ROW_COLUMN, offset=start)
         start += len(frame)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.features.config import Layout
-from models.features.series import ROW as NUMBER
+from models.features.series import ROW_COLUMN as NUMBER
 from models.features.series import is_resampled
 from tasks.dataset.external_sort import to_record_batches
 from tasks.dataset.rowset import RowSet

@@ -12,15 +12,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.features.featurizer import Featurizer
-from models.features.splitting.row_hash import identities
+from models.features.splitting.row_hash import hash_frame_rows
 from models.features.splitting.split import TRAINING, VALIDATION
 from models.features.splitting.training_rows import (
-    FILE,
+    TRAINING_ROWS_FILE,
     TrainingRows,
     build_row_keys,
     hash_training_rows,
+    list_key_columns,
     match_training_rows,
-    row_columns,
     save_training_rows,
 )
 from tasks.dataset.rowset import RowSet
@@ -33,13 +33,13 @@ def write_training_rows(folder: Path, rows: RowSet, featurizer: Featurizer) -> N
     chosen = sequences.filter(pl.col("split").is_in([TRAINING, VALIDATION]))
     table = chosen.select("row", "target_row").collect(engine="streaming")
     numbers = np.unique(np.concatenate(list_target_rows(table, featurizer)))
-    frames = (frame for _, frame in _select_rows(rows, marks.needed, numbers))
+    frames = (frame for _, frame in _select_rows(rows, marks.required_columns, numbers))
     save_training_rows(hash_training_rows(frames, rows.schema, marks), folder)
 
 
 def copy_training_rows(features_dir: Path, bundle_dir: Path) -> None:
     """Copy the record of the training rows into a model, so that checks need no store."""
-    shutil.copyfile(features_dir / FILE, bundle_dir / FILE)
+    shutil.copyfile(features_dir / TRAINING_ROWS_FILE, bundle_dir / TRAINING_ROWS_FILE)
 
 
 def list_target_rows(table: pl.DataFrame, featurizer: Featurizer) -> list[NDArray[np.int64]]:
@@ -66,7 +66,7 @@ def mark_training_rows(
         UnlearnableError: a column has another type than it had in training.
     """
     marked_R = np.zeros(len(numbers_R), bool)
-    for indices, frame in _select_rows(rows, training_rows.marks.needed, numbers_R):
+    for indices, frame in _select_rows(rows, training_rows.keys.required_columns, numbers_R):
         marked_R[indices] = match_training_rows(frame, training_rows)
     return marked_R
 
@@ -89,10 +89,10 @@ def hash_rows(
     rows: RowSet, featurizer: Featurizer, numbers_R: NDArray[np.int64]
 ) -> NDArray[np.uint64]:
     """Hash the columns that identify a row, [R] in the order of `numbers_R`."""
-    columns = list(row_columns(featurizer.layout, featurizer.split.config))
+    columns = list(list_key_columns(featurizer.layout, featurizer.split.config))
     hashes_R = np.zeros(len(numbers_R), np.uint64)
     for indices, frame in _select_rows(rows, columns, numbers_R):
-        hashes_R[indices] = identities(frame, columns)
+        hashes_R[indices] = hash_frame_rows(frame, columns)
     return hashes_R
 
 

@@ -16,7 +16,7 @@ from models.evaluation.baselines.multi import (
     predict_tags,
     predict_texts,
 )
-from models.evaluation.baselines.single import SplitRows, predict_all
+from models.evaluation.baselines.single import SplitRows, predict_baselines
 from models.evaluation.metrics.forecast import summarize_forecasts
 from models.evaluation.metrics.text import compare_texts
 from models.evaluation.predictions import (
@@ -29,13 +29,13 @@ from models.evaluation.predictions import (
 from models.features.feature_spec import Tokens, Trees
 from models.features.featurizer import Featurizer
 from models.features.splitting.split import TEST, TRAINING
-from models.features.target import to_numbers
+from models.features.target import read_numbers
 from tasks.dataset.feature_files import map_steps, read_sequences, read_static_covariates
 from tasks.dataset.labels import TestRows, find_target_scales, load_targets, read_scaled_targets
 from tasks.dataset.rowset import RowSet
 from tasks.prediction.naive_forecast import forecast_naive, load_target_history, predict_naive
 
-MAX_ONE_HOT = 200
+_MAX_ONE_HOT_VALUES = 200
 """Values of a static category up to which a baseline has one column for each."""
 
 
@@ -64,8 +64,10 @@ class Baselines:
             return self._predict_single()
         if kind == "tags":
             training, test_rows = self.load_split(TRAINING), self.load_split(TEST)
-            said = predict_tags(training, test_rows)
-            return {name: TagPredictions(test.targets, held) for name, held in said.items()}
+            label_predictions = predict_tags(training, test_rows)
+            return {
+                name: TagPredictions(test.targets, each) for name, each in label_predictions.items()
+            }
         if kind == "text":
             return self._predict_texts(test)
         if kind == "forecast":
@@ -83,7 +85,7 @@ class Baselines:
 
     def build_rows(self, table: pl.DataFrame, targets: Any) -> SplitRows:  # noqa: ANN401 - by the kind
         """Arrange sequences and targets for the baselines."""
-        signal = self.featurizer.signal
+        signal = self.featurizer.feature_spec
         return SplitRows(
             map_steps(self.folder),
             table["start"].to_numpy(),
@@ -96,37 +98,41 @@ class Baselines:
 
     def _predict_single(self) -> dict[str, Predictions]:
         """Predict one class or number a row."""
-        classes, window = len(self.featurizer.target.classes), self.featurizer.layout.window
+        num_classes, window = len(self.featurizer.target.classes), self.featurizer.layout.window
         past: dict[str, Floats] = {}
         if window is not None and window.horizon > 0:
-            line = load_target_history(self.rows, self.test, self.featurizer)
-            past = predict_naive(line, horizon=window.horizon, season=self.season)
-        if classes:
+            history = load_target_history(self.rows, self.test, self.featurizer)
+            past = predict_naive(history, horizon=window.horizon, season=self.season)
+        if num_classes:
             past = {name: np.nan_to_num(values, nan=-1.0) for name, values in past.items()}
-        found = predict_all(
-            self.load_split(TRAINING), self.load_split(TEST), classes=classes, past=past
+        predictions = predict_baselines(
+            self.load_split(TRAINING), self.load_split(TEST), num_classes=num_classes, past=past
         )
-        return dict(found)
+        return dict(predictions)
 
     def _predict_forecasts(self, test: TestRows, scale_R: Floats) -> dict[str, Predictions]:
         """Predict by naive forecasts, and by regressions on scaled windows."""
         horizon = test.targets.shape[1]
-        line = load_target_history(self.rows, self.test, self.featurizer)
-        found = forecast_naive(line, horizon=horizon, season=self.season)
+        history = load_target_history(self.rows, self.test, self.featurizer)
+        forecasts = forecast_naive(history, horizon=horizon, season=self.season)
         table = read_sequences(self.folder, TRAINING, known_only=True)
         indexes = np.linspace(0, len(table) - 1, min(len(table), 2 * FORECAST_ROWS)).round()
         table = table[indexes.astype(np.int64)]
-        scaled = self.build_rows(table, read_scaled_targets(table, self.folder, self.featurizer))
-        asked = self.build_rows(
+        training_windows = self.build_rows(
+            table, read_scaled_targets(table, self.folder, self.featurizer)
+        )
+        test_windows = self.build_rows(
             self.test, read_scaled_targets(self.test, self.folder, self.featurizer)
         )
         means_R, stds_R = find_target_scales(self.test, self.rows, self.featurizer)
-        channel = self.featurizer.own_channel
-        for name, said_RT in predict_forecasts(scaled, asked, channel=channel).items():
-            found[name] = said_RT * stds_R[:, None] + means_R[:, None]
+        channel = self.featurizer.target_channel
+        for name, forecast_RT in predict_forecasts(
+            training_windows, test_windows, channel=channel
+        ).items():
+            forecasts[name] = forecast_RT * stds_R[:, None] + means_R[:, None]
         return {
-            name: summarize_forecasts(ForecastSteps(test.targets, said_RT, (), ()), scale_R)
-            for name, said_RT in found.items()
+            name: summarize_forecasts(ForecastSteps(test.targets, forecast_RT, (), ()), scale_R)
+            for name, forecast_RT in forecasts.items()
         }
 
     def _predict_texts(self, test: TestRows) -> dict[str, Predictions]:
@@ -134,27 +140,27 @@ class Baselines:
         table = read_sequences(self.folder, TRAINING, known_only=True)
         nothing: NDArray[np.float64] = np.zeros(len(table))
         training = self.build_rows(table, nothing)
-        asked = self.build_rows(self.test, np.zeros(len(self.test)))
-        said = predict_texts(training, asked, table["target"].cast(pl.String).to_list())
-        truth = test.targets.to_list()
-        return {name: compare_texts(truth, texts) for name, texts in said.items()}
+        test_rows = self.build_rows(self.test, np.zeros(len(self.test)))
+        predictions = predict_texts(training, test_rows, table["target"].cast(pl.String).to_list())
+        targets = test.targets.to_list()
+        return {name: compare_texts(targets, texts) for name, texts in predictions.items()}
 
 
-def _read_self_supervised(answered: pl.DataFrame) -> dict[str, Predictions]:
-    """Read the errors of always predicting the mean, and the previous step."""
-    usual_R = to_numbers(answered["mean_error"])
-    before_R = to_numbers(answered["lag1_error"])
-    found: dict[str, Predictions] = {"the usual": SelfSupervisedErrors(usual_R, usual_R)}
-    if not np.isnan(before_R).all():
-        found["the step before"] = SelfSupervisedErrors(before_R, usual_R)
-    return found
+def _read_self_supervised(predictions: pl.DataFrame) -> dict[str, Predictions]:
+    """Read the errors of the two naive baselines: the mean, and the previous step."""
+    mean_error_R = read_numbers(predictions["mean_error"])
+    lag1_error_R = read_numbers(predictions["lag1_error"])
+    baselines: dict[str, Predictions] = {"mean": SelfSupervisedErrors(mean_error_R, mean_error_R)}
+    if not np.isnan(lag1_error_R).all():
+        baselines["last step"] = SelfSupervisedErrors(lag1_error_R, mean_error_R)
+    return baselines
 
 
 def _encode_static_covariates(table: pl.DataFrame, featurizer: Featurizer) -> NDArray[np.float64]:
     """Encode static covariates as numbers [S, F], a category one-hot."""
     codes_RK, numbers_RF = read_static_covariates(table)
     parts = [numbers_RF.astype(np.float64)]
-    for column, size in enumerate(featurizer.statics.sizes):
-        if size <= MAX_ONE_HOT:
+    for column, size in enumerate(featurizer.static_state.sizes):
+        if size <= _MAX_ONE_HOT_VALUES:
             parts.append(np.eye(size)[codes_RK[:, column]])
     return np.concatenate(parts, axis=1)

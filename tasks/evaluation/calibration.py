@@ -17,7 +17,7 @@ from models.evaluation.metrics.calibration import (
 )
 from models.evaluation.predictions import Floats
 from models.features.featurizer import Featurizer
-from models.features.target import to_numbers
+from models.features.target import read_numbers
 from tasks.dataset.labels import TestRows
 from tasks.prediction.test_predictions import read_number_lists
 from tasks.report_record import (
@@ -28,9 +28,9 @@ from tasks.report_record import (
     StepCoverage,
 )
 
-LOW, HIGH = "interval_low", "interval_high"
+_LOW, _HIGH = "interval_low", "interval_high"
 
-NOT_EXCHANGEABLE = (
+_NOT_EXCHANGEABLE = (
     "the rows follow each other in time, so the nominal coverage is not guaranteed for new rows; "
     "this is what was measured"
 )
@@ -80,7 +80,7 @@ def measure_conformal(
         measured = _measure_sets(
             predictions["prediction_set"], test.targets, featurizer, confidence=confidence
         )
-    elif LOW in predictions.columns:
+    elif _LOW in predictions.columns:
         kind = "intervals"
         measured = _measure_intervals(predictions, test.targets, confidence=confidence)
     else:
@@ -89,7 +89,7 @@ def measure_conformal(
         kind=kind,
         confidence=calibration.coverage,
         fitted_on=calibration.description,
-        note=None if calibration.exchangeable else NOT_EXCHANGEABLE,
+        note=None if calibration.exchangeable else _NOT_EXCHANGEABLE,
         **measured,
     )
 
@@ -116,10 +116,10 @@ def _measure_intervals(
     """Count the intervals that contain the target [R] or [R, T], over all steps and by step."""
     if target.ndim == 1:
         target_RT = target[:, None]
-        low_RT, high_RT = (to_numbers(predictions[name])[:, None] for name in (LOW, HIGH))
+        low_RT, high_RT = (read_numbers(predictions[name])[:, None] for name in (_LOW, _HIGH))
     else:
         target_RT, steps = target, target.shape[1]
-        low_RT, high_RT = (read_number_lists(predictions[name], steps) for name in (LOW, HIGH))
+        low_RT, high_RT = (read_number_lists(predictions[name], steps) for name in (_LOW, _HIGH))
     # A step with too few calibration rows has no interval, so it has no nominal coverage either.
     has_interval_T = np.isfinite(low_RT).any(axis=0)
     valid_RT = np.isfinite(target_RT) & has_interval_T

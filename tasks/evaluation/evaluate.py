@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from prefect import task
 
-from models.bundle import load
+from models.bundle import Bundle, load_bundle
 from models.evaluation.metrics.by_kind import compute_metrics, get_metric_units
 from models.evaluation.metrics.classification import build_confusion_table, score_labels
 from models.evaluation.metrics.forecast import compute_step_errors
@@ -20,6 +20,7 @@ from models.evaluation.predictions import (
 )
 from models.features.featurizer import Featurizer, load_featurizer
 from models.features.splitting.split import TEST
+from models.networks.blend import Blend
 from tasks.dataset.feature_files import read_sequences
 from tasks.dataset.labels import load_test_rows
 from tasks.dataset.profile import compare_with_champion, write_drift
@@ -33,10 +34,11 @@ from tasks.evaluation.slices import (
     list_warnings,
     measure_details,
 )
-from tasks.facts import DriftedColumn, ReportFacts
+from tasks.facts import DriftedColumn, ReportFacts, Scores
 from tasks.gate.champion import EvaluationSet
-from tasks.gate.comparison import GateConfig, format_headline, score_metrics
+from tasks.gate.comparison import GateConfig, score_metrics
 from tasks.gate.decide import EvaluationContext, GateResult, decide, write_decision
+from tasks.gate.standing import format_headline
 from tasks.gate_record import GateRecord
 from tasks.prediction.test_predictions import (
     compute_naive_scale,
@@ -54,147 +56,17 @@ from tasks.report_record import (
     StepErrors,
     write_report,
 )
+from tasks.reporting.advice import list_training_warnings
 from tasks.reporting.explain import explain_rows
 from tasks.reporting.lineage import ReportInputs
-from tasks.reporting.report_plots import draw_plots
+from tasks.reporting.plots import write_prediction_plots
 from tasks.reporting.write import write_pages
 from tasks.resource_usage import start_meter
-from tasks.storage.artifacts import Recipe, find_key, local_dir, produce
+from tasks.storage.artifacts import Recipe, find_by_key, local_dir, produce
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger
 
-VERSION = 9
-
-
-def evaluate_candidate(
-    folder: Path, context: EvaluationContext, gate: GateConfig, evaluation: EvaluationConfig
-) -> ReportFacts:
-    """Score everything, decide, draw, and write it all into `folder`.
-
-    Raises:
-        JobError: the gate's metric does not fit the target, or cannot be computed.
-    """
-    rows, features_dir = context.rows, context.features_dir
-    featurizer = load_featurizer(features_dir)
-    test = load_test_rows(rows, features_dir, featurizer)
-    scale_R = compute_naive_scale(
-        rows, read_sequences(features_dir, TEST), featurizer, season=gate.season_length
-    )
-    bundle = load(context.candidate_dir / "bundle")
-    table = predict_test_rows(bundle, rows, test)
-    challenger = pair_with_targets(table, test, featurizer, scale_R)
-    naive = Baselines(rows, features_dir, featurizer, season=gate.season_length)
-    baselines = naive.predict(table, test, scale_R)
-    test_set = EvaluationSet(rows, test, featurizer, scale_R)
-    checks = run_leakage_checks(rows, features_dir, featurizer)
-    context = context._replace(blocked=find_block_reason(checks, evaluation))
-    result = decide(challenger, baselines, test_set, context, gate=gate)
-    decision = write_decision(folder, result, test_set, context, gate=gate)
-    scored = _Scored(result, challenger, baselines, list_warnings(checks))
-    drift = _write_drift(folder, context, featurizer)
-    facts = _build_facts(scored, decision, drift=drift)
-    data = EvaluationData(rows, features_dir, featurizer, test, table, bundle.calibration)
-    comparison = result.champion_comparison
-    details = measure_details(data, challenger, comparison, gate=gate, evaluation=evaluation)
-    steps, labels, confusion = _measure_by_kind(challenger, featurizer)
-    report = ReportRecord(
-        **{each.name: getattr(facts, each.name) for each in fields(facts)},
-        intervals=score_metrics(challenger, gate, by_time=data.by_time),
-        leakage_checks=[LeakageCheckRecord(**each._asdict()) for each in checks],
-        history=_read_history(context.candidate_dir),
-        explanations=explain_rows(
-            bundle,
-            challenger,
-            prediction_table=table,
-            test=test,
-            rows=rows,
-            features_dir=features_dir,
-        ),
-        units=get_metric_units(featurizer.target.kind, featurizer.target.column),
-        slices=details.slices,
-        worst_slice=details.worst_slice,
-        calibration=details.calibration,
-        conformal=details.conformal,
-        steps=steps,
-        by_label=labels,
-        confusion=confusion,
-    )
-    draw_plots(folder, report, challenger, prediction_table=table, test=test, featurizer=featurizer)
-    write_report(report, folder)
-    return facts
-
-
-class _Scored(NamedTuple):
-    """Everybody's predictions and what the gate made of them."""
-
-    result: GateResult
-    challenger: Predictions
-    baselines: Mapping[str, Predictions]
-    warnings: list[str]
-
-
-def _build_facts(
-    scored: _Scored, decision: GateRecord, *, drift: list[DriftedColumn] | None
-) -> ReportFacts:
-    """Collect the scores of everybody and the decision."""
-    evidence, metric = scored.result.evidence, decision.metric
-    scores = compute_metrics(scored.challenger)
-    baselines = {name: compute_metrics(each) for name, each in scored.baselines.items()}
-    best = evidence.over_baseline.name
-    return ReportFacts(
-        headline=format_headline(
-            evidence.over_baseline,
-            metric=metric,
-            score=scores[metric],
-            baseline_score=baselines[best][metric],
-            is_perfect=evidence.is_perfect,
-        ),
-        decision=decision.decision,
-        reason=decision.reason,
-        metric=metric,
-        rows=len(scored.challenger),
-        metrics=scores,
-        baselines=baselines,
-        best_baseline=best,
-        champion=scored.result.champion_scores,
-        gate=decision,
-        warnings=scored.warnings,
-        drift=drift,
-    )
-
-
-def _measure_by_kind(
-    challenger: Predictions, featurizer: Featurizer
-) -> tuple[list[StepErrors] | None, list[LabelScores] | None, Confusion | None]:
-    """Measure a forecast by step, tags by label, a category by pairs of classes."""
-    steps, labels, confusion, classes = None, None, None, featurizer.target.classes
-    if isinstance(challenger, ForecastPredictions):
-        steps = [StepErrors(**each) for each in compute_step_errors(challenger.steps)]
-    if isinstance(challenger, TagPredictions):
-        labels = [LabelScores(**each) for each in score_labels(challenger, classes)]
-    if isinstance(challenger, SinglePredictions) and challenger.classes:
-        names, counts = build_confusion_table(challenger, classes)
-        confusion = Confusion(classes=names, counts=counts.tolist())
-    return steps, labels, confusion
-
-
-def _read_history(candidate_dir: Path) -> list[EpochRecord]:
-    """Read the epochs of the training."""
-    epochs = json.loads((candidate_dir / "history.json").read_text(encoding="utf-8"))
-    return [EpochRecord(**epoch) for epoch in epochs]
-
-
-def _write_drift(
-    folder: Path, context: EvaluationContext, featurizer: Featurizer
-) -> list[DriftedColumn] | None:
-    """Write how the rows differ from the champion's; None where there are none to compare with."""
-    if context.champion is None:
-        return None
-    layout, target = featurizer.layout, featurizer.target
-    # Time only ever grows, so it would always drift.
-    columns = [c for c in {*layout.raw_columns, target.column} if c and c != layout.time]
-    found = compare_with_champion(context.champion, context.rows, context.store, columns=columns)
-    return None if found is None else write_drift(folder, found)
+_VERSION = 11
 
 
 def make_report(
@@ -218,13 +90,13 @@ def make_report(
         champion: the current one; None where there is none.
         champion_dir: its bundle.
         gate: how to decide.
-        evaluation: what to measure beside the scores.
+        evaluation: what to measure besides the scores.
         store: where the artifacts are.
         choice: of `model: auto`, for the report.
     """
     recipe = Recipe(
         stage="evaluate",
-        version=VERSION,
+        version=_VERSION,
         config={"gate": gate, "evaluation": evaluation},
         inputs={
             "candidate": candidate.key,
@@ -246,7 +118,7 @@ def make_report(
             key=recipe.key,
         )
         meter = start_meter()
-        facts = evaluate_candidate(folder, context, gate, evaluation)
+        facts = _evaluate_candidate(folder, context, gate, evaluation)
         write_pages(folder, ReportInputs(candidate, features, accepted, choice), store, meter)
         return facts
 
@@ -265,12 +137,12 @@ def evaluate(
     store: StoreConfig,
     choice: Choice | None = None,
 ) -> Report:
-    """Score the candidate beside the champion and the baselines, and decide."""
+    """Score the candidate, the champion and the baselines, and let the gate decide."""
     opened = open_store(store)
     champion = versions.find_champion(name)
     if champion and champion.model_key == candidate.key:
-        # It serves already: the report that it was registered with is still right.
-        if known := find_key(opened, "evaluate", champion.report_key, ReportFacts):
+        # It is the champion already: the report that it was registered with still applies.
+        if known := find_by_key(opened, "evaluate", champion.report_key, ReportFacts):
             return known
         champion = None
     report = make_report(
@@ -287,4 +159,150 @@ def evaluate(
     logger().info("%s: %s", report.facts.decision, report.facts.reason)
     if warning := report.facts.gate.holdout.warning:
         logger().warning("%s", warning)
+    for warning in list_training_warnings(candidate.facts, features.facts):
+        logger().warning("%s", warning)
     return report
+
+
+def _evaluate_candidate(
+    folder: Path, context: EvaluationContext, gate: GateConfig, evaluation: EvaluationConfig
+) -> ReportFacts:
+    """Score all models, decide, and write report, gate record and plots into `folder`.
+
+    Raises:
+        JobError: the gate's metric does not fit the target, or cannot be computed.
+    """
+    rows, features_dir = context.rows, context.features_dir
+    featurizer = load_featurizer(features_dir)
+    test = load_test_rows(rows, features_dir, featurizer)
+    scale_R = compute_naive_scale(
+        rows, read_sequences(features_dir, TEST), featurizer, season=gate.season_length
+    )
+    bundle = load_bundle(context.candidate_dir / "bundle")
+    table = predict_test_rows(bundle, rows, test)
+    challenger = pair_with_targets(table, test, featurizer, scale_R)
+    naive = Baselines(rows, features_dir, featurizer, season=gate.season_length)
+    baselines = naive.predict(table, test, scale_R)
+    test_set = EvaluationSet(rows, test, featurizer, scale_R)
+    checks = run_leakage_checks(rows, features_dir, featurizer)
+    context = context._replace(block_reason=find_block_reason(checks, evaluation))
+    result = decide(challenger, baselines, test_set, context, gate=gate)
+    decision = write_decision(folder, result, test_set, context, gate=gate)
+    parts = _score_parts(bundle, test_set)
+    scored = _Scored(result, challenger, baselines, parts, list_warnings(checks))
+    drift = _write_drift(folder, context, featurizer)
+    facts = _build_facts(scored, decision, gate=gate, drift=drift)
+    data = EvaluationData(rows, features_dir, featurizer, test, table, bundle.calibration)
+    comparison = result.champion_comparison
+    details = measure_details(data, challenger, comparison, gate=gate, evaluation=evaluation)
+    steps, labels, confusion = _measure_by_kind(challenger, featurizer)
+    explanations = explain_rows(
+        bundle, challenger, prediction_table=table, test=test, rows=rows, features_dir=features_dir
+    )
+    column = featurizer.target.column
+    report = ReportRecord(
+        **{each.name: getattr(facts, each.name) for each in fields(facts)},
+        intervals=score_metrics(challenger, gate, by_time=data.by_time),
+        leakage_checks=[LeakageCheckRecord(**each._asdict()) for each in checks],
+        history=_read_history(context.candidate_dir),
+        explanations=explanations,
+        units=get_metric_units(featurizer.target.kind, column),
+        slices=details.slices,
+        worst_slice=details.worst_slice,
+        calibration=details.calibration,
+        conformal=details.conformal,
+        steps=steps,
+        by_label=labels,
+        confusion=confusion,
+    )
+    write_prediction_plots(
+        folder, challenger, column=column, targets=test.targets, prediction_table=table
+    )
+    write_report(report, folder)
+    return facts
+
+
+class _Scored(NamedTuple):
+    """The predictions of all models, and the gate's decision on them."""
+
+    result: GateResult
+    challenger: Predictions
+    baselines: Mapping[str, Predictions]
+    parts: Mapping[str, Scores]
+    warnings: list[str]
+
+
+def _build_facts(
+    scored: _Scored, decision: GateRecord, *, gate: GateConfig, drift: list[DriftedColumn] | None
+) -> ReportFacts:
+    """Collect the scores of all models and the decision."""
+    evidence, metric = scored.result.evidence, decision.metric
+    baselines = {name: compute_metrics(each) for name, each in scored.baselines.items()}
+    return ReportFacts(
+        headline=format_headline(
+            evidence.over_baseline,
+            gate,
+            metric=metric,
+            test_rows=len(scored.challenger),
+            is_perfect=evidence.is_perfect,
+        ),
+        decision=decision.decision,
+        reason=decision.reason,
+        metric=metric,
+        rows=len(scored.challenger),
+        metrics=compute_metrics(scored.challenger),
+        parts=scored.parts,
+        baselines=baselines,
+        best_baseline=evidence.over_baseline.name,
+        champion=scored.result.champion_scores,
+        gate=decision,
+        warnings=scored.warnings,
+        drift=drift,
+    )
+
+
+def _score_parts(bundle: Bundle, test_set: EvaluationSet) -> dict[str, Scores]:
+    """Score the recurrent part and each branch alone, where the model joins them."""
+    if not isinstance(bundle.network, Blend):
+        return {}
+    scores: dict[str, Scores] = {}
+    for name, part in bundle.network.list_parts().items():
+        alone = replace(bundle, network=part.eval(), calibration=None)
+        table = predict_test_rows(alone, test_set.rows, test_set.test)
+        predictions = pair_with_targets(table, test_set.test, test_set.featurizer, test_set.scale_R)
+        scores[name] = compute_metrics(predictions)
+    return scores
+
+
+def _measure_by_kind(
+    challenger: Predictions, featurizer: Featurizer
+) -> tuple[list[StepErrors] | None, list[LabelScores] | None, Confusion | None]:
+    """Measure a forecast by step, tags by label, a category by pairs of classes."""
+    steps, labels, confusion, classes = None, None, None, featurizer.target.classes
+    if isinstance(challenger, ForecastPredictions):
+        steps = [StepErrors(**each) for each in compute_step_errors(challenger.steps)]
+    if isinstance(challenger, TagPredictions):
+        labels = [LabelScores(**each) for each in score_labels(challenger, classes)]
+    if isinstance(challenger, SinglePredictions) and challenger.num_classes:
+        names, counts = build_confusion_table(challenger, classes)
+        confusion = Confusion(classes=names, counts=counts.tolist())
+    return steps, labels, confusion
+
+
+def _read_history(candidate_dir: Path) -> list[EpochRecord]:
+    """Read the epochs of the training."""
+    epochs = json.loads((candidate_dir / "history.json").read_text(encoding="utf-8"))
+    return [EpochRecord(**epoch) for epoch in epochs]
+
+
+def _write_drift(
+    folder: Path, context: EvaluationContext, featurizer: Featurizer
+) -> list[DriftedColumn] | None:
+    """Write how the rows differ from the champion's; None where there are none to compare with."""
+    if context.champion is None:
+        return None
+    layout, target = featurizer.layout, featurizer.target
+    # Time only ever grows, so it would always drift.
+    columns = [c for c in {*layout.raw_columns, target.column} if c and c != layout.time]
+    found = compare_with_champion(context.champion, context.rows, context.store, columns=columns)
+    return None if found is None else write_drift(folder, found)

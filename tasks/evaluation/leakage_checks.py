@@ -22,7 +22,7 @@ from models.evaluation.leakage_checks import (
 from models.features.feature_spec import Numbers
 from models.features.featurizer import Featurizer
 from models.features.series import get_series_input
-from models.features.splitting.sequence_hash import sequence_hashes
+from models.features.splitting.sequence_hash import hash_sequences
 from models.features.splitting.split import TEST, TRAINING
 from models.features.static_covariates import StaticCovariates
 from tasks.dataset.feature_files import map_steps, read_sequences, read_static_covariates
@@ -40,13 +40,13 @@ def run_leakage_checks(rows: RowSet, folder: Path, featurizer: Featurizer) -> li
     training, test = (_sample_rows(rows, folder, featurizer, split) for split in (TRAINING, TEST))
     if len(training.starts_S) < 2 or not len(test.starts_S):
         return found
-    classes = len(featurizer.target.classes)
+    num_classes = len(featurizer.target.classes)
     read = [_compute_column_features(each, featurizer) for each in (training, test)]
     targets = (training.target_S, test.target_S)
-    found.append(check_single_columns(read[0], read[1], targets, classes=classes))
-    found.append(check_shuffled_targets(training, test, classes=classes))
+    found.append(check_single_columns(read[0], read[1], targets, num_classes=num_classes))
+    found.append(check_shuffled_targets(training, test, num_classes=num_classes))
     window = featurizer.layout.window
-    if window is not None and window.horizon > 0 and not classes:
+    if window is not None and window.horizon > 0 and not num_classes:
         found.append(
             check_future_columns(training, test, channels=_list_observed_channels(featurizer))
         )
@@ -57,7 +57,7 @@ def _hash_split(folder: Path, split: int) -> NDArray[np.uint64]:
     """Hash the sequences of a split."""
     table = read_sequences(folder, split)
     starts, stops = table["start"].to_numpy(), table["stop"].to_numpy()
-    return sequence_hashes(
+    return hash_sequences(
         map_steps(folder), starts, stops, StaticCovariates(*read_static_covariates(table))
     )
 
@@ -102,7 +102,7 @@ def _compute_column_features(
 ) -> dict[str, NDArray[np.float64]]:
     """Compute features [S, F] of each column alone: mean, spread, extremes, last value."""
     found: dict[str, NDArray[np.float64]] = {}
-    if isinstance(featurizer.signal, Numbers) and not rows.ids:
+    if isinstance(featurizer.feature_spec, Numbers) and not rows.vocab_size:
         names = list(featurizer.layout.input.columns)
         channels = rows.values_NC.shape[1]
         features = compute_step_features(rows, flat_steps=0).reshape(

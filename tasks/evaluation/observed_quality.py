@@ -12,7 +12,7 @@ import polars as pl
 from models.evaluation.predictions import Predictions
 from models.features.config import SELF_SUPERVISED
 from models.features.featurizer import Featurizer
-from models.features.target import Target, to_numbers
+from models.features.target import Target, read_numbers
 from tasks.dataset.labels import TestRows, encode_tags
 from tasks.facts import QualityFacts
 from tasks.gate.comparison import GateConfig, choose_metric, score_metrics
@@ -22,7 +22,7 @@ from tasks.prediction.test_predictions import pair_with_targets
 MAX_ROWS = 200_000
 """Predictions that are scored, the last ones; more would hardly change the scores."""
 
-MIN_ROWS = 2
+_MIN_ROWS = 2
 
 
 def score_dataset(work: Path, featurizer: Featurizer, gate: GateConfig) -> QualityFacts | None:
@@ -43,7 +43,7 @@ def score_predictions(
     predictions: pl.DataFrame, featurizer: Featurizer, gate: GateConfig
 ) -> QualityFacts | None:
     """Score predictions by every metric, with intervals; None where there are too few."""
-    if len(predictions) < MIN_ROWS:
+    if len(predictions) < _MIN_ROWS:
         return None
     by_time = featurizer.split.by == "time"
     return QualityFacts(
@@ -73,7 +73,7 @@ def _encode_targets(column: pl.Series, target: Target) -> Any:  # noqa: ANN401 -
     if target.kind == "category":
         return np.nan_to_num(target.encode(column).astype(np.float64), nan=-1.0)
     if target.kind == "number":
-        return to_numbers(column)
+        return read_numbers(column)
     if target.kind == "forecast":
         return np.array(column.to_list(), np.float64)
     if target.kind == "tags":

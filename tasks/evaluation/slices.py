@@ -1,4 +1,4 @@
-"""What a report measures beside the score of all rows: slices, and reasons for doubt."""
+"""Details of a report besides the scores of all rows: slices, and reasons for doubt."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,25 +29,25 @@ from tasks.evaluation.calibration import measure_calibration, measure_conformal
 from tasks.gate.comparison import Comparison, GateConfig, choose_metric
 from tasks.report_record import CalibrationRecord, ConformalRecord, SliceScore, WorstSlice
 
-MIN_SAMPLES = 2
+_MIN_SAMPLES = 2
 """Resamples where no interval is needed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
-    """What a report measures beside the scores of all test rows."""
+    """What the report measures besides the scores of all test rows."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     slices: tuple[str, ...] = ()
-    """Columns by whose values the rows are also scored, such as a region or a kind of customer;
-    slices by class, entity, length and time are always scored."""
+    """Columns whose values are slices that are scored separately, such as a region or a kind of
+    customer; slices by class, entity, length and time are always scored."""
     leakage_checks: Literal["warn", "block"] = "warn"
-    """What follows when a check finds signs of leakage: `block` promotes no version until a person
-    has approved it."""
+    """What follows when a leakage check fails: a warning, or no version is promoted until a person
+    has approved it (`block`)."""
 
     def __post_init__(self) -> None:
-        """Refuse a column that is named twice."""
+        """Refuse a column that is listed twice."""
         if len(set(self.slices)) < len(self.slices):
             raise ValueError(f"slices: {list(self.slices)} names a column twice; remove one")
 
@@ -70,7 +70,7 @@ class EvaluationData(NamedTuple):
 
 
 class EvaluationDetails(NamedTuple):
-    """What is measured beside the scores of all rows."""
+    """What is measured besides the scores of all rows."""
 
     calibration: CalibrationRecord | None
     conformal: ConformalRecord | None
@@ -106,7 +106,7 @@ def measure_details(
 
 def find_block_reason(checks: Sequence[LeakageCheck], evaluation: EvaluationConfig) -> str | None:
     """Return why nothing may be promoted; None where no check fails, or the job only warns."""
-    failed = [each for each in checks if each.status == "alarm"]
+    failed = [each for each in checks if each.status == "failed"]
     if evaluation.leakage_checks != "block" or not failed:
         return None
     messages = "; ".join(f"{each.name}: {each.message}" for each in failed)
@@ -165,7 +165,7 @@ def _score_slices(
     scores = score(measured, gate.bootstrap_samples)
     if comparison is None or comparison.rows_F is None:
         return scores
-    champion = score(comparison.reference, MIN_SAMPLES)
+    champion = score(comparison.reference, _MIN_SAMPLES)
     pairs = zip(scores, champion, strict=True)
     return [replace(own, champion=other.score) for own, other in pairs]
 

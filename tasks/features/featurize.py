@@ -15,9 +15,9 @@ from models.features.splitting.split import (
     TRAINING,
     VALIDATION,
     SplitConfig,
-    split_columns,
+    list_split_columns,
 )
-from models.features.target import check_target
+from models.features.target import check_target_type
 from tasks.dataset.quarantine import MAX_REPORTED_ROWS, add_origins, read_origins
 from tasks.dataset.rowset import RowSet, find_snapshot, open_rows
 from tasks.dataset.training_membership import write_training_rows
@@ -43,14 +43,47 @@ def build_features(
         UnlearnableError: these rows do not make a training set.
     """
     check_columns(rows.schema, layout)
-    _require_columns(rows.schema, [*target.columns, *split_columns(split)])
+    _require_columns(rows.schema, [*target.columns, *list_split_columns(split)])
     if target.column:
-        check_target(rows.schema[target.column], target)
+        check_target_type(rows.schema[target.column], target)
     make = make_window_features if layout.window else make_row_features
     built = make(folder, rows, layout=layout, target=target, split=split)
     save_featurizer(built.featurizer, folder)
     write_training_rows(folder, rows, built.featurizer)
     return built
+
+
+def make_features(
+    accepted: Accepted,
+    store: Store,
+    *,
+    layout: Layout,
+    target: TargetConfig,
+    split: SplitConfig,
+) -> Features:
+    """Return the features of the accepted rows, made unless the store has them.
+
+    Raises:
+        DataError: the rows satisfy their contract, but nothing can be learned from them.
+    """
+    recipe = Recipe(
+        stage="featurize",
+        version=VERSION,
+        config={"layout": layout, "target": target, "split": split},
+        # A changed contract that accepts the same rows gives the same features.
+        inputs={"rows": accepted.facts.rows_key},
+    )
+
+    def build(folder: Path) -> FeatureFacts:
+        rows = open_rows(store, accepted)
+        try:
+            made = build_features(folder, rows, layout=layout, target=target, split=split)
+        except UnlearnableError as error:
+            raise DataError.of(str(error)) from error
+        _write_quarantine(folder, rows, made, read_origins(find_snapshot(store, accepted)))
+        return _summarize_features(made)
+
+    return produce(store, recipe, build, FeatureFacts)
 
 
 def _require_columns(schema: pl.Schema, names: list[str]) -> None:
@@ -85,7 +118,7 @@ def _summarize_features(built: BuiltFeatures) -> FeatureFacts:
 def _write_quarantine(
     folder: Path, rows: RowSet, built: BuiltFeatures, origins: list[list[tuple[str, int]]]
 ) -> None:
-    """Write the rows that cannot be read to quarantine, with their reasons and origins."""
+    """Quarantine the rows that cannot be read, with their reasons and origins."""
     if not built.reasons:
         return
     bad = list(built.reasons.items())[:MAX_REPORTED_ROWS]
@@ -94,39 +127,6 @@ def _write_quarantine(
         schema={ROW_NUMBER: pl.UInt32, REASONS_COLUMN: pl.List(pl.String)},
     )
     add_origins(rows, table, origins).write_parquet(folder / "quarantine.parquet")
-
-
-def make_features(
-    accepted: Accepted,
-    store: Store,
-    *,
-    layout: Layout,
-    target: TargetConfig,
-    split: SplitConfig,
-) -> Features:
-    """Return the features of the accepted rows, made unless the store has them.
-
-    Raises:
-        DataError: the rows keep their contract, but nothing can be learned from them.
-    """
-    recipe = Recipe(
-        stage="featurize",
-        version=VERSION,
-        config={"layout": layout, "target": target, "split": split},
-        # A changed contract that accepts the same rows gives the same features.
-        inputs={"rows": accepted.facts.rows_key},
-    )
-
-    def build(folder: Path) -> FeatureFacts:
-        rows = open_rows(store, accepted)
-        try:
-            made = build_features(folder, rows, layout=layout, target=target, split=split)
-        except UnlearnableError as error:
-            raise DataError.of(str(error)) from error
-        _write_quarantine(folder, rows, made, read_origins(find_snapshot(store, accepted)))
-        return _summarize_features(made)
-
-    return produce(store, recipe, build, FeatureFacts)
 
 
 @task(

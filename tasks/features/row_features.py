@@ -1,8 +1,9 @@
 """Features of tables whose rows are sequences of their own: texts, images, sounds, trees, lists.
 
 Two passes over the rows: one to fit on those of the training split, one to transform all of them.
-Memory holds one frame and some twenty bytes a row.
-Shapes: R rows, S sequences, N steps, C channels, K and F categories and numbers of statics.
+Memory use: one frame, and about twenty bytes a row.
+Shapes: R rows, S sequences, N steps, C channels, K and F categories and numbers of static
+covariates.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,7 @@ from models.features.featurizer import Featurizer
 from models.features.kinds import KINDS
 from models.features.splitting.split import TRAINING, UNUSED, SplitConfig
 from models.features.static_covariates import StaticCovariates, fit_static_covariates
-from models.features.target import Lists, Target, check_targets, fit_target
+from models.features.target import Target, TargetLists, check_missing_targets, fit_target
 from tasks.dataset.feature_files import to_static_columns, write_steps, write_targets
 from tasks.dataset.rowset import RowSet
 from tasks.features.row_split import RowSplit, split_rows
@@ -34,7 +35,7 @@ from tasks.features.sequence_table import (
 
 
 class _TransformedRows(NamedTuple):
-    """What is kept of each row after its steps are written."""
+    """What is known of each row after its steps are written."""
 
     lengths_R: NDArray[np.int64]
     """0 where the row could not be read."""
@@ -43,118 +44,6 @@ class _TransformedRows(NamedTuple):
     """Why a row could not be read."""
     steps: int
     channels: int
-
-
-def _read_training_frames(
-    rows: RowSet, columns: list[str], splits_R: NDArray[Any]
-) -> Iterator[pl.DataFrame]:
-    """Yield the rows of the training split, in order."""
-    seen = 0
-    for frame in rows.iter_frames(columns):
-        chosen = splits_R[seen : seen + len(frame)] == TRAINING
-        seen += len(frame)
-        if chosen.any():
-            yield frame.filter(pl.Series(chosen))
-
-
-def _fit_featurizer(
-    rows: RowSet, plan: RowSplit, layout: Layout, target: TargetConfig
-) -> Featurizer:
-    """Fit input and static covariates; the target depends on which rows can be read."""
-    kind = KINDS[layout.input.kind]
-    state = kind.fit(_read_training_frames(rows, [*layout.input.columns], plan.splits_R), layout)
-    columns = list(dict.fromkeys(side.column for side in layout.statics))
-    statics = fit_static_covariates(
-        _read_training_frames(rows, columns, plan.splits_R), layout.statics
-    )
-    return Featurizer(
-        layout=layout,
-        state=state,
-        statics=statics,
-        target=Target(column=target.column, kind=target.kind),
-        split=plan.split,
-    )
-
-
-def _slice_frames(frames: Iterable[pl.DataFrame], max_rows: int) -> Iterator[pl.DataFrame]:
-    """Cut frames into slices of at most `max_rows`: decoded rows take much more memory."""
-    for frame in frames:
-        yield from frame.iter_slices(max_rows)
-
-
-def _transform_rows(rows: RowSet, featurizer: Featurizer, folder: Path) -> _TransformedRows:
-    """Write the steps of every row to `steps.npy`, and return the rest."""
-    lengths: list[NDArray[np.int64]] = []
-    statics: list[StaticCovariates] = []
-    reasons: dict[int, str] = {}
-
-    def chunks() -> Iterator[NDArray[Any]]:
-        seen = 0
-        for frame in _slice_frames(
-            rows.iter_frames(featurizer.layout.raw_columns), featurizer.rows_at_once
-        ):
-            sample = featurizer.transform(frame)
-            lengths.append(sample.steps.stops_R - sample.steps.starts_R)
-            statics.append(sample.statics)
-            bad = ((row, error) for row, error in enumerate(sample.steps.errors_R) if error)
-            reasons.update((seen + row, error) for row, error in bad)
-            seen += len(frame)
-            yield sample.steps.values_NC
-
-    steps, channels = write_steps(folder, chunks())
-    return _TransformedRows(
-        np.concatenate(lengths) if lengths else np.empty(0, np.int64),
-        StaticCovariates(*(np.concatenate(parts) for parts in zip(*statics, strict=True))),
-        reasons,
-        steps,
-        channels,
-    )
-
-
-def _build_sequence_table(
-    rows: RowSet, transformed: _TransformedRows, plan: RowSplit, *, target: TargetConfig
-) -> pl.DataFrame:
-    """List the usable sequences, with their targets where there is a target column.
-
-    Raises:
-        UnlearnableError: a target is missing.
-    """
-    usable = np.flatnonzero((plan.splits_R != UNUSED) & (transformed.lengths_R > 0))
-    targets = {}
-    if target.column:
-        column = rows.scan().select(target.column).collect().to_series()
-        assigned = np.flatnonzero(plan.splits_R != UNUSED)
-        check_targets(column.gather(assigned), assigned, name=target.column)
-        targets["target"] = column.gather(usable)
-    stops_R = np.cumsum(transformed.lengths_R)
-    return pl.DataFrame(
-        {
-            "row": usable,
-            "split": plan.splits_R[usable],
-            "start": stops_R[usable] - transformed.lengths_R[usable],
-            "stop": stops_R[usable],
-            "target_row": usable,
-            **targets,
-            **to_static_columns(transformed.statics.select(usable)),
-        }
-    )
-
-
-def _fit_targets(
-    table: pl.DataFrame, unfitted: Featurizer, target: TargetConfig, *, reason: str | None
-) -> tuple[Featurizer, Lists]:
-    """Fit the target on the training rows, and encode the targets of all rows.
-
-    Raises:
-        UnlearnableError: there are no training rows, or nothing can be learned from them.
-    """
-    training = table.filter(pl.col("split") == TRAINING)
-    if training.is_empty():
-        raise UnlearnableError(format_empty_split("training", reason, windowed=False))
-    if not target.column:
-        return unfitted, Lists(np.empty(0, np.float32), np.zeros(len(table), np.int64))
-    fitted = fit_target([(training["target"], None)], target)
-    return replace(unfitted, target=fitted), fitted.encode_lists(table["target"])
 
 
 def make_row_features(
@@ -187,3 +76,115 @@ def make_row_features(
         reasons=transformed.reasons,
         duplicates=plan.duplicates,
     )
+
+
+def _read_training_frames(
+    rows: RowSet, columns: list[str], splits_R: NDArray[Any]
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows of the training split, in order."""
+    seen = 0
+    for frame in rows.iter_frames(columns):
+        chosen = splits_R[seen : seen + len(frame)] == TRAINING
+        seen += len(frame)
+        if chosen.any():
+            yield frame.filter(pl.Series(chosen))
+
+
+def _fit_featurizer(
+    rows: RowSet, plan: RowSplit, layout: Layout, target: TargetConfig
+) -> Featurizer:
+    """Fit input and static covariates; the target depends on which rows can be read."""
+    kind = KINDS[layout.input.kind]
+    state = kind.fit(_read_training_frames(rows, [*layout.input.columns], plan.splits_R), layout)
+    columns = list(dict.fromkeys(side.column for side in layout.static_inputs))
+    statics = fit_static_covariates(
+        _read_training_frames(rows, columns, plan.splits_R), layout.static_inputs
+    )
+    return Featurizer(
+        layout=layout,
+        state=state,
+        static_state=statics,
+        target=Target(column=target.column, kind=target.kind),
+        split=plan.split,
+    )
+
+
+def _slice_frames(frames: Iterable[pl.DataFrame], max_rows: int) -> Iterator[pl.DataFrame]:
+    """Cut frames into slices of at most `max_rows`: decoded rows take much more memory."""
+    for frame in frames:
+        yield from frame.iter_slices(max_rows)
+
+
+def _transform_rows(rows: RowSet, featurizer: Featurizer, folder: Path) -> _TransformedRows:
+    """Write the steps of every row to `steps.npy`, and return the rest."""
+    lengths: list[NDArray[np.int64]] = []
+    statics: list[StaticCovariates] = []
+    reasons: dict[int, str] = {}
+
+    def chunks() -> Iterator[NDArray[Any]]:
+        seen = 0
+        for frame in _slice_frames(
+            rows.iter_frames(featurizer.layout.raw_columns), featurizer.max_rows
+        ):
+            sample = featurizer.transform(frame)
+            lengths.append(sample.steps.stops_R - sample.steps.starts_R)
+            statics.append(sample.static_covariates)
+            bad = ((row, error) for row, error in enumerate(sample.steps.errors_R) if error)
+            reasons.update((seen + row, error) for row, error in bad)
+            seen += len(frame)
+            yield sample.steps.values_NC
+
+    steps, channels = write_steps(folder, chunks())
+    return _TransformedRows(
+        np.concatenate(lengths) if lengths else np.empty(0, np.int64),
+        StaticCovariates(*(np.concatenate(parts) for parts in zip(*statics, strict=True))),
+        reasons,
+        steps,
+        channels,
+    )
+
+
+def _build_sequence_table(
+    rows: RowSet, transformed: _TransformedRows, plan: RowSplit, *, target: TargetConfig
+) -> pl.DataFrame:
+    """List the usable sequences, with their targets where there is a target column.
+
+    Raises:
+        UnlearnableError: a target is missing.
+    """
+    usable = np.flatnonzero((plan.splits_R != UNUSED) & (transformed.lengths_R > 0))
+    targets = {}
+    if target.column:
+        column = rows.scan().select(target.column).collect().to_series()
+        assigned = np.flatnonzero(plan.splits_R != UNUSED)
+        check_missing_targets(column.gather(assigned), assigned, name=target.column)
+        targets["target"] = column.gather(usable)
+    stops_R = np.cumsum(transformed.lengths_R)
+    return pl.DataFrame(
+        {
+            "row": usable,
+            "split": plan.splits_R[usable],
+            "start": stops_R[usable] - transformed.lengths_R[usable],
+            "stop": stops_R[usable],
+            "target_row": usable,
+            **targets,
+            **to_static_columns(transformed.statics.select(usable)),
+        }
+    )
+
+
+def _fit_targets(
+    table: pl.DataFrame, unfitted: Featurizer, target: TargetConfig, *, reason: str | None
+) -> tuple[Featurizer, TargetLists]:
+    """Fit the target on the training rows, and encode the targets of all rows.
+
+    Raises:
+        UnlearnableError: there are no training rows, or nothing can be learned from them.
+    """
+    training = table.filter(pl.col("split") == TRAINING)
+    if training.is_empty():
+        raise UnlearnableError(format_empty_split("training", reason, windowed=False))
+    if not target.column:
+        return unfitted, TargetLists(np.empty(0, np.float32), np.zeros(len(table), np.int64))
+    fitted = fit_target([(training["target"], None)], target)
+    return replace(unfitted, target=fitted), fitted.encode_lists(table["target"])

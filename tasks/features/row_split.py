@@ -14,23 +14,23 @@ from numpy.typing import NDArray
 from models.errors import UnlearnableError
 from models.features.config import Layout, TargetConfig
 from models.features.splitting.column_split import split_by_column
-from models.features.splitting.duplicates import remember, remove_duplicates
-from models.features.splitting.minhash import near_rows
-from models.features.splitting.row_hash import identities
+from models.features.splitting.duplicates import build_bloom_filter, remove_duplicates
+from models.features.splitting.minhash import mark_near_duplicates
+from models.features.splitting.row_hash import hash_frame_rows
 from models.features.splitting.split import (
     TEST,
     TRAINING,
     UNUSED,
     VALIDATION,
     SplitConfig,
-    hashed_columns,
+    choose_split_method,
+    list_hashed_columns,
     split_by_hash,
     split_by_time,
-    way_of,
 )
-from models.features.splitting.stratified_split import split_stratified, strata_of
-from models.features.splitting.training_rows import content_columns
-from models.features.splitting.unseen_rows import Split, types_of
+from models.features.splitting.stratified_split import assign_strata, split_stratified
+from models.features.splitting.training_rows import list_content_columns
+from models.features.splitting.unseen_rows import SplitRecord, format_column_types
 from tasks.dataset.rowset import RowSet
 
 _Hashes = NDArray[np.uint64]
@@ -40,7 +40,7 @@ class RowSplit(NamedTuple):
     """Every row's split, how it was made, and how many rows were removed from the evaluation."""
 
     splits_R: NDArray[np.int8]
-    split: Split
+    split: SplitRecord
     duplicates: dict[str, int]
 
 
@@ -50,11 +50,11 @@ def split_rows(
     """Decide the split of every row.
 
     Raises:
-        UnlearnableError: the data does not allow the split that is asked for.
+        UnlearnableError: the data does not allow the configured split.
     """
-    inputs = list(content_columns(layout))
-    columns = hashed_columns(config, inputs)
-    by = way_of(config, windows=False)
+    inputs = list(list_content_columns(layout))
+    columns = list_hashed_columns(config, inputs)
+    by = choose_split_method(config, windows=False)
     content_R = (
         _hash_rows(rows, inputs) if config.duplicates == "remove" or columns == inputs else None
     )
@@ -66,12 +66,12 @@ def split_rows(
         )
         splits_R = _assign_splits(rows, hashes_R, config, by=by, target=target)
         fitted_R = (splits_R == TRAINING) | (splits_R == VALIDATION)
-        split = Split(
+        split = SplitRecord(
             config=config,
             by=by,
             columns=tuple(columns),
-            types=types_of(rows.schema, columns),
-            learned=remember(hashes_R[fitted_R]) if by == "column" else None,
+            types=format_column_types(rows.schema, columns),
+            learned=build_bloom_filter(hashes_R[fitted_R]) if by == "column" else None,
         )
     duplicates: dict[str, int] = {}
     if content_R is not None and config.duplicates == "remove":
@@ -81,12 +81,12 @@ def split_rows(
             rows, layout, splits_R, threshold=config.near_duplicate_threshold
         )
         duplicates |= near_duplicates
-    return RowSplit(splits_R, split, {words: count for words, count in duplicates.items() if count})
+    return RowSplit(splits_R, split, {kind: count for kind, count in duplicates.items() if count})
 
 
 def _hash_rows(rows: RowSet, columns: list[str]) -> _Hashes:
     """Hash the content of every row."""
-    frames = [identities(frame, columns) for frame in rows.iter_frames(columns)]
+    frames = [hash_frame_rows(frame, columns) for frame in rows.iter_frames(columns)]
     return np.concatenate(frames) if frames else np.empty(0, np.uint64)
 
 
@@ -97,15 +97,15 @@ def _read_column(rows: RowSet, name: str) -> pl.Series:
 
 def _split_by_time(
     rows: RowSet, layout: Layout, config: SplitConfig
-) -> tuple[NDArray[np.int8], Split]:
-    """Make the newest rows the test split."""
+) -> tuple[NDArray[np.int8], SplitRecord]:
+    """Assign the newest rows to the test split."""
     if layout.time is None:
         raise UnlearnableError(
-            "a split by time needs the column that holds it; set source.time, or split.by: hash"
+            "a split by time needs a column of times; set source.time, or split.by: hash"
         )
     times = _read_column(rows, layout.time)
     splits_R, cuts = split_by_time(times, config)
-    split = Split(config=config, by="time", test_from=cuts.test, time_type=str(times.dtype))
+    split = SplitRecord(config=config, by="time", test_from=cuts.test, time_type=str(times.dtype))
     return splits_R, split
 
 
@@ -123,7 +123,7 @@ def _assign_splits(
                 f"split.by: stratified balances classes, and the target is of kind {target.kind}; "
                 "set split.by: hash"
             )
-        strata = strata_of(_read_column(rows, target.column), number=target.kind == "number")
+        strata = assign_strata(_read_column(rows, target.column), number=target.kind == "number")
         return split_stratified(hashes_R, strata, config)
     if by == "column" and config.column:
         return split_by_column(_read_column(rows, config.column), hashes_R, config)
@@ -135,12 +135,12 @@ def _remove_duplicates(
 ) -> tuple[NDArray[np.int8], dict[str, int]]:
     """Remove from the evaluation the rows whose content also occurs in training."""
     removed = remove_duplicates(content_R, splits_R)
-    counts = asdict(removed.found)
-    counts.pop("contradicting")
+    counts = asdict(removed.counts)
+    counts.pop("conflicting_targets")
     labelled = {}
     for name, count in counts.items():
-        who, _, where = name.partition("_")
-        labelled[f"{who} rows that are also {where.replace('_', ' ')}"] = count
+        split, _, others = name.partition("_")
+        labelled[f"{split} rows that are also {others.replace('_', ' ')}"] = count
     return removed.splits_R, labelled
 
 
@@ -159,10 +159,10 @@ def _remove_near_duplicates(
         )
     column = layout.input.columns[0]
 
-    def texts() -> Iterable[pl.Series]:
+    def read_texts() -> Iterable[pl.Series]:
         return (frame[column] for frame in rows.iter_frames([column]))
 
-    near_R = near_rows(texts, splits_R, threshold) & (splits_R != UNUSED)
+    near_R = mark_near_duplicates(read_texts, splits_R, threshold) & (splits_R != UNUSED)
     counts = {
         f"{name} rows that are near duplicates of training or validation": int(
             (near_R & (splits_R == code)).sum()

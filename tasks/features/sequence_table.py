@@ -1,4 +1,4 @@
-"""The table of sequences, and the counts of its splits: the result of making features."""
+"""The table of sequences, and the counts of its splits: the result of building features."""
 
 from typing import NamedTuple
 
@@ -8,12 +8,12 @@ import polars as pl
 from models.errors import UnlearnableError
 from models.features.config import TargetKind
 from models.features.featurizer import Featurizer
-from models.features.splitting.split import NAMES, TEST, TRAINING, VALIDATION
-from models.features.target import Lists
+from models.features.splitting.split import SPLIT_NAMES, TEST, TRAINING, VALIDATION
+from models.features.target import TargetLists
 
 
 class BuiltFeatures(NamedTuple):
-    """The result of making features, beside the files."""
+    """The result of building features, besides the files."""
 
     featurizer: Featurizer
     steps: int
@@ -29,7 +29,7 @@ class BuiltFeatures(NamedTuple):
 
 
 def add_targets(
-    table: pl.DataFrame, lists: Lists, kind: TargetKind, *, offset: int
+    table: pl.DataFrame, lists: TargetLists, kind: TargetKind, *, offset: int
 ) -> pl.DataFrame:
     """Add the range of each target in `targets.npy`, and whether its class occurs in training.
 
@@ -49,14 +49,16 @@ def add_targets(
 
 
 def require_splits(known: dict[int, int], *, reason: str | None, windowed: bool) -> None:
-    """Refuse features that leave a split without a sequence.
+    """Check that every split has a sequence.
 
     Raises:
         UnlearnableError: names the split, and how to fix it.
     """
     for split in (TRAINING, VALIDATION, TEST):
         if not known.get(split):
-            raise UnlearnableError(format_empty_split(NAMES[split], reason, windowed=windowed))
+            raise UnlearnableError(
+                format_empty_split(SPLIT_NAMES[split], reason, windowed=windowed)
+            )
 
 
 def format_empty_split(name: str, reason: str | None, *, windowed: bool) -> str:

@@ -1,7 +1,7 @@
 """Features of a long table: a window ends at every row, and windows share their steps.
 
 The table is read in the order of its series, slice by slice: once to fit, once to write. Memory
-does not grow with the rows.
+use does not grow with the rows.
 Shapes: N steps, C channels, R rows of a slice with its context, M target numbers.
 """
 
@@ -18,20 +18,26 @@ from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
 from models.features.config import SELF_SUPERVISED, Layout, TargetConfig
-from models.features.featurizer import Featurizer, Sample
+from models.features.featurizer import EncodedRows, Featurizer
 from models.features.series import (
-    ROW,
+    ROW_COLUMN,
     SeriesState,
-    channel_scale,
-    context,
+    compute_context,
+    find_channel_scale,
     find_rows_ahead,
     fit_windows,
     index_series,
-    scales_entities,
+    scales_per_entity,
 )
-from models.features.splitting.split import TRAINING, UNUSED, SplitConfig, split_columns
+from models.features.splitting.split import TRAINING, UNUSED, SplitConfig, list_split_columns
 from models.features.static_covariates import fit_static_covariates
-from models.features.target import Lists, Target, check_targets, fit_target, to_numbers
+from models.features.target import (
+    Target,
+    TargetLists,
+    check_missing_targets,
+    fit_target,
+    read_numbers,
+)
 from tasks.dataset.feature_files import NpyWriter, to_static_columns, write_steps
 from tasks.dataset.rowset import RowSet
 from tasks.dataset.series_order import SeriesSlice, slice_series, sort_series
@@ -64,7 +70,7 @@ class _SeriesReader(NamedTuple):
 
     def iter_slices(self, columns: list[str]) -> Iterator[tuple[SeriesSlice, _Windows]]:
         """Yield slices of these columns, each with its windows."""
-        for part in slice_series(self.rows, columns, context(self.layout)):
+        for part in slice_series(self.rows, columns, compute_context(self.layout)):
             yield part, self._find_windows(part)
 
     def _find_windows(self, part: SeriesSlice) -> _Windows:
@@ -75,103 +81,17 @@ class _SeriesReader(NamedTuple):
         target_R = find_rows_ahead(index_series(part.frame, self.layout), ahead)[own]
         splits, targets = self.plan.assign_splits(part.frame), np.maximum(target_R, 0)
         # A bin of a resampled series without a row has no target, and no window ends there.
-        present = part.frame[ROW].is_not_null().to_numpy()
+        present = part.frame[ROW_COLUMN].is_not_null().to_numpy()
         valid = (target_R >= 0) & present[own]
         if kind == "forecast":
             # All targets of a window belong to one split, and at least one of them is known.
             first = np.arange(part.first, part.stop) + 1
             first = np.minimum(first, len(splits) - 1)
-            known = np.isfinite(to_numbers(part.frame[self.target.column]))
+            known = np.isfinite(read_numbers(part.frame[self.target.column]))
             valid &= _has_one_value(splits, first, targets) & _has_any(known, first, targets)
         else:
             valid &= present[targets]
         return _Windows(own, target_R, np.where(valid, splits[targets], UNUSED).astype(np.int8))
-
-
-def _has_one_value(
-    values: NDArray[np.int8], first: NDArray[np.int64], last: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Return for each range, both ends included, whether all its values are the same."""
-    changes = np.cumsum(np.diff(values, prepend=values[:1]) != 0)
-    return np.asarray(changes[first] == changes[last])
-
-
-def _has_any(
-    mask: NDArray[np.bool_], first: NDArray[np.int64], last: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Return for each range, both ends included, whether any of its values is True."""
-    counts = np.concatenate([[0], np.cumsum(mask)])
-    return np.asarray(counts[last + 1] > counts[first])
-
-
-def _read_training_ends(line: _SeriesReader, columns: list[str]) -> Iterator[pl.DataFrame]:
-    """Yield the rows at which training windows end."""
-    for part, windows in line.iter_slices(columns):
-        chosen = windows.splits_R == TRAINING
-        if chosen.any():
-            yield part.frame[windows.own].filter(pl.Series(chosen))
-
-
-def _read_training_targets(
-    line: _SeriesReader, columns: list[str], target: str
-) -> Iterator[tuple[pl.Series, pl.Series | None]]:
-    """Yield the targets of the training windows, and the entities that they belong to."""
-    entity = line.layout.entity
-    for part, windows in line.iter_slices(columns):
-        rows = windows.target_R[windows.splits_R == TRAINING]
-        if len(rows):
-            targets = part.frame[target].gather(rows)
-            yield targets, part.frame[entity].gather(rows) if entity else None
-
-
-def _fit_featurizer(reader: _SeriesReader, *, keys: list[str], target: TargetConfig) -> Featurizer:
-    """Fit the input, the static covariates and the target on the training windows."""
-    layout = reader.layout
-    training_frames = (
-        (part.frame, np.flatnonzero(windows.splits_R == TRAINING) + part.first)
-        for part, windows in reader.iter_slices(_list_unique(keys, layout.input.columns))
-    )
-    state = fit_windows(training_frames, layout)
-    static_columns = [side.column for side in layout.statics]
-    statics = fit_static_covariates(
-        _read_training_ends(reader, _list_unique(keys, static_columns)), layout.statics
-    )
-    fitted = Target(column="", kind=target.kind)
-    if target.column:
-        columns = _list_unique(keys, [target.column])
-        targets = _read_training_targets(reader, columns, target.column)
-        per_entity = scales_entities(layout)
-        fitted = fit_target(((t, names if per_entity else None) for t, names in targets), target)
-    return Featurizer(
-        layout=layout,
-        state=state,
-        statics=statics,
-        target=_scale_target_as_channel(fitted, layout, state),
-        split=reader.plan.split,
-    )
-
-
-def _scale_target_as_channel(target: Target, layout: Layout, state: Any) -> Target:  # noqa: ANN401 - of any kind
-    """Return a forecast the scale of its own past, where that is one of the input's channels."""
-    if target.kind != "forecast" or not isinstance(state, SeriesState):
-        return target
-    scale = channel_scale(layout, state, target.column)
-    if scale is None:
-        return target
-    (mean, spread), entities = scale
-    return replace(target, mean=mean, std=spread, entities=entities)
-
-
-def _list_unique(*groups: Iterable[str]) -> list[str]:
-    """List each name once, in the order of its first occurrence."""
-    return list(dict.fromkeys(name for group in groups for name in group))
-
-
-class _SequenceCounts(NamedTuple):
-    """Numbers of sequences that were written, by split."""
-
-    counts: dict[int, int]
-    known: dict[int, int]
 
 
 def make_window_features(
@@ -183,7 +103,7 @@ def make_window_features(
         UnlearnableError: these rows do not make a training set.
     """
     keys = [name for name in (layout.entity, layout.time) if name]
-    columns = _list_unique(layout.raw_columns, target.columns, split_columns(split))
+    columns = _list_unique(layout.raw_columns, target.columns, list_split_columns(split))
     with TemporaryDirectory(dir=folder) as temporary_dir:
         value_column = target.column if target.kind in {"number", "forecast"} else None
         sorted_rows = sort_series(
@@ -203,6 +123,92 @@ def make_window_features(
     return BuiltFeatures(featurizer, steps, channels, counts.counts, unseen, {}, {})
 
 
+def _has_one_value(
+    values: NDArray[np.int8], first: NDArray[np.int64], last: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return for each range, both ends included, whether all its values are the same."""
+    changes = np.cumsum(np.diff(values, prepend=values[:1]) != 0)
+    return np.asarray(changes[first] == changes[last])
+
+
+def _has_any(
+    mask: NDArray[np.bool_], first: NDArray[np.int64], last: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return for each range, both ends included, whether any of its values is True."""
+    counts = np.concatenate([[0], np.cumsum(mask)])
+    return np.asarray(counts[last + 1] > counts[first])
+
+
+def _read_training_ends(reader: _SeriesReader, columns: list[str]) -> Iterator[pl.DataFrame]:
+    """Yield the rows at which training windows end."""
+    for part, windows in reader.iter_slices(columns):
+        chosen = windows.splits_R == TRAINING
+        if chosen.any():
+            yield part.frame[windows.own].filter(pl.Series(chosen))
+
+
+def _read_training_targets(
+    reader: _SeriesReader, columns: list[str], target: str
+) -> Iterator[tuple[pl.Series, pl.Series | None]]:
+    """Yield the targets of the training windows, and the entities that they belong to."""
+    entity = reader.layout.entity
+    for part, windows in reader.iter_slices(columns):
+        rows = windows.target_R[windows.splits_R == TRAINING]
+        if len(rows):
+            targets = part.frame[target].gather(rows)
+            yield targets, part.frame[entity].gather(rows) if entity else None
+
+
+def _fit_featurizer(reader: _SeriesReader, *, keys: list[str], target: TargetConfig) -> Featurizer:
+    """Fit the input, the static covariates and the target on the training windows."""
+    layout = reader.layout
+    training_frames = (
+        (part.frame, np.flatnonzero(windows.splits_R == TRAINING) + part.first)
+        for part, windows in reader.iter_slices(_list_unique(keys, layout.input.columns))
+    )
+    state = fit_windows(training_frames, layout)
+    static_columns = [side.column for side in layout.static_inputs]
+    statics = fit_static_covariates(
+        _read_training_ends(reader, _list_unique(keys, static_columns)), layout.static_inputs
+    )
+    fitted = Target(column="", kind=target.kind)
+    if target.column:
+        columns = _list_unique(keys, [target.column])
+        targets = _read_training_targets(reader, columns, target.column)
+        per_entity = scales_per_entity(layout)
+        fitted = fit_target(((t, names if per_entity else None) for t, names in targets), target)
+    return Featurizer(
+        layout=layout,
+        state=state,
+        static_state=statics,
+        target=_scale_target_as_channel(fitted, layout, state),
+        split=reader.plan.split,
+    )
+
+
+def _scale_target_as_channel(target: Target, layout: Layout, state: Any) -> Target:  # noqa: ANN401 - of any kind
+    """Scale a forecast's target as its own past, where that is one of the input's channels."""
+    if target.kind != "forecast" or not isinstance(state, SeriesState):
+        return target
+    scale = find_channel_scale(layout, state, target.column)
+    if scale is None:
+        return target
+    (mean, std), entities = scale
+    return replace(target, mean=mean, std=std, entities=entities)
+
+
+def _list_unique(*groups: Iterable[str]) -> list[str]:
+    """List each name once, in the order of its first occurrence."""
+    return list(dict.fromkeys(name for group in groups for name in group))
+
+
+class _SequenceCounts(NamedTuple):
+    """Numbers of sequences that were written, by split."""
+
+    counts: dict[int, int]
+    known: dict[int, int]
+
+
 def _write_windows(
     folder: Path,
     reader: _SeriesReader,
@@ -215,7 +221,7 @@ def _write_windows(
     writer: pq.ParquetWriter | None = None
     with NpyWriter(folder / "targets.npy") as targets:
         for part, windows in reader.iter_slices(columns):
-            sample = featurizer.transform_gridded(part.frame)
+            sample = featurizer.transform_resampled(part.frame)
             table = _build_window_table(part, windows, featurizer, sample)
             table, values_M = _add_window_targets(table, part, featurizer, offset=targets.length)
             targets.append(values_M)
@@ -230,7 +236,7 @@ def _write_windows(
 
 
 def _build_window_table(
-    part: SeriesSlice, windows: _Windows, featurizer: Featurizer, sample: Sample
+    part: SeriesSlice, windows: _Windows, featurizer: Featurizer, sample: EncodedRows
 ) -> pl.DataFrame:
     """List the usable windows of a slice's own rows, with their positions in the frame."""
     steps, frame, kind = sample.steps, part.frame, featurizer.target.kind
@@ -243,14 +249,14 @@ def _build_window_table(
     shift = part.offset - part.first
     return pl.DataFrame(
         {
-            "row": frame[ROW].gather(indices).cast(pl.Int64),
+            "row": frame[ROW_COLUMN].gather(indices).cast(pl.Int64),
             "split": windows.splits_R[used],
             "start": steps.starts_R[indices] + shift,
             "stop": steps.stops_R[indices] + shift,
             "index": indices,
             "target_index": targets,
-            "target_row": frame[ROW].gather(targets).cast(pl.Int64),
-            **to_static_columns(sample.statics.select(indices)),
+            "target_row": frame[ROW_COLUMN].gather(targets).cast(pl.Int64),
+            **to_static_columns(sample.static_covariates.select(indices)),
         }
     )
 
@@ -258,7 +264,7 @@ def _build_window_table(
 def _find_next_present(frame: pl.DataFrame) -> NDArray[np.int64]:
     """Find for each position of the frame the first one from there on that has a row."""
     count = len(frame)
-    indices = np.where(frame[ROW].is_not_null().to_numpy(), np.arange(count), count - 1)
+    indices = np.where(frame[ROW_COLUMN].is_not_null().to_numpy(), np.arange(count), count - 1)
     return np.asarray(np.minimum.accumulate(indices[::-1])[::-1])
 
 
@@ -282,12 +288,14 @@ def _add_window_targets(
     ends, targets = table["index"].to_numpy(), table["target_index"].to_numpy()
     plain = table.drop("index", "target_index")
     if target.kind in SELF_SUPERVISED:
-        none = Lists(np.empty(0, np.float32), np.zeros(len(table), np.int64))
+        none = TargetLists(np.empty(0, np.float32), np.zeros(len(table), np.int64))
         return add_targets(plain, none, target.kind, offset=offset), none.values_M
     if target.kind == "forecast":
         assert window is not None  # noqa: S101 - this is a table of windows
         own = np.arange(part.first, part.stop)
-        values_M = target.encode(frame[target.column].gather(own), featurizer.entities(frame, own))
+        values_M = target.encode(
+            frame[target.column].gather(own), featurizer.select_entities(frame, own)
+        )
         first = pl.Series(ends + 1 + part.offset - part.first, dtype=pl.Int64)
         known = pl.lit(value=True)
         return (
@@ -295,7 +303,7 @@ def _add_window_targets(
             values_M,
         )
     column = frame[target.column].gather(targets)
-    check_targets(column, frame[ROW].to_numpy()[targets], name=target.column)
-    lists = target.encode_lists(column, featurizer.entities(frame, targets))
+    check_missing_targets(column, frame[ROW_COLUMN].to_numpy()[targets], name=target.column)
+    lists = target.encode_lists(column, featurizer.select_entities(frame, targets))
     plain = plain.with_columns(target=column)
     return add_targets(plain, lists, target.kind, offset=offset), lists.values_M

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
 from models.features.config import Layout
-from models.features.splitting.column_split import codes_of, split_by_column
-from models.features.splitting.duplicates import remember
-from models.features.splitting.row_hash import identities
+from models.features.splitting.column_split import parse_split_names, split_by_column
+from models.features.splitting.duplicates import build_bloom_filter
+from models.features.splitting.row_hash import hash_frame_rows
 from models.features.splitting.split import (
     TRAINING,
     VALIDATION,
     SplitConfig,
-    position_of,
+    choose_split_method,
+    compute_positions,
     split_by_hash,
     split_by_time,
-    way_of,
 )
-from models.features.splitting.unseen_rows import Split, types_of
+from models.features.splitting.unseen_rows import SplitRecord, format_column_types
 from tasks.dataset.rowset import RowSet
 
 _AssignSplits = Callable[[pl.DataFrame], NDArray[np.int8]]
@@ -34,7 +34,7 @@ _AssignSplits = Callable[[pl.DataFrame], NDArray[np.int8]]
 class WindowSplit:
     """How the rows of a long table are assigned to splits."""
 
-    split: Split
+    split: SplitRecord
     columns: tuple[str, ...]
     """Columns that `assign_splits` reads."""
     assign_splits: _AssignSplits
@@ -45,9 +45,9 @@ def split_windows(rows: RowSet, layout: Layout, config: SplitConfig) -> WindowSp
     """Decide how windows are assigned to splits.
 
     Raises:
-        UnlearnableError: the data does not allow the split that is asked for.
+        UnlearnableError: the data does not allow the configured split.
     """
-    by = way_of(config, windows=True)
+    by = choose_split_method(config, windows=True)
     if by == "time":
         return _split_by_time(rows, layout, config)
     if by == "column":
@@ -69,11 +69,11 @@ def _list_time_points(rows: RowSet, layout: Layout) -> pl.Series:
 
 
 def _split_by_time(rows: RowSet, layout: Layout, config: SplitConfig) -> WindowSplit:
-    """Make the windows with the newest targets the test split."""
+    """Assign the windows with the newest targets to the test split."""
     time = layout.time or ""
     points = _list_time_points(rows, layout)
     splits, cuts = split_by_time(points, config)
-    split = Split(config=config, by="time", test_from=cuts.test, time_type=str(points.dtype))
+    split = SplitRecord(config=config, by="time", test_from=cuts.test, time_type=str(points.dtype))
     return WindowSplit(split, (time,), lambda frame: splits[points.search_sorted(frame[time])])
 
 
@@ -96,8 +96,10 @@ def _split_by_series(rows: RowSet, layout: Layout, config: SplitConfig) -> Windo
             "would be in both training and test; choose a column that keeps whole series together"
         )
     groups = names.select(group).unique(maintain_order=True)
-    splits = split_by_hash(identities(groups, [group]), config)
-    split = Split(config=config, by="hash", columns=(group,), types=types_of(rows.schema, [group]))
+    splits = split_by_hash(hash_frame_rows(groups, [group]), config)
+    split = SplitRecord(
+        config=config, by="hash", columns=(group,), types=format_column_types(rows.schema, [group])
+    )
     return WindowSplit(split, (group,), _assign_by_name(groups[group], splits))
 
 
@@ -121,43 +123,45 @@ def _assign_by_name(names: pl.Series, splits: NDArray[np.int8]) -> _AssignSplits
     return assign
 
 
-def _record_training_rows(rows: RowSet, keys: list[str], config: SplitConfig) -> Split:
+def _record_training_rows(rows: RowSet, keys: list[str], config: SplitConfig) -> SplitRecord:
     """Record which times of which series are used for training or validation."""
     column, hashes = config.column or "", []
     for frame in rows.iter_frames([*keys, column]):
-        codes = codes_of(frame[column])
+        codes = parse_split_names(frame[column])
         fitted = frame.filter(codes.is_in([TRAINING, VALIDATION]))
-        hashes.append(identities(fitted, keys))
-    return Split(
+        hashes.append(hash_frame_rows(fitted, keys))
+    return SplitRecord(
         config=config,
         by="column",
         columns=tuple(keys),
-        types=types_of(rows.schema, keys),
-        learned=remember(np.concatenate(hashes)),
+        types=format_column_types(rows.schema, keys),
+        learned=build_bloom_filter(np.concatenate(hashes)),
     )
 
 
 def _split_by_column(rows: RowSet, layout: Layout, config: SplitConfig) -> WindowSplit:
     """Assign windows by a column of their target row; without validation, hold out whole series.
 
-    In a table of one series, or of so few that the hash selects none, the newest times of training
-    become the validation instead.
+    In a table of one series, or of few series of which the hash selects none, the newest times of
+    training become the validation instead.
     """
     column, entity, time = config.column or "", layout.entity, layout.time or ""
     names = _read_distinct(rows, [column])[column]
     # Raises where a value names no split, or a split has no rows.
     split_by_column(names, np.full(len(names), 2**64 - 1, np.uint64), config)
-    has_validation = codes_of(names).is_in([VALIDATION]).any()
+    has_validation = parse_split_names(names).is_in([VALIDATION]).any()
     split = _record_training_rows(rows, [name for name in (entity, time) if name], config)
     columns = tuple(name for name in (column, entity, time) if name)
     if has_validation:
-        return WindowSplit(split, columns, lambda frame: codes_of(frame[column]).to_numpy())
+        return WindowSplit(
+            split, columns, lambda frame: parse_split_names(frame[column]).to_numpy()
+        )
     mark_validation = _mark_series(rows, entity, config) or _mark_newest_times(
         rows, names, layout, config
     )
 
     def assign(frame: pl.DataFrame) -> NDArray[np.int8]:
-        codes = codes_of(frame[column]).to_numpy()
+        codes = parse_split_names(frame[column]).to_numpy()
         moved = (codes == TRAINING) & (mark_validation(frame) == 1)
         return np.asarray(np.where(moved, np.int8(VALIDATION), codes))
 
@@ -169,7 +173,7 @@ def _mark_series(rows: RowSet, entity: str | None, config: SplitConfig) -> _Assi
     if entity is None:
         return None
     names = _read_distinct(rows, [entity])
-    chosen = position_of(identities(names, [entity])) < config.validation
+    chosen = compute_positions(hash_frame_rows(names, [entity])) < config.validation
     if not chosen.any() or chosen.all():
         return None
     return _assign_by_name(names[entity], chosen.astype(np.int8))
@@ -180,7 +184,9 @@ def _mark_newest_times(
 ) -> _AssignSplits:
     """Mark the newest share of the times of training."""
     column, time = config.column or "", layout.time or ""
-    training = rows.scan().filter(pl.col(column).is_in(names.filter(codes_of(names) == TRAINING)))
+    training = rows.scan().filter(
+        pl.col(column).is_in(names.filter(parse_split_names(names) == TRAINING))
+    )
     times = training.select(pl.col(time).unique().sort()).collect(engine="streaming").to_series()
     since = times[-max(1, round(len(times) * config.validation))]
     return lambda frame: np.asarray((frame[time] >= since).to_numpy(), np.int8)

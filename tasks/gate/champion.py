@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.bundle import Bundle, load
+from models.bundle import Bundle, load_bundle
 from models.errors import BundleError, UnlearnableError
 from models.evaluation.predictions import Floats, Predictions
 from models.features.featurizer import Featurizer
@@ -40,7 +40,7 @@ class ChampionPredictions(NamedTuple):
     """Indexes of the test rows that it was not trained on."""
     predictions: Predictions | None
     """Of these rows; None where it cannot be compared."""
-    incomparable: str | None = None
+    incomparable_reason: str | None = None
     """Why it cannot be compared."""
 
 
@@ -50,7 +50,7 @@ def predict_with_champion(
     """Let the champion predict the test rows; an error makes it incomparable, never worse."""
     name, no_rows = f"champion {champion.name} v{champion.version}", np.empty(0, np.int64)
     try:
-        bundle = load(bundle_dir)
+        bundle = load_bundle(bundle_dir)
     except BundleError as error:
         return ChampionPredictions(name, no_rows, None, f"{name} cannot be loaded: {error}")
     if not have_same_target(test_set.featurizer, bundle.featurizer):
@@ -70,7 +70,7 @@ def _mark_unseen_rows(
 ) -> NDArray[np.bool_]:
     """Mark the test rows [R] that a model was not trained on, by the rows that its bundle names.
 
-    A bundle that names none is asked how its own split was made.
+    For a bundle without a record of them, its split is computed again.
 
     Raises:
         UnlearnableError: the split cannot be computed again.
@@ -81,7 +81,7 @@ def _mark_unseen_rows(
         table = pl.DataFrame({"row": test.rows_R, "target_row": test.target_rows_R})
         target_rows = list_target_rows(table, test_set.featurizer)
         return ~mark_training_sequences(rows, training_rows, target_rows)
-    frame = _read_split_columns(rows, bundle.featurizer.split.needed, test)
+    frame = _read_split_columns(rows, bundle.featurizer.split.required_columns, test)
     return bundle.featurizer.mark_unseen_rows(frame, test.times)
 
 

@@ -3,7 +3,7 @@
 A champion is scored again now, on the rows that neither model was trained on, and the interval of
 the gain has to lie above a bound. The bootstrap draws the same rows for both models (paired), so
 that rows which are difficult for both do not widen it. Guardrails watch what a better average may
-hide. A first version has to beat the best baseline.
+hide. A first version has to be better than the best baseline, or as good within a small margin.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ MetricName = Literal[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateConfig:
-    """What a challenger has to show before it serves."""
+    """What a challenger has to prove before it becomes champion."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
@@ -48,42 +48,51 @@ class GateConfig:
     """Metric that decides; `auto` is macro_f1 for a category or tags, mae for a number or a
     forecast, character_error_rate for a text, unexplained_variance for a self-supervised target."""
     mode: Literal["superiority", "non-inferiority"] = "superiority"
-    """`superiority`: the interval of the gain over the champion has to lie above
+    """`superiority`: the confidence interval of the gain over the champion has to lie above
     `min_improvement`. `non-inferiority`, for a routine refresh: it has to lie above minus
-    `margin`; many refreshes may each lose a little."""
+    `margin`; note that many refreshes may each lose a little."""
     min_improvement: float = 0.0
-    """What the low end of the gain has to exceed, in the metric's unit; of mode superiority."""
+    """What the lower bound of the gain has to exceed, in the metric's unit; of mode superiority."""
     margin: float = 0.0
     """Largest tolerated loss, in the metric's unit; of mode non-inferiority, and above 0 there."""
     confidence: float = 0.95
-    """Confidence of all intervals, 0.5 to below 1."""
+    """Confidence level of all intervals, from 0.5 to below 1."""
     bootstrap_samples: int = 2000
-    """Resamples of the bootstrap; of more than 50,000 test rows fewer are drawn, but 1,000 at
-    least, and 200 of metrics that rank the rows."""
+    """Bootstrap samples. Above 50,000 test rows fewer are drawn: at least 1,000, or 200 for metrics
+    that rank the rows."""
     min_rows: int = 50
-    """Test rows that the champion was not trained on, below which a person has to decide."""
+    """Least number of test rows that the champion was not trained on; with fewer, a person has to
+    approve the version. A first version that is only as good as the best baseline needs as many."""
     require_baseline: bool = True
-    """Whether a challenger has to score better than the best baseline to be promoted."""
+    """Whether a challenger has to be compared with the best baseline too. A first version has to be
+    better, or as good within `baseline_margin`; a later one has to score better."""
+    baseline_margin: float = 0.01
+    """How much worse than the best baseline a first version may be, at the low end of the interval
+    of its gain: in points of a score (0.01 is one point of accuracy; of bleu, 1 of its 100), in
+    nats of the log loss, and as a share of the baseline's for other errors (0.01 is 1 % of its
+    mae). With 0 it has to be better."""
     max_slice_drop: float | None = 0.1
     """How much worse than the champion the challenger may be on one class, label or entity: in
-    points of the metric (of a class, of the share that is right), or as a share of the champion's
-    error. Only a significant drop counts. Without a value there is no such guardrail."""
+    points of the metric (of a class, of its recall), or as a share of the champion's error. Only a
+    significant drop counts. `null` switches this guardrail off."""
     min_slice_rows: int = 20
-    """Rows below which a slice is not compared."""
+    """Least number of rows of a slice that is compared."""
     max_log_loss_increase: float | None = 0.1
-    """How much the log loss of a category may rise, in nats; only a significant rise counts.
-    Without a value there is no such guardrail."""
+    """How much the log loss of a category may increase, in nats; only a significant increase
+    counts. `null` switches this guardrail off."""
     max_ece_increase: float | None = None
-    """How much the expected calibration error of a category may rise, 0 to 1."""
+    """How much the expected calibration error (ECE) of a category may increase, from 0 to 1."""
     max_latency_ms: float | None = None
-    """Longest time to predict one row alone, at the 95th percentile, on the machine of the run."""
+    """Largest latency of the prediction of a single row (95th percentile), on the machine of the
+    run."""
     max_size_mb: float | None = None
-    """Largest size of the model's files, in 10^6 bytes."""
+    """Largest size of the model's files, in megabytes (10^6 bytes)."""
     max_holdout_reuse: int = 20
-    """Evaluations on the same test rows after which the report warns: each one reveals a little
-    of their targets."""
+    """Evaluations on the same test rows above which the report warns: each one reveals a little of
+    their targets."""
     season_length: int = 1
-    """Steps after which a series repeats, such as 24 for hours: for the seasonal naive forecast."""
+    """Steps after which a series repeats, such as 24 for hourly values; for the seasonal naive
+    forecast."""
 
     def __post_init__(self) -> None:
         """Validate each setting, and that they fit together.
@@ -112,6 +121,8 @@ class GateConfig:
             bound = getattr(self, name)
             if bound is not None and not bound >= 0:
                 raise ValueError(f"{name}: {bound} is below 0; give 0 or more, or leave it out")
+        if not 0 <= self.baseline_margin < 1:
+            raise ValueError(f"baseline_margin: {self.baseline_margin} is not from 0 to below 1")
         self._validate_mode()
 
     def _validate_mode(self) -> None:
@@ -156,6 +167,10 @@ class Gain(NamedTuple):
     gain: float
     low: float
     high: float
+    score: float
+    """The challenger's, on these rows."""
+    reference_score: float
+    """The other model's, on the same rows."""
 
 
 def choose_metric(gate: GateConfig, kind: TargetKind) -> str:
@@ -219,33 +234,16 @@ def measure_gain(comparison: Comparison, gate: GateConfig, *, metric: str, by_ti
         ),
         seed=0,
     )
-    gain = sign * (compute(comparison.challenger) - compute(comparison.reference))
-    return Gain(comparison.name, comparison.is_champion, rows, gain, interval.low, interval.high)
-
-
-def format_headline(
-    gain: Gain, *, metric: str, score: float, baseline_score: float, is_perfect: bool
-) -> str:
-    """Format in one sentence whether the network is better than the best baseline.
-
-    Args:
-        gain: over that baseline.
-        metric: that decides.
-        score: the network's.
-        baseline_score: the baseline's.
-        is_perfect: whether the network makes no error.
-    """
-    if is_perfect and gain.gain == 0:
-        claim = "The network makes no error, and neither does"
-    elif not gain.gain > 0:
-        claim = "The network does not beat"
-    elif not gain.low > 0:
-        claim = "The network is ahead of, but not significantly,"
-    else:
-        claim = "The network beats"
-    return (
-        f"{claim} the best baseline, {gain.name}: {metric} {score:.4f} against "
-        f"{baseline_score:.4f} on {gain.rows} rows"
+    score, other = compute(comparison.challenger), compute(comparison.reference)
+    return Gain(
+        comparison.name,
+        comparison.is_champion,
+        rows,
+        gain=sign * (score - other),
+        low=interval.low,
+        high=interval.high,
+        score=score,
+        reference_score=other,
     )
 
 

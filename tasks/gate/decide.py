@@ -7,10 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from models.bundle import load
-from models.evaluation.metrics.by_kind import METRICS, compute_metrics, get_metric_sign
+from models.bundle import load_bundle
+from models.evaluation.metrics.by_kind import compute_metrics, get_best_score
 from models.evaluation.predictions import Predictions
 from tasks.dataset.rowset import RowSet
 from tasks.dataset.training_membership import hash_rows
@@ -27,9 +25,9 @@ from tasks.gate.comparison import (
 from tasks.gate.guardrails import check_calibration, check_costs, check_slices, slice_rows
 from tasks.gate.holdout_reuse import HoldoutReuse, hash_test_rows, record_use
 from tasks.gate.rules import Evidence, Guardrail, Verdict, apply_rules
+from tasks.gate.standing import compute_margin
 from tasks.gate_record import GainRecord, GateRecord, GuardrailRecord, HoldoutRecord
 from tasks.records import Champion
-from tasks.reporting.plots import ACCENT, INK, create_figure, save_figure
 from tasks.storage.store import Store
 
 
@@ -44,7 +42,7 @@ class EvaluationContext(NamedTuple):
     store: Store
     key: str
     """Of the report."""
-    blocked: str | None = None
+    block_reason: str | None = None
     """What speaks against a promotion, whatever the scores."""
 
 
@@ -80,7 +78,7 @@ def decide(
     gains = [measure_gain(pair, gate, metric=metric, by_time=by_time) for pair in pairs]
     compared = pairs[1] if len(pairs) > 1 else None
     rows = len(champion.unseen_F) if champion else len(challenger)
-    comparable = champion is None or champion.incomparable is None
+    comparable = champion is None or champion.incomparable_reason is None
     guardrails = _measure_guardrails(compared, test_set, context, gate=gate, champion=champion)
     evidence = Evidence(
         over_baseline=gains[0],
@@ -89,9 +87,9 @@ def decide(
         rows=rows,
         excluded_rows=len(challenger) - rows if comparable else 0,
         guardrails=guardrails,
-        incomparable=champion.incomparable if champion else None,
-        blocked=context.blocked,
-        is_perfect=_is_perfect(pairs[0].challenger, metric),
+        incomparable_reason=champion.incomparable_reason if champion else None,
+        block_reason=context.block_reason,
+        is_perfect=gains[0].score == get_best_score(metric),
     )
     scores = compute_metrics(compared.reference) if compared else None
     return GateResult(apply_rules(evidence, gate, metric), evidence, scores, compared)
@@ -116,7 +114,7 @@ def write_decision(
         metric=choose_metric(gate, test_set.featurizer.target.kind),
         holdout=HoldoutReuse(rows_hash, len(ids_R), uses, gate.max_holdout_reuse),
     )
-    write_record(folder, record, gate)
+    write_record(folder, record)
     return record
 
 
@@ -133,28 +131,25 @@ def build_record(
         min_improvement=gate.min_improvement,
         margin=gate.margin,
         confidence=gate.confidence,
+        baseline_margin=_keep_finite(compute_margin(evidence.over_baseline, gate, metric)),
+        require_baseline=gate.require_baseline,
         min_rows=gate.min_rows,
         champion=evidence.champion,
         rows=evidence.rows,
         excluded_rows=evidence.excluded_rows,
         comparisons=tuple(_build_gain_record(gain) for gain in gains),
         guardrails=tuple(_build_guardrail_record(each) for each in evidence.guardrails),
-        incomparable=evidence.incomparable,
-        blocked=evidence.blocked,
+        incomparable_reason=evidence.incomparable_reason,
+        block_reason=evidence.block_reason,
+        is_tie=verdict.is_tie,
         holdout=HoldoutRecord(**holdout._asdict(), warning=holdout.warning),
     )
 
 
-def write_record(folder: Path, record: GateRecord, gate: GateConfig) -> None:
-    """Write `gate.json` and `gate.png`."""
+def write_record(folder: Path, record: GateRecord) -> None:
+    """Write `gate.json`."""
     text = json.dumps(asdict(record), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "gate.json").write_text(text + "\n", encoding="utf-8")
-    _draw_gains(record, bound=gate.bound, path=folder / "gate.png")
-
-
-def _is_perfect(challenger: Predictions, metric: str) -> bool:
-    """Whether no predictions could score higher."""
-    return METRICS[challenger.kind][metric](challenger) == (1 if get_metric_sign(metric) > 0 else 0)
 
 
 def _build_comparisons(
@@ -191,7 +186,7 @@ def _measure_guardrails(
 ) -> list[Guardrail]:
     """Measure everything that must not get worse; without a champion, costs alone."""
     bundle_dir, rows = context.candidate_dir / "bundle", context.rows
-    costs = check_costs(load(bundle_dir), bundle_dir, rows, context.features_dir, gate=gate)
+    costs = check_costs(load_bundle(bundle_dir), bundle_dir, rows, context.features_dir, gate=gate)
     if comparison is None or champion is None:
         return costs
     metric = choose_metric(gate, comparison.reference.kind)
@@ -214,6 +209,8 @@ def _build_gain_record(gain: Gain) -> GainRecord:
         gain=_keep_finite(gain.gain),
         low=_keep_finite(gain.low),
         high=_keep_finite(gain.high),
+        score=_keep_finite(gain.score),
+        reference_score=_keep_finite(gain.reference_score),
     )
 
 
@@ -230,28 +227,3 @@ def _build_guardrail_record(guardrail: Guardrail) -> GuardrailRecord:
 def _keep_finite(value: float) -> float | None:
     """Replace NaN and infinity by None."""
     return value if math.isfinite(value) else None
-
-
-def _draw_gains(record: GateRecord, *, bound: float, path: Path) -> None:
-    """Draw the gain over each model with its interval, and the bound that it has to exceed.
-
-    Over a baseline the gain itself has to be above 0; over the champion the whole interval.
-    """
-    gains = [each for each in record.comparisons if None not in (each.gain, each.low, each.high)]
-    figure = create_figure(7, 1.6 + 0.6 * max(len(gains), 1))
-    axes = figure.subplots()
-    for row, each in enumerate(gains):
-        color = INK if each.is_champion else "grey"
-        ends = np.array([each.low, each.high], np.float64)
-        axes.plot(ends, [row, row], color=color, linewidth=3)
-        axes.plot(np.array([each.gain], np.float64), [row], "o", color=color)
-    axes.axvline(bound, color=ACCENT, linestyle=":", label=f"bound {bound:+g}")
-    if bound:
-        axes.axvline(0, color="grey", linewidth=0.8)
-    names = [f"{each.name[:40]}\n{each.rows} rows" for each in gains]
-    axes.set_yticks(range(len(gains)), names)
-    axes.set_ylim(len(gains) - 0.4, -0.6)
-    title = f"{record.decision}: gain with its {record.confidence:.0%} interval"
-    axes.set(xlabel=f"gain in {record.metric} (more is better)", title=title)
-    axes.legend(frameon=False)
-    save_figure(figure, path)

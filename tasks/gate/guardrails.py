@@ -19,16 +19,16 @@ from models.evaluation.predictions import Predictions, SinglePredictions
 from models.evaluation.statistics.block_length import choose_gain_block
 from models.evaluation.statistics.bootstrap import compute_gain_interval
 from models.features.featurizer import Featurizer
-from models.features.splitting.training_rows import FILE
+from models.features.splitting.training_rows import TRAINING_ROWS_FILE
 from tasks.dataset.rowset import RowSet
 from tasks.gate.comparison import Comparison, GateConfig
 from tasks.gate.rules import Guardrail
 from tasks.serving.model_package import choose_golden_rows
 
-TIMED_ROWS = 50
+_TIMED_ROWS = 50
 """Rows that are predicted one by one to measure the latency."""
 
-WARM_UP_ROWS = 5
+_WARM_UP_ROWS = 5
 """Predictions before the measurement begins."""
 
 
@@ -45,7 +45,7 @@ def check_slices(
         metric=metric,
         confidence=gate.confidence,
         count=gate.bootstrap_samples,
-        least=gate.min_slice_rows,
+        min_rows=gate.min_slice_rows,
     )
     return [
         Guardrail(
@@ -66,7 +66,7 @@ def slice_rows(
     Args:
         challenger: its predictions of R rows, with their targets.
         rows: of the source, for the column of the entity.
-        target_rows_R: the row of the source that each target stands in.
+        target_rows_R: the row number in the source of each target.
         featurizer: names classes and entity.
     """
     slices, entity = slice_by_target(challenger, featurizer.target.classes), None
@@ -82,7 +82,7 @@ def check_calibration(
     ours, theirs = comparison.challenger, comparison.reference
     if not (isinstance(ours, SinglePredictions) and isinstance(theirs, SinglePredictions)):
         return []
-    if not ours.classes:
+    if not ours.num_classes:
         return []
     guardrails = []
     if (limit := gate.max_log_loss_increase) is not None:
@@ -116,7 +116,11 @@ def check_costs(
         value, name = _measure_latency(bundle, rows, features_dir), "latency in ms a row (p95)"
         guardrails.append(Guardrail(name, value, limit, value <= limit))
     if (limit := gate.max_size_mb) is not None:
-        files = [path for path in bundle_dir.rglob("*") if path.is_file() and path.name != FILE]
+        files = [
+            path
+            for path in bundle_dir.rglob("*")
+            if path.is_file() and path.name != TRAINING_ROWS_FILE
+        ]
         value = sum(path.stat().st_size for path in files) / 1e6
         guardrails.append(Guardrail("size of the model in MB", value, limit, value <= limit))
     return guardrails
@@ -127,7 +131,7 @@ def _measure_latency(bundle: Bundle, rows: RowSet, features_dir: Path) -> float:
     frame = choose_golden_rows(bundle, rows, features_dir)
     has_window = bundle.featurizer.layout.window is not None
     times_ms = []
-    for turn in range(WARM_UP_ROWS + TIMED_ROWS):
+    for turn in range(_WARM_UP_ROWS + _TIMED_ROWS):
         began = time.perf_counter()
         if has_window:
             bundle.predict(frame, np.array([len(frame) - 1]))
@@ -135,4 +139,4 @@ def _measure_latency(bundle: Bundle, rows: RowSet, features_dir: Path) -> float:
             row = turn % len(frame)
             bundle.predict(frame[row : row + 1])
         times_ms.append(1000 * (time.perf_counter() - began))
-    return float(np.quantile(times_ms[WARM_UP_ROWS:], 0.95))
+    return float(np.quantile(times_ms[_WARM_UP_ROWS:], 0.95))

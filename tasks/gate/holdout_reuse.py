@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tasks.storage.store import Store, create_exclusively, translate_os_errors
 
-FOLDER = "holdouts"
+_FOLDER = "holdouts"
 
 
 class HoldoutReuse(NamedTuple):
@@ -31,7 +31,7 @@ class HoldoutReuse(NamedTuple):
 
     @property
     def warning(self) -> str | None:
-        """What to tell the owner of the job; None within the limit."""
+        """Warning for the owner of the job; None within the limit."""
         if self.uses <= self.limit:
             return None
         return (
@@ -50,7 +50,7 @@ def record_use(store: Store, rows_hash: str, report_key: str) -> int:
     """Record this evaluation once, and count all that used these rows."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     content = json.dumps({"report": report_key, "at": now}).encode()
-    folder = f"{FOLDER}/{rows_hash}"
+    folder = f"{_FOLDER}/{rows_hash}"
     with translate_os_errors(store):
         create_exclusively(store, f"{folder}/{report_key}.json", content)
     store.fs.invalidate_cache()

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tasks.gate.comparison import Gain, GateConfig
+from tasks.gate.standing import Standing, format_margin, format_row_count, rate_challenger
 from tasks.gate_record import Decision
+
+_TIES: tuple[Standing, ...] = ("tie", "slightly worse")
 
 
 class Verdict(NamedTuple):
@@ -12,10 +15,13 @@ class Verdict(NamedTuple):
 
     decision: Decision
     reason: str
+    is_tie: bool = False
+    """Whether a first version is promoted that is not significantly better than the best baseline,
+    but as good within `gate.baseline_margin`."""
 
 
 class Guardrail(NamedTuple):
-    """One thing that must not get worse, whatever the gain."""
+    """One quantity that must not get worse, whatever the gain."""
 
     name: str
     value: float
@@ -37,28 +43,31 @@ class Evidence(NamedTuple):
     excluded_rows: int
     """Test rows that it was trained on."""
     guardrails: Sequence[Guardrail] = ()
-    incomparable: str | None = None
+    incomparable_reason: str | None = None
     """Why challenger and champion cannot be compared."""
-    blocked: str | None = None
+    block_reason: str | None = None
     """What else speaks against a promotion, until a person has approved it."""
     is_perfect: bool = False
     """Whether the challenger makes no error, so that no model can be better."""
 
 
 def apply_rules(evidence: Evidence, gate: GateConfig, metric: str) -> Verdict:
-    """Decide. Every reason against a promotion is looked at before a reason for it."""
-    if evidence.incomparable:
-        return Verdict("not-comparable", evidence.incomparable)
+    """Decide. Every reason against a promotion is checked before any reason for it."""
+    if evidence.incomparable_reason:
+        return Verdict("not-comparable", evidence.incomparable_reason)
     if shortage := _describe_row_shortage(evidence, gate):
         return Verdict("needs-approval", shortage)
-    gain = _format_gain(evidence.over_champion or evidence.over_baseline, gate, metric)
-    if shortfall := _describe_shortfall(evidence, gate):
+    gain = _format_gain(evidence, gate, metric)
+    if shortfall := _describe_shortfall(evidence, gate, metric):
         return Verdict("keep", f"{shortfall}: {gain}")
-    if evidence.blocked:
-        return Verdict("needs-approval", f"{evidence.blocked}; otherwise it would serve: {gain}")
+    if evidence.block_reason:
+        return Verdict(
+            "needs-approval", f"{evidence.block_reason}; otherwise it would be promoted: {gain}"
+        )
     if evidence.champion is None:
-        claim = f"no champion yet, and {_describe_first_version(evidence)}"
-    elif gate.mode == "superiority":
+        claim = f"no champion yet, and {_describe_first_version(evidence, gate, metric)}"
+        return Verdict("promote", f"{claim}: {gain}", _rate(evidence, gate, metric) in _TIES)
+    if gate.mode == "superiority":
         claim = f"better with {gate.confidence:.0%} confidence"
     else:
         claim = "not worse by more than the margin"
@@ -76,16 +85,12 @@ def _describe_row_shortage(evidence: Evidence, gate: GateConfig) -> str | None:
     )
 
 
-def _describe_shortfall(evidence: Evidence, gate: GateConfig) -> str | None:
+def _describe_shortfall(evidence: Evidence, gate: GateConfig, metric: str) -> str | None:
     """Describe what the challenger did not show; None where it showed all that is required."""
-    baseline, champion = evidence.over_baseline, evidence.over_champion
+    champion = evidence.over_champion
     # Each condition is a negated "shown", so that NaN never counts as shown.
-    equal = evidence.is_perfect and baseline.gain == 0
-    if gate.require_baseline and not (equal or baseline.gain > 0):
-        return (
-            f"the challenger does not beat the {baseline.name} baseline ({baseline.gain:+.4f} on "
-            f"{baseline.rows} rows)"
-        )
+    if gate.require_baseline and (behind := _describe_baseline_shortfall(evidence, gate, metric)):
+        return behind
     if evidence.champion is not None and not (champion and champion.low > gate.bound):
         if gate.mode == "superiority":
             return f"not better with {gate.confidence:.0%} confidence"
@@ -97,17 +102,72 @@ def _describe_shortfall(evidence: Evidence, gate: GateConfig) -> str | None:
     return None
 
 
-def _describe_first_version(evidence: Evidence) -> str:
-    """Describe how a first version compares with the baselines."""
-    if evidence.over_baseline.gain > 0:
+def _describe_baseline_shortfall(evidence: Evidence, gate: GateConfig, metric: str) -> str | None:
+    """Describe that the challenger is not good enough beside the best baseline; None where it is.
+
+    A first version is held to the baseline by its interval, as later ones are to the champion. A
+    later version only has to score better than it, or to make no error.
+    """
+    gain = evidence.over_baseline
+    if evidence.champion is None:
+        return _describe_first_shortfall(evidence, gate, metric)
+    if gain.gain > 0 or (evidence.is_perfect and gain.gain == 0):
+        return None
+    return (
+        f"the challenger does not beat the {gain.name} baseline ({gain.gain:+.4f} on "
+        f"{gain.rows} rows)"
+    )
+
+
+def _describe_first_shortfall(evidence: Evidence, gate: GateConfig, metric: str) -> str | None:
+    """Describe that a first version is neither better than the best baseline nor as good."""
+    gain, standing = evidence.over_baseline, _rate(evidence, gate, metric)
+    is_tie = standing in _TIES
+    if standing == "better" or (is_tie and (gain.rows >= gate.min_rows or evidence.is_perfect)):
+        return None
+    if is_tie:
+        return (
+            f"the challenger seems as good as the {gain.name} baseline, but a tie needs "
+            f"{gate.min_rows} test rows (gate.min_rows)"
+        )
+    if standing == "behind" and gain.high < 0:
+        return f"the challenger is worse than the {gain.name} baseline"
+    claim, doubt = "does not beat", ""
+    if standing == "ahead":
+        claim, doubt = "is ahead of", ", but not significantly"
+    if gate.baseline_margin:
+        doubt = f", but may be worse by {format_margin(gain, gate, metric)} or more"
+    return f"the challenger {claim} the {gain.name} baseline{doubt}"
+
+
+def _rate(evidence: Evidence, gate: GateConfig, metric: str) -> Standing:
+    """Rate the challenger beside the best baseline."""
+    return rate_challenger(
+        evidence.over_baseline, gate, metric=metric, is_perfect=evidence.is_perfect
+    )
+
+
+def _describe_first_version(evidence: Evidence, gate: GateConfig, metric: str) -> str:
+    """Describe how a first version that is promoted compares with the best baseline."""
+    gain, standing = evidence.over_baseline, _rate(evidence, gate, metric)
+    margin = format_margin(gain, gate, metric)
+    if standing == "better":
         return "better than every baseline"
-    return "without any error" if evidence.is_perfect else "the job does not require a better one"
+    if evidence.is_perfect and standing == "tie":
+        return "a tie with the best baseline, but without any error"
+    if standing == "tie":
+        return f"a tie: as good as the best baseline within {margin}"
+    if standing == "slightly worse":
+        return f"worse than the best baseline, but by less than {margin}"
+    return "the job does not require that it beats the baselines"
 
 
-def _format_gain(gain: Gain, gate: GateConfig, metric: str) -> str:
-    """Format a gain with its interval, and with the bound where it is over a champion."""
+def _format_gain(evidence: Evidence, gate: GateConfig, metric: str) -> str:
+    """Format the gain that decides with its interval, and the bound where it is over a champion."""
+    gain = evidence.over_champion or evidence.over_baseline
+    all_rows = evidence.rows + evidence.excluded_rows
     text = (
         f"{metric} gain over {gain.name} {gain.gain:+.4f}, {gate.confidence:.0%} interval "
-        f"{gain.low:+.4f} to {gain.high:+.4f} on {gain.rows} rows"
+        f"{gain.low:+.4f} to {gain.high:+.4f} on {format_row_count(gain.rows, all_rows)}"
     )
     return f"{text}, bound {gate.bound:+g}" if gain.is_champion and gate.bound else text

@@ -39,7 +39,7 @@ def count_rows_until(rows: RowSet, cut: AsOfCut, totals: Sequence[int]) -> list[
     ]
 
 
-def tighten_cut(rows: RowSet, cut: AsOfCut) -> AsOfCut:
+def narrow_cut(rows: RowSet, cut: AsOfCut) -> AsOfCut:
     """Move the cut back to the last time that a row has.
 
     Two cuts with no row between them then give the same snapshot.

@@ -1,5 +1,6 @@
 """Where the data is, and what a run does when it has changed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -19,14 +20,14 @@ class OnChangeConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     missing: ChangePolicy = "warn"
-    """Files of the last snapshot that are gone, or files that a row refers to and that do not
-    exist."""
+    """When files of the last snapshot are missing, or files that a row refers to do not exist."""
     row_loss: ChangePolicy = "fail"
-    """More than `max_row_loss` of the rows are gone since the last snapshot."""
+    """When more than `max_row_loss` of the rows are missing since the last snapshot."""
     max_row_loss: Share = 0.1
-    """Share of the rows that may be gone before `row_loss` applies."""
+    """Share of the rows that may be missing before `row_loss` applies."""
     schema: ChangePolicy = "warn"
-    """Columns that were added, removed or retyped, since the last snapshot or between files."""
+    """When columns were added, were removed or have another type, since the last snapshot or
+    between files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,20 +41,24 @@ class SourceConfig:
     or on s3://, gs://, az://, http(s)://. Or a Delta Lake or Iceberg table's folder. Or a database:
     postgresql://user@host/name, sqlite:///file.db; its password is in PGPASSWORD or ~/.pgpass."""
     query: str | None = None
-    """What is read from a database: a table's name, or a SELECT."""
+    """What is read from a database: the name of a table, or a SELECT statement."""
     time: str | None = None
-    """Column with the time of each row; orders a series, lets a split be made by time, and lets a
-    run see the data as of a time."""
+    """Column with the time of each row: it orders a series, and is needed for a split by time and
+    for a run that sees the data as of a time."""
     watermark: str | None = None
-    """Column that only grows as rows arrive, such as a serial number or the time of arrival. Of a
-    database or table, only rows above the last one seen are read. `time` when left out."""
+    """Column that only increases as rows arrive, such as a serial number or an arrival time; by
+    default `time`. Of a table, only rows above the last value that was read are read."""
     entity: str | None = None
     """Column that identifies the series of a row, where a table has several."""
+    parse: Mapping[str, str] = field(default_factory=dict)
+    """Columns of text that are dates, times or numbers, with the format of each: `number`, or the
+    parts of a date as in strftime, such as `"%d/%m/%Y"`, `"%Y-%m"` or `"%Y-Q%q"` (a quarter). They
+    are parsed when the snapshot is taken. CSV files' ISO dates and numbers need no entry."""
     file_columns: tuple[str, ...] = ()
-    """Columns with paths of files, such as images or recordings, from the folder of the source:
-    the snapshot takes the files' bytes in their place."""
+    """Columns with paths of files, such as images or recordings, relative to the folder of the
+    source: the snapshot has the files' bytes instead."""
     on_change: OnChangeConfig = field(default_factory=OnChangeConfig)
-    """What to do when files are missing, rows have vanished, or columns have changed."""
+    """What to do when files or rows are missing, or columns have changed."""
 
     def __post_init__(self) -> None:
         """Check that the URI has no secret, and that there is a query for a database only."""
@@ -65,13 +70,24 @@ class SourceConfig:
             raise ValueError("query: name the database's table, or write a SELECT")
         if self.query and not database:
             raise ValueError("query: only a database is queried; remove it")
+        for name, text_format in self.parse.items():
+            if text_format != "number" and "%" not in text_format:
+                raise ValueError(
+                    f"parse.{name}: '{text_format}' is no format; write number, or a date as in "
+                    'strftime, such as "%d/%m/%Y"'
+                )
 
     @property
     def watermark_column(self) -> str | None:
         """`watermark`, or `time` where it is left out."""
         return self.watermark or self.time
 
-    def table(self, version: str | None = None) -> Table:
+    @property
+    def table_watermark(self) -> str | None:
+        """The watermark of a table; a time that is parsed from text may not sort as text."""
+        return self.watermark or (None if self.time in self.parse else self.time)
+
+    def describe_table(self, version: str | None = None) -> Table:
         """Describe the database's or lakehouse's table that is read, at a version or the newest."""
         return Table(uri=self.uri, query=self.query, version=version)
 

@@ -4,11 +4,12 @@ The rows that were read before are verified by their count. Where it differs (la
 history), the newest batches are dropped until it agrees, and their rows are read again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from tasks.dataset.rowset import to_column_time
 from tasks.errors import SourceError
@@ -30,8 +31,9 @@ from tasks.ingestion.tables.reader import (
     read_table_schema,
     read_table_version,
 )
+from tasks.ingestion.text_columns import parse_columns
 from tasks.records import Part
-from tasks.storage.artifacts import find_key
+from tasks.storage.artifacts import find_by_key
 from tasks.storage.store import Store
 from tasks.task_options import logger
 
@@ -44,15 +46,15 @@ def read_table_parts(
     Raises:
         SourceError: the table cannot be read, or lacks the watermark's column.
     """
-    version = read_table_version(source.table())
-    table = source.table(version)
+    version = read_table_version(source.describe_table())
+    table = source.describe_table(version)
     stored = _find_reusable_batches(store, state, table)
     complete = len(stored) == len(state.batches)
     if version is not None and version == state.version and stored and complete:
         return _find_parts(store, stored, as_of)
-    watermark, state.version = source.watermark_column, None
+    watermark, state.version = source.table_watermark, None
     if watermark is None:
-        part = _read_part(store, table, None)
+        part = _read_part(store, table, None, formats=source.parse)
         state.batches = [
             WatermarkBatch(until=encode_watermark(""), rows=part.facts.rows, key=part.key)
         ]
@@ -62,7 +64,7 @@ def read_table_parts(
     newest = find_newest(table, watermark)
     limit = _limit_watermark(newest, read_table_schema(table)[watermark], as_of)
     _warn_missing_watermarks(table, watermark, newest)
-    state.batches = _read_new_rows(table, store, stored, watermark=watermark, limit=limit)
+    state.batches = _read_new_rows(source, table, store, stored=stored, limit=limit)
     if limit == newest:
         state.version = version
     return _find_parts(store, state.batches, as_of)
@@ -105,7 +107,7 @@ def _find_reusable_batches(store: Store, state: SourceState, table: Table) -> li
     unchanged, state.columns = state.columns == columns, columns
     reusable: list[WatermarkBatch] = []
     for batch in state.batches if unchanged else []:
-        if find_key(store, "part", batch.key, PartFacts) is None:
+        if find_by_key(store, "part", batch.key, PartFacts) is None:
             break
         reusable.append(batch)
     return reusable
@@ -120,7 +122,7 @@ def _find_parts(
         if index and as_of is not None and _ends_at_or_after(batches[index - 1], as_of):
             break
         chosen.append(batch)
-    parts = [find_key(store, "part", batch.key, PartFacts) for batch in chosen]
+    parts = [find_by_key(store, "part", batch.key, PartFacts) for batch in chosen]
     return [part for part in parts if part is not None]
 
 
@@ -135,21 +137,23 @@ def _ends_at_or_after(batch: WatermarkBatch, as_of: datetime) -> bool:
 
 
 def _read_new_rows(
+    source: SourceConfig,
     table: Table,
     store: Store,
-    stored: list[WatermarkBatch],
     *,
-    watermark: str,
+    stored: list[WatermarkBatch],
     limit: Any,  # noqa: ANN401 - of the column's own type
 ) -> list[WatermarkBatch]:
     """Read the rows above the last valid batch, up to `limit`, as one more batch."""
+    watermark = source.table_watermark or ""
     batches = _drop_changed_batches(table, stored, watermark)
     if limit is None:
         return batches
     after = decode_watermark(batches[-1].until) if batches else None
     if after is not None and after >= limit:
         return batches
-    part = _read_part(store, table, RowRange(column=watermark, after=after, until=limit))
+    new_rows = RowRange(column=watermark, after=after, until=limit)
+    part = _read_part(store, table, new_rows, formats=source.parse)
     if part.facts.rows == 0:
         return batches
     return [
@@ -184,8 +188,24 @@ def _drop_changed_batches(
     return batches
 
 
-def _read_part(store: Store, table: Table, row_range: RowRange | None) -> Part:
-    """Read the rows of a range, in its column's order, into a part."""
-    schema = pl.DataFrame(schema=read_table_schema(table)).to_arrow().schema
+def _read_part(
+    store: Store, table: Table, row_range: RowRange | None, *, formats: Mapping[str, str]
+) -> Part:
+    """Read the rows of a range, in its column's order, into a part; parse its columns of text."""
+    where = table.query or table.uri
+    empty = pl.LazyFrame(schema=read_table_schema(table))
+    schema = parse_columns(empty, formats, where).collect().to_arrow().schema
     batches = read_batches(table, row_range, order_by=row_range.column if row_range else None)
-    return make_table_part(store, batches, name=table.query or table.uri, schema=schema)
+    if formats:
+        batches = _parse_batches(batches, formats, where)
+    return make_table_part(store, batches, name=where, schema=schema)
+
+
+def _parse_batches(
+    batches: Iterable[pa.RecordBatch], formats: Mapping[str, str], where: str
+) -> Iterator[pa.RecordBatch]:
+    """Parse the columns of text of each batch."""
+    for batch in batches:
+        frame = pl.from_arrow(batch)
+        assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a batch is a table
+        yield from parse_columns(frame.lazy(), formats, where).collect().to_arrow().to_batches()

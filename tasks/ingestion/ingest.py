@@ -1,4 +1,4 @@
-"""Take an immutable snapshot of the source; only what the store does not hold yet is read."""
+"""Take an immutable snapshot of the source; only what is not yet in the store is read."""
 
 import json
 import time
@@ -15,7 +15,7 @@ from prefect import task
 from tasks.dataset.rowset import RESERVED_COLUMNS, AsOfCut, RowSet, merge_schemas, to_utc
 from tasks.errors import SourceError
 from tasks.facts import CutFacts, SnapshotFacts
-from tasks.ingestion.as_of import count_rows_until, find_time_column, tighten_cut
+from tasks.ingestion.as_of import count_rows_until, find_time_column, narrow_cut
 from tasks.ingestion.config import SourceConfig
 from tasks.ingestion.files.linked_files import fingerprint_linked_files
 from tasks.ingestion.files.listing import SourceFile, choose_partition_types, hash_file, list_files
@@ -44,7 +44,7 @@ from tasks.task_options import HOUR, STAGE, logger
 _VERSION = 2
 
 _STABLE_SECONDS = 2.0
-"""Age of a local file from which a later write is sure to change its time."""
+"""Age of a local file from which a later write certainly changes its time."""
 
 
 class PartOrigin(NamedTuple):
@@ -86,7 +86,7 @@ def fingerprint_file(
 def take_snapshot(
     source: SourceConfig, store: Store, *, as_of: datetime | None = None, remember: bool = True
 ) -> Snapshot:
-    """Return the snapshot of the source; only what the store does not hold yet is read.
+    """Return the snapshot of the source; only what is not yet in the store is read.
 
     Args:
         source: what to read.
@@ -96,7 +96,7 @@ def take_snapshot(
 
     Raises:
         SourceError: the source is missing, empty or damaged, or has changed in a way for which
-            `source.on_change` says `fail`.
+            `source.on_change` is `fail`.
     """
     as_of = to_utc(as_of) if as_of else None
     state = read_source_state(store, source)
@@ -152,6 +152,7 @@ def _read_file_parts(source: SourceConfig, store: Store, state: SourceState) -> 
             fingerprints={f.path: fingerprints[f.path] + linked.get(f.path, "") for f in group},
             types=types,
             embed=source.file_columns,
+            formats=source.parse,
         )
         for group in groups
     ]
@@ -162,7 +163,9 @@ def _read_file_parts(source: SourceConfig, store: Store, state: SourceState) -> 
         )
         for part, group in zip(parts, groups, strict=True)
     ]
-    state.files = {f.path: [f.size, _stable_stamp(fs, f), fingerprints[f.path]] for f in files}
+    state.files = {
+        f.path: [f.size, _compute_stable_stamp(fs, f), fingerprints[f.path]] for f in files
+    }
     return origins
 
 
@@ -185,7 +188,7 @@ def _read_parts(
     return [PartOrigin(part, part.facts.origins) for part in parts]
 
 
-def _stable_stamp(fs: fsspec.AbstractFileSystem, file: SourceFile) -> str:
+def _compute_stable_stamp(fs: fsspec.AbstractFileSystem, file: SourceFile) -> str:
     """Return the file's stamp; "" while a further write might not change it.
 
     A stamp of "" never equals the next one, so that the file is read again.
@@ -253,7 +256,7 @@ def _select_as_of(
     rows = _open_parts(store, [each.part for each in used])
     if all(count in {0, total} for count, total in zip(counts, totals, strict=True)):
         return SnapshotView(used, None, sum(counts))
-    cut = tighten_cut(RowSet(rows.paths, rows.schema, cut), cut)
+    cut = narrow_cut(RowSet(rows.paths, rows.schema, cut), cut)
     return SnapshotView(used, cut, sum(counts))
 
 
@@ -287,7 +290,7 @@ def _build_snapshot(store: Store, view: SnapshotView) -> Snapshot:
 
 
 def _record_snapshot(state: SourceState, snapshot: Snapshot, as_of: datetime | None) -> None:
-    """Record a snapshot in the state, in place of one as of the same time."""
+    """Record a snapshot in the state; it replaces one as of the same time."""
     time_of_snapshot = (as_of or datetime.now(UTC)).isoformat()
     record = SnapshotRecord(
         as_of=time_of_snapshot,

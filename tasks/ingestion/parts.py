@@ -28,28 +28,29 @@ from tasks.ingestion.files.listing import (
     find_damaged_file,
     scan_file,
 )
+from tasks.ingestion.text_columns import parse_columns
 from tasks.records import Part
 from tasks.storage.artifacts import Recipe, hash_file, produce
-from tasks.storage.store import Store, staging_dir
+from tasks.storage.store import Store, open_staging_dir
 
 _VERSION = 1
 
-PART_BYTES = 8 * 2**20
+_PART_BYTES = 8 * 2**20
 """Most bytes of a shared part; a larger file is a part of its own."""
 
-PART_FILES = 256
+_PART_FILES = 256
 """Most files of a shared part; up to as many files in all are a part each."""
 
 
 def group_files(files: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:
     """Group the sorted files into parts."""
-    if len(files) <= PART_FILES:
+    if len(files) <= _PART_FILES:
         yield from ([file] for file in files)
         return
     group: list[SourceFile] = []
     size = 0
     for file in files:
-        full = len(group) == PART_FILES or size + file.size > PART_BYTES
+        full = len(group) == _PART_FILES or size + file.size > _PART_BYTES
         if group and full:
             yield group
             group, size = [], 0
@@ -67,6 +68,7 @@ def make_file_part(
     fingerprints: Mapping[str, str],
     types: Mapping[str, pl.DataType],
     embed: Sequence[str],
+    formats: Mapping[str, str],
 ) -> Part:
     """Return the part that holds these files' rows; read them only if the store lacks it.
 
@@ -77,6 +79,7 @@ def make_file_part(
         fingerprints: of the files' content, by path.
         types: of the partition columns, by name.
         embed: columns with paths, which are replaced by the bytes of those files.
+        formats: of the columns of text that are parsed, by name.
 
     Raises:
         SourceError: a file is damaged or empty, or its types do not fit those of the others.
@@ -89,12 +92,14 @@ def make_file_part(
             "partitions": [dict(file.partition) for file in files],
             "types": {name: str(dtype) for name, dtype in types.items()},
             "embed": list(embed),
+            **({"parse": dict(formats)} if formats else {}),
         },
         inputs={f"file-{index:04}": fingerprints[file.path] for index, file in enumerate(files)},
     )
 
     def build(folder: Path) -> PartFacts:
-        return _copy_files(store, fs, files, folder / "rows.parquet", types=types, embed=embed)
+        path = folder / "rows.parquet"
+        return _copy_files(store, fs, files, path, types=types, embed=embed, formats=formats)
 
     return produce(store, recipe, build, PartFacts)
 
@@ -110,7 +115,7 @@ def make_table_part(
         name: of the table, recorded as the rows' origin.
         schema: of the rows, used where there are none.
     """
-    with staging_dir(store) as folder:
+    with open_staging_dir(store) as folder:
         path = folder / "rows.parquet"
         write_row_groups((pa.Table.from_batches([b]) for b in batches), path, rows=0, schema=schema)
         digest = hash_file(path)
@@ -120,7 +125,7 @@ def make_table_part(
             schema=columns,
             origins=[(name, rows)],
             schemas=[FileSchema(path=name, schema=columns)],
-            absent=0,
+            missing_files=0,
         )
 
         def build(home: Path) -> PartFacts:
@@ -139,21 +144,23 @@ def _copy_files(
     *,
     types: Mapping[str, pl.DataType],
     embed: Sequence[str],
+    formats: Mapping[str, str],
 ) -> PartFacts:
     """Write all files' rows into one Parquet file, in the order of the files.
 
     Raises:
         SourceError: a file is damaged or empty, or its types do not fit those of the others.
     """
-    with staging_dir(store) as folder:
+    with open_staging_dir(store) as folder:
         paths = [fetch_file(fs, file, folder) for file in files]
         scans = [
-            _cast_partitions(scan_file(p, f), types) for p, f in zip(paths, files, strict=True)
+            parse_columns(_cast_partitions(scan_file(p, f), types), formats, f.path)
+            for p, f in zip(paths, files, strict=True)
         ]
         schemas = [scan.collect_schema() for scan in scans]
         _check_schemas_fit(schemas, files)
         rows = pl.concat(scans, how="diagonal_relaxed")
-        single = (paths[0], files[0].format) if len(files) == 1 and not types else None
+        single = (paths[0], files[0].format) if len(files) == 1 and not (types or formats) else None
         root = PurePosixPath(files[0].path).parent
         absent = 0
         try:
@@ -171,7 +178,7 @@ def _copy_files(
         schema=_read_schema(target),
         origins=[(file.path, count) for file, count in zip(files, counts, strict=True)],
         schemas=_list_schemas(schemas, files),
-        absent=absent,
+        missing_files=absent,
     )
 
 

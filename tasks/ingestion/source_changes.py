@@ -60,10 +60,10 @@ def find_missing_files(
 
 def find_missing_linked_files(parts: Sequence[Part], policy: ChangePolicy) -> list[Change]:
     """Find files that rows refer to (`source.file_columns`) and that do not exist."""
-    absent = sum(part.facts.absent for part in parts)
+    absent = sum(part.facts.missing_files for part in parts)
     if not absent:
         return []
-    origins = ", ".join(part.facts.origins[0][0] for part in parts if part.facts.absent)
+    origins = ", ".join(part.facts.origins[0][0] for part in parts if part.facts.missing_files)
     return [
         Change(
             key="missing",

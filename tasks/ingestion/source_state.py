@@ -37,7 +37,7 @@ class SnapshotRecord:
     """What is remembered of one snapshot of the source."""
 
     as_of: str | None
-    """ISO 8601 time up to which it holds the data."""
+    """ISO 8601 time up to which it has data."""
     key: str
     """Of the snapshot's artifact."""
     rows: int
@@ -137,6 +137,7 @@ def _choose_path(source: SourceConfig) -> str:
         source.query,
         source.watermark_column,
         source.file_columns,
+        *([dict(source.parse)] if source.parse else []),
     ]
     digest = hashlib.sha256(format_canonical_json(identity).encode()).hexdigest()[:32]
     return f"source_states/{digest}.json"

@@ -21,9 +21,9 @@ from prefect import task
 from models.evaluation.metrics.by_kind import get_metric_sign
 from models.features.featurizer import Featurizer
 from models.features.series import is_resampled
-from models.features.splitting.duplicates import found_in
-from models.features.splitting.row_hash import identities
-from models.features.splitting.training_rows import row_columns
+from models.features.splitting.duplicates import mark_known
+from models.features.splitting.row_hash import hash_frame_rows
+from models.features.splitting.training_rows import list_key_columns
 from tasks.dataset.rowset import RowSet, open_rows
 from tasks.evaluation.observed_quality import MAX_ROWS, score_predictions
 from tasks.facts import AcceptedFacts, ScoreInterval
@@ -42,7 +42,7 @@ from tasks.prediction.predict_windows import predict_windows
 from tasks.records import Accepted, Champion
 from tasks.registry import versions
 from tasks.report_record import read_report
-from tasks.storage.artifacts import find_dir, find_key
+from tasks.storage.artifacts import find_artifact_dir, find_by_key
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import STAGE, logger
 
@@ -128,7 +128,7 @@ def measure_quality(
 
 def _load_reference_scores(champion: Champion, store: Store) -> dict[str, ScoreInterval] | None:
     """Read the scores of the champion's report by metric; None if the store no longer has it."""
-    folder = find_dir(store, "evaluate", champion.report_key)
+    folder = find_artifact_dir(store, "evaluate", champion.report_key)
     if folder is None:
         return None
     return dict(read_report(folder).intervals)
@@ -142,18 +142,18 @@ def _build_new_row_filter(
     Without the champion's accepted rows there is no filter: its training rows, which the version
     knows by their hashes, are left out of the predictions later.
     """
-    accepted = find_key(store, "validate", champion.accepted_key, AcceptedFacts)
-    columns = row_columns(featurizer.layout, featurizer.split.config)
+    accepted = find_by_key(store, "validate", champion.accepted_key, AcceptedFacts)
+    columns = list_key_columns(featurizer.layout, featurizer.split.config)
     if accepted is None or any(name not in rows.schema for name in columns):
         return None, ()
     before = open_rows(store, accepted)
     if is_resampled(featurizer.layout):
         return _filter_later_steps(before, featurizer.layout.time or ""), ()
     frames = before.iter_frames(list(columns))
-    known = np.unique(np.concatenate([identities(frame, list(columns)) for frame in frames]))
+    known = np.unique(np.concatenate([hash_frame_rows(frame, list(columns)) for frame in frames]))
 
     def select_new(frame: pl.DataFrame) -> NDArray[np.bool_]:
-        return ~found_in(identities(frame, list(columns)), known)
+        return ~mark_known(hash_frame_rows(frame, list(columns)), known)
 
     return select_new, columns
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from models.features.config import Layout
 from models.features.series import get_series_input, index_series, is_resampled
-from models.features.series.width import bin_of, parse_frequency, start_of
+from models.features.series.frequency import compute_bin_starts, compute_bins, parse_frequency
 from tasks.dataset.series_positions import RowNumbers
 from tasks.prediction.predict import FORECAST_COLUMNS
 
@@ -68,7 +68,9 @@ def _compute_step_times(rows: pl.DataFrame, layout: Layout, time: str) -> pl.Ser
         ).to_series()
     frequency = parse_frequency(get_series_input(layout).frequency or "1")
     known = rows.filter(pl.col(STEP).is_not_null())
-    starts = start_of(bin_of(known[time], frequency) + known[STEP], frequency, rows.schema[time])
+    starts = compute_bin_starts(
+        compute_bins(known[time], frequency) + known[STEP], frequency, rows.schema[time]
+    )
     indices = pl.Series(np.cumsum(rows[STEP].is_not_null().to_numpy()) - 1)
     return starts.gather(
         pl.select(pl.when(rows[STEP].is_not_null()).then(indices)).to_series()

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from models.features.featurizer import Featurizer
 from models.features.series import (
-    ROW,
+    ROW_COLUMN,
     SortedSeries,
     find_rows_ahead,
     index_series,
     is_resampled,
-    resample,
+    resample_series,
 )
-from models.features.target import to_numbers
+from models.features.target import read_numbers
 from tasks.dataset.rowset import RowSet
 
 Floats = NDArray[np.float64]
@@ -49,15 +49,15 @@ def load_target_history(rows: RowSet, table: pl.DataFrame, featurizer: Featurize
     ends_R = table["row"].to_numpy()
     if is_resampled(layout):
         averaged = None if target.kind == "category" else target.column
-        frame = resample(frame.with_row_index(ROW), layout, target=averaged)
-        bins = frame.select(row=pl.col(ROW).cast(pl.Int64)).with_row_index("index")
+        frame = resample_series(frame.with_row_index(ROW_COLUMN), layout, target=averaged)
+        bins = frame.select(row=pl.col(ROW_COLUMN).cast(pl.Int64)).with_row_index("index")
         joined = table.select("row").join(bins, on="row", how="left", maintain_order="left")
         ends_R = joined["index"].to_numpy().astype(np.int64)
     column = frame[target.column]
     targets_N = (
         target.encode(column).astype(np.float64)
         if target.kind == "category"
-        else to_numbers(column)
+        else read_numbers(column)
     )
     return TargetHistory(index_series(frame, layout), targets_N, ends_R)
 
@@ -111,10 +111,10 @@ def compute_naive_error(history: TargetHistory, *, season: int) -> Floats:
     limits = np.full(series[-1] + 1, len(order))
     np.minimum.at(limits, series[ends_R], ends_R + 1)
     earlier = np.arange(len(order)) - season
-    counted = (earlier >= first) & (np.arange(len(order)) < limits[series])
+    valid = (earlier >= first) & (np.arange(len(order)) < limits[series])
     error = np.abs(values - values[np.maximum(earlier, 0)])
-    counted &= np.isfinite(error)
-    sums = np.bincount(series[counted], error[counted], minlength=len(limits))
-    counts = np.bincount(series[counted], minlength=len(limits))
+    valid &= np.isfinite(error)
+    sums = np.bincount(series[valid], error[valid], minlength=len(limits))
+    counts = np.bincount(series[valid], minlength=len(limits))
     means = np.divide(sums, counts, out=np.full(len(limits), np.nan), where=counts > 0)
     return np.asarray(means[series[ends_R]])

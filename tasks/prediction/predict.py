@@ -84,7 +84,7 @@ class PredictionRequest(NamedTuple):
     def membership_columns(self) -> list[str]:
         """Columns that identify a training row; none where the rows lack one of them."""
         training_rows = self.scorer.training_rows
-        names = training_rows.marks.needed if training_rows else []
+        names = training_rows.keys.required_columns if training_rows else []
         return names if all(name in self.rows.schema for name in names) else []
 
     @property
@@ -105,7 +105,7 @@ class PredictionRequest(NamedTuple):
         featurizer = self.scorer.featurizer
         window = featurizer.layout.window
         width = max(len(featurizer.target.classes), window.horizon if window else 1, 1)
-        return max(1, min(featurizer.rows_at_once, _MAX_BATCH_VALUES // width))
+        return max(1, min(featurizer.max_rows, _MAX_BATCH_VALUES // width))
 
 
 def open_scorer(folder: Path, version: str) -> Scorer:

@@ -13,9 +13,15 @@ import numpy as np
 import polars as pl
 
 from models.features.config import SELF_SUPERVISED, Layout
-from models.features.series import ROW as NUMBER
-from models.features.series import SeriesInput, context, find_rows_ahead, index_series, is_resampled
-from models.features.series.config import Context
+from models.features.series import ROW_COLUMN as NUMBER
+from models.features.series import (
+    SeriesInput,
+    compute_context,
+    find_rows_ahead,
+    index_series,
+    is_resampled,
+)
+from models.features.series.config import WindowContext
 from tasks.dataset.rowset import RowSet
 from tasks.dataset.series_order import SeriesSlice, slice_series
 from tasks.dataset.series_positions import ROW, OrderedRows, RowNumbers, order_rows
@@ -53,7 +59,7 @@ def predict_windows(
     ordered = order_rows(request.rows, layout, request.columns, averaged=averaged, folder=folder)
     last = _find_series_ends(request, ordered.sorted_rows, layout) if ends == "last" else None
     columns = [name for name in request.columns if name in ordered.sorted_rows.schema]
-    for part in slice_series(ordered.sorted_rows, columns, context(layout)):
+    for part in slice_series(ordered.sorted_rows, columns, compute_context(layout)):
         ends_R = _select_ends(part, layout, last)
         if request.row_filter:
             ends_R = ends_R[_filter_windows(request, part, ends_R)]
@@ -127,7 +133,7 @@ def _predict_later(
 
     def predict() -> pl.DataFrame:
         layout, frame = request.scorer.featurizer.layout, part.frame
-        needed = _mark_context_rows(len(frame), ends_R, context(layout))
+        needed = _mark_context_rows(len(frame), ends_R, compute_context(layout))
         predictions = predict_frame(request, frame.filter(needed))
         predictions = predictions[(np.cumsum(needed) - 1)[ends_R]]
         targets_R = _find_target_indices(part, request)[ends_R]
@@ -186,7 +192,7 @@ def _flag_training_windows(
 
 
 def _mark_context_rows(
-    count: int, ends_R: RowNumbers, reach: Context
+    count: int, ends_R: RowNumbers, reach: WindowContext
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Mark which of `count` rows the windows that end at these indices need."""
     changes = np.zeros(count + 1, np.int64)

@@ -21,7 +21,7 @@ from models.evaluation.predictions import (
 )
 from models.features.config import SELF_SUPERVISED
 from models.features.featurizer import Featurizer
-from models.features.target import to_numbers
+from models.features.target import read_numbers
 from tasks.dataset.labels import TestRows, encode_tags
 from tasks.dataset.rowset import RowSet
 from tasks.prediction.naive_forecast import compute_naive_error, load_target_history
@@ -61,7 +61,7 @@ def pair_with_targets(
         return _pair_classes(predictions, test, featurizer)
     if kind == "number":
         missing = np.full(len(test.targets), np.nan)
-        return SinglePredictions(test.targets, to_numbers(predictions["prediction"]), missing, 0)
+        return SinglePredictions(test.targets, read_numbers(predictions["prediction"]), missing, 0)
     if kind == "tags":
         labels_RK = encode_tags(predictions["prediction"], featurizer.target)
         return TagPredictions(test.targets, labels_RK)
@@ -69,7 +69,7 @@ def pair_with_targets(
         return compare_texts(test.targets.to_list(), predictions["prediction"].to_list())
     if kind in SELF_SUPERVISED:
         return SelfSupervisedErrors(
-            to_numbers(predictions["prediction"]), to_numbers(predictions["mean_error"])
+            read_numbers(predictions["prediction"]), read_numbers(predictions["mean_error"])
         )
     return summarize_forecasts(_read_forecasts(predictions, test.targets), scale_R)
 
@@ -111,7 +111,7 @@ def _pair_classes(
     true_code = pl.Series(np.maximum(test.targets, 0).astype(np.int64))
     table = predictions.with_columns(code=true_code)
     true_probability = table.select(pl.col("probabilities").list.get(pl.col("code"))).to_series()
-    probabilities = np.where(test.targets < 0, 0.0, to_numbers(true_probability))
+    probabilities = np.where(test.targets < 0, 0.0, read_numbers(true_probability))
     count = len(featurizer.target.classes)
     fits = len(codes) * count <= MAX_PROBABILITIES
     all_RK = read_number_lists(predictions["probabilities"], count) if fits else None

@@ -1,6 +1,6 @@
-"""What a person asks of a model's aliases: promote, approve, reject, roll back.
+"""What a person decides about a model's versions: promote, approve, reject, roll back.
 
-Nothing serves unproven (tasks.registry.verification).
+Every version is verified before it becomes the champion (`verification.py`).
 """
 
 import json
@@ -23,88 +23,88 @@ if TYPE_CHECKING:
 
 
 class MoveResult(NamedTuple):
-    """What came of a request."""
+    """The result of a request."""
 
     change: AliasChange
     resumed: bool
-    """Whether it was begun before, by a program that was killed, and is finished now."""
+    """Whether a process that was killed had begun it, and it was completed now."""
 
 
-def promote(store: Store, name: str, version: str | None, why: str) -> MoveResult:
-    """Let a version serve, whatever the gate said; the challenger when none is named.
+def promote(store: Store, name: str, version: str | None, reason: str) -> MoveResult:
+    """Make a version the champion, whatever the gate decided; the challenger where none is named.
 
     Raises:
-        RegistryError: there is no such version, it serves already, or it is damaged.
+        RegistryError: there is no such version, it is the champion already, or it is damaged.
     """
-    found = _open_log(store, name, version)
-    if done := _find_completed(found, "promote", version):
-        return done
-    number = version or _find_challenger(name, found)
-    _check_not_serving(name, number, found)
+    log = _open_log(store, name, version)
+    if completed := _find_completed(log, "promote", version):
+        return completed
+    number = version or _find_challenger(name, log)
+    _check_not_serving(name, number, log)
     return _verify_and_move(
         store,
-        AliasMove(name, number, "promote", why, expected_aliases=replay_aliases(found.entries)),
+        AliasMove(name, number, "promote", reason, expected_aliases=replay_aliases(log.entries)),
     )
 
 
-def approve(store: Store, name: str, version: str | None, why: str) -> MoveResult:
-    """Let a version serve that the gate left to a person; the challenger when none is named.
+def approve(store: Store, name: str, version: str | None, reason: str) -> MoveResult:
+    """Make a version the champion that waits for approval; the challenger where none is named.
 
     Raises:
-        RegistryError: there is no such version, the gate did not ask for approval, the champion
-            that it was compared with serves no more, or it is damaged.
+        RegistryError: there is no such version, it does not wait for approval, it was compared
+            with a champion that has been replaced since, or it is damaged.
     """
-    found = _open_log(store, name, version)
-    if done := _find_completed(found, "approve", version):
-        return done
-    number = version or _find_challenger(name, found)
-    _check_not_serving(name, number, found)
-    asking = _find_awaiting_approval(name, number)
+    log = _open_log(store, name, version)
+    if completed := _find_completed(log, "approve", version):
+        return completed
+    number = version or _find_challenger(name, log)
+    _check_not_serving(name, number, log)
+    challenger = _find_awaiting_approval(name, number)
     check_champion_unchanged(
         store,
         name,
-        report_key=asking.tags.get(f"{TAG}report_key", ""),
-        model_key=asking.tags.get(f"{TAG}model_key", ""),
+        report_key=challenger.tags.get(f"{TAG}report_key", ""),
+        model_key=challenger.tags.get(f"{TAG}model_key", ""),
     )
     return _verify_and_move(
         store,
-        AliasMove(name, number, "approve", why, expected_aliases=replay_aliases(found.entries)),
+        AliasMove(name, number, "approve", reason, expected_aliases=replay_aliases(log.entries)),
     )
 
 
-def reject(store: Store, name: str, version: str | None, why: str) -> MoveResult:
-    """Reject a version that the gate left to a person; it stops being the challenger.
+def reject(store: Store, name: str, version: str | None, reason: str) -> MoveResult:
+    """Reject a version that waits for approval; it is no longer the challenger.
 
     Raises:
-        RegistryError: there is no such version, it serves, it was rejected before, or the gate
-            did not ask for approval.
+        RegistryError: there is no such version, it is the champion, it was rejected before, or it
+            does not wait for approval.
     """
-    found = _open_log(store, name, version)
-    if done := _find_completed(found, "reject", version):
-        return done
-    number = version or _find_challenger(name, found)
-    _check_not_serving(name, number, found)
+    log = _open_log(store, name, version)
+    if completed := _find_completed(log, "reject", version):
+        return completed
+    number = version or _find_challenger(name, log)
+    _check_not_serving(name, number, log)
     _find_awaiting_approval(name, number)
-    if is_rejected(found.entries, number):
+    if is_rejected(log.entries, number):
         raise RegistryError.of(
             f"{name} version {number} was rejected before", hint=f"see: ostinato history {name}"
         )
     return _move(
         store,
-        AliasMove(name, number, "reject", why, expected_aliases=replay_aliases(found.entries)),
+        AliasMove(name, number, "reject", reason, expected_aliases=replay_aliases(log.entries)),
     )
 
 
-def roll_back(store: Store, name: str, version: str | None, why: str) -> MoveResult:
-    """Let the version serve again that served before, or an earlier one that is named.
+def roll_back(store: Store, name: str, version: str | None, reason: str) -> MoveResult:
+    """Make the previous champion, or an earlier one that is named, the champion again.
 
     Raises:
-        RegistryError: there is none, it never served, or it is damaged.
+        RegistryError: there is no such version, it was never the champion, or it is damaged.
     """
-    found = _open_log(store, name, version)
-    if done := _find_completed(found, "rollback", version):
-        return done
-    state = replay_aliases(found.entries)
+    log = _open_log(store, name, version)
+    if completed := _find_completed(log, "rollback", version):
+        return completed
+    state = replay_aliases(log.entries)
     number = version or state.get("previous")
     if number is None:
         serving = state.get("champion")
@@ -113,17 +113,19 @@ def roll_back(store: Store, name: str, version: str | None, why: str) -> MoveRes
             + (f"none served before version {serving}" if serving else "no version serves"),
             hint=f"name a version that served (ostinato history {name}), or promote one",
         )
-    _check_not_serving(name, number, found)
-    if number != state.get("previous") and not has_served(found.entries, number):
+    _check_not_serving(name, number, log)
+    if number != state.get("previous") and not has_served(log.entries, number):
         raise RegistryError.of(
             f"{name} version {number} has never served, so nothing can be rolled back to it",
             hint=f"see: ostinato history {name}; or: ostinato promote {name} {number}",
         )
-    return _verify_and_move(store, AliasMove(name, number, "rollback", why, expected_aliases=state))
+    return _verify_and_move(
+        store, AliasMove(name, number, "rollback", reason, expected_aliases=state)
+    )
 
 
 def _open_log(store: Store, name: str, version: str | None) -> ReconciledLog:
-    """Bring history and aliases together, of a model and a version that there are.
+    """Check that model and version exist, and return the reconciled log.
 
     Raises:
         RegistryError: there is no such model or version.
@@ -133,14 +135,14 @@ def _open_log(store: Store, name: str, version: str | None) -> ReconciledLog:
 
 
 def check_version_exists(name: str, version: str | None) -> None:
-    """Refuse a model or a version that there is not.
+    """Check that a model has a version of this number; None checks the model alone.
 
     Raises:
-        RegistryError: tells which there are.
+        RegistryError: there is no such model or version; names those that exist.
     """
-    numbers = sorted((int(found.version) for found in versions.list_versions(name)), reverse=True)
+    numbers = sorted((int(each.version) for each in versions.list_versions(name)), reverse=True)
     if not numbers:
-        raise _build_unknown_model_error(name)
+        raise build_unknown_model_error(name)
     if version is not None and version not in map(str, numbers):
         shown = ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
         raise RegistryError.of(
@@ -149,56 +151,56 @@ def check_version_exists(name: str, version: str | None) -> None:
 
 
 def find_store_config(name: str) -> StoreConfig:
-    """Return which store the newest version of a model was made in, as its job says.
+    """Return the store of the job that the newest version of a model was made with.
 
     Raises:
-        RegistryError: there is no such model, or MLflow cannot be asked.
+        RegistryError: there is no such model, or MLflow cannot be reached.
     """
     found = versions.list_versions(name)
     if not found:
-        raise _build_unknown_model_error(name)
+        raise build_unknown_model_error(name)
     jobs = {int(each.version): each.tags.get(f"{TAG}job") for each in found}
-    written = [job for _, job in sorted(jobs.items()) if job]
-    return StoreConfig(**json.loads(written[-1]).get("store", {})) if written else StoreConfig()
+    texts = [job for _, job in sorted(jobs.items()) if job]
+    return StoreConfig(**json.loads(texts[-1]).get("store", {})) if texts else StoreConfig()
 
 
-def _build_unknown_model_error(name: str) -> RegistryError:
-    """Build the refusal of a model that nobody knows."""
+def build_unknown_model_error(name: str) -> RegistryError:
+    """Build the error for a model that is not registered."""
     names = ", ".join(sorted(versions.list_models())[:10])
     return RegistryError.of(
         f"there is no model '{name}' in MLflow",
-        found=f"There is: {names or 'none at all'}",
-        hint="name one of these; a model is named as its job",
+        found=f"Registered models: {names or 'none'}",
+        hint="name one of these; a model has the name of its job",
     )
 
 
-def _find_challenger(name: str, found: ReconciledLog) -> str:
-    """Name the challenger.
+def _find_challenger(name: str, log: ReconciledLog) -> str:
+    """Return the challenger's number.
 
     Raises:
-        RegistryError: there is none.
+        RegistryError: there is no challenger.
     """
-    number = replay_aliases(found.entries).get("challenger")
+    number = replay_aliases(log.entries).get("challenger")
     if number is None:
         raise RegistryError.of(f"'{name}' has no challenger", hint="name a version")
     return number
 
 
-def _find_completed(found: ReconciledLog, action: Action, version: str | None) -> MoveResult | None:
-    """Return this very request where a killed program had begun it, and it is finished now."""
-    line = found.completed
-    if line and line.action == action and version in {None, line.version}:
-        return MoveResult(line, resumed=True)
+def _find_completed(log: ReconciledLog, action: Action, version: str | None) -> MoveResult | None:
+    """Return the result of this request if a killed process had begun it and it is complete now."""
+    change = log.completed
+    if change and change.action == action and version in {None, change.version}:
+        return MoveResult(change, resumed=True)
     return None
 
 
-def _check_not_serving(name: str, number: str, found: ReconciledLog) -> None:
-    """Refuse what concerns the champion itself.
+def _check_not_serving(name: str, number: str, log: ReconciledLog) -> None:
+    """Check that a version is not the champion.
 
     Raises:
-        RegistryError: the version serves.
+        RegistryError: it is.
     """
-    if replay_aliases(found.entries).get("champion") == number:
+    if replay_aliases(log.entries).get("champion") == number:
         raise RegistryError.of(
             f"{name} version {number} serves already",
             found="No alias was moved.",
@@ -207,10 +209,10 @@ def _check_not_serving(name: str, number: str, found: ReconciledLog) -> None:
 
 
 def _find_awaiting_approval(name: str, number: str) -> "ModelVersion":
-    """Return a version that the gate left to a person.
+    """Return a version that waits for approval.
 
     Raises:
-        RegistryError: it did not.
+        RegistryError: it does not.
     """
     found = versions.get_version(name, number)
     decision = found.tags.get(f"{TAG}decision", "unknown")
@@ -219,52 +221,59 @@ def _find_awaiting_approval(name: str, number: str) -> "ModelVersion":
             f"{name} version {number} does not wait for approval: the gate's decision is "
             f"'{decision}'",
             found=found.tags.get(f"{TAG}reason"),
-            hint=f"to let it serve all the same: ostinato promote {name} {number}",
+            hint=f"to make it the champion without one: ostinato promote {name} {number}",
         )
     return found
 
 
 def check_champion_unchanged(store: Store, name: str, *, report_key: str, model_key: str) -> None:
-    """Refuse a promotion that was judged against a champion that no longer serves.
+    """Check that the champion is still the one that the challenger was compared with.
+
+    Args:
+        store: where the reports are.
+        name: registered model.
+        report_key: of the challenger's report.
+        model_key: of the challenger, which may be the champion already.
 
     Raises:
         RegistryError: another run or person moved the alias in between.
     """
     manifest = read_manifest(store, "evaluate", report_key) if report_key else None
-    judged = manifest.recipe.inputs["champion"] if manifest else "none"
+    compared = manifest.recipe.inputs["champion"] if manifest else "none"
     champion = versions.find_champion(name)
     serving = champion.model_key if champion else "none"
-    if serving not in {judged, model_key}:
+    if serving not in {compared, model_key}:
         raise RegistryError.of(
-            f"the champion of '{name}' changed while its challenger was judged, or since",
+            f"the champion of '{name}' changed since its challenger was evaluated",
             hint="run again: the challenger is then compared with the new champion; "
-            "`ostinato promote` asks nothing",
+            "`ostinato promote` compares with none",
         )
 
 
-def _verify_and_move(store: Store, asked: AliasMove) -> MoveResult:
-    """Prove the version, then move."""
-    verify_version(asked.name, asked.version)
-    return _move(store, asked)
+def _verify_and_move(store: Store, request: AliasMove) -> MoveResult:
+    """Verify the version, then move the aliases."""
+    verify_version(request.name, request.version)
+    return _move(store, request)
 
 
-def _move(store: Store, asked: AliasMove) -> MoveResult:
-    """Move, where nobody else has moved since it was asked for.
+def _move(store: Store, request: AliasMove) -> MoveResult:
+    """Move the aliases.
 
     Raises:
-        RegistryError: somebody has.
+        RegistryError: somebody else has moved them since the request, or no alias has to move.
     """
-    line = move_aliases(store, asked)
-    if line is None:
+    change = move_aliases(store, request)
+    if change is None:
         raise RegistryError.of(
-            f"{asked.name} version {asked.version} is where it was asked to be", hint="nothing"
+            f"the aliases of '{request.name}' are already as requested",
+            hint=f"see: ostinato history {request.name}",
         )
-    return MoveResult(line, resumed=False)
+    return MoveResult(change, resumed=False)
 
 
 @task(name="roll back", task_run_name="roll back {name}", timeout_seconds=HOUR, **STAGE)
-def roll_back_task(name: str, version: str | None, why: str, store: StoreConfig) -> MoveResult:
-    """Let an earlier version serve again."""
-    moved = roll_back(open_store(store), name, version, why)
+def roll_back_task(name: str, version: str | None, reason: str, store: StoreConfig) -> MoveResult:
+    """Make an earlier version the champion again."""
+    moved = roll_back(open_store(store), name, version, reason)
     logger().info("%s: %s serves", name, moved.change.version)
     return moved

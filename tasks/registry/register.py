@@ -1,4 +1,4 @@
-"""Register a candidate in MLflow, prove that it answers as it did, and move the aliases last."""
+"""Register a candidate in MLflow, verify its predictions, and move the aliases last."""
 
 import json
 import tempfile
@@ -10,13 +10,13 @@ from typing import Any
 
 from prefect import task
 
-from models.bundle import load
+from models.bundle import load_bundle
 from tasks.dataset.rowset import open_rows
 from tasks.environment import describe_environment, find_installed_version
 from tasks.facts import ReportFacts
 from tasks.records import Accepted, Candidate, Features, Report, Snapshot, Version
 from tasks.registry import versions
-from tasks.registry.aliases import AliasMove, _allow, move_aliases
+from tasks.registry.aliases import AliasMove, move_aliases
 from tasks.registry.promotion import check_champion_unchanged
 from tasks.registry.verification import verify_version
 from tasks.report_record import EpochRecord, read_report
@@ -43,7 +43,7 @@ class VersionInputs:
     report: Report
 
     def build_tags(self, job_text: str) -> dict[str, str]:
-        """Every key that is needed to make the version again."""
+        """Return the version's tags: everything that is needed to reproduce it."""
         return {
             f"{TAG}snapshot_key": self.snapshot.key,
             f"{TAG}snapshot_hash": self.snapshot.content_hash,
@@ -55,7 +55,7 @@ class VersionInputs:
             f"{TAG}report_hash": self.report.content_hash,
             f"{TAG}code_version": find_installed_version("ostinato"),
             f"{TAG}plans": json.dumps(self.candidate.facts.plans),
-            f"{TAG}made_by": json.dumps(describe_environment(self.candidate.facts.device)),
+            f"{TAG}environment": json.dumps(describe_environment(self.candidate.facts.device)),
             f"{TAG}job": job_text,
             f"{TAG}decision": self.report.facts.decision,
             f"{TAG}reason": self.report.facts.reason,
@@ -63,11 +63,11 @@ class VersionInputs:
 
 
 def _build_run_record(
-    origin: VersionInputs, store: Store, *, params: Mapping[str, str], job_text: str, job_name: str
+    inputs: VersionInputs, store: Store, *, params: Mapping[str, str], job_text: str, job_name: str
 ) -> RunRecord:
-    """Collect what the run tells."""
-    facts, snapshot = origin.report.facts, origin.snapshot.facts
-    report_dir = local_dir(store, origin.report)
+    """Build the record of the version's run in MLflow."""
+    facts, snapshot = inputs.report.facts, inputs.snapshot.facts
+    report_dir = local_dir(store, inputs.report)
     report = read_report(report_dir)
     metrics = {f"test_{name}": value for name, value in facts.metrics.items()}
     for baseline, scores in facts.baselines.items():
@@ -77,20 +77,20 @@ def _build_run_record(
         params=params,
         metrics=metrics,
         curves=_collect_curves(report.history),
-        tags=origin.build_tags(job_text),
+        tags=inputs.build_tags(job_text),
         dataset_name=job_name,
-        dataset_hash=origin.snapshot.content_hash,
-        # Which file each row came from would be long, and is told where rows are in quarantine.
+        dataset_hash=inputs.snapshot.content_hash,
+        # The origins may be long, and quarantined rows have their own.
         dataset_facts=json.dumps(
             {name: value for name, value in asdict(snapshot).items() if name != "origins"}
         ),
         files=tuple(sorted(path for path in report_dir.iterdir() if path.is_file()))
-        + _list_validation_files(origin, store),
+        + _list_validation_files(inputs, store),
     )
 
 
 def _collect_curves(history: Sequence[EpochRecord]) -> dict[str, list[float]]:
-    """Lay the epochs out as curves."""
+    """Return each quantity's values by epoch."""
     names = ("training_loss", "validation_loss", "learning_rate", "padding_share")
     curves = {name: [getattr(epoch, name) for epoch in history] for name in names}
     metrics = [epoch.metric for epoch in history if epoch.metric is not None]
@@ -99,14 +99,14 @@ def _collect_curves(history: Sequence[EpochRecord]) -> dict[str, list[float]]:
     return curves
 
 
-def _list_validation_files(origin: VersionInputs, store: Store) -> tuple[Path, ...]:
-    """Name what validation found: Great Expectations' page, and the same as data."""
-    folder = local_dir(store, origin.accepted)
+def _list_validation_files(inputs: VersionInputs, store: Store) -> tuple[Path, ...]:
+    """List the files with the results of validation: Great Expectations' page, and JSON."""
+    folder = local_dir(store, inputs.accepted)
     return folder / "data_docs.html", folder / "validation.json"
 
 
 def register_candidate(
-    origin: VersionInputs,
+    inputs: VersionInputs,
     store: Store,
     *,
     name: str,
@@ -114,42 +114,50 @@ def register_candidate(
     job_text: str,
     artifact_root: Path | None,
 ) -> Version:
-    """Return the registered version of a candidate, continued where a killed run left it.
+    """Register a candidate, or complete the registration of a killed run; return its version.
+
+    Args:
+        inputs: the candidate, and what it comes from.
+        store: where the artifacts are.
+        name: of the registered model.
+        params: settings, as the run shows them.
+        job_text: the whole job as JSON.
+        artifact_root: folder for the run's files where MLflow is a local database.
 
     Raises:
-        RegistryError: MLflow cannot be reached, refuses, or gives back another model.
+        RegistryError: MLflow cannot be reached, refuses, or returns another model.
     """
-    facts, done = origin.report.facts, f"{TAG}registered_report"
-    found = versions.find_version_of_model(name, origin.candidate.key)
-    if found and found.tags.get(done) == origin.report.key:
+    facts, done = inputs.report.facts, f"{TAG}registered_report"
+    found = versions.find_version_of_model(name, inputs.candidate.key)
+    if found and found.tags.get(done) == inputs.report.key:
         return _build_version(found, facts, recomputed=False)
     experiment = mlflow_client.open_experiment(name, artifact_root)
-    run_id = runs.open_report(
-        experiment, origin.report.key, model_key=origin.candidate.key, run_name=name
+    run_id = runs.open_report_run(
+        experiment, inputs.report.key, model_key=inputs.candidate.key, run_name=name
     )
-    record = _build_run_record(origin, store, params=params, job_text=job_text, job_name=name)
+    record = _build_run_record(inputs, store, params=params, job_text=job_text, job_name=name)
     mlflow_client.write_run(run_id, record)
     if found is None:
         found = _create_version(
-            origin, store, name=name, experiment=experiment, run_id=run_id, tags=record.tags
+            inputs, store, name=name, experiment=experiment, run_id=run_id, tags=record.tags
         )
     number = str(found.version)
     verify_version(name, number)
     versions.tag_version(name, number, _select_changed_tags(record.tags, found.tags))
-    _publish_model_card(origin, store, name=name, number=number)
-    _assign_aliases(origin, store, name=name, number=number)
+    _publish_model_card(inputs, store, name=name, number=number)
+    _assign_aliases(inputs, store, name=name, number=number)
     mlflow_client.close_run(run_id)
-    versions.tag_version(name, number, {done: origin.report.key})
+    versions.tag_version(name, number, {done: inputs.report.key})
     return _build_version(found, facts, recomputed=True)
 
 
-def _select_changed_tags(tags: Mapping[str, str], held: Mapping[str, str]) -> dict[str, str]:
-    """Leave out the tags that are there already: MLflow takes each by a request of its own."""
-    return {name: value for name, value in tags.items() if held.get(name) != value}
+def _select_changed_tags(tags: Mapping[str, str], current: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that are not set yet; MLflow needs a request for each."""
+    return {name: value for name, value in tags.items() if current.get(name) != value}
 
 
 def _create_version(
-    origin: VersionInputs,
+    inputs: VersionInputs,
     store: Store,
     *,
     name: str,
@@ -157,57 +165,53 @@ def _create_version(
     run_id: str,
     tags: Mapping[str, str],
 ) -> Any:  # noqa: ANN401 - MLflow's entity
-    """Save the candidate as MLflow serves it, and register that."""
-    bundle_dir = local_dir(store, origin.candidate) / "bundle"
-    rows, features_dir = open_rows(store, origin.accepted), local_dir(store, origin.features)
-    golden = choose_golden_rows(load(bundle_dir), rows, features_dir)
+    """Save the candidate as a model package, and register it as a version."""
+    bundle_dir = local_dir(store, inputs.candidate) / "bundle"
+    rows, features_dir = open_rows(store, inputs.accepted), local_dir(store, inputs.features)
+    golden = choose_golden_rows(load_bundle(bundle_dir), rows, features_dir)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         save_package(bundle_dir, folder, golden)
-        known = {**tags, f"{TAG}files_hash": hash_package(folder)}
+        all_tags = {**tags, f"{TAG}files_hash": hash_package(folder)}
         return versions.create_version(
-            name, experiment=experiment, run_id=run_id, folder=folder, tags=known
+            name, experiment=experiment, run_id=run_id, folder=folder, tags=all_tags
         )
 
 
-def _publish_model_card(origin: VersionInputs, store: Store, *, name: str, number: str) -> None:
+def _publish_model_card(inputs: VersionInputs, store: Store, *, name: str, number: str) -> None:
     """Show the model card on the version's page in MLflow, and in Prefect's UI."""
-    path = local_dir(store, origin.report) / CARD
-    if not path.is_file():
-        # A report of an older version.
-        return
-    card = path.read_text(encoding="utf-8")
+    card = (local_dir(store, inputs.report) / CARD).read_text(encoding="utf-8")
     versions.describe_version(name, number, shorten_text(card, MAX_DESCRIPTION))
     publish_page(f"{name}-model-card", card)
 
 
-def shorten_text(text: str, most: int) -> str:
-    """Cut a text at the end of a line, and say so."""
-    if len(text) <= most:
+def shorten_text(text: str, max_length: int) -> str:
+    """Cut a model card at the end of a line to `max_length` characters, with a note."""
+    if len(text) <= max_length:
         return text
-    end = "\n\n(the rest is in model_card.md)"
-    return text[: most - len(end)].rpartition("\n")[0] + end
+    note = "\n\n(the rest is in model_card.md)"
+    return text[: max_length - len(note)].rpartition("\n")[0] + note
 
 
-def _assign_aliases(origin: VersionInputs, store: Store, *, name: str, number: str) -> None:
-    """Make the version the challenger, and the champion if the gate said so."""
-    serve = origin.report.facts.decision == "promote"
-    asked = AliasMove(
+def _assign_aliases(inputs: VersionInputs, store: Store, *, name: str, number: str) -> None:
+    """Make the version the challenger, and the champion if the gate promotes it."""
+    is_promoted = inputs.report.facts.decision == "promote"
+    request = AliasMove(
         name,
         number,
-        "promote" if serve else "register",
-        origin.report.facts.reason,
+        "promote" if is_promoted else "register",
+        inputs.report.facts.reason,
         make_challenger=True,
         once=True,
     )
-    refuse = partial(
+    check = partial(
         check_champion_unchanged,
         store,
         name,
-        report_key=origin.report.key,
-        model_key=origin.candidate.key,
+        report_key=inputs.report.key,
+        model_key=inputs.candidate.key,
     )
-    move_aliases(store, asked, check=refuse if serve else _allow)
+    move_aliases(store, request, check=check if is_promoted else None)
 
 
 def _build_version(found: Any, facts: ReportFacts, *, recomputed: bool) -> Version:  # noqa: ANN401
@@ -237,7 +241,7 @@ def register(
     artifact_root: str | None,
     store: StoreConfig,
 ) -> Version:
-    """Register the candidate, and let it serve if the gate said so."""
+    """Register the candidate, and make it the champion if the gate promotes it."""
     version = register_candidate(
         VersionInputs(snapshot, accepted, features, candidate, report),
         open_store(store),

@@ -1,7 +1,7 @@
-"""A version that is made again: where from, in a store apart, and how it compares with the first.
+"""Reproduction of a version: what it was made from, and how it compares with what is made again.
 
-What is made again is made of the snapshot alone. Nothing that the store has beyond that is taken,
-and nothing is added to it.
+A version is reproduced from its snapshot alone, in a store of its own: nothing else is taken from
+the first store, and nothing is added to it.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -22,11 +22,16 @@ from tasks.facts import AcceptedFacts, PartFacts, SnapshotFacts
 from tasks.records import Accepted, Artifact, Candidate, Features, Part, Snapshot
 from tasks.registry import versions
 from tasks.registry.promotion import check_version_exists
-from tasks.storage.artifacts import find_key, hash_file, local_dir, read_manifest
+from tasks.storage.artifacts import find_by_key, hash_file, local_dir, read_manifest
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.tracking.mlflow_client import TAG
 
-MAX_SHOWN_TENSORS = 20
+_MAX_SHOWN_TENSORS = 20
+
+_Array = np.ndarray[Any, Any]
+
+StageState = Literal["same", "other", "unknown"]
+"""Whether a stage's output is equal again; unknown where the first output is deleted."""
 
 
 class VersionSources(NamedTuple):
@@ -35,13 +40,13 @@ class VersionSources(NamedTuple):
     tags: Mapping[str, str]
     job_text: str
     plans: list[TrainingPlan]
-    """What was measured before each of its networks learned, in the order in which they did."""
+    """What was measured before the training of each of its networks, in order."""
     snapshot: Snapshot
     accepted: Accepted
 
 
-class Remade(NamedTuple):
-    """The artifacts that were made again, in another store."""
+class ReproducedArtifacts(NamedTuple):
+    """The artifacts that were made again, in a store of their own."""
 
     accepted: Accepted
     features: Features
@@ -51,71 +56,81 @@ class Remade(NamedTuple):
 
     @property
     def by_tag(self) -> dict[str, Artifact[object]]:
-        """The artifacts by the name that the version's tags give them."""
+        """The artifacts by their names in the version's tags."""
         return {"accepted": self.accepted, "features": self.features, "model": self.candidate}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TensorDifference:
+    """A tensor of weights that is not equal bit for bit."""
+
+    name: str
+    shape: list[int]
+    max_difference: float | None
+    """Largest absolute difference; None where only one of the models has such a tensor."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Reproduction:
-    """What came of making a version again; the last line of `ostinato reproduce --json`."""
+    """The result of a reproduction; the last line of `ostinato reproduce --json`."""
 
     model: str
     version: str
     identical: bool
-    """Whether every weight is the same to the last bit."""
+    """Whether all weights are equal bit for bit."""
     tensors: int
-    differing: list[dict[str, Any]]
-    """Tensors that are not the same: `name`, `shape`, `largest`; the first of them."""
-    files: list[str]
-    """Files of the model that are not the same, or that one of the two lacks."""
-    stages: dict[str, str]
-    """Whether each came to the "same", to "other" or, the first being gone, to "unknown"."""
-    made_by: dict[str, list[str]]
-    """Packages, device and processor that are others now: what it was, and what it is."""
+    """Number of tensors of the registered model."""
+    differing_tensors: list[TensorDifference]
+    """Those with the largest differences, in descending order."""
+    differing_files: list[str]
+    """Files of the bundle that are not equal, or that one of the two lacks."""
+    stages: dict[str, StageState]
+    environment_changes: dict[str, list[str]]
+    """Packages, device and processor that have changed: the value then, and the value now."""
 
 
 def find_sources(store: Store, name: str, number: str) -> VersionSources:
     """Find what a version was made from.
 
     Raises:
-        RegistryError: there is no such version, or it does not say.
-        StoreError: the snapshot is gone, or is not what it was.
+        RegistryError: there is no such version, or its tags do not say what it was made from.
+        StoreError: the snapshot is not in the store, or was changed.
     """
     check_version_exists(name, number)
     tags = versions.get_version(name, number).tags
-    wanted = {
+    values = {
         key: tags.get(f"{TAG}{key}") for key in ("snapshot_key", "accepted_key", "job", "plans")
     }
-    if missing := [key for key, value in wanted.items() if not value]:
+    if missing := [key for key, value in values.items() if not value]:
         raise RegistryError.of(
             f"{name} version {number} does not say what it was made from: "
             f"{', '.join(TAG + key for key in missing)} missing among its tags",
-            hint="only versions that `ostinato run` registered can be made again",
+            hint="only versions that `ostinato run` registered can be reproduced",
         )
-    snapshot = find_key(store, "ingest", str(wanted["snapshot_key"]), SnapshotFacts)
-    accepted = find_key(store, "validate", str(wanted["accepted_key"]), AcceptedFacts)
+    snapshot = find_by_key(store, "ingest", str(values["snapshot_key"]), SnapshotFacts)
+    accepted = find_by_key(store, "validate", str(values["accepted_key"]), AcceptedFacts)
     if snapshot is None or accepted is None:
-        what = "data" if snapshot is None else "contract"
+        what = "snapshot" if snapshot is None else "contract"
         raise StoreError.of(
-            f"{name} version {number} cannot be made again: the {what} that it was made from is "
-            f"not in the store {store.root} any more",
-            found=f"Looked for: ingest/{wanted['snapshot_key']}, validate/{wanted['accepted_key']}",
+            f"{name} version {number} cannot be reproduced: the {what} that it was made from is "
+            f"no longer in the store {store.root}",
+            found=f"Looked for: ingest/{values['snapshot_key']}, validate/{values['accepted_key']}",
             hint="name the store that has it with --store, or restore it from a copy",
         )
-    plans = _parse_plans(str(wanted["plans"]), f"{name} version {number}")
-    found = VersionSources(tags, str(wanted["job"]), plans, snapshot, accepted)
-    _check_unchanged(store, found, f"{name} version {number}")
-    return found
+    plans = _parse_plans(str(values["plans"]), f"{name} version {number}")
+    sources = VersionSources(tags, str(values["job"]), plans, snapshot, accepted)
+    _check_unchanged(store, sources, f"{name} version {number}")
+    return sources
 
 
 def _parse_plans(text: str, title: str) -> list[TrainingPlan]:
-    """Read what was measured before each network learned.
+    """Parse the training plans of a version's networks.
 
     Raises:
-        RegistryError: this program does not know such plans any more.
+        RegistryError: another version of this program wrote them.
     """
     try:
-        return [TrainingPlan(**told) for told in json.loads(text)]
+        return [TrainingPlan(**plan) for plan in json.loads(text)]
     except (TypeError, ValueError) as error:
         raise RegistryError.of(
             f"{title} has training plans that this version of ostinato cannot read: {error}",
@@ -123,26 +138,26 @@ def _parse_plans(text: str, title: str) -> list[TrainingPlan]:
         ) from error
 
 
-def _check_unchanged(store: Store, found: VersionSources, title: str) -> None:
-    """Refuse a snapshot that is not what the version was made from.
+def _check_unchanged(store: Store, sources: VersionSources, title: str) -> None:
+    """Check that the snapshot is what the version was made from.
 
     Raises:
-        StoreError: names the file.
+        StoreError: it was changed; names the file.
     """
-    wanted = found.tags.get(f"{TAG}snapshot_hash")
-    if wanted and found.snapshot.content_hash != wanted:
+    expected, snapshot = sources.tags.get(f"{TAG}snapshot_hash"), sources.snapshot
+    if expected and snapshot.content_hash != expected:
         raise StoreError.of(
-            f"{title} cannot be made again: its snapshot's hash is {found.snapshot.content_hash}, "
-            f"and was {wanted}",
+            f"{title} cannot be reproduced: its snapshot was changed",
+            found=f"Hash {snapshot.content_hash}, expected {expected}",
             hint="restore the store from a copy",
         )
-    for part in _find_parts(store, found.snapshot):
+    for part in _find_parts(store, snapshot):
         manifest = read_manifest(store, part.stage, part.key)
         folder = local_dir(store, part)
         for name, entry in manifest.files.items() if manifest else ():
             if hash_file(folder / name) != entry.sha256:
                 raise StoreError.of(
-                    f"{title} cannot be made again: {folder / name} is not what was read then",
+                    f"{title} cannot be reproduced: {folder / name} was changed",
                     hint="restore the store from a copy",
                 )
 
@@ -151,66 +166,72 @@ def _find_parts(store: Store, snapshot: Snapshot) -> list[Part]:
     """Find the parts of a snapshot.
 
     Raises:
-        StoreError: one is gone.
+        StoreError: one is not in the store.
     """
-    found = [find_key(store, "part", key, PartFacts) for key in snapshot.facts.parts]
-    whole = [part for part in found if part is not None]
-    if len(whole) < len(found):
+    keys = snapshot.facts.parts
+    found = [find_by_key(store, "part", key, PartFacts) for key in keys]
+    parts = [part for part in found if part is not None]
+    if len(parts) < len(keys):
         raise StoreError.of(
-            f"{len(found) - len(whole)} of {len(found)} parts of snapshot {snapshot.key} are not "
-            f"in the store {store.root} any more",
+            f"{len(keys) - len(parts)} of {len(keys)} parts of snapshot {snapshot.key} are no "
+            f"longer in the store {store.root}",
             hint="name the store that has them with --store, or restore them from a copy",
         )
-    return whole
+    return parts
 
 
 @contextmanager
 def isolate_snapshot(store: Store, snapshot: Snapshot) -> Iterator[Store]:
-    """Return a store that holds this snapshot alone, deleted at the end."""
+    """Open a temporary store that holds this snapshot alone."""
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary) / "store"
         for artifact in (snapshot, *_find_parts(store, snapshot)):
-            home, place = f"{store.root}/{artifact.stage}/{artifact.key}", root / artifact.stage
-            place.mkdir(parents=True, exist_ok=True)
+            source = f"{store.root}/{artifact.stage}/{artifact.key}"
+            target = root / artifact.stage / artifact.key
+            target.parent.mkdir(parents=True, exist_ok=True)
             if store.is_local:
-                (place / artifact.key).symlink_to(Path(home).absolute())
+                target.symlink_to(Path(source).absolute())
             else:
-                store.fs.get(f"{home}/", f"{place / artifact.key}/", recursive=True)
+                store.fs.get(f"{source}/", f"{target}/", recursive=True)
         yield open_store(StoreConfig(uri=str(root), cache=str(Path(temporary) / "cache")))
 
 
 def compare_versions(
-    title: tuple[str, str],
-    found: VersionSources,
-    again: Remade,
+    name: str,
+    number: str,
+    sources: VersionSources,
+    reproduced: ReproducedArtifacts,
     *,
     store: Store,
 ) -> Reproduction:
     """Compare a version with what was made again.
 
     Args:
-        title: the model's name and the version's number.
-        found: what it was made from.
-        again: what was made again.
-        store: where the first artifacts are, as far as they are there.
+        name: registered model.
+        number: the version's number.
+        sources: what it was made from.
+        reproduced: what was made again.
+        store: where the first artifacts are, unless they were deleted.
+
+    Raises:
+        RegistryError: the version's files cannot be downloaded.
     """
-    name, number = title
     first = versions.fetch_files(name, number) / "artifacts" / "bundle"
-    differing, tensors = _compare_weights(first, again.bundle_dir)
-    then = json.loads(found.tags.get(f"{TAG}made_by", "{}"))
-    now = describe_environment(again.candidate.facts.device)
+    differing, tensors = _compare_weights(first, reproduced.bundle_dir)
+    then = json.loads(sources.tags.get(f"{TAG}environment", "{}"))
+    now = describe_environment(reproduced.candidate.facts.device)
     return Reproduction(
         model=name,
         version=number,
         identical=not differing,
         tensors=tensors,
-        differing=differing[:MAX_SHOWN_TENSORS],
-        files=_list_differing_files(first, again.bundle_dir),
+        differing_tensors=differing[:_MAX_SHOWN_TENSORS],
+        differing_files=_list_differing_files(first, reproduced.bundle_dir),
         stages={
-            stage: _compare_stage(store, found.tags.get(f"{TAG}{stage}_key"), made)
-            for stage, made in again.by_tag.items()
+            stage: _compare_stage(store, sources.tags.get(f"{TAG}{stage}_key"), artifact)
+            for stage, artifact in reproduced.by_tag.items()
         },
-        made_by={
+        environment_changes={
             key: [then.get(key, "none"), now.get(key, "none")]
             for key in sorted({*then, *now} if then else ())
             if then.get(key) != now.get(key)
@@ -218,38 +239,45 @@ def compare_versions(
     )
 
 
-def _compare_stage(store: Store, key: str | None, made: Artifact[object]) -> str:
-    """Return whether a stage came to the same again."""
-    if key != made.key:
+def _compare_stage(store: Store, key: str | None, reproduced: Artifact[object]) -> StageState:
+    """Compare the first output of a stage, by its key, with the reproduced one."""
+    if key != reproduced.key:
         return "other"
-    first = read_manifest(store, made.stage, made.key)
-    if first is None or made.stage in {"train", "validate"}:
-        # These hold times beside what was made; the same key is the same recipe.
-        return "same" if first is not None else "unknown"
-    return "same" if first.content_hash == made.content_hash else "other"
+    first = read_manifest(store, reproduced.stage, reproduced.key)
+    if first is None:
+        return "unknown"
+    if reproduced.stage in {"train", "validate"}:
+        # Their files hold times too; the same key means the same recipe.
+        return "same"
+    return "same" if first.content_hash == reproduced.content_hash else "other"
 
 
-def _compare_weights(first: Path, second: Path) -> tuple[list[dict[str, Any]], int]:
-    """Compare all weights; tell those that differ, the most different first, and their count."""
-    ours, theirs = _read_weights(first), _read_weights(second)
-    found = [
-        {
-            "name": name,
-            "shape": list(ours[name].shape),
-            "largest": _compute_largest_difference(ours, theirs, name),
-        }
-        for name in sorted(ours)
-        if name not in theirs or not _are_bits_equal(ours[name], theirs[name])
+class _WeightComparison(NamedTuple):
+    """The tensors of two models that differ, and the number of tensors of the first."""
+
+    differences: list[TensorDifference]
+    tensors: int
+
+
+def _compare_weights(first_dir: Path, second_dir: Path) -> _WeightComparison:
+    """Compare the weights of two bundles; the largest differences come first."""
+    first, second = _read_weights(first_dir), _read_weights(second_dir)
+    names = [*sorted(first), *sorted(set(second) - set(first))]
+    differences = [
+        TensorDifference(
+            name=name,
+            shape=list((first if name in first else second)[name].shape),
+            max_difference=_compute_max_difference(first.get(name), second.get(name)),
+        )
+        for name in names
+        if not _are_bits_equal(first.get(name), second.get(name))
     ]
-    found += [
-        {"name": name, "shape": list(theirs[name].shape), "largest": None}
-        for name in sorted(set(theirs) - set(ours))
-    ]
-    return sorted(found, key=lambda row: -(row["largest"] or 0.0)), len(ours)
+    differences.sort(key=lambda difference: -(difference.max_difference or 0.0))
+    return _WeightComparison(differences, len(first))
 
 
-def _read_weights(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """Read every tensor of a bundle's networks."""
+def _read_weights(folder: Path) -> dict[str, _Array]:
+    """Read every tensor of a bundle's networks, by file and name."""
     return {
         f"{path.stem}.{name}": tensor
         for path in sorted(folder.glob("network*.safetensors"))
@@ -257,27 +285,25 @@ def _read_weights(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
-def _are_bits_equal(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
-    """Compare two tensors to the last bit."""
-    alike = one.shape == other.shape and one.dtype == other.dtype
-    return alike and one.tobytes() == other.tobytes()
+def _are_bits_equal(first: _Array | None, second: _Array | None) -> bool:
+    """Compare two tensors bit for bit; None is not equal to any."""
+    if first is None or second is None:
+        return False
+    alike = first.shape == second.shape and first.dtype == second.dtype
+    return alike and first.tobytes() == second.tobytes()
 
 
-def _compute_largest_difference(
-    ours: Mapping[str, np.ndarray[Any, Any]], theirs: Mapping[str, np.ndarray[Any, Any]], name: str
-) -> float | None:
-    """Return the largest difference of two tensors; None where they cannot be compared."""
-    one, other = ours[name], theirs.get(name)
-    if other is None or one.shape != other.shape:
+def _compute_max_difference(first: _Array | None, second: _Array | None) -> float | None:
+    """Compute the largest absolute difference; None where shapes differ or a tensor is missing."""
+    if first is None or second is None or first.shape != second.shape:
         return None
-    return float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max(initial=0.0))
+    return float(np.abs(first.astype(np.float64) - second.astype(np.float64)).max(initial=0.0))
 
 
-def _list_differing_files(first: Path, second: Path) -> list[str]:
-    """Name the files that are not the same, or that one of two folders lacks."""
-    tables = [
+def _list_differing_files(first_dir: Path, second_dir: Path) -> list[str]:
+    """List the files that are not equal, or that one of two folders lacks."""
+    first, second = (
         {path.relative_to(folder).as_posix(): hash_file(path) for path in folder.rglob("*.*")}
-        for folder in (first, second)
-    ]
-    names = sorted({*tables[0], *tables[1]})
-    return [name for name in names if tables[0].get(name) != tables[1].get(name)]
+        for folder in (first_dir, second_dir)
+    )
+    return [name for name in sorted({*first, *second}) if first.get(name) != second.get(name)]

@@ -1,8 +1,7 @@
 """Versions of models in MLflow's registry, and the aliases that point at them.
 
-"There is no champion" and "nobody can be asked" are different answers: the first is None, the
-second raises, so an outage never promotes anything. Who moves an alias goes through
-`aliases` beside it.
+"There is no champion" and "MLflow cannot be reached" are different: the first is None, the second
+an error, so that an outage never promotes a model. Aliases are moved by `aliases.py` alone.
 """
 
 from collections.abc import Mapping
@@ -17,16 +16,16 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
-ABSENT = "RESOURCE_DOES_NOT_EXIST"
+_ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
 
 def find_champion(name: str) -> Champion | None:
-    """Return the version that serves under this name, or None when nothing does yet.
+    """Return the champion of a model; None where there is none yet.
 
     Raises:
-        RegistryError: the registry cannot be asked.
+        RegistryError: MLflow cannot be reached.
     """
-    version = find_alias(name, "champion")
+    version = _find_alias(name, "champion")
     if version is None:
         return None
     return Champion(
@@ -39,8 +38,8 @@ def find_champion(name: str) -> Champion | None:
     )
 
 
-def find_alias(name: str, alias: str) -> "ModelVersion | None":
-    """Return the version with that alias, or None when there is none."""
+def _find_alias(name: str, alias: str) -> "ModelVersion | None":
+    """Return the version with this alias; None where there is none."""
     number = get_aliases(name).get(alias)
     return get_version(name, number) if number else None
 
@@ -54,7 +53,7 @@ def fetch_files(name: str, version: str) -> Path:
     """Download a version's files and return their folder.
 
     Raises:
-        RegistryError: MLflow cannot be asked, or they are gone.
+        RegistryError: MLflow cannot be reached, or the files are missing.
     """
     from mlflow.artifacts import download_artifacts
 
@@ -63,14 +62,14 @@ def fetch_files(name: str, version: str) -> Path:
 
 
 def find_version_of_model(name: str, model_key: str) -> "ModelVersion | None":
-    """Return the newest version that was made of this model, or None."""
+    """Return the newest version with this trained model; None where there is none."""
     versions = list_versions(name)
-    ours = [v for v in versions if v.tags.get(f"{TAG}model_key") == model_key]
-    return max(ours, key=lambda v: int(v.version), default=None)
+    matching = [v for v in versions if v.tags.get(f"{TAG}model_key") == model_key]
+    return max(matching, key=lambda v: int(v.version), default=None)
 
 
 def list_versions(name: str) -> "list[ModelVersion]":
-    """Return every version under this name."""
+    """List the versions of a model."""
     with translate_mlflow_errors():
         return list(open_client().search_model_versions(f"name = '{name}'", max_results=10_000))
 
@@ -78,7 +77,15 @@ def list_versions(name: str) -> "list[ModelVersion]":
 def create_version(
     name: str, *, experiment: str, run_id: str, folder: Path, tags: Mapping[str, str]
 ) -> "ModelVersion":
-    """Register a saved model as the next version under this name."""
+    """Register a model package as the next version of a model.
+
+    Args:
+        name: registered model, created where it does not exist.
+        experiment: MLflow's id of the experiment.
+        run_id: of the version's run.
+        folder: with the model package.
+        tags: of the version.
+    """
     from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
 
@@ -102,23 +109,23 @@ def create_version(
 
 
 def tag_version(name: str, version: str, tags: Mapping[str, str]) -> None:
-    """Write tags on a version."""
+    """Set tags of a version."""
     with translate_mlflow_errors():
         for key, value in tags.items():
             open_client().set_model_version_tag(name, version, key, value)
 
 
 def describe_version(name: str, version: str, text: str) -> None:
-    """Write what MLflow shows on a version's page, in Markdown."""
+    """Set the description on a version's page in MLflow, in Markdown."""
     with translate_mlflow_errors():
         open_client().update_model_version(name, version, text)
 
 
 def point_alias(name: str, alias: str, version: str | None) -> None:
-    """Point an alias at a version (or at none), and read it back.
+    """Point an alias at a version, or remove it, and read it back.
 
     Raises:
-        RegistryError: another program moved it in the same moment.
+        RegistryError: another program moved it at the same time.
     """
     with translate_mlflow_errors():
         if version is None:
@@ -127,7 +134,7 @@ def point_alias(name: str, alias: str, version: str | None) -> None:
             open_client().set_registered_model_alias(name, alias, version)
     if get_aliases(name).get(alias) != version:
         raise RegistryError.of(
-            f"alias '{alias}' of '{name}' was moved by somebody else just now",
+            f"alias '{alias}' of '{name}' was moved by another program just now",
             hint="look at the registered model in MLflow, then run again",
         )
 
@@ -136,44 +143,44 @@ def get_version(name: str, number: str) -> "ModelVersion":
     """Return one version.
 
     Raises:
-        RegistryError: there is none of that number.
+        RegistryError: there is no version of this number.
     """
     with translate_mlflow_errors():
         return open_client().get_model_version(name, number)
 
 
 def list_models() -> list[str]:
-    """Name every registered model."""
+    """List the names of the registered models."""
     with translate_mlflow_errors():
         return [model.name for model in open_client().search_registered_models(max_results=1000)]
 
 
 def get_aliases(name: str) -> dict[str, str]:
-    """Return the number of the version that each alias points at; none where nothing is known.
+    """Return the number of the version by alias; empty for a model that is not registered.
 
     Raises:
-        RegistryError: the registry cannot be asked.
+        RegistryError: MLflow cannot be reached.
     """
     from mlflow.exceptions import MlflowException
 
     with translate_mlflow_errors():
         try:
-            found = open_client().get_registered_model(name).aliases
+            aliases = open_client().get_registered_model(name).aliases
         except MlflowException as error:
-            if error.error_code == ABSENT:
+            if error.error_code == _ABSENT:
                 return {}
             raise
-    return {alias: str(number) for alias, number in found.items()}
+    return {alias: str(number) for alias, number in aliases.items()}
 
 
-def measure_version_bytes(found: "ModelVersion") -> int:
-    """Count the bytes of a version's files; none where they are gone."""
+def measure_version_bytes(version: "ModelVersion") -> int:
+    """Count the bytes of a version's files; 0 where they are missing."""
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     with translate_mlflow_errors():
         try:
-            return _measure_folder_bytes(get_artifact_repository(_find_location(found)), None)
+            return _measure_folder_bytes(get_artifact_repository(_find_location(version)), None)
         except (MlflowException, FileNotFoundError) as error:
             if is_down(error):
                 raise
@@ -188,29 +195,29 @@ def _measure_folder_bytes(files: "ArtifactRepository", folder: str | None) -> in
     )
 
 
-def _find_location(found: "ModelVersion") -> str:
-    """Return where a version's files are."""
-    model_id = str(found.source or "").removeprefix("models:/")
-    if model_id == found.source:
-        return str(found.source)
+def _find_location(version: "ModelVersion") -> str:
+    """Return the URI of a version's files."""
+    model_id = str(version.source or "").removeprefix("models:/")
+    if model_id == version.source:
+        return str(version.source)
     return str(open_client().get_logged_model(model_id).artifact_location)
 
 
 def delete_version(name: str, number: str) -> None:
-    """Delete a version and its files; its run, with scores and report, stays.
+    """Delete a version and its files; its run, with scores and report, is kept.
 
-    The version goes first, so that nobody finds one whose files are going.
+    The version is deleted first, so that nobody finds one whose files are incomplete.
 
     Raises:
-        RegistryError: MLflow cannot be asked, or refuses.
+        RegistryError: MLflow cannot be reached, or refuses.
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    found = get_version(name, number)
+    version = get_version(name, number)
     with translate_mlflow_errors():
-        where = _find_location(found)
-        model_id = str(found.source or "").removeprefix("models:/")
+        location = _find_location(version)
+        model_id = str(version.source or "").removeprefix("models:/")
         open_client().delete_model_version(name, number)
-        if model_id != found.source:
-            get_artifact_repository(where).delete_artifacts()
+        if model_id != version.source:
+            get_artifact_repository(location).delete_artifacts()
             open_client().delete_logged_model(model_id)

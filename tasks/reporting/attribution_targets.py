@@ -1,6 +1,6 @@
-"""What is asked about an answer, as a weighted sum of the network's outputs.
+"""The output that is attributed to the steps of a row: a weighted sum of the network's outputs.
 
-Shapes: O outputs of one row, T steps of a forecast, R parts of a number.
+Shapes: O outputs of one row, K labels.
 """
 
 from typing import NamedTuple
@@ -11,66 +11,73 @@ from numpy.typing import NDArray
 from models.bundle import Bundle
 from models.networks.heads.config import HeadConfig
 
-PARTS = {"gaussian_nll": 2, "student_t": 3, "negative_binomial": 2}
-"""Numbers that a head gives of each answer, where they are more than one."""
+_OUTPUTS_PER_VALUE = {"gaussian_nll": 2, "student_t": 3, "negative_binomial": 2}
+"""Outputs for each predicted value, by the loss of the head; 1 for the others."""
 
 
 class AttributionTarget(NamedTuple):
-    """A question about one answer."""
+    """A weighted sum of outputs."""
 
     weight_O: NDArray[np.float64]
     description: str
     """What the sum is, to end a sentence with."""
     offset: float = 0.0
-    """What is added to the sum for it to be in the target's unit."""
+    """Added to the sum, it gives the prediction in the target's unit."""
 
 
 class TargetScale(NamedTuple):
-    """How a row's number was scaled."""
+    """How the target of a row was standardized: (value - mean) / std."""
 
     mean: float
     std: float
 
 
-def target_class(
-    outputs_O: NDArray[np.float32], truth: int, classes: tuple[object, ...]
+def build_class_target(
+    output_O: NDArray[np.float32], true_code: int, classes: tuple[object, ...]
 ) -> AttributionTarget:
-    """Ask what speaks for the answer against the true class; if right, against the runner-up."""
-    order = np.argsort(-outputs_O, kind="stable")
-    said, second = int(order[0]), int(order[1]) if len(order) > 1 else int(order[0])
-    rival = truth if truth not in {said, -1} else second
-    weight_O = np.zeros(len(outputs_O))
-    weight_O[rival] = -1.0
-    weight_O[said] = 1.0
-    return AttributionTarget(weight_O, f"log odds of {classes[said]!s} against {classes[rival]!s}")
+    """Build the log odds of the predicted class against the true one.
+
+    Where the prediction is correct, or the true class unknown (-1), against the second most
+    probable class.
+    """
+    order = np.argsort(-output_O, kind="stable")
+    predicted, second = int(order[0]), int(order[1]) if len(order) > 1 else int(order[0])
+    other = true_code if true_code not in {predicted, -1} else second
+    weight_O = np.zeros(len(output_O))
+    weight_O[other] = -1.0
+    weight_O[predicted] = 1.0
+    description = f"log odds of {classes[predicted]!s} against {classes[other]!s}"
+    return AttributionTarget(weight_O, description)
 
 
-def target_tag(
-    outputs_O: NDArray[np.float32], held_O: NDArray[np.bool_], labels: tuple[object, ...]
+def build_tag_target(
+    logit_K: NDArray[np.float32], target_K: NDArray[np.bool_], labels: tuple[object, ...]
 ) -> AttributionTarget:
-    """Ask about the label that is wrong for the surest, or else the one that is likeliest."""
-    wrong_O = (outputs_O >= 0) != held_O
-    asked = np.abs(outputs_O) if wrong_O.any() else outputs_O.astype(np.float64)
-    label = int(np.where(wrong_O | ~wrong_O.any(), asked, -np.inf).argmax())
-    weight_O = np.zeros(len(outputs_O))
-    weight_O[label] = 1.0
-    return AttributionTarget(weight_O, f"log odds of {labels[label]!s}")
+    """Build the log odds of one label: the wrong one of the largest logit, or the most probable."""
+    is_wrong_K = (logit_K >= 0) != target_K
+    rank_K = np.abs(logit_K) if is_wrong_K.any() else logit_K.astype(np.float64)
+    label = int(np.where(is_wrong_K | ~is_wrong_K.any(), rank_K, -np.inf).argmax())
+    weight_K = np.zeros(len(logit_K))
+    weight_K[label] = 1.0
+    return AttributionTarget(weight_K, f"log odds of {labels[label]!s}")
 
 
-def target_number(bundle: Bundle, outputs: int, scale: TargetScale) -> AttributionTarget:
-    """Ask about a number, or the mean of a forecast's steps, in the target's unit."""
+def build_number_target(bundle: Bundle, outputs: int, scale: TargetScale) -> AttributionTarget:
+    """Build a predicted number, or the mean of a forecast's steps, in the target's unit."""
     target, window = bundle.featurizer.target, bundle.featurizer.layout.window
-    parts, place = _count_parts(bundle.head)
-    steps = outputs // parts
+    outputs_per_value, index = _locate_value(bundle.head)
+    steps = outputs // outputs_per_value
     weight_O = np.zeros(outputs)
-    weight_O[place::parts] = scale.std / steps
-    ahead = target.kind == "forecast" and window is not None
-    words = f"mean of the next {steps} values of {target.column}" if ahead else target.column
-    return AttributionTarget(weight_O, words, scale.mean)
+    weight_O[index::outputs_per_value] = scale.std / steps
+    is_forecast = target.kind == "forecast" and window is not None
+    description = target.column
+    if is_forecast:
+        description = f"mean of the next {steps} values of {target.column}"
+    return AttributionTarget(weight_O, description, scale.mean)
 
 
-def _count_parts(head: HeadConfig) -> tuple[int, int]:
-    """Return how many numbers an answer has, and which of them is the answer itself."""
+def _locate_value(head: HeadConfig) -> tuple[int, int]:
+    """Return how many outputs a predicted value has, and the index of the value among them."""
     if head.loss == "quantile":
         return len(head.quantiles), head.quantiles.index(0.5)
-    return PARTS.get(head.loss, 1), 0
+    return _OUTPUTS_PER_VALUE.get(head.loss, 1), 0

@@ -20,8 +20,9 @@ from models.evaluation.predictions import (
 )
 
 MAX_ROWS = 20
+"""Rows that are explained at most."""
 
-ROWS_PER_CLASS = 3
+_ROWS_PER_CLASS = 3
 """Correct rows of one class, and as many wrong ones, at most."""
 
 
@@ -37,16 +38,23 @@ class ExampleRow(NamedTuple):
 
 def choose_rows(predictions: Predictions) -> list[ExampleRow]:
     """Choose at most `MAX_ROWS` rows."""
-    if isinstance(predictions, SinglePredictions) and predictions.classes:
+    if isinstance(predictions, SinglePredictions) and predictions.num_classes:
         return _choose_by_class(predictions)
     if isinstance(predictions, TagPredictions):
-        same_R = (predictions.target_RK == predictions.prediction_RK).all(axis=1)
-        return _choose_by_correctness(same_R)
+        is_correct_R = (predictions.target_RK == predictions.prediction_RK).all(axis=1)
+        return _choose_by_correctness(is_correct_R)
     if isinstance(predictions, TextPredictions):
-        return _choose_by_correctness(predictions.same_R)
+        return _choose_by_correctness(predictions.exact_match_R)
     if isinstance(predictions, SelfSupervisedErrors):
         return [ExampleRow(index, None) for index, _ in _choose_by_error(predictions.error_R)]
     return _choose_by_error(_compute_errors(predictions))
+
+
+def take_evenly(indexes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Take at most `count` indexes, evenly spaced, the first and the last among them."""
+    if len(indexes) <= count:
+        return indexes
+    return indexes[np.linspace(0, len(indexes) - 1, count).round().astype(np.int64)]
 
 
 def _compute_errors(predictions: Predictions) -> Floats:
@@ -55,35 +63,37 @@ def _compute_errors(predictions: Predictions) -> Floats:
         return np.abs(predictions.target_R - predictions.prediction_R)
     assert isinstance(predictions, ForecastPredictions)  # noqa: S101 - all other kinds are chosen above
     with np.errstate(invalid="ignore", divide="ignore"):
-        error_R: Floats = predictions.absolute_R / predictions.count_R
+        error_R: Floats = predictions.absolute_error_R / predictions.count_R
     error_R[np.isnan(predictions.steps.prediction_RT).any(axis=1)] = np.nan
     return error_R
 
 
 def _choose_by_class(predictions: SinglePredictions) -> list[ExampleRow]:
     """Choose correct rows of median probability, and the wrong ones of the lowest, by class."""
-    target_R, right_R = predictions.target_R, predictions.target_R == predictions.prediction_R
-    known_R = ~np.isnan(predictions.prediction_R)
-    codes, counts = np.unique(target_R[known_R], return_counts=True)
+    target_R = predictions.target_R
+    is_correct_R = target_R == predictions.prediction_R
+    is_known_R = ~np.isnan(predictions.prediction_R)
+    codes, counts = np.unique(target_R[is_known_R], return_counts=True)
     common = codes[np.argsort(-counts, kind="stable")][: MAX_ROWS // 2]
-    each = min(ROWS_PER_CLASS, max(1, MAX_ROWS // (2 * max(1, len(common)))))
+    rows_per_class = min(_ROWS_PER_CLASS, max(1, MAX_ROWS // (2 * max(1, len(common)))))
     chosen = []
     for code in sorted(common.tolist()):
-        own_R = known_R & (target_R == code)
-        right, wrong = np.flatnonzero(own_R & right_R), np.flatnonzero(own_R & ~right_R)
-        ordered = right[np.argsort(predictions.probability_R[right], kind="stable")]
+        is_own_R = is_known_R & (target_R == code)
+        correct = np.flatnonzero(is_own_R & is_correct_R)
+        wrong = np.flatnonzero(is_own_R & ~is_correct_R)
+        ordered = correct[np.argsort(predictions.probability_R[correct], kind="stable")]
         worst = wrong[np.argsort(predictions.probability_R[wrong], kind="stable")]
-        chosen += [ExampleRow(int(index), True) for index in _take_middle(ordered, each)]
-        chosen += [ExampleRow(int(index), False) for index in worst[:each]]
+        chosen += [ExampleRow(int(index), True) for index in _take_middle(ordered, rows_per_class)]
+        chosen += [ExampleRow(int(index), False) for index in worst[:rows_per_class]]
     return chosen
 
 
-def _choose_by_correctness(right_R: NDArray[np.bool_]) -> list[ExampleRow]:
-    """Choose some correct rows and some wrong ones, spread evenly."""
+def _choose_by_correctness(is_correct_R: NDArray[np.bool_]) -> list[ExampleRow]:
+    """Choose some correct rows and some wrong ones, evenly spaced."""
     chosen = []
-    for right in (True, False):
-        indexes = _take_evenly(np.flatnonzero(right_R == right), 2 * ROWS_PER_CLASS)
-        chosen += [ExampleRow(int(index), right) for index in indexes]
+    for is_correct in (True, False):
+        indexes = take_evenly(np.flatnonzero(is_correct_R == is_correct), 2 * _ROWS_PER_CLASS)
+        chosen += [ExampleRow(int(index), is_correct) for index in indexes]
     return chosen
 
 
@@ -93,8 +103,8 @@ def _choose_by_error(error_R: Floats) -> list[ExampleRow]:
     ordered = known[np.argsort(error_R[known], kind="stable")]
     half = len(ordered) // 2
     indexes = [
-        *_take_evenly(ordered[:half], ROWS_PER_CLASS),
-        *ordered[max(half, len(ordered) - 2 * ROWS_PER_CLASS) :],
+        *take_evenly(ordered[:half], _ROWS_PER_CLASS),
+        *ordered[max(half, len(ordered) - 2 * _ROWS_PER_CLASS) :],
     ]
     median = float(np.median(error_R[known])) if len(known) else 0.0
     return [ExampleRow(int(index), bool(error_R[index] <= median)) for index in indexes]
@@ -104,10 +114,3 @@ def _take_middle(indexes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Take `count` indexes from the middle."""
     begin = max(0, (len(indexes) - count) // 2)
     return indexes[begin : begin + count]
-
-
-def _take_evenly(indexes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Take `count` indexes, spread evenly."""
-    if len(indexes) <= count:
-        return indexes
-    return indexes[np.linspace(0, len(indexes) - 1, count).round().astype(np.int64)]

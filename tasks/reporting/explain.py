@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.bundle import Bundle
+from models.bundle import Bundle, list_networks
 from models.evaluation.attention_weights import (
     compute_attention,
     compute_step_errors,
     read_ctc_outputs,
 )
-from models.evaluation.attribution import Sequence, attribute
+from models.evaluation.attribution import SequenceInput, compute_attribution
 from models.evaluation.predictions import Predictions, SinglePredictions, TagPredictions
 from models.features.config import SELF_SUPERVISED
 from models.features.splitting.split import TEST
@@ -35,26 +35,26 @@ from tasks.report_record import Explanation, ExplanationStep
 from tasks.reporting.attribution_targets import (
     AttributionTarget,
     TargetScale,
-    target_class,
-    target_number,
-    target_tag,
+    build_class_target,
+    build_number_target,
+    build_tag_target,
 )
 from tasks.reporting.example_rows import ExampleRow, choose_rows
 from tasks.reporting.explanation_steps import RawRow, describe_steps, round_number, round_numbers
 
-TEXTS = ("text", "tree")
+_TEXTS = ("text", "tree")
 """Kinds of input whose steps are words of the source."""
 
-Parts = dict[str, Any]
+_Parts = dict[str, Any]
 """Some of the fields of an `Explanation`."""
 
 
 class _Case(NamedTuple):
-    """A row to explain, as it was read."""
+    """A row to explain, as the network reads it, with its outputs."""
 
     position: int
     """Among the test rows."""
-    sequence: Sequence
+    sequence: SequenceInput
     raw: RawRow
     output_O: NDArray[np.float32]
     scale: TargetScale
@@ -73,22 +73,22 @@ def explain_rows(
 
     Args:
         bundle: the model.
-        predictions: what it predicts, with the targets.
-        prediction_table: the same as a table, one row for each test row.
+        predictions: of the test rows, with their targets.
+        prediction_table: the predictions, one row for each test row.
         test: the test rows.
-        rows: of the source, for texts and trees as they were given.
-        features_dir: where the rows' sequences are.
+        rows: of the source, for the texts and trees themselves.
+        features_dir: the folder of the rows' sequences.
     """
     bundle = replace(bundle, network=_get_network(bundle))
     known = prediction_table["prediction"].is_not_null()
     chosen = [example for example in choose_rows(predictions) if known[example.position]]
     cases = _read_cases(bundle, chosen, test, rows=rows, features_dir=features_dir)
-    explained = []
+    explanations = []
     for example, case in zip(chosen, cases, strict=True):
         described = _describe_row(
             bundle, predictions, prediction_table, test, position=case.position
         )
-        explained.append(
+        explanations.append(
             Explanation(
                 row=int(test.rows_R[case.position]),
                 is_correct=example.is_correct,
@@ -97,10 +97,10 @@ def explain_rows(
                 **_explain_case(bundle, predictions, case),
             )
         )
-    return explained
+    return explanations
 
 
-def _explain_case(bundle: Bundle, predictions: Predictions, case: _Case) -> Parts:
+def _explain_case(bundle: Bundle, predictions: Predictions, case: _Case) -> _Parts:
     """Explain a row by the method that fits the kind of target."""
     kind = bundle.featurizer.target.kind
     if kind in SELF_SUPERVISED:
@@ -112,11 +112,7 @@ def _explain_case(bundle: Bundle, predictions: Predictions, case: _Case) -> Part
 
 def _get_network(bundle: Bundle) -> Network:
     """Return the network, of an ensemble the first."""
-    if isinstance(bundle.network, Network):
-        return bundle.network
-    first = bundle.network.members[0]
-    assert isinstance(first, Network)  # noqa: S101 - an ensemble is made of them
-    return first
+    return list_networks(bundle.network)[0]
 
 
 def _read_cases(
@@ -138,11 +134,11 @@ def _read_cases(
     entity_column = (
         [layout.entity] if layout.entity is not None and layout.entity in rows.schema else []
     )
-    texts = list(layout.input.columns) if layout.input.kind in TEXTS else []
+    texts = list(layout.input.columns) if layout.input.kind in _TEXTS else []
     cells = _read_cells(rows, [*texts, *entity_column], test.rows_R[positions])
     entity_names = cells[entity_column[0]] if entity_column else None
     entities = entity_names if featurizer.target.entities else None
-    means, stds = featurizer.target.scales(len(positions), entities)
+    means, stds = featurizer.target.get_scales(len(positions), entities)
     cases = []
     for index, position in enumerate(positions.tolist()):
         batch = gather(sequences, np.array([index]))
@@ -154,7 +150,7 @@ def _read_cases(
         scale = TargetScale(float(means[index]), float(stds[index]))
         output_O = output_1O[0].float().cpu().numpy()
         cases.append(
-            _Case(position, Sequence(batch.values_NC, batch.statics), raw, output_O, scale)
+            _Case(position, SequenceInput(batch.values_NC, batch.statics), raw, output_O, scale)
         )
     return cases
 
@@ -181,11 +177,11 @@ def _describe_row(
     test: TestRows,
     *,
     position: int,
-) -> Parts:
-    """Give target and prediction of a row, and of a category its class and its probability."""
+) -> _Parts:
+    """Return target and prediction of a row; of a category also its class and its probability."""
     target = bundle.featurizer.target
     predicted = _convert_to_json(table["prediction"][position])
-    if isinstance(predictions, SinglePredictions) and predictions.classes:
+    if isinstance(predictions, SinglePredictions) and predictions.num_classes:
         code = int(predictions.target_R[position])
         true_class = str(target.classes[code]) if code >= 0 else "(other)"
         return {
@@ -216,48 +212,48 @@ def _convert_to_json(value: Any) -> Any:  # noqa: ANN401 - what JSON can hold
 def _choose_target(bundle: Bundle, predictions: Predictions, case: _Case) -> AttributionTarget:
     """Choose the output of the network that is explained."""
     classes = bundle.featurizer.target.classes
-    if isinstance(predictions, SinglePredictions) and predictions.classes:
-        return target_class(case.output_O, int(predictions.target_R[case.position]), classes)
+    if isinstance(predictions, SinglePredictions) and predictions.num_classes:
+        return build_class_target(case.output_O, int(predictions.target_R[case.position]), classes)
     if isinstance(predictions, TagPredictions):
-        return target_tag(case.output_O, predictions.target_RK[case.position, :-1], classes)
-    return target_number(bundle, len(case.output_O), case.scale)
+        return build_tag_target(case.output_O, predictions.target_RK[case.position, :-1], classes)
+    return build_number_target(bundle, len(case.output_O), case.scale)
 
 
-def _explain_by_gradients(bundle: Bundle, case: _Case, target: AttributionTarget) -> Parts:
+def _explain_by_gradients(bundle: Bundle, case: _Case, target: AttributionTarget) -> _Parts:
     """Divide the output among the steps by integrated gradients."""
     weight_O: Tensor = torch.from_numpy(target.weight_O).to(case.sequence.values_NC.device)
-    found = attribute(_get_network(bundle), case.sequence, weight_O)
-    described = describe_steps(case.raw, found.shares, bundle.featurizer)
+    attribution = compute_attribution(_get_network(bundle), case.sequence, weight_O)
+    described = describe_steps(case.raw, attribution.contributions, bundle.featurizer)
     return {
         "method": "integrated gradients",
         "quantity": target.description,
-        "start": round_number(found.start + target.offset),
-        "end": round_number(found.end + target.offset),
-        "gap": round_number(found.gap),
+        "start": round_number(attribution.baseline_output + target.offset),
+        "end": round_number(attribution.output + target.offset),
+        "gap": round_number(attribution.unattributed),
         **described._asdict(),
     }
 
 
-def _explain_by_errors(bundle: Bundle, case: _Case) -> Parts:
+def _explain_by_errors(bundle: Bundle, case: _Case) -> _Parts:
     """Return the error of each step of a self-supervised sequence."""
     errors_N = compute_step_errors(_get_network(bundle), case.sequence)
     described = describe_steps(case.raw, errors_N[:, None], bundle.featurizer)
     return {"method": "error by step", "quantity": "error of each step", **described._asdict()}
 
 
-def _explain_text(bundle: Bundle, case: _Case) -> Parts:
+def _explain_text(bundle: Bundle, case: _Case) -> _Parts:
     """Return what each step writes (CTC), or the attention of each written symbol."""
     target, sequence = bundle.featurizer.target, case.sequence
     network = _get_network(bundle)
     if isinstance(network.head, CtcHead):
-        found = read_ctc_outputs(network, sequence)
-        symbols = [target.write([code]) if code >= 0 else "" for code in found.symbol_N]
+        outputs = read_ctc_outputs(network, sequence)
+        symbols = [target.decode_text([code]) if code >= 0 else "" for code in outputs.symbol_N]
         return {
             "method": "output by step",
             "quantity": "what each step writes",
             "steps": [
-                ExplanationStep(writes=symbol, share=round_number(probability))
-                for symbol, probability in zip(symbols, found.probability_N, strict=True)
+                ExplanationStep(symbol=symbol, share=round_number(probability))
+                for symbol, probability in zip(symbols, outputs.probability_N, strict=True)
             ],
             **_read_image(bundle, case),
         }
@@ -269,26 +265,26 @@ def _explain_text(bundle: Bundle, case: _Case) -> Parts:
         "method": "attention",
         "quantity": "where each symbol attends",
         **_read_image(bundle, case),
-        "written": [*(target.write([code]) for code in ids.tolist()), "(end)"],
+        "symbols": [*(target.decode_text([code]) for code in ids.tolist()), "(end)"],
         "steps": [
-            ExplanationStep(token=token, looks=round_numbers(weights_L))
+            ExplanationStep(token=token, attention=round_numbers(weights_L))
             for token, weights_L in zip(tokens, weights_LN.T, strict=True)
         ],
     }
 
 
-def _read_image(bundle: Bundle, case: _Case) -> Parts:
+def _read_image(bundle: Bundle, case: _Case) -> _Parts:
     """Return the image that a text is read from; nothing for other inputs."""
     if bundle.featurizer.layout.input.kind != "image":
         return {}
     described = describe_steps(case.raw, np.zeros((0, 0)), bundle.featurizer)
-    return {"picture": [step.pixels for step in described.steps], "colors": described.colors}
+    return {"image": [step.pixels for step in described.steps], "colors": described.colors}
 
 
 def _list_input_tokens(bundle: Bundle, case: _Case, steps: int) -> list[str]:
     """List the steps that are attended to: by their tokens, or by their number from 1."""
     featurizer = bundle.featurizer
-    if featurizer.layout.input.kind in TEXTS and steps == len(case.raw.values_NC):
+    if featurizer.layout.input.kind in _TEXTS and steps == len(case.raw.values_NC):
         described = describe_steps(case.raw, np.zeros((steps, 1)), featurizer)
         return [step.token or "" for step in described.steps]
     return [str(step + 1) for step in range(steps)]

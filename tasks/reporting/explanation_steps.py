@@ -14,22 +14,25 @@ from numpy.typing import NDArray
 
 from models.features.featurizer import Featurizer
 from models.features.image import ImageState
-from models.features.series import SeriesState, channel_scale, get_series_input
+from models.features.series import SeriesState, find_channel_scale, get_series_input
 from models.features.text import TextInput, TextState
-from models.features.text.tokens import token_texts
-from models.features.tree import TreeInput, read_trees
-from models.features.tree import words_of as tree_words
+from models.features.text.tokens import split_tokens
+from models.features.tree import TreeInput, read_node_words, read_trees
 from tasks.report_record import ExplanationStep
 
-MAX_STEPS = 160
-MAX_FRAMES, MAX_BANDS = 96, 32
-MAX_PIXELS = 48
+_MAX_STEPS = 160
+"""Of a series."""
+
+_MAX_FRAMES, _MAX_BANDS = 96, 32
+"""Of a sound."""
+
+_MAX_PIXELS = 48
 """Of either side of an image."""
 
-DIGITS = 4
+_DIGITS = 4
 """Significant digits of the numbers in the report."""
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 
 class RawRow(NamedTuple):
@@ -45,40 +48,40 @@ class DescribedSteps(NamedTuple):
     """Steps as the report holds them, with what is common to all of them."""
 
     steps: list[ExplanationStep]
-    each: int = 1
+    group_size: int = 1
     """Steps of the row that are one step here."""
     channels: list[str] | None = None
     """Names of the channels of a series."""
     colors: int | None = None
-    """Values a pixel of an image: 1 or 3."""
+    """Values for each pixel of an image: 1 or 3."""
 
 
-def describe_steps(raw: RawRow, shares: Floats, featurizer: Featurizer) -> DescribedSteps:
+def describe_steps(raw: RawRow, shares: _Floats, featurizer: Featurizer) -> DescribedSteps:
     """Describe a row's steps with their shares.
 
     Args:
         raw: the row.
-        shares: [N, C] of numbers, [N, 1] where a step is a whole, [H, W] of pixels.
-        featurizer: that read the row.
+        shares: [N, C] of a series or a sound, [N, 1] of tokens and nodes, [H, W] of pixels.
+        featurizer: of the model, which knows how the row was read.
     """
-    return DESCRIBERS[featurizer.layout.input.kind](raw, shares, featurizer)
+    return _DESCRIBERS[featurizer.layout.input.kind](raw, shares, featurizer)
 
 
-def _describe_series(raw: RawRow, shares_NC: Floats, featurizer: Featurizer) -> DescribedSteps:
-    """Give values and shares [N, C] of a series, in the unit of the source where that is known."""
+def _describe_series(raw: RawRow, shares_NC: _Floats, featurizer: Featurizer) -> DescribedSteps:
+    """Return values and shares [N, C] of a series, in the unit of the source where it is known."""
     values_NC = raw.values_NC.astype(np.float64)
     names = _list_channel_names(featurizer, values_NC.shape[1])
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         if scale := _find_scale(featurizer, name, raw.entity):
-            values_NC[:, place] = values_NC[:, place] * scale[1] + scale[0]
+            values_NC[:, index] = values_NC[:, index] * scale[1] + scale[0]
     shares_NC = _divide_among_channels(shares_NC, values_NC)
-    values = _reduce_groups(values_NC, MAX_STEPS, np.mean)
-    shares = _reduce_groups(shares_NC, MAX_STEPS, np.sum)
-    each = _compute_group_size(len(values_NC), MAX_STEPS)
-    return DescribedSteps(_pair_values(values, shares), each, channels=names)
+    values = _reduce_groups(values_NC, _MAX_STEPS, np.mean)
+    shares = _reduce_groups(shares_NC, _MAX_STEPS, np.sum)
+    group_size = _compute_group_size(len(values_NC), _MAX_STEPS)
+    return DescribedSteps(_pair_values(values, shares), group_size, channels=names)
 
 
-def _pair_values(values: Floats, shares: Floats) -> list[ExplanationStep]:
+def _pair_values(values: _Floats, shares: _Floats) -> list[ExplanationStep]:
     """Pair values and shares of each step."""
     return [
         ExplanationStep(values=round_numbers(values_C), shares=round_numbers(shares_C))
@@ -100,35 +103,35 @@ def _list_channel_names(featurizer: Featurizer, channels: int) -> list[str]:
 def _find_scale(
     featurizer: Featurizer, name: str, entity: str | None
 ) -> tuple[float, float] | None:
-    """Find the offset and the scale of a channel; None where more than that was done to it."""
+    """Find the offset and the scale of a channel; None where it was scaled in another way."""
     state = featurizer.state
     if not isinstance(state, SeriesState):
         return None
-    found = channel_scale(featurizer.layout, state, name)
+    found = find_channel_scale(featurizer.layout, state, name)
     if found is None:
         return None
     every, own = found
     return own.get(entity, every) if entity is not None else every
 
 
-def _describe_audio(raw: RawRow, shares_NC: Floats, featurizer: Featurizer) -> DescribedSteps:
-    """Give loudness and share of each band, frame by frame, the lowest band first."""
+def _describe_audio(raw: RawRow, shares_NC: _Floats, featurizer: Featurizer) -> DescribedSteps:
+    """Return loudness and share of each band, frame by frame, the lowest band first."""
     del featurizer
     shares_NC = _divide_among_channels(shares_NC, raw.values_NC)
     values, shares = (
-        _reduce_groups(_reduce_groups(part_NC, MAX_FRAMES, way).T, MAX_BANDS, way).T
-        for part_NC, way in ((raw.values_NC.astype(np.float64), np.mean), (shares_NC, np.sum))
+        _reduce_groups(_reduce_groups(part_NC, _MAX_FRAMES, reduce).T, _MAX_BANDS, reduce).T
+        for part_NC, reduce in ((raw.values_NC.astype(np.float64), np.mean), (shares_NC, np.sum))
     )
-    each = _compute_group_size(len(raw.values_NC), MAX_FRAMES)
-    return DescribedSteps(_pair_values(values, shares), each)
+    group_size = _compute_group_size(len(raw.values_NC), _MAX_FRAMES)
+    return DescribedSteps(_pair_values(values, shares), group_size)
 
 
-def _describe_text(raw: RawRow, shares_N1: Floats, featurizer: Featurizer) -> DescribedSteps:
+def _describe_text(raw: RawRow, shares_N1: _Floats, featurizer: Featurizer) -> DescribedSteps:
     """Return each token with its share, and whether the vocabulary has it."""
     read, state = featurizer.layout.input, featurizer.state
     assert isinstance(read, TextInput)  # noqa: S101 - chosen by its kind
     ids = raw.values_NC[:, 0]
-    tokens = token_texts(raw.cell or "", read, state)
+    tokens = split_tokens(raw.cell or "", read, state)
     if len(tokens) != len(ids):
         tokens = [_get_token(int(token_id), state) for token_id in ids]
     return DescribedSteps(
@@ -144,12 +147,12 @@ def _get_token(token_id: int, state: TextState) -> str:
     return state.tokens[token_id - 1] if 0 < token_id <= len(state.tokens) else "?"
 
 
-def _describe_tree(raw: RawRow, shares_N1: Floats, featurizer: Featurizer) -> DescribedSteps:
+def _describe_tree(raw: RawRow, shares_N1: _Floats, featurizer: Featurizer) -> DescribedSteps:
     """Return the word of each node with its share, and the distance to its parent."""
     read = featurizer.layout.input
     assert isinstance(read, TreeInput)  # noqa: S101 - chosen by its kind
     nodes = read_trees(pl.Series([raw.cell]), max_nodes=read.max_nodes)
-    words = tree_words(nodes, read).to_list()
+    words = read_node_words(nodes, read).to_list()
     return DescribedSteps(
         [
             ExplanationStep(token=word or "", share=round_number(share), parent=int(node[1]))
@@ -158,12 +161,12 @@ def _describe_tree(raw: RawRow, shares_N1: Floats, featurizer: Featurizer) -> De
     )
 
 
-def _describe_image(raw: RawRow, shares_HW: Floats, featurizer: Featurizer) -> DescribedSteps:
+def _describe_image(raw: RawRow, shares_HW: _Floats, featurizer: Featurizer) -> DescribedSteps:
     """Return the pixels from 0 to 255 and their shares, row by row."""
     state = featurizer.state
     assert isinstance(state, ImageState)  # noqa: S101 - chosen by its kind
-    pixels_HWD = raw.values_NC.reshape(state.height, state.width, state.colours).astype(np.float64)
-    low, high = (0.0, 255.0) if state.element == "uint8" else _find_range(pixels_HWD)
+    pixels_HWD = raw.values_NC.reshape(state.height, state.width, state.colors).astype(np.float64)
+    low, high = (0.0, 255.0) if state.pixel_type == "uint8" else _find_range(pixels_HWD)
     pixels_HWD = (pixels_HWD - low) / max(high - low, 1e-12) * 255
     if shares_HW.shape != pixels_HWD.shape[:2]:
         shares_HW = np.zeros(pixels_HWD.shape[:2])
@@ -172,28 +175,28 @@ def _describe_image(raw: RawRow, shares_HW: Floats, featurizer: Featurizer) -> D
         ExplanationStep(pixels=_convert_to_bytes(row_WD), shares=round_numbers(shares_W))
         for row_WD, shares_W in zip(small_HWD, small_HW, strict=True)
     ]
-    return DescribedSteps(steps, colors=3 if state.colours == 3 else 1)
+    return DescribedSteps(steps, colors=3 if state.colors == 3 else 1)
 
 
-def _find_range(pixels: Floats) -> tuple[float, float]:
+def _find_range(pixels: _Floats) -> tuple[float, float]:
     """Find the darkest and the brightest pixel."""
     return float(pixels.min()), float(pixels.max())
 
 
-def _convert_to_bytes(row_WD: Floats) -> list[int]:
+def _convert_to_bytes(row_WD: _Floats) -> list[int]:
     """Convert a row of pixels to bytes; where there are neither 1 nor 3 colours, their mean."""
     if row_WD.shape[1] != 3:
         row_WD = row_WD.mean(axis=1, keepdims=True)
     return [int(shade) for shade in row_WD.round().clip(0, 255).ravel()]
 
 
-def _shrink_image(values: Floats, way: Callable[..., Any]) -> Floats:
-    """Reduce both sides of an image to at most `MAX_PIXELS`."""
-    tall = _reduce_groups(values, MAX_PIXELS, way)
-    return np.moveaxis(_reduce_groups(np.moveaxis(tall, 1, 0), MAX_PIXELS, way), 0, 1)
+def _shrink_image(values: _Floats, reduce: Callable[..., Any]) -> _Floats:
+    """Reduce both sides of an image to at most `_MAX_PIXELS`."""
+    tall = _reduce_groups(values, _MAX_PIXELS, reduce)
+    return np.moveaxis(_reduce_groups(np.moveaxis(tall, 1, 0), _MAX_PIXELS, reduce), 0, 1)
 
 
-def _divide_among_channels(shares: Floats, values_NC: NDArray[Any]) -> Floats:
+def _divide_among_channels(shares: _Floats, values_NC: NDArray[Any]) -> _Floats:
     """Divide the share of each step evenly among its channels; zeros where the steps differ."""
     if shares.shape == values_NC.shape:
         return shares
@@ -203,33 +206,33 @@ def _divide_among_channels(shares: Floats, values_NC: NDArray[Any]) -> Floats:
     return wide
 
 
-def _compute_group_size(count: int, most: int) -> int:
+def _compute_group_size(count: int, max_groups: int) -> int:
     """Compute how many neighbours are reduced to one."""
-    return -(-count // most)
+    return -(-count // max_groups)
 
 
-def _reduce_groups(values: Floats, most: int, way: Callable[..., Any]) -> Floats:
-    """Reduce the first axis to at most `most` groups of neighbours."""
-    size = _compute_group_size(len(values), most)
+def _reduce_groups(values: _Floats, max_groups: int, reduce: Callable[..., Any]) -> _Floats:
+    """Reduce the first axis to at most `max_groups` groups of neighbours."""
+    size = _compute_group_size(len(values), max_groups)
     if size == 1:
         return values
-    parts = [way(values[at : at + size], axis=0) for at in range(0, len(values), size)]
+    parts = [reduce(values[at : at + size], axis=0) for at in range(0, len(values), size)]
     return np.stack(parts)
 
 
-def round_numbers(values: Floats) -> list[float]:
-    """Round each number to `DIGITS` significant digits."""
+def round_numbers(values: _Floats) -> list[float]:
+    """Round each number to `_DIGITS` significant digits."""
     return [round_number(value) for value in values.tolist()]
 
 
 def round_number(value: float) -> float:
-    """Round to `DIGITS` significant digits."""
-    return float(f"{value:.{DIGITS}g}")
+    """Round to `_DIGITS` significant digits."""
+    return float(f"{value:.{_DIGITS}g}")
 
 
-Describer = Callable[[RawRow, Floats, Featurizer], DescribedSteps]
+_Describer = Callable[[RawRow, _Floats, Featurizer], DescribedSteps]
 
-DESCRIBERS: Mapping[str, Describer] = {
+_DESCRIBERS: Mapping[str, _Describer] = {
     "series": _describe_series,
     "audio": _describe_audio,
     "text": _describe_text,

@@ -1,8 +1,8 @@
-"""Explained rows as they stand on the page: coloured tokens, series, pixels, trees, matrices.
+"""Explained rows on the page: coloured tokens, series, pixels, trees, matrices.
 
-What speaks for the prediction is blue, what speaks against it orange; shades go by the largest
-share of the row. Pictures are PNG files inside the page, drawn with clear colours, so that they
-look right on a light page and on a dark one.
+What speaks for the prediction is blue, what speaks against it orange; the opacity of a
+colour is relative to the largest share of the row. Images are PNG files inside the page, with
+transparent colours that suit a light page and a dark one.
 """
 
 import base64
@@ -18,16 +18,19 @@ from tasks.report_record import Explanation, ExplanationStep
 from tasks.reporting.formatting import format_number, shorten
 from tasks.reporting.tree_view import draw_tree
 
-Shades = NDArray[np.uint8]
+_Pixels = NDArray[np.uint8]
 
-FOR, AGAINST = (31, 119, 210), (222, 106, 18)
+_FOR, _AGAINST = (31, 119, 210), (222, 106, 18)
+"""Red, green and blue of the style sheet's colours of the same names."""
 
-MAX_CHANNELS = 4
+_MAX_CHANNELS = 4
 """Channels of a series that are drawn, those with the largest shares."""
 
-MAX_SYMBOLS, MAX_ATTENDED_STEPS = 24, 40
+_MAX_SYMBOLS, _MAX_ATTENDED_STEPS = 24, 40
+"""Rows and columns of a matrix of attention weights."""
 
-STRIP_WIDTH, STRIP_HEIGHT = 560, 74
+_STRIP_WIDTH, _STRIP_HEIGHT = 560, 74
+"""Size of the drawing of a channel, in pixels."""
 
 
 def render_explanation(row: Explanation) -> dict[str, Any]:
@@ -38,7 +41,7 @@ def render_explanation(row: Explanation) -> dict[str, Any]:
         "target": shorten(row.target, 160),
         "prediction": shorten(row.prediction, 160),
         "has_target": row.target is not None,
-        "view": _render_input_image(row) + (VIEWS[view](row) if row.steps else Markup("")),
+        "view": _render_input_image(row) + (_VIEWS[view](row) if row.steps else Markup("")),
         "view_name": view,
     }
 
@@ -46,9 +49,9 @@ def render_explanation(row: Explanation) -> dict[str, Any]:
 def _choose_view(row: Explanation) -> str:
     """Choose how a row is shown, by the fields that its steps have."""
     first = row.steps[0] if row.steps else ExplanationStep()
-    if first.looks is not None:
+    if first.attention is not None:
         return "attention"
-    if first.writes is not None:
+    if first.symbol is not None:
         return "output"
     if first.pixels is not None:
         return "pixels"
@@ -70,13 +73,13 @@ def _find_largest(values: Sequence[float]) -> float:
 
 
 def _render_token(
-    text: str, share: float, largest: float, *, title: str = "", look: str = ""
+    text: str, share: float, largest: float, *, title: str = "", style: str = ""
 ) -> Markup:
     """Colour one token."""
-    way = "for" if share >= 0 else "against"
+    direction = "for" if share >= 0 else "against"
     return Markup('<span class="token {}{}" style="--a:{}" title="{}">{}</span>').format(
-        way,
-        look,
+        direction,
+        style,
         round(0.85 * _compute_opacity(share, largest), 2),
         title or format_number(share, 3),
         text,
@@ -92,13 +95,13 @@ def _render_tokens(row: Explanation) -> Markup:
             step.share or 0.0,
             largest,
             title="unknown to training" if step.unknown else "",
-            look=" unknown" if step.unknown else "",
+            style=" unknown" if step.unknown else "",
         )
         for step in row.steps
     ]
     close = _find_longest(row.steps) <= 2
-    look, between = (" close", Markup("")) if close else ("", Markup(" "))
-    return Markup('<p class="tokens{}">{}</p>').format(look, between.join(marks))
+    style, between = (" close", Markup("")) if close else ("", Markup(" "))
+    return Markup('<p class="tokens{}">{}</p>').format(style, between.join(marks))
 
 
 def _find_longest(steps: Sequence[ExplanationStep]) -> int:
@@ -109,7 +112,7 @@ def _find_longest(steps: Sequence[ExplanationStep]) -> int:
 def _render_ctc_steps(row: Explanation) -> Markup:
     """Show the symbol that each step writes, the darker the more probable."""
     marks = [
-        _render_token(step.writes or ".", step.share or 0.0 if step.writes else 0.0, 1.0)
+        _render_token(step.symbol or ".", step.share or 0.0 if step.symbol else 0.0, 1.0)
         for step in row.steps
     ]
     return Markup('<p class="tokens close">{}</p>').format(Markup("").join(marks))
@@ -117,7 +120,7 @@ def _render_ctc_steps(row: Explanation) -> Markup:
 
 def _render_attention(row: Explanation) -> Markup:
     """Show the attention of each symbol on each step, one row for each symbol."""
-    written, steps = (row.written or ())[:MAX_SYMBOLS], row.steps[:MAX_ATTENDED_STEPS]
+    symbols, steps = (row.symbols or ())[:_MAX_SYMBOLS], row.steps[:_MAX_ATTENDED_STEPS]
     head = Markup("").join(
         Markup('<th scope="col"><span>{}</span></th>').format(shorten(step.token, 14))
         for step in steps
@@ -126,64 +129,66 @@ def _render_attention(row: Explanation) -> Markup:
         Markup("<tr><th>{}</th>{}</tr>").format(
             symbol,
             Markup("").join(
-                Markup('<td style="--a:{}"></td>').format(round((step.looks or ())[index], 2))
+                Markup('<td style="--a:{}"></td>').format(round((step.attention or ())[index], 2))
                 for step in steps
             ),
         )
-        for index, symbol in enumerate(written)
+        for index, symbol in enumerate(symbols)
     )
     return Markup(
         '<div class="wide"><table class="looks"><thead><tr><th></th>{}</tr></thead>{}</table></div>'
     ).format(head, body)
 
 
-def _encode_png(shades: Shades) -> str:
+def _encode_png(pixels: _Pixels) -> str:
     """Encode pixels as the data address of a PNG."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(shades).save(buffer, "PNG", optimize=True)
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _color_attributions(shares: NDArray[np.float64]) -> Shades:
+def _color_attributions(shares: NDArray[np.float64]) -> _Pixels:
     """Colour shares, clear where there is none."""
     largest = float(np.abs(shares).max()) or 1.0
-    shades = np.zeros((*shares.shape, 4), np.uint8)
-    shades[..., :3] = np.where(shares[..., None] >= 0, FOR, AGAINST)
-    shades[..., 3] = (255 * np.sqrt(np.abs(shares) / largest)).round().astype(np.uint8)
-    return shades
+    pixels = np.zeros((*shares.shape, 4), np.uint8)
+    pixels[..., :3] = np.where(shares[..., None] >= 0, _FOR, _AGAINST)
+    pixels[..., 3] = (255 * np.sqrt(np.abs(shares) / largest)).round().astype(np.uint8)
+    return pixels
 
 
-def _render_pair(picture: Shades, shares: NDArray[np.float64], words: str, *, look: str) -> Markup:
-    """Show a picture, and its shares beside it."""
+def _render_pair(
+    image: _Pixels, shares: NDArray[np.float64], description: str, *, style: str
+) -> Markup:
+    """Show an image, and the shares of its pixels beside it."""
     return Markup(
         '<div class="pictures {}"><img alt="{}" src="{}"><img alt="what speaks for the prediction '
         'and what against it" src="{}"></div>'
-    ).format(look, words, _encode_png(picture), _encode_png(_color_attributions(shares)))
+    ).format(style, description, _encode_png(image), _encode_png(_color_attributions(shares)))
 
 
 def _render_pixels(row: Explanation) -> Markup:
     """Show an image and the shares of its pixels."""
     shares = np.array([step.shares for step in row.steps], np.float64)
-    shades = _reshape_pixels([step.pixels or () for step in row.steps], row.colors)
-    return _render_pair(shades, shares, "the image", look="image")
+    pixels = _reshape_pixels([step.pixels or () for step in row.steps], row.colors)
+    return _render_pair(pixels, shares, "the image", style="image")
 
 
 def _render_input_image(row: Explanation) -> Markup:
     """Show the image that a text was read from, if there is one."""
-    if not row.picture:
+    if not row.image:
         return Markup("")
-    shades = _reshape_pixels(row.picture, row.colors)
+    pixels = _reshape_pixels(row.image, row.colors)
     return Markup('<div class="pictures image"><img alt="the image" src="{}"></div>').format(
-        _encode_png(shades)
+        _encode_png(pixels)
     )
 
 
-def _reshape_pixels(rows: Sequence[Sequence[int]], colors: int | None) -> Shades:
+def _reshape_pixels(rows: Sequence[Sequence[int]], colors: int | None) -> _Pixels:
     """Lay out pixels, grey or coloured."""
-    shades = np.array(rows, np.uint8)
-    return shades.reshape(len(shades), -1, 3) if colors == 3 else shades
+    pixels = np.array(rows, np.uint8)
+    return pixels.reshape(len(pixels), -1, 3) if colors == 3 else pixels
 
 
 def _render_sound(row: Explanation) -> Markup:
@@ -191,9 +196,9 @@ def _render_sound(row: Explanation) -> Markup:
     values = np.array([step.values for step in row.steps], np.float64).T[::-1]
     shares = np.array([step.shares for step in row.steps], np.float64).T[::-1]
     low, high = float(values.min()), float(values.max())
-    shades = ((values - low) / max(high - low, 1e-9) * 255).round().astype(np.uint8)
+    pixels = ((values - low) / max(high - low, 1e-9) * 255).round().astype(np.uint8)
     return _render_pair(
-        np.ascontiguousarray(shades), np.ascontiguousarray(shares), "loudness", look="bands"
+        np.ascontiguousarray(pixels), np.ascontiguousarray(shares), "loudness", style="bands"
     )
 
 
@@ -205,7 +210,7 @@ def _render_series(row: Explanation) -> Markup:
     shares = np.array([step.shares for step in row.steps], np.float64)
     names = row.channels or [f"channel {index + 1}" for index in range(values.shape[1])]
     weight = np.abs(shares).sum(axis=0)
-    order = np.argsort(-weight, kind="stable")[:MAX_CHANNELS]
+    order = np.argsort(-weight, kind="stable")[:_MAX_CHANNELS]
     largest = float(np.abs(shares).max())
     strips = [
         _render_channel(str(names[index]), values[:, index], shares[:, index], largest=largest)
@@ -222,17 +227,17 @@ def _render_channel(
     """Draw one channel."""
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-    wide = STRIP_WIDTH / len(values)
-    scale = (STRIP_HEIGHT - 16) / max(high - low, 1e-12)
+    step_width = _STRIP_WIDTH / len(values)
+    scale = (_STRIP_HEIGHT - 16) / max(high - low, 1e-12)
     bars = "".join(
-        f'<rect class="{"for" if share >= 0 else "against"}" x="{index * wide:.1f}" y="0" '
-        f'width="{wide:.1f}" height="{STRIP_HEIGHT}" style="--a:'
+        f'<rect class="{"for" if share >= 0 else "against"}" x="{index * step_width:.1f}" y="0" '
+        f'width="{step_width:.1f}" height="{_STRIP_HEIGHT}" style="--a:'
         f'{0.8 * _compute_opacity(share, largest):.2f}"/>'
         for index, share in enumerate(shares.tolist())
         if _compute_opacity(share, largest) > 0.02
     )
     points = " ".join(
-        f"{(index + 0.5) * wide:.1f},{STRIP_HEIGHT - 8 - (value - low) * scale:.1f}"
+        f"{(index + 0.5) * step_width:.1f},{_STRIP_HEIGHT - 8 - (value - low) * scale:.1f}"
         for index, value in enumerate(values.tolist())
         if np.isfinite(value)
     )
@@ -244,15 +249,15 @@ def _render_channel(
         name,
         format_number(low),
         format_number(high),
-        STRIP_WIDTH,
-        STRIP_HEIGHT,
+        _STRIP_WIDTH,
+        _STRIP_HEIGHT,
         name,
         Markup(bars),  # noqa: S704 - numbers and our own class names
         points,
     )
 
 
-VIEWS: Mapping[str, Callable[[Explanation], Markup]] = {
+_VIEWS: Mapping[str, Callable[[Explanation], Markup]] = {
     "tokens": _render_tokens,
     "output": _render_ctc_steps,
     "attention": _render_attention,

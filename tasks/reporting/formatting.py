@@ -4,7 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-NAMES = {
+Content = Mapping[str, object]
+"""The variables of a template."""
+
+_METRIC_NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
@@ -23,7 +26,7 @@ NAMES = {
     "ece": "calibration error",
 }
 
-KILO = 1024
+_KILO = 1024
 
 
 def format_number(value: Any, digits: int = 4) -> str:  # noqa: ANN401 - whatever JSON holds
@@ -61,7 +64,7 @@ def format_share(value: Any, digits: int = 1) -> str:  # noqa: ANN401 - whatever
 
 def format_metric_name(name: str) -> str:
     """Format the name of a metric."""
-    return NAMES.get(name, str(name).replace("_", " "))
+    return _METRIC_NAMES.get(name, str(name).replace("_", " "))
 
 
 def format_with_unit(value: Any, metric: str, units: Mapping[str, str] | None) -> str:  # noqa: ANN401
@@ -76,9 +79,9 @@ def format_bytes(count: float | None) -> str:
         return "-"
     value = float(count)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if value < KILO or unit == "GiB":
+        if value < _KILO or unit == "GiB":
             return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= KILO
+        value /= _KILO
     raise AssertionError(value)
 
 
@@ -106,7 +109,7 @@ def shorten(value: Any, max_length: int = 60) -> str:  # noqa: ANN401 - whatever
     """Format any value in at most `max_length` characters."""
     if isinstance(value, float):
         return format_number(value)
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return shorten(
             ", ".join(shorten(part, max_length) for part in value[:max_length]) or "none",
             max_length,

@@ -1,30 +1,25 @@
-"""The report as one page: nothing is loaded from elsewhere, nothing runs, everything is escaped."""
+"""The report as one HTML page: it loads no other file, runs no script, and escapes all values."""
 
-import base64
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from tasks.report_record import ReportRecord
 from tasks.reporting import formatting
+from tasks.reporting.lineage import Lineage
 from tasks.reporting.score_sections import format_decision
 from tasks.reporting.sections import SECTIONS
 
-Lineage = Mapping[str, Any]
 
-
-def render_page(
-    report: ReportRecord, lineage: Lineage, plots: Mapping[str, bytes] | None = None
-) -> str:
+def render_page(report: ReportRecord, lineage: Lineage, plots: Sequence[Markup] = ()) -> str:
     """Render the page.
 
     Args:
         report: what the evaluation measured.
-        lineage: what the stages before it found.
-        plots: PNG files by name, for what has no chart of its own.
+        lineage: what the model was made from.
+        plots: of single predictions, which are not in the report.
     """
     templates = _open_templates()
     rendered = []
@@ -36,19 +31,19 @@ def render_page(
             rendered.append((section.key, section.title, Markup(body)))  # noqa: S704
     return templates.get_template("page.html").render(
         sections=rendered,
-        pictures=_encode_plots(report, plots or {}),
+        plots=plots,
         report=report,
-        name=lineage.get("name") or "model",
+        name=lineage.name,
         decision=format_decision(report),
         headline=report.headline or report.reason,
         tiles=_build_tiles(report),
-        code_version=lineage.get("code_version", ""),
+        code_version=lineage.code_version,
     )
 
 
 @cache
 def _open_templates() -> Environment:
-    """Open the templates, which are part of the package."""
+    """Open the templates of this package."""
     environment = Environment(
         loader=PackageLoader("tasks.reporting"),
         autoescape=True,
@@ -83,16 +78,4 @@ def _build_tiles(report: ReportRecord) -> list[dict[str, str]]:
             "more": "on the rows new to both" if champion else "",
         },
         {"name": "test rows", "value": rows, "more": ""},
-    ]
-
-
-def _encode_plots(report: ReportRecord, plots: Mapping[str, bytes]) -> list[tuple[str, str]]:
-    """Encode plots as data addresses, except those that the page draws itself."""
-    drawn = {"learning_curve"}
-    drawn |= {"confusion"} if report.confusion else set()
-    drawn |= {"tags"} if report.by_label else set()
-    return [
-        (name.replace("_", " "), f"data:image/png;base64,{base64.b64encode(plot).decode()}")
-        for name, plot in plots.items()
-        if name not in drawn
     ]

@@ -1,16 +1,22 @@
-"""The lineage of a report's model: facts and settings of the other stages, from their manifests."""
+"""The lineage of a report's model: the artifacts that it was made from, with their settings."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version as installed_version
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from data_contracts.suite import Finding
+from models.features.config import Layout, TargetConfig
+from models.features.featurizer import load_featurizer
+from models.features.splitting.split import SplitConfig
+from models.learning.config import TrainingConfig
+from models.networks.config import ModelConfig
+from models.networks.heads.config import HeadConfig
 from tasks.dataset.rowset import find_snapshot
-from tasks.records import Accepted, Candidate, Choice, Features
-from tasks.storage.artifacts import local_dir, read_manifest
+from tasks.records import Accepted, Candidate, Choice, Features, Snapshot
+from tasks.storage.artifacts import load_manifest, local_dir, parse_record
 from tasks.storage.store import Store
-
-Lineage = dict[str, Any]
 
 
 class ReportInputs(NamedTuple):
@@ -23,38 +29,62 @@ class ReportInputs(NamedTuple):
     """Of `model: auto`."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingSettings:
+    """The settings that a candidate was trained with."""
+
+    model: ModelConfig
+    head: HeadConfig
+    training: TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lineage:
+    """Everything that a model was made from, stage by stage."""
+
+    name: str
+    """The job's, which is the registered model's too."""
+    code_version: str
+    """Of Ostinato."""
+    snapshot: Snapshot
+    accepted: Accepted
+    findings: Sequence[Finding]
+    """One for each expectation of the contract."""
+    features: Features
+    layout: Layout
+    target: TargetConfig
+    split: SplitConfig
+    candidate: Candidate
+    settings: TrainingSettings
+
+
 def collect_lineage(inputs: ReportInputs, store: Store) -> Lineage:
-    """Collect facts and settings of snapshot, contract, features and training."""
-    candidate, features, accepted, _ = inputs
-    snapshot = find_snapshot(store, accepted)
-    contract = _read_config(store, "validate", accepted.key)
-    read = _read_config(store, "featurize", features.key)
-    trained = _read_config(store, "train", candidate.key)
-    findings = (local_dir(store, accepted) / "validation.json").read_text(encoding="utf-8")
-    return {
-        "name": contract.get("name", ""),
-        "code_version": installed_version("ostinato"),
-        "snapshot": {"facts": _drop_origins(asdict(snapshot.facts)), "hash": snapshot.content_hash},
-        "contract": {"facts": asdict(accepted.facts), "findings": json.loads(findings)},
-        "features": {"facts": asdict(features.facts), **read},
-        "training": {"facts": asdict(candidate.facts), **trained},
-        "keys": {
-            "snapshot": snapshot.key,
-            "accepted rows": accepted.key,
-            "features": features.key,
-            "model": candidate.key,
-        },
-        "model_hash": candidate.content_hash,
-    }
+    """Collect the artifacts and the settings that a candidate was made from.
+
+    Raises:
+        StoreError: an artifact is missing or damaged, or another version of this program wrote it.
+    """
+    accepted, features, candidate = inputs.accepted, inputs.features, inputs.candidate
+    contract = load_manifest(store, accepted).recipe.config
+    featurize = load_manifest(store, features).recipe.config
+    train = load_manifest(store, candidate).recipe.config
+    return Lineage(
+        name=contract["name"],
+        code_version=installed_version("ostinato"),
+        snapshot=find_snapshot(store, accepted),
+        accepted=accepted,
+        findings=_read_findings(store, accepted),
+        features=features,
+        layout=load_featurizer(local_dir(store, features)).layout,
+        target=parse_record(TargetConfig, featurize["target"], f"featurize/{features.key}"),
+        split=parse_record(SplitConfig, featurize["split"], f"featurize/{features.key}"),
+        candidate=candidate,
+        settings=parse_record(TrainingSettings, train, f"train/{candidate.key}"),
+    )
 
 
-def _read_config(store: Store, stage: str, key: str) -> dict[str, Any]:
-    """Read a stage's section of the job, as its manifest holds it."""
-    manifest = read_manifest(store, stage, key)
-    config: dict[str, Any] = manifest.recipe.config if manifest else {}
-    return config
-
-
-def _drop_origins(facts: Any) -> Lineage:  # noqa: ANN401 - any mapping
-    """Leave out which file each row came from, which may be long."""
-    return {name: value for name, value in facts.items() if name != "origins"}
+def _read_findings(store: Store, accepted: Accepted) -> list[Finding]:
+    """Read what the contract's expectations found in the snapshot."""
+    path = local_dir(store, accepted) / "validation.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return parse_record(list[Finding], content, str(path))

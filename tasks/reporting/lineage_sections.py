@@ -1,82 +1,75 @@
-"""The sections about data, splits, contract, training, cost, and how to make a version again."""
+"""The sections on data, contract, cost, and provenance; each returns None where it has no data."""
 
+import json
 from collections.abc import Mapping
-from typing import Any
 
 from tasks.report_record import ReportRecord
-from tasks.reporting.formatting import shorten
+from tasks.reporting.formatting import Content, shorten
+from tasks.reporting.lineage import Lineage
+from tasks.storage.artifacts import to_plain
 
-Content = dict[str, Any]
-"""The variables of a template."""
-
-Lineage = Mapping[str, Any]
-
-SPLITS = ("training", "validation", "test")
-
-MAX_COLUMNS = 60
+_MAX_COLUMNS = 60
 
 
 def build_data(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """Count the rows, and how they are split."""
+    """Count the rows and the sequences of each split, and list the columns with their roles."""
     del report
-    features, snapshot = lineage.get("features", {}), lineage.get("snapshot", {})
-    facts, kept = features.get("facts", {}), lineage.get("contract", {}).get("facts", {})
-    counts = {name: facts[name] for name in SPLITS if name in facts}
+    facts, snapshot = lineage.features.facts, lineage.snapshot.facts
+    counts = {"training": facts.training, "validation": facts.validation, "test": facts.test}
     total = sum(counts.values())
     if not total:
         return None
-    schema = snapshot.get("facts", {}).get("schema", {})
     return {
-        "rows": snapshot.get("facts", {}).get("rows"),
-        "files": snapshot.get("facts", {}).get("files"),
-        "cut": snapshot.get("facts", {}).get("cut"),
-        "quarantined": kept.get("quarantined"),
+        "rows": snapshot.rows,
+        "files": snapshot.files,
+        "cut": snapshot.cut,
+        "quarantined": lineage.accepted.facts.quarantined,
         "splits": [{"name": n, "count": c, "share": c / total} for n, c in counts.items()],
-        "split": _format_settings(features.get("split", {})),
+        "split": _format_settings(lineage.split),
         "facts": facts,
-        "roles": _list_roles(features, schema),
-        "left": max(0, len(schema) - MAX_COLUMNS),
-        "classes": [str(name) for name in facts.get("classes", [])],
+        "roles": _list_roles(lineage),
+        "left": max(0, len(snapshot.schema) - _MAX_COLUMNS),
+        "classes": [str(name) for name in facts.classes],
     }
 
 
-def _list_roles(features: Lineage, schema: Lineage) -> list[Content]:
-    """List the columns with what each is used for."""
-    layout, target = features.get("layout", {}), features.get("target", {})
-    column = layout.get("input", {}).get("column")
-    read = [column] if isinstance(column, str) else list(column or [])
-    static = [one.get("column") for one in layout.get("statics", [])]
-    roles = []
-    for name, kind in list(schema.items())[:MAX_COLUMNS]:
-        parts = [
-            *(["sequence"] if name in read else []),
-            *(["static covariate"] if name in static else []),
-            *(["target"] if name == target.get("column") else []),
-            *(["time"] if name == layout.get("time") else []),
-            *(["entity"] if name == layout.get("entity") else []),
-        ]
-        roles.append({"name": name, "type": kind, "role": ", ".join(parts)})
-    return roles
+def _list_roles(lineage: Lineage) -> list[Mapping[str, str]]:
+    """List name, type and role of the first columns of the snapshot."""
+    layout = lineage.layout
+    roles: list[tuple[str, object]] = [
+        *(("sequence", name) for name in layout.input.columns),
+        *(("static covariate", static.column) for static in layout.static_inputs),
+        ("target", lineage.target.column),
+        ("time", layout.time),
+        ("entity", layout.entity),
+    ]
+    return [
+        {
+            "name": name,
+            "type": dtype,
+            "role": ", ".join(dict.fromkeys(role for role, column in roles if column == name)),
+        }
+        for name, dtype in list(lineage.snapshot.facts.schema.items())[:_MAX_COLUMNS]
+    ]
 
 
-def _format_settings(config: Lineage) -> dict[str, str]:
-    """Format the settings that are not empty."""
+def _format_settings(config: object) -> Mapping[str, str]:
+    """Format the settings of a config that are not empty, by name."""
+    plain = json.loads(json.dumps(to_plain(config)))
     return {
         name: shorten(value, 80)
-        for name, value in config.items()
+        for name, value in plain.items()
         if value not in (None, "", [], {}, False)
     }
 
 
 def build_contract(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """List the expectations of the contract, broken ones first."""
+    """List the findings on the contract's expectations, broken ones first."""
     del report
-    found = lineage.get("contract", {})
-    if not found.get("findings"):
+    if not lineage.findings:
         return None
-    findings = sorted(found["findings"], key=lambda one: one["passed"])
-    broken = sum(not one["passed"] for one in findings)
-    return {"rows": findings, "broken": broken, "facts": found.get("facts", {})}
+    findings = sorted(lineage.findings, key=lambda finding: finding.passed)
+    return {"rows": findings, "broken": sum(not finding.passed for finding in findings)}
 
 
 def build_cost(report: ReportRecord, lineage: Lineage) -> Content | None:
@@ -86,23 +79,25 @@ def build_cost(report: ReportRecord, lineage: Lineage) -> Content | None:
 
 
 def build_provenance(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """Return what is needed to make the version again, and to call it."""
+    """Return what is needed to reproduce the version, and to call it."""
     del report
-    if not lineage.get("keys"):
-        return None
-    training = lineage.get("training", {})
-    layout = lineage.get("features", {}).get("layout", {})
+    settings, layout = lineage.settings, lineage.layout
     return {
-        "name": lineage.get("name", ""),
-        "keys": lineage["keys"],
-        "snapshot_hash": lineage.get("snapshot", {}).get("hash"),
-        "model_hash": lineage.get("model_hash"),
-        "code_version": lineage.get("code_version"),
+        "name": lineage.name,
+        "keys": {
+            "snapshot": lineage.snapshot.key,
+            "accepted rows": lineage.accepted.key,
+            "features": lineage.features.key,
+            "model": lineage.candidate.key,
+        },
+        "snapshot_hash": lineage.snapshot.content_hash,
+        "model_hash": lineage.candidate.content_hash,
+        "code_version": lineage.code_version,
         "settings": {
-            "model": _format_settings(training.get("model", {})),
-            "head": _format_settings(training.get("head", {})),
-            "training": _format_settings(training.get("training", {})),
-            "input": _format_settings(layout.get("input", {})),
-            "window": _format_settings(layout.get("window") or {}),
+            "model": _format_settings(settings.model),
+            "head": _format_settings(settings.head),
+            "training": _format_settings(settings.training),
+            "input": _format_settings(layout.input),
+            "window": _format_settings(layout.window) if layout.window else {},
         },
     }

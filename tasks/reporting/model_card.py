@@ -1,9 +1,8 @@
-"""The model card (Mitchell et al. 2019) in Markdown: what a model is for, and what it is not.
+"""The model card in Markdown: intended use, scores, limitations, data, provenance.
 
-Short, with what matters most first, for a registry may cut it.
+After Mitchell et al. 2019. What matters most comes first, because a registry may cut it.
 """
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -12,36 +11,34 @@ from jinja2 import Environment, PackageLoader
 from tasks.report_record import ReportRecord
 from tasks.reporting import formatting, lineage_sections, score_sections
 from tasks.reporting.limitations import list_limitations
+from tasks.reporting.lineage import Lineage
 
-Lineage = Mapping[str, Any]
-
-SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>|#"})
+_MARKDOWN_ESCAPES = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>|#"})
 
 
 def render_card(report: ReportRecord, lineage: Lineage) -> str:
-    """Render the card.
+    """Render the model card.
 
     Args:
         report: what the evaluation measured.
-        lineage: what the stages before it found.
+        lineage: what the model was made from.
     """
-    features = lineage.get("features", {})
     text = (
         _open_template()
         .get_template("model_card.md")
         .render(
             report=report,
-            name=lineage.get("name") or "model",
+            name=lineage.name,
             decision=score_sections.format_decision(report),
             headline=report.headline or report.reason,
             table=score_sections.build_scores(report, lineage),
-            target=features.get("target", {}),
-            layout=features.get("layout", {}),
+            target=lineage.target,
+            layout=lineage.layout,
             data=lineage_sections.build_data(report, lineage),
-            contract=lineage.get("contract", {}),
-            training=lineage.get("training", {}),
+            contract=lineage.accepted.facts,
+            training=lineage.candidate.facts,
             provenance=lineage_sections.build_provenance(report, lineage),
-            limits=list_limitations(report, lineage),
+            limitations=list_limitations(report, lineage),
         )
     )
     return text.strip() + "\n"
@@ -49,10 +46,10 @@ def render_card(report: ReportRecord, lineage: Lineage) -> str:
 
 @cache
 def _open_template() -> Environment:
-    """Open the template, which is part of the package."""
+    """Open the templates of this package."""
     environment = Environment(
         loader=PackageLoader("tasks.reporting"),
-        autoescape=False,  # noqa: S701 - Markdown has marks of its own, which `safe` escapes
+        autoescape=False,  # noqa: S701 - `safe` escapes Markdown
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -61,5 +58,5 @@ def _open_template() -> Environment:
 
 
 def _escape_markdown(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
-    """Write a value so that Markdown takes it as text."""
-    return " ".join(formatting.shorten(value, 80).split()).translate(SPECIAL)
+    """Escape a value for Markdown, in one line."""
+    return " ".join(formatting.shorten(value, 80).split()).translate(_MARKDOWN_ESCAPES)

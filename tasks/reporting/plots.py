@@ -1,128 +1,222 @@
-"""Plots of a report as PNG files, drawn without a display."""
+"""The plots of a report: each is drawn by one function, for the page and for MLflow's artifacts.
 
-from collections.abc import Mapping, Sequence
+Shapes: R test rows, T steps ahead, Q quantiles.
+"""
+
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-from models.evaluation.predictions import ForecastSteps
-from tasks.report_record import EpochRecord
+from models.evaluation.predictions import (
+    ForecastPredictions,
+    ForecastSteps,
+    Predictions,
+    SelfSupervisedErrors,
+    SinglePredictions,
+    TextPredictions,
+)
+from tasks.gate_record import GateRecord
+from tasks.report_record import Confusion, EpochRecord, LabelScores, ReportRecord
+from tasks.reporting.charts.axes import Axis
+from tasks.reporting.charts.matrix import draw_confusion_matrix
+from tasks.reporting.charts.plots import (
+    Band,
+    Columns,
+    Curve,
+    Layer,
+    Plot,
+    Points,
+    draw_panels,
+    draw_plot,
+)
+from tasks.reporting.charts.rows import Bound, Interval, draw_bars, draw_intervals
+from tasks.reporting.charts.svg import draw_message, write_svg
+from tasks.reporting.example_rows import take_evenly
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+PREDICTION_PLOTS = ("predictions", "forecasts", "errors")
+"""Names of the plots that show single rows; the report holds no figures of them."""
 
-MAX_LABELS = 30
-"""Classes up to which a confusion matrix has their names and counts."""
+_MAX_POINTS = 1500
+"""Points of a scatter plot; of more rows some are drawn, evenly spaced."""
 
-FORECASTS_SHOWN = 6
+_FORECASTS_SHOWN = 6
 
-INK = "#1f4e79"
-ACCENT = "#c8553d"
+_BINS = 60
+"""Columns of a histogram."""
 
+_MAX_TEXTS = 50
+"""Predicted texts that are written to a file with their targets."""
 
-def create_figure(width: float, height: float) -> "Figure":
-    """Begin a picture of so many inches; what draws is imported here, as it takes a second."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def draw_learning_curve(history: Sequence[EpochRecord], path: Path) -> None:
-    """Draw training and validation loss by epoch, and mark the best epoch."""
-    figure = create_figure(7, 4)
-    axes = figure.subplots()
-    epochs = [entry.epoch + 1 for entry in history]
-    validation = [entry.validation_loss for entry in history]
-    axes.plot(epochs, [entry.training_loss for entry in history], color=INK, label="training")
-    axes.plot(epochs, validation, color=ACCENT, label="validation")
-    best = int(np.argmin(validation))
-    axes.axvline(epochs[best], color="grey", linestyle=":", label=f"best: epoch {epochs[best]}")
-    axes.set(xlabel="epoch", ylabel="loss", title="Learning curve")
-    axes.legend(frameon=False)
-    save_figure(figure, path)
-
-
-def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str], path: Path) -> None:
-    """Draw how often each true class (row) was predicted as each class (column), by share."""
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(14.0, 3.5 + 0.45 * min(len(classes), MAX_LABELS))
-    figure = create_figure(side, side)
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="predicted class", ylabel="true class", title="Confusion on the test rows")
-    if len(classes) <= MAX_LABELS:
-        places = range(len(classes))
-        axes.set_xticks(places, [str(name)[:16] for name in classes], rotation=90)
-        axes.set_yticks(places, [str(name)[:16] for name in classes])
-        for row, column in zip(*np.nonzero(counts), strict=True):
-            shade = "white" if shares[row, column] > 0.5 else "black"
-            label = str(counts[row, column])
-            axes.text(column, row, label, ha="center", va="center", color=shade, fontsize=8)
-    save_figure(figure, path)
+Floats = NDArray[np.float64]
 
 
-def draw_predictions(
-    targets: NDArray[np.float64], predictions: NDArray[np.float64], name: str, path: Path
+def write_report_plots(folder: Path, report: ReportRecord, *, best_epoch: int) -> None:
+    """Write the plots of what the report holds, as SVG files for MLflow."""
+    charts = {
+        "learning_curve": draw_learning_curve(report.history, best_epoch),
+        "gate": draw_gains(report.gate),
+        "confusion": draw_confusion(report.confusion) if report.confusion else None,
+        "tags": draw_label_scores(report.by_label) if report.by_label else None,
+    }
+    _write_charts(folder, charts)
+
+
+def write_prediction_plots(
+    folder: Path,
+    predictions: Predictions,
+    *,
+    column: str,
+    targets: pl.Series | None,
+    prediction_table: pl.DataFrame,
 ) -> None:
-    """Draw each prediction over its target; those of a perfect model lie on the line."""
-    figure = create_figure(6, 6)
-    axes = figure.subplots()
-    axes.scatter(targets, predictions, s=8, alpha=0.5, color=INK, linewidths=0)
-    ends = [float(np.nanmin(targets)), float(np.nanmax(targets))]
-    axes.plot(ends, ends, color=ACCENT, linewidth=1)
-    axes.set(
-        xlabel=f"true {name}", ylabel=f"predicted {name}", title="Predictions of the test rows"
+    """Write what shows single predictions: a plot as an SVG file, or some texts as JSON.
+
+    Args:
+        folder: the report's.
+        predictions: with the targets.
+        column: name of the target.
+        targets: of the test rows, as the source has them; None where there is no target.
+        prediction_table: the predictions, one row for each test row.
+    """
+    if isinstance(predictions, SinglePredictions) and not predictions.num_classes:
+        chart = draw_predictions(predictions.target_R, predictions.prediction_R, column)
+        _write_charts(folder, {"predictions": chart})
+    if isinstance(predictions, ForecastPredictions):
+        _write_charts(folder, {"forecasts": draw_forecasts(predictions.steps, column)})
+    if isinstance(predictions, SelfSupervisedErrors):
+        _write_charts(folder, {"errors": draw_errors(predictions.error_R)})
+    if isinstance(predictions, TextPredictions):
+        shown = pl.DataFrame({"target": targets, "prediction": prediction_table["prediction"]})
+        pairs = shown.head(_MAX_TEXTS).to_dicts()
+        text = json.dumps(pairs, indent=2, ensure_ascii=False)
+        (folder / "texts.json").write_text(text, encoding="utf-8")
+
+
+def draw_learning_curve(history: Sequence[EpochRecord], best_epoch: int | None) -> Markup | None:
+    """Draw training and validation loss by epoch, and mark the best epoch, counted from 1."""
+    epochs = [entry.epoch + 1 for entry in history]
+    layers = [
+        Curve("training", epochs, [entry.training_loss for entry in history], "a"),
+        Curve("validation", epochs, [entry.validation_loss for entry in history], "b"),
+    ]
+    plot = Plot(
+        layers=layers,
+        x_axis=Axis("epoch", is_whole=True),
+        y_axis=Axis("loss"),
+        title="Learning curve",
+        mark=None if best_epoch is None else (best_epoch, f"best: epoch {best_epoch}"),
     )
-    save_figure(figure, path)
+    return draw_plot(plot)
 
 
-def draw_bars(values: Mapping[str, float], name: str, path: Path) -> None:
-    """Draw a bar for each name, the highest first."""
-    ordered = sorted(values.items(), key=lambda entry: entry[1], reverse=True)[:MAX_LABELS]
-    figure = create_figure(7, 1 + 0.3 * len(ordered))
-    axes = figure.subplots()
-    places = range(len(ordered))
-    axes.barh(places, [value for _, value in ordered], color=INK)
-    axes.set_yticks(places, [label[:30] for label, _ in ordered])
-    axes.invert_yaxis()
-    axes.set(xlabel=name, xlim=(0, 1), title="On the test rows")
-    save_figure(figure, path)
+def draw_gains(gate: GateRecord) -> Markup:
+    """Draw the gain over each model with its interval, and the bound that it has to exceed.
+
+    The bound is that of the interval over the champion, or of a first version over the best
+    baseline. Over a baseline the gain of a later version has to be above 0.
+    """
+    title = f"{gate.decision}: gain with its {gate.confidence:.0%} interval"
+    rows = [
+        Interval(
+            f"over {each.name}",
+            each.gain,
+            each.low,
+            each.high,
+            "a" if each.is_champion else "b",
+            f"{each.rows:,} rows",
+        )
+        for each in gate.comparisons
+        if each.gain is not None
+    ]
+    chart = draw_intervals(
+        rows,
+        label=title,
+        title=title,
+        x_name=f"gain in {gate.metric} (more is better)",
+        has_zero=True,
+        bound=Bound(gate.bound, f"bound {gate.bound:+.3g}"),
+    )
+    return chart or draw_message(title, "No gain could be computed.")
 
 
-def draw_histogram(values_R: NDArray[np.float64], name: str, path: Path) -> None:
-    """Draw how often each value comes, on a logarithmic scale."""
-    figure = create_figure(7, 4)
-    axes = figure.subplots()
-    axes.hist(values_R[np.isfinite(values_R)], bins=60, color=INK, log=True)
-    axes.set(xlabel=name, ylabel="sequences", title="On the test rows")
-    save_figure(figure, path)
+def draw_confusion(confusion: Confusion) -> Markup | None:
+    """Draw how often each class was predicted as each class; None where there is no row."""
+    counts_KK = np.array(confusion.counts, np.int64)
+    if not counts_KK.size:
+        return None
+    names = [str(name) for name in confusion.classes]
+    return draw_confusion_matrix(counts_KK, names, title="Confusion on the test rows")
 
 
-def draw_forecasts(steps: ForecastSteps, name: str, path: Path) -> None:
-    """Draw some forecasts with their targets, spread evenly over the test rows."""
-    rows = np.unique(np.linspace(0, len(steps.target_RT) - 1, FORECASTS_SHOWN).round().astype(int))
-    figure = create_figure(11, 6)
-    panels = figure.subplots(2, -(-FORECASTS_SHOWN // 2), squeeze=False).ravel()
-    ahead = np.arange(1, steps.target_RT.shape[1] + 1)
-    for axes, row in zip(panels, rows, strict=False):
+def draw_label_scores(labels: Sequence[LabelScores]) -> Markup | None:
+    """Draw the F1 of each label."""
+    scores = {each.label: each.f1 for each in labels}
+    return draw_bars(scores, title="F1 of each label on the test rows", x_name="F1", high=1.0)
+
+
+def draw_predictions(target_R: Floats, prediction_R: Floats, column: str) -> Markup | None:
+    """Draw each prediction over its target; those of a perfect model lie on the line."""
+    known = np.flatnonzero(np.isfinite(target_R) & np.isfinite(prediction_R))
+    if not len(known):
+        return None
+    shown = take_evenly(known, _MAX_POINTS)
+    ends = [float(target_R[known].min()), float(target_R[known].max())]
+    layers: list[Layer] = [
+        Points("test rows", target_R[shown].tolist(), prediction_R[shown].tolist(), "a"),
+        Curve("target = prediction", ends, ends, "b"),
+    ]
+    note = f"{len(shown):,} of {len(known):,} rows, evenly spaced."
+    plot = Plot(
+        layers=layers,
+        x_axis=Axis(f"true {column}"),
+        y_axis=Axis(f"predicted {column}"),
+        title="Predictions of the test rows",
+        note=note if len(shown) < len(known) else "",
+    )
+    return draw_plot(plot, width=520, height=480)
+
+
+def draw_errors(error_R: Floats) -> Markup | None:
+    """Draw how many sequences have which error, on a logarithmic scale."""
+    known_R = error_R[np.isfinite(error_R)]
+    if not len(known_R):
+        return None
+    counts, edges = np.histogram(known_R, bins=_BINS)
+    plot = Plot(
+        layers=[Columns(edges.tolist(), counts.tolist())],
+        x_axis=Axis("error of a sequence"),
+        y_axis=Axis("sequences", is_log=True, limits=(0.7, 1.4 * float(counts.max()))),
+        title="Errors of the test rows",
+    )
+    return draw_plot(plot)
+
+
+def draw_forecasts(steps: ForecastSteps, column: str) -> Markup | None:
+    """Draw some forecasts with their targets, evenly spaced over the test rows."""
+    rows = take_evenly(np.arange(len(steps.target_RT)), _FORECASTS_SHOWN)
+    ahead = list(range(1, steps.target_RT.shape[1] + 1))
+    plots = []
+    for row in rows.tolist():
+        layers: list[Layer] = []
         if len(steps.levels) > 1:
-            low, high = (
-                quantile_RT[row] for quantile_RT in steps.quantiles_QRT[:: len(steps.levels) - 1]
-            )
-            axes.fill_between(ahead, low, high, color=ACCENT, alpha=0.2, linewidth=0)
-        axes.plot(ahead, steps.target_RT[row], color=INK, label="target")
-        axes.plot(ahead, steps.prediction_RT[row], color=ACCENT, label="prediction")
-    panels[0].legend(frameon=False)
-    figure.supxlabel("steps ahead")
-    figure.supylabel(name)
-    save_figure(figure, path)
+            low_T, high_T = steps.quantiles_QRT[0][row], steps.quantiles_QRT[-1][row]
+            share = f"{steps.levels[-1] - steps.levels[0]:.0%} interval"
+            layers.append(Band(share, ahead, low_T.tolist(), high_T.tolist(), "b"))
+        layers.append(Curve("target", ahead, steps.target_RT[row].tolist(), "a"))
+        layers.append(Curve("prediction", ahead, steps.prediction_RT[row].tolist(), "b"))
+        x_axis = Axis("steps ahead", is_whole=True)
+        plots.append(Plot(layers=layers, x_axis=x_axis, y_axis=Axis(column)))
+    note = f"{len(rows)} of {len(steps.target_RT):,} test rows, evenly spaced."
+    return draw_panels(plots, title="Forecasts of some test rows", note=note)
 
 
-def save_figure(figure: "Figure", path: Path) -> None:
-    """Render to PNG, without the date that would make equal pictures differ."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+def _write_charts(folder: Path, charts: dict[str, Markup | None]) -> None:
+    """Write each chart that there is under its name."""
+    for name, chart in charts.items():
+        if chart is not None:
+            write_svg(chart, folder / f"{name}.svg")

@@ -1,37 +1,37 @@
-"""The scores beside baselines and champion, and the gate's decision about them."""
+"""The sections on scores, compared with baselines and champion, and on the gate's decision."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from markupsafe import Markup
 
 from models.evaluation.metrics.by_kind import get_metric_sign
+from tasks.facts import ReportFacts
 from tasks.report_record import ReportRecord
-from tasks.reporting.charts import Interval, draw_intervals
-from tasks.reporting.formatting import format_metric_name
+from tasks.reporting.advice import list_advice
+from tasks.reporting.charts.rows import Interval, draw_intervals
+from tasks.reporting.formatting import Content, format_metric_name
+from tasks.reporting.lineage import Lineage
+from tasks.reporting.plots import draw_gains
 
-Content = dict[str, Any]
-"""The variables of a template."""
-
-Lineage = Mapping[str, Any]
-
-DECISIONS = {
-    "promote": "Promoted: it serves from now on",
-    "keep": "Not promoted: the champion goes on serving",
-    "not-comparable": "Not comparable: it cannot be decided which one is better",
+_DECISION_MESSAGES = {
+    "promote": "Promoted: it is the champion now",
+    "keep": "Not promoted: the champion stays",
+    "not-comparable": "Not comparable with the champion",
     "needs-approval": "Waits for approval by a person",
 }
 
 
 def format_decision(report: ReportRecord) -> str:
-    """Describe what the decision means."""
+    """Describe the gate's decision in one line."""
     if report.decision == "keep" and not report.champion:
         return "Not promoted: there is no champion yet"
-    return DECISIONS[report.decision]
+    if report.gate.is_tie:
+        return "Promoted on a tie with the best baseline: it is the champion now"
+    return _DECISION_MESSAGES[report.decision]
 
 
 def build_scores(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """Lay out every score of every model, and draw the one that decides."""
+    """List the scores of every model by metric, and draw those of the gate's metric."""
     del lineage
     if not report.metrics:
         return None
@@ -53,42 +53,53 @@ def build_scores(report: ReportRecord, lineage: Lineage) -> Content | None:
                 "best": best,
             }
         )
-    return {"models": list(models), "rows": rows, "chart": _draw_deciding_scores(report, models)}
+    return {
+        "models": list(models),
+        "rows": rows,
+        "chart": _draw_deciding_scores(report, models),
+        "rows_note": describe_score_rows(report),
+    }
+
+
+def describe_score_rows(report: ReportFacts) -> str | None:
+    """Describe which scores are of fewer rows than the others; None where all are of the same."""
+    gate = report.gate
+    if not (report.champion and gate.excluded_rows):
+        return None
+    return (
+        f"The champion's scores are on {gate.rows} test rows, because it was trained on the other "
+        f"{gate.excluded_rows}; all others are on {report.rows}. The gate compares on the "
+        f"{gate.rows} rows alone."
+    )
 
 
 def build_gate(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """Draw the gains that the gate decided on."""
-    del lineage
+    """Draw the gains over baseline and champion that the gate decided by."""
     gate, metric = report.gate, format_metric_name(report.metric)
     if not gate.comparisons:
         return None
-    gains = [
-        Interval(f"over {each.name}", each.gain, each.low, each.high)
-        for each in gate.comparisons
-        if each.gain is not None
-    ]
-    chart = draw_intervals(gains, zero=True, label=f"Gain by {metric}")
-    return {"gate": gate, "chart": chart, "metric": metric}
+    advice = list_advice(report, lineage.candidate.facts, lineage.settings.training)
+    return {"gate": gate, "chart": draw_gains(gate), "metric": metric, "advice": advice}
 
 
 def _collect_scores(report: ReportRecord) -> dict[str, Mapping[str, float]]:
     """Collect the scores of challenger, champion and baselines, by name."""
     champion = {"champion": report.champion} if report.champion else {}
-    return {"challenger": report.metrics, **champion, **report.baselines}
+    return {"challenger": report.metrics, **report.parts, **champion, **report.baselines}
 
 
 def _draw_deciding_scores(
     report: ReportRecord, models: Mapping[str, Mapping[str, float]]
 ) -> Markup | None:
-    """Draw the deciding score of every model, the challenger's with its interval."""
+    """Draw the score of every model by the gate's metric, the challenger's with its interval."""
     metric = report.metric
     own = report.intervals.get(metric)
     rows = []
     for name, scores in models.items():
         if scores.get(metric) is None:
             continue
-        is_own = own is not None and name == "challenger"
-        low, high = (own.low, own.high) if own is not None and is_own else (None, None)
-        style = "a" if name == "challenger" else "b"
+        is_challenger = name == "challenger"
+        low, high = (own.low, own.high) if own is not None and is_challenger else (None, None)
+        style = "a" if is_challenger else "b"
         rows.append(Interval(name, scores[metric], low, high, style))
-    return draw_intervals(rows, zero=False, label=format_metric_name(metric))
+    return draw_intervals(rows, label=format_metric_name(metric))

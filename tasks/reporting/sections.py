@@ -1,76 +1,57 @@
-"""The sections of the page: each builds the variables of its template, or None to be left out."""
+"""The sections of the report's page, in their order.
 
-from collections.abc import Callable, Mapping, Sequence
+Each has a function that returns the variables of its template, or None to leave the section out.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tasks.report_record import ReportRecord
 from tasks.reporting import lineage_sections, score_sections
-from tasks.reporting.charts import Curve, Interval, draw_curves, draw_intervals
+from tasks.reporting.charts.axes import Axis
+from tasks.reporting.charts.plots import Curve, Plot, draw_plot
+from tasks.reporting.charts.rows import Interval, draw_intervals
 from tasks.reporting.explanation_views import render_explanation
-from tasks.reporting.formatting import format_number
+from tasks.reporting.formatting import Content, format_number
+from tasks.reporting.lineage import Lineage
+from tasks.reporting.plots import draw_confusion, draw_label_scores, draw_learning_curve
 
-Content = dict[str, Any]
-"""The variables of a template."""
-
-Lineage = Mapping[str, Any]
-
-MAX_SLICES = 40
-MAX_CLASSES = 40
+_MAX_SLICES = 40
+_MAX_LABELS = 40
 
 
 class Section(NamedTuple):
-    """One part of the page; its template has its key's name."""
+    """One section of the page."""
 
     key: str
+    """Name of its template, and its anchor on the page."""
     title: str
     build: Callable[[ReportRecord, Lineage], Content | None]
+    """Return the template's variables; None leaves the section out."""
 
 
 def _build_curves(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """Draw the loss by epoch."""
-    epochs = [entry.epoch + 1 for entry in report.history]
-    facts = lineage.get("training", {}).get("facts", {})
-    best = facts.get("best_epoch")
-    chart = draw_curves(
-        [
-            Curve("training", epochs, [entry.training_loss for entry in report.history], "a"),
-            Curve("validation", epochs, [entry.validation_loss for entry in report.history], "b"),
-        ],
-        "epoch",
-        "loss",
-        mark=best,
-    )
-    return {"chart": chart, "best": best, "facts": facts} if chart else None
+    """Draw training and validation loss by epoch."""
+    facts = lineage.candidate.facts
+    chart = draw_learning_curve(report.history, facts.best_epoch)
+    return {"chart": chart, "facts": facts} if chart else None
 
 
 def _build_search(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """List the networks among which one was chosen."""
+    """List the networks that `model: auto` tried."""
     del lineage
     return None if report.search is None else {"search": report.search}
 
 
 def _build_confusion(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """Lay out which class was predicted for which."""
+    """Draw the confusion matrix, and list the pairs of classes that are confused most often."""
     del lineage
     if report.confusion is None or not report.confusion.counts:
         return None
     counts, classes = report.confusion.counts, report.confusion.classes
     pairs = _list_confused_pairs(counts, classes)
-    if len(classes) > MAX_CLASSES:
-        return {"pairs": pairs, "classes": None}
-    rows = [
-        {
-            "name": name,
-            "total": sum(row),
-            "cells": [
-                {"count": count, "share": count / max(1, sum(row)), "right": true == predicted}
-                for predicted, count in enumerate(row)
-            ],
-        }
-        for true, (name, row) in enumerate(zip(classes, counts, strict=False))
-    ]
-    return {"classes": classes, "rows": rows, "pairs": pairs}
+    return {"chart": draw_confusion(report.confusion), "pairs": pairs}
 
 
 def _list_confused_pairs(
@@ -88,38 +69,44 @@ def _list_confused_pairs(
 
 
 def _build_labels(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """List how well each label is found."""
+    """Draw and list precision, recall and F1 of each label."""
     del lineage
     if not report.by_label:
         return None
     rows = [asdict(each) for each in report.by_label]
     columns = [name for name in rows[0] if name != "label"]
-    return {"columns": columns, "rows": rows[:MAX_CLASSES], "left": len(rows) - MAX_CLASSES}
+    return {
+        "chart": draw_label_scores(report.by_label),
+        "columns": columns,
+        "rows": rows[:_MAX_LABELS],
+        "left": len(rows) - _MAX_LABELS,
+    }
 
 
 def _build_steps(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """Draw error and coverage of each step ahead."""
+    """Draw a forecast's error and coverage by step ahead."""
     del lineage
     if not report.steps:
         return None
     ahead = [entry.step for entry in report.steps]
-    errors = [Curve("error", ahead, [entry.mae for entry in report.steps], "a")]
-    chart = draw_curves(errors, "steps ahead", "mean absolute error")
+    x_axis = Axis("steps ahead", is_whole=True)
+    errors = Curve("", ahead, [entry.mae for entry in report.steps], "a")
+    chart = draw_plot(Plot(layers=[errors], x_axis=x_axis, y_axis=Axis("mean absolute error")))
     coverage = [entry.coverage for entry in report.steps if entry.coverage is not None]
-    covered = None
+    coverage_chart = None
     if len(coverage) == len(ahead):
-        curves = [Curve("coverage", ahead, coverage, "b")]
-        covered = draw_curves(curves, "steps ahead", "share inside the interval")
-    return {"chart": chart, "covered": covered}
+        curve, y_axis = Curve("", ahead, coverage, "b"), Axis("share inside the interval")
+        coverage_chart = draw_plot(Plot(layers=[curve], x_axis=x_axis, y_axis=y_axis))
+    return {"chart": chart, "coverage_chart": coverage_chart}
 
 
 def _build_calibration(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """Draw accuracy by confidence."""
+    """Draw accuracy by confidence, before and after temperature scaling."""
     del lineage
-    found = report.calibration
-    if found is None:
+    calibration = report.calibration
+    if calibration is None:
         return None
-    measured = [("before", found.before, "b"), ("after", found.after, "a")]
+    measured = [("before", calibration.before, "b"), ("after", calibration.after, "a")]
     curves = [Curve("perfect", [0.0, 1.0], [0.0, 1.0], "faint")]
     for name, reliability, style in measured:
         known = [
@@ -129,36 +116,38 @@ def _build_calibration(report: ReportRecord, lineage: Lineage) -> Content | None
         ]
         confidence, accuracy = [each[0] for each in known], [each[1] for each in known]
         curves.append(Curve(name, confidence, accuracy, style))
-    chart = draw_curves(curves, "confidence", "share that is correct", whole=False)
-    return {"chart": chart, "calibration": found}
+    plot = Plot(layers=curves, x_axis=Axis("confidence"), y_axis=Axis("share that is correct"))
+    chart = draw_plot(plot)
+    return {"chart": chart, "calibration": calibration}
 
 
 def _build_conformal(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """Compare the measured coverage of sets or intervals with the nominal one."""
+    """Draw nominal and measured coverage of prediction sets or intervals."""
     del lineage
-    found = report.conformal
-    if found is None:
+    conformal = report.conformal
+    if conformal is None:
         return None
-    rows = [Interval("nominal", found.confidence, None, None, "b")]
-    if found.coverage is not None:
-        rows.append(Interval("measured", found.coverage, found.coverage_low, found.coverage_high))
-    chart = draw_intervals(rows, zero=False, label="Coverage, nominal and measured")
-    return {"conformal": found, "chart": chart}
+    rows = [Interval("nominal", conformal.confidence, None, None, "b")]
+    if conformal.coverage is not None:
+        low, high = conformal.coverage_low, conformal.coverage_high
+        rows.append(Interval("measured", conformal.coverage, low, high))
+    chart = draw_intervals(rows, label="Coverage, nominal and measured")
+    return {"conformal": conformal, "chart": chart}
 
 
 def _build_slices(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """Draw the score of each slice of the rows."""
+    """Draw the score of each slice of the test rows."""
     del lineage
     if not report.slices:
         return None
-    rows, worst = report.slices[:MAX_SLICES], report.worst_slice
+    rows, worst = report.slices[:_MAX_SLICES], report.worst_slice
     scores = [
         Interval(f"{row.by}: {row.value}", row.score, row.low, row.high)
         for row in rows
         if row.score is not None
     ]
     return {
-        "chart": draw_intervals(scores, zero=False, label="Score of each slice"),
+        "chart": draw_intervals(scores, label="Score of each slice"),
         "rows": rows,
         "left": len(report.slices) - len(rows),
         "worst": worst and f"{worst.by}: {worst.value} ({format_number(worst.score)})",
@@ -168,7 +157,7 @@ def _build_slices(report: ReportRecord, lineage: Lineage) -> Content | None:
 
 
 def _build_leakage_checks(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """List what the leakage checks found."""
+    """List the results of the leakage checks."""
     del lineage
     return {"rows": report.leakage_checks} if report.leakage_checks else None
 
@@ -180,14 +169,13 @@ def _build_drift(report: ReportRecord, lineage: Lineage) -> Content | None:
 
 
 def _build_explanations(report: ReportRecord, lineage: Lineage) -> Content | None:
-    """Show why some rows were predicted as they were."""
+    """Show what each step of some test rows adds to the prediction."""
     if not report.explanations:
         return None
-    kind = lineage.get("features", {}).get("target", {}).get("kind", "")
     return {
         "rows": [render_explanation(each) for each in report.explanations],
         "method": report.explanations[0].method,
-        "is_number": kind in {"number", "forecast"},
+        "is_number": lineage.target.kind in {"number", "forecast"},
     }
 
 

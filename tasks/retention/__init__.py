@@ -1,1 +1,1 @@
-"""What is deleted, and what is kept: artifacts of the store and versions of the registry."""
+"""Retention: which artifacts and versions are no longer needed, and their deletion."""

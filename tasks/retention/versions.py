@@ -1,11 +1,12 @@
-"""Versions in MLflow that nobody needs any more: what they are, and how they are deleted.
+"""Registered versions that are no longer needed: finding and deleting them.
 
-A version stays while an alias points at it or it is among the newest. Of a model that comes from
-another store nothing is touched, and nothing that ostinato did not register.
+A version is needed while an alias points at it or it is among the newest. Models that come from
+another store, or that ostinato did not register, are left alone.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tasks.registry import versions
 from tasks.registry.alias_log import count_entries
@@ -17,59 +18,66 @@ from tasks.tracking.mlflow_client import TAG
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-VERSION = "version"
-"""What stands as the stage of a version among artifacts."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnusedVersion:
+    """A version that is no longer needed, as `ostinato prune` lists it, like an artifact."""
+
+    stage: str = "version"
+    key: str
+    """NAME/NUMBER."""
+    bytes: int
+    """Size of its files."""
 
 
-def find_unused_versions(store: Store, *, keep: int) -> list[dict[str, Any]]:
-    """List the versions without an alias that are not among the newest.
+def find_unused_versions(store: Store, *, keep: int) -> list[UnusedVersion]:
+    """Find the versions without an alias that are not among the newest.
 
     Args:
-        store: whose models are looked through.
-        keep: newest versions of each model that stay beside those with an alias.
+        store: its models are looked through.
+        keep: number of newest versions of each model that are needed without an alias.
 
     Raises:
-        RegistryError: MLflow cannot be asked.
+        RegistryError: MLflow cannot be reached.
     """
     return [
-        {
-            "stage": VERSION,
-            "key": f"{name}/{found.version}",
-            "bytes": versions.measure_version_bytes(found),
-        }
+        UnusedVersion(
+            key=f"{name}/{version.version}", bytes=versions.measure_version_bytes(version)
+        )
         for name in versions.list_models()
-        for found in _list_unused_versions(store, name, keep)
+        for version in _list_unused_versions(store, name, keep)
     ]
 
 
+def delete_versions(store: Store, unused: Sequence[UnusedVersion]) -> None:
+    """Delete versions, except those that have got an alias since they were found.
+
+    Raises:
+        RegistryError: MLflow cannot be reached, or refuses.
+        LeaseHeldError: another process moves the model's aliases for too long.
+    """
+    for version in unused:
+        name, _, number = version.key.rpartition("/")
+        with lock_aliases(store, name):
+            if number not in versions.get_aliases(name).values():
+                versions.delete_version(name, number)
+
+
 def _list_unused_versions(store: Store, name: str, keep: int) -> "Iterator[ModelVersion]":
-    """Return the dead versions of one model, the oldest first."""
-    found = versions.list_versions(name)
-    ours = [version for version in found if version.tags.get(f"{TAG}model_key")]
-    if not _is_from_store(store, name, ours):
+    """Return the unused versions of one model, oldest first."""
+    registered = [
+        version for version in versions.list_versions(name) if version.tags.get(f"{TAG}model_key")
+    ]
+    if not _is_from_store(store, name, registered):
         return
     aliased = set(versions.get_aliases(name).values())
-    newest = sorted(ours, key=lambda version: int(version.version))
-    for version in newest[: max(len(newest) - keep, 0)]:
+    oldest = sorted(registered, key=lambda version: int(version.version))
+    for version in oldest[: max(len(oldest) - keep, 0)]:
         if str(version.version) not in aliased:
             yield version
 
 
-def _is_from_store(store: Store, name: str, ours: "list[ModelVersion]") -> bool:
-    """Return whether a model comes from this store: its history or one of its networks is there."""
-    keys = (version.tags[f"{TAG}model_key"] for version in ours)
+def _is_from_store(store: Store, name: str, registered: "list[ModelVersion]") -> bool:
+    """Return whether the store has a model's alias log, or one of its trained networks."""
+    keys = (version.tags[f"{TAG}model_key"] for version in registered)
     return count_entries(store, name) > 0 or any(read_manifest(store, "train", key) for key in keys)
-
-
-def delete_versions(store: Store, unused: list[dict[str, Any]]) -> None:
-    """Delete versions that were found dead, but for one that was given an alias since.
-
-    Raises:
-        RegistryError: MLflow cannot be asked, or refuses.
-        LeaseHeldError: somebody moves aliases of the model, and does not come to an end.
-    """
-    for row in unused:
-        name, _, number = row["key"].rpartition("/")
-        with lock_aliases(store, name):
-            if number not in versions.get_aliases(name).values():
-                versions.delete_version(name, number)

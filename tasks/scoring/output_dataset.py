@@ -65,10 +65,10 @@ class ScoringFacts:
     snapshot_key: str
     """Key of the scored snapshot."""
     rows: int
-    """Rows, or windows, that were asked for."""
+    """Rows, or windows, to predict."""
     failed: int
     """Those among them without a prediction."""
-    lines: int
+    output_rows: int
     """Rows of the dataset; a forecast has one for each step."""
     errors: Sequence[FailedRow]
     """The first that failed."""
@@ -158,28 +158,35 @@ def write_parts(
 
 
 class PartsSummary(NamedTuple):
-    """What the parts of a dataset hold, as in `ScoringFacts`."""
+    """Content of the parts of a dataset, as in `ScoringFacts`."""
 
     rows: int
     failed: int
-    lines: int
+    output_rows: int
     errors: list[FailedRow]
     columns: list[str]
 
 
 def summarize_parts(work: Path) -> PartsSummary:
     """Count the rows and the failed ones; a forecast's steps count as one row."""
-    lines = pl.scan_parquet(work / "part-*.parquet")
-    names = lines.collect_schema().names()
-    each = lines.filter(pl.col(STEP).is_null() | (pl.col(STEP) == 1)) if STEP in names else lines
-    bad = pl.col("status") != OK
-    totals = each.select(rows=pl.len(), failed=bad.sum()).collect(engine="streaming")
-    failed = each.filter(bad).select(ROW, "status").head(MAX_SHOWN_ROWS).collect(engine="streaming")
-    rows, bad_rows = totals.row(0)
+    output = pl.scan_parquet(work / "part-*.parquet")
+    names = output.collect_schema().names()
+    first_steps = (
+        output.filter(pl.col(STEP).is_null() | (pl.col(STEP) == 1)) if STEP in names else output
+    )
+    has_failed = pl.col("status") != OK
+    totals = first_steps.select(rows=pl.len(), failed=has_failed.sum()).collect(engine="streaming")
+    failed = (
+        first_steps.filter(has_failed)
+        .select(ROW, "status")
+        .head(MAX_SHOWN_ROWS)
+        .collect(engine="streaming")
+    )
+    rows, failed_rows = totals.row(0)
     return PartsSummary(
         rows=rows,
-        failed=bad_rows,
-        lines=int(lines.select(pl.len()).collect().item()),
+        failed=failed_rows,
+        output_rows=int(output.select(pl.len()).collect().item()),
         errors=[FailedRow(row=row, status=status) for row, status in failed.iter_rows()],
         columns=names,
     )

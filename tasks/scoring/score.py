@@ -46,9 +46,9 @@ from tasks.storage.artifacts import MANIFEST, Recipe, list_files
 from tasks.storage.store import (
     Store,
     StoreConfig,
+    open_staging_dir,
     open_store,
     read_bytes,
-    staging_dir,
     translate_os_errors,
     write_bytes,
 )
@@ -217,7 +217,7 @@ def _predict_all(
         "snapshot": snapshot.content_hash,
         "classes": classes,
     }
-    with staging_dir(output) as folder, translate_os_errors(output):
+    with open_staging_dir(output) as folder, translate_os_errors(output):
         batches = _predict(prediction_request, request.rows, folder)
         write_parts(batches, work, metadata, folder=folder)
     facts = ScoringFacts(

@@ -1,1 +1,1 @@
-"""The model as MLflow serves it: code and data, no pickle."""
+"""The model package that MLflow serves: code and data, no pickle."""

@@ -1,1 +1,1 @@
-"""The only door to files: content-addressed artifacts, published atomically, under leases."""
+"""The store: content-addressed artifacts, published atomically, and leases."""

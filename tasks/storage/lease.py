@@ -1,8 +1,8 @@
-"""One trainer for one model: a lease beside its checkpoints.
+"""Leases: at most one process at a time trains a model, or moves the aliases of one.
 
 Each holder creates the next numbered file exclusively, so a takeover is one atomic step on every
-filesystem and the highest number is the holder. A lease is free again when its holder released
-it, when its process is gone from this machine, or when it was not renewed for a while.
+filesystem, and the highest number is the holder. A lease is free again when its holder has released
+it, when its process no longer runs on this machine, or when it was not renewed for a while.
 """
 
 import json
@@ -16,67 +16,76 @@ from contextlib import contextmanager
 from tasks.errors import LeaseHeldError
 from tasks.storage.store import Store, create_exclusively, read_bytes, write_bytes
 
-RENEW_SECONDS = 15.0
+_RENEW_SECONDS = 15.0
 STALE_SECONDS = 90.0
 
 
 @contextmanager
 def hold_lease(store: Store, folder: str, *, holder: str = "trainer") -> Iterator[None]:
-    """Hold the lease on `folder` of the store; `holder` is what a refusal calls its owner.
+    """Hold the lease on a folder of the store.
+
+    Args:
+        store: that the folder is in.
+        folder: relative to the store.
+        holder: what error messages call the process that holds it.
 
     Raises:
-        LeaseHeldError: another one is at work there.
+        LeaseHeldError: another process holds it.
     """
     number = _find_latest(store, folder)
     _check_not_held(store, folder, number, holder=holder)
-    mine = f"{folder}/lease-{number + 1:06}.json"
-    if not create_exclusively(store, mine, _format_holder()):
-        raise _build_error(folder, f"another {holder} took it in this moment", holder)
+    path = f"{folder}/lease-{number + 1:06}.json"
+    if not create_exclusively(store, path, _format_holder()):
+        raise _build_error(folder, f"another {holder} took it at the same time", holder)
     released = threading.Event()
-    renewer = threading.Thread(target=_renew, args=(store, mine, released), daemon=True)
+    renewer = threading.Thread(target=_renew, args=(store, path, released), daemon=True)
     renewer.start()
     try:
         yield
     finally:
         released.set()
         renewer.join()
-        write_bytes(store, mine, b'{"released": true}')
+        write_bytes(store, path, b'{"released": true}')
 
 
 def _renew(store: Store, path: str, released: threading.Event) -> None:
-    """Write the lease's time again and again until it is released."""
-    while not released.wait(RENEW_SECONDS):
+    """Renew the lease until it is released."""
+    while not released.wait(_RENEW_SECONDS):
         write_bytes(store, path, _format_holder())
 
 
 def _format_holder() -> bytes:
-    """Return who holds the lease, and when this was true."""
+    """Return the content of a lease's file: its process, and the time of its renewal."""
     holder = {"host": socket.gethostname(), "pid": os.getpid(), "at": time.time()}
     return json.dumps(holder).encode()
 
 
 def _find_latest(store: Store, folder: str) -> int:
-    """Find the highest lease number; 0 when there was none yet."""
+    """Find the highest lease number; 0 where there is none."""
     store.fs.invalidate_cache()
     paths = store.fs.glob(f"{store.root}/{folder}/lease-*.json")
     return max((int(path.rpartition("-")[2].removesuffix(".json")) for path in paths), default=0)
 
 
 def _check_not_held(store: Store, folder: str, number: int, *, holder: str) -> None:
-    """Refuse while the last holder is alive."""
+    """Check that the last holder has released the lease, or no longer runs.
+
+    Raises:
+        LeaseHeldError: it holds the lease.
+    """
     data = read_bytes(store, f"{folder}/lease-{number:06}.json") if number else None
     if data is None:
         return
-    found = json.loads(data)
-    if found.get("released") or time.time() - found["at"] > STALE_SECONDS:
+    lease = json.loads(data)
+    if lease.get("released") or time.time() - lease["at"] > STALE_SECONDS:
         return
-    if found["host"] == socket.gethostname() and not _is_running(found["pid"]):
+    if lease["host"] == socket.gethostname() and not _is_running(lease["pid"]):
         return
-    raise _build_error(folder, f"process {found['pid']} on {found['host']} holds it", holder)
+    raise _build_error(folder, f"process {lease['pid']} on {lease['host']} holds it", holder)
 
 
 def _is_running(pid: int) -> bool:
-    """Return whether a process of this machine is running; this one counts as alive."""
+    """Return whether a process of this machine runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -86,9 +95,9 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def _build_error(folder: str, why: str, holder: str) -> LeaseHeldError:
-    """Build the refusal."""
+def _build_error(folder: str, reason: str, holder: str) -> LeaseHeldError:
+    """Build the error for a lease that is held."""
     return LeaseHeldError.of(
-        f"another {holder} is at work on {folder}: {why}",
-        hint=f"wait for it; a dead {holder}'s lease ends by itself after {STALE_SECONDS:.0f} s",
+        f"another {holder} uses {folder}: {reason}",
+        hint=f"wait for it; the lease of a killed {holder} ends after {STALE_SECONDS:.0f} s",
     )

@@ -1,4 +1,4 @@
-"""The only door to the files: small files whole or not at all, on any fsspec filesystem."""
+"""The store's files, on any fsspec filesystem: small files are written whole or not at all."""
 
 import errno
 import os
@@ -44,7 +44,7 @@ class Store:
 
     @property
     def is_local(self) -> bool:
-        """Whether artifacts can be read where they lie."""
+        """Whether it is a folder of this machine, whose files can be read without a copy."""
         return isinstance(self.fs, LocalFileSystem)
 
 
@@ -52,7 +52,7 @@ def open_store(config: StoreConfig) -> Store:
     """Open the filesystem that `config.uri` names.
 
     Raises:
-        StoreError: nothing that we have can open that kind of URI.
+        StoreError: no installed filesystem opens such a URI.
     """
     try:
         fs, root = fsspec.core.url_to_fs(config.uri)
@@ -65,7 +65,7 @@ def open_store(config: StoreConfig) -> Store:
 
 
 def read_bytes(store: Store, path: str) -> bytes | None:
-    """Read a small file of the store, or None when there is none."""
+    """Read a small file of the store; None where it does not exist."""
     store.fs.invalidate_cache()
     try:
         return bytes(store.fs.cat_file(f"{store.root}/{path}"))
@@ -74,7 +74,7 @@ def read_bytes(store: Store, path: str) -> bytes | None:
 
 
 def write_bytes(store: Store, path: str, data: bytes) -> None:
-    """Write a small file of the store, whole or not at all, over what is there."""
+    """Write or overwrite a small file of the store, whole or not at all."""
     full = f"{store.root}/{path}"
     with translate_os_errors(store):
         store.fs.makedirs(full.rpartition("/")[0], exist_ok=True)
@@ -90,7 +90,7 @@ def write_bytes(store: Store, path: str, data: bytes) -> None:
 
 
 def create_exclusively(store: Store, path: str, data: bytes) -> bool:
-    """Create a file that nobody has created; False when somebody was first."""
+    """Create a small file of the store; return False where it exists already."""
     full = f"{store.root}/{path}"
     store.fs.makedirs(full.rpartition("/")[0], exist_ok=True)
     if not store.is_local:
@@ -120,8 +120,8 @@ def _create_remotely(store: Store, full: str, data: bytes) -> bool:
 
 
 @contextmanager
-def staging_dir(store: Store) -> Iterator[Path]:
-    """Return an empty folder beside the store (or in the cache), deleted at the end."""
+def open_staging_dir(store: Store) -> Iterator[Path]:
+    """Open an empty folder inside a local store, or in the cache; it is deleted at the end."""
     parent = Path(store.root) / ".staging" if store.is_local else store.cache_dir / ".staging"
     try:
         folder = parent / secrets.token_hex(8)
@@ -136,11 +136,15 @@ def staging_dir(store: Store) -> Iterator[Path]:
 
 @contextmanager
 def translate_os_errors(store: Store) -> Iterator[None]:
-    """Turn what the operating system refuses (no space, no right) into words."""
-    named = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EFBIG}
+    """Raise the operating system's errors about space and permissions as errors of the store.
+
+    Raises:
+        StoreError: there is no space, or no permission.
+    """
+    translated = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EFBIG}
     try:
         yield
     except OSError as error:
-        if error.errno in named:
+        if error.errno in translated:
             raise StoreError.from_os(error, where=store.root) from error
         raise

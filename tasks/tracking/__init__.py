@@ -1,1 +1,1 @@
-"""The only door to MLflow's runs: parameters, metrics, curves, files."""
+"""Experiments and runs in MLflow: parameters, metrics, curves, files."""

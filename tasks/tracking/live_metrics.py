@@ -1,8 +1,8 @@
-"""A training's curves in MLflow while it goes on, and what it takes of the machine.
+"""Live metrics: curves of a training in MLflow while it runs, with the load of the machine.
 
-The loop only leaves numbers here. A thread of its own hands them on in batches, seconds apart, so
-the loop never waits for MLflow. If MLflow is away, training goes on, and the curves are written
-when the model is registered.
+The training loop only appends metrics here. A thread sends them in batches, seconds apart, so that
+the loop never waits for MLflow. If MLflow cannot be reached, training continues, and the curves are
+written when the model is registered.
 """
 
 import contextlib
@@ -21,113 +21,113 @@ from tasks.tracking import mlflow_client, runs
 from tasks.tracking.runs import MetricValue, OpenRun, Status
 
 START_DELAY_SECONDS = 3.0
-"""A training that is over by then is told when it is registered: opening MLflow costs a second."""
+"""A training that ends before is logged when it is registered: opening MLflow costs a second."""
 SEND_SECONDS = 2.0
-"""Shortest time between two requests."""
-SAMPLE_SECONDS = 10.0
-"""Between two looks at the machine and at the loss within an epoch."""
+"""Minimum time between two requests."""
+_SAMPLE_SECONDS = 10.0
+"""Between two samples of the machine's load and of the loss within an epoch."""
 RETRY_SECONDS = 60.0
-"""Time that a MLflow which did not answer is left alone."""
-GRACE_SECONDS = 10.0
-"""Time that the end of a training waits for the last request."""
+"""Time without requests after MLflow could not be reached."""
+_GRACE_SECONDS = 10.0
+"""Time that the end of a training waits for a request that is being sent."""
 
 
 class Experiment(NamedTuple):
-    """Where in MLflow the runs of a job are."""
+    """The MLflow experiment with the runs of a job."""
 
     name: str
     artifact_root: str | None
-    """Folder for the files of its runs, if MLflow is a local database."""
+    """Folder for the files of its runs where MLflow is a local database."""
 
 
 class LiveMetrics:
-    """Tells MLflow of one training; a context, whose end says how it went."""
+    """Sends the metrics of one training to MLflow; a context manager, which ends the run too."""
 
     def __init__(self, experiment: Experiment, model_key: str) -> None:
-        """Set up; nothing is opened yet."""
+        """Set up without a connection; the first step starts the thread."""
         self.experiment, self.model_key = experiment, model_key
         self.log, self.tags = logger(), read_flow_tags()
         self.run: OpenRun | None = None
-        self.waiting: list[MetricValue] = []
-        self.step: StepResult | None = None
-        self.speed = _Throughput()
-        self.over, self.awake, self.abandoned = threading.Event(), threading.Event(), False
+        self.pending: list[MetricValue] = []
+        self.last_step: StepResult | None = None
+        self.throughput = _Throughput()
+        self.finished, self.wake, self.abandoned = threading.Event(), threading.Event(), False
         self.thread: threading.Thread | None = None
-        self.rests_until, self.warned, self.sampled = 0.0, False, 0.0
+        self.retry_at, self.has_warned, self.sampled_at = 0.0, False, 0.0
 
     @property
     def callbacks(self) -> Callbacks:
-        """What the loop tells."""
+        """The training loop's hooks."""
         return Callbacks(self.on_epoch, self.on_step)
 
     def on_step(self, step: StepResult) -> None:
-        """Take in a step."""
-        self.step = step
-        self.speed.add(step.sequences)
+        """Record a step, and start the thread with the first."""
+        self.last_step = step
+        self.throughput.add(step.sequences)
         if self.thread is None:
             self.thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
             self.thread.start()
 
     def on_epoch(self, epoch: EpochResult) -> None:
-        """Take in an epoch."""
-        self.waiting += _list_epoch_metrics(epoch, self.speed.end_epoch())
-        self.awake.set()
+        """Record an epoch."""
+        self.pending += _list_epoch_metrics(epoch, self.throughput.end_epoch())
+        self.wake.set()
 
     def _run(self) -> None:
-        """Hand on what was left here, until training is over."""
-        if self.over.wait(START_DELAY_SECONDS):
+        """Send what is pending again and again, until training has ended."""
+        if self.finished.wait(START_DELAY_SECONDS):
             return
-        while not self.over.is_set():
+        while not self.finished.is_set():
             self._send()
-            self.over.wait(SEND_SECONDS)
-            self.awake.wait(SAMPLE_SECONDS)
-            self.awake.clear()
+            self.finished.wait(SEND_SECONDS)
+            self.wake.wait(_SAMPLE_SECONDS)
+            self.wake.clear()
 
     def _send(self) -> None:
-        """Write what is waiting, and a look at the machine; keep it where nobody answers."""
-        if time.monotonic() < self.rests_until:
+        """Send the pending metrics and a sample; keep them where MLflow cannot be reached."""
+        if time.monotonic() < self.retry_at:
             return
         try:
             run = self._open_run()
             self._sample(run)
-            batch = self.waiting[:]
+            batch = self.pending[:]
             runs.log_metrics(
-                run.run_id, [one for one in batch if (one.name, one.step) not in run.known]
+                run.run_id, [each for each in batch if (each.name, each.step) not in run.logged]
             )
-            del self.waiting[: len(batch)]
+            del self.pending[: len(batch)]
         except RegistryError as error:
-            self.rests_until = time.monotonic() + RETRY_SECONDS
-            if not self.warned:
+            self.retry_at = time.monotonic() + RETRY_SECONDS
+            if not self.has_warned:
                 self.log.warning(
-                    "MLflow is not told of this training for now, which goes on: %s", error
+                    "training continues, but MLflow does not receive its metrics: %s", error
                 )
-            self.warned = True
+            self.has_warned = True
 
     def _open_run(self) -> OpenRun:
-        """Open the run, once."""
+        """Return the run; the first call opens it."""
         if self.run is None:
             name, root = self.experiment
             number = mlflow_client.open_experiment(name, Path(root) if root else None)
-            self.run = runs.open_training(number, self.model_key, name, self.tags)
+            self.run = runs.open_training_run(number, self.model_key, name, self.tags)
             if self.abandoned:
                 runs.end_run(self.run.run_id, "KILLED")
         return self.run
 
     def _sample(self, run: OpenRun) -> None:
-        """Look at the machine, and at the loss within the epoch."""
-        if time.monotonic() - self.sampled < SAMPLE_SECONDS:
+        """Sample the machine's load, and the loss within the epoch."""
+        if time.monotonic() - self.sampled_at < _SAMPLE_SECONDS:
             return
-        self.sampled, step = time.monotonic(), self.step
-        place = int((time.time() - run.start_time) / SAMPLE_SECONDS)
-        self.waiting += [
-            MetricValue.now(f"system/{key}", value, place)
-            for key, value in measure_machine().items()
+        self.sampled_at, step = time.monotonic(), self.last_step
+        number = int((time.time() - run.start_time) / _SAMPLE_SECONDS)
+        self.pending += [
+            MetricValue.now(f"system/{key}", value, number)
+            for key, value in _measure_system().items()
         ]
         if step is not None:
-            self.waiting.append(MetricValue.now("step_loss", float(step.loss), step.done))
+            self.pending.append(MetricValue.now("step_loss", float(step.loss), step.done))
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Return the metrics themselves."""
         return self
 
     def __exit__(
@@ -136,57 +136,57 @@ class LiveMetrics:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Hand on the last numbers and say how the training ended."""
+        """Send the last metrics, and end the run with the status of the training."""
         if self.thread is None:
             return
-        self.over.set()
-        self.awake.set()
-        self.thread.join(GRACE_SECONDS)
+        self.finished.set()
+        self.wake.set()
+        self.thread.join(_GRACE_SECONDS)
         self.abandoned = self.thread.is_alive()
         if self.abandoned or (self.run is None and kind is None):
             return
         self._send()
-        if self.run is not None and time.monotonic() >= self.rests_until:
+        if self.run is not None and time.monotonic() >= self.retry_at:
             with contextlib.suppress(RegistryError):
                 runs.end_run(self.run.run_id, _choose_status(kind))
 
 
 class _Throughput:
-    """Counts sequences a second, epoch by epoch."""
+    """Measures sequences per second, epoch by epoch."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
-        self.began = self.last = time.monotonic()
-        self.read = 0
+        """Start the clock."""
+        self.start_time = self.last_time = time.monotonic()
+        self.sequences = 0
 
     def add(self, sequences: int) -> None:
-        """Take in a step."""
-        self.read += sequences
-        self.last = time.monotonic()
+        """Count the sequences of a step."""
+        self.sequences += sequences
+        self.last_time = time.monotonic()
 
     def end_epoch(self) -> float:
-        """Return the speed since the last epoch, without validation, and restart the clock."""
-        found = self.read / max(1e-9, self.last - self.began)
-        self.began, self.read = time.monotonic(), 0
-        return found
+        """Return the throughput of this epoch, without its validation, and restart the clock."""
+        throughput = self.sequences / max(1e-9, self.last_time - self.start_time)
+        self.start_time, self.sequences = time.monotonic(), 0
+        return throughput
 
 
-def _list_epoch_metrics(epoch: EpochResult, speed: float) -> list[MetricValue]:
-    """Write an epoch as numbers of a run."""
+def _list_epoch_metrics(epoch: EpochResult, throughput: float) -> list[MetricValue]:
+    """List the metrics of an epoch; `throughput` in sequences per second."""
     values = {
         "training_loss": epoch.training_loss,
         "validation_loss": epoch.validation_loss,
         "learning_rate": epoch.learning_rate,
         "padding_share": epoch.padding_share,
-        "sequences_per_second": speed,
+        "sequences_per_second": throughput,
     }
     if epoch.metric is not None:
         values[f"validation_{epoch.metric_name}"] = epoch.metric
     return [MetricValue.now(name, value, epoch.epoch) for name, value in values.items()]
 
 
-def measure_machine() -> dict[str, float]:
-    """Look at the processors and the memory, named as MLflow names them."""
+def _measure_system() -> dict[str, float]:
+    """Measure the load of processors and memory, by the names that MLflow gives them."""
     import psutil  # type: ignore[import-untyped]
 
     memory, own = psutil.virtual_memory(), psutil.Process().memory_info().rss
@@ -200,25 +200,25 @@ def measure_machine() -> dict[str, float]:
 
 
 def _measure_gpu() -> dict[str, float]:
-    """Look at the GPU that is used, if one is."""
+    """Measure the load of the GPU that is used, if there is one."""
     import torch
 
     if not torch.cuda.is_initialized():
         return {}
-    place = torch.cuda.current_device()
-    free, whole = torch.cuda.mem_get_info(place)
-    found = {
-        f"gpu_{place}_memory_usage_megabytes": (whole - free) / 1e6,
-        f"gpu_{place}_memory_usage_percentage": 100.0 * (whole - free) / whole,
+    device = torch.cuda.current_device()
+    free, total = torch.cuda.mem_get_info(device)
+    values = {
+        f"gpu_{device}_memory_usage_megabytes": (total - free) / 1e6,
+        f"gpu_{device}_memory_usage_percentage": 100.0 * (total - free) / total,
     }
-    # Without NVIDIA's library its use is not known.
+    # The utilization needs NVIDIA's library.
     with contextlib.suppress(ModuleNotFoundError, RuntimeError):
-        found[f"gpu_{place}_utilization_percentage"] = float(torch.cuda.utilization(place))
-    return found
+        values[f"gpu_{device}_utilization_percentage"] = float(torch.cuda.utilization(device))
+    return values
 
 
 def read_flow_tags() -> dict[str, str]:
-    """Name the flow run, if there is one, so that a person finds it from MLflow."""
+    """Return the tag with the id of the Prefect flow run; empty outside of one."""
     task = TaskRunContext.get()
     if task is not None and task.task_run.flow_run_id is not None:
         return {"prefect.flow_run_id": str(task.task_run.flow_run_id)}
@@ -227,7 +227,7 @@ def read_flow_tags() -> dict[str, str]:
 
 
 def _choose_status(kind: type[BaseException] | None) -> Status:
-    """Distinguish an error from a training that was stopped."""
+    """Choose the run's status: an error failed it, an interruption killed it."""
     if kind is None:
         return "FINISHED"
     return "FAILED" if issubclass(kind, Exception) else "KILLED"

@@ -1,6 +1,7 @@
-"""The only door to MLflow: its client, its errors in our words, and runs, by explicit ids.
+"""MLflow's client, its errors as our own, experiments and runs.
 
-Runs are never those that happen to be active. Versions and aliases are in tasks.registry.versions.
+Runs are addressed by their ids; MLflow's active run is never used. Versions and aliases are in
+`tasks/registry/versions.py`.
 """
 
 import os
@@ -18,15 +19,25 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 TAG = "ostinato."
-"""Beginning of every tag of ours."""
+"""Prefix of every tag that is set here."""
 
-EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
-"""Lets MLflow show the pages for training rather than those for prompts."""
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""So that MLflow shows the pages for training, not those for prompts."""
+
+
+MAX_BATCH_METRICS = 900
+"""Metrics in one request, of which MLflow accepts at most 1000."""
+
+_MAX_BATCH_PARAMS = 90
+"""Parameters in one request, of which MLflow accepts at most 100."""
+
+_MAX_PARAM_LENGTH, _MAX_TAG_LENGTH = 6000, 8000
+"""Characters that MLflow stores of a parameter's or tag's value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
-    """What is told about a run."""
+    """The content of a run."""
 
     params: Mapping[str, str]
     metrics: Mapping[str, float]
@@ -41,7 +52,7 @@ class RunRecord:
 
 
 def open_client() -> "MlflowClient":
-    """Open MLflow as its own environment variables say."""
+    """Open MLflow's client, configured by its own environment variables."""
     from mlflow import MlflowClient
 
     return MlflowClient()
@@ -49,7 +60,7 @@ def open_client() -> "MlflowClient":
 
 @contextmanager
 def translate_mlflow_errors() -> Iterator[None]:
-    """Turn MLflow's errors into ours: nobody answers, or the answer is no.
+    """Raise MLflow's errors as our own.
 
     Raises:
         RegistryDownError: MLflow could not be reached, or is overloaded.
@@ -62,18 +73,19 @@ def translate_mlflow_errors() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        said = redact(str(error))
+        message = redact(str(error))
         if is_down(error):
             raise RegistryDownError.of(
-                f"MLflow at {where} cannot be reached: {said.splitlines()[0][:300]}",
+                f"MLflow at {where} cannot be reached: {message.splitlines()[0][:300]}",
                 found="Nothing was registered or promoted; the trained model stays in the store.",
                 hint="start it or correct MLFLOW_TRACKING_URI, then run again: "
                 "finished stages are not done twice",
             ) from error
-        raise RegistryError.of(f"MLflow at {where} refused: {said}", hint="see above") from error
+        raise RegistryError.of(f"MLflow at {where} refused: {message}", hint="see above") from error
     except (ConnectionError, TimeoutError, RequestException) as error:
         raise RegistryDownError.of(
-            f"MLflow at {where} broke off: {redact(str(error))}", hint="run again once it is up"
+            f"the connection to MLflow at {where} broke: {redact(str(error))}",
+            hint="run again once it is up",
         ) from error
     except OSError as error:
         raise RegistryError.of(
@@ -83,7 +95,7 @@ def translate_mlflow_errors() -> Iterator[None]:
 
 
 def is_down(error: Exception) -> bool:
-    """Distinguish a server that cannot be reached from one that refuses."""
+    """Return whether an error means that MLflow cannot be reached, not that it refuses."""
     text = str(error)
     unreachable = "failed with exception" in text or "Max retries exceeded" in text
     overloaded = getattr(error, "error_code", "") == "TEMPORARILY_UNAVAILABLE"
@@ -92,12 +104,15 @@ def is_down(error: Exception) -> bool:
 
 
 def open_experiment(name: str, artifact_root: Path | None) -> str:
-    """Return the experiment's id, made when it is not there yet.
+    """Return the id of an experiment, which is created where it does not exist.
 
     Args:
-        name: the job's.
-        artifact_root: folder for its files where MLflow is a local database; a server decides
-            for itself.
+        name: of the job.
+        artifact_root: folder for its files where MLflow is a local database; None for a server,
+            which chooses it.
+
+    Raises:
+        RegistryError: MLflow cannot be reached, or refuses.
     """
     from mlflow.exceptions import MlflowException
 
@@ -107,7 +122,9 @@ def open_experiment(name: str, artifact_root: Path | None) -> str:
         location = artifact_root.absolute().joinpath(name).as_uri() if artifact_root else None
         try:
             return str(
-                open_client().create_experiment(name, artifact_location=location, tags=EXPERIMENT)
+                open_client().create_experiment(
+                    name, artifact_location=location, tags=_EXPERIMENT_TAGS
+                )
             )
         except MlflowException as error:
             found = open_client().get_experiment_by_name(name)
@@ -117,10 +134,14 @@ def open_experiment(name: str, artifact_root: Path | None) -> str:
 
 
 def write_run(run_id: str, record: RunRecord) -> None:
-    """Write all that is told about a run, in few requests; of curves what is not there yet.
+    """Write the content of a run in few requests, except what it has already.
 
-    MLflow lets no parameter change, and a killed run goes on after its job was edited where no
-    step depends on it: the parameters stay as they were, and the tag with the job says the rest.
+    MLflow's parameters cannot change. A killed run may be continued after its job was edited, where
+    no stage depends on the edit: its parameters stay as they were, and the tag with the job has the
+    new values.
+
+    Raises:
+        RegistryError: MLflow cannot be reached, or refuses.
     """
     from mlflow.entities import DatasetInput, Metric, Param, RunTag
 
@@ -128,20 +149,22 @@ def write_run(run_id: str, record: RunRecord) -> None:
     metrics = [Metric(name, value, now, 0) for name, value in record.metrics.items()]
     for name, values in record.curves.items():
         with translate_mlflow_errors():
-            known = {metric.step for metric in open_client().get_metric_history(run_id, name)}
-        steps = [step for step in range(len(values)) if step not in known]
+            logged = {metric.step for metric in open_client().get_metric_history(run_id, name)}
+        steps = [step for step in range(len(values)) if step not in logged]
         metrics += [Metric(name, values[step], now, step) for step in steps]
     with translate_mlflow_errors():
         written = open_client().get_run(run_id).data.params
     params = [
-        Param(name, value[:6000]) for name, value in record.params.items() if name not in written
+        Param(name, value[:_MAX_PARAM_LENGTH])
+        for name, value in record.params.items()
+        if name not in written
     ]
-    tags = [RunTag(name, value[:8000]) for name, value in record.tags.items()]
+    tags = [RunTag(name, value[:_MAX_TAG_LENGTH]) for name, value in record.tags.items()]
     with translate_mlflow_errors():
-        for start in range(0, max(len(metrics), 1), 900):
-            open_client().log_batch(run_id, metrics=metrics[start : start + 900])
-        for start in range(0, len(params), 90):
-            open_client().log_batch(run_id, params=params[start : start + 90])
+        for start in range(0, max(len(metrics), 1), MAX_BATCH_METRICS):
+            open_client().log_batch(run_id, metrics=metrics[start : start + MAX_BATCH_METRICS])
+        for start in range(0, len(params), _MAX_BATCH_PARAMS):
+            open_client().log_batch(run_id, params=params[start : start + _MAX_BATCH_PARAMS])
         open_client().log_batch(run_id, tags=tags)
         open_client().log_inputs(run_id, [DatasetInput(_build_dataset(record), [])])
         for path in record.files:
@@ -149,7 +172,7 @@ def write_run(run_id: str, record: RunRecord) -> None:
 
 
 def _build_dataset(record: RunRecord) -> Any:  # noqa: ANN401 - MLflow's entity
-    """Describe the snapshot that was learned from."""
+    """Build MLflow's record of the snapshot."""
     from mlflow.entities import Dataset
 
     return Dataset(

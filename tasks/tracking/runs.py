@@ -1,32 +1,37 @@
-"""Runs in MLflow: one for each model and its report, opened when the model's training begins.
+"""Runs in MLflow: one for each model and its report, opened when the training begins.
 
-A training that was killed leaves its run as running; the next one of the same model takes it up,
-and so does the report about it. A second report about a model gets a run of its own.
+The run of a killed training stays open; the next training of the same model continues it, and so
+does the model's report. A second report about a model gets a run of its own.
 """
 
 import time
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from tasks.tracking.mlflow_client import TAG, open_client, translate_mlflow_errors
+from tasks.tracking.mlflow_client import (
+    MAX_BATCH_METRICS,
+    TAG,
+    open_client,
+    translate_mlflow_errors,
+)
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
-BATCH_METRICS = 100
-"""Runs of one model that are looked through, the newest first."""
+_MAX_SEARCHED_RUNS = 100
+"""Runs of one model that are searched, newest first."""
 
 
 class MetricValue(NamedTuple):
-    """One number at one time."""
+    """One value of a metric."""
 
     name: str
     value: float
     step: int
-    at_milliseconds: int
+    timestamp_ms: int
 
     @classmethod
     def now(cls, name: str, value: float, step: int) -> "MetricValue":
-        """Take the time."""
+        """Return a value with the current time."""
         return cls(name, value, step, int(time.time() * 1000))
 
 
@@ -35,58 +40,61 @@ class OpenRun(NamedTuple):
 
     run_id: str
     start_time: float
-    """Seconds since 1970; before this process, where a killed one began it."""
-    known: frozenset[tuple[str, int]]
-    """Names and steps of the numbers that a killed process has told; its checkpoint was older."""
+    """Seconds since 1970; before this process, where a killed one opened the run."""
+    logged: frozenset[tuple[str, int]]
+    """Names and steps of the values that a killed process logged after its last checkpoint."""
 
 
-def open_training(
+def open_training_run(
     experiment: str, model_key: str, run_name: str, tags: Mapping[str, str]
 ) -> OpenRun:
-    """Open the run of a model that is about to be trained, or go on with it after a kill.
+    """Open the run of a model's training; continue the run of a killed process.
 
     Raises:
         RegistryError: MLflow cannot be reached, or refuses.
     """
     with translate_mlflow_errors():
-        found = _find_run_without_report(experiment, model_key)
-        if found:
-            open_client().update_run(found, status="RUNNING")
+        run_id = _find_run_without_report(experiment, model_key)
+        if run_id:
+            open_client().update_run(run_id, status="RUNNING")
         else:
-            whole = {f"{TAG}model_key": model_key, **tags}
-            found = str(
-                open_client().create_run(experiment, tags=whole, run_name=run_name).info.run_id
-            )
-        run = open_client().get_run(found)
-        known = {
-            (name, one.step)
+            all_tags = {f"{TAG}model_key": model_key, **tags}
+            created = open_client().create_run(experiment, tags=all_tags, run_name=run_name)
+            run_id = str(created.info.run_id)
+        run = open_client().get_run(run_id)
+        logged = {
+            (name, metric.step)
             for name in run.data.metrics
-            for one in open_client().get_metric_history(found, name)
+            for metric in open_client().get_metric_history(run_id, name)
         }
-        return OpenRun(found, run.info.start_time / 1000, frozenset(known))
+        return OpenRun(run_id, run.info.start_time / 1000, frozenset(logged))
 
 
-def open_report(experiment: str, report_key: str, *, model_key: str, run_name: str) -> str:
-    """Return the run of a report: its own, else that of the model's training, else a new one."""
+def open_report_run(experiment: str, report_key: str, *, model_key: str, run_name: str) -> str:
+    """Return the run of a report: its own, else that of the model's training, else a new one.
+
+    Raises:
+        RegistryError: MLflow cannot be reached, or refuses.
+    """
     with translate_mlflow_errors():
         found = open_client().search_runs(
             [experiment], f"tags.`{TAG}report_key` = '{report_key}'", max_results=1
         )
         if found:
             return str(found[0].info.run_id)
-        if trained := _find_run_without_report(experiment, model_key):
-            open_client().set_tag(trained, f"{TAG}report_key", report_key)
-            return trained
+        if run_id := _find_run_without_report(experiment, model_key):
+            open_client().set_tag(run_id, f"{TAG}report_key", report_key)
+            return run_id
         tags = {f"{TAG}report_key": report_key, f"{TAG}model_key": model_key}
         return str(open_client().create_run(experiment, tags=tags, run_name=run_name).info.run_id)
 
 
 def _find_run_without_report(experiment: str, model_key: str) -> str | None:
-    """Find the newest run of this model that no report has taken up, and that is no trial's."""
+    """Find the newest run of this model that belongs neither to a report nor to a trial."""
     runs = open_client().search_runs(
         [experiment],
         f"tags.`{TAG}model_key` = '{model_key}'",
-        max_results=BATCH_METRICS,
+        max_results=_MAX_SEARCHED_RUNS,
         order_by=["attributes.start_time DESC"],
     )
     others = {f"{TAG}report_key", "mlflow.parentRunId"}
@@ -94,22 +102,23 @@ def _find_run_without_report(experiment: str, model_key: str) -> str | None:
     return next((str(run.info.run_id) for run in free), None)
 
 
-def log_metrics(run_id: str, told: Iterable[MetricValue]) -> None:
-    """Write numbers into a run, many in one request.
+def log_metrics(run_id: str, values: Iterable[MetricValue]) -> None:
+    """Log values of metrics to a run, many in one request.
 
     Raises:
         RegistryError: MLflow cannot be reached, or refuses.
     """
     from mlflow.entities import Metric
 
-    metrics = [Metric(one.name, one.value, one.at_milliseconds, one.step) for one in told]
+    metrics = [Metric(each.name, each.value, each.timestamp_ms, each.step) for each in values]
     with translate_mlflow_errors():
-        for start in range(0, len(metrics), 900):
-            open_client().log_batch(run_id, metrics=metrics[start : start + 900])
+        for start in range(0, len(metrics), MAX_BATCH_METRICS):
+            batch = metrics[start : start + MAX_BATCH_METRICS]
+            open_client().log_batch(run_id, metrics=batch)
 
 
 def end_run(run_id: str, status: Status) -> None:
-    """Return how a run ended.
+    """End a run with a status.
 
     Raises:
         RegistryError: MLflow cannot be reached, or refuses.

@@ -2,7 +2,7 @@
 
 Where there are many, one half decides when training stops and the other calibrates, so that
 coverage is estimated on rows that did not choose the model; where there are few, the same rows do
-both, and the calibration says so (`is_independent`).
+both (`is_independent` is then False).
 Shapes: S sequences, T steps of a forecast, K classes, O outputs, M target numbers.
 """
 
@@ -18,18 +18,18 @@ from models.calibration import (
     Calibration,
     compute_nonconformity,
     compute_reference_bounds,
+    compute_softmax,
     fit_conformal_quantile,
     fit_probability_threshold,
     fit_temperature,
-    softmax,
 )
 from models.features.featurizer import Featurizer
-from models.features.splitting.sequence_hash import sequence_hashes
+from models.features.splitting.sequence_hash import hash_sequences
 from models.features.splitting.split import VALIDATION
 from models.features.static_covariates import StaticCovariates
 from models.learning.data_source import Sequences
 from models.learning.stream import StreamingSet
-from models.prediction_table import split_parts
+from models.prediction_table import reshape_step_outputs
 from tasks.dataset.feature_files import read_sequences
 
 MIN_SPLIT_ROWS = 2_000
@@ -57,7 +57,7 @@ def split_validation(validation: Sequences, featurizer: Featurizer) -> Validatio
     if len(validation) < MIN_SPLIT_ROWS or grouped:
         return ValidationParts(validation)
     # By hash, so that equal sequences are in the same half.
-    is_calibration_S = (_hash_sequences(validation) >> np.uint64(32)) % np.uint64(2) == 1
+    is_calibration_S = (compute_sequence_hashes(validation) >> np.uint64(32)) % np.uint64(2) == 1
     if not is_calibration_S.any() or is_calibration_S.all():
         return ValidationParts(validation)
     rows_S = np.flatnonzero(~is_calibration_S)
@@ -66,7 +66,7 @@ def split_validation(validation: Sequences, featurizer: Featurizer) -> Validatio
     )
 
 
-def _hash_sequences(sequences: Sequences) -> NDArray[np.uint64]:
+def compute_sequence_hashes(sequences: Sequences) -> NDArray[np.uint64]:
     """Hash each sequence together with its static covariates."""
     spans = sequences.spans
     if isinstance(sequences, StreamingSet):
@@ -74,24 +74,32 @@ def _hash_sequences(sequences: Sequences) -> NDArray[np.uint64]:
     else:
         values = sequences.values_NC.cpu().numpy()
         statics = StaticCovariates(*(part.cpu().numpy() for part in sequences.statics))
-    return sequence_hashes(values, spans.starts_S, spans.stops_S, statics)
+    return hash_sequences(values, spans.starts_S, spans.stops_S, statics)
 
 
-def calibrate_bundle(bundle: Bundle, validation: Sequences, features_dir: Path) -> Bundle:
+def calibrate_bundle(
+    bundle: Bundle,
+    validation: Sequences,
+    features_dir: Path,
+    *,
+    outputs_SO: NDArray[np.float32] | None = None,
+) -> Bundle:
     """Return the bundle with a calibration, where its kind of target has one.
 
     Args:
         bundle: the finished model.
         validation: validation rows, all of them or those for calibration alone.
         features_dir: with all validation rows, those of classes unseen in training included.
+        outputs_SO: of the model without these rows, where it has learned from them.
     """
     featurizer, kind = bundle.featurizer, bundle.featurizer.target.kind
     if kind not in {"category", "number", "forecast"}:
         return bundle
     table = read_sequences(features_dir, VALIDATION)
-    share = len(validation) / max(int(table["known"].sum()), 1)
+    share = min(1.0, len(validation) / max(int(table["known"].sum()), 1))
     unseen = round(share * int((~table["known"]).sum()))
-    outputs_SO = bundle.run(validation)
+    if outputs_SO is None:
+        outputs_SO = bundle.run_network(validation)
     values_M = validation.select_targets(np.arange(len(validation))).values_M.cpu().numpy()
     start = Calibration(
         coverage=bundle.head.interval_coverage,
@@ -119,10 +127,10 @@ def _calibrate_classes(
 ) -> Calibration:
     """Fit the temperature, and the probability from which on a class is in the prediction set.
 
-    Rows of unseen classes count as probability 0: no prediction set can hold their class.
+    Rows of unseen classes count as probability 0: no prediction set can contain their class.
     """
     temperature = fit_temperature(outputs_SK, targets_S)
-    probabilities_SK = softmax(outputs_SK, temperature)
+    probabilities_SK = compute_softmax(outputs_SK, temperature)
     probability_S = np.concatenate(
         [probabilities_SK[np.arange(len(targets_S)), targets_S], np.zeros(unseen)]
     )
@@ -139,8 +147,8 @@ def _calibrate_intervals(
 ) -> Calibration:
     """Fit the conformal quantile of each step, by which intervals are widened."""
     target = bundle.featurizer.target
-    parts = split_parts(outputs_SO, bundle.head)
-    bounds = compute_reference_bounds(parts, bundle.head, mean=target.mean, spread=target.std)
+    parts = reshape_step_outputs(outputs_SO, bundle.head)
+    bounds = compute_reference_bounds(parts, bundle.head, mean=target.mean, std=target.std)
     errors_ST = compute_nonconformity(targets_ST, bounds)
     quantiles = tuple(fit_conformal_quantile(error_S, start.coverage) for error_S in errors_ST.T)
     return replace(start, conformal_quantiles=quantiles)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -34,7 +35,7 @@ def choose_device(config: TrainingConfig) -> torch.device:
     """Choose where to train.
 
     Raises:
-        JobError: the job asks for a GPU that is not there.
+        JobError: the job needs a GPU, and there is none.
     """
     if config.device == "cuda" and not torch.cuda.is_available():
         raise JobError.of(
@@ -59,13 +60,20 @@ def should_stream(
 
 
 def load_split(
-    features_dir: Path, split: int, device: torch.device, *, streaming: bool = False
+    features_dir: Path, *splits: int, device: torch.device, streaming: bool = False
 ) -> Sequences:
-    """Load one split's sequences, without those of classes that are unseen in training."""
-    table = read_sequences(features_dir, split, known_only=True, columns=_COLUMNS)
+    """Load the sequences of splits, one after the other, without classes unseen in training.
+
+    Where the training split is among them, images are augmented.
+    """
+    table = pl.concat(
+        read_sequences(features_dir, split, known_only=True, columns=_COLUMNS) for split in splits
+    )
     spans = Spans(table["start"].to_numpy(), table["stop"].to_numpy())
     target_spans = Spans(table["target_start"].to_numpy(), table["target_stop"].to_numpy())
-    augmentation = _build_augmentation(load_featurizer(features_dir)) if split == TRAINING else None
+    augmentation = (
+        _build_augmentation(load_featurizer(features_dir)) if TRAINING in splits else None
+    )
     if streaming:
         return StreamingSet(
             values_NC=map_steps(features_dir),
@@ -92,25 +100,25 @@ def load_splits(
 ) -> tuple[Sequences, Sequences]:
     """Load the training and the validation split."""
     training, validation = (
-        load_split(features_dir, split, device, streaming=streaming)
+        load_split(features_dir, split, device=device, streaming=streaming)
         for split in (TRAINING, VALIDATION)
     )
     return training, validation
 
 
 def _build_augmentation(featurizer: Featurizer) -> Callable[[Tensor], Tensor] | None:
-    """Build the function that augments training images; None where the job asks for none.
+    """Build the function that augments training images; None where the job has no augmentation.
 
     It draws from torch's global generator, whose state is part of a checkpoint.
     """
-    signal, read = featurizer.signal, featurizer.layout.input
+    signal, read = featurizer.feature_spec, featurizer.layout.input
     if not (isinstance(signal, Pixels) and isinstance(read, ImageInput)):
         return None
     if read.augment == AugmentConfig():
         return None
 
-    def change(values_NC: Tensor) -> Tensor:
+    def augment_batch(values_NC: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         return augment(values_NC, signal, read.augment, generator=generator)
 
-    return change
+    return augment_batch

@@ -11,24 +11,24 @@ from pathlib import Path
 
 import torch
 
-from models.bundle import Bundle, load, save
-from models.features.splitting.split import VALIDATION
+from models.bundle import Bundle, load_bundle, save_bundle
 from models.learning.config import TrainingConfig
 from models.networks.ensemble import Ensemble
 from models.networks.network import Network
+from tasks.dataset.training_membership import copy_training_rows
 from tasks.facts import CandidateFacts
 from tasks.records import Candidate
 from tasks.storage.artifacts import Recipe, local_dir, produce
 from tasks.storage.store import Store
 from tasks.training.calibration import calibrate_bundle, split_validation
-from tasks.training.data import load_split
+from tasks.training.folds import build_folds
 
 
-def _list_member_configs(training: TrainingConfig) -> list[TrainingConfig]:
-    """List the training of each member; the first is that of a single network."""
+def _list_member_configs(training: TrainingConfig, folds: int) -> list[TrainingConfig]:
+    """List the training of each member, equally many for each fold."""
     return [
         replace(training, ensemble=1, distill=False, seed=training.seed + index)
-        for index in range(training.ensemble)
+        for index in range(-(-training.ensemble // folds) * folds)
     ]
 
 
@@ -39,6 +39,7 @@ def make_ensemble(
     make_member: Callable[[int, TrainingConfig], Candidate],
     *,
     features_dir: Path,
+    folds: int,
 ) -> Candidate:
     """Return the ensemble, made of its members unless the store has it.
 
@@ -47,31 +48,47 @@ def make_ensemble(
         recipe: of the ensemble.
         training: of the ensemble.
         make_member: makes the member of an index, with its own training.
-        features_dir: with the validation rows that calibrate the ensemble.
+        features_dir: with the rows that calibrate the ensemble.
+        folds: one, or the number of folds; member i is validated on fold i modulo their number.
     """
-    configs = _list_member_configs(training)
+    configs = _list_member_configs(training, folds)
     members = [make_member(index, config) for index, config in enumerate(configs)]
     folders = [local_dir(store, member) for member in members]
 
     def build(target: Path) -> CandidateFacts:
-        return _build_ensemble(target, members, folders, features_dir=features_dir)
+        return _build_ensemble(target, members, folders, training, features_dir=features_dir)
 
     return produce(store, recipe, build, CandidateFacts)
 
 
 def _build_ensemble(
-    folder: Path, members: Sequence[Candidate], folders: Sequence[Path], *, features_dir: Path
+    folder: Path,
+    members: Sequence[Candidate],
+    folders: Sequence[Path],
+    training: TrainingConfig,
+    *,
+    features_dir: Path,
 ) -> CandidateFacts:
     """Write the bundle of all members and the history of the best one."""
-    bundles = [load(folder / "bundle") for folder in folders]
+    bundles = [load_bundle(folder / "bundle") for folder in folders]
     networks = [bundle.network for bundle in bundles if isinstance(bundle.network, Network)]
     first = bundles[0]
     ensemble = Ensemble(networks, first.featurizer.target.kind, first.head)
     bundle = Bundle(first.featurizer, ensemble, first.model, first.head)
-    streaming = members[0].facts.data == "streaming"
-    validation = load_split(features_dir, VALIDATION, torch.device("cpu"), streaming=streaming)
-    calibration_set = split_validation(validation, first.featurizer).calibration or validation
-    save(calibrate_bundle(bundle, calibration_set, features_dir), folder / "bundle")
+    streaming = members[0].facts.data_loading == "streaming"
+    device = torch.device("cpu")
+    folds = build_folds(
+        features_dir, first.featurizer, training, device=device, streaming=streaming
+    )
+    validation = folds.rows.select(folds.held_out_rows)
+    if folds.count > 1:
+        outputs_SO = folds.predict_out_of_fold(ensemble).numpy()
+        bundle = calibrate_bundle(bundle, validation, features_dir, outputs_SO=outputs_SO)
+    else:
+        calibration_set = split_validation(validation, first.featurizer).calibration or validation
+        bundle = calibrate_bundle(bundle, calibration_set, features_dir)
+    save_bundle(bundle, folder / "bundle")
+    copy_training_rows(features_dir, folder / "bundle")
     losses = [member.facts.validation_loss for member in members]
     best = losses.index(min(losses))
     history = json.loads((folders[best] / "history.json").read_text(encoding="utf-8"))
@@ -83,6 +100,7 @@ def _build_ensemble(
         seconds=sum(each.seconds for each in facts),
         members=[member.key for member in members],
         member_losses=losses,
+        folds=folds.count,
         plans=[plan for each in facts for plan in each.plans],
     )
 
@@ -91,7 +109,7 @@ def load_ensemble(store: Store, ensemble: Candidate | None) -> Ensemble | None:
     """Load the networks of an ensemble candidate; None for None."""
     if ensemble is None:
         return None
-    found = load(local_dir(store, ensemble) / "bundle").network
+    found = load_bundle(local_dir(store, ensemble) / "bundle").network
     assert isinstance(found, Ensemble)  # noqa: S101 - the caller made it as an ensemble
     return found
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from models.bundle import Bundle, build_head_spec, save
+from models.bundle import Bundle, build_network_spec, save_bundle
 from models.features.featurizer import load_featurizer
-from models.learning.callbacks import score_epoch
+from models.learning.callbacks import ValidationMetric, smooth_scores
 from models.learning.config import TrainingConfig
 from models.learning.loop import Callbacks, CheckpointStore, EpochResult, fit
-from models.learning.memory import keep_memory
+from models.learning.memory import retain_freed_memory
 from models.learning.plan import TrainingPlan, load_plan
 from models.learning.precision import choose_precision
 from models.learning.validation import add_teacher_outputs
@@ -24,7 +24,10 @@ from tasks.dataset.training_membership import copy_training_rows
 from tasks.facts import CandidateFacts
 from tasks.resource_usage import ResourceUsage, start_meter
 from tasks.training.calibration import calibrate_bundle, split_validation
-from tasks.training.data import choose_device, load_splits, should_stream
+from tasks.training.data import choose_device, should_stream
+from tasks.training.folds import (
+    load_fold,
+)
 from tasks.training.head_setup import prepare_network
 from tasks.training.validation_metric import build_validation_metric
 
@@ -40,36 +43,41 @@ def train_network(
     callbacks: Callbacks,
     teacher: Ensemble | None = None,
     plan: TrainingPlan | None = None,
+    fold: int | None = None,
 ) -> CandidateFacts:
-    """Train on the features; write bundle and history into `folder`.
+    """Train one network on the features; write its bundle and history into `folder`.
 
     Args:
-        features_dir: with the training and validation sequences.
+        features_dir: has the training and validation sequences.
         folder: where `bundle/` and `history.json` are written.
         model: the network.
         head: its output and loss.
         training: the optimisation.
         checkpoints: where the state of a killed run is.
         callbacks: called with each step and each epoch.
-        teacher: ensemble whose outputs are learned, for a distilled network.
-        plan: of a run to be reproduced.
+        teacher: ensemble whose outputs are further targets, of a distilled network.
+        plan: of a run that is reproduced.
+        fold: the fold to validate on; None for the validation split.
 
     Raises:
         DivergedError: the loss stopped being finite.
     """
-    keep_memory()
+    retain_freed_memory()
     device, featurizer = choose_device(training), load_featurizer(features_dir)
-    network = build_network(model, build_head_spec(featurizer, head), seed=training.seed)
+    network = build_network(model, build_network_spec(featurizer, head), seed=training.seed)
     saved_plan = load_plan(checkpoints) or plan
     streaming = should_stream(features_dir, training, device, saved_plan)
     training = replace(training, precision=choose_precision(training, model, device, saved_plan))
-    training_set, validation = load_splits(features_dir, device, streaming=streaming)
-    training_set = (
-        add_teacher_outputs(training_set, teacher.to(device)) if teacher else training_set
+    training_set, validation = load_fold(
+        features_dir, featurizer, training, device=device, streaming=streaming, fold=fold
     )
+    if teacher:
+        training_set = add_teacher_outputs(training_set, teacher.to(device))
     prepare_network(network.to(device), training_set, model=model, seed=training.seed)
     parts, meter = split_validation(validation, featurizer), start_meter()
-    metric = build_validation_metric(features_dir, featurizer, head, training, rows_S=parts.rows_S)
+    metric = build_validation_metric(
+        features_dir, featurizer, head, training, rows_S=parts.rows_S, fold=fold
+    )
     plan, history = fit(
         network,
         training_set,
@@ -81,15 +89,22 @@ def train_network(
         plan=plan,
     )
     usage = meter.measure()
-    bundle, calibration_set = (
-        Bundle(featurizer, network, model, head),
-        parts.calibration or validation,
-    )
-    save(calibrate_bundle(bundle, calibration_set, features_dir), folder / "bundle")
+    bundle = Bundle(featurizer, network, model, head)
+    if fold is None:
+        bundle = calibrate_bundle(bundle, parts.calibration or validation, features_dir)
+    save_bundle(bundle, folder / "bundle")
     copy_training_rows(features_dir, folder / "bundle")
     _write_history(history, folder / "history.json")
-    best = min(history, key=lambda epoch: score_epoch(epoch, metric))
+    best = _find_best_epoch(history, metric, rows=len(parts.early_stopping))
     return _build_facts(network, plan, history, best=best, device=device, usage=usage)
+
+
+def _find_best_epoch(
+    history: Sequence[EpochResult], metric: ValidationMetric | None, *, rows: int
+) -> EpochResult:
+    """Return the epoch whose weights were kept."""
+    scores = smooth_scores(history, metric, rows=rows)
+    return history[scores.index(min(scores))]
 
 
 def _build_facts(
@@ -101,7 +116,7 @@ def _build_facts(
     device: torch.device,
     usage: ResourceUsage,
 ) -> CandidateFacts:
-    """Sum up a training that has ended."""
+    """Build the facts of a finished training."""
     return CandidateFacts(
         epochs=len(history),
         best_epoch=best.epoch + 1,
@@ -110,9 +125,9 @@ def _build_facts(
         validation_metric=best.metric,
         epochs_planned=plan.epochs,
         learning_rate=plan.peak_learning_rate,
-        batch=plan.batch_size,
+        batch_size=plan.batch_size,
         precision=plan.precision,
-        data="streaming" if plan.is_streaming else "in_memory",
+        data_loading="streaming" if plan.is_streaming else "in_memory",
         kernels=plan.kernels,
         plans=[plan._asdict()],
         parameters=count_parameters(network),

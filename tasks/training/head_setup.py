@@ -26,13 +26,13 @@ _MAX_TOO_LONG_SHARE = 0.05
 """Share of target texts that may be longer than CTC can align with their sequence."""
 
 _COUNT_TOLERANCE = 1e-2
-"""How far a count may be from a whole number: scaling there and back rounds."""
+"""How far a count may be from a whole number: scaling and its inverse round."""
 
 
 def prepare_network(
     network: Network, training: Sequences, *, model: ModelConfig, seed: int
 ) -> None:
-    """Check the targets against the head, and fit what is not learned by gradients.
+    """Check that the head can learn the targets, and fit what is not trained by gradients.
 
     Raises:
         UnlearnableError: target texts are longer than their sequences, or targets are no counts.
@@ -54,7 +54,7 @@ def _check_counts(network: Network, training: Sequences) -> None:
     if not isinstance(form, _NegativeBinomialOutput):
         return
     values_M = training.select_targets(np.arange(len(training))).values_M.cpu().numpy()
-    counts_M = values_M[np.isfinite(values_M)].astype(np.float64) * form.spread + form.mean
+    counts_M = values_M[np.isfinite(values_M)].astype(np.float64) * form.std + form.mean
     rounding_error_M = np.abs(counts_M - counts_M.round())
     bad = np.flatnonzero(
         (rounding_error_M > _COUNT_TOLERANCE * np.maximum(1, counts_M / 1000))
@@ -69,7 +69,7 @@ def _check_counts(network: Network, training: Sequences) -> None:
 
 
 def _set_class_weights(network: Network, training: Sequences) -> None:
-    """Return the head the frequency of each class in training."""
+    """Set the weights of the classes in the loss from their frequencies in training."""
     if isinstance(network.head, (CategoryHead, TagsHead)):
         codes_M = training.select_targets(np.arange(len(training))).values_M.cpu().long()
         counts_O = codes_M.bincount(minlength=len(network.head.weight_O))
@@ -80,7 +80,7 @@ def _check_ctc_lengths(network: Network, training: Sequences, *, downsample: int
     """Check that CTC can align the target texts with their sequences.
 
     Raises:
-        UnlearnableError: too many texts have more symbols than their sequence has steps.
+        UnlearnableError: too many texts have more tokens than their sequence has steps.
     """
     if not isinstance(network.head, CtcHead):
         return
@@ -92,7 +92,7 @@ def _check_ctc_lengths(network: Network, training: Sequences, *, downsample: int
     if too_long_S.mean() > _MAX_TOO_LONG_SHARE:
         raise UnlearnableError(
             f"head.decoder ctc: {too_long_S.sum()} of {len(training)} training texts have more "
-            "symbols than their sequence has steps; set head.decoder: attention, or lower "
+            "tokens than their sequence has steps; set head.decoder: attention, or lower "
             "model.downsample"
         )
 

@@ -33,7 +33,7 @@ class TrainingProgress:
         self.epoch: EpochResult | None = None
 
     def on_step(self, step: StepResult) -> None:
-        """Take in a step; the first one only starts the clock."""
+        """Record a step; the first one only starts the clock."""
         if self.step is None:
             self.start_time, self.first_step = time.monotonic(), step.done
         else:
@@ -41,7 +41,7 @@ class TrainingProgress:
         self.step = step
 
     def on_epoch(self, epoch: EpochResult) -> None:
-        """Take in an epoch."""
+        """Record an epoch."""
         self.epoch = epoch
 
     def format_line(self) -> str:
@@ -63,7 +63,7 @@ class TrainingProgress:
 
 @contextmanager
 def report_progress() -> Iterator[Callbacks]:
-    """Give callbacks that report steps and epochs on the terminal and to Prefect.
+    """Return callbacks that report steps and epochs on the terminal and to Prefect.
 
     The artifact is created at the first step: none is needed where the model is in the store.
     """

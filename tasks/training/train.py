@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prefect import task
 
-from models.bundle import build_head_spec
+from models.bundle import build_network_spec
 from models.errors import DivergedError, UnlearnableError
 from models.features.featurizer import load_featurizer
 from models.features.splitting.split import TRAINING
@@ -18,21 +18,26 @@ from models.learning.precision import choose_precision
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
 from models.networks.network import build_network
-from tasks.dataset.feature_files import read_sequences
 from tasks.errors import DataError, JobError, TrainingError
 from tasks.facts import CandidateFacts
 from tasks.records import Candidate, Features
-from tasks.storage.artifacts import Recipe, find, hash_file, local_dir, produce
+from tasks.storage.artifacts import Recipe, find_artifact, hash_file, local_dir, produce
 from tasks.storage.lease import hold_lease
 from tasks.storage.store import Store, StoreConfig, open_store, read_bytes, write_bytes
 from tasks.task_options import HOUR, STAGE, logger
 from tasks.tracking.live_metrics import Experiment, LiveMetrics
+from tasks.training.blend import find_branches, make_blend
 from tasks.training.data import choose_device, load_split, should_stream
 from tasks.training.ensemble import add_teacher_facts, load_ensemble, make_ensemble
 from tasks.training.fit import train_network
+from tasks.training.folds import (
+    choose_fold_count,
+    measure_rows,
+    read_training_row_numbers,
+)
 from tasks.training.progress import combine_callbacks, report_progress
 
-VERSION = 10
+VERSION = 11
 
 _MAX_LISTED_ROWS = 10
 """Rows that an error lists."""
@@ -50,32 +55,45 @@ def make_candidate(
     training: TrainingConfig,
     callbacks: Callbacks,
     plans: Sequence[TrainingPlan] = (),
+    fold: int | None = None,
 ) -> Candidate:
     """Return the model of these features and settings, trained unless the store has it.
 
-    A reproduction follows the `plans` of its networks; a distilled network's own is the last.
+    A reproduction follows the `plans` of its networks; a distilled network's own is the last. A
+    `fold` makes the member of an ensemble that is validated on this fold.
 
     Raises:
         TrainingError: the loss stopped being finite.
         DataError: this network cannot learn these targets.
         LeaseHeldError: another process is training the same model.
     """
-    recipe = build_candidate_recipe(features, model, head, training)
-    if found := find(store, recipe, CandidateFacts):
+    recipe = build_candidate_recipe(features, model, head, training, fold=fold)
+    if found := find_artifact(store, recipe, CandidateFacts):
         return found
-    make_again = partial(
-        make_candidate, features, store, model=model, head=head, callbacks=callbacks
-    )
-    teacher = None
+    features_dir = local_dir(store, features)
+    featurizer, sizes = load_featurizer(features_dir), measure_rows(features_dir)
+    make_again = partial(make_candidate, features, store, head=head, callbacks=callbacks)
+    if fold is None and find_branches(featurizer, model, head, max_length=sizes.max_length):
+        recurrent = make_again(model=model.recurrent_part, training=training, plans=plans)
+        return make_blend(
+            store, recipe, recurrent, features_dir=features_dir, model=model, training=training
+        )
+    make_again = partial(make_again, model=model)
+    teacher, folds = None, choose_fold_count(training, featurizer, sizes)
     if training.distill:
         teacher = make_again(training=replace(training, distill=False), plans=plans[:-1])
-    elif training.ensemble > 1:
+    elif fold is None and max(training.ensemble, folds) > 1:
         return make_ensemble(
             store,
             recipe,
             training,
-            lambda index, config: make_again(training=config, plans=plans[index : index + 1]),
-            features_dir=local_dir(store, features),
+            lambda index, config: make_again(
+                training=config,
+                plans=plans[index : index + 1],
+                fold=index % folds if folds > 1 else None,
+            ),
+            features_dir=features_dir,
+            folds=folds,
         )
     return _make_single(
         features,
@@ -87,6 +105,7 @@ def make_candidate(
         callbacks=callbacks,
         teacher=teacher,
         plan=plans[-1] if plans else None,
+        fold=fold,
     )
 
 
@@ -101,6 +120,7 @@ def _make_single(
     callbacks: Callbacks,
     teacher: Candidate | None = None,
     plan: TrainingPlan | None = None,
+    fold: int | None = None,
 ) -> Candidate:
     """Train one network under a lease, resumed from the checkpoint of a killed run."""
     folder = f"checkpoints/{recipe.key}"
@@ -118,9 +138,12 @@ def _make_single(
                 callbacks=callbacks,
                 teacher=load_ensemble(store, teacher),
                 plan=plan,
+                fold=fold,
             )
         except DivergedError as error:
-            raise _describe_divergence(error, local_dir(store, features)) from error
+            raise _describe_divergence(
+                error, local_dir(store, features), training, fold=fold
+            ) from error
         except UnlearnableError as error:
             raise DataError.of(str(error)) from error
         return facts if teacher is None else add_teacher_facts(facts, teacher)
@@ -131,12 +154,13 @@ def _make_single(
     return candidate
 
 
-def _describe_divergence(error: DivergedError, features_dir: Path) -> TrainingError:
+def _describe_divergence(
+    error: DivergedError, features_dir: Path, training: TrainingConfig, *, fold: int | None
+) -> TrainingError:
     """Build the error that names the failed step and the source's rows that were being read."""
     found = None
     if error.rows is not None:
-        table = read_sequences(features_dir, TRAINING, known_only=True)
-        rows = table["row"].gather(error.rows)
+        rows = read_training_row_numbers(features_dir, training, fold=fold).gather(error.rows)
         found = (
             f"rows {', '.join(str(row) for row in rows.sort().head(_MAX_LISTED_ROWS))} were read"
         )
@@ -156,14 +180,24 @@ def _open_checkpoints(store: Store, path: str) -> CheckpointStore:
 
 
 def build_candidate_recipe(
-    features: Features, model: ModelConfig, head: HeadConfig, training: TrainingConfig
+    features: Features,
+    model: ModelConfig,
+    head: HeadConfig,
+    training: TrainingConfig,
+    *,
+    fold: int | None = None,
 ) -> Recipe:
     """Return the recipe of a candidate, without the checkpoint interval, which changes no result.
 
     Raises:
         JobError: the pretrained weights cannot be read.
     """
-    config = {"model": model, "head": head, "training": replace(training, checkpoint_every=0.0)}
+    config: dict[str, object] = {
+        "model": model,
+        "head": head,
+        "training": replace(training, checkpoint_every=0.0),
+        "fold": fold,
+    }
     inputs = {"features": features.key}
     if model.pretrained_weights:
         try:
@@ -175,6 +209,14 @@ def build_candidate_recipe(
                 hint="correct the path, which is taken from where the command runs",
             ) from error
     return Recipe(stage="train", version=VERSION, config=config, inputs=inputs)
+
+
+def count_networks(features: Features, store: Store, training: TrainingConfig) -> int:
+    """Return how many networks are trained for one model, with folds and a distilled one."""
+    features_dir = local_dir(store, features)
+    folds = choose_fold_count(training, load_featurizer(features_dir), measure_rows(features_dir))
+    members = -(-training.ensemble // folds) * folds
+    return members + 1 if training.distill else members
 
 
 def estimate_epoch_seconds(
@@ -194,14 +236,14 @@ def estimate_epoch_seconds(
     folder, device = local_dir(store, features), choose_device(training)
     featurizer = load_featurizer(folder)
     try:
-        network = build_network(model, build_head_spec(featurizer, head), seed=training.seed).to(
+        network = build_network(model, build_network_spec(featurizer, head), seed=training.seed).to(
             device
         )
     except UnlearnableError as error:
         raise DataError.of(str(error)) from error
     training = replace(training, precision=choose_precision(training, model, device, None))
     streaming = should_stream(folder, training, device, None)
-    training_set = load_split(folder, TRAINING, device, streaming=streaming)
+    training_set = load_split(folder, TRAINING, device=device, streaming=streaming)
     return measure_epoch_seconds(network, training_set, config=training, seconds=seconds)
 
 

@@ -27,6 +27,7 @@ from models.learning.config import TrainingConfig
 from models.networks.heads.config import HeadConfig
 from tasks.dataset.feature_files import map_targets, read_sequences
 from tasks.dataset.labels import encode_tags, read_scaled_targets
+from tasks.training.folds import read_fold_table
 
 
 def build_validation_metric(
@@ -36,6 +37,7 @@ def build_validation_metric(
     training: TrainingConfig,
     *,
     rows_S: NDArray[np.int64] | None = None,
+    fold: int | None = None,
 ) -> ValidationMetric | None:
     """Build the validation metric; None where decoding each epoch would take too long.
 
@@ -48,14 +50,20 @@ def build_validation_metric(
         head: how predictions are made.
         training: with the name of the metric.
         rows_S: indices of the validation rows that are measured; None for all of them.
+        fold: the fold whose rows are measured; None for the validation split.
     """
+    table = read_sequences(features_dir, VALIDATION, known_only=True)
+    if fold is not None:
+        table = read_fold_table(features_dir, featurizer, training, fold)
+    elif rows_S is not None:
+        table = table[rows_S]
     target, stops_training = featurizer.target, training.early_stopping_metric != "loss"
     if not stops_training and target.kind in EXPENSIVE_KINDS:
         return None
     name = training.early_stopping_metric if stops_training else get_default_metric(target.kind)
     unscaled = replace(target, mean=0.0, std=1.0, entities={}) if target.entities else target
     targets = ValidationTargets(
-        load_validation_targets(features_dir, featurizer, unscaled, rows_S), unscaled, head
+        load_validation_targets(features_dir, featurizer, unscaled, table), unscaled, head
     )
     return ValidationMetric(
         name, is_higher_better(name), build_metric_function(name, targets), stops_training
@@ -66,15 +74,11 @@ def load_validation_targets(
     features_dir: Path,
     featurizer: Featurizer,
     target: Target,
-    rows_S: NDArray[np.int64] | None = None,
+    table: pl.DataFrame,
 ) -> Any:  # noqa: ANN401 - by the kind
     """Load the targets in the form that `ValidationTargets` takes; None if self-supervised."""
     if target.kind in SELF_SUPERVISED:
         return None
-    column = "target" if target.kind in {"tags", "text"} else "target_start"
-    table = read_sequences(features_dir, VALIDATION, known_only=True, columns=[column])
-    if rows_S is not None:
-        table = table[rows_S]
     if target.kind == "tags":
         return encode_tags(table["target"], target)
     if target.kind == "text":

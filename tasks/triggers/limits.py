@@ -20,16 +20,16 @@ class TriggersConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     new_data: Duration | None = None
-    """How often the source is checked for changes since the last run, such as `10m`; never when
-    left out."""
+    """How often the source is checked for changes since the last run, such as `10m`; by default
+    never."""
     drift: Duration | None = None
-    """How often today's rows are compared with the champion's training rows, such as `1d`; never
-    when left out."""
+    """How often today's rows are compared with the champion's training rows, such as `1d`; by
+    default never."""
     drift_severity: Literal["small", "large"] = "large"
     """Least drift of a column that triggers a run."""
     performance: Duration | None = None
     """How often the champion's score on rows newer than its training, whose targets are known by
-    now, is compared with its score at registration, such as `1d`; never when left out."""
+    now, is compared with its score at registration, such as `1d`; by default never."""
     min_performance_drop: float = 0.0
     """Least drop of the score that triggers a run, in the unit of the gate's metric: the lower
     bound of the drop's confidence interval has to exceed it."""

@@ -80,10 +80,10 @@ def _fingerprint_files(source: SourceConfig, state: SourceState) -> dict[str, An
 
 def _fingerprint_table(source: SourceConfig) -> dict[str, Any]:
     """Return a table's version, or its row count and newest watermark."""
-    version = read_table_version(source.table())
+    version = read_table_version(source.describe_table())
     if version is not None:
         return {"version": version}
-    table, order = source.table(), source.watermark_column
+    table, order = source.describe_table(), source.watermark_column
     if order is None:
         return {"rows": count_rows(table, None)}
     top = find_newest(table, order)

@@ -1,7 +1,7 @@
 """Networks among which `model: auto` chooses: by the kinds of input and target.
 
-Cheap ones come first, so that the shortest budget still tries them. Each is a `model` section, as
-it could stand in a job file.
+The cheap ones come first, so that they are tried within the shortest budget. Each is a `model`
+section, as in a job file.
 """
 
 from dataclasses import replace
@@ -42,7 +42,7 @@ _CONVOLUTIONAL: tuple[tuple[str, dict[str, Any]], ...] = (
 def list_candidate_models(
     layout: Layout, kind: TargetKind, *, champion: ModelConfig | None = None
 ) -> list[ModelConfig]:
-    """List the networks that are tried, the champion's among them where it can read this input.
+    """List the networks that are tried, and the champion's where it can read this input.
 
     Args:
         layout: with the kind of input.
@@ -105,7 +105,6 @@ def _list_sequence_models(layout: Layout, kind: TargetKind) -> list[ModelConfig]
     if layout.input.kind == "series" and not is_windowed and kind not in (*SELF_SUPERVISED, "text"):
         models += [
             replace(models[4], parallel_branch="fcn"),
-            replace(models[0], parallel_branch="rocket"),
         ]
     return models
 

@@ -1,6 +1,6 @@
-"""Choose a network where a job says `model: auto`, by successive halving on the validation rows.
+"""Choose a network for a job with `model: auto`, by successive halving on the validation rows.
 
-The search leaves the chosen network trained, so the train stage finds it in the store.
+The chosen network is trained by the search, so the train stage finds it in the store.
 """
 
 import json
@@ -9,17 +9,18 @@ from pathlib import Path
 
 from prefect import task
 
-from models.bundle import read_spec
+from models.bundle import read_bundle_spec
 from models.errors import BundleError
 from models.features.featurizer import load_featurizer
 from models.learning.config import TrainingConfig
+from models.learning.plan import estimate_epochs
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
 from tasks.errors import DataError
 from tasks.facts import ChoiceFacts, TriedNetwork
 from tasks.records import Choice, Features
 from tasks.registry import versions
-from tasks.storage.artifacts import Recipe, find, local_dir, produce, to_plain
+from tasks.storage.artifacts import Recipe, find_artifact, local_dir, produce, to_plain
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger, publish_page
 from tasks.training.train import PROBE_SECONDS, estimate_epoch_seconds
@@ -66,7 +67,7 @@ def make_choice(
         },
         inputs={"features": features.key},
     )
-    if found := find(store, recipe, ChoiceFacts):
+    if found := find_artifact(store, recipe, ChoiceFacts):
         return found
     context = HalvingContext(store, features, head, as_single_network(shared), models)
     facts = _search_networks(context, budget=training.budget)
@@ -77,67 +78,6 @@ def make_choice(
         return facts
 
     return produce(store, recipe, build, ChoiceFacts)
-
-
-def _search_networks(context: HalvingContext, *, budget: float | None) -> ChoiceFacts:
-    """Search, and return what was chosen and how far each network came.
-
-    Raises:
-        DataError: no network could be trained.
-    """
-    rungs, ranking = run_halving(context, budget=budget)
-    if not ranking:
-        raise DataError.of(
-            f"model auto: none of {len(rungs)} networks that were tried could be trained; "
-            f"the last one: {rungs[-1].reason}",
-            hint="correct the job, or try one network: write model: {cell: gru}",
-        )
-    last = {result.index: result for result in rungs}
-    order = [*ranking, *(index for index in last if index not in ranking)]
-    seconds = {
-        index: sum(result.seconds for result in rungs if result.index == index) for index in last
-    }
-    return ChoiceFacts(
-        metric=context.metric,
-        model=context.models[ranking[0]],
-        budget=context.training.budget,
-        value=last[ranking[0]].value,
-        tried=len(last),
-        contenders=len(context.models),
-        seconds=round(sum(seconds.values()), 3),
-        networks=[_build_row(context, last[index], seconds=seconds[index]) for index in order],
-    )
-
-
-def _build_row(context: HalvingContext, result: RungResult, *, seconds: float) -> TriedNetwork:
-    """Return how far a network came, from its result on its last rung."""
-    model = context.models[result.index]
-    return TriedNetwork(
-        network=format_model(model),
-        model=model,
-        rung=DIVISORS.index(result.divisor) + 1,
-        seconds=round(seconds, 3),
-        parameters=result.parameters,
-        epochs=result.epochs,
-        epochs_planned=result.epochs_planned,
-        value=result.value,
-        state=result.state,
-        reason=result.reason,
-    )
-
-
-def _load_champion_model(name: str) -> ModelConfig | None:
-    """Load the champion's network; None where there is none, or its bundle cannot be read."""
-    champion = versions.find_champion(name)
-    if champion is None:
-        return None
-    try:
-        model = ModelConfig.from_json(read_spec(versions.fetch_bundle(champion))["model"])
-    except (BundleError, KeyError, TypeError, ValueError) as error:
-        logger().warning("model auto: the champion's network is not tried: %s", error)
-        return None
-    # A search starts from new weights, and the file of the pretrained ones may be gone.
-    return replace(model, pretrained_weights=None)
 
 
 def estimate_search_seconds(
@@ -163,17 +103,79 @@ def estimate_search_seconds(
             refused.append(error)
     if not found:
         raise refused[-1]
+    epochs = estimate_epochs(training, features.facts.training)
     slowest, before, total = sorted(found, reverse=True), 0.0, 0.0
     for size, divisor in zip(compute_rung_sizes(len(found)), DIVISORS, strict=True):
-        total += sum(slowest[:size]) * training.epochs * (1 / divisor - before)
+        total += sum(slowest[:size]) * epochs * (1 / divisor - before)
         before = 1 / divisor
     return sum(found) / len(found), total
+
+
+def _search_networks(context: HalvingContext, *, budget: float | None) -> ChoiceFacts:
+    """Search, and return the chosen network and the result of each.
+
+    Raises:
+        DataError: no network could be trained.
+    """
+    rungs, ranking = run_halving(context, budget=budget)
+    if not ranking:
+        raise DataError.of(
+            f"model auto: none of the {len(rungs)} tried networks could be trained; "
+            f"the last one: {rungs[-1].reason}",
+            hint="correct the job, or try one network: write model: {cell: gru}",
+        )
+    last = {result.index: result for result in rungs}
+    order = [*ranking, *(index for index in last if index not in ranking)]
+    seconds = {
+        index: sum(result.seconds for result in rungs if result.index == index) for index in last
+    }
+    return ChoiceFacts(
+        metric=context.metric,
+        model=context.models[ranking[0]],
+        budget=context.training.budget,
+        value=last[ranking[0]].value,
+        tried=len(last),
+        candidates=len(context.models),
+        seconds=round(sum(seconds.values()), 3),
+        networks=[_build_row(context, last[index], seconds=seconds[index]) for index in order],
+    )
+
+
+def _build_row(context: HalvingContext, result: RungResult, *, seconds: float) -> TriedNetwork:
+    """Return the row of a network in the report, from its result on its last rung."""
+    model = context.models[result.index]
+    return TriedNetwork(
+        network=format_model(model),
+        model=model,
+        rung=DIVISORS.index(result.divisor) + 1,
+        seconds=round(seconds, 3),
+        parameters=result.parameters,
+        epochs=result.epochs,
+        epochs_planned=result.epochs_planned,
+        value=result.value,
+        state=result.state,
+        reason=result.reason,
+    )
+
+
+def _load_champion_model(name: str) -> ModelConfig | None:
+    """Load the champion's network; None where there is none, or its bundle cannot be read."""
+    champion = versions.find_champion(name)
+    if champion is None:
+        return None
+    try:
+        model = ModelConfig.from_json(read_bundle_spec(versions.fetch_bundle(champion))["model"])
+    except (BundleError, KeyError, TypeError, ValueError) as error:
+        logger().warning("model auto: the champion's network is not tried: %s", error)
+        return None
+    # A search starts from new weights, and the file of the pretrained ones may be gone.
+    return replace(model, pretrained_weights=None)
 
 
 def _format_page(name: str, facts: ChoiceFacts) -> str:
     """Format the networks as a Markdown page."""
     lines = [
-        f"# {name}: {facts.tried} of {facts.contenders} networks tried",
+        f"# {name}: {facts.tried} of {facts.candidates} networks tried",
         "",
         f"| network | parameters | epochs | validation {facts.metric} | seconds | rung | |",
         "|---|---:|---:|---:|---:|---:|---|",
@@ -197,7 +199,7 @@ def choose(
     training: TrainingConfig,
     store: StoreConfig,
 ) -> Choice:
-    """Choose the network of a job that says `model: auto`, among them the champion's."""
+    """Choose a network for a job with `model: auto`; the champion's is a candidate too."""
     choice = make_choice(
         features,
         open_store(store),
@@ -210,7 +212,7 @@ def choose(
     logger().info(
         "model auto: %s of %s networks tried in %s s; chosen: %s, validation %s %.4f",
         facts.tried,
-        facts.contenders,
+        facts.candidates,
         facts.seconds,
         best.network,
         facts.metric,

@@ -1,7 +1,7 @@
 """Synchronous successive halving as an Optuna study: the networks are its trials, rungs its steps.
 
-The study lies in memory. Costs that are reported in the same order give the same decisions, so the
-records of the rungs in the store are all that a killed search needs to go on.
+The study is kept in memory. Costs that are reported in the same order give the same decisions, so
+the records of the rungs in the store are all that a killed search needs to continue.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ _PARAMETERS = "parameters"
 
 
 class HalvingStudy:
-    """Decides which networks go on from each rung, by costs of which the lower is the better."""
+    """Decides which networks continue after each rung, by costs; the lower the better."""
 
     def __init__(self, rung_sizes: Sequence[int]) -> None:
         """Enqueue one trial for each network, in their order.
@@ -35,11 +35,11 @@ class HalvingStudy:
         networks = range(rung_sizes[0])
         for index in networks:
             self._study.enqueue_trial({_NETWORK: index})
-        asked = [self._study.ask() for _ in networks]
-        self._trials = {trial.suggest_categorical(_NETWORK, networks): trial for trial in asked}
+        trials = [self._study.ask() for _ in networks]
+        self._trials = {trial.suggest_categorical(_NETWORK, networks): trial for trial in trials}
 
     def report(self, index: int, rung: int, cost: float | None, *, parameters: int) -> None:
-        """Report what a network came to on a rung; without a cost its trial has failed."""
+        """Report the cost of a network on a rung; without one its trial has failed."""
         trial = self._trials[index]
         trial.set_user_attr(_PARAMETERS, parameters)
         if cost is None:
@@ -48,9 +48,9 @@ class HalvingStudy:
             trial.report(cost, rung)
 
     def close_rung(self, rung: int) -> list[int]:
-        """Return the networks that go on from a rung, the best first; the others are pruned.
+        """Return the networks that continue after a rung, the best first; the others are pruned.
 
-        From the last rung goes on what is chosen, whose trial is complete.
+        After the last rung it is the chosen one, whose trial is complete.
         """
         reached = _rank_trials(_find_reached(self._study, rung))
         indices = [trial.params[_NETWORK] for trial in reached]
@@ -76,7 +76,7 @@ class _RungPruner(BasePruner):
     """
 
     def __init__(self, rung_sizes: Sequence[int]) -> None:
-        """Take the number of networks on each rung; one goes on from the last."""
+        """Store the number of networks on each rung; one continues after the last."""
         self._next_sizes = [*rung_sizes[1:], 1]
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
@@ -97,7 +97,8 @@ def _find_reached(study: optuna.Study, rung: int) -> list[FrozenTrial]:
 def _rank_trials(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """Order trials from best to worst, without those that failed or have reported nothing.
 
-    Those that came farther are better; then those of lower cost, of fewer parameters, and earlier.
+    Those that reached a higher rung are better; then those of lower cost, of fewer parameters, and
+    earlier ones.
     """
 
     def compute_key(trial: FrozenTrial) -> tuple[int, float, int, int]:

@@ -69,9 +69,9 @@ class SearchRuns:
 
         The best settings are tags, not parameters: with more trials they may change.
         """
-        metrics = {f"best_{self.metric}": facts.value, "trials": float(facts.trials)}
-        tags = {f"{TAG}best_trial": str(facts.best), f"{TAG}states": json.dumps(facts.states)}
-        tags |= {f"{TAG}best.{key}": str(value) for key, value in facts.chosen.items()}
+        metrics = {f"best_{self.metric}": facts.best_value, "trials": float(facts.trials)}
+        tags = {f"{TAG}best_trial": str(facts.best_trial), f"{TAG}states": json.dumps(facts.states)}
+        tags |= {f"{TAG}best.{key}": str(value) for key, value in facts.best_params.items()}
         record = self._build_record(params={}, metrics=metrics, curves={}, tags=tags, files=files)
         mlflow_client.write_run(self.parent, record)
 
@@ -102,13 +102,13 @@ class SearchRuns:
 def open_search_runs(
     key: str, *, name: str, metric: str, features: Features, artifact_root: Path | None
 ) -> Iterator[SearchRuns]:
-    """Open the search's run, and end it: as finished, or as failed where an error comes through.
+    """Open the search's run, and end it: as finished, or as failed after an error.
 
     Args:
         key: of the search; the run of an earlier one with the same key is opened again.
         name: of the job.
-        metric: that is improved.
-        features: that are learned from.
+        metric: that is optimised.
+        features: that the trials are trained on.
         artifact_root: folder for files where MLflow works embedded.
     """
     experiment = mlflow_client.open_experiment(name, artifact_root)

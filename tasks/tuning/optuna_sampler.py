@@ -1,8 +1,8 @@
 """Which settings are tried next, and which trials are pruned: the Optuna study of `ostinato tune`.
 
-The study lies in memory and is built again by every run. Results that are told in the same order
-give the same settings, so the records of the trials in the store are all that a killed search needs
-to go on.
+The study is kept in memory and built again by every run. Results that are reported in the same
+order give the same settings, so the records of the trials in the store are all that a killed search
+needs to continue.
 """
 
 import json
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from tasks.tuning.default_space import contains_value
-from tasks.tuning.search_space import Domain, Range, Settings, accepts_setting
+from tasks.tuning.search_space import Domain, Range, Settings, accepts_setting, contains_value
 from tasks.tuning.trials import Trial, compute_cost
 
 _ParamValue = bool | int | float | str | None
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
     from optuna import Trial as OptunaTrial
     from optuna.pruners import BasePruner
 
+_TYPICAL_EPOCHS = 100
+"""Epochs by which pruners are set where each training plans its own."""
+
 _STARTUP_TRIALS = 8
 """Trials before the sampler uses earlier results, and before the median prunes."""
 
@@ -30,10 +32,10 @@ _MEDIAN_WARMUP_SHARE = 0.25
 """Share of the epochs during which the median prunes no trial."""
 
 _REDUCTION_FACTOR = 3
-"""Of the trials of a rung, one in so many is continued."""
+"""One of this many trials of a rung is continued."""
 
 _FIRST_RUNG_DIVISOR = 9
-"""The first rung of successive halving is after one epoch in so many."""
+"""The first rung of successive halving is after this fraction of the epochs, 1 / 9."""
 
 
 class TrialSampler:
@@ -48,7 +50,7 @@ class TrialSampler:
             space: the search space, the cell first.
             base: the settings of the job, which are the first trial.
             pruner: which trials are ended early.
-            metric: that is improved.
+            metric: that is optimised.
         """
         self.space, self.base, self.metric = space, base, metric
         self.study = _create_study(pruner, base)
@@ -112,7 +114,7 @@ def draw_latin_hypercube(
 
 
 def interpolate_domain(domain: Domain, share: float) -> _ParamValue:
-    """Return the value at a share in [0, 1) of the way through a domain, as Optuna takes it."""
+    """Return the value at a share in [0, 1) of the way through a domain, encoded for Optuna."""
     if not isinstance(domain, Range):
         return _encode_value(domain[int(share * len(domain))])
     low, high = domain.low, domain.high
@@ -136,7 +138,7 @@ def build_pruning_check(trial: "OptunaTrial | None") -> Callable[[int, float], b
 
 
 def _create_study(pruner: str, base: Settings) -> "Study":
-    """Create an empty study, whose choices depend on the job's seed and the told results alone."""
+    """Create an empty study, which depends on the job's seed and the reported results alone."""
     import optuna
     from optuna.samplers import TPESampler
 
@@ -151,13 +153,16 @@ def _create_study(pruner: str, base: Settings) -> "Study":
             n_startup_trials=_STARTUP_TRIALS,
             constant_liar=False,
         )
+    epochs = base.training.epochs
     return optuna.create_study(
-        study_name="tune", sampler=sampler, pruner=_create_pruner(pruner, base.training.epochs)
+        study_name="tune",
+        sampler=sampler,
+        pruner=_create_pruner(pruner, _TYPICAL_EPOCHS if epochs == "auto" else epochs),
     )
 
 
 def _create_pruner(name: str, epochs: int) -> "BasePruner":
-    """Create the pruner of a name; its resource are epochs."""
+    """Create the pruner of a name; its resource is the number of epochs."""
     from optuna import pruners
 
     first = max(1, epochs // _FIRST_RUNG_DIVISOR)
@@ -178,7 +183,7 @@ def _create_pruner(name: str, epochs: int) -> "BasePruner":
 
 
 def _suggest_value(trial: "OptunaTrial", key: str, domain: Domain) -> Any:  # noqa: ANN401 - of any setting
-    """Let the study choose a value of a domain."""
+    """Return the value of a domain that the study chooses."""
     if not isinstance(domain, Range):
         values = {_encode_value(value): value for value in domain}
         return values[trial.suggest_categorical(key, list(values))]
@@ -190,6 +195,6 @@ def _suggest_value(trial: "OptunaTrial", key: str, domain: Domain) -> Any:  # no
 
 
 def _encode_value(value: object) -> _ParamValue:
-    """Encode a value as Optuna takes it: a list as its JSON text."""
+    """Encode a value for Optuna: a list as its JSON text."""
     plain = value is None or isinstance(value, bool | int | float | str)
     return cast("_ParamValue", value) if plain else json.dumps(value)

@@ -1,4 +1,8 @@
-"""The search space: which settings a search may change, by dotted key, and their domains."""
+"""The search space: which settings a search may change, by dotted key, and their domains.
+
+It is the default space, by the kinds of input and target, with the domains of the job in place of
+its own.
+"""
 
 import difflib
 import math
@@ -8,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError, WithJsonSchema
 
+from models.features.config import SELF_SUPERVISED, Layout, TargetConfig
 from models.learning.config import TrainingConfig
 from models.networks.config import OPTION_DEFAULTS, ModelConfig
 from models.networks.families import FAMILIES
@@ -22,7 +27,7 @@ _SECTIONS: dict[str, Any] = {
 """Sections of a job that a search may change, and their classes."""
 
 _NOT_SEARCHED = {
-    "training.seed": "a lucky seed is no better setting",
+    "training.seed": "a seed that scores better by chance is no better setting",
     "training.ensemble": "set it in `training`, for the networks of the best settings",
     "training.distill": "set it in `training`, for the network of the best settings",
     "training.device": "it changes no prediction",
@@ -36,7 +41,7 @@ _LOSS_SETTINGS = ("loss", "quantiles", "class_weights", "focal_gamma", "label_sm
 _RANGE_ADAPTER: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, bool | int | float | None])
 
 _SIGNIFICANT_DIGITS = 3
-"""Of a drawn number: more would make job files hard to read."""
+"""Digits of a drawn number: more would make job files hard to read."""
 
 _SPACE_SCHEMA = {
     "type": "object",
@@ -67,7 +72,7 @@ class Range:
     low: float
     high: float
     log: bool = False
-    """Draw as often between 1 and 10 as between 10 and 100."""
+    """Whether the logarithm is drawn uniformly."""
     step: float | None = None
 
     def __post_init__(self) -> None:
@@ -106,8 +111,8 @@ class TuningConfig:
     n_trials: int = 20
     """Number of trials; the first are the job's own settings."""
     budget: Duration | None = None
-    """Time after which no further trial is begun, such as `30m`; a running trial then ends with its
-    epoch. The time of earlier runs of the same search counts."""
+    """Time after which no further trial is started, such as `30m`; a running trial then ends with
+    its epoch. The time of earlier runs of the same search counts too."""
     metric: str = "loss"
     """What is optimised on the validation rows: the `loss`, or a metric of the report, such as
     `accuracy`."""
@@ -144,6 +149,117 @@ class TuningConfig:
     def domains(self) -> dict[str, Domain]:
         """The given search space, parsed and checked."""
         return {key: _read_domain(key, given) for key, given in self.search_space.items()}
+
+
+class Settings(NamedTuple):
+    """The sections of a job that a search changes."""
+
+    model: ModelConfig
+    head: HeadConfig
+    training: TrainingConfig
+
+    def get(self, key: str) -> Any:  # noqa: ANN401 - of any setting
+        """Return the value under a dotted key."""
+        section, _, name = key.partition(".")
+        return getattr(getattr(self, section), name)
+
+    def with_values(self, params: Mapping[str, Any]) -> "Settings":
+        """Return the settings with other values; options that a new cell does not have are reset.
+
+        Args:
+            params: values by dotted key.
+
+        Raises:
+            ValueError: the values do not go together.
+        """
+        cell = params.get("model.cell", self.model.cell)
+        values: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
+        for name, plain in (OPTION_DEFAULTS | {"bidirectional": False}).items():
+            if not accepts_setting(cell, f"model.{name}"):
+                values["model"][name] = plain
+        for key, value in params.items():
+            section, _, name = key.partition(".")
+            values[section][name] = value
+        return Settings(*(replace(getattr(self, name), **values[name]) for name in self._fields))
+
+
+def accepts_setting(cell: str, key: str) -> bool:
+    """Return whether a cell has the setting of a dotted key."""
+    name = key.removeprefix("model.")
+    if name == "bidirectional":
+        return FAMILIES[cell].causal
+    return name not in OPTION_DEFAULTS or name in FAMILIES[cell].options
+
+
+def build_search_space(
+    tuning: TuningConfig, base: Settings, layout: Layout, target: TargetConfig
+) -> dict[str, Domain]:
+    """Build the space of a job: the default one, with the domains of the job in place of its own.
+
+    Default domains are widened to contain the job's own values. The cell comes first, for it
+    decides which other settings there are.
+    """
+    default = _build_default_space(layout, target, metric=tuning.metric)
+    given = tuning.domains
+    space = {key: _widen_domain(domain, base.get(key)) for key, domain in default.items()} | given
+    searched = {key: domain for key, domain in space.items() if domain != ()}
+    return dict(sorted(searched.items(), key=lambda entry: (entry[0] != "model.cell", entry[0])))
+
+
+def contains_value(domain: Domain, value: Any) -> bool:  # noqa: ANN401 - of any setting
+    """Return whether a domain contains a value."""
+    if not isinstance(domain, Range):
+        return value in domain
+    return isinstance(value, int | float) and domain.low <= value <= domain.high
+
+
+_EMBEDDED_KINDS = ("text", "tree")
+"""Kinds of input whose steps are embeddings."""
+
+_TRAINING_SPACE: dict[str, Domain] = {
+    "training.learning_rate": Range(low=5e-4, high=2e-2, log=True),
+    "training.batch_size": (16, 32, 64, 128),
+    "training.weight_decay": Range(low=1e-4, high=0.3, log=True),
+}
+
+
+def _build_default_space(layout: Layout, target: TargetConfig, *, metric: str) -> dict[str, Domain]:
+    """Build the space that is searched by default.
+
+    Args:
+        layout: with the kind of input.
+        target: with the kind of target.
+        metric: that is optimised.
+    """
+    kind = layout.input.kind
+    space: dict[str, Domain] = {
+        "model.hidden_size": (32, 64, 128, 256),
+        "model.num_layers": (1, 2),
+        "model.dropout": Range(low=0.0, high=0.5),
+    }
+    if kind in _EMBEDDED_KINDS:
+        space["model.embedding_dim"] = (64, 128, 256)
+    if kind == "tree":
+        space["model.children"] = ("n-ary", "child-sum")
+    else:
+        space["model.cell"] = ("gru", "lstm", "mingru", "qrnn")
+    if kind != "tree" and target.kind != "next_step":
+        space["model.bidirectional"] = (False, True)
+    if not getattr(layout.input, "supervise_nodes", False) and target.kind not in SELF_SUPERVISED:
+        space["model.pooling"] = ("last", "mean", "max", "attention")
+    space |= _TRAINING_SPACE
+    if target.kind == "category" and metric != "loss":
+        space["training.sampler"] = ("random", "balanced")
+    return space
+
+
+def _widen_domain(domain: Domain, value: Any) -> Domain:  # noqa: ANN401 - of any setting
+    """Return the domain, widened to contain a value where it can."""
+    if not isinstance(domain, Range):
+        return domain if value in domain else (*domain, value)
+    if isinstance(value, str) or value is None or (domain.log and value <= 0):
+        return domain
+    return replace(domain, low=min(domain.low, value), high=max(domain.high, value))
 
 
 def _read_domain(key: str, given: object) -> Domain:
@@ -213,43 +329,3 @@ def _validate_value(key: str, setting_type: Any, value: object) -> Any:  # noqa:
     except ValidationError as error:
         reason = error.errors()[0]["msg"].lower()
         raise ValueError(f"search_space.{key}: {value!r} is not valid: {reason}") from error
-
-
-class Settings(NamedTuple):
-    """The sections of a job that a search changes."""
-
-    model: ModelConfig
-    head: HeadConfig
-    training: TrainingConfig
-
-    def get(self, key: str) -> Any:  # noqa: ANN401 - of any setting
-        """Return the value under a dotted key."""
-        section, _, name = key.partition(".")
-        return getattr(getattr(self, section), name)
-
-    def with_values(self, params: Mapping[str, Any]) -> "Settings":
-        """Return the settings with other values; options that a new cell does not have are reset.
-
-        Args:
-            params: values by dotted key.
-
-        Raises:
-            ValueError: the values do not go together.
-        """
-        cell = params.get("model.cell", self.model.cell)
-        values: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
-        for name, plain in (OPTION_DEFAULTS | {"bidirectional": False}).items():
-            if not accepts_setting(cell, f"model.{name}"):
-                values["model"][name] = plain
-        for key, value in params.items():
-            section, _, name = key.partition(".")
-            values[section][name] = value
-        return Settings(*(replace(getattr(self, name), **values[name]) for name in self._fields))
-
-
-def accepts_setting(cell: str, key: str) -> bool:
-    """Return whether a cell has the setting of a dotted key."""
-    name = key.removeprefix("model.")
-    if name == "bidirectional":
-        return FAMILIES[cell].causal
-    return name not in OPTION_DEFAULTS or name in FAMILIES[cell].options

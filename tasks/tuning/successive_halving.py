@@ -1,11 +1,11 @@
-"""Successive halving for `model: auto`: networks are trained from rung to rung, the better go on.
+"""Successive halving for `model: auto`: networks are trained rung by rung; the better continue.
 
-All networks begin the training that the job asks for. After a ninth of its epochs the better third
-goes on, after a third of them the better third of those, and of these the best at the end is
-chosen (Jamieson and Talwalkar 2016). An Optuna study decides who goes on (`halving_study.py`). A
-network that waits is paused: it goes on from its checkpoint, so it becomes bit for bit what it
-becomes when it is trained alone. The result of each rung is a record in the store, so a search that
-was killed goes on where it was.
+All networks begin the training of the job. After a ninth of its epochs the better third continues,
+after a third of them the better third of those, and of these the best at the end is chosen
+(Jamieson and Talwalkar 2016). An Optuna study decides which continue (`halving_study.py`). A
+network that waits is paused: it continues from its checkpoint, so its weights are bit for bit those
+of a training without pauses. The result of each rung is a record in the store, so a killed search
+continues where it was.
 """
 
 import json
@@ -18,21 +18,21 @@ from typing import ClassVar, NamedTuple
 
 import torch
 
-from models.bundle import build_head_spec
+from models.bundle import build_network_spec
 from models.errors import PausedError
 from models.evaluation.epoch_scores import is_higher_better
 from models.features.featurizer import load_featurizer
 from models.learning.callbacks import Callbacks, EpochResult, StepResult
 from models.learning.checkpoint import parse_state
 from models.learning.config import TrainingConfig
-from models.learning.plan import TrainingPlan
+from models.learning.plan import TrainingPlan, estimate_epochs
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
 from models.networks.network import build_network, count_parameters
 from tasks.errors import DataError, JobError
 from tasks.facts import CandidateFacts
 from tasks.records import Candidate, Features
-from tasks.storage.artifacts import Recipe, find, local_dir, produce
+from tasks.storage.artifacts import Recipe, find_artifact, local_dir, produce
 from tasks.storage.store import Store, read_bytes
 from tasks.task_options import logger
 from tasks.training.train import build_candidate_recipe
@@ -42,14 +42,14 @@ from tasks.tuning.trials import State, drop_checkpoint, run_training, train_sett
 VERSION = 2
 
 DIVISORS = (9, 3, 1)
-"""The rungs: each is at one epoch in so many of the whole training."""
+"""The rungs: the number of epochs of the whole training is divided by these."""
 
-FACTOR = 3
-"""Of the networks of a rung, one in so many goes on."""
+_FACTOR = 3
+"""One of this many networks of a rung continues."""
 
 LEAST_STEPS = 900
-"""Steps by which a training may be compared, over the divisor of the rung: few rows have few steps
-an epoch, and after a handful of them every network is as good as another."""
+"""Least number of steps after which networks are compared, divided by the divisor of the rung. With
+few rows an epoch has few steps, after which every network is as good as another."""
 
 
 class HalvingContext(NamedTuple):
@@ -63,37 +63,39 @@ class HalvingContext(NamedTuple):
 
     @property
     def metric(self) -> str:
-        """What networks are compared by: what the job's training stops by."""
+        """The metric by which networks are compared: that of the job's early stopping."""
         return self.training.early_stopping_metric
 
     def build_recipe(self, index: int) -> Recipe:
         """Return the recipe of a network's finished training."""
-        return build_candidate_recipe(self.features, self.models[index], self.head, self.training)
+        return build_candidate_recipe(
+            self.features, self.models[index].recurrent_part, self.head, self.training
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RungResult:
-    """What a network came to on a rung."""
+    """The result of a network on a rung."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     index: int
-    """In the list of networks."""
+    """Index in the list of networks."""
     divisor: int
-    """The rung is at one in so many of its epochs."""
+    """The rung is after the planned epochs divided by this."""
     state: State
     value: float | None
-    """Of the metric, in its best epoch so far, on the validation rows."""
+    """Metric of the best epoch so far, on the validation rows."""
     epochs: int
     epochs_planned: int
     parameters: int | None
     seconds: float
-    """Spent on this rung alone."""
+    """Time of this rung alone."""
     reason: str = ""
 
 
 class HalvingResult(NamedTuple):
-    """What a search came to."""
+    """The result of a search."""
 
     rungs: list[RungResult]
     """In the order in which they were run."""
@@ -106,7 +108,7 @@ def run_halving(context: HalvingContext, *, budget: float | None) -> HalvingResu
 
     Args:
         context: the networks, the cheap ones first.
-        budget: seconds after which no further rung of a network is begun.
+        budget: seconds after which no further rung of a network is started.
     """
     # Optuna is slow to import, and most jobs name their network.
     from tasks.tuning.halving_study import HalvingStudy
@@ -127,9 +129,9 @@ def run_halving(context: HalvingContext, *, budget: float | None) -> HalvingResu
         if len(results) == before:
             break
         indices = study.close_rung(rung)
-        drop_checkpoints(context, keep=indices)
+        _drop_checkpoints(context, keep=indices)
     ranking = study.rank_networks()
-    drop_checkpoints(context, keep=ranking[:1])
+    _drop_checkpoints(context, keep=ranking[:1])
     return HalvingResult(results, ranking)
 
 
@@ -137,12 +139,12 @@ def compute_rung_sizes(count: int) -> list[int]:
     """Count the networks of each rung."""
     sizes = [count]
     for _ in DIVISORS[1:]:
-        sizes.append(-(-sizes[-1] // FACTOR))
+        sizes.append(-(-sizes[-1] // _FACTOR))
     return sizes
 
 
 def compute_whole_trainings(count: int) -> float:
-    """Compute to how many whole trainings a search among so many networks amounts."""
+    """Compute the cost of a search among `count` networks, in whole trainings."""
     before, total = 0.0, 0.0
     for size, divisor in zip(compute_rung_sizes(count), DIVISORS, strict=True):
         total += size * (1 / divisor - before)
@@ -151,7 +153,7 @@ def compute_whole_trainings(count: int) -> float:
 
 
 def share_budget(training: TrainingConfig, count: int) -> TrainingConfig:
-    """Return the training of each network, whose budget is a share of that of the whole search."""
+    """Return the training of each network; its budget is a share of that of the whole search."""
     if training.budget is None:
         return training
     return replace(training, budget=round(training.budget / compute_whole_trainings(count), 3))
@@ -163,13 +165,13 @@ def format_model(model: ModelConfig) -> str:
     parts += [f"{model.num_layers} layers"] if model.num_layers > 1 else []
     parts += ["bidirectional"] if model.bidirectional else []
     parts += [" and ".join(model.poolings)]
-    parts += [f"with {model.parallel_branch}"] if model.parallel_branch != "none" else []
+    parts += ["with fcn"] if model.parallel_branch == "fcn" else []
     parts += [f"children {model.children}"] if model.children != "n-ary" else []
     return ", ".join(parts)
 
 
 def run_rung(context: HalvingContext, index: int, divisor: int) -> RungResult:
-    """Return what a network comes to on a rung, trained unless the store has the record."""
+    """Return the result of a network on a rung, trained unless the store has the record."""
     training = reset_checkpoint_interval(context.training)
     settings = Settings(context.models[index], context.head, training)
     recipe = Recipe(
@@ -178,7 +180,7 @@ def run_rung(context: HalvingContext, index: int, divisor: int) -> RungResult:
         config={**settings._asdict(), "divisor": divisor},
         inputs={"features": context.features.key},
     )
-    if found := find(context.store, recipe, RungResult):
+    if found := find_artifact(context.store, recipe, RungResult):
         # The same network may have another index in another search.
         return replace(found.facts, index=index)
     result = _train_to_rung(context, index, divisor)
@@ -189,6 +191,12 @@ def run_rung(context: HalvingContext, index: int, divisor: int) -> RungResult:
         return result
 
     return replace(produce(context.store, recipe, write, RungResult).facts, index=index)
+
+
+def compute_min_epochs(context: HalvingContext, divisor: int) -> int:
+    """Compute the least number of epochs after which networks are compared on a rung."""
+    rows, unit = context.features.facts.training, context.training.sequences_per_step
+    return -(-LEAST_STEPS // (divisor * -(-rows // unit)))
 
 
 def reset_checkpoint_interval(training: TrainingConfig) -> TrainingConfig:
@@ -227,21 +235,21 @@ def _train_to_rung(context: HalvingContext, index: int, divisor: int) -> RungRes
 
 
 class _RungProgress:
-    """Follows a training, and pauses it at its rung."""
+    """Records the epochs of a training, and pauses it at its rung."""
 
     def __init__(self, context: HalvingContext, index: int, divisor: int) -> None:
-        """Begin with what is known of a training that was begun."""
+        """Read the planned epochs of a training that was started before."""
         self.divisor, self.history = divisor, list[EpochResult]()
         self.min_epochs = compute_min_epochs(context, divisor)
         self.step: StepResult | None = None
         self.planned = _read_planned_epochs(context, index)
 
     def on_step(self, step: StepResult) -> None:
-        """Take in a step."""
+        """Record a step."""
         self.step = step
 
     def on_epoch(self, epoch: EpochResult) -> None:
-        """Take in an epoch.
+        """Record an epoch.
 
         Raises:
             PausedError: it is the rung's last one.
@@ -255,18 +263,12 @@ class _RungProgress:
             raise PausedError(f"epoch {done} is the last one of this rung")
 
 
-def compute_min_epochs(context: HalvingContext, divisor: int) -> int:
-    """Count the epochs that hold the steps by which a training may be compared on a rung."""
-    rows, unit = context.features.facts.training, context.training.sequences_per_step
-    return -(-LEAST_STEPS // (divisor * -(-rows // unit)))
-
-
 def _read_planned_epochs(context: HalvingContext, index: int) -> int:
-    """Count the epochs that a training has planned; 0 where it has a budget and was not begun."""
+    """Count the epochs that a training has planned; 0 where it has a budget and has not started."""
     if context.training.budget is None:
-        return context.training.epochs
+        return estimate_epochs(context.training, context.features.facts.training)
     recipe = context.build_recipe(index)
-    if found := find(context.store, recipe, CandidateFacts):
+    if found := find_artifact(context.store, recipe, CandidateFacts):
         return found.facts.epochs_planned
     data = read_bytes(context.store, f"checkpoints/{recipe.key}/state.pt")
     return TrainingPlan(*parse_state(data)["plan"]).epochs if data else 0
@@ -275,7 +277,7 @@ def _read_planned_epochs(context: HalvingContext, index: int) -> int:
 def _count_parameters(context: HalvingContext, index: int) -> int:
     """Count the parameters of a network."""
     featurizer = load_featurizer(local_dir(context.store, context.features))
-    spec = build_head_spec(featurizer, context.head)
+    spec = build_network_spec(featurizer, context.head)
     return count_parameters(build_network(context.models[index], spec, seed=context.training.seed))
 
 
@@ -288,21 +290,21 @@ def _find_best_value(history: Sequence[EpochResult], metric: str) -> float | Non
 
 
 def _compute_cost(result: RungResult, metric: str) -> float | None:
-    """Turn a value into a cost, of which the lower is the better; None where there is none."""
+    """Convert a value to a cost, the lower the better; None where there is none."""
     if result.value is None or math.isnan(result.value):
         return None
     return -result.value if metric != "loss" and is_higher_better(metric) else result.value
 
 
-def drop_checkpoints(context: HalvingContext, *, keep: Sequence[int]) -> None:
-    """Remove the checkpoints of all networks but some."""
+def _drop_checkpoints(context: HalvingContext, *, keep: Sequence[int]) -> None:
+    """Delete the checkpoints of all networks except those to keep."""
     for index in range(len(context.models)):
         if index not in keep:
             drop_checkpoint(context.store, context.build_recipe(index).key)
 
 
 def _format_result(context: HalvingContext, result: RungResult) -> str:
-    """Format what a network came to on a rung as one line of the log."""
+    """Format the result of a network on a rung as one line of the log."""
     value = result.reason if result.value is None else f"{context.metric} {result.value:.4f}"
     return (
         f"{format_model(context.models[result.index])}: {result.state} after epoch "

@@ -1,8 +1,8 @@
 """Trials: settings that are trained until they are pruned, and a record of each result.
 
-A record's key depends on its settings and on the record before it, so a search that is run again
-finds the same records in the same order, however often it was killed: the records are the state of
-the search, and no database is needed.
+The key of a record depends on its settings and on the previous record, so a search that is run
+again finds the same records in the same order, however often it was killed: the records are the
+state of the search, and no database is needed.
 """
 
 import json
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
-from models.bundle import load
+from models.bundle import load_bundle
 from models.errors import PausedError, PrunedError
 from models.evaluation.metrics.by_kind import compute_metrics, get_metric_sign
 from models.features.featurizer import load_featurizer
@@ -31,7 +31,7 @@ from tasks.prediction.test_predictions import (
     predict_test_rows,
 )
 from tasks.records import Accepted, Artifact, Candidate, Features
-from tasks.storage.artifacts import Recipe, find, local_dir, produce
+from tasks.storage.artifacts import Recipe, find_artifact, local_dir, produce
 from tasks.storage.store import Store, read_bytes
 from tasks.training.progress import combine_callbacks, report_progress
 from tasks.training.train import build_candidate_recipe, make_candidate
@@ -40,8 +40,8 @@ from tasks.tuning.search_space import Settings, TuningConfig
 VERSION = 1
 
 State = Literal["complete", "pruned", "paused", "stopped", "diverged", "refused"]
-"""`pruned`: it fell behind; `paused`: it can go on; `stopped`: the budget ended; `diverged`: its
-loss was not finite; `refused`: its settings do not go together, or not with the data."""
+"""`pruned`: worse than other trials; `paused`: it can continue; `stopped`: the budget ended;
+`diverged`: its loss was not finite; `refused`: its settings do not fit each other or the data."""
 
 _Result = TypeVar("_Result")
 
@@ -96,10 +96,10 @@ class Trial:
 def make_trial(
     context: TrialContext, request: TrialRequest, should_continue: ShouldContinue
 ) -> Trial:
-    """Return the result of these settings, trained unless the store has the record."""
+    """Return the trial of these settings, trained unless the store has the record."""
     recipes = [_build_trial_recipe(context, request, stopped=stopped) for stopped in (False, True)]
     for recipe in recipes:
-        if found := find(context.store, recipe, Trial):
+        if found := find_artifact(context.store, recipe, Trial):
             trial = _read_trial(found)
             for epoch, loss in enumerate(trial.validation_losses):
                 should_continue(epoch, loss)
@@ -112,6 +112,91 @@ def make_trial(
         return trial
 
     return _read_trial(produce(context.store, recipes[trial.state == "stopped"], write, Trial))
+
+
+def run_training(
+    train: Callable[[], _Result],
+    *,
+    refusals: tuple[type[Exception], ...] = (DataError, ValueError),
+) -> tuple[_Result | None, State, str]:
+    """Run a training, and convert an error that ends it early into the state of a trial.
+
+    Args:
+        train: what is run.
+        refusals: errors that mean that settings, network and data do not fit each other.
+
+    Returns:
+        What `train` returned, or None; the state; and the reason of any but `complete`.
+    """
+    try:
+        return train(), "complete", ""
+    except PrunedError as error:
+        return None, "pruned", str(error)
+    except PausedError as error:
+        return None, "paused", str(error)
+    except TrainingError as error:
+        return None, "diverged", str(error)
+    except refusals as error:
+        return None, "refused", str(error)
+
+
+def train_settings(
+    store: Store, features: Features, settings: Settings, callbacks: Callbacks
+) -> Candidate:
+    """Train the recurrent part of a candidate, or resume it; `callbacks` get earlier epochs, too.
+
+    A checkpoint that nothing will resume is deleted.
+    """
+    settings = settings._replace(
+        model=settings.model.recurrent_part, training=as_single_network(settings.training)
+    )
+    recipe = build_candidate_recipe(features, settings.model, settings.head, settings.training)
+    found = find_artifact(store, recipe, CandidateFacts)
+    for epoch in (
+        _load_checkpoint_history(store, recipe.key)
+        if found is None
+        else _load_history(store, found)
+    ):
+        callbacks.on_epoch(epoch)
+    if found is not None:
+        return found
+    try:
+        with report_progress() as progress:
+            return make_candidate(
+                features,
+                store,
+                **settings._asdict(),
+                callbacks=combine_callbacks(progress, callbacks),
+            )
+    except (PrunedError, TrainingError, DataError):
+        drop_checkpoint(store, recipe.key)
+        raise
+
+
+def as_single_network(training: TrainingConfig) -> TrainingConfig:
+    """Return the training of one network: an ensemble or folds would rank settings the same way."""
+    return replace(training, ensemble=1, folds=1, distill=False)
+
+
+def drop_checkpoint(store: Store, key: str) -> None:
+    """Delete the checkpoint of a training that will not be resumed."""
+    folder = f"{store.root}/checkpoints/{key}"
+    if store.fs.exists(folder):
+        store.fs.rm(folder, recursive=True)
+
+
+def compute_cost(trial: Trial, metric: str) -> float | None:
+    """Return a trial's value as a cost, the lower the better."""
+    if trial.value is None or metric == "loss":
+        return trial.value
+    return -get_metric_sign(metric) * trial.value
+
+
+def find_best_trial(trials: Sequence[Trial], metric: str) -> Trial | None:
+    """Find the best of the complete trials, or of all that have a value where none is complete."""
+    valued = [trial for trial in trials if trial.value is not None]
+    ended = [trial for trial in valued if trial.state == "complete"] or valued
+    return min(ended, key=lambda trial: compute_cost(trial, metric) or 0.0, default=None)
 
 
 def _read_trial(artifact: Artifact[Trial]) -> Trial:
@@ -142,7 +227,7 @@ def _run_trial(
     def on_epoch(epoch: EpochResult) -> None:
         history.append(epoch)
         if not should_continue(epoch.epoch, epoch.validation_loss):
-            raise PrunedError(f"fell behind in epoch {epoch.epoch + 1}")
+            raise PrunedError(f"worse than other trials in epoch {epoch.epoch + 1}")
         if time.perf_counter() - start_time > request.seconds_left:
             raise PausedError(f"the budget ended with epoch {epoch.epoch + 1}")
 
@@ -168,68 +253,6 @@ def _run_trial(
     )
 
 
-def run_training(
-    train: Callable[[], _Result],
-    *,
-    refusals: tuple[type[Exception], ...] = (DataError, ValueError),
-) -> tuple[_Result | None, State, str]:
-    """Run a training, and turn what ends it early into the state of a trial.
-
-    Args:
-        train: what is run.
-        refusals: errors by which settings, network or data refuse each other.
-
-    Returns:
-        What `train` returned, or None; the state; and the reason of any but `complete`.
-    """
-    try:
-        return train(), "complete", ""
-    except PrunedError as error:
-        return None, "pruned", str(error)
-    except PausedError as error:
-        return None, "paused", str(error)
-    except TrainingError as error:
-        return None, "diverged", str(error)
-    except refusals as error:
-        return None, "refused", str(error)
-
-
-def train_settings(
-    store: Store, features: Features, settings: Settings, callbacks: Callbacks
-) -> Candidate:
-    """Train a candidate, or resume it; `callbacks` get the epochs of before, too.
-
-    A checkpoint that nothing will resume is deleted.
-    """
-    settings = settings._replace(training=as_single_network(settings.training))
-    recipe = build_candidate_recipe(features, settings.model, settings.head, settings.training)
-    found = find(store, recipe, CandidateFacts)
-    for epoch in (
-        _load_checkpoint_history(store, recipe.key)
-        if found is None
-        else _load_history(store, found)
-    ):
-        callbacks.on_epoch(epoch)
-    if found is not None:
-        return found
-    try:
-        with report_progress() as progress:
-            return make_candidate(
-                features,
-                store,
-                **settings._asdict(),
-                callbacks=combine_callbacks(progress, callbacks),
-            )
-    except (PrunedError, TrainingError, DataError):
-        drop_checkpoint(store, recipe.key)
-        raise
-
-
-def as_single_network(training: TrainingConfig) -> TrainingConfig:
-    """Return the training of one network: an ensemble would rank settings the same way."""
-    return replace(training, ensemble=1, distill=False)
-
-
 def _load_checkpoint_history(store: Store, key: str) -> list[EpochResult]:
     """Read the epochs of an interrupted training from its checkpoint."""
     data = read_bytes(store, f"checkpoints/{key}/state.pt")
@@ -242,13 +265,6 @@ def _load_history(store: Store, candidate: Candidate) -> list[EpochResult]:
     return [EpochResult(**epoch) for epoch in json.loads(text)]
 
 
-def drop_checkpoint(store: Store, key: str) -> None:
-    """Delete the checkpoint of a training that will not be resumed."""
-    folder = f"{store.root}/checkpoints/{key}"
-    if store.fs.exists(folder):
-        store.fs.rm(folder, recursive=True)
-
-
 def _find_lowest_loss(history: Sequence[EpochResult]) -> float:
     """Return the loss of the best epoch."""
     return min(epoch.validation_loss for epoch in history)
@@ -257,7 +273,7 @@ def _find_lowest_loss(history: Sequence[EpochResult]) -> float:
 def _compute_value(
     context: TrialContext, candidate: Candidate, history: Sequence[EpochResult]
 ) -> float:
-    """Compute what the search optimises: the loss, or a metric of the validation rows."""
+    """Compute the optimised value: the loss, or a metric of the validation rows."""
     if context.tuning.metric == "loss":
         return _find_lowest_loss(history)
     store, rows = context.store, open_rows(context.store, context.accepted)
@@ -265,22 +281,10 @@ def _compute_value(
     featurizer = load_featurizer(features_dir)
     test_set = load_test_rows(rows, features_dir, featurizer, split=VALIDATION)
     table = read_sequences(features_dir, VALIDATION)
-    predictions = predict_test_rows(load(local_dir(store, candidate) / "bundle"), rows, test_set)
+    predictions = predict_test_rows(
+        load_bundle(local_dir(store, candidate) / "bundle"), rows, test_set
+    )
     scale_R = compute_naive_scale(rows, table, featurizer, season=context.season_length)
     return compute_metrics(pair_with_targets(predictions, test_set, featurizer, scale_R))[
         context.tuning.metric
     ]
-
-
-def compute_cost(trial: Trial, metric: str) -> float | None:
-    """Return a trial's value as a cost, of which the lower is the better."""
-    if trial.value is None or metric == "loss":
-        return trial.value
-    return -get_metric_sign(metric) * trial.value
-
-
-def find_best_trial(trials: Sequence[Trial], metric: str) -> Trial | None:
-    """Find the best of the complete trials, or of all that have a value where none is complete."""
-    valued = [trial for trial in trials if trial.value is not None]
-    ended = [trial for trial in valued if trial.state == "complete"] or valued
-    return min(ended, key=lambda trial: compute_cost(trial, metric) or 0.0, default=None)

@@ -14,10 +14,9 @@ from tasks.records import Accepted, Features, Study
 from tasks.storage.artifacts import Recipe, local_dir, produce
 from tasks.storage.store import StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger, publish_page
-from tasks.tuning.default_space import build_search_space
 from tasks.tuning.mlflow_runs import SearchRuns, open_search_runs
 from tasks.tuning.optuna_sampler import TrialSampler, build_pruning_check
-from tasks.tuning.search_space import Domain, Settings, TuningConfig
+from tasks.tuning.search_space import Domain, Settings, TuningConfig, build_search_space
 from tasks.tuning.study_report import PLOT_FILES, count_states, draw_study, format_study_page
 from tasks.tuning.trials import Trial, TrialContext, TrialRequest, find_best_trial, make_trial
 
@@ -93,10 +92,10 @@ def _publish_study(
             metric=metric,
             trials=len(trials),
             states=count_states(trials),
-            best=best.number,
-            value=best.value,
-            own_value=trials[0].value,
-            chosen=dict(best.params),
+            best_trial=best.number,
+            best_value=best.value,
+            initial_value=trials[0].value,
+            best_params=dict(best.params),
             importance=shares,
         )
 

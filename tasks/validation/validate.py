@@ -145,17 +145,17 @@ def accept_snapshot(snapshot: Snapshot, contract: Contract, store: Store) -> Acc
     )
 
     def build(folder: Path) -> AcceptedFacts:
-        judged = check_snapshot(snapshot, contract, store, folder)
-        _write_findings(folder, judged.result, contract, run=snapshot.key)
-        if judged.rejection:
-            broken = format_findings([f for f in judged.result.findings if not f.passed])
+        check = check_snapshot(snapshot, contract, store, folder)
+        _write_findings(folder, check.result, contract, run=snapshot.key)
+        if check.rejection:
+            broken = format_findings([f for f in check.result.findings if not f.passed])
             where = store_refused_snapshot(store, snapshot, contract, folder)
             raise ContractError.of(
-                f"{judged.rejection} contract '{contract.name}'",
+                f"{check.rejection} contract '{contract.name}'",
                 found=f"{broken}\nDetails: {where}",
                 hint=_HINT,
             )
-        return _build_facts(snapshot, judged, folder)
+        return _build_facts(snapshot, check, folder)
 
     return produce(store, recipe, build, AcceptedFacts)
 
@@ -219,7 +219,7 @@ def validate(
         publish_page(f"{name}-contract", f"# {name}: refused\n\n```\n{error}\n```")
         raise
     facts = accepted.facts
-    met = facts.promises - facts.broken
+    met = facts.expectations - facts.broken
     logger().info("%s expectations met, %s broken", met, facts.broken)
     if facts.quarantined:
         path = local_dir(opened, accepted) / "quarantine.parquet"
@@ -258,16 +258,16 @@ def _write_findings(folder: Path, checked: SuiteResult, contract: Contract, *, r
     (folder / "data_docs.html").write_text(page, encoding="utf-8")
 
 
-def _build_facts(snapshot: Snapshot, judged: SnapshotCheck, folder: Path) -> AcceptedFacts:
+def _build_facts(snapshot: Snapshot, check: SnapshotCheck, folder: Path) -> AcceptedFacts:
     """Build the facts of the accepted rows."""
-    checked, quarantined = judged.result, judged.broken_rows
+    checked, quarantined = check.result, check.broken_rows
     broken = [finding for finding in checked.findings if not finding.passed]
     digest = hash_quarantined_rows(folder) if quarantined else ""
     by_pandas = sorted({f.rule for f in checked.findings if f.engine == "pandas"})
     return AcceptedFacts(
         rows=snapshot.facts.rows - quarantined,
         quarantined=quarantined,
-        promises=len(checked.findings),
+        expectations=len(checked.findings),
         broken=len(broken),
         warnings=format_findings(broken) if broken else "",
         by_pandas=by_pandas,

@@ -1,8 +1,8 @@
-"""Images to uint8 pixels beside the plain Pillow and NumPy loop, and Hugging Face datasets.
+"""Images to uint8 pixels, compared with a loop of Pillow and NumPy, and Hugging Face datasets.
 
-Every figure comes from a process of its own, the contenders take turns, and the table gives the
+Every measurement is from a process of its own, the contenders alternate, and the table has
 medians: `python tests/benchmarks/features_image.py [--rows 1000] [--rounds 3] [--peer PYTHON]`.
-Memory is the peak resident set beyond what the imports and the frame of files take, at `--rows`
+Memory is the peak resident set without that of the imports and the frame of files, at `--rows`
 and at ten times as many, pixels included. `--peer` is a Python that has `datasets` and `polars`.
 """
 
@@ -27,13 +27,13 @@ from pathlib import Path
 path, height, width, mode = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 
 def peak():
-    # Not getrusage: its maximum starts with what the parent had when it forked.
+    # Not getrusage: its maximum includes that of the parent before the fork.
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 def report(pixels, rows):
     assert pixels.nbytes == rows * height * width * (1 if mode == "L" else 3), pixels.shape
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start_time
     print(json.dumps({"speed": rows / seconds, "MiB": peak() - before}))
 """
 
@@ -42,7 +42,7 @@ import io
 import numpy as np
 from PIL import Image
 
-def decoded(image):
+def decode(image):
     return np.asarray(image.convert(mode).resize((width, height), Image.Resampling.BILINEAR))
 """
 
@@ -51,32 +51,32 @@ CONTENDERS = {
 import polars as pl
 from models.features.image import ImageInput, ImageState, transform
 config = ImageInput(column="image")
-colours = 1 if mode == "L" else 3
+colors = 1 if mode == "L" else 3
 state = ImageState(
-    height=height, width=width, colours=colours, element="uint8", mean=(0.0,) * colours,
-    spread=(1.0,) * colours)
+    height=height, width=width, colors=colors, pixel_type="uint8", mean=(0.0,) * colors,
+    std=(1.0,) * colors)
 frame = pl.read_parquet(path)
-before, began = peak(), time.perf_counter()
+before, start_time = peak(), time.perf_counter()
 report(transform(frame, config, state).values_NC, len(frame))
 """,
     "Pillow and NumPy": LOOP + """
 import polars as pl
 frame = pl.read_parquet(path)
-before, began = peak(), time.perf_counter()
+before, start_time = peak(), time.perf_counter()
 files = frame["image"].to_list()
-report(np.stack([decoded(Image.open(io.BytesIO(file))) for file in files]), len(files))
+report(np.stack([decode(Image.open(io.BytesIO(file))) for file in files]), len(files))
 """,
     "datasets": LOOP + """
 import pyarrow.parquet as pq
 from datasets import Dataset, Image as Pictures
 table = Dataset(pq.read_table(path)).cast_column("image", Pictures())
-before, began = peak(), time.perf_counter()
-report(np.stack([decoded(row["image"]) for row in table]), len(table))
+before, start_time = peak(), time.perf_counter()
+report(np.stack([decode(row["image"]) for row in table]), len(table))
 """,
 }  # fmt: skip
 
 
-def photographs() -> list[bytes]:
+def make_photographs() -> list[bytes]:
     """Make JPEGs of 2000 x 1500, as a camera does."""
     draw, files = np.random.default_rng(0), []
     for _ in range(8):
@@ -87,7 +87,7 @@ def photographs() -> list[bytes]:
     return files
 
 
-def digits() -> list[bytes]:
+def make_digits() -> list[bytes]:
     """Make PNGs of scikit-learn's digits."""
     from sklearn.datasets import load_digits
 
@@ -99,29 +99,29 @@ def digits() -> list[bytes]:
     return files
 
 
-def stored(name: str) -> list[bytes]:
-    """Read files that lie beside the checkout, or stand-ins where there are none."""
+def read_stored(name: str) -> list[bytes]:
+    """Read the images of a file in the shared folder; none if it does not exist."""
     path = DATA / name
     return pl.read_parquet(path, columns=["image"])["image"].to_list() if path.exists() else []
 
 
 def measure(files: list[bytes], shape: list[str], rounds: int, peer: str | None) -> dict[str, dict]:
-    """Let the contenders take turns; medians over the rounds."""
+    """Run the contenders alternately; return medians over the rounds."""
     pythons = dict.fromkeys(CONTENDERS, sys.executable) | {"datasets": peer}
-    seen: dict[str, list[dict[str, float]]] = {n: [] for n in CONTENDERS if pythons[n]}
+    results: dict[str, list[dict[str, float]]] = {n: [] for n in CONTENDERS if pythons[n]}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "images.parquet"
         pl.DataFrame({"image": files}).write_parquet(path)
         for _ in range(rounds):
-            for name, runs in seen.items():
-                done = subprocess.run(
+            for name, runs in results.items():
+                result = subprocess.run(
                     [pythons[name], "-W", "ignore", "-c", PRELUDE + CONTENDERS[name], path, *shape],
                     capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
                 )  # fmt: skip
-                runs.append(json.loads(done.stdout.splitlines()[-1]))
+                runs.append(json.loads(result.stdout.splitlines()[-1]))
     return {
         name: {key: statistics.median(run[key] for run in runs) for key in ("speed", "MiB")}
-        for name, runs in seen.items()
+        for name, runs in results.items()
     }
 
 
@@ -130,25 +130,27 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer", default=None)
-    wanted = parser.parse_args()
+    arguments = parser.parse_args()
     cases = {
-        "PNG 28 x 28": (stored("image_mnist10k.parquet") or digits(), "28 28 L", 1),
-        "JPEG 64 x 64": (stored("image_faces.parquet") or digits(), "64 64 RGB", 1),
-        "JPEG 24 x 94": (stored("image_plates_cn.parquet") or digits(), "24 94 RGB", 1),
-        "JPEG 2000 x 1500 to 64 x 64": (photographs(), "64 64 RGB", 50),
+        "PNG 28 x 28": (read_stored("image_mnist10k.parquet") or make_digits(), "28 28 L", 1),
+        "JPEG 64 x 64": (read_stored("image_faces.parquet") or make_digits(), "64 64 RGB", 1),
+        "JPEG 24 x 94": (read_stored("image_plates_cn.parquet") or make_digits(), "24 94 RGB", 1),
+        "JPEG 2000 x 1500 to 64 x 64": (make_photographs(), "64 64 RGB", 50),
     }
     print(f"{'':30}{'':18}{'images/s':>10}{'MiB':>7}{'10 x: images/s':>16}{'MiB':>7}{'ours':>8}")
-    for case, (files, shape, fewer) in cases.items():
-        rows = max(8, wanted.rows // fewer)
+    for case, (files, shape, divisor) in cases.items():
+        rows = max(8, arguments.rows // divisor)
         small, large = (
-            measure((files * (n // len(files) + 1))[:n], shape.split(), wanted.rounds, wanted.peer)
+            measure(
+                (files * (n // len(files) + 1))[:n], shape.split(), arguments.rounds, arguments.peer
+            )
             for n in (rows, 10 * rows)
         )
-        for name, many in large.items():
-            ratio = large["ours"]["speed"] / many["speed"]
+        for name, tenfold in large.items():
+            ratio = large["ours"]["speed"] / tenfold["speed"]
             print(
                 f"{case:30}{name:18}{small[name]['speed']:10.0f}{small[name]['MiB']:7.0f}"
-                f"{many['speed']:16.0f}{many['MiB']:7.0f}{ratio:7.2f}x"
+                f"{tenfold['speed']:16.0f}{tenfold['MiB']:7.0f}{ratio:7.2f}x"
             )
 
 

@@ -1,9 +1,9 @@
-"""Sounds and trees beside their peers: `python tests/benchmarks/features_peers.py`.
+"""Sounds and trees, compared with other libraries: `python tests/benchmarks/features_peers.py`.
 
-Prints rows a second and the peak memory beyond the imports, at some rows and at ten times as many,
-each figure from a process of its own, contenders taking turns, medians of three rounds. Sounds:
-a loop over librosa's mel spectrogram, and one over SciPy's. Trees: NLTK's `Tree.fromstring` walked
-into the same arrays, where NLTK is installed.
+Prints rows a second and the peak memory without that of the imports, at some rows and at ten times
+as many, each from a process of its own, contenders alternating, medians of three rounds. Sounds:
+a loop over librosa's mel spectrogram, and one over SciPy's. Trees: NLTK's `Tree.fromstring`, and
+a walk into the same arrays, where NLTK is installed.
 """
 
 import json
@@ -17,9 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "benchmarks")]
 
-from featurize import sounds, trees  # noqa: E402 - found through the lines above
+from featurize import draw_trees, make_sounds  # noqa: E402 - needs the line above
 
-from tests.support.sample_jobs import environment  # noqa: E402
+from tests.support.sample_jobs import build_environment  # noqa: E402
 
 ROUNDS = 3
 
@@ -29,7 +29,7 @@ WORK = {
 import soundfile, soxr, scipy.fft
 from models.features.audio import AudioInput, AudioState, transform
 config = AudioInput(column="x", n_mels=40)
-state = AudioState(sample_rate=8000, mean=(0.0,) * 40, spread=(1.0,) * 40)
+state = AudioState(sample_rate=8000, mean=(0.0,) * 40, std=(1.0,) * 40)
 def work(frame):
     return transform(frame, config, state).values_NC
 """,
@@ -37,8 +37,8 @@ def work(frame):
 import io, librosa, numpy, soundfile
 librosa.feature.melspectrogram(y=numpy.zeros(800, "float32"), sr=8000, n_mels=40)
 def work(frame):
-    return numpy.concatenate([one(cell) for cell in frame["x"]])
-def one(cell):
+    return numpy.concatenate([compute_mel(cell) for cell in frame["x"]])
+def compute_mel(cell):
     samples, rate = soundfile.read(io.BytesIO(cell), dtype="float32")
     mel = librosa.feature.melspectrogram(y=samples, sr=rate, n_fft=256, win_length=200,
         hop_length=80, n_mels=40, fmin=20, pad_mode="constant")
@@ -47,11 +47,11 @@ def one(cell):
         "scipy": """
 import io, numpy, scipy.signal, soundfile
 from models.features.audio import AudioInput
-from models.features.audio.mel import mel_weights
-weights = mel_weights(AudioInput(column="x", n_mels=40), 8000)
+from models.features.audio.mel import _build_mel_filters
+weights = _build_mel_filters(AudioInput(column="x", n_mels=40), 8000)
 def work(frame):
-    return numpy.concatenate([one(cell) for cell in frame["x"]])
-def one(cell):
+    return numpy.concatenate([compute_mel(cell) for cell in frame["x"]])
+def compute_mel(cell):
     samples, rate = soundfile.read(io.BytesIO(cell), dtype="float32")
     power = scipy.signal.spectrogram(samples, rate, window="hann", nperseg=200, noverlap=120,
         nfft=256, scaling="spectrum", mode="psd")[2]
@@ -72,12 +72,12 @@ def work(frame):
         walk(nltk.Tree.fromstring(text), parents)
     return numpy.array(parents)
 def walk(tree, parents):
-    below = [walk(child, parents) for child in tree if not isinstance(child, str)]
-    place = len(parents)
+    children = [walk(child, parents) for child in tree if not isinstance(child, str)]
+    index = len(parents)
     parents.append(0)
-    for child in below:
-        parents[child] = place - child
-    return place
+    for child in children:
+        parents[child] = index - child
+    return index
 """,
     },
 }
@@ -91,33 +91,33 @@ def peak():
 exec(sys.argv[1])
 rows = pl.scan_parquet("rows.parquet")
 work(rows.head(64).collect())
-before, began = peak(), time.perf_counter()
+before, start_time = peak(), time.perf_counter()
 for batch in rows.collect_batches(chunk_size=4096, maintain_order=True):
     work(batch)
-print(json.dumps({"seconds": time.perf_counter() - began, "MiB": peak() - before}))
+print(json.dumps({"seconds": time.perf_counter() - start_time, "MiB": peak() - before}))
 """
 
 
 def measure(work: str, folder: Path) -> dict[str, float]:
-    """Do the work over the rows in a process of its own."""
-    done = subprocess.run(
+    """Run the work over the rows in a process of its own."""
+    result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", RUN, work],
         cwd=folder,
-        env=environment() | {"PYTHONPATH": str(ROOT)},
+        env=build_environment() | {"PYTHONPATH": str(ROOT)},
         check=True,
         capture_output=True,
         text=True,
     )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    measured: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return measured
 
 
 def main() -> None:
     """Measure and print a table."""
-    print("| kind | rows | who | rows/s | MiB | ours is |")
+    print("| kind | rows | name | rows/s | MiB | ours is |")
     print("|---|---:|---|---:|---:|---:|")
-    for kind, make, rows in (("audio", sounds, 1_000), ("tree", trees, 4_000)):
-        contenders = {who: work for who, work in WORK[kind].items() if installed(who)}
+    for kind, make, rows in (("audio", make_sounds, 1_000), ("tree", draw_trees, 4_000)):
+        contenders = {name: work for name, work in WORK[kind].items() if is_installed(name)}
         for count in (rows, 10 * rows):
             with tempfile.TemporaryDirectory() as temporary:
                 folder = Path(temporary)
@@ -125,22 +125,24 @@ def main() -> None:
                 compare(kind, contenders, count, folder)
 
 
-def installed(who: str) -> bool:
-    """Tell whether a peer is there."""
-    return who == "ours" or find_spec(who) is not None
+def is_installed(name: str) -> bool:
+    """Return whether a contender's package is installed."""
+    return name == "ours" or find_spec(name) is not None
 
 
 def compare(kind: str, contenders: dict[str, str], rows: int, folder: Path) -> None:
-    """Let the contenders take turns, and print their medians."""
+    """Run the contenders alternately, and print their medians."""
     rounds = [
-        {who: measure(work, folder) for who, work in contenders.items()} for _ in range(ROUNDS)
+        {name: measure(work, folder) for name, work in contenders.items()} for _ in range(ROUNDS)
     ]
-    seconds = {w: statistics.median(r[w]["seconds"] for r in rounds) for w in contenders}
-    memory = {w: statistics.median(r[w]["MiB"] for r in rounds) for w in contenders}
-    for who in contenders:
-        ratio = seconds[who] / seconds["ours"]
+    seconds = {
+        name: statistics.median(each[name]["seconds"] for each in rounds) for name in contenders
+    }
+    memory = {name: statistics.median(each[name]["MiB"] for each in rounds) for name in contenders}
+    for name in contenders:
+        ratio = seconds[name] / seconds["ours"]
         print(
-            f"| {kind} | {rows} | {who} | {rows / seconds[who]:.0f} | {memory[who]:.0f} "
+            f"| {kind} | {rows} | {name} | {rows / seconds[name]:.0f} | {memory[name]:.0f} "
             f"| {ratio:.2f} x as fast |",
             flush=True,
         )

@@ -1,9 +1,9 @@
-"""Identities, splits and duplicates beside pandas, scikit-learn and datasketch on the same rows.
+"""Row hashes, splits and duplicates, compared with pandas, scikit-learn and datasketch.
 
-Every figure comes from a process of its own, the contenders take turns, and the table gives the
+Every measurement is from a process of its own, the contenders alternate, and the table has
 medians: `python tests/benchmarks/features_splits.py [--rows 500000] [--texts 10000] [--rounds 3]`.
-Memory is the peak resident set beyond what the imports and the rows take. A contender whose library
-is not installed is left out.
+Memory is the peak resident set without that of the imports and the rows. A contender whose library
+is not installed is skipped.
 """
 
 import argparse
@@ -25,15 +25,15 @@ import numpy as np
 path = Path(sys.argv[1])
 
 def peak():
-    # Not getrusage: its maximum starts with what the parent had when it forked.
+    # Not getrusage: its maximum includes that of the parent before the fork.
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
-def rows(name):
+def load_rows(name):
     return np.load(path / (name + ".npy"))
 
 def report():
-    print(json.dumps({"seconds": time.perf_counter() - began, "MiB": peak() - before}))
+    print(json.dumps({"seconds": time.perf_counter() - start_time, "MiB": peak() - before}))
 """
 
 PANDAS = """
@@ -43,81 +43,81 @@ frame = pd.read_parquet(path / "table.parquet")
 
 OURS = """
 import polars as pl
-from models.features.splitting.row_hash import identities
+from models.features.splitting.row_hash import hash_frame_rows
 from models.features.splitting.split import *
 from models.features.splitting.duplicates import remove_duplicates
-from models.features.splitting.stratified_split import split_stratified, strata_of
+from models.features.splitting.stratified_split import split_stratified, assign_strata
 frame = pl.read_parquet(path / "table.parquet")
 """
 
 TEXTS = """
 import polars as pl
 texts = pl.read_parquet(path / "texts.parquet")["text"]
-splits = rows("text_splits")
+splits = load_rows("text_splits")
 """
 
 CONTENDERS = {
-    "identities, 3 columns: ours": f"""{OURS}
-before, began = peak(), time.perf_counter()
-identities(frame, ["text", "number", "code"])
+    "row hashes, 3 columns: ours": f"""{OURS}
+before, start_time = peak(), time.perf_counter()
+hash_frame_rows(frame, ["text", "number", "code"])
 """,
-    "identities, 3 columns: pandas": f"""{PANDAS}
-before, began = peak(), time.perf_counter()
+    "row hashes, 3 columns: pandas": f"""{PANDAS}
+before, start_time = peak(), time.perf_counter()
 pd.util.hash_pandas_object(frame[["text", "number", "code"]], index=False)
 """,
-    "identities, a group: ours": f"""{OURS}
-before, began = peak(), time.perf_counter()
-identities(frame, ["code"])
+    "row hashes, a group: ours": f"""{OURS}
+before, start_time = peak(), time.perf_counter()
+hash_frame_rows(frame, ["code"])
 """,
-    "identities, a group: pandas": f"""{PANDAS}
-before, began = peak(), time.perf_counter()
+    "row hashes, a group: pandas": f"""{PANDAS}
+before, start_time = peak(), time.perf_counter()
 pd.util.hash_pandas_object(frame[["code"]], index=False)
 """,
     "stratified: ours": f"""{OURS}
-hashes = rows("hashes")
-before, began = peak(), time.perf_counter()
-split_stratified(hashes, strata_of(frame["code"], number=False), SplitConfig(by="stratified"))
+hashes = load_rows("hashes")
+before, start_time = peak(), time.perf_counter()
+split_stratified(hashes, assign_strata(frame["code"], number=False), SplitConfig(by="stratified"))
 """,
     "stratified: scikit-learn": f"""{PANDAS}
 from sklearn.model_selection import train_test_split
-codes, places = frame["code"].to_numpy(), np.arange(len(frame))
-before, began = peak(), time.perf_counter()
-rest, test = train_test_split(places, test_size=0.2, stratify=codes, random_state=0)
+codes, indices = frame["code"].to_numpy(), np.arange(len(frame))
+before, start_time = peak(), time.perf_counter()
+rest, test = train_test_split(indices, test_size=0.2, stratify=codes, random_state=0)
 train_test_split(rest, test_size=0.125, stratify=codes[rest], random_state=0)
 """,
     "duplicates: ours": f"""{OURS}
-hashes, splits = rows("hashes"), rows("splits")
-before, began = peak(), time.perf_counter()
+hashes, splits = load_rows("hashes"), load_rows("splits")
+before, start_time = peak(), time.perf_counter()
 remove_duplicates(hashes, splits, frame["code"])
 """,
     "duplicates: pandas": f"""{PANDAS}
-frame["hash"], frame["split"] = rows("hashes"), rows("splits")
-before, began = peak(), time.perf_counter()
+frame["hash"], frame["split"] = load_rows("hashes"), load_rows("splits")
+before, start_time = peak(), time.perf_counter()
 training, validation = (frame["hash"][frame["split"] == split] for split in (0, 1))
 frame["hash"].isin(training), frame["hash"].isin(validation)
 repeated = frame[frame["hash"].duplicated(keep=False)]
 (repeated.groupby("hash")["code"].transform("nunique") > 1).sum()
 """,
     "near-duplicates: ours": f"""{TEXTS}
-from models.features.splitting.minhash import near_rows
-before, began = peak(), time.perf_counter()
-near_rows(lambda: [texts], splits, 0.8)
+from models.features.splitting.minhash import mark_near_duplicates
+before, start_time = peak(), time.perf_counter()
+mark_near_duplicates(lambda: [texts], splits, 0.8)
 """,
     "near-duplicates: datasketch": f"""{TEXTS}
 from datasketch import MinHash, MinHashLSH
-before, began = peak(), time.perf_counter()
-def shingles(text):
+before, start_time = peak(), time.perf_counter()
+def list_shingles(text):
     return {{text[start : start + 5].encode() for start in range(max(1, len(text) - 4))}}
 lsh = MinHashLSH(threshold=0.8, num_perm=72, params=(12, 6))
-signatures = MinHash.bulk([shingles(text) for text in texts], num_perm=72)
+signatures = MinHash.bulk([list_shingles(text) for text in texts], num_perm=72)
 for row in np.flatnonzero(splits == 0):
     lsh.insert(int(row), signatures[row])
 near = set()
 for row in np.flatnonzero(splits == 2):
-    mine = shingles(texts[int(row)])
-    for other in lsh.query(signatures[row]):
-        theirs = shingles(texts[other])
-        if len(mine & theirs) / len(mine | theirs) >= 0.8:
+    own = list_shingles(texts[int(row)])
+    for candidate in lsh.query(signatures[row]):
+        others = list_shingles(texts[candidate])
+        if len(own & others) / len(own | others) >= 0.8:
             near.add(row)
             break
 """,
@@ -125,12 +125,12 @@ for row in np.flatnonzero(splits == 2):
 
 
 def write_table(folder: Path, rows: int) -> None:
-    """A text, a number and one of a thousand codes; a tenth of the rows are repetitions."""
+    """Write texts, numbers and codes of a thousand values; a tenth of the rows are duplicates."""
     draw = np.random.default_rng(0)
     origin = np.where(draw.random(rows) < 0.1, draw.integers(0, rows, rows), np.arange(rows))
     frame = pl.DataFrame(
         {
-            "text": pl.Series(origin).cast(pl.String) + " is what this row says of itself",
+            "text": pl.Series(origin).cast(pl.String) + " is the text of this row of the table",
             "number": draw.normal(size=rows)[origin],
             "code": draw.integers(0, 1000, rows),
         }
@@ -141,7 +141,7 @@ def write_table(folder: Path, rows: int) -> None:
 
 
 def write_texts(folder: Path, rows: int) -> None:
-    """Reviews of some eighty words; a tenth of the test is a training text with a few edits."""
+    """Write texts of eighty words; a tenth of the test texts are another text with three edits."""
     draw = np.random.default_rng(0)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
     words = np.array(
@@ -159,23 +159,23 @@ def write_texts(folder: Path, rows: int) -> None:
 
 
 def measure(rows: int, texts: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Let the contenders take turns; medians over the rounds."""
-    seen: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    """Run the contenders alternately; return medians over the rounds."""
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     with tempfile.TemporaryDirectory() as temporary:
         write_table(Path(temporary), rows)
         write_texts(Path(temporary), texts)
         for name, code in list(CONTENDERS.items()) * rounds:
-            done = subprocess.run(
+            result = subprocess.run(
                 [sys.executable, "-c", PRELUDE + code + "report()", temporary],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
-            if done.returncode == 0:
-                seen[name].append(json.loads(done.stdout.splitlines()[-1]))
-            elif "ModuleNotFoundError" not in done.stderr:
-                raise RuntimeError(done.stderr)
+            if result.returncode == 0:
+                results[name].append(json.loads(result.stdout.splitlines()[-1]))
+            elif "ModuleNotFoundError" not in result.stderr:
+                raise RuntimeError(result.stderr)
     return {
         name: {key: statistics.median(run[key] for run in runs) for key in ("seconds", "MiB")}
-        for name, runs in seen.items()
+        for name, runs in results.items()
         if runs
     }
 
@@ -185,23 +185,24 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--texts", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
-    wanted = parser.parse_args()
+    arguments = parser.parse_args()
     small, large = (
-        measure(wanted.rows // part, wanted.texts // part, wanted.rounds) for part in (10, 1)
+        measure(arguments.rows // part, arguments.texts // part, arguments.rounds)
+        for part in (10, 1)
     )
     print(f"{'':32}{'rows':>9}{'s':>8}{'k rows/s':>10}{'MiB':>8}{'s, 1/10':>10}{'MiB, 1/10':>10}")
-    for name, figures in large.items():
-        rows = wanted.texts if name.startswith("near") else wanted.rows
+    for name, values in large.items():
+        rows = arguments.texts if name.startswith("near") else arguments.rows
         print(
-            f"{name:32}{rows:9}{figures['seconds']:8.3f}{rows / figures['seconds'] / 1e3:10.0f}"
-            f"{figures['MiB']:8.0f}{small[name]['seconds']:10.3f}{small[name]['MiB']:10.0f}"
+            f"{name:32}{rows:9}{values['seconds']:8.3f}{rows / values['seconds'] / 1e3:10.0f}"
+            f"{values['MiB']:8.0f}{small[name]['seconds']:10.3f}{small[name]['MiB']:10.0f}"
         )
     for ours, peer in zip(list(CONTENDERS)[::2], list(CONTENDERS)[1::2], strict=True):
         if ours in large and peer in large:
             faster = large[peer]["seconds"] / large[ours]["seconds"]
-            more = large[ours]["MiB"] / max(1, large[peer]["MiB"])
+            memory = large[ours]["MiB"] / max(1, large[peer]["MiB"])
             pair = f"{ours} / {peer.partition(': ')[2]}"
-            print(f"{pair}: {faster:.2f} x the speed, {more:.2f} of memory")
+            print(f"{pair}: {faster:.2f} x the speed, {memory:.2f} of memory")
 
 
 if __name__ == "__main__":

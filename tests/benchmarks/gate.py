@@ -1,8 +1,8 @@
-"""How often the gate errs: `python tests/benchmarks/gate.py [TRIALS] [ROWS ...]`.
+"""The gate's rate of false promotions: `python tests/benchmarks/gate.py [TRIALS] [ROWS ...]`.
 
-Prints of challengers that are just as good as the champion how many are promoted all the same,
-by metric and rows, beside what percentiles of the bootstrap alone would have promoted; and of
-better ones how many are let through.
+Prints how many challengers that are as good as the champion are promoted, by metric and rows,
+compared with the decisions of a plain percentile bootstrap; and how many better challengers are
+promoted.
 """
 
 import sys
@@ -20,62 +20,67 @@ from models.evaluation.statistics.bootstrap import (
     draw_resamples,
 )
 from tasks.gate.comparison import GateConfig
-from tests.support.gate_simulation import EQUAL_PAIRS, EVEN, decide_pair, simulate_classifiers
+from tests.support.gate_simulation import (
+    EQUAL_PAIRS,
+    EVEN_SHARES,
+    decide_pair,
+    simulate_classifiers,
+)
 
 GATE = GateConfig(bootstrap_samples=500)
 
 BETTER = (0.25, 0.5, 1.0)
 
 
-def percentile_low(pair, metric: str, *, by_time: bool) -> float:
-    """The low end that percentiles alone give."""
+def compute_percentile_low(pair, metric: str, *, by_time: bool) -> float:
+    """Return the lower bound of a plain percentile bootstrap."""
     compute = METRICS[pair[0].kind][metric]
     count = compute.limit_samples(pair[0], GATE.bootstrap_samples)
     block = choose_block_length(len(pair[0]), by_time=by_time)
 
-    def gains(counts_BR):
+    def compute_gains(counts_BR):
         ours, theirs = (compute.compute_resampled(each, counts_BR) for each in pair)
         return get_metric_sign(metric) * (ours - theirs)
 
     draws = draw_resamples(pair[0], count=count, block=block, seed=0)
-    found = compute_resampled_metrics({"": gains}, {"": count}, draws, len(pair[0]))
-    return compute_percentile_interval(found[""], GATE.confidence).low
+    resampled = compute_resampled_metrics({"": compute_gains}, {"": count}, draws, len(pair[0]))
+    return compute_percentile_interval(resampled[""], GATE.confidence).low
 
 
-def false_promotions(case: str, rows: int, trials: int) -> tuple[int, int]:
-    """Count equal challengers that the gate promotes, and that percentiles alone would."""
-    metric, make = EQUAL_PAIRS[case]
-    by_time, ours, alone = "time" in case, 0, 0
+def count_false_promotions(case: str, rows: int, trials: int) -> tuple[int, int]:
+    """Count the equal challengers that the gate and a plain percentile bootstrap promote."""
+    metric, draw_pair = EQUAL_PAIRS[case]
+    by_time, ours, by_percentile = "time" in case, 0, 0
     for trial in range(trials):
-        pair = make(np.random.default_rng(trial), rows)
+        pair = draw_pair(np.random.default_rng(trial), rows)
         ours += decide_pair(pair, GATE, metric, by_time=by_time).decision == "promote"
-        alone += percentile_low(pair, metric, by_time=by_time) > 0
-    return ours, alone
+        by_percentile += compute_percentile_low(pair, metric, by_time=by_time) > 0
+    return ours, by_percentile
 
 
 def main() -> None:
     """Print both tables."""
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 400
-    sizes = [int(word) for word in sys.argv[2:]] or [50, 100, 400]
+    sizes = [int(argument) for argument in sys.argv[2:]] or [50, 100, 400]
     print(
         f"equal challengers promoted, of {trials} each; at most {1 - GATE.confidence:.0%} allowed"
     )
-    print("| case | rows | gate | percentiles alone | seconds |\n|---|---:|---:|---:|---:|")
+    print("| case | rows | gate | percentile bootstrap | seconds |\n|---|---:|---:|---:|---:|")
     for case in EQUAL_PAIRS:
         for rows in sizes:
-            began = time.perf_counter()
-            ours, alone = false_promotions(case, rows, trials)
-            took = time.perf_counter() - began
-            shares = f"{ours / trials:.1%} | {alone / trials:.1%}"
-            print(f"| {case} | {rows} | {shares} | {took:.0f} |", flush=True)
+            start_time = time.perf_counter()
+            ours, by_percentile = count_false_promotions(case, rows, trials)
+            elapsed = time.perf_counter() - start_time
+            shares = f"{ours / trials:.1%} | {by_percentile / trials:.1%}"
+            print(f"| {case} | {rows} | {shares} | {elapsed:.0f} |", flush=True)
     print("\nbetter challengers promoted (accuracy, 4 classes)")
-    print("| signal seen better by | rows | gate |\n|---|---:|---:|")
+    print("| stronger signal by | rows | gate |\n|---|---:|---:|")
     for better in BETTER:
         for rows in sizes:
             verdicts = [
                 decide_pair(
                     simulate_classifiers(
-                        np.random.default_rng(t), rows, EVEN, skill=1.5, better=better
+                        np.random.default_rng(t), rows, EVEN_SHARES, skill=1.5, better=better
                     ),
                     GATE,
                     "accuracy",

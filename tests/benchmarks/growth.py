@@ -1,7 +1,7 @@
-"""Memory as the data grows: `python tests/benchmarks/growth.py [ROWS [STAGE ...]]`.
+"""Memory with growing data: `python tests/benchmarks/growth.py [ROWS [STAGE ...]]`.
 
 Prints each stage's peak resident memory and rows a second at ROWS and at ten times as many, each
-stage in a process of its own, less what the imports take.
+stage in a process of its own, without the memory of the imports.
 """
 
 import json
@@ -15,7 +15,7 @@ import polars as pl
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.support.sample_jobs import environment
+from tests.support.sample_jobs import build_environment
 
 STAGE = """
 import json, sys, time
@@ -28,13 +28,13 @@ from tasks.validation.validate import accept_snapshot, create_contract, find_con
 import great_expectations, torch
 
 def peak():
-    # Not getrusage: its maximum starts with what the parent had when it forked.
+    # Not getrusage: its maximum includes that of the parent before the fork.
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 job = load_job(Path("lists.yaml"))
 store = open_store(job.store)
-before, began = peak(), time.perf_counter()
+before, start_time = peak(), time.perf_counter()
 snapshot = take_snapshot(job.source, store)
 if sys.argv[1] != "ingest":
     contract = find_contract(Path(job.contract_path), job.name) or create_contract(
@@ -46,7 +46,7 @@ if sys.argv[1] == "featurize":
     make_features(
         accepted, store, layout=job.layout, target=job.target, split=job.split
     )
-seconds = time.perf_counter() - began
+seconds = time.perf_counter() - start_time
 print(json.dumps({"MiB": peak() - before, "imports": before, "seconds": seconds}))
 """
 
@@ -59,8 +59,8 @@ JOB = {
 
 
 def measure(rows: int, stages: list[str]) -> dict[str, dict[str, float]]:
-    """Run the stages one after the other over so many rows of 40 steps."""
-    found = {}
+    """Run the stages one after the other over so many rows of 40 steps; return their values."""
+    measured = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         draw = np.random.default_rng(0)
@@ -69,32 +69,32 @@ def measure(rows: int, stages: list[str]) -> dict[str, dict[str, float]]:
         frame.write_parquet(folder / "lists.parquet")
         (folder / "lists.yaml").write_text(yaml.safe_dump(JOB), encoding="utf-8")
         for stage in stages:
-            done = subprocess.run(
+            result = subprocess.run(
                 [sys.executable, "-c", STAGE, stage],
                 cwd=folder,
-                env=environment(),
+                env=build_environment(),
                 check=True,
                 capture_output=True,
                 text=True,
             )
-            found[stage] = json.loads(done.stdout.splitlines()[-1])
-    return found
+            measured[stage] = json.loads(result.stdout.splitlines()[-1])
+    return measured
 
 
 def main(rows: int, stages: list[str]) -> None:
     """Measure and print."""
-    once, tenfold = measure(rows, stages), measure(10 * rows, stages)
-    for stage in once:
-        small, large = once[stage], tenfold[stage]
-        whole = [found["imports"] + found["MiB"] for found in (small, large)]
+    base, tenfold = measure(rows, stages), measure(10 * rows, stages)
+    for stage in base:
+        small, large = base[stage], tenfold[stage]
+        totals = [each["imports"] + each["MiB"] for each in (small, large)]
         print(
             f"{stage:10}",
             f"{rows} rows: {small['MiB']:6.0f} MiB, {rows / small['seconds']:9.0f} rows/s  ",
             f"tenfold: {large['MiB']:6.0f} MiB, {10 * rows / large['seconds']:9.0f} rows/s  ",
-            f"memory x {whole[1] / whole[0]:.2f}",
+            f"memory x {totals[1] / totals[0]:.2f}",
         )
 
 
 if __name__ == "__main__":
-    wanted = sys.argv[2:] or ["ingest", "validate", "featurize"]
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000, wanted)
+    stages = sys.argv[2:] or ["ingest", "validate", "featurize"]
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000, stages)

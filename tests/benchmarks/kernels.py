@@ -1,14 +1,14 @@
-"""Compiled kernels beside torch's own layers and the machine's limits, in one run.
+"""Compiled kernels, compared with torch's own layers and the machine's limits.
 
     python tests/benchmarks/kernels.py [ROUNDS] [THREADS]
 
 Forwards and backwards, medians of alternating rounds: with the compiled kernels, without them, and
-torch's own layer (where it has none of this kind, its LSTM). The peak is that of a product of
-matrices of 768 x 768 in the same rounds. For the gru the share is of that peak. For the rest
-it is of the floor: the product of input and weights, and its gradients, at the peak, and thirteen
-passes over outputs at the speed of a copy. The last table has lstm, gru and mingru in float32 and
-under bf16's autocast. With one thread it counts the processor's time, which a busy machine moves
-less; else the wall's.
+torch's own layer (its LSTM where it has no such cell). The peak is that of a product of matrices
+of 768 x 768 in the same rounds. The floor of the gru is its products at that peak. The floor of
+the others is the product of input and weights, and its gradients, at the peak, and thirteen passes
+over the outputs at the speed of a copy. The last table has lstm, gru and mingru in float32 and
+under bf16's autocast. With one thread CPU time is measured, which varies less on a busy machine;
+otherwise wall time.
 """
 
 import sys
@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.learning.memory import keep_memory
+from models.learning.memory import retain_freed_memory
 from models.networks.cell import Cell
 from models.networks.config import ModelConfig
 from models.networks.families import FAMILIES
@@ -37,7 +37,7 @@ EDGE = 768
 
 
 class Shape(NamedTuple):
-    """What is read."""
+    """The size of a batch and of a layer."""
 
     sequences: int
     steps: int
@@ -48,116 +48,118 @@ class Shape(NamedTuple):
 SHAPES = {"A": Shape(64, 100, 32, 128), "B": Shape(256, 50, 64, 256)}
 WIDTHS = 64, 128, 256
 
-Ways = dict[str, Callable[[], object]]
+Runs = dict[str, Callable[[], object]]
 
 
-def medians(ways: Ways, rounds: int) -> dict[str, float]:
-    """Seconds of each, which take turns."""
+def measure_medians(runs: Runs, rounds: int) -> dict[str, float]:
+    """Run the contenders alternately; return the median seconds of each."""
     clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for turn in range(rounds + 1):
-        for way, run in ways.items():
-            began = clock()
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for round_index in range(rounds + 1):
+        for name, run in runs.items():
+            start_time = clock()
             run()
-            if turn:
-                seconds[way].append(clock() - began)
-    return {way: median(found) for way, found in seconds.items()}
+            if round_index:
+                seconds[name].append(clock() - start_time)
+    return {name: median(each) for name, each in seconds.items()}
 
 
-def learn(read: Callable[[], Tensor], *, half: bool = False) -> None:
-    """Go forwards and backwards once."""
+def run_backward(forward: Callable[[], Tensor], *, half: bool = False) -> None:
+    """Run one forward and backward pass."""
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        outputs = read()
+        outputs = forward()
     outputs.backward(torch.ones_like(outputs))
 
 
-def without(read: Callable[[], Tensor]) -> None:
-    """Go forwards and backwards without the compiled kernels."""
-    with kernels.pin_kernels() as keep:
-        keep(kernels.TORCH)
-        learn(read)
+def run_without_kernels(forward: Callable[[], Tensor]) -> None:
+    """Run one forward and backward pass without the compiled kernels."""
+    with kernels.pin_kernels() as pin:
+        pin(kernels.TORCH)
+        run_backward(forward)
 
 
-def limits(shape: Shape) -> Ways:
-    """A product and a copy, whose rates are the machine's."""
+def build_limit_runs(shape: Shape) -> Runs:
+    """Build runs of a matrix product and a copy, which measure the machine's limits."""
     left, right = torch.randn(2, EDGE, EDGE)
     values = torch.randn(shape.sequences * shape.steps, shape.hidden)
-    room = torch.empty_like(values)
-    return {"product": lambda: left @ right, "copy": lambda: room.copy_(values)}
+    buffer = torch.empty_like(values)
+    return {"product": lambda: left @ right, "copy": lambda: buffer.copy_(values)}
 
 
-def floor(name: str, shape: Shape, found: dict[str, float]) -> float:
-    """Seconds that a cell takes at the least."""
+def compute_floor(name: str, shape: Shape, medians: dict[str, float]) -> float:
+    """Return the least seconds that a cell can take."""
     steps, hidden = shape.sequences * shape.steps, shape.hidden
-    product = found["product"] / (2 * EDGE**3)
+    product = medians["product"] / (2 * EDGE**3)
     if name in GATES:
-        ways = 2 * (shape.inputs + hidden) + hidden
-        return 2 * GATES[name] * steps * hidden * ways * product
+        products = 2 * (shape.inputs + hidden) + hidden
+        return 2 * GATES[name] * steps * hidden * products * product
     columns = PRODUCTS[name] * hidden
-    return 3 * 2 * steps * shape.inputs * columns * product + PASSES / 2 * found["copy"]
+    return 3 * 2 * steps * shape.inputs * columns * product + PASSES / 2 * medians["copy"]
 
 
-def contenders(name: str, shape: Shape) -> Ways:
-    """The three ways to read."""
-    cell, values, offsets = made(name, shape)
-    stock = {"gru": nn.GRU}.get(name, nn.LSTM)(shape.inputs, shape.hidden, batch_first=True)
+def build_runs(name: str, shape: Shape) -> Runs:
+    """Build the runs with our kernels, without them, and of torch's own layer."""
+    cell, values, offsets = build_cell_inputs(name, shape)
+    torch_layer = {"gru": nn.GRU}.get(name, nn.LSTM)(shape.inputs, shape.hidden, batch_first=True)
     padded = values.view(shape.sequences, shape.steps, shape.inputs)
-    read = partial(cell.outputs, values, offsets)
+    forward = partial(cell.outputs, values, offsets)
     return {
-        name: partial(learn, read),
-        f"{name} without": partial(without, read),
-        f"{name} stock": partial(learn, lambda: stock(padded)[0]),
+        name: partial(run_backward, forward),
+        f"{name} without": partial(run_without_kernels, forward),
+        f"{name} torch": partial(run_backward, lambda: torch_layer(padded)[0]),
     }
 
 
-def made(name: str, shape: Shape) -> tuple[Cell, Tensor, Offsets]:
-    """Make a cell and what it reads."""
+def build_cell_inputs(name: str, shape: Shape) -> tuple[Cell, Tensor, Offsets]:
+    """Build a cell, and the values and offsets that it reads."""
     cell = build_cell(ModelConfig(cell=name, hidden_size=shape.hidden), inputs=shape.inputs)
     values = torch.randn(shape.sequences * shape.steps, shape.inputs, requires_grad=True)
     return cell, values, Offsets.from_lengths([shape.steps] * shape.sequences)
 
 
 def compare(shape: Shape, rounds: int) -> None:
-    """Print a line for each cell."""
+    """Print the table of all cells for one shape."""
     names = [name for name in (*GATES, *PRODUCTS) if name in FAMILIES]
-    ways = limits(shape)
+    runs = build_limit_runs(shape)
     for name in names:
-        ways |= contenders(name, shape)
-    found = medians(ways, rounds)
-    copied = 8 * shape.sequences * shape.steps * shape.hidden / found["copy"] / 1e9
-    print(
-        f"{shape}: peak {2 * EDGE**3 / found['product'] / 1e9:.0f} GFLOP/s, copy {copied:.0f} GB/s"
-    )
-    print("cell       ours ms  without ms  stock ms  x without  x stock  floor ms  floor/ours")
+        runs |= build_runs(name, shape)
+    medians = measure_medians(runs, rounds)
+    copied = 8 * shape.sequences * shape.steps * shape.hidden / medians["copy"] / 1e9
+    peak = 2 * EDGE**3 / medians["product"] / 1e9
+    print(f"{shape}: peak {peak:.0f} GFLOP/s, copy {copied:.0f} GB/s")
+    print("cell       ours ms  without ms  torch ms  x without  x torch  floor ms  floor/ours")
     for name in names:
-        ours, alone, stock = (found[name + way] for way in ("", " without", " stock"))
-        least = floor(name, shape, found)
+        ours, without, torch_seconds = (
+            medians[name + suffix] for suffix in ("", " without", " torch")
+        )
+        floor = compute_floor(name, shape, medians)
         print(
-            f"{name:9} {1e3 * ours:8.2f} {1e3 * alone:11.2f} {1e3 * stock:9.2f}"
-            f" {alone / ours:10.2f} {stock / ours:8.2f} {1e3 * least:9.2f} {least / ours:11.2f}"
+            f"{name:9} {1e3 * ours:8.2f} {1e3 * without:11.2f} {1e3 * torch_seconds:9.2f}"
+            f" {without / ours:10.2f} {torch_seconds / ours:8.2f} {1e3 * floor:9.2f}"
+            f" {floor / ours:11.2f}"
         )
 
 
 def compare_half(rounds: int) -> None:
-    """Print float32 beside bf16's autocast."""
-    ways: Ways = {}
+    """Print the table of float32 and bf16's autocast."""
+    runs: Runs = {}
     for width in WIDTHS:
         for name in ("lstm", "gru", "mingru"):
-            cell, values, offsets = made(name, Shape(64, 100, 32, width))
-            read = partial(cell.outputs, values, offsets)
-            ways[f"{name} {width}"] = partial(learn, read)
-            ways[f"{name} {width} half"] = partial(learn, read, half=True)
-    found = medians(ways, rounds)
+            cell, values, offsets = build_cell_inputs(name, Shape(64, 100, 32, width))
+            forward = partial(cell.outputs, values, offsets)
+            runs[f"{name} {width}"] = partial(run_backward, forward)
+            runs[f"{name} {width} half"] = partial(run_backward, forward, half=True)
+    medians = measure_medians(runs, rounds)
     print("cell  hidden  float32 ms  bf16 ms  x")
-    for way in ways:
-        if not way.endswith("half"):
-            full, half = found[way], found[f"{way} half"]
-            print(f"{way:12} {1e3 * full:10.2f} {1e3 * half:8.2f} {full / half:5.2f}")
+    for name in runs:
+        if not name.endswith("half"):
+            full, half = medians[name], medians[f"{name} half"]
+            print(f"{name:12} {1e3 * full:10.2f} {1e3 * half:8.2f} {full / half:5.2f}")
 
 
 def main(rounds: int, threads: int) -> None:
     """Measure and print."""
-    keep_memory()
+    retain_freed_memory()
     torch.set_num_threads(threads)
     print(f"kernels {kernels.get_kernel_name()}, {threads} threads, {rounds} rounds")
     for shape in SHAPES.values():
@@ -166,5 +168,5 @@ def main(rounds: int, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    given = [int(text) for text in sys.argv[1:]]
-    main(*(given + [11, 2][len(given) :]))
+    numbers = [int(argument) for argument in sys.argv[1:]]
+    main(*(numbers + [11, 2][len(numbers) :]))

@@ -1,9 +1,9 @@
-"""What MLflow takes of a training: `python tests/benchmarks/tracking.py [ROUNDS]`.
+"""The time that MLflow takes: `python tests/benchmarks/tracking.py [ROUNDS]`.
 
-learning    10,000 steps of a small network, alone and with live curves, which take turns
-registered  the whole stage that writes the run, saves the model, registers it, loads it back,
-            compares its golden rows and moves the aliases: the second model of a process, for
-            the first one also imports MLflow
+training      10,000 steps of a small network, alternately without and with live metrics
+registration  the whole stage that writes the run, saves the model, registers it, loads it again,
+              compares its golden rows and moves the aliases: from the second model of a process
+              on, because the first one also imports MLflow
 """
 
 import os
@@ -19,14 +19,14 @@ import torch
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.support.sample_jobs import WAVES, waves
+from tests.support.sample_jobs import WAVES, make_waves
 
 ROWS, STEPS, CHANNELS, EPOCHS = 12_800, 20, 4, 50
 """50 epochs of 200 batches."""
 
 
-def learn(turn: int, *, live: bool) -> float:
-    """Train once; return the seconds that it took."""
+def time_training(round_index: int, *, live: bool) -> float:
+    """Train once; return the seconds."""
     from models.features.feature_spec import Numbers
     from models.learning.batches import Spans, to_device
     from models.learning.config import TrainingConfig
@@ -45,72 +45,79 @@ def learn(turn: int, *, live: bool) -> float:
         target_spans=Spans(np.arange(ROWS), np.arange(ROWS) + 1),
         device=torch.device("cpu"),
     )
-    face = NetworkSpec(
+    spec = NetworkSpec(
         features=Numbers(channels=CHANNELS), head=HeadSpec(kind="category", num_classes=3)
     )
-    network = build_network(ModelConfig(cell="gru", hidden_size=32), face, seed=0)
+    network = build_network(ModelConfig(cell="gru", hidden_size=32), spec, seed=0)
     config = TrainingConfig(epochs=EPOCHS, patience=EPOCHS)
-    nowhere = CheckpointStore(load=lambda: None, save=lambda _: None)
-    few = rows.select(np.arange(64))
-    began = time.perf_counter()
+    no_checkpoints = CheckpointStore(load=lambda: None, save=lambda _: None)
+    scored = rows.select(np.arange(64))
+    start_time = time.perf_counter()
     if live:
-        with LiveMetrics(Experiment("tracking", None), f"{turn:032}") as told:
-            fit(network, rows, few, config=config, checkpoints=nowhere, callbacks=told.callbacks)
+        with LiveMetrics(Experiment("tracking", None), f"{round_index:032}") as metrics:
+            fit(
+                network,
+                rows,
+                scored,
+                config=config,
+                checkpoints=no_checkpoints,
+                callbacks=metrics.callbacks,
+            )
     else:
         fit(
             network,
             rows,
-            few,
+            scored,
             config=config,
-            checkpoints=nowhere,
+            checkpoints=no_checkpoints,
             callbacks=Callbacks(lambda _: None),
         )
-    return time.perf_counter() - began
+    return time.perf_counter() - start_time
 
 
-def registered(rounds: int) -> list[float]:
-    """Retrain so often, with other seeds; return the seconds of the last stage."""
+def time_registrations(rounds: int) -> list[float]:
+    """Retrain with different seeds; return the seconds of each registration but the first."""
     from flows import accept_rows, retrain
     from flows.job.job import load_job
 
-    for place, name in (
+    for owner, name in (
         *((accept_rows, name) for name in ("ingest", "validate")),
         *((retrain, name) for name in ("featurize", "train", "evaluate", "register")),
     ):
-        setattr(place, name, getattr(place, name).fn)
-    register, taken = retrain.register, []
+        setattr(owner, name, getattr(owner, name).fn)
+    register, elapsed = retrain.register, []
 
-    def timed(*given: object, **named: object) -> object:
-        began = time.perf_counter()
-        done = register(*given, **named)
-        taken.append(time.perf_counter() - began)
-        return done
+    def time_register(*arguments: object, **options: object) -> object:
+        start_time = time.perf_counter()
+        result = register(*arguments, **options)
+        elapsed.append(time.perf_counter() - start_time)
+        return result
 
-    retrain.register = timed
+    retrain.register = time_register
     for seed in range(rounds + 1):
         job = load_job(Path("waves.yaml"), {"training.seed": seed})
         retrain.retrain_job(job, datetime.now(UTC))
-    return taken[1:]
+    return elapsed[1:]
 
 
 def main(rounds: int) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        waves(300).write_parquet("waves.parquet")
+        make_waves(300).write_parquet("waves.parquet")
         Path("waves.yaml").write_text(yaml.safe_dump(WAVES), encoding="utf-8")
         from flows.environment import configure_environment
 
         configure_environment()
-        taken: dict[bool, list[float]] = {False: [], True: []}
-        for turn in range(rounds + 1):
-            for live, found in taken.items():
-                found.append(learn(turn, live=live))
-        alone, live = (statistics.median(found[1:]) for found in taken.values())
-        ratios = [b / a for a, b in zip(*(found[1:] for found in taken.values()), strict=True)]
-        print(f"10,000 steps alone {alone:.2f} s, with live curves {live:.2f} s")
+        elapsed: dict[bool, list[float]] = {False: [], True: []}
+        for round_index in range(rounds + 1):
+            for live, seconds in elapsed.items():
+                seconds.append(time_training(round_index, live=live))
+        without, with_metrics = (statistics.median(each[1:]) for each in elapsed.values())
+        ratios = [b / a for a, b in zip(*(each[1:] for each in elapsed.values()), strict=True)]
+        print(f"10,000 steps without {without:.2f} s, with live metrics {with_metrics:.2f} s")
         print(f"ratio, median of pairs: {statistics.median(ratios):.4f}")
-        print(f"registered in {statistics.median(registered(rounds)):.2f} s")
+        print(f"registration in {statistics.median(time_registrations(rounds)):.2f} s")
         os.chdir("/")
 
 

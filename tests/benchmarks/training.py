@@ -1,13 +1,13 @@
-"""The loop beside its floor and its peers, in one run: sequences a second, and ratios.
+"""The training loop, compared with its floor and with common practice: sequences a second, ratios.
 
     python tests/benchmarks/training.py [ROUNDS]
 
-Every contender trains the same LSTM for classes on the same sequences in batches of 64, taking
-turns. `bare`: a loop over batches that were gathered beforehand, with nothing around it; `floor`:
-the same with subnormal numbers taken for 0, as ours takes them.
-`packed`: a DataLoader, pad_sequence and pack_padded_sequence, as tutorials have it; and `default
-memory`: our loop, both in processes of their own whose memory goes back to the kernel after every
-step, as it does where nobody says otherwise. Ratios above 1 say that ours is faster.
+Every contender trains the same LSTM for classes on the same sequences in batches of 64,
+alternately. `bare`: a minimal loop over batches that were gathered beforehand; `floor`: the same
+with subnormal numbers flushed to 0, as in our loop.
+`packed`: a DataLoader, pad_sequence and pack_padded_sequence, as in tutorials; and `default
+memory`: our loop, both in processes of their own whose freed memory goes back to the kernel after
+every step, as is the default. Ratios above 1 mean that ours is faster.
 
 Shapes: S sequences, N steps of all, C channels.
 """
@@ -30,7 +30,7 @@ from models.learning.batches import SequenceSet, Spans, gather, to_device
 from models.learning.config import TrainingConfig
 from models.learning.flush_denormals import flush_subnormals
 from models.learning.loop import Callbacks, CheckpointStore, fit
-from models.learning.memory import keep_memory
+from models.learning.memory import retain_freed_memory
 from models.learning.step import draw_steps
 from models.networks.config import ModelConfig
 from models.networks.heads.build import HeadSpec
@@ -40,8 +40,7 @@ CLASSES = 6
 EPOCHS = 3
 CONFIG = TrainingConfig(epochs=EPOCHS, batch_size=64, seed=7)
 SCORED = 8
-SILENT = Callbacks(lambda _: None)
-NOWHERE = CheckpointStore(load=lambda: None, save=lambda _: None)
+NO_CHECKPOINTS = CheckpointStore(load=lambda: None, save=lambda _: None)
 
 SETS = {
     "short texts, 5 to 50 steps": (4_000, (5, 50), 64, 128),
@@ -52,11 +51,11 @@ SETS = {
 """Sequences, their shortest and longest, channels, units."""
 
 
-def made(name: str) -> tuple[SequenceSet, ModelConfig, int]:
-    """Draw a set."""
-    rows, (least, most), channels, hidden = SETS[name]
+def draw_set(name: str) -> tuple[SequenceSet, ModelConfig, int]:
+    """Draw a set; return its sequences, model and channels."""
+    rows, (shortest, longest), channels, hidden = SETS[name]
     draw = np.random.default_rng(0)
-    lengths = draw.integers(least, most + 1, rows)
+    lengths = draw.integers(shortest, longest + 1, rows)
     stops = np.cumsum(lengths)
     sequences = to_device(
         draw.normal(size=(stops[-1], channels)).astype(np.float32),
@@ -68,45 +67,47 @@ def made(name: str) -> tuple[SequenceSet, ModelConfig, int]:
     return sequences, ModelConfig(cell="lstm", hidden_size=hidden, pooling="last"), channels
 
 
-def network_of(model: ModelConfig, channels: int) -> Network:
-    """Make the network that all but the packed loop train."""
-    face = NetworkSpec(
+def build_recurrent_network(model: ModelConfig, channels: int) -> Network:
+    """Build the network that all but the packed loop train."""
+    spec = NetworkSpec(
         features=Numbers(channels=channels), head=HeadSpec(kind="category", num_classes=CLASSES)
     )
-    return build_network(model, face, seed=0)
+    return build_network(model, spec, seed=0)
 
 
-def ours(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[[], None]:
-    """Our loop, scored on a few sequences after each epoch."""
-    network = network_of(model, channels)
-    few = SequenceSet(
+def build_our_loop(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[[], None]:
+    """Build our loop, which is scored on a few sequences after each epoch."""
+    network = build_recurrent_network(model, channels)
+    scored = SequenceSet(
         sequences.values_NC,
         sequences.spans.select(np.arange(SCORED)),
         sequences.targets_M,
         sequences.target_spans.select(np.arange(SCORED)),
-        type(sequences.statics)(*(beside[:SCORED] for beside in sequences.statics)),
+        type(sequences.statics)(*(values[:SCORED] for values in sequences.statics)),
     )
 
-    def learn() -> None:
+    def train() -> None:
         fit(
             network,
             sequences,
-            few,
+            scored,
             config=CONFIG,
-            checkpoints=NOWHERE,
+            checkpoints=NO_CHECKPOINTS,
             callbacks=Callbacks(lambda _: None),
         )
 
-    return learn
+    return train
 
 
-def bare(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[[], None]:
-    """The same network in the barest loop, its batches in memory before it begins."""
-    network = network_of(model, channels)
+def build_bare_loop(
+    sequences: SequenceSet, model: ModelConfig, channels: int
+) -> Callable[[], None]:
+    """Build a minimal loop over the same network, with its batches in memory beforehand."""
+    network = build_recurrent_network(model, channels)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     batches = [gather(sequences, rows) for rows in draw_steps(sequences, CONFIG, epoch=0)]
 
-    def learn() -> None:
+    def train() -> None:
         network.train()
         for batch in batches * EPOCHS:
             loss = network.loss(network.encode(batch.values_NC, batch.offsets), batch.targets)
@@ -115,16 +116,18 @@ def bare(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
 
-    return learn
+    return train
 
 
-def floor(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[[], None]:
-    """The barest loop that learns without subnormal numbers."""
-    return flush_subnormals()(bare(sequences, model, channels))
+def build_floor_loop(
+    sequences: SequenceSet, model: ModelConfig, channels: int
+) -> Callable[[], None]:
+    """Build the minimal loop without subnormal numbers."""
+    return flush_subnormals()(build_bare_loop(sequences, model, channels))
 
 
-class Packed(nn.Module):
-    """The network as tutorials write it."""
+class PackedNetwork(nn.Module):
+    """An LSTM and a linear layer, as in tutorials."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -138,13 +141,15 @@ class Packed(nn.Module):
         return self.scores(last_1BH[0])
 
 
-def packed(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callable[[], None]:
-    """A DataLoader over single sequences, padded and packed."""
-    places = sequences.spans
+def build_packed_loop(
+    sequences: SequenceSet, model: ModelConfig, channels: int
+) -> Callable[[], None]:
+    """Build a loop over a DataLoader of single sequences, padded and packed."""
+    spans = sequences.spans
     items = [
-        (sequences.values_NC[start:stop], int(answer))
-        for start, stop, answer in zip(
-            places.starts_S, places.stops_S, sequences.targets_M, strict=True
+        (sequences.values_NC[start:stop], int(target))
+        for start, stop, target in zip(
+            spans.starts_S, spans.stops_S, sequences.targets_M, strict=True
         )
     ]
 
@@ -154,71 +159,78 @@ def packed(sequences: SequenceSet, model: ModelConfig, channels: int) -> Callabl
         return pad_sequence(values, batch_first=True), lengths, torch.tensor([r[1] for r in rows])
 
     loader = DataLoader(items, batch_size=64, shuffle=True, collate_fn=collate)
-    network = Packed(channels, model.hidden_size)
+    network = PackedNetwork(channels, model.hidden_size)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
 
-    def learn() -> None:
-        for padded, lengths, answers in chain.from_iterable(repeat(loader, EPOCHS)):
-            loss = nn.functional.cross_entropy(network(padded, lengths), answers)
+    def train() -> None:
+        for padded, lengths, targets in chain.from_iterable(repeat(loader, EPOCHS)):
+            loss = nn.functional.cross_entropy(network(padded, lengths), targets)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
 
-    return learn
+    return train
 
 
-WAYS = {"ours": ours, "bare": bare, "floor": floor, "packed": packed}
+LOOPS = {
+    "ours": build_our_loop,
+    "bare": build_bare_loop,
+    "floor": build_floor_loop,
+    "packed": build_packed_loop,
+}
 
 
-def seconds(contenders: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Let them take turns, after one that is not counted."""
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(rounds + 1):
-        for name, learn in contenders.items():
-            began = time.perf_counter()
-            learn()
-            if turn:
-                taken[name].append(time.perf_counter() - began)
-    return taken
+def time_alternately(
+    contenders: dict[str, Callable[[], None]], rounds: int
+) -> dict[str, list[float]]:
+    """Run the contenders alternately, after a round that is not counted; return their seconds."""
+    elapsed: dict[str, list[float]] = {name: [] for name in contenders}
+    for round_index in range(rounds + 1):
+        for name, train in contenders.items():
+            start_time = time.perf_counter()
+            train()
+            if round_index:
+                elapsed[name].append(time.perf_counter() - start_time)
+    return elapsed
 
 
-def default_memory(name: str, way: str, rounds: int) -> float:
-    """Time a contender in a process of its own that gives memory back; return its median."""
-    code = "import training, sys; print(training.alone(*sys.argv[1:]))"
-    command = [sys.executable, "-c", code, name, way, str(rounds)]
+def time_with_default_memory(name: str, loop: str, rounds: int) -> float:
+    """Return the median seconds of a loop in a process of its own that does not retain memory."""
+    code = "import training, sys; print(training.time_loop(*sys.argv[1:]))"
+    command = [sys.executable, "-c", code, name, loop, str(rounds)]
     folder = __file__.rpartition("/")[0]
-    found = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-    return float(found.stdout)
+    result = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    return float(result.stdout)
 
 
-def alone(name: str, way: str, rounds: str) -> float:
-    """Return the median seconds of one contender."""
-    made_one = WAYS[way](*made(name))
-    return median(seconds({way: made_one}, int(rounds))[way])
+def time_loop(name: str, loop: str, rounds: str) -> float:
+    """Return the median seconds of one loop."""
+    train = LOOPS[loop](*draw_set(name))
+    return median(time_alternately({loop: train}, int(rounds))[loop])
 
 
 def main() -> None:
     """Print the table."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    keep_memory()
-    print(f"{torch.get_num_threads()} threads, medians of {rounds} turns")
+    retain_freed_memory()
+    print(f"{torch.get_num_threads()} threads, medians of {rounds} rounds")
     print("| set | ours, sequences/s | of floor | x bare | x packed | x default memory |")
     print("|---|---:|---:|---:|---:|---:|")
     for name in SETS:
-        sequences, model, channels = made(name)
+        sequences, model, channels = draw_set(name)
         contenders = {
-            way: WAYS[way](sequences, model, channels) for way in ("ours", "floor", "bare")
+            loop: LOOPS[loop](sequences, model, channels) for loop in ("ours", "floor", "bare")
         }
-        taken = seconds(contenders, rounds)
-        own = median(taken["ours"])
+        elapsed = time_alternately(contenders, rounds)
+        ours = median(elapsed["ours"])
         ratios = [
-            median(np.divide(taken["floor"], taken["ours"]).tolist()),
-            median(np.divide(taken["bare"], taken["ours"]).tolist()),
-            default_memory(name, "packed", rounds) / own,
-            default_memory(name, "ours", rounds) / own,
+            median(np.divide(elapsed["floor"], elapsed["ours"]).tolist()),
+            median(np.divide(elapsed["bare"], elapsed["ours"]).tolist()),
+            time_with_default_memory(name, "packed", rounds) / ours,
+            time_with_default_memory(name, "ours", rounds) / ours,
         ]
-        speed = EPOCHS * len(sequences) / own
+        speed = EPOCHS * len(sequences) / ours
         print(f"| {name} | {speed:,.0f} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |")
 
 

@@ -1,20 +1,20 @@
-"""Training beside its peers, on the same arrays: `python tests/benchmarks/training_peers.py`.
+"""Training compared with other libraries: `python tests/benchmarks/training_peers.py`.
 
-    --data FOLDER     where tree_sst, m4_weekly and image_mnist10k.parquet lie; without it the
-                      long series alone are learned
-    --peers FOLDER    where each peer's environment is, or will be (.ostinato/peers)
-    --install         make the environments that are missing, and leave
+    --data FOLDER     folder of tree_sst, m4_weekly and image_mnist10k.parquet; without it only the
+                      set of long series is used
+    --peers FOLDER    folder of the environments of the libraries (.ostinato/peers)
+    --install         create the environments that are missing, and exit
     --sets text,long,windows,rows    --only ours,loop,...    --cell lstm
-    --rounds 3        turns; a contender that takes three times as long as ours has one alone
-    --minutes 3       of a set, after which no round begins
+    --rounds 3        a contender that takes three times as long as ours has only one
+    --minutes 3       for a set, after which no round starts
     --threads 2       --out FILE (all that was measured, as JSON)
 
-Every contender is a process of its own (`peers/by_*.py`) with the same arrays, network, batch,
-epochs, rates where they can be set, seed of the round, and threads, and else as its documentation
-has it. What is compared: seconds of an epoch with its validation, from where the data lie in
-memory, after an epoch over three batches that is not counted; and seconds until the validation loss
-is as low as all of them come, which is the best of the worst. Set-up (imports, reading, that first
-epoch) is told beside it.
+Every contender is a process of its own (`peers/by_*.py`) with the same arrays, network, batch
+size, epochs, learning rates if they can be set, seed of the round and threads, and otherwise as in
+its documentation. Compared are the seconds of an epoch with its validation, from arrays in memory,
+after an epoch over three batches that is not counted; and the seconds until the validation loss is
+as low as every contender gets: the best loss of the worst. The set-up time (imports, reading, the
+epoch that is not counted) is listed separately.
 """
 
 import argparse
@@ -34,21 +34,21 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE / "peers"))
 
-from sets import FILES, SETS  # noqa: E402 - found through the line above
+from sets import FILES, SETS  # noqa: E402 - needs the line above
 
 SLOW = 3.0
-"""Times our seconds from which on one turn says enough."""
-LONGEST_SECONDS = 90
-"""That a turn may take."""
+"""A contender that takes this many times our seconds has only one round."""
+TIMEOUT_SECONDS = 90
+"""Limit of one training."""
 
 
 class Contender(NamedTuple):
-    """A script, and the environment that it needs."""
+    """A script in `peers/`, and the environment that it needs."""
 
     script: str
     sets: tuple[str, ...]
     environment: str = ""
-    """Folder of its packages; empty for those that run this file."""
+    """Folder of its environment; empty if the current interpreter has its packages."""
     options: dict[str, Any] = {}  # noqa: RUF012 - never changed
     variables: dict[str, str] = {}  # noqa: RUF012 - never changed
 
@@ -83,8 +83,8 @@ REQUIREMENTS = {
 
 
 def install(peers: Path) -> None:
-    """Make each peer's environment, with the torch that ours has."""
-    for name, wanted in REQUIREMENTS.items():
+    """Create each library's environment, with the same version of torch as ours."""
+    for name, requirements in REQUIREMENTS.items():
         folder = peers / name
         if (folder / "installed").exists():
             continue
@@ -92,143 +92,151 @@ def install(peers: Path) -> None:
         pip = [folder / "bin" / "pip", "install", "--quiet"]
         (folder / "constraints.txt").write_text(TORCH + "\n", encoding="utf-8")
         subprocess.run([*pip, TORCH], check=True)
-        subprocess.run([*pip, "-c", folder / "constraints.txt", *wanted], check=True)
+        subprocess.run([*pip, "-c", folder / "constraints.txt", *requirements], check=True)
         (folder / "installed").touch()
-        print(f"{name}: {' '.join(wanted)}", flush=True)
+        print(f"{name}: {' '.join(requirements)}", flush=True)
 
 
-def python_of(contender: Contender, peers: Path) -> Path:
-    """Name the interpreter that runs a contender."""
+def find_python(contender: Contender, peers: Path) -> Path:
+    """Return the interpreter that runs a contender."""
     if not contender.environment:
         return Path(sys.executable)
     return peers / contender.environment / "bin" / "python"
 
 
-def measure(contender: Contender, lesson: dict[str, Any], *, peers: Path) -> dict[str, Any]:
-    """Let one contender learn in a process of its own; return its report, or its error."""
-    threads = str(lesson["threads"])
+def measure(contender: Contender, task: dict[str, Any], *, peers: Path) -> dict[str, Any]:
+    """Let one contender train in a process of its own; return its report, or its error."""
+    threads = str(task["threads"])
     variables = contender.variables | {
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": threads,
         "PYTHONWARNINGS": "ignore",
-        "LESSON_BEGAN": str(time.time()),
+        "TASK_STARTED": str(time.time()),
     }
     with tempfile.TemporaryDirectory() as temporary:
-        told = Path(temporary) / "lesson.json"
-        told.write_text(json.dumps(lesson | {"options": contender.options}), encoding="utf-8")
-        began = time.perf_counter()
+        task_file = Path(temporary) / "task.json"
+        task_file.write_text(json.dumps(task | {"options": contender.options}), encoding="utf-8")
+        start_time = time.perf_counter()
         try:
-            done = subprocess.run(
-                [python_of(contender, peers), HERE / "peers" / f"{contender.script}.py", told],
+            result = subprocess.run(
+                [
+                    find_python(contender, peers),
+                    HERE / "peers" / f"{contender.script}.py",
+                    task_file,
+                ],
                 cwd=temporary,
                 env=os.environ | variables,
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=LONGEST_SECONDS,
+                timeout=TIMEOUT_SECONDS,
             )
         except subprocess.TimeoutExpired:
-            return {"error": f"it took more than {LONGEST_SECONDS} s"}
+            return {"error": f"it took more than {TIMEOUT_SECONDS} s"}
         except OSError as error:
             return {"error": str(error)}
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        return {"error": said[-1][:200] if said else f"ended with {done.returncode}"}
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found | {"wall": time.perf_counter() - began, "load": os.getloadavg()[0]}
+    if result.returncode:
+        messages = [line for line in result.stderr.splitlines() if line.strip()]
+        return {"error": messages[-1][:200] if messages else f"ended with {result.returncode}"}
+    report: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return report | {"wall": time.perf_counter() - start_time, "load": os.getloadavg()[0]}
 
 
-def take_turns(
-    lesson: dict[str, Any], names: list[str], *, rounds: int, minutes: float, peers: Path
+def run_rounds(
+    task: dict[str, Any], names: list[str], *, rounds: int, minutes: float, peers: Path
 ) -> dict[str, list[dict[str, Any]]]:
-    """Let the contenders learn one after the other, round by round, with the round's seed."""
-    turns: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    began, longest = time.perf_counter(), 0.0
+    """Let the contenders train one after the other, with a new seed each round."""
+    reports: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    start_time, longest = time.perf_counter(), 0.0
     for seed in range(rounds):
-        if time.perf_counter() - began + longest > 60 * minutes:
+        if time.perf_counter() - start_time + longest > 60 * minutes:
             break
         for name in names:
-            if seed and gave_up(turns[name], turns["ours"]):
+            if seed and is_finished(reports[name], reports["ours"]):
                 continue
-            found = measure(CONTENDERS[name], lesson | {"seed": seed}, peers=peers)
-            turns[name].append(found)
-            print(f"  {name}: {shown(found)}", file=sys.stderr, flush=True)
-        # The rounds after the first are without those that gave up, and so no longer.
+            report = measure(CONTENDERS[name], task | {"seed": seed}, peers=peers)
+            reports[name].append(report)
+            print(f"  {name}: {format_report(report)}", file=sys.stderr, flush=True)
+        # Later rounds have no more contenders than this one, and take no longer.
         longest = sum(
-            own[-1].get("wall", 0.0) for own in turns.values() if not gave_up(own, turns["ours"])
+            runs[-1].get("wall", 0.0)
+            for runs in reports.values()
+            if not is_finished(runs, reports["ours"])
         )
-    return turns
+    return reports
 
 
-def gave_up(turns: list[dict[str, Any]], ours: list[dict[str, Any]]) -> bool:
-    """Tell whether a contender failed, or is so slow that one turn says enough."""
-    if "error" in turns[0] or "error" in ours[0]:
-        return "error" in turns[0]
-    return median(turns[0]["seconds"]) > SLOW * median(ours[0]["seconds"])
+def is_finished(reports: list[dict[str, Any]], ours: list[dict[str, Any]]) -> bool:
+    """Return whether a contender failed, or is so slow that one round is enough."""
+    if "error" in reports[0] or "error" in ours[0]:
+        return "error" in reports[0]
+    return median(reports[0]["seconds"]) > SLOW * median(ours[0]["seconds"])
 
 
-def shown(found: dict[str, Any]) -> str:
-    """Tell one turn in a line."""
-    if "error" in found:
-        return str(found["error"])
-    seconds = ", ".join(f"{one:.2f}" for one in found["seconds"])
-    scores = ", ".join(f"{one:.3f}" for one in found["scores"])
-    return f"{seconds} s; loss {scores}; set up in {found['set_up']:.1f} s"
+def format_report(report: dict[str, Any]) -> str:
+    """Return one line about a report."""
+    if "error" in report:
+        return str(report["error"])
+    seconds = ", ".join(f"{each:.2f}" for each in report["seconds"])
+    losses = ", ".join(f"{each:.3f}" for each in report["losses"])
+    return f"{seconds} s; loss {losses}; set up in {report['setup_seconds']:.1f} s"
 
 
-def until(found: dict[str, Any], target: float) -> float:
-    """Return the seconds until the loss was at most the target."""
-    reached = next(place for place, score in enumerate(found["scores"]) if score <= target)
-    return float(sum(found["seconds"][: reached + 1]))
+def compute_seconds_to_loss(report: dict[str, Any], target_loss: float) -> float:
+    """Return the seconds until the validation loss was at most the target."""
+    epoch = next(index for index, loss in enumerate(report["losses"]) if loss <= target_loss)
+    return float(sum(report["seconds"][: epoch + 1]))
 
 
-def compared(turns: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Bring the turns of one set to a line a contender.
+def summarize(reports: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return a row of the table for each contender that did not fail.
 
-    The target is the best loss that the worst contender reached in any of its turns.
+    The target is the best loss of the worst report.
     """
-    able = {name: [found for found in own if "error" not in found] for name, own in turns.items()}
-    good = {name: own for name, own in able.items() if own}
-    target = max(min(found["scores"]) for own in good.values() for found in own)
-    lines = []
-    for name, own in good.items():
-        epoch = median(second for found in own for second in found["seconds"])
-        lines.append(
+    complete = {
+        name: [report for report in runs if "error" not in report] for name, runs in reports.items()
+    }
+    target = max(min(report["losses"]) for runs in complete.values() for report in runs)
+    rows = []
+    for name, runs in complete.items():
+        if not runs:
+            continue
+        rows.append(
             {
-                "who": name,
-                "turns": len(own),
-                "epoch": epoch,
-                "until": median(until(found, target) for found in own),
-                "best": median(min(found["scores"]) for found in own),
-                "set_up": median(found["set_up"] for found in own),
-                "parameters": own[0]["parameters"],
+                "name": name,
+                "rounds": len(runs),
+                "epoch": median(seconds for report in runs for seconds in report["seconds"]),
+                "to_loss": median(compute_seconds_to_loss(report, target) for report in runs),
+                "best": median(min(report["losses"]) for report in runs),
+                "setup": median(report["setup_seconds"] for report in runs),
+                "parameters": runs[0]["parameters"],
                 "target": target,
             }
         )
-    return lines
+    return rows
 
 
-def table(name: str, lesson: dict[str, Any], lines: list[dict[str, Any]]) -> str:
-    """Write one set's lines."""
-    ours = next(line for line in lines if line["who"] == "ours")
-    course = f"{lesson['cell']} of {lesson['hidden']}, batches of {lesson['batch']}"
-    rows = [
-        f"\n### {name}: {course}, {lesson['epochs']} epochs; loss to reach {ours['target']:.4f}\n",
-        "| who | turns | s an epoch | x ours | s to the loss | x ours | best loss | set-up, s |",
+def format_table(name: str, task: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """Format the table of one set."""
+    ours = next(row for row in rows if row["name"] == "ours")
+    settings = f"{task['cell']} of {task['hidden_size']}, batches of {task['batch_size']}"
+    lines = [
+        f"\n### {name}: {settings}, {task['epochs']} epochs; loss to reach {ours['target']:.4f}\n",
+        "| name | rounds | s an epoch | x ours | s to the loss | x ours | best loss | set-up, s |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    rows += [
-        f"| {line['who']} | {line['turns']} | {line['epoch']:.2f} "
-        f"| {line['epoch'] / ours['epoch']:.2f} | {line['until']:.2f} "
-        f"| {line['until'] / ours['until']:.2f} | {line['best']:.4f} | {line['set_up']:.1f} |"
-        for line in lines
+    lines += [
+        f"| {row['name']} | {row['rounds']} | {row['epoch']:.2f} "
+        f"| {row['epoch'] / ours['epoch']:.2f} | {row['to_loss']:.2f} "
+        f"| {row['to_loss'] / ours['to_loss']:.2f} | {row['best']:.4f} | {row['setup']:.1f} |"
+        for row in rows
     ]
-    others = [line for line in lines if not line["who"].startswith("ours")]
+    others = [row for row in rows if not row["name"].startswith("ours")]
     if others:
-        first = min(others, key=lambda line: line["until"])
-        ratio = first["until"] / ours["until"]
-        rows.append(f"\nFastest peer: {first['who']}, {ratio:.2f} x our seconds to the same loss.")
-    return "\n".join(rows)
+        fastest = min(others, key=lambda row: row["to_loss"])
+        ratio = fastest["to_loss"] / ours["to_loss"]
+        lines.append(f"\nFastest: {fastest['name']}, {ratio:.2f} x our seconds to the same loss.")
+    return "\n".join(lines)
 
 
 def read_arguments() -> argparse.Namespace:
@@ -244,49 +252,56 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--cell", default="lstm", choices=["lstm", "gru"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=3.0)
-    parser.add_argument("--epochs", type=int, help="fewer than the set's own, to try it out")
+    parser.add_argument("--epochs", type=int, help="instead of the set's own")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
 
 def split_names(text: str, known: dict[str, Any]) -> list[str]:
-    """Read names that commas part; a contender's own comma is kept."""
+    """Return the known names in a comma-separated text; a name may contain a comma itself."""
     return [name for name in known if f",{name}," in f",{text},"]
 
 
 def main() -> None:
     """Measure and print."""
-    asked = read_arguments()
-    peers = asked.peers.resolve()
-    if asked.install:
+    arguments = read_arguments()
+    peers = arguments.peers.resolve()
+    if arguments.install:
         install(peers)
         return
-    only = {"ours", *split_names(asked.only, CONTENDERS)}
-    measured = {}
-    print(f"{asked.threads} threads, {asked.rounds} rounds, load before {os.getloadavg()[0]:.2f}")
-    for name in split_names(asked.sets, SETS):
-        if name in FILES and asked.data is None:
-            print(f"\n{name}: left out, it needs --data with {FILES[name]}")
+    only = {"ours", *split_names(arguments.only, CONTENDERS)}
+    reports_by_set = {}
+    load = os.getloadavg()[0]
+    print(f"{arguments.threads} threads, {arguments.rounds} rounds, load before {load:.2f}")
+    for name in split_names(arguments.sets, SETS):
+        if name in FILES and arguments.data is None:
+            print(f"\n{name}: skipped, it needs --data with {FILES[name]}")
             continue
-        made = SETS[name](asked.data)
-        lesson = made.course | {"cell": asked.cell, "threads": asked.threads}
-        lesson["epochs"] = asked.epochs or lesson["epochs"]
-        who = [one for one, its in CONTENDERS.items() if one in only and name in its.sets]
+        benchmark_set = SETS[name](arguments.data)
+        task = benchmark_set.settings | {"cell": arguments.cell, "threads": arguments.threads}
+        task["epochs"] = arguments.epochs or task["epochs"]
+        names = [
+            each
+            for each, contender in CONTENDERS.items()
+            if each in only and name in contender.sets
+        ]
         with tempfile.TemporaryDirectory() as temporary:
-            lesson["arrays"] = str(Path(temporary) / "arrays.npz")
-            np.savez(lesson["arrays"], **made.arrays)
-            turns = take_turns(lesson, who, rounds=asked.rounds, minutes=asked.minutes, peers=peers)
-        if all("error" in found for found in turns["ours"]):
-            raise SystemExit(f"{name}: ours failed: {turns['ours'][0]['error']}")
-        print(table(name, lesson, compared(turns)), flush=True)
-        for one, own in turns.items():
-            if "error" in own[0]:
-                print(f"{one} could not take part: {own[0]['error']}")
-        measured[name] = turns
+            task["arrays"] = str(Path(temporary) / "arrays.npz")
+            np.savez(task["arrays"], **benchmark_set.arrays)
+            reports = run_rounds(
+                task, names, rounds=arguments.rounds, minutes=arguments.minutes, peers=peers
+            )
+        if all("error" in report for report in reports["ours"]):
+            raise SystemExit(f"{name}: ours failed: {reports['ours'][0]['error']}")
+        print(format_table(name, task, summarize(reports)), flush=True)
+        for each, runs in reports.items():
+            if "error" in runs[0]:
+                print(f"{each} failed: {runs[0]['error']}")
+        reports_by_set[name] = reports
     print(f"\nLoad after: {os.getloadavg()[0]:.2f}")
-    if asked.out:
-        asked.out.write_text(json.dumps(measured, indent=1), encoding="utf-8")
+    if arguments.out:
+        arguments.out.write_text(json.dumps(reports_by_set, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

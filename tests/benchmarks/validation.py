@@ -1,8 +1,8 @@
-"""Validation and ingest beside pandas, and Great Expectations on pandas, doing the same work.
+"""Validation and ingestion, compared with pandas and Great Expectations on pandas.
 
-Every figure comes from a process of its own, the contenders take turns, and the table gives the
+Every measurement is from a process of its own, the contenders alternate, and the table has
 medians and their ratios: `python tests/benchmarks/validation.py [--rows 5000000] [--rounds 3]`.
-Memory is the peak resident set beyond what the imports alone take.
+Memory is the peak resident set without that of the imports.
 """
 
 import argparse
@@ -37,12 +37,12 @@ SUITE = [
 ]
 
 def peak():
-    # Not getrusage: its maximum starts with what the parent had when it forked.
+    # Not getrusage: its maximum includes that of the parent before the fork.
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 def report():
-    print(json.dumps({"seconds": time.perf_counter() - began, "MiB": peak() - before}))
+    print(json.dumps({"seconds": time.perf_counter() - start_time, "MiB": peak() - before}))
 """
 
 CONTENDERS = {
@@ -51,10 +51,11 @@ import polars as pl
 import data_contracts.engine.pandas_fallback, data_contracts.engine.polars_engine
 from data_contracts.contract import Contract, Expectation
 from data_contracts.suite import check_contract
-before, began = peak(), time.perf_counter()
-promises = tuple(Expectation(type=t, kwargs=k) for t, k in SUITE)
-found = check_contract(pl.scan_parquet(path), Contract(name="c", columns={}, expectations=promises))
-assert all(finding.passed and finding.engine == "polars" for finding in found.findings)
+before, start_time = peak(), time.perf_counter()
+expectations = tuple(Expectation(type=t, kwargs=k) for t, k in SUITE)
+contract = Contract(name="c", columns={}, expectations=expectations)
+validation = check_contract(pl.scan_parquet(path), contract)
+assert all(finding.passed and finding.engine == "polars" for finding in validation.findings)
 report()
 """,
     "validate: GX on pandas": """
@@ -65,7 +66,7 @@ from data_contracts.engine.gx import build_expectation, open_context, run_valida
 from great_expectations.core.batch import Batch
 from great_expectations.execution_engine import PandasExecutionEngine
 from great_expectations.validator.validator import Validator
-before, began = peak(), time.perf_counter()
+before, start_time = peak(), time.perf_counter()
 context = open_context()
 batch = Batch(data=pd.read_parquet(path))
 validator = Validator(PandasExecutionEngine(), batches=[batch], data_context=context)
@@ -75,9 +76,9 @@ built = [
 assert all(result.success for result in run_validation(validator, built))
 report()
 """,
-    "validate: the bare Polars pass": """
+    "validate: one Polars query": """
 import polars as pl
-before, began = peak(), time.perf_counter()
+before, start_time = peak(), time.perf_counter()
 x, code = pl.col("x"), pl.col("code")
 pl.scan_parquet(path).select(
     pl.len(), *[pl.col(c).is_null().sum().name.suffix("_null") for c in ("id", "x", "s", "code")],
@@ -94,13 +95,13 @@ from tasks.ingestion.ingest import take_snapshot
 from tasks.ingestion.config import SourceConfig
 from tasks.storage.store import StoreConfig, open_store
 store = open_store(StoreConfig(uri=str(folder / "store"), cache=str(folder / "cache")))
-before, began = peak(), time.perf_counter()
+before, start_time = peak(), time.perf_counter()
 take_snapshot(SourceConfig(uri=str(path)), store)
 report()
 """,
     "ingest Parquet: pandas": """
 import pandas as pd
-before, began = peak(), time.perf_counter()
+before, start_time = peak(), time.perf_counter()
 pd.read_parquet(path).to_parquet(folder / "copy.parquet", compression="zstd")
 report()
 """,
@@ -109,13 +110,13 @@ from tasks.ingestion.ingest import take_snapshot
 from tasks.ingestion.config import SourceConfig
 from tasks.storage.store import StoreConfig, open_store
 store = open_store(StoreConfig(uri=str(folder / "store"), cache=str(folder / "cache")))
-before, began = peak(), time.perf_counter()
+before, start_time = peak(), time.perf_counter()
 take_snapshot(SourceConfig(uri=str(path.with_suffix(".csv"))), store)
 report()
 """,
     "ingest CSV: pandas": """
 import pandas as pd
-before, began = peak(), time.perf_counter()
+before, start_time = peak(), time.perf_counter()
 pd.read_csv(path.with_suffix(".csv")).to_parquet(folder / "copy.parquet", compression="zstd")
 report()
 """,
@@ -123,7 +124,7 @@ report()
 
 
 def write_table(path: Path, rows: int) -> None:
-    """A shuffled id, a number, a color and a code."""
+    """Write a table of shuffled ids, numbers, colors and codes."""
     draw = np.random.default_rng(0)
     frame = pl.DataFrame(
         {
@@ -138,22 +139,22 @@ def write_table(path: Path, rows: int) -> None:
 
 
 def measure(rows: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Let the contenders take turns; medians over the rounds."""
-    seen: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    """Run the contenders alternately; return medians over the rounds."""
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "table.parquet"
         write_table(path, rows)
         for _ in range(rounds):
             for name, code in CONTENDERS.items():
                 with tempfile.TemporaryDirectory(dir=temporary) as folder:
-                    done = subprocess.run(
+                    result = subprocess.run(
                         [sys.executable, "-W", "ignore", "-c", PRELUDE + code, path, folder],
                         capture_output=True, text=True, check=True,
                     )  # fmt: skip
-                seen[name].append(json.loads(done.stdout.splitlines()[-1]))
+                results[name].append(json.loads(result.stdout.splitlines()[-1]))
     return {
         name: {key: statistics.median(run[key] for run in runs) for key in ("seconds", "MiB")}
-        for name, runs in seen.items()
+        for name, runs in results.items()
     }
 
 
@@ -161,25 +162,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--rounds", type=int, default=3)
-    wanted = parser.parse_args()
-    small, large = (measure(rows, wanted.rounds) for rows in (wanted.rows // 10, wanted.rows))
+    arguments = parser.parse_args()
+    small, large = (
+        measure(rows, arguments.rounds) for rows in (arguments.rows // 10, arguments.rows)
+    )
     print(f"{'':32}{'s':>8}{'M rows/s':>10}{'MiB':>8}{'MiB, 1/10 of the rows':>24}")
-    for name, figures in large.items():
-        speed = wanted.rows / figures["seconds"] / 1e6
+    for name, values in large.items():
+        speed = arguments.rows / values["seconds"] / 1e6
         print(
-            f"{name:32}{figures['seconds']:8.2f}{speed:10.2f}{figures['MiB']:8.0f}"
+            f"{name:32}{values['seconds']:8.2f}{speed:10.2f}{values['MiB']:8.0f}"
             f"{small[name]['MiB']:24.0f}"
         )
     for ours, peer in (
         ("validate: ours", "validate: GX on pandas"),
-        ("validate: ours", "validate: the bare Polars pass"),
+        ("validate: ours", "validate: one Polars query"),
         ("ingest Parquet: ours", "ingest Parquet: pandas"),
         ("ingest CSV: ours", "ingest CSV: pandas"),
     ):
         faster = large[peer]["seconds"] / large[ours]["seconds"]
-        lighter = large[ours]["MiB"] / large[peer]["MiB"]
+        memory = large[ours]["MiB"] / large[peer]["MiB"]
         print(
-            f"{ours} / {peer.partition(': ')[2]}: {faster:.2f} x the speed, {lighter:.2f} of memory"
+            f"{ours} / {peer.partition(': ')[2]}: {faster:.2f} x the speed, {memory:.2f} of memory"
         )
 
 

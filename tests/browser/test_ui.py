@@ -1,28 +1,24 @@
-"""`ostinato ui` in a real browser: from the form to the champion, as an analyst goes."""
+"""`ostinato ui` in a real browser: from the form to the champion."""
 
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Response
 
-from tests.support.browser import NEEDED, open_browser
-from tests.support.browser import SHOTS as ALL_SHOTS
-from tests.support.sample_jobs import Pages, ostinato, send, waves
+from tests.support.browser import NEEDS_BROWSER, SCREENSHOT_DIR, open_browser
+from tests.support.sample_jobs import Pages, make_waves, run_ostinato, send_json
 
-SHOTS = ALL_SHOTS / "ui"
+UI_DIR = SCREENSHOT_DIR / "ui"
 
-pytestmark = [
-    pytest.mark.slow,
-    NEEDED,
-]
+pytestmark = [pytest.mark.slow, NEEDS_BROWSER]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
+    with open_browser() as running:
+        yield running
 
 
 @pytest.fixture
@@ -34,103 +30,113 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def open_form(page: Page, pages: Pages, flow: str = "retrain", field: str = "epochs") -> None:
-    """Open the form of a deployment, as the list of deployments leads to it."""
+    """Open the form of a deployment, starting from the list of deployments."""
     page.goto(f"{pages.prefect}/v2/deployments?flowOrDeploymentName=waves")
     page.get_by_role("link", name="waves", exact=True).first.wait_for()
-    asked = {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": ["waves"]}}}
-    [found] = send(f"{pages.prefect}/api/deployments/filter", asked)
-    page.goto(f"{pages.prefect}/v2/deployments/deployment/{found['id']}/run")
+    query = {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": ["waves"]}}}
+    [deployment] = send_json(f"{pages.prefect}/api/deployments/filter", query)
+    page.goto(f"{pages.prefect}/v2/deployments/deployment/{deployment['id']}/run")
     page.get_by_label(field).wait_for()
 
 
 def submit(page: Page, pages: Pages) -> dict[str, Any]:
-    """Start the run that the form asks for, and see it come to its end."""
-    with page.expect_response(lambda answer: "create_flow_run" in answer.url) as made:
+    """Submit the form, wait until its run has completed, and return the run."""
+    with page.expect_response(lambda response: "create_flow_run" in response.url) as created:
         page.get_by_role("button", name="Submit").click()
-    run = made.value.json()
+    run = created.value.json()
     page.goto(f"{pages.prefect}/v2/runs/flow-run/{run['id']}")
     page.get_by_text("Completed", exact=True).first.wait_for(timeout=200_000)
     return run
 
 
 def open_artifact(page: Page, pages: Pages, run: dict[str, Any], key: str) -> None:
-    """Open what a run has left under this key."""
-    mine = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
-    found = {a["key"]: a["id"] for a in send(f"{pages.prefect}/api/artifacts/filter", mine)}
-    page.goto(f"{pages.prefect}/v2/artifacts/artifact/{found[key]}")
+    """Open the run's artifact with this key."""
+    query = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+    ids = {
+        artifact["key"]: artifact["id"]
+        for artifact in send_json(f"{pages.prefect}/api/artifacts/filter", query)
+    }
+    page.goto(f"{pages.prefect}/v2/artifacts/artifact/{ids[key]}")
 
 
-def shoot(page: Page, name: str, *, after: str | None = None) -> str:
-    """Keep a picture of the page, once it shows these words; give all that it shows."""
+def take_screenshot(page: Page, name: str, *, after: str | None = None) -> str:
+    """Save a screenshot of the page once it shows the text `after`, and return its text."""
     if after:
         page.get_by_text(after).filter(visible=True).first.wait_for()
     page.wait_for_timeout(1500)
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SHOTS / f"{name}.png")
+    UI_DIR.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=UI_DIR / f"{name}.png")
     return page.inner_text("body")
 
 
-def test_a_wrong_value_never_becomes_a_run(pages: Pages, page: Page) -> None:
-    made: list[int] = []
-    page.on("response", lambda got: made.append(got.status) if "create_flow" in got.url else None)
+def record_status(response: Response, statuses: list[int]) -> None:
+    if "create_flow" in response.url:
+        statuses.append(response.status)
+
+
+def test_a_wrong_value_does_not_start_a_run(pages: Pages, page: Page) -> None:
+    statuses: list[int] = []
+    page.on("response", lambda response: record_status(response, statuses))
     open_form(page, pages)
 
     page.get_by_label("budget").fill("ten minutes")
     page.get_by_role("button", name="Submit").click()
-    told = shoot(page, "refused", after="does not match")
+    text = take_screenshot(page, "refused", after="does not match")
 
     assert page.url.endswith("/run")
-    assert "does not match" in told
-    assert 201 not in made
+    assert "does not match" in text
+    assert 201 not in statuses
 
 
 @pytest.mark.timeout(600)
-def test_from_the_form_to_the_champion(pages: Pages, page: Page) -> None:
+def test_a_run_started_in_the_form_becomes_the_champion(pages: Pages, page: Page) -> None:
     open_form(page, pages)
-    form = shoot(page, "form")
+    form = take_screenshot(page, "form")
     page.get_by_label("preset").click()
     page.get_by_role("option", name="quick").click()
     page.get_by_label("epochs").fill("12")
     page.get_by_label("seed").fill("11")
-    shoot(page, "form-filled")
+    take_screenshot(page, "form-filled")
 
     run = submit(page, pages)
 
-    shoot(page, "run")
+    take_screenshot(page, "run")
     page.get_by_role("tab", name="Artifacts").click()
-    shoot(page, "artifacts", after="waves-result")
+    take_screenshot(page, "artifacts", after="waves-result")
     open_artifact(page, pages, run, "waves-result")
-    result = shoot(page, "result", after="model version")
+    result = take_screenshot(page, "result", after="model version")
     links = {link.inner_text(): link.get_attribute("href") for link in page.locator("a").all()}
 
     page.goto(links["run"])
-    curves = shoot(page, "mlflow-run", after="test_accuracy")
+    curves = take_screenshot(page, "mlflow-run", after="test_accuracy")
     page.goto(links["report"])
-    shoot(page, "mlflow-report", after="report.html")
+    take_screenshot(page, "mlflow-report", after="report.html")
     page.goto(links["model version"])
-    version = shoot(page, "mlflow-version", after="champion")
+    version = take_screenshot(page, "mlflow-version", after="champion")
     page.goto(f"{pages.mlflow}/#/models/waves")
-    model = shoot(page, "mlflow-model", after="champion")
+    model = take_screenshot(page, "mlflow-model", after="champion")
 
     assert "Upper bound on passes over the training rows" in form
     assert (run["parameters"]["preset"], run["parameters"]["epochs"]) == ("quick", 12)
     assert "on the test rows" in result
     assert "macro_f1" in result
-    assert "learning_curve.png" in curves or "validation_loss" in curves
+    assert "learning_curve.svg" in curves or "validation_loss" in curves
     assert "challenger" in version
     assert "champion" in model
 
 
-def promoted(pages: Pages, seed: str) -> str:
-    """Train a version, and let it serve whatever the gate said."""
-    run = ostinato(pages.folder, "run", "waves.yaml", "--set", f"training.seed={seed}", "--json")
+def promote_version(pages: Pages, seed: str) -> str:
+    """Train a version, and promote it whatever the gate decided."""
+    run = run_ostinato(
+        pages.folder, "run", "waves.yaml", "--set", f"training.seed={seed}", "--json"
+    )
     number = str(json.loads(run.stdout.splitlines()[-1])["version"])
-    ostinato(pages.folder, "promote", "waves", number, "--why", "to be looked at")
+    run_ostinato(pages.folder, "promote", "waves", number, "--why", "needed by a test")
     return number
 
 
-def versions_with(page: Page, alias: str) -> list[str]:
-    """Tell which versions carry an alias, as the model's page in MLflow shows it."""
+def list_versions_with(page: Page, alias: str) -> list[str]:
+    """Return the versions with an alias, as the model's page in MLflow shows them."""
     rows = page.get_by_role("row").filter(has_text=f"@ {alias}")
     rows.first.wait_for()
     links = [row.get_by_role("link").first.get_attribute("href") for row in rows.all()]
@@ -138,44 +144,44 @@ def versions_with(page: Page, alias: str) -> list[str]:
 
 
 @pytest.mark.timeout(600)
-def test_a_rollback_is_asked_for_in_the_form_and_seen_in_mlflow(pages: Pages, page: Page) -> None:
-    before, newest = (promoted(pages, seed) for seed in ("41", "42"))
+def test_a_rollback_submitted_in_the_form_is_visible_in_mlflow(pages: Pages, page: Page) -> None:
+    before, newest = (promote_version(pages, seed) for seed in ("41", "42"))
 
     page.goto(f"{pages.mlflow}/#/models/waves")
-    shoot(page, "mlflow-before-rollback", after="previous")
-    serving = versions_with(page, "champion")
+    take_screenshot(page, "mlflow-before-rollback", after="previous")
+    serving = list_versions_with(page, "champion")
     open_form(page, pages, "rollback", "why")
     page.get_by_label("why").fill("it alarmed at night")
-    form = shoot(page, "rollback-form")
+    form = take_screenshot(page, "rollback-form")
     run = submit(page, pages)
-    shoot(page, "rollback-run")
+    take_screenshot(page, "rollback-run")
     open_artifact(page, pages, run, "waves-rollback")
-    told = shoot(page, "rollback-artifact", after="it alarmed at night")
+    text = take_screenshot(page, "rollback-artifact", after="it alarmed at night")
     page.goto(f"{pages.mlflow}/#/models/waves")
     page.reload()
-    shoot(page, "mlflow-after-rollback", after="champion")
+    take_screenshot(page, "mlflow-after-rollback", after="champion")
 
     assert 'Property is type "None"' not in form
     assert serving == [newest]
-    assert versions_with(page, "champion") == [before]
-    assert "rollback" in told
+    assert list_versions_with(page, "champion") == [before]
+    assert "rollback" in text
 
 
 @pytest.mark.timeout(600)
-def test_answers_are_asked_for_in_the_form_and_shown(pages: Pages, page: Page) -> None:
-    number = promoted(pages, "42")
-    waves(40, seed=5).drop("label").write_parquet(pages.folder / "new.parquet")
+def test_scoring_submitted_in_the_form_shows_its_predictions(pages: Pages, page: Page) -> None:
+    number = promote_version(pages, "42")
+    make_waves(40, seed=5).drop("label").write_parquet(pages.folder / "new.parquet")
     open_form(page, pages, "score", "source")
 
     page.get_by_label("source").fill("new.parquet")
-    form = shoot(page, "score-form")
+    form = take_screenshot(page, "score-form")
     run = submit(page, pages)
     open_artifact(page, pages, run, "waves-scores")
-    told = shoot(page, "score-artifact", after="The first predictions")
+    text = take_screenshot(page, "score-artifact", after="The first predictions")
     page.get_by_role("link", name=number, exact=True).first.click()
-    version = shoot(page, "score-version", after="champion")
+    version = take_screenshot(page, "score-version", after="champion")
 
     assert "as in the job's source.uri" in form
     assert run["parameters"]["source"] == "new.parquet"
-    assert "40 rows scored" in told
+    assert "40 rows scored" in text
     assert "waves" in version

@@ -1,4 +1,4 @@
-"""Contract files: they survive the way to disk, and every fault is told with its place."""
+"""Contract files: they are read as they were written, and each error names its position."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def test_any_contract_survives_its_file(tmp_path_factory, contract: Contract) ->
 
 
 @pytest.mark.parametrize("mark", ["\x85", "\u2028", "\u2029"])
-def test_a_class_with_an_odd_line_end_in_it_survives_its_file(tmp_path: Path, mark: str) -> None:
+def test_a_class_with_an_unusual_line_break_survives_its_file(tmp_path: Path, mark: str) -> None:
     rule = Expectation(type="t", kwargs={"value_set": [f"wait{mark}", f"a{mark}b"]})
     contract = Contract(name="c", columns={}, expectations=(rule,))
     path = tmp_path / "c.yaml"
@@ -69,7 +69,7 @@ def test_a_drafted_contract_survives_its_file(tmp_path: Path) -> None:
     assert read_contract(path) == contract
 
 
-def test_what_a_file_leaves_out_has_a_default(tmp_path: Path) -> None:
+def test_keys_that_a_file_omits_have_defaults(tmp_path: Path) -> None:
     path = tmp_path / "weather.yaml"
     path.write_text("expectations: [{type: expect_column_to_exist}]", encoding="utf-8")
 
@@ -81,7 +81,7 @@ def test_what_a_file_leaves_out_has_a_default(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "position"),
     [
         ("", "expected the keys name, columns and expectations"),
         ("just words", "expected the keys name, columns and expectations"),
@@ -100,15 +100,17 @@ def test_what_a_file_leaves_out_has_a_default(tmp_path: Path) -> None:
         ("\tname: x", "is not YAML"),
     ],
 )
-def test_each_fault_of_a_file_is_told_with_its_place(tmp_path: Path, text: str, place: str) -> None:
+def test_each_error_of_a_file_is_reported_with_its_position(
+    tmp_path: Path, text: str, position: str
+) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(text, encoding="utf-8")
 
-    with pytest.raises(ContractFileError, match=rf"c\.yaml.*{place}"):
+    with pytest.raises(ContractFileError, match=rf"c\.yaml.*{position}"):
         read_contract(path)
 
 
-def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_bytes(b"\xff\xfe\x00name")
 
@@ -116,7 +118,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         read_contract(path)
 
 
-def test_a_path_without_a_file_is_refused_by_its_name(tmp_path: Path) -> None:
+def test_a_missing_file_is_rejected_by_its_path(tmp_path: Path) -> None:
     with pytest.raises(ContractFileError, match=r"gone\.yaml: No such file"):
         read_contract(tmp_path / "gone.yaml")
 

@@ -1,4 +1,4 @@
-"""Drafted contracts: what held for today's data is promised, and nothing that did not."""
+"""Drafted contracts: expectations that the data meets today, and no others."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -18,21 +18,21 @@ IN_SET = "expect_column_values_to_be_in_set"
 BETWEEN = "expect_column_values_to_be_between"
 
 
-def drafted(frame: pl.DataFrame, target: str | None = None) -> Contract:
-    needed = tuple(frame.columns)
-    return draft_contract(frame.lazy(), name="c", required_columns=needed, target=target)
+def draft_test_contract(frame: pl.DataFrame, target: str | None = None) -> Contract:
+    columns = tuple(frame.columns)
+    return draft_contract(frame.lazy(), name="c", required_columns=columns, target=target)
 
 
-def broken(frame: pl.DataFrame, contract: Contract) -> list[Finding]:
+def find_broken(frame: pl.DataFrame, contract: Contract) -> list[Finding]:
     findings = check_contract(frame.lazy(), contract).findings
     return [finding for finding in findings if not finding.passed]
 
 
-def promised(contract: Contract) -> list[tuple[str, str | None]]:
+def list_rules(contract: Contract) -> list[tuple[str, str | None]]:
     return [(e.type, e.kwargs.get("column")) for e in contract.expectations]
 
 
-def range_of(contract: Contract, column: str) -> tuple[float, float]:
+def find_range(contract: Contract, column: str) -> tuple[float, float]:
     [kwargs] = [
         e.kwargs
         for e in contract.expectations
@@ -65,13 +65,13 @@ EVERY_TYPE = pl.DataFrame(
 )
 
 
-def test_data_of_every_type_keeps_the_contract_that_was_drafted_from_it() -> None:
-    contract = drafted(EVERY_TYPE)
+def test_data_of_every_type_meets_the_contract_drafted_from_it() -> None:
+    contract = draft_test_contract(EVERY_TYPE)
 
-    assert broken(EVERY_TYPE, contract) == []
-    kept = {column for rule, column in promised(contract) if rule == NOT_NULL}
+    assert find_broken(EVERY_TYPE, contract) == []
+    not_null_columns = {column for rule, column in list_rules(contract) if rule == NOT_NULL}
     missing = {name for name in EVERY_TYPE.columns if EVERY_TYPE[name].null_count()} | {"float"}
-    assert kept == set(EVERY_TYPE.columns) - missing
+    assert not_null_columns == set(EVERY_TYPE.columns) - missing
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -79,35 +79,35 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 @given(st.lists(finite, min_size=1, max_size=6), st.floats(-1e12, 1e12), st.integers(-12, 0))
 @example([0.2, 0.9], 101_325.0, 0)
-def test_the_range_that_is_drafted_holds_all_values_that_were_seen(
+def test_the_drafted_range_contains_all_values(
     numbers: list[float], offset: float, exponent: int
 ) -> None:
     values = offset + np.clip(numbers, -1e3, 1e3) * 10.0**exponent
     frame = pl.DataFrame({"x": values})
 
-    low, high = range_of(drafted(frame), "x")
+    low, high = find_range(draft_test_contract(frame), "x")
 
     assert low <= values.min()
     assert values.max() <= high
 
 
 @pytest.mark.parametrize("offset", [0.0, 101_325.0, 1_000_000.0, -1e9])
-def test_a_range_far_from_zero_is_as_wide_as_one_at_zero(offset: float) -> None:
-    low, high = range_of(drafted(pl.DataFrame({"x": [offset, offset + 0.5]})), "x")
+def test_a_range_far_from_zero_has_the_margin_of_one_at_zero(offset: float) -> None:
+    low, high = find_range(draft_test_contract(pl.DataFrame({"x": [offset, offset + 0.5]})), "x")
 
     assert high - low == pytest.approx(1.5, rel=0.05)
 
 
-def test_pressure_in_pascal_keeps_its_own_contract() -> None:
+def test_large_numbers_of_small_range_meet_their_own_contract() -> None:
     frame = pl.DataFrame({"pressure": [101_325.2, 101_325.9, 101_326.4]})
 
-    assert broken(frame, drafted(frame)) == []
+    assert find_broken(frame, draft_test_contract(frame)) == []
 
 
-def test_what_was_missing_once_is_not_promised_but_an_answer_always_is() -> None:
+def test_columns_with_missing_values_are_optional_except_the_target() -> None:
     frame = pl.DataFrame({"x": [1.0, None], "y": [1.0, float("nan")], "label": ["a", None]})
 
-    rules = promised(drafted(frame, "label"))
+    rules = list_rules(draft_test_contract(frame, "label"))
 
     assert (NOT_NULL, "label") in rules
     assert {(NOT_NULL, "x"), (NOT_NULL, "y")}.isdisjoint(rules)
@@ -115,11 +115,11 @@ def test_what_was_missing_once_is_not_promised_but_an_answer_always_is() -> None
 
 @pytest.mark.parametrize("count", [MAX_SET_VALUES, MAX_SET_VALUES + 1])
 @pytest.mark.parametrize("kind", [str, int])
-def test_the_classes_of_a_target_are_promised_while_they_are_few(kind: type, count: int) -> None:
+def test_the_classes_of_a_target_are_required_while_they_are_few(kind: type, count: int) -> None:
     values = [kind(number) for number in range(count)]
     frame = pl.DataFrame({"other": values, "label": values})
 
-    contract = drafted(frame, "label")
+    contract = draft_test_contract(frame, "label")
 
     sets = [e for e in contract.expectations if e.type == IN_SET]
     assert [(e.kwargs["column"], e.severity) for e in sets] == (
@@ -128,39 +128,39 @@ def test_the_classes_of_a_target_are_promised_while_they_are_few(kind: type, cou
     assert all(e.kwargs["value_set"] == sorted(values) for e in sets)
 
 
-def test_no_range_is_promised_of_what_has_been_infinite() -> None:
+def test_no_range_is_required_of_a_column_with_infinite_values() -> None:
     frame = pl.DataFrame({"x": [1.0, 2.0, float("inf"), float("nan"), None]})
-    contract = drafted(frame)
+    contract = draft_test_contract(frame)
 
-    assert (BETWEEN, "x") not in promised(contract)
-    assert broken(frame, contract) == []
+    assert (BETWEEN, "x") not in list_rules(contract)
+    assert find_broken(frame, contract) == []
 
 
 @pytest.mark.parametrize(
-    ("target", "news"),
+    ("target", "new_classes"),
     [([True, True], [False]), ([1, 2], [3]), (["a", "b"], ["B"])],
     ids=["truth", "numbers", "texts"],
 )
-def test_a_new_class_is_a_warning_that_shows_it(target: list, news: list) -> None:
-    contract = drafted(pl.DataFrame({"label": target}), "label")
+def test_a_new_class_is_a_warning_that_names_it(target: list, new_classes: list) -> None:
+    contract = draft_test_contract(pl.DataFrame({"label": target}), "label")
 
-    [finding] = broken(pl.DataFrame({"label": target + news}), contract)
+    [finding] = find_broken(pl.DataFrame({"label": target + new_classes}), contract)
 
     assert (finding.rule, finding.column, finding.severity) == (IN_SET, "label", "warning")
-    assert finding.observed == f"1 of 3 values break it, such as {news[0]!r}"
+    assert finding.observed == f"1 of 3 values break it, such as {new_classes[0]!r}"
 
 
-def test_a_table_without_rows_breaks_the_promise_of_rows() -> None:
+def test_an_empty_table_breaks_the_required_row_count() -> None:
     full = pl.DataFrame({"x": [1.0], "label": ["a"]})
 
-    [finding] = broken(full[:0], drafted(full, "label"))
+    [finding] = find_broken(full[:0], draft_test_contract(full, "label"))
 
     assert finding.rule == "expect_table_row_count_to_be_between"
     assert finding.severity == "critical"
 
 
 @pytest.mark.parametrize(
-    ("change", "found"),
+    ("change", "result"),
     [
         (lambda frame: frame.drop("day"), "missing"),
         (lambda frame: frame.rename({"day": "Day"}), "missing"),
@@ -169,23 +169,23 @@ def test_a_table_without_rows_breaks_the_promise_of_rows() -> None:
     ],
     ids=["dropped", "renamed", "as text", "as a moment"],
 )
-def test_a_column_that_changed_is_named_with_what_was_found(change, found: str) -> None:
+def test_a_changed_column_is_named_with_its_values(change, result: str) -> None:
     frame = pl.DataFrame({"day": [date(2024, 1, 1)], "x": [1.0]})
 
-    findings = check_contract(change(frame).lazy(), drafted(frame)).findings
+    findings = check_contract(change(frame).lazy(), draft_test_contract(frame)).findings
 
     [finding] = [finding for finding in findings if not finding.passed]
     assert (finding.column, finding.severity) == ("day", "critical")
-    assert finding.observed.startswith(found)
+    assert finding.observed.startswith(result)
 
 
-def test_a_new_column_breaks_nothing() -> None:
+def test_a_new_column_is_accepted() -> None:
     frame = pl.DataFrame({"x": [1.0]})
 
-    assert broken(frame.with_columns(new=pl.lit("y")), drafted(frame)) == []
+    assert find_broken(frame.with_columns(new=pl.lit("y")), draft_test_contract(frame)) == []
 
 
-def test_only_columns_that_are_there_and_needed_are_promised() -> None:
+def test_only_existing_columns_that_the_job_needs_are_required() -> None:
     frame = pl.DataFrame({"x": [1.0], "secret": ["y"]})
 
     contract = draft_contract(
@@ -193,4 +193,4 @@ def test_only_columns_that_are_there_and_needed_are_promised() -> None:
     )
 
     assert contract.columns == {"x": "Float64"}
-    assert {column for _, column in promised(contract)} == {None, "x"}
+    assert {column for _, column in list_rules(contract)} == {None, "x"}

@@ -1,4 +1,4 @@
-"""Contracts: drafted from data that keeps them, and broken with the rule and column named."""
+"""Contracts: met by the data they are drafted from; findings name the rule and the column."""
 
 from dataclasses import replace
 from datetime import date
@@ -26,11 +26,11 @@ BETWEEN = "expect_column_values_to_be_between"
 
 
 def findings(frame: pl.DataFrame, contract: Contract) -> dict:
-    found = check_contract(frame.lazy(), replace(contract, columns={})).findings
-    return {(finding.rule, finding.column): finding for finding in found}
+    result = check_contract(frame.lazy(), replace(contract, columns={})).findings
+    return {(finding.rule, finding.column): finding for finding in result}
 
 
-def promise(kind: str, severity: str = "critical", **kwargs: object) -> Contract:
+def make_contract(kind: str, severity: str = "critical", **kwargs: object) -> Contract:
     rule = Expectation(type=kind, kwargs=kwargs, severity=severity)
     return Contract(name="c", columns={}, expectations=(rule,))
 
@@ -67,7 +67,9 @@ def test_a_contract_survives_its_file(tmp_path: Path) -> None:
         ("a: [\n", "is not YAML"),
     ],
 )
-def test_a_faulty_file_is_refused_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_file_is_rejected_with_the_position(
+    tmp_path: Path, text: str, message: str
+) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(text, encoding="utf-8")
 
@@ -99,7 +101,7 @@ SCHEMA = {
 
 @settings(max_examples=15)
 @given(st.lists(cells, min_size=1, max_size=12))
-def test_data_keeps_the_contract_that_was_drafted_from_it(rows: list[dict]) -> None:
+def test_data_meets_the_contract_drafted_from_it(rows: list[dict]) -> None:
     frame = pl.DataFrame(rows, schema=SCHEMA)
 
     contract = draft_contract(
@@ -122,7 +124,7 @@ FRAME = pl.DataFrame({"x": [1.0, 2.0, 3.0, 4.0] * 25, "label": ["a", "b"] * 50})
         (pl.lit("new").alias("label"), (IN_SET, "label"), "warning"),
     ],
 )
-def test_breaking_one_promise_names_that_promise(
+def test_breaking_an_expectation_names_it(
     change: pl.Expr, broken: tuple[str, str], severity: str
 ) -> None:
     contract = draft_contract(
@@ -132,26 +134,26 @@ def test_breaking_one_promise_names_that_promise(
     seventh = pl.int_range(pl.len()) == 7
     damaged = FRAME.with_columns(pl.when(seventh).then(change).otherwise(pl.col(name)).alias(name))
 
-    found = findings(damaged, contract)
+    result = findings(damaged, contract)
 
-    assert [place for place, finding in found.items() if not finding.passed] == [broken]
-    assert found[broken].severity == severity
-    assert found[broken].observed.startswith("1 of ")
+    assert [key for key, finding in result.items() if not finding.passed] == [broken]
+    assert result[broken].severity == severity
+    assert result[broken].observed.startswith("1 of ")
 
 
-@pytest.mark.parametrize(("mostly", "kept"), [(0.74, True), (0.76, False)])
-def test_mostly_is_a_share_of_all_rows(mostly: float, kept: bool) -> None:
+@pytest.mark.parametrize(("mostly", "passes"), [(0.74, True), (0.76, False)])
+def test_mostly_is_a_share_of_all_rows(mostly: float, passes: bool) -> None:
     frame = FRAME.sort("x").with_columns(
         x=pl.when(pl.col("x") == 2.0).then(None).otherwise(pl.col("x"))
     )
 
-    found = findings(frame, promise(NOT_NULL, column="x", mostly=mostly))
+    result = findings(frame, make_contract(NOT_NULL, column="x", mostly=mostly))
 
-    assert found[NOT_NULL, "x"].passed is kept
+    assert result[NOT_NULL, "x"].passed is passes
 
 
 @pytest.mark.parametrize(
-    ("kind", "kwargs", "kept"),
+    ("kind", "kwargs", "passes"),
     [
         ("expect_table_row_count_to_be_between", {"min_value": 100, "max_value": 100}, True),
         ("expect_table_row_count_to_be_between", {"min_value": 101}, False),
@@ -161,43 +163,45 @@ def test_mostly_is_a_share_of_all_rows(mostly: float, kept: bool) -> None:
         ("expect_column_mean_to_be_between", {"column": "x", "min_value": 2.4}, True),
     ],
 )
-def test_promises_about_whole_columns_see_all_rows(kind: str, kwargs: dict, kept: bool) -> None:
-    [found] = findings(FRAME, promise(kind, **kwargs)).values()
+def test_expectations_about_whole_columns_read_all_rows(
+    kind: str, kwargs: dict, passes: bool
+) -> None:
+    [result] = findings(FRAME, make_contract(kind, **kwargs)).values()
 
-    assert found.passed is kept
+    assert result.passed is passes
 
 
 @pytest.mark.parametrize(
     ("contract", "message"),
     [
-        (promise("expect_nothing_at_all"), "'expect_nothing_at_all' is not an expectation"),
-        (promise(NOT_NULL, column="x", colour="red"), "extra fields not permitted"),
-        (promise(NOT_NULL, column="y"), "about column 'y', which the data does not have"),
+        (make_contract("expect_nothing_at_all"), "'expect_nothing_at_all' is not an expectation"),
+        (make_contract(NOT_NULL, column="x", colour="red"), "extra fields not permitted"),
+        (make_contract(NOT_NULL, column="y"), "about column 'y', which the data does not have"),
     ],
 )
-def test_a_promise_that_cannot_be_checked_is_the_contracts_fault(
+def test_an_expectation_that_cannot_be_checked_is_an_error_of_the_contract(
     contract: Contract, message: str
 ) -> None:
     with pytest.raises(ContractFileError, match=message):
         findings(FRAME, contract)
 
 
-def test_a_check_that_breaks_down_does_not_look_like_bad_data() -> None:
+def test_a_check_that_raises_does_not_look_like_bad_data() -> None:
     with pytest.raises(ValidatorBrokenError, match="could not be computed"):
-        findings(FRAME, promise(BETWEEN, column="label", min_value=1, max_value=2))
+        findings(FRAME, make_contract(BETWEEN, column="label", min_value=1, max_value=2))
 
 
 def test_a_missing_column_and_a_wrong_type_are_found() -> None:
     contract = Contract(name="c", columns={"x": "Int64", "y": "String", "label": "String"})
 
-    found = {finding.column: finding for finding in check_columns(FRAME.schema, contract)}
+    result = {finding.column: finding for finding in check_columns(FRAME.schema, contract)}
 
-    assert (found["x"].passed, found["x"].observed) == (False, "Float64")
-    assert (found["y"].passed, found["y"].observed) == (False, "missing")
-    assert found["label"].passed
+    assert (result["x"].passed, result["x"].observed) == (False, "Float64")
+    assert (result["y"].passed, result["y"].observed) == (False, "missing")
+    assert result["label"].passed
 
 
-def test_a_range_far_from_zero_holds_what_it_was_drafted_from() -> None:
+def test_a_range_far_from_zero_contains_its_data() -> None:
     frame = pl.DataFrame({"pressure": [101325.1, 101325.2, 101325.4], "label": ["a", "b", "a"]})
     contract = draft_contract(
         frame.lazy(), name="c", required_columns=("pressure", "label"), target="label"
@@ -206,7 +210,7 @@ def test_a_range_far_from_zero_holds_what_it_was_drafted_from() -> None:
     assert all(finding.passed for finding in findings(frame, contract).values())
 
 
-def test_a_promise_made_twice_has_two_findings() -> None:
+def test_a_repeated_expectation_has_two_findings() -> None:
     rule = Expectation(type=NOT_NULL, kwargs={"column": "x"})
     contract = Contract(name="c", columns={}, expectations=(rule, rule))
 

@@ -1,4 +1,4 @@
-"""Whatever moment a process dies in, the next run goes on, and the model is the same."""
+"""A process may be killed at any moment: the next run resumes to the same model."""
 
 import hashlib
 import io
@@ -57,7 +57,7 @@ print("trained", candidate.key)
 
 
 EPOCHS = 24
-"""More than are done when the plug is pulled, however seldom one looks."""
+"""More epochs than finish before the kill, however slowly checkpoints are polled."""
 
 
 def write_job(folder: Path) -> None:
@@ -76,8 +76,10 @@ def write_job(folder: Path) -> None:
             "num_layers": 2,
             "bidirectional": True,
             "dropout": 0.3,
+            "parallel_branch": "none",
         },
         "training": {
+            "folds": 1,
             "epochs": EPOCHS,
             "patience": EPOCHS,
             "batch_size": 16,
@@ -87,7 +89,7 @@ def write_job(folder: Path) -> None:
     (folder / "paths.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
 
 
-def start(folder: Path) -> "subprocess.Popen[str]":
+def start_training(folder: Path) -> "subprocess.Popen[str]":
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "PREFECT"))}
     return subprocess.Popen(
         [sys.executable, "-c", TRAIN, "paths.yaml"],
@@ -99,9 +101,9 @@ def start(folder: Path) -> "subprocess.Popen[str]":
     )
 
 
-def finish(folder: Path) -> list[int]:
-    """Run to the end and return the epochs that this process closed."""
-    process = start(folder)
+def finish_training(folder: Path) -> list[int]:
+    """Run to the end and return the epochs that this process finished."""
+    process = start_training(folder)
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     assert "trained" in out
@@ -109,24 +111,24 @@ def finish(folder: Path) -> list[int]:
 
 
 def kill_after_checkpoints(folder: Path, count: int) -> None:
-    """Kill -9 once `count` different checkpoints were seen in the middle of training."""
-    process = start(folder)
-    seen: set[tuple[int, int]] = set()
-    while len(seen) < count:
+    """Kill the training (SIGKILL) once `count` different checkpoints were written."""
+    process = start_training(folder)
+    checkpoints: set[tuple[int, int]] = set()
+    while len(checkpoints) < count:
         assert process.poll() is None, process.communicate()
         for path in folder.glob(".ostinato/store/checkpoints/*/state.pt"):
             try:
                 status = path.stat()
             except FileNotFoundError:
                 continue
-            seen.add((status.st_ino, status.st_mtime_ns))
+            checkpoints.add((status.st_ino, status.st_mtime_ns))
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
 
 
-def model_hashes(folder: Path) -> dict[str, str]:
+def compute_model_hashes(folder: Path) -> dict[str, str]:
     [bundle] = folder.glob(".ostinato/store/train/*/*/bundle")
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
@@ -135,37 +137,37 @@ def model_hashes(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def unbroken(tmp_path: Path) -> Path:
-    folder = tmp_path / "unbroken"
+def uninterrupted(tmp_path: Path) -> Path:
+    folder = tmp_path / "uninterrupted"
     folder.mkdir()
     write_job(folder)
-    finish(folder)
+    finish_training(folder)
     return folder
 
 
-def test_a_model_trained_through_two_kills_is_byte_for_byte_that_of_an_unbroken_run(
-    unbroken: Path, tmp_path: Path
+def test_a_model_trained_through_two_kills_is_byte_for_byte_that_of_an_uninterrupted_run(
+    uninterrupted: Path, tmp_path: Path
 ) -> None:
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    write_job(broken)
+    interrupted = tmp_path / "interrupted"
+    interrupted.mkdir()
+    write_job(interrupted)
 
-    kill_after_checkpoints(broken, 40)
-    assert not list(broken.glob(".ostinato/store/train/*/manifest.json"))
-    kill_after_checkpoints(broken, 60)
-    finish(broken)
+    kill_after_checkpoints(interrupted, 40)
+    assert not list(interrupted.glob(".ostinato/store/train/*/manifest.json"))
+    kill_after_checkpoints(interrupted, 60)
+    finish_training(interrupted)
 
-    assert model_hashes(broken) == model_hashes(unbroken)
-    assert not list(broken.glob(".ostinato/store/checkpoints/*"))
+    assert compute_model_hashes(interrupted) == compute_model_hashes(uninterrupted)
+    assert not list(interrupted.glob(".ostinato/store/checkpoints/*"))
 
 
-def test_a_resumed_run_does_only_the_epochs_that_were_not_done(tmp_path: Path) -> None:
+def test_a_resumed_run_trains_only_the_remaining_epochs(tmp_path: Path) -> None:
     write_job(tmp_path)
     kill_after_checkpoints(tmp_path, 120)
     [state] = tmp_path.glob(".ostinato/store/checkpoints/*/state.pt")
-    reached = torch.load(io.BytesIO(state.read_bytes()), weights_only=True)["epoch"]
+    saved_epoch = torch.load(io.BytesIO(state.read_bytes()), weights_only=True)["epoch"]
 
-    closed = finish(tmp_path)
+    finished_epochs = finish_training(tmp_path)
 
-    assert reached >= 2
-    assert closed == list(range(reached, EPOCHS))
+    assert saved_epoch >= 2
+    assert finished_epochs == list(range(saved_epoch, EPOCHS))

@@ -1,4 +1,4 @@
-"""What is secret in the environment or in a block is written nowhere, whatever becomes of a run."""
+"""Secrets of the environment are written nowhere, whether a run succeeds or fails."""
 
 import subprocess
 from pathlib import Path
@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import yaml
 
-from tests.support.sample_jobs import WAVES, ostinato, waves, write_job
+from tests.support.sample_jobs import WAVES, make_waves, run_ostinato, write_job
 
 SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "s3-key-4f0b9e2d",
@@ -17,17 +17,17 @@ SECRETS = {
 }
 
 
-def written(folder: Path, bucket: str) -> dict[str, bytes]:
-    """Read every byte that runs have left: databases, logs, artifacts, and the bucket."""
+def read_written_files(folder: Path, bucket: str) -> dict[str, bytes]:
+    """Read all files that runs have written: databases, logs, artifacts, and the bucket."""
     files = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    box = boto3.resource("s3").Bucket(bucket)
-    return files | {f"s3://{each.key}": each.get()["Body"].read() for each in box.objects.all()}
+    objects = boto3.resource("s3").Bucket(bucket).objects.all()
+    return files | {f"s3://{each.key}": each.get()["Body"].read() for each in objects}
 
 
-def leaks(found: dict[str, bytes]) -> list[str]:
+def find_leaks(files: dict[str, bytes]) -> list[str]:
     return [
-        f"{name} in {place}"
-        for place, data in found.items()
+        f"{name} in {path}"
+        for path, data in files.items()
         for name, secret in SECRETS.items()
         if secret.encode() in data
     ]
@@ -38,7 +38,7 @@ def leaks(found: dict[str, bytes]) -> list[str]:
 def test_secrets_of_the_environment_are_written_nowhere(
     tmp_path: Path, s3_bucket: str, s3_server: str
 ) -> None:
-    broken = waves(200).with_columns(
+    broken = make_waves(200).with_columns(
         pl.when(pl.col("id") < 1).then(None).otherwise(pl.col("label")).alias("label")
     )
     local = tmp_path / "waves.parquet"
@@ -49,22 +49,24 @@ def test_secrets_of_the_environment_are_written_nowhere(
         "store": {"uri": f"s3://{s3_bucket}/store"},
     }
     write_job(tmp_path, job)
-    write_job(tmp_path, job | {"name": "gone", "source": {"uri": f"s3://{s3_bucket}/gone.parquet"}})
+    write_job(
+        tmp_path, job | {"name": "missing", "source": {"uri": f"s3://{s3_bucket}/missing.parquet"}}
+    )
 
     def run(name: str) -> "subprocess.CompletedProcess[str]":
-        return ostinato(tmp_path, "run", f"{name}.yaml", AWS_ENDPOINT_URL=s3_server, **SECRETS)
+        return run_ostinato(tmp_path, "run", f"{name}.yaml", AWS_ENDPOINT_URL=s3_server, **SECRETS)
 
-    done, missing = run("waves"), run("gone")
+    succeeded, missing = run("waves"), run("missing")
 
-    assert done.returncode == 0, done.stderr
+    assert succeeded.returncode == 0, succeeded.stderr
     assert missing.returncode == 3, missing.stderr
-    found = written(tmp_path, s3_bucket)
-    said = {run.args[-1]: (run.stdout + run.stderr).encode() for run in (done, missing)}
-    assert any("prefect.db" in place for place in found)
-    assert any("mlflow.db" in place for place in found)
-    assert any("report.html" in place for place in found)
-    assert any("quarantine.parquet" in place for place in found)
-    assert leaks(found | said) == []
+    files = read_written_files(tmp_path, s3_bucket)
+    output = {run.args[-1]: (run.stdout + run.stderr).encode() for run in (succeeded, missing)}
+    assert any("prefect.db" in path for path in files)
+    assert any("mlflow.db" in path for path in files)
+    assert any("report.html" in path for path in files)
+    assert any("quarantine.parquet" in path for path in files)
+    assert find_leaks(files | output) == []
 
 
 @pytest.mark.parametrize("where", ["source", "store"])
@@ -73,14 +75,14 @@ def test_a_job_file_with_a_secret_is_refused_before_anything_is_written(
 ) -> None:
     secret = SECRETS["AWS_SECRET_ACCESS_KEY"]
     path = write_job(tmp_path, WAVES)
-    told = yaml.safe_load(path.read_text()) | {where: {"uri": f"s3://AKIA:{secret}@bucket/x"}}
-    path.write_text(yaml.safe_dump(told))
+    job = yaml.safe_load(path.read_text()) | {where: {"uri": f"s3://AKIA:{secret}@bucket/x"}}
+    path.write_text(yaml.safe_dump(job))
 
-    done = ostinato(tmp_path, "run", path.name)
+    result = run_ostinato(tmp_path, "run", path.name)
 
-    assert done.returncode == 2
-    assert f"{where}.uri: it holds a password or a token" in done.stderr
-    assert "AWS_SECRET_ACCESS_KEY" in done.stderr
-    assert secret not in done.stdout + done.stderr
+    assert result.returncode == 2
+    assert f"{where}.uri: it holds a password or a token" in result.stderr
+    assert "AWS_SECRET_ACCESS_KEY" in result.stderr
+    assert secret not in result.stdout + result.stderr
     [*others] = [each for each in tmp_path.rglob("*") if each.is_file() and each != path]
     assert not any(secret.encode() in each.read_bytes() for each in others)

@@ -14,11 +14,11 @@ from flows.retrain import retrain
 from flows.tune import tune
 from models.networks.config import ModelConfig
 from tasks.errors import JobError
-from tests.support.sample_jobs import WAVES, waves, write_job
+from tests.support.sample_jobs import WAVES, make_waves, write_job
 
 AUTO = WAVES | {"model": "auto", "training": {"epochs": 4, "learning_rate": 0.02, "batch_size": 64}}
 
-TRIED = [
+CANDIDATES = [
     ModelConfig(hidden_size=8),
     ModelConfig(cell="mingru", hidden_size=8, pooling=("mean", "max")),
     ModelConfig(cell="cnn", hidden_size=8, pooling="mean"),
@@ -27,19 +27,19 @@ TRIED = [
 
 @pytest.fixture
 def auto_job(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A job over 300 waves that leaves its network open, among three small ones."""
+    """A job over 300 waves that chooses among three small networks."""
 
-    def few(*_: object, champion: ModelConfig | None = None) -> list[ModelConfig]:
-        return [*TRIED, champion] if champion and champion not in TRIED else TRIED
+    def list_few_candidates(*_: object, champion: ModelConfig | None = None) -> list[ModelConfig]:
+        return [*CANDIDATES, champion] if champion and champion not in CANDIDATES else CANDIDATES
 
-    monkeypatch.setattr("tasks.tuning.auto_model.list_candidate_models", few)
-    waves(300).write_parquet(home / "waves.parquet")
+    monkeypatch.setattr("tasks.tuning.auto_model.list_candidate_models", list_few_candidates)
+    make_waves(300).write_parquet(home / "waves.parquet")
     return write_job(home, AUTO)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
-def test_a_version_holds_the_network_that_was_chosen_as_if_it_had_been_named(
+def test_a_version_contains_the_chosen_network_like_a_configured_one(
     auto_job: Path,
 ) -> None:
     outcome = retrain(str(auto_job))
@@ -51,13 +51,13 @@ def test_a_version_holds_the_network_that_was_chosen_as_if_it_had_been_named(
     assert again.recomputed == []
     version = MlflowClient().get_model_version("waves", outcome.version)
     job = JOB_ADAPTER.validate_json(version.tags["ostinato.job"])
-    assert job.model in TRIED
+    assert job.model in CANDIDATES
     params = MlflowClient().get_run(version.run_id).data.params
     assert params["model.cell"] == job.model.cell
     folder = Path(download_artifacts(run_id=version.run_id))
     table = json.loads((folder / "networks.json").read_text("utf-8"))
     assert {"network", "parameters", "epochs", "value", "seconds", "rung"} <= set(table["columns"])
-    assert len(table["data"]) == len(TRIED)
+    assert len(table["data"]) == len(CANDIDATES)
     page = (folder / "report.html").read_text("utf-8")
     assert "Networks tried" in page
     assert "(chosen)" in page
@@ -66,9 +66,9 @@ def test_a_version_holds_the_network_that_was_chosen_as_if_it_had_been_named(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
-def test_the_champions_network_is_among_those_tried(auto_job: Path) -> None:
-    named = write_job(auto_job.parent, WAVES)
-    assert retrain(str(named)).decision == "promote"
+def test_the_network_of_the_champion_is_a_candidate(auto_job: Path) -> None:
+    configured_job = write_job(auto_job.parent, WAVES)
+    assert retrain(str(configured_job)).decision == "promote"
 
     outcome = retrain(str(write_job(auto_job.parent, AUTO)))
 
@@ -78,20 +78,20 @@ def test_the_champions_network_is_among_those_tried(auto_job: Path) -> None:
     assert WAVES["model"]["hidden_size"] in [row[column]["hidden_size"] for row in table["data"]]
 
 
-def test_check_accepts_a_job_that_leaves_its_network_open(auto_job: Path) -> None:
-    found = check_job(load_job(auto_job))
+def test_check_accepts_a_job_with_an_auto_model(auto_job: Path) -> None:
+    result = check_job(load_job(auto_job))
 
-    assert found["epoch_seconds"] > 0
-    assert found["training_seconds_at_most"] > found["epoch_seconds"]
+    assert result["epoch_seconds"] > 0
+    assert result["training_seconds_at_most"] > result["epoch_seconds"]
 
 
-def test_tune_needs_a_named_network(auto_job: Path) -> None:
+def test_tune_needs_a_configured_network(auto_job: Path) -> None:
     with pytest.raises(JobError, match="model: auto searches for a network itself"):
         tune.fn(str(auto_job))
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"model": "gru"}, "model: 'gru' is no section; write model: {cell: gru}, or auto"),
         (
@@ -103,17 +103,17 @@ def test_tune_needs_a_named_network(auto_job: Path) -> None:
         ({"model": "auto", "tuning": {}}, "tuning: model: auto is a search already"),
     ],
 )
-def test_an_invalid_network_is_refused_in_one_line(
-    home: Path, changes: dict[str, object], words: str
+def test_an_invalid_network_is_rejected_in_one_line(
+    home: Path, changes: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(JobError) as refusal:
+    with pytest.raises(JobError) as error:
         load_job(write_job(home, WAVES | changes))
 
-    assert words in str(refusal.value)
-    assert len(str(refusal.value).splitlines()) == 2
+    assert message in str(error.value)
+    assert len(str(error.value).splitlines()) == 2
 
 
-def test_the_schema_knows_both_ways_to_name_a_network() -> None:
+def test_the_schema_accepts_auto_and_a_configured_network() -> None:
     schema = json.loads(format_schema())
 
     for model in ("auto", {"cell": "gru"}):

@@ -1,4 +1,4 @@
-"""`ostinato tune` from end to end: a real server, real MLflow, and the job file that it leaves."""
+"""`ostinato tune` from end to end: a real server, real MLflow, and the job file that it writes."""
 
 import json
 import os
@@ -18,19 +18,19 @@ from flows.results.tuned_job import build_tuned_path
 from flows.tune import tune
 from tasks.errors import JobError
 from tasks.tuning.study_report import PLOT_FILES
-from tests.support.sample_jobs import environment, ostinato, waves, write_job
+from tests.support.sample_jobs import build_environment, make_waves, run_ostinato, write_job
 from tests.support.tuning_fixtures import SEARCHED
 
 
 @pytest.fixture
 def searched_job(home: Path) -> Path:
-    waves(160).write_parquet(home / "waves.parquet")
+    make_waves(160).write_parquet(home / "waves.parquet")
     return write_job(home, SEARCHED)
 
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_search_leaves_nested_runs_plots_and_a_job_file(searched_job: Path) -> None:
-    found = tune(str(searched_job))
+    result = tune(str(searched_job))
 
     client = MlflowClient()
     experiment = client.get_experiment_by_name("waves").experiment_id
@@ -38,37 +38,37 @@ def test_a_search_leaves_nested_runs_plots_and_a_job_file(searched_job: Path) ->
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     trials = [run for run in runs if run is not parent]
     assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {parent.info.run_id}
-    assert len(trials) == sum(found.trials.values()) == 4
+    assert len(trials) == sum(result.trials.values()) == 4
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= set(PLOT_FILES)
-    assert parent.data.metrics["best_loss"] == found.value
+    assert parent.data.metrics["best_loss"] == result.best_value
     assert all(client.get_metric_history(run.info.run_id, "validation_loss") for run in trials)
-    tuned = load_job(Path(found.file))
-    assert tuned.settings == load_job(searched_job).settings.with_values(found.chosen)
+    tuned = load_job(Path(result.file))
+    assert tuned.settings == load_job(searched_job).settings.with_values(result.best_params)
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_search_that_is_run_again_adds_no_runs_and_says_the_same(searched_job: Path) -> None:
+def test_a_repeated_search_adds_no_runs_and_reports_the_same(searched_job: Path) -> None:
     first = tune(str(searched_job), trials=2)
 
     again = tune(str(searched_job), trials=2)
 
     experiment = MlflowClient().get_experiment_by_name("waves").experiment_id
     assert len(MlflowClient().search_runs([experiment])) == 3
-    assert (again.value, again.chosen) == (first.value, first.chosen)
+    assert (again.best_value, again.best_params) == (first.best_value, first.best_params)
 
 
-def test_a_job_file_that_somebody_changed_is_not_written_over(searched_job: Path) -> None:
-    theirs = build_tuned_path(searched_job)
-    theirs.write_text("name: mine\n", encoding="utf-8")
+def test_a_job_file_that_was_edited_is_not_overwritten(searched_job: Path) -> None:
+    edited = build_tuned_path(searched_job)
+    edited.write_text("name: mine\n", encoding="utf-8")
 
     with pytest.raises(JobError, match="was written or changed by a person"):
         tune.fn(str(searched_job))
 
-    assert theirs.read_text(encoding="utf-8") == "name: mine\n"
+    assert edited.read_text(encoding="utf-8") == "name: mine\n"
 
 
 @pytest.mark.parametrize(
-    ("tuning", "words"),
+    ("tuning", "message"),
     [
         ({"search_space": {"model.hiden_size": [8]}}, "did you mean 'model.hidden_size'?"),
         (
@@ -89,32 +89,32 @@ def test_a_job_file_that_somebody_changed_is_not_written_over(searched_job: Path
             {"search_space": {"model.cell": ["tree-lstm"]}},
             "tuning.search_space.model.cell: 'tree-lstm' does not",
         ),
-        ({"search_space": {"training.seed": [1, 2]}}, "a lucky seed is no better setting"),
+        ({"search_space": {"training.seed": [1, 2]}}, "a seed that scores better by chance"),
         ({"search_space": {"head.label_smoothing": [0.0, 0.1]}}, "losses would not compare"),
         ({"metric": "mae"}, "'mae' does not fit a target of kind category"),
         ({"n_trials": 0}, "tuning.n_trials: 0 is too small"),
         ({"budget": "soon"}, "tuning.budget"),
     ],
 )
-def test_a_space_that_cannot_be_searched_is_refused_before_anything_runs(
-    home: Path, tuning: dict[str, Any], words: str
+def test_an_invalid_search_space_is_rejected_before_anything_runs(
+    home: Path, tuning: dict[str, Any], message: str
 ) -> None:
     path = write_job(home, SEARCHED | {"tuning": tuning})
 
-    with pytest.raises(JobError) as refused:
+    with pytest.raises(JobError) as error:
         load_job(path)
 
-    assert words in str(refused.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.slow
-def test_a_killed_search_resumes_where_it_was(searched_job: Path) -> None:
+def test_a_killed_search_resumes(searched_job: Path) -> None:
     home = searched_job.parent
     settings = SEARCHED | {"training": SEARCHED["training"] | {"epochs": 30}}
     searched_job.write_text(yaml.safe_dump(settings), encoding="utf-8")
     command = [sys.executable, "-m", "flows.cli.main", "tune", searched_job.name, "--trials", "6"]
-    process = subprocess.Popen(command, cwd=home, env=environment(), start_new_session=True)
-    # Only where trials are published: around it folders come and go.
+    process = subprocess.Popen(command, cwd=home, env=build_environment(), start_new_session=True)
+    # Only finished trials have a manifest; other folders are temporary.
     while len(list((home / ".ostinato/store/trial").glob("*/manifest.json"))) < 2:
         assert process.poll() is None
         time.sleep(0.05)
@@ -122,9 +122,9 @@ def test_a_killed_search_resumes_where_it_was(searched_job: Path) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = {path: path.stat().st_mtime_ns for path in home.rglob("trial.json")}
-    done = ostinato(home, "tune", searched_job.name, "--trials", "6", "--json")
+    done = run_ostinato(home, "tune", searched_job.name, "--trials", "6", "--json")
 
     assert done.returncode == 0, done.stderr
     assert sum(json.loads(done.stdout.splitlines()[-1])["trials"].values()) == 6
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert ostinato(home, "run", "waves.tuned.yaml").returncode == 0
+    assert run_ostinato(home, "run", "waves.tuned.yaml").returncode == 0

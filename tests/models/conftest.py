@@ -1,4 +1,4 @@
-"""Small networks train on one thread: others would only wait for each other."""
+"""Train small networks on one thread: several would only wait for each other."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Settings: numbers with units are read as a person writes them, and nonsense is refused."""
+"""Settings: numbers with units are parsed, and invalid ones are refused."""
 
 import re
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def pattern(adapter: TypeAdapter) -> str:
 
 
 @given(st.integers(0, 1000), st.sampled_from(["", " ", "  "]))
-def test_a_percentage_is_a_part_of_one(tenths: int, space: str) -> None:
+def test_a_percentage_is_a_fraction(tenths: int, space: str) -> None:
     text = f"{space}{tenths / 10}{space}%{space}"
 
     assert SHARE.validate_python(text) == pytest.approx(tenths / 1000, abs=1e-15)
@@ -39,26 +39,26 @@ def test_a_duration_is_its_seconds_in_any_unit(count: int, unit: str) -> None:
 
 
 @given(st.floats(0, 1))
-def test_a_plain_number_is_taken_as_it_is(number: float) -> None:
+def test_a_plain_number_is_not_changed(number: float) -> None:
     assert SHARE.validate_python(number) == number
     assert DURATION.validate_python(number) == number
 
 
 @pytest.mark.parametrize("text", ["20", "a fifth", "-5%", "%", "", "2 0%", "1e1%", "5%%"])
-def test_a_text_that_is_no_share_is_refused_with_one_that_is(text: str) -> None:
+def test_a_text_that_is_no_share_is_rejected_with_an_example(text: str) -> None:
     with pytest.raises(ValidationError, match=r"is not a share; .*such as '20%'"):
         SHARE.validate_python(text)
 
 
 @pytest.mark.parametrize("text", ["10", "ten minutes", "-1s", "10 min", "", "1h30m", "5M"])
-def test_a_text_that_is_no_duration_is_refused_with_one_that_is(text: str) -> None:
+def test_a_text_that_is_no_duration_is_rejected_with_an_example(text: str) -> None:
     with pytest.raises(ValidationError, match=r"is not a duration; .*such as '30s' or '10m'"):
         DURATION.validate_python(text)
 
 
 @pytest.mark.parametrize("adapter", [SHARE, DURATION], ids=["share", "duration"])
 @given(data=st.data())
-def test_the_schema_allows_just_the_texts_that_can_be_read(adapter: TypeAdapter, data) -> None:
+def test_the_schema_allows_exactly_the_texts_that_can_be_parsed(adapter: TypeAdapter, data) -> None:
     text = data.draw(st.from_regex(pattern(adapter)) | st.text(max_size=6))
 
     allowed = re.search(pattern(adapter), text) is not None
@@ -74,7 +74,7 @@ def test_the_schema_allows_just_the_texts_that_can_be_read(adapter: TypeAdapter,
     ("make", "message"),
     [
         (lambda: SeriesInput(column=()), "column: name at least one"),
-        (lambda: WindowConfig(lookback=0), "lookback: 0 is not a length; give at least 1"),
+        (lambda: WindowConfig(lookback=0), "lookback: 0 is too small; give at least 1"),
         (lambda: WindowConfig(lookback=5, horizon=-1), "horizon: -1 lies in the past"),
         (lambda: ModelConfig(hidden_size=0), "hidden_size: 0 is too small; give at least 1"),
         (lambda: ModelConfig(num_layers=0), "num_layers: 0 is too small; give at least 1"),
@@ -87,7 +87,7 @@ def test_the_schema_allows_just_the_texts_that_can_be_read(adapter: TypeAdapter,
         (lambda: TrainingConfig(weight_decay=-0.1), "weight_decay .*give 0 or more"),
     ],
 )
-def test_a_setting_that_cannot_work_is_refused_by_its_key(
+def test_an_invalid_setting_is_rejected_by_its_key(
     make: Callable[[], object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

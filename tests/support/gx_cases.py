@@ -57,7 +57,7 @@ POOLS: dict[str, tuple[pl.DataType, list]] = {
     "Datetime": (pl.Datetime("us"), TIMES),
     "Datetime[ms]": (pl.Datetime("ms"), TIMES),
     "Datetime[ns]": (pl.Datetime("ns"), TIMES),
-    "Datetime[UTC]": (pl.Datetime("us", "UTC"), [at.replace(tzinfo=UTC) for at in TIMES]),
+    "Datetime[UTC]": (pl.Datetime("us", "UTC"), [moment.replace(tzinfo=UTC) for moment in TIMES]),
     "Time": (pl.Time(), [time(0), time(12, 30), time(23, 59, 59, 1)]),
     "Duration": (pl.Duration("us"), DURATIONS),
     "Decimal": (pl.Decimal(10, 2), [Decimal("0.10"), Decimal("1.00"), Decimal("-2.50")]),
@@ -105,7 +105,7 @@ def run_polars(scan: pl.LazyFrame, expectations: list[tuple[str, dict]]) -> list
 
 
 def has_date_arguments(expectation: object) -> bool:
-    """Return whether arguments are dates, which equal none of the times that pandas makes."""
+    """Return whether an argument is a date, which equals none of the times that pandas makes."""
     kwargs = expectation.configuration.kwargs
     values = [kwargs.get("min_value"), kwargs.get("max_value"), *(kwargs.get("value_set") or [])]
     values += (kwargs.get("partition_object") or {}).get("values", [])
@@ -155,31 +155,31 @@ def is_unsupported(result: object) -> bool:
 
 
 def extract_outcome(result: object) -> object:
-    found = normalize(dict(result.result))
-    if "missing" in str(found.get("partial_unexpected_list")):
-        # Each NaN of a list is a value of its own in pandas, and NaT does not sort.
-        found.pop("partial_unexpected_counts", None)
-    if "partial_missing_list" in found:
-        # Pandas lists a set as it comes.
-        found["partial_missing_list"].sort(key=repr)
-    return {"success": result.success, "result": found}
+    outcome = normalize(dict(result.result))
+    if "missing" in str(outcome.get("partial_unexpected_list")):
+        # In pandas each NaN of a list is a separate value, and NaT cannot be sorted.
+        outcome.pop("partial_unexpected_counts", None)
+    if "partial_missing_list" in outcome:
+        # Pandas lists a set in any order.
+        outcome["partial_missing_list"].sort(key=repr)
+    return {"success": result.success, "result": outcome}
 
 
 def adapt_to_pandas(case: Case) -> Case:
     """Adapt a case for which the result of pandas is known to be wrong or imprecise."""
     frame, kind, kwargs = case
     if "creasing" in kind:
-        # Differences of short or unsigned numbers wrap around.
+        # In pandas, differences of short or unsigned integers wrap around.
         return Case(frame.with_columns(cs.integer().cast(pl.Int64)), kind, kwargs)
     if kind in AGGREGATES:
-        # Sums of short floats are short too; ours are long.
+        # Pandas sums 32-bit floats in 32 bits, the Polars engine in 64.
         return Case(frame.with_columns(cs.float().cast(pl.Float64)), kind, kwargs)
     if "type" in kind:
-        # With gaps pandas calls whole numbers float64 and truth values object.
+        # With missing values pandas has float64 for integers and object for booleans.
         filled = (cs.integer().fill_null(0), cs.boolean().fill_null(value=True))
         return Case(frame.with_columns(filled), kind, kwargs)
     if "pair" in kind and kwargs["column_A"] == kwargs["column_B"]:
-        # Of a column and itself pandas lists pairs of pairs.
+        # For a column and itself pandas lists pairs of pairs.
         twin = frame.with_columns(pl.col(kwargs["column_A"]).alias("twin"))
         return Case(twin, kind, kwargs | {"column_B": "twin"})
     return case
@@ -463,7 +463,7 @@ def column_cases(draw: st.DrawFn, kind: str) -> Case:
         pools = st.just("String") if kind in TEXTUAL else pools
         pools = st.sampled_from(NUMBERS) if kind in NUMERIC else pools
     pool = draw(pools)
-    # Of a list pandas measures the text that it prints; ours counts, as told below.
+    # Pandas measures the printed text of a list; the Polars engine counts its elements.
     assume(not ("length" in kind and pool == "List"))
     frame = draw(frames([pool]))
     kwargs = (ROWS | AGGREGATES)[kind](draw, pool) | {"column": frame.columns[0]}

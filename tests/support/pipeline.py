@@ -1,4 +1,4 @@
-"""The whole loop between a real store and a real registry, stage by stage, without a server."""
+"""The pipeline from a real store to a real registry, stage by stage, without a server."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from tasks.validation.validate import accept_snapshot, create_contract
 
 
 class Prepared(NamedTuple):
-    """What training begins with."""
+    """Artifacts that training reads."""
 
     store: Store
     snapshot: Snapshot
@@ -26,7 +26,7 @@ class Prepared(NamedTuple):
     features: Features
 
 
-def prepare(job: Job) -> Prepared:
+def prepare_features(job: Job) -> Prepared:
     """Take the snapshot, accept its rows and make features, without Prefect."""
     store = open_store(job.store)
     snapshot = take_snapshot(job.source, store)
@@ -43,9 +43,9 @@ def prepare(job: Job) -> Prepared:
     return Prepared(store, snapshot, accepted, features)
 
 
-def run(job: Job) -> tuple[Report, Version]:
-    """Do what the flow does, without Prefect."""
-    store, snapshot, accepted, features = prepare(job)
+def run_pipeline(job: Job) -> tuple[Report, Version]:
+    """Run the retrain pipeline to a registered version, without Prefect."""
+    store, snapshot, accepted, features = prepare_features(job)
     candidate = make_candidate(
         features,
         store,

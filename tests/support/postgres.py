@@ -61,13 +61,13 @@ def find_binaries() -> Path | None:
     return Path(on_path).resolve().parent if on_path else None
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
+def run_postgres() -> Iterator[Postgres]:
     binaries = find_binaries()
     if binaries is None and os.environ.get("CI"):
         pytest.fail(MISSING)
@@ -78,7 +78,7 @@ def running_postgres() -> Iterator[Postgres]:
         folder = Path(name)
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres")
-        server = Postgres(binaries, folder / "data", free_port())
+        server = Postgres(binaries, folder / "data", find_free_port())
         server.run("initdb", "--auth=trust", "--no-sync", "-U", "postgres", "-E", "UTF8")
         server.start()
         try:

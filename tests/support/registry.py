@@ -1,4 +1,4 @@
-"""Versions in a real registry, of one small model that was trained once."""
+"""Versions of one small model in a real registry."""
 
 from pathlib import Path
 
@@ -8,44 +8,55 @@ from models.features.config import TargetConfig
 from tasks.registry import versions
 from tasks.serving.model_package import choose_golden_rows, hash_package, save_package
 from tasks.tracking import mlflow_client
-from tests.support.trained_models import ALONE, TOLD, features, tagged, trained
+from tests.support.trained_models import (
+    BY_COLUMN,
+    TEXT_LAYOUT,
+    make_tagged_texts,
+    train_bundle,
+    write_features,
+)
 
 
-def served_model(folder: Path) -> Path:
-    """Train for two epochs, and save what MLflow serves."""
+def train_model_package(folder: Path) -> Path:
+    """Train a model for two epochs and return the folder of its MLflow package."""
     target = TargetConfig(column="tags", kind="tags")
-    rows = features(folder / "f", tagged(), ALONE, target, TOLD)
-    bundle = trained(folder / "f")
+    rows = write_features(folder / "f", make_tagged_texts(), TEXT_LAYOUT, target, BY_COLUMN)
+    bundle = train_bundle(folder / "f")
     golden = choose_golden_rows(bundle, rows, folder / "f")
-    save_package(folder / "f" / "model" / "bundle", folder / "served", golden)
-    return folder / "served"
+    save_package(folder / "f" / "model" / "bundle", folder / "package", golden)
+    return folder / "package"
 
 
-def register(
-    served: Path, count: int = 1, *, decision: str = "promote", name: str = "waves", **more: str
+def register_versions(
+    package_dir: Path,
+    count: int = 1,
+    *,
+    decision: str = "promote",
+    name: str = "waves",
+    **more: str,
 ) -> dict[str, str]:
-    """Register the model as so many further versions, as a gate that decided so leaves them."""
+    """Register the package `count` times with this decision of the gate; return the aliases."""
     experiment = mlflow_client.open_experiment(name, Path(".ostinato/mlflow/artifacts"))
     for _ in range(count):
         run = MlflowClient().create_run(experiment)
         tags = {
             "ostinato.decision": decision,
-            "ostinato.reason": "so it was told",
-            "ostinato.files_hash": hash_package(served),
-            "ostinato.report_hash": "of a report",
+            "ostinato.reason": "test decision",
+            "ostinato.files_hash": hash_package(package_dir),
+            "ostinato.report_hash": "hash of a report",
             **{f"ostinato.{key}": value for key, value in more.items()},
         }
         versions.create_version(
-            name, experiment=experiment, run_id=run.info.run_id, folder=served, tags=tags
+            name, experiment=experiment, run_id=run.info.run_id, folder=package_dir, tags=tags
         )
-    return now(name)
+    return read_aliases(name)
 
 
-def now(name: str = "waves") -> dict[str, str]:
-    """MLflow's aliases."""
+def read_aliases(name: str = "waves") -> dict[str, str]:
+    """Return the version of each of MLflow's aliases."""
     return {k: str(v) for k, v in MlflowClient().get_registered_model(name).aliases.items()}
 
 
-def files_of(version: str, name: str = "waves") -> Path:
-    """Folder of a version's files."""
+def fetch_version_files(version: str, name: str = "waves") -> Path:
+    """Return the folder of a version's files."""
     return versions.fetch_files(name, version)

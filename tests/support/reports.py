@@ -1,4 +1,4 @@
-"""The smallest report that can be read, as JSON has it."""
+"""The smallest report that can be read, as parsed JSON."""
 
 GAIN = {
     "name": "majority",
@@ -7,13 +7,16 @@ GAIN = {
     "gain": 0.1,
     "low": -0.01,
     "high": 0.2,
+    "score": 0.9,
+    "reference_score": 0.8,
 }
 
 GATE = {
     "decision": "promote", "reason": "better", "metric": "accuracy", "mode": "superiority",
-    "min_improvement": 0.0, "margin": 0.0, "confidence": 0.95, "min_rows": 50, "champion": None,
-    "rows": 90, "excluded_rows": 0, "comparisons": [GAIN], "guardrails": [], "incomparable": None,
-    "blocked": None,
+    "min_improvement": 0.0, "margin": 0.0, "confidence": 0.95, "baseline_margin": 0.01,
+    "require_baseline": True, "min_rows": 50, "champion": None, "rows": 90, "excluded_rows": 0,
+    "comparisons": [GAIN], "guardrails": [], "incomparable_reason": None, "block_reason": None,
+    "is_tie": False,
     "holdout": {"hash": "abc", "rows": 90, "uses": 2, "limit": 20, "warning": None},
 }  # fmt: skip
 

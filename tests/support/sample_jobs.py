@@ -19,8 +19,8 @@ import yaml
 from flows.environment import NO_TELEMETRY
 
 
-def waves(rows: int, seed: int = 0) -> pl.DataFrame:
-    """Noisy waves of two frequencies, a list of steps a row."""
+def make_waves(rows: int, seed: int = 0) -> pl.DataFrame:
+    """Return noisy waves of two frequencies, one list of steps a row, labelled by frequency."""
     draw = np.random.default_rng(seed)
     kinds = draw.integers(0, 2, rows)
     lengths = draw.integers(8, 14, rows)
@@ -31,8 +31,8 @@ def waves(rows: int, seed: int = 0) -> pl.DataFrame:
     return pl.DataFrame({"id": range(rows), "wave": cells, "label": [f"kind {k}" for k in kinds]})
 
 
-def sales(days: int) -> pl.DataFrame:
-    """A daily series with a weekly rhythm."""
+def make_sales(days: int) -> pl.DataFrame:
+    """Return a daily series with a weekly season."""
     draw = np.random.default_rng(1)
     steps = np.arange(days)
     values = 10 + 5 * np.sin(2 * np.pi * steps / 7) + draw.normal(0, 0.3, days)
@@ -69,18 +69,20 @@ def write_job(folder: Path, job: dict[str, Any]) -> Path:
     return path
 
 
-def environment() -> dict[str, str]:
-    """The environment of a user who has set nothing."""
+def build_environment() -> dict[str, str]:
+    """Return the environment of a user who has set no variable."""
     ours = ("PREFECT", "MLFLOW", "PYTEST")
     return {k: v for k, v in os.environ.items() if not k.startswith(ours)} | NO_TELEMETRY
 
 
-def ostinato(folder: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command line in a folder, as a user would."""
+def run_ostinato(
+    folder: Path, *arguments: str, **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run an `ostinato` command in a folder, as a user would."""
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli.main", *words],
+        [sys.executable, "-m", "flows.cli.main", *arguments],
         cwd=folder,
-        env=environment() | variables,
+        env=build_environment() | variables,
         capture_output=True,
         text=True,
         timeout=240,
@@ -98,40 +100,42 @@ class Pages:
     mlflow: str
 
 
-def open_pages(folder: Path, *words: str) -> Pages:
+def start_pages(folder: Path, *arguments: str) -> Pages:
     """Start `ostinato ui` on free ports and wait until it names its pages."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli.main", "ui", *words],
+        [sys.executable, "-m", "flows.cli.main", "ui", *arguments],
         cwd=folder,
-        env=environment(),
+        env=build_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    said = []
-    while not said or not said[-1].startswith("Logs"):
-        said.append(process.stdout.readline())
-        assert process.poll() is None, "".join(said) + process.stdout.read()
-    names = dict(line.split(maxsplit=1) for line in said if line.startswith(("Prefect", "MLflow")))
+    output_lines = []
+    while not output_lines or not output_lines[-1].startswith("Logs"):
+        output_lines.append(process.stdout.readline())
+        assert process.poll() is None, "".join(output_lines) + process.stdout.read()
+    names = dict(
+        line.split(maxsplit=1) for line in output_lines if line.startswith(("Prefect", "MLflow"))
+    )
     return Pages(folder, process, names["Prefect"].strip(), names["MLflow"].strip())
 
 
-def send(url: str, body: dict[str, Any], *, method: str = "POST") -> Any:
+def send_json(url: str, body: dict[str, Any], *, method: str = "POST") -> Any:
     """Send JSON, and return the JSON that comes back."""
     request = urllib.request.Request(
         url, json.dumps(body).encode(), {"content-type": "application/json"}, method=method
     )
-    return json.loads(patiently(request) or b"null")
+    return json.loads(request_with_retries(request) or b"null")
 
 
-def patiently(request: urllib.request.Request) -> bytes:
-    """Ask, and ask again where the server is busy."""
+def request_with_retries(request: urllib.request.Request) -> bytes:
+    """Send a request, up to ten times while the server is busy (503)."""
     for _ in range(10):
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.read()
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.read()
         except urllib.error.HTTPError as error:
-            # Its database is SQLite, and locked for a moment; Prefect's own client asks again too.
+            # Prefect's SQLite database may be locked for a moment; its own client retries too.
             if error.code != 503:
                 raise
             time.sleep(0.5)
@@ -139,15 +143,15 @@ def patiently(request: urllib.request.Request) -> bytes:
 
 
 def fetch(url: str) -> bytes:
-    """Return what lies at an address."""
-    return patiently(urllib.request.Request(url))
+    """Return the body at an address."""
+    return request_with_retries(urllib.request.Request(url))
 
 
-def wait_until(found: Any, seconds: float = 120.0, *, every: float = 0.5) -> Any:
-    """Ask until there is something, and return it."""
+def wait_until(find: Any, seconds: float = 120.0, *, every: float = 0.5) -> Any:
+    """Call `find` until it returns something, and return that."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if value := found():
+        if value := find():
             return value
         time.sleep(every)
-    raise TimeoutError("nothing came of it in time")
+    raise TimeoutError("nothing was found in time")

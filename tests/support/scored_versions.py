@@ -17,8 +17,8 @@ from tasks.scoring.config import RowSelection
 from tasks.scoring.score import ScoredDataset, ScoringRequest, open_output_store, score_snapshot
 from tasks.serving.model_package import choose_golden_rows, save_package
 from tasks.storage.store import Store, StoreConfig
-from tests.support.registry import register
-from tests.support.trained_models import TOLD, features, trained
+from tests.support.registry import register_versions
+from tests.support.trained_models import BY_COLUMN, train_bundle, write_features
 
 _TRAINED: dict[str, tuple[Path, Bundle]] = {}
 """Trained models by their settings and data, because training one takes a second."""
@@ -29,7 +29,7 @@ def register_version(
     layout: Layout,
     target: TargetConfig,
     *,
-    split: SplitConfig = TOLD,
+    split: SplitConfig = BY_COLUMN,
     head: HeadConfig | None = None,
     name: str = "waves",
     epochs: int = 2,
@@ -38,13 +38,13 @@ def register_version(
     key = repr((layout, target, split, head, epochs, frame.hash_rows().sum()))
     if key not in _TRAINED:
         folder = Path(tempfile.mkdtemp(dir=tempfile.gettempdir()))
-        rows = features(folder / "f", frame, layout, target, split)
-        bundle = trained(folder / "f", head=head, epochs=epochs)
+        rows = write_features(folder / "f", frame, layout, target, split)
+        bundle = train_bundle(folder / "f", head=head, epochs=epochs)
         golden = choose_golden_rows(bundle, rows, folder / "f")
         save_package(folder / "f" / "model" / "bundle", folder / "served", golden)
         _TRAINED[key] = (folder, bundle)
     folder, bundle = _TRAINED[key]
-    register(folder / "served", name=name)
+    register_versions(folder / "served", name=name)
     return bundle
 
 
@@ -69,12 +69,12 @@ def score_frame(
     output: str | None = None,
     **source: object,
 ) -> ScoredDataset:
-    """Score a table with the version."""
+    """Score a table with the first version and return the dataset of predictions."""
     frame.write_parquet("scored.parquet", row_group_size=64)
     snapshot = take_snapshot(SourceConfig(uri="scored.parquet", **source), store)
     config = StoreConfig(uri=store.root, cache=str(store.cache_dir))
     return score_snapshot(request, snapshot, store, open_output_store("waves", output, config))
 
 
-def read_predictions(found: ScoredDataset) -> pl.DataFrame:
-    return pl.read_parquet(Path(found.folder) / "part-*.parquet")
+def read_predictions(scored: ScoredDataset) -> pl.DataFrame:
+    return pl.read_parquet(Path(scored.folder) / "part-*.parquet")

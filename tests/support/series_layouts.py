@@ -4,15 +4,17 @@ from models.features.config import Layout, WindowConfig
 from models.features.series import SeriesInput
 
 
-def list_layout(*columns: str, **more: object) -> Layout:
+def build_list_layout(*columns: str, **more: object) -> Layout:
     read = SeriesInput(column=columns, **more)
     return Layout(input=read, window=None, time=None, entity="shop" if more else None)
 
 
-def layout(length: int, *, entity: str | None = "shop", horizon: int = 1, **more: object) -> Layout:
+def build_window_layout(
+    lookback: int, *, entity: str | None = "shop", horizon: int = 1, **more: object
+) -> Layout:
     return Layout(
         input=SeriesInput(column="sales", **more),
-        window=WindowConfig(lookback=length, horizon=horizon),
+        window=WindowConfig(lookback=lookback, horizon=horizon),
         time="day",
         entity=entity,
     )

@@ -10,15 +10,14 @@ from tasks.storage.store import Store
 
 DAY = dt.timedelta(days=1)
 
+START = dt.datetime(2024, 1, 1)  # noqa: DTZ001 - without a zone, as in most sources
 
-START = dt.datetime(2024, 1, 1)  # noqa: DTZ001 - as most sources have it
 
-
-def noon(day: int) -> dt.datetime:
+def make_noon(day: int) -> dt.datetime:
     return dt.datetime(2024, 1, day, 12, tzinfo=dt.UTC)
 
 
-def days(first: int, last: int) -> pl.DataFrame:
+def make_daily_rows(first: int, last: int) -> pl.DataFrame:
     times = [START + index * DAY for index in range(first - 1, last)]
     return pl.DataFrame({"at": times, "x": [float(t.day) for t in times]})
 

@@ -1,4 +1,4 @@
-"""Splits of tables, as the stages make them."""
+"""Splits of tables, as the featurize stage makes them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,24 +11,24 @@ import polars as pl
 from models.features.config import Layout, TargetConfig
 from models.features.series import find_rows_ahead, index_series
 from models.features.splitting.split import UNUSED, SplitConfig
-from models.features.splitting.unseen_rows import Split
+from models.features.splitting.unseen_rows import SplitRecord
 from tasks.dataset.rowset import RowSet
 from tasks.features.row_split import split_rows
 from tasks.features.window_split import split_windows
 
 
 class TableSplit(NamedTuple):
-    """Every row's split, its target's row, and how the split was made."""
+    """Split and target row of each of R rows, and the split that assigned them."""
 
     splits_R: np.ndarray
-    target_R: np.ndarray
-    split: Split
+    target_rows_R: np.ndarray
+    split: SplitRecord
 
 
 def split_table(
     frame: pl.DataFrame, layout: Layout, config: SplitConfig, target: str | None = None
 ) -> TableSplit:
-    """Split a table as if it were in a store; equal rows are kept."""
+    """Split a table as if it were in a store; duplicates are not removed."""
     config = replace(config, duplicates="keep")
     with TemporaryDirectory() as folder:
         path = Path(folder) / "rows.parquet"

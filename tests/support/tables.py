@@ -10,14 +10,9 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
 from tasks.ingestion.tables.lakehouse import _FILE_IO
-from tasks.ingestion.tables.reader import (
-    RowRange,
-    Table,
-    read_batches,
-)
+from tasks.ingestion.tables.reader import RowRange, Table, read_batches
 
 NOON = dt.datetime.fromisoformat("2024-01-01T12:00:00")
-
 
 SALES = pl.DataFrame(
     {
@@ -27,7 +22,6 @@ SALES = pl.DataFrame(
         "kwh": [1.5, None, -0.0, 2.5, 1e300, 3.0],
     }
 )
-
 
 LATER = SALES.with_columns(id=pl.col("id") + 10, note=pl.lit("new"))
 
@@ -39,7 +33,7 @@ def read_rows(
     return pl.DataFrame(pa.Table.from_batches(batches)) if batches else pl.DataFrame()
 
 
-def make_sqlite(path: Path, *statements: str) -> str:
+def create_sqlite(path: Path, *statements: str) -> str:
     with sqlite3.connect(path) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -57,7 +51,7 @@ def write_sales(kind: str, folder: Path, request: pytest.FixtureRequest) -> Tabl
         )
         return Table(uri=server.uri, query="sales")
     if kind == "sqlite":
-        uri = make_sqlite(
+        uri = create_sqlite(
             folder / "sales.db",
             "CREATE TABLE sales (id INTEGER, at INTEGER, shop TEXT, kwh REAL)",
             "INSERT INTO sales VALUES " + format_values(lambda at: str(int(at.timestamp()))),
@@ -66,7 +60,7 @@ def write_sales(kind: str, folder: Path, request: pytest.FixtureRequest) -> Tabl
     if kind == "delta":
         SALES.write_delta(str(folder / "sales"))
         return Table(uri=str(folder / "sales"))
-    return Table(uri=make_iceberg(folder, SALES))
+    return Table(uri=create_iceberg(folder, SALES))
 
 
 def format_values(write) -> str:
@@ -80,7 +74,7 @@ def format_values(write) -> str:
     return ", ".join(f"({', '.join(map(literal, row))})" for row in SALES.iter_rows())
 
 
-def make_iceberg(folder: Path, *frames: pl.DataFrame, warehouse: str | None = None) -> str:
+def create_iceberg(folder: Path, *frames: pl.DataFrame, warehouse: str | None = None) -> str:
     catalog = SqlCatalog(
         "c",
         uri=f"sqlite:///{folder}/catalog.db",

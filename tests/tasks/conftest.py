@@ -1,4 +1,4 @@
-"""Stores of every kind: a folder, memory, and S3 as moto plays it."""
+"""Stores of every kind: a folder, memory, and S3 as simulated by moto."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""URIs with a secret in them are refused by every door, and the secret is not repeated."""
+"""URIs with a secret are refused by every config, and errors do not repeat the secret."""
 
 import re
 
@@ -8,7 +8,7 @@ from tasks.ingestion.config import SourceConfig
 from tasks.redaction import NO_SECRET_PATTERN, holds_secret, redact
 from tasks.storage.store import StoreConfig
 
-SECRET = [
+URIS_WITH_SECRET = [
     "postgresql://me:s3cret@host/db",
     "postgresql://me:12345@host/db",
     "postgresql://me:s3/cr@et@host/db",
@@ -21,7 +21,7 @@ SECRET = [
     "https://host/data.csv?access_token=s3cret",
 ]
 
-OPEN = [
+URIS_WITHOUT_SECRET = [
     "data/weather/*.parquet",
     "C:/data/sales@home.csv",
     "s3://bucket/day=1/a:b@c.parquet",
@@ -36,7 +36,7 @@ OPEN = [
 ]
 
 
-@pytest.mark.parametrize("uri", SECRET)
+@pytest.mark.parametrize("uri", URIS_WITH_SECRET)
 def test_a_secret_in_a_uri_is_refused_and_not_repeated(uri: str) -> None:
     for config in (SourceConfig, StoreConfig):
         with pytest.raises(ValueError, match=r"uri: it holds a password or a token") as refused:
@@ -45,18 +45,18 @@ def test_a_secret_in_a_uri_is_refused_and_not_repeated(uri: str) -> None:
         assert "s3" + "cret" not in str(refused.value)
 
 
-@pytest.mark.parametrize("uri", OPEN)
-def test_what_only_looks_like_a_secret_is_let_in(uri: str) -> None:
+@pytest.mark.parametrize("uri", URIS_WITHOUT_SECRET)
+def test_uris_that_only_resemble_a_secret_are_accepted(uri: str) -> None:
     assert not holds_secret(uri)
     assert re.search(NO_SECRET_PATTERN, uri)
 
 
-@pytest.mark.parametrize("uri", [uri for uri in SECRET if "X-Amz" not in uri])
-def test_the_form_refuses_it_before_the_server_keeps_it(uri: str) -> None:
+@pytest.mark.parametrize("uri", [uri for uri in URIS_WITH_SECRET if "X-Amz" not in uri])
+def test_the_form_refuses_a_secret_before_the_server_stores_it(uri: str) -> None:
     assert not re.search(NO_SECRET_PATTERN, uri)
 
 
-def test_words_about_a_server_leave_out_who_was_let_in() -> None:
-    told = redact("http://me:s3cret@mlflow:5000/api said 500; see http://mlflow:5000 or a@b.c")
+def test_user_and_password_are_removed_from_messages() -> None:
+    redacted = redact("http://me:s3cret@mlflow:5000/api said 500; see http://mlflow:5000 or a@b.c")
 
-    assert told == "http://mlflow:5000/api said 500; see http://mlflow:5000 or a@b.c"
+    assert redacted == "http://mlflow:5000/api said 500; see http://mlflow:5000 or a@b.c"

@@ -1,7 +1,7 @@
-"""Random convolutions as features of a cheap strong baseline for series, after MiniRocket.
+"""Random convolutions as features of a cheap, strong baseline for series, after MiniRocket.
 
-Dempster, Schmidt and Webb 2021, in the form that `models.networks.rocket` has; a ridge classifier
-on them is hard to beat where series are few.
+Dempster, Schmidt and Webb 2021, as `models.networks.rocket` implements it; with a ridge classifier
+they are hard to beat where there are few series.
 Shapes: N steps, C channels, S sequences, F features.
 """
 
@@ -15,19 +15,21 @@ from numpy.typing import NDArray
 from models.networks.jagged import Offsets
 from models.networks.rocket import TAPS, Rocket
 
-MAX_STEPS = 2_000_000
-"""Steps of all sequences up to which they are convolved: some minutes."""
+_MAX_STEPS = 2_000_000
+"""Largest number of steps of all sequences that is convolved, which takes some minutes."""
 
-SAMPLE_STEPS = 50_000
-"""Steps on which the convolutions' thresholds are chosen."""
+_SAMPLE_STEPS = 50_000
+"""Steps on which the thresholds of the convolutions are fitted."""
 
-BATCH_STEPS = 10_000
+_BATCH_STEPS = 10_000
+"""Steps of one batch."""
 
-MAX_CHANNELS = 256
+_MAX_CHANNELS = 256
+"""Largest number of channels that is convolved."""
 
 
 class SplitSequences(NamedTuple):
-    """Sequences of one split."""
+    """Sequences of one split: the steps from start to stop of each."""
 
     values_NC: NDArray[Any]
     starts_S: NDArray[np.int64]
@@ -35,31 +37,31 @@ class SplitSequences(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Count the steps of all sequences."""
+        """Number of steps of all sequences."""
         return int((self.stops_S - self.starts_S).sum())
 
-    def batches(self) -> Iterator[tuple[torch.Tensor, Offsets]]:
-        """Lay sequences end to end, some thousands of steps at a time."""
+    def iterate_batches(self) -> Iterator[tuple[torch.Tensor, Offsets]]:
+        """Yield the sequences end to end, about `_BATCH_STEPS` steps at a time."""
         lengths_S = self.stops_S - self.starts_S
-        group_S = (np.cumsum(lengths_S) - lengths_S) // BATCH_STEPS
+        group_S = (np.cumsum(lengths_S) - lengths_S) // _BATCH_STEPS
         for group in np.unique(group_S):
             rows = np.flatnonzero(group_S == group)
             parts = [self.values_NC[self.starts_S[row] : self.stops_S[row]] for row in rows]
             joined = torch.from_numpy(np.concatenate(parts).astype(np.float32))
             yield joined, Offsets.from_lengths(lengths_S[rows])
 
-    def first(self, steps: int) -> "SplitSequences":
-        """Take sequences spread evenly, of about so many steps."""
+    def subsample(self, steps: int) -> "SplitSequences":
+        """Select evenly spaced sequences of about `steps` steps in total."""
         share = min(1.0, steps / max(self.steps, 1))
         count = max(1, round(share * len(self.starts_S)))
         rows = np.linspace(0, len(self.starts_S) - 1, count).round().astype(np.int64)
         return SplitSequences(self.values_NC, self.starts_S[rows], self.stops_S[rows])
 
 
-def convolve(
+def compute_convolution_features(
     training: SplitSequences, test: SplitSequences
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """Convolve both; None where steps are no numbers, too few or too many.
+    """Compute features of both splits; None where steps are not numeric, too few or too many.
 
     Returns:
         Features of the training and of the test sequences, [S, F] each.
@@ -67,18 +69,18 @@ def convolve(
     channels = training.values_NC.shape[1]
     longest = int((training.stops_S - training.starts_S).max())
     floats = np.issubdtype(training.values_NC.dtype, np.floating)
-    if not floats or channels > MAX_CHANNELS or longest < TAPS:
+    if not floats or channels > _MAX_CHANNELS or longest < TAPS:
         return None
-    if training.steps + test.steps > MAX_STEPS:
+    if training.steps + test.steps > _MAX_STEPS:
         return None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         rocket = Rocket(channels)
-    parts = list(training.first(SAMPLE_STEPS).batches())
+    parts = list(training.subsample(_SAMPLE_STEPS).iterate_batches())
     lengths = np.concatenate([offsets.lengths for _, offsets in parts])
     rocket.fit(torch.cat([values_NC for values_NC, _ in parts]), Offsets.from_lengths(lengths))
-    first, second = (
-        np.concatenate([rocket(*batch).numpy() for batch in cut.batches()])
-        for cut in (training, test)
+    training_SF, test_SF = (
+        np.concatenate([rocket(*batch).numpy() for batch in split.iterate_batches()])
+        for split in (training, test)
     )
-    return first, second
+    return training_SF, test_SF

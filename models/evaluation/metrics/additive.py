@@ -1,7 +1,8 @@
-"""Metrics that add up over rows, so that thousands of resamples cost one product of matrices.
+"""Metrics that are functions of sums over rows, so that resamples cost one matrix product.
 
-A resample is told by how often it holds each row. Shapes: R rows, F numbers that add up, B
-resamples.
+A resample is given as the number of times that it contains each row. With counts [B, R] and terms
+[R, F], the sums of all resamples are counts @ terms, [B, F].
+Shapes: R rows, F terms, B resamples.
 """
 
 from collections.abc import Callable
@@ -11,32 +12,37 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-BUDGET = 100_000_000
-"""Rows that are drawn for one interval."""
+_MAX_DRAWN_ROWS = 100_000_000
+"""Largest number of rows that is drawn for one interval (rows times resamples)."""
 
-MIN_SAMPLES = 1_000
-"""Resamples that are drawn all the same."""
+_MIN_SAMPLES = 1_000
+"""Resamples that are drawn even of very many rows."""
 
 Floats = NDArray[np.float64]
 
 Terms = Callable[[Any], Any]
-"""From answers to an array [R, F], or a sparse matrix of that shape."""
+"""From predictions to an array [R, F], or a sparse matrix of that shape."""
 
 Total = Callable[[Floats], Floats]
-"""From sums [B, F] to scores [B]; NaN where one cannot be told."""
+"""From sums [B, F] to scores [B]; NaN where a score is undefined."""
 
 
 class Metric(Protocol):
-    """A score of answers, computed once or on many resamples together."""
+    """A score of predictions, of all rows or of many resamples at once."""
 
-    def __call__(self, judged: Any, /) -> float:  # noqa: ANN401 - the answers that it is a metric of
-        """Score these rows."""
+    def __call__(self, predictions: Any, /) -> float:  # noqa: ANN401 - of the metric's kind
+        """Score all rows."""
 
-    def compute_resampled(self, judged: Any, counts_BR: Floats) -> Floats:  # noqa: ANN401 - as above
-        """Score resamples of them, [B]."""
+    def compute_resampled(self, predictions: Any, counts_BR: Floats) -> Floats:  # noqa: ANN401 - as above
+        """Score resamples of the rows, [B].
 
-    def limit_samples(self, judged: Any, count: int) -> int:  # noqa: ANN401 - as above
-        """Return how many resamples are scored in seconds, at most `count`."""
+        Args:
+            predictions: of R rows.
+            counts_BR: how often each resample contains each row.
+        """
+
+    def limit_samples(self, predictions: Any, count: int) -> int:  # noqa: ANN401 - as above
+        """Return how many resamples can be scored in seconds, at most `count`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +52,32 @@ class AdditiveMetric:
     terms: Terms
     total: Total
 
-    def __call__(self, judged: Any, /) -> float:  # noqa: ANN401 - the answers that it is a metric of
-        """Score these rows."""
-        sums_F = np.asarray(self.terms(judged).sum(axis=0), np.float64).reshape(1, -1)
+    def __call__(self, predictions: Any, /) -> float:  # noqa: ANN401 - of the metric's kind
+        """Score all rows."""
+        sums_F = np.asarray(self.terms(predictions).sum(axis=0), np.float64).reshape(1, -1)
         return float(self.total(sums_F)[0])
 
-    def compute_resampled(self, judged: Any, counts_BR: Floats) -> Floats:  # noqa: ANN401 - as above
-        """Score resamples of them, [B]."""
-        return self.total(np.asarray(counts_BR @ self.terms(judged)))
+    def compute_resampled(self, predictions: Any, counts_BR: Floats) -> Floats:  # noqa: ANN401 - as above
+        """Score resamples of the rows, [B]."""
+        return self.total(np.asarray(counts_BR @ self.terms(predictions)))
 
-    def limit_samples(self, judged: Any, count: int) -> int:  # noqa: ANN401 - as above
-        """Take them all, but of very many rows fewer."""
-        return min(count, max(MIN_SAMPLES, BUDGET // max(len(judged), 1)))
+    def limit_samples(self, predictions: Any, count: int) -> int:  # noqa: ANN401 - as above
+        """Return `count`, or fewer where there are very many rows."""
+        return min(count, max(_MIN_SAMPLES, _MAX_DRAWN_ROWS // max(len(predictions), 1)))
 
 
 def stack_columns(*values: Any) -> Floats:  # noqa: ANN401 - numbers or flags, [R]
-    """Lay numbers of rows side by side, [R, F]."""
+    """Stack arrays [R] as the columns of one array [R, F]."""
     return np.stack([np.asarray(each, np.float64) for each in values], axis=1)
 
 
 def compute_ratio(sums_BF: Floats) -> Floats:
     """Divide the first sum by the second; NaN where that is zero."""
-    over_B, under_B = sums_BF[:, 0], sums_BF[:, 1]
-    return divide_or(over_B, under_B, otherwise=np.nan)
+    numerator_B, denominator_B = sums_BF[:, 0], sums_BF[:, 1]
+    return divide_with_default(numerator_B, denominator_B, default=np.nan)
 
 
-def divide_or(over: Floats, under: Floats, *, otherwise: float) -> Floats:
-    """Divide, and say something else where there is nothing to divide by."""
-    filled = np.full(np.broadcast_shapes(over.shape, under.shape), otherwise)
-    return np.asarray(np.divide(over, under, out=filled, where=under > 0))
+def divide_with_default(numerator: Floats, denominator: Floats, *, default: float) -> Floats:
+    """Divide element by element; `default` where the denominator is not above zero."""
+    filled = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), default)
+    return np.asarray(np.divide(numerator, denominator, out=filled, where=denominator > 0))

@@ -1,4 +1,4 @@
-"""The metrics of every kind of answer, with their units and their direction."""
+"""The metrics of each kind of target, with their units and their direction."""
 
 import numpy as np
 
@@ -39,7 +39,7 @@ from models.evaluation.metrics.regression import (
 from models.evaluation.predictions import Predictions
 from models.features.config import TargetKind
 
-CATEGORY: dict[str, Metric] = {
+_CATEGORY_METRICS: dict[str, Metric] = {
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
     "macro_f1": macro_f1,
@@ -52,10 +52,10 @@ CATEGORY: dict[str, Metric] = {
     "top_3_accuracy": top_3_accuracy,
 }
 
-SELF_SUPERVISED_METRICS: dict[str, Metric] = {"unexplained_variance": unexplained_variance}
+_SELF_SUPERVISED_METRICS: dict[str, Metric] = {"unexplained_variance": unexplained_variance}
 
 METRICS: dict[TargetKind, dict[str, Metric]] = {
-    "category": CATEGORY,
+    "category": _CATEGORY_METRICS,
     "number": {"mae": mae, "rmse": rmse, "r2": r2, "mape": mape},
     "tags": {
         "macro_f1": tag_macro_f1,
@@ -78,10 +78,10 @@ METRICS: dict[TargetKind, dict[str, Metric]] = {
         "exact_match": text_exact_match,
         "bleu": bleu,
     },
-    "next_step": SELF_SUPERVISED_METRICS,
-    "reconstruction": SELF_SUPERVISED_METRICS,
+    "next_step": _SELF_SUPERVISED_METRICS,
+    "reconstruction": _SELF_SUPERVISED_METRICS,
 }
-"""The first of each kind decides, where a job says nothing else; but macro_f1 for a category."""
+"""The first metric of each kind is its default, except for a category: macro_f1."""
 
 LOWER_IS_BETTER = {
     "log_loss", "mae", "rmse", "mape", "hamming_loss", "smape", "mase", "pinball",
@@ -89,25 +89,33 @@ LOWER_IS_BETTER = {
 }  # fmt: skip
 
 DESCRIPTIVE_METRICS = ("coverage", "width")
-"""Metrics of which neither more nor less is better by itself."""
+"""Metrics of which neither a higher nor a lower value is better in itself."""
 
-UNITS = {"log_loss": "nats", "mape": "%", "smape": "% (0 to 200)", "bleu": "points (0 to 100)"}
+_UNITS = {"log_loss": "nats", "mape": "%", "smape": "% (0 to 200)", "bleu": "points (0 to 100)"}
 
-IN_TARGET_UNITS = ("mae", "rmse", "pinball", "width")
+_HIGHEST_SCORES = {"bleu": 100.0}
+"""Of metrics of which a higher value is better, where it is not 1."""
+
+_IN_TARGET_UNITS = ("mae", "rmse", "pinball", "width")
 
 
 def get_metric_units(kind: TargetKind, column: str) -> dict[str, str]:
-    """Name the unit of each metric of a kind; shares and correlations have none."""
-    of_target = dict.fromkeys(IN_TARGET_UNITS, f"unit of {column}")
-    return {name: (UNITS | of_target).get(name, "") for name in METRICS[kind]}
+    """Return the unit of each metric of a kind; empty for shares and correlations."""
+    target_units = dict.fromkeys(_IN_TARGET_UNITS, f"unit of {column}")
+    return {name: (_UNITS | target_units).get(name, "") for name in METRICS[kind]}
 
 
 def get_metric_sign(metric: str) -> float:
-    """1 where more is better, -1 where less is."""
+    """Return 1 where a higher value is better, -1 where a lower one is."""
     return -1.0 if metric in LOWER_IS_BETTER else 1.0
 
 
-def compute_metrics(judged: Predictions) -> dict[str, float]:
-    """Compute every metric of the answers' kind that can be told."""
-    values = {name: metric(judged) for name, metric in METRICS[judged.kind].items()}
+def get_best_score(metric: str) -> float:
+    """Return the score of predictions without any error."""
+    return 0.0 if metric in LOWER_IS_BETTER else _HIGHEST_SCORES.get(metric, 1.0)
+
+
+def compute_metrics(predictions: Predictions) -> dict[str, float]:
+    """Compute every metric of the predictions' kind; undefined ones are left out."""
+    values = {name: metric(predictions) for name, metric in METRICS[predictions.kind].items()}
     return {name: value for name, value in values.items() if not np.isnan(value)}

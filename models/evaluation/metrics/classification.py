@@ -1,6 +1,6 @@
-"""Metrics of answers that are one class of several, or any number of labels.
+"""Metrics of targets that are one of several classes, or any number of labels.
 
-An unanswered row, and a class that training never showed, are wrong in every one of them.
+A row without a prediction, or with a class unknown in training, counts as an error in each of them.
 Shapes: R rows, K classes or labels, B resamples.
 """
 
@@ -13,211 +13,230 @@ from models.evaluation.metrics.additive import (
     AdditiveMetric,
     Floats,
     compute_ratio,
-    divide_or,
+    divide_with_default,
     stack_columns,
 )
 from models.evaluation.predictions import SinglePredictions, TagPredictions
 
-TOP_K = 3
-"""Answers among which `top_3_accuracy` looks for the right one."""
+_TOP_K = 3
+"""Most probable classes among which `top_3_accuracy` looks for the target."""
 
 
-def count_confusion(answers: SinglePredictions) -> NDArray[np.int64]:
-    """Count true class by answered class, [K + 1, K + 1]; the last is unseen or unanswered."""
-    size = answers.classes + 1
-    truth, answer = encode_targets(answers), encode_predictions(answers)
-    return np.bincount(truth * size + answer, minlength=size * size).reshape(size, size)
+def count_confusion(predictions: SinglePredictions) -> NDArray[np.int64]:
+    """Count rows by target and predicted class, [K + 1, K + 1].
+
+    The last row counts classes unknown in training, the last column rows without a prediction.
+    """
+    size = predictions.num_classes + 1
+    target_R, prediction_R = encode_targets(predictions), encode_predictions(predictions)
+    return np.bincount(target_R * size + prediction_R, minlength=size * size).reshape(size, size)
 
 
 def build_confusion_table(
-    answers: SinglePredictions, classes: tuple[Any, ...]
+    predictions: SinglePredictions, classes: tuple[Any, ...]
 ) -> tuple[list[str], NDArray[np.int64]]:
-    """Name the classes of `confusion`; what is unseen or unanswered only where there is some."""
-    counts, names = count_confusion(answers), [str(name) for name in classes]
+    """Return class names and counts; the last row and column only where they count a row."""
+    counts, names = count_confusion(predictions), [str(name) for name in classes]
     if counts[-1].any() or counts[:, -1].any():
         return [*names, "(other)"], counts
     return names, counts[:-1, :-1]
 
 
-def encode_targets(answers: SinglePredictions) -> NDArray[np.int64]:
-    """Return true classes; the last code is one that training never showed."""
-    return np.where(answers.target_R < 0, answers.classes, answers.target_R).astype(np.int64)
+def encode_targets(predictions: SinglePredictions) -> NDArray[np.int64]:
+    """Return target class codes [R]; K for a class unknown in training."""
+    return np.where(predictions.target_R < 0, predictions.num_classes, predictions.target_R).astype(
+        np.int64
+    )
 
 
-def encode_predictions(answers: SinglePredictions) -> NDArray[np.int64]:
-    """Return answered classes; the last code is no answer."""
-    silent = np.isnan(answers.prediction_R)
-    return np.where(silent, answers.classes, answers.prediction_R).astype(np.int64)
+def encode_predictions(predictions: SinglePredictions) -> NDArray[np.int64]:
+    """Return predicted class codes [R]; K where there is no prediction."""
+    missing_R = np.isnan(predictions.prediction_R)
+    return np.where(missing_R, predictions.num_classes, predictions.prediction_R).astype(np.int64)
 
 
-def mark_correct(answers: SinglePredictions) -> NDArray[np.bool_]:
-    """Mark the rows answered right."""
-    return np.asarray(answers.target_R == answers.prediction_R)
+def mark_correct(predictions: SinglePredictions) -> NDArray[np.bool_]:
+    """Mark the rows with a correct prediction, [R]."""
+    return np.asarray(predictions.target_R == predictions.prediction_R)
 
 
-def count_per_class(answers: SinglePredictions) -> Any:  # noqa: ANN401 - a sparse matrix
-    """Mark the class that was right, true and answered, [R, 3 (K + 1)], sparse."""
+def score_labels(predictions: TagPredictions, labels: tuple[Any, ...]) -> list[dict[str, Any]]:
+    """Return precision, recall and F1 of each label, with the number of rows that have it."""
+    correct_K = (predictions.target_RK & predictions.prediction_RK).sum(axis=0)
+    target_K, predicted_K = predictions.target_RK.sum(axis=0), predictions.prediction_RK.sum(axis=0)
+
+    def divide(part: int, whole: int) -> float:
+        return part / whole if whole else 0.0
+
+    return [
+        {
+            "label": str(label),
+            "rows": int(target_K[index]),
+            "precision": divide(int(correct_K[index]), int(predicted_K[index])),
+            "recall": divide(int(correct_K[index]), int(target_K[index])),
+            "f1": divide(2 * int(correct_K[index]), int(predicted_K[index] + target_K[index])),
+        }
+        for index, label in enumerate(labels)
+    ]
+
+
+def _count_per_class(predictions: SinglePredictions) -> Any:  # noqa: ANN401 - a sparse matrix
+    """Mark the class of each row: correct, target and predicted, [R, 3 (K + 1)], sparse."""
     from scipy.sparse import csr_array
 
-    size, rows = answers.classes + 1, np.arange(len(answers))
-    truth, answer, hit = encode_targets(answers), encode_predictions(answers), mark_correct(answers)
-    row = np.concatenate([rows[hit], rows, rows])
-    column = np.concatenate([truth[hit], size + truth, 2 * size + answer])
-    return csr_array((np.ones(len(row)), (row, column)), shape=(len(answers), 3 * size))
+    size, rows = predictions.num_classes + 1, np.arange(len(predictions))
+    target_R, prediction_R, correct_R = (
+        encode_targets(predictions),
+        encode_predictions(predictions),
+        mark_correct(predictions),
+    )
+    row = np.concatenate([rows[correct_R], rows, rows])
+    column = np.concatenate([target_R[correct_R], size + target_R, 2 * size + prediction_R])
+    return csr_array((np.ones(len(row)), (row, column)), shape=(len(predictions), 3 * size))
 
 
-class ClassCounts(NamedTuple):
-    """How many rows of each class were right, true and answered, [B, K + 1] each."""
+class _ClassCounts(NamedTuple):
+    """Correct, target and predicted rows of each class, [B, K + 1] each."""
 
-    right: Floats
-    true: Floats
-    answered: Floats
+    correct: Floats
+    target: Floats
+    predicted: Floats
 
     @property
     def f1(self) -> Floats:
-        """F1 of each class, [B, K + 1]; the last, of what was never seen, is 0."""
-        return divide_or(2 * self.right, self.true + self.answered, otherwise=0.0)
+        """F1 of each class, [B, K + 1]; 0 for the last, unknown one."""
+        return divide_with_default(2 * self.correct, self.target + self.predicted, default=0.0)
 
 
-def split_sums(sums_BF: Floats) -> ClassCounts:
-    """Name the sums of `counted`."""
-    return ClassCounts(*np.split(sums_BF, 3, axis=1))
+def _compute_mean_recall(sums_BF: Floats) -> Floats:
+    """Average the recall over the classes that occur among the targets."""
+    counts = _split_sums(sums_BF)
+    recall_BK = divide_with_default(counts.correct, counts.target, default=0.0)
+    return np.asarray(recall_BK.sum(axis=1) / (counts.target > 0).sum(axis=1))
 
 
-def compute_mean_recall(sums_BF: Floats) -> Floats:
-    """Average recall over the classes that occur."""
-    found = split_sums(sums_BF)
-    recall_BK = divide_or(found.right, found.true, otherwise=0.0)
-    return np.asarray(recall_BK.sum(axis=1) / (found.true > 0).sum(axis=1))
+def _compute_macro_f1(sums_BF: Floats) -> Floats:
+    """Average F1 over the classes that occur as target or prediction; a missing one is no class."""
+    counts = _split_sums(sums_BF)
+    occurs_BK = counts.target + counts.predicted > 0
+    occurs_BK[:, -1] = counts.target[:, -1] > 0
+    return np.asarray((counts.f1 * occurs_BK).sum(axis=1) / occurs_BK.sum(axis=1))
 
 
-def compute_macro_f1(sums_BF: Floats) -> Floats:
-    """Average F1 over the classes that occur as truth or as answer; silence is no class."""
-    found = split_sums(sums_BF)
-    seen_BK = found.true + found.answered > 0
-    seen_BK[:, -1] = found.true[:, -1] > 0
-    return np.asarray((found.f1 * seen_BK).sum(axis=1) / seen_BK.sum(axis=1))
+def _compute_weighted_f1(sums_BF: Floats) -> Floats:
+    """Average F1 over the classes, weighted by their rows."""
+    counts = _split_sums(sums_BF)
+    return np.asarray((counts.f1 * counts.target).sum(axis=1) / counts.target.sum(axis=1))
 
 
-def compute_weighted_f1(sums_BF: Floats) -> Floats:
-    """Average F1 over classes, each as often as it is true."""
-    found = split_sums(sums_BF)
-    return np.asarray((found.f1 * found.true).sum(axis=1) / found.true.sum(axis=1))
+def _compute_micro_f1(sums_BF: Floats) -> Floats:
+    """F1 of all classes together: the accuracy, where every row has a prediction."""
+    counts = _split_sums(sums_BF)
+    denominator_B = counts.target.sum(axis=1) + counts.predicted[:, :-1].sum(axis=1)
+    return np.asarray(2 * counts.correct.sum(axis=1) / denominator_B)
 
 
-def compute_micro_f1(sums_BF: Floats) -> Floats:
-    """F1 of all classes together: accuracy, where every row is answered."""
-    found = split_sums(sums_BF)
-    either_B = found.true.sum(axis=1) + found.answered[:, :-1].sum(axis=1)
-    return np.asarray(2 * found.right.sum(axis=1) / either_B)
+def _compute_mcc(sums_BF: Floats) -> Floats:
+    """Matthews correlation of targets and predictions; 0 where one of them is constant.
 
-
-def compute_mcc(sums_BF: Floats) -> Floats:
-    """Correlate truth and answers (Matthews 1975; Gorodkin 2004); 0 where one never varies."""
-    found = split_sums(sums_BF)
-    rows_B = found.true.sum(axis=1)
-    both_B = (found.true[:, :-1] * found.answered[:, :-1]).sum(axis=1)
-    free_B = (rows_B**2 - (found.true**2).sum(axis=1)) * (
-        rows_B**2 - (found.answered**2).sum(axis=1)
+    The multiclass form (Gorodkin 2004), with c correct of s rows, and t_k and p_k targets and
+    predictions of class k:
+    (c s - sum_k t_k p_k) / sqrt((s^2 - sum_k t_k^2) (s^2 - sum_k p_k^2))
+    """
+    counts = _split_sums(sums_BF)
+    rows_B = counts.target.sum(axis=1)
+    expected_B = (counts.target[:, :-1] * counts.predicted[:, :-1]).sum(axis=1)
+    variances_B = (rows_B**2 - (counts.target**2).sum(axis=1)) * (
+        rows_B**2 - (counts.predicted**2).sum(axis=1)
     )
-    return divide_or(found.right.sum(axis=1) * rows_B - both_B, np.sqrt(free_B), otherwise=0.0)
+    return divide_with_default(
+        counts.correct.sum(axis=1) * rows_B - expected_B, np.sqrt(variances_B), default=0.0
+    )
 
 
-def compute_log_losses(answers: SinglePredictions) -> Floats:
-    """Negative logarithm of the true class's probability, in nats, and one a row."""
-    probability_R = np.clip(np.nan_to_num(answers.probability_R), 1e-15, 1.0)
-    return stack_columns(-np.log(probability_R), np.ones(len(answers)))
+def _compute_log_losses(predictions: SinglePredictions) -> Floats:
+    """Return the negative logarithm of the target's probability, in nats, and 1 for each row."""
+    probability_R = np.clip(np.nan_to_num(predictions.probability_R), 1e-15, 1.0)
+    return stack_columns(-np.log(probability_R), np.ones(len(predictions)))
 
 
-def mark_top_k(answers: SinglePredictions) -> Floats:
-    """Mark rows whose true class is among the likeliest few; nothing is told of few classes."""
-    if answers.probabilities_RK is None or answers.classes <= TOP_K:
-        return np.zeros((len(answers), 2))
-    code_R = np.maximum(answers.target_R, 0).astype(np.int64)
-    probabilities_RK = np.nan_to_num(answers.probabilities_RK, nan=-1.0)
+def _mark_top_k(predictions: SinglePredictions) -> Floats:
+    """Mark rows whose target is among the most probable classes; zeros with too few classes."""
+    if predictions.probabilities_RK is None or predictions.num_classes <= _TOP_K:
+        return np.zeros((len(predictions), 2))
+    code_R = np.maximum(predictions.target_R, 0).astype(np.int64)
+    probabilities_RK = np.nan_to_num(predictions.probabilities_RK, nan=-1.0)
     own_R1 = probabilities_RK[np.arange(len(code_R)), code_R][:, None]
-    # Of equal chances the later class comes first, as scikit-learn has it.
-    later_RK = np.arange(answers.classes) > code_R[:, None]
-    before_R = ((probabilities_RK > own_R1) | ((probabilities_RK == own_R1) & later_RK)).sum(axis=1)
-    known_R = (answers.target_R >= 0) & ~np.isnan(answers.prediction_R)
-    return stack_columns((before_R < TOP_K) & known_R, np.ones(len(answers)))
+    # Of equal probabilities the later class ranks first, as in scikit-learn.
+    later_RK = np.arange(predictions.num_classes) > code_R[:, None]
+    rank_R = ((probabilities_RK > own_R1) | ((probabilities_RK == own_R1) & later_RK)).sum(axis=1)
+    known_R = (predictions.target_R >= 0) & ~np.isnan(predictions.prediction_R)
+    return stack_columns((rank_R < _TOP_K) & known_R, np.ones(len(predictions)))
 
 
 accuracy = AdditiveMetric(
-    lambda answers: stack_columns(mark_correct(answers), np.ones(len(answers))), compute_ratio
+    lambda predictions: stack_columns(mark_correct(predictions), np.ones(len(predictions))),
+    compute_ratio,
 )
-"""Share of rows answered right."""
+"""Share of rows with a correct prediction."""
 
-balanced_accuracy = AdditiveMetric(count_per_class, compute_mean_recall)
-macro_f1 = AdditiveMetric(count_per_class, compute_macro_f1)
-weighted_f1 = AdditiveMetric(count_per_class, compute_weighted_f1)
-micro_f1 = AdditiveMetric(count_per_class, compute_micro_f1)
-mcc = AdditiveMetric(count_per_class, compute_mcc)
-log_loss = AdditiveMetric(compute_log_losses, compute_ratio)
-top_3_accuracy = AdditiveMetric(mark_top_k, compute_ratio)
+balanced_accuracy = AdditiveMetric(_count_per_class, _compute_mean_recall)
 
+macro_f1 = AdditiveMetric(_count_per_class, _compute_macro_f1)
 
-def mark_tags(tags: TagPredictions) -> Floats:
-    """Mark of each label whether it was found, and how often it was said and true, [R, 2 K]."""
-    found_RK = tags.target_RK & tags.prediction_RK
-    either_RK = tags.target_RK.astype(np.float64) + tags.prediction_RK
-    return np.concatenate([found_RK, either_RK], axis=1)
+weighted_f1 = AdditiveMetric(_count_per_class, _compute_weighted_f1)
 
+micro_f1 = AdditiveMetric(_count_per_class, _compute_micro_f1)
 
-def count_tags(tags: TagPredictions) -> tuple[Floats, Floats]:
-    """Count of each label how often it was found, and how often it was said or true."""
-    found_K, either_K = np.split(mark_tags(tags).sum(axis=0), 2)
-    return found_K, either_K
+mcc = AdditiveMetric(_count_per_class, _compute_mcc)
+
+log_loss = AdditiveMetric(_compute_log_losses, compute_ratio)
+
+top_3_accuracy = AdditiveMetric(_mark_top_k, compute_ratio)
 
 
-def compute_tag_macro_f1(sums_BF: Floats) -> Floats:
-    """Average F1 over the labels that occur as truth or as answer; 1 where none does."""
-    found_BK, either_BK = np.split(sums_BF, 2, axis=1)
-    f1_BK = divide_or(2 * found_BK, either_BK, otherwise=0.0)
-    seen_B = (either_BK > 0).sum(axis=1).astype(np.float64)
-    return divide_or(f1_BK.sum(axis=1), seen_B, otherwise=1.0)
+def _mark_tags(predictions: TagPredictions) -> Floats:
+    """Mark each label that is correct, and count it as target and as prediction, [R, 2 K]."""
+    correct_RK = predictions.target_RK & predictions.prediction_RK
+    either_RK = predictions.target_RK.astype(np.float64) + predictions.prediction_RK
+    return np.concatenate([correct_RK, either_RK], axis=1)
 
 
-def compute_tag_micro_f1(sums_BF: Floats) -> Floats:
+def _compute_tag_macro_f1(sums_BF: Floats) -> Floats:
+    """Average F1 over the labels that occur as target or prediction; 1 where none does."""
+    correct_BK, either_BK = np.split(sums_BF, 2, axis=1)
+    f1_BK = divide_with_default(2 * correct_BK, either_BK, default=0.0)
+    labels_B = (either_BK > 0).sum(axis=1).astype(np.float64)
+    return divide_with_default(f1_BK.sum(axis=1), labels_B, default=1.0)
+
+
+def _compute_tag_micro_f1(sums_BF: Floats) -> Floats:
     """F1 of all labels together; 1 where none occurs."""
-    found_BK, either_BK = np.split(sums_BF, 2, axis=1)
-    return divide_or(2 * found_BK.sum(axis=1), either_BK.sum(axis=1), otherwise=1.0)
+    correct_BK, either_BK = np.split(sums_BF, 2, axis=1)
+    return divide_with_default(2 * correct_BK.sum(axis=1), either_BK.sum(axis=1), default=1.0)
 
 
-tag_macro_f1 = AdditiveMetric(mark_tags, compute_tag_macro_f1)
-tag_micro_f1 = AdditiveMetric(mark_tags, compute_tag_micro_f1)
+tag_macro_f1 = AdditiveMetric(_mark_tags, _compute_tag_macro_f1)
+
+tag_micro_f1 = AdditiveMetric(_mark_tags, _compute_tag_micro_f1)
+
 tag_exact_match = AdditiveMetric(
-    lambda tags: stack_columns(
-        (tags.target_RK == tags.prediction_RK).all(axis=1), np.ones(len(tags))
+    lambda predictions: stack_columns(
+        (predictions.target_RK == predictions.prediction_RK).all(axis=1), np.ones(len(predictions))
     ),
     compute_ratio,
 )
-"""Share of rows whose labels are all right, and no others."""
+"""Share of rows whose predicted labels are exactly the target's."""
 
 hamming_loss = AdditiveMetric(
-    lambda tags: stack_columns(
-        (tags.target_RK != tags.prediction_RK).mean(axis=1), np.ones(len(tags))
+    lambda predictions: stack_columns(
+        (predictions.target_RK != predictions.prediction_RK).mean(axis=1), np.ones(len(predictions))
     ),
     compute_ratio,
 )
 """Share of wrong decisions over rows and labels."""
 
 
-def score_labels(tags: TagPredictions, labels: tuple[Any, ...]) -> list[dict[str, Any]]:
-    """Return precision, recall and F1 of each label, with the rows that have it."""
-    found_K = (tags.target_RK & tags.prediction_RK).sum(axis=0)
-    true_K, said_K = tags.target_RK.sum(axis=0), tags.prediction_RK.sum(axis=0)
-
-    def share(part: int, whole: int) -> float:
-        return part / whole if whole else 0.0
-
-    return [
-        {
-            "label": str(label),
-            "rows": int(true_K[place]),
-            "precision": share(int(found_K[place]), int(said_K[place])),
-            "recall": share(int(found_K[place]), int(true_K[place])),
-            "f1": share(2 * int(found_K[place]), int(said_K[place] + true_K[place])),
-        }
-        for place, label in enumerate(labels)
-    ]
+def _split_sums(sums_BF: Floats) -> _ClassCounts:
+    """Split the sums of `_count_per_class`."""
+    return _ClassCounts(*np.split(sums_BF, 3, axis=1))

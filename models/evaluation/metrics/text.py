@@ -1,6 +1,6 @@
-"""How far a written text lies from the right one: edits, and what BLEU counts.
+"""Distance of a predicted text from the target: edits, and the counts of BLEU.
 
-Shapes: R rows, L characters or words of the longest text.
+Shapes: R rows, L characters or words of the longest text, G n-gram lengths.
 """
 
 import re
@@ -12,96 +12,106 @@ from numpy.typing import NDArray
 
 from models.evaluation.predictions import Floats, TextPredictions
 
-MAX_NGRAM = 4
-"""Longest run of words that BLEU looks at."""
+_MAX_NGRAM = 4
+"""Words of the longest n-grams of BLEU."""
 
-BLOCK = 2048
-"""Rows that are compared at once."""
+_BLOCK_ROWS = 2048
+"""Rows whose edit distances are computed at once."""
 
-BREAKS = (
+_TOKEN_BREAKS = (
     (re.compile(r"([\{-\~\[-\` -\&\(-\+\:-\@\/])"), r" \1 "),
     (re.compile(r"([^0-9])([\.,])"), r"\1 \2 "),
     (re.compile(r"([\.,])([^0-9])"), r" \1 \2"),
     (re.compile(r"([0-9])(-)"), r"\1 \2 "),
 )
-"""Where BLEU's usual tokenizer (13a) cuts: around signs, but not within numbers."""
+"""Patterns and replacements of BLEU's default tokenizer (13a): it splits at punctuation, but not
+within numbers."""
 
 
-def compare_texts(truth: Sequence[str], answers: Sequence[str | None]) -> TextPredictions:
-    """Compare texts row by row; a row without an answer has written nothing."""
-    said = [answer or "" for answer in answers]
-    pairs = list(zip(truth, said, strict=True))
-    cut = [(tokenize_13a(right), tokenize_13a(given)) for right, given in pairs]
-    matched = [count_ngram_matches(given, right) for right, given in cut]
-    plain = [(right.split(), given.split()) for right, given in pairs]
+def compare_texts(targets: Sequence[str], predictions: Sequence[str | None]) -> TextPredictions:
+    """Compare texts row by row; a missing prediction counts as an empty text."""
+    texts = [text or "" for text in predictions]
+    pairs = list(zip(targets, texts, strict=True))
+    tokens = [(tokenize_13a(target), tokenize_13a(text)) for target, text in pairs]
+    ngrams = [_count_ngram_matches(text, target) for target, text in tokens]
+    words = [(target.split(), text.split()) for target, text in pairs]
     return TextPredictions(
-        same_R=np.array(
-            [right == given for right, given in zip(truth, answers, strict=True)], bool
+        exact_match_R=np.array(
+            [target == text for target, text in zip(targets, predictions, strict=True)], bool
         ),
-        edits_R=compute_edit_distances([(list(right), list(given)) for right, given in pairs]),
-        characters_R=np.array([len(right) for right, _ in pairs], np.float64),
-        word_edits_R=compute_edit_distances(plain),
-        words_R=np.array([len(right) for right, _ in plain], np.float64),
-        matches_RG=np.array([hits for hits, _ in matched], np.float64).reshape(-1, MAX_NGRAM),
-        runs_RG=np.array([runs for _, runs in matched], np.float64).reshape(-1, MAX_NGRAM),
-        predicted_length_R=np.array([len(given) for _, given in cut], np.float64),
-        target_length_R=np.array([len(right) for right, _ in cut], np.float64),
+        character_edits_R=compute_edit_distances(
+            [(list(target), list(text)) for target, text in pairs]
+        ),
+        target_characters_R=np.array([len(target) for target, _ in pairs], np.float64),
+        word_edits_R=compute_edit_distances(words),
+        target_words_R=np.array([len(target) for target, _ in words], np.float64),
+        matched_ngrams_RG=np.array([matches for matches, _ in ngrams], np.float64).reshape(
+            -1, _MAX_NGRAM
+        ),
+        predicted_ngrams_RG=np.array([totals for _, totals in ngrams], np.float64).reshape(
+            -1, _MAX_NGRAM
+        ),
+        predicted_length_R=np.array([len(text) for _, text in tokens], np.float64),
+        target_length_R=np.array([len(target) for target, _ in tokens], np.float64),
     )
 
 
 def tokenize_13a(text: str) -> list[str]:
-    """Cut a text as BLEU's usual tokenizer does."""
+    """Split a text as BLEU's default tokenizer (13a) does."""
     padded = f" {text} "
-    for pattern, apart in BREAKS:
-        padded = pattern.sub(apart, padded)
+    for pattern, replacement in _TOKEN_BREAKS:
+        padded = pattern.sub(replacement, padded)
     return padded.split()
 
 
-def count_ngram_matches(given: list[str], right: list[str]) -> tuple[list[int], list[int]]:
-    """Count the runs of one to four words that both have, and those of the answer."""
-    hits, runs = [], []
-    for size in range(1, MAX_NGRAM + 1):
-        own, wanted = count_ngrams(given, size), count_ngrams(right, size)
-        hits.append((own & wanted).total())
-        runs.append(own.total())
-    return hits, runs
+def compute_edit_distances(pairs: Sequence[tuple[list[str], list[str]]]) -> Floats:
+    """Count the edits between two lists of tokens (Levenshtein 1966), block by block."""
+    distances = [
+        _compute_block_distances(pairs[at : at + _BLOCK_ROWS])
+        for at in range(0, len(pairs), _BLOCK_ROWS)
+    ]
+    return np.concatenate(distances) if distances else np.empty(0)
 
 
-def count_ngrams(words: list[str], size: int) -> Counter[tuple[str, ...]]:
-    """Count runs of so many words."""
+def _count_ngram_matches(prediction: list[str], target: list[str]) -> tuple[list[int], list[int]]:
+    """Count the shared and the predicted n-grams of one to four words, by length."""
+    matches, totals = [], []
+    for size in range(1, _MAX_NGRAM + 1):
+        predicted, target_ngrams = _count_ngrams(prediction, size), _count_ngrams(target, size)
+        matches.append((predicted & target_ngrams).total())
+        totals.append(predicted.total())
+    return matches, totals
+
+
+def _count_ngrams(words: list[str], size: int) -> Counter[tuple[str, ...]]:
+    """Count the n-grams of `size` words."""
     return Counter(tuple(words[at : at + size]) for at in range(len(words) - size + 1))
 
 
-def compute_edit_distances(pairs: Sequence[tuple[list[str], list[str]]]) -> Floats:
-    """Count the edits between two rows of parts (Levenshtein 1966), block by block."""
-    found = [compute_block_distances(pairs[at : at + BLOCK]) for at in range(0, len(pairs), BLOCK)]
-    return np.concatenate(found) if found else np.empty(0)
-
-
-def compute_block_distances(pairs: Sequence[tuple[list[str], list[str]]]) -> Floats:
-    """Count the edits of all pairs together, a column of their tables at a time."""
+def _compute_block_distances(pairs: Sequence[tuple[list[str], list[str]]]) -> Floats:
+    """Compute the edit distances of all pairs at once, one column of their tables at a time."""
     codes: dict[str, int] = {}
-    first_RL = pad_codes([first for first, _ in pairs], codes, filler=-1)
-    second_RL = pad_codes([second for _, second in pairs], codes, filler=-2)
+    first_RL = _pad_codes([first for first, _ in pairs], codes, filler=-1)
+    second_RL = _pad_codes([second for _, second in pairs], codes, filler=-2)
     sizes = np.array([(len(first), len(second)) for first, second in pairs])
-    places_L = np.arange(second_RL.shape[1] + 1)
-    costs_RL = np.tile(places_L, (len(pairs), 1)).astype(np.float64)
-    found = np.where(sizes[:, 0] == 0, sizes[:, 1], 0).astype(np.float64)
+    positions_L = np.arange(second_RL.shape[1] + 1)
+    costs_RL = np.tile(positions_L, (len(pairs), 1)).astype(np.float64)
+    distances = np.where(sizes[:, 0] == 0, sizes[:, 1], 0).astype(np.float64)
     for step in range(first_RL.shape[1]):
-        changed = costs_RL[:, :-1] + (second_RL != first_RL[:, step : step + 1])
-        best = np.minimum(costs_RL[:, 1:] + 1, changed)
+        substituted = costs_RL[:, :-1] + (second_RL != first_RL[:, step : step + 1])
+        best = np.minimum(costs_RL[:, 1:] + 1, substituted)
         best = np.concatenate([costs_RL[:, :1] + 1, best], axis=1)
-        # Adding parts costs one a step to the right, so the cheapest is a running minimum.
-        costs_RL = np.minimum.accumulate(best - places_L, axis=1) + places_L
-        over = np.flatnonzero(sizes[:, 0] == step + 1)
-        found[over] = costs_RL[over, sizes[over, 1]]
-    return found
+        # An insertion costs 1 for each position, so the best ones are a running minimum.
+        costs_RL = np.minimum.accumulate(best - positions_L, axis=1) + positions_L
+        finished = np.flatnonzero(sizes[:, 0] == step + 1)
+        distances[finished] = costs_RL[finished, sizes[finished, 1]]
+    return distances
 
 
-def pad_codes(rows: list[list[str]], codes: dict[str, int], *, filler: int) -> NDArray[np.int64]:
-    """Write rows of parts as numbers, side by side."""
+def _pad_codes(rows: list[list[str]], codes: dict[str, int], *, filler: int) -> NDArray[np.int64]:
+    """Encode lists of tokens as integers, padded to [R, L]."""
     longest = max(map(len, rows), default=0)
     table = np.full((len(rows), longest), filler, np.int64)
-    for place, row in enumerate(rows):
-        table[place, : len(row)] = [codes.setdefault(part, len(codes)) for part in row]
+    for index, row in enumerate(rows):
+        table[index, : len(row)] = [codes.setdefault(part, len(codes)) for part in row]
     return table

@@ -1,11 +1,11 @@
-"""How sure a score is: percentile bootstrap (Efron and Tibshirani 1993), paired for differences.
+"""Confidence intervals: percentile bootstrap (Efron and Tibshirani 1993), paired for differences.
 
-Rows that are neighbours in time are not independent, so a split by time is resampled in blocks
-(moving block bootstrap, Kuensch 1989). Rows of classes are resampled class by class, so that a
-rare class is neither lost nor doubled; classes of a few rows are drawn from together. Where few
-rows decide (a rare class in a mean over classes), percentiles are too narrow: the interval of a
-gain is therefore never narrower than what swapping the two models' answers shows.
-Shapes: R rows, B resamples.
+Neighbouring rows in time are correlated, so a split by time is resampled in blocks (moving block
+bootstrap, Kuensch 1989). Rows with classes are resampled within each class, so that a rare class
+is neither lost nor doubled; the rarest classes form one stratum. Where few rows decide (a rare
+class in a mean over classes), percentiles are too narrow: the interval of a gain is therefore never
+narrower than that of swapping the two models' predictions at random.
+Shapes: R rows, K strata, B resamples.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,11 +19,11 @@ from models.evaluation.metrics.additive import Floats, Metric
 from models.evaluation.predictions import Predictions, SinglePredictions
 from models.evaluation.statistics.permutation import compute_null_gains
 
-MIN_STRATUM_ROWS = 5
-"""Below so many rows, classes are drawn from together."""
+_MIN_STRATUM_ROWS = 5
+"""Classes with fewer rows share a stratum."""
 
-CHUNK = 8_000_000
-"""Counts that are held at once."""
+_CHUNK = 8_000_000
+"""Largest number of counts in memory."""
 
 
 class Interval(NamedTuple):
@@ -34,49 +34,30 @@ class Interval(NamedTuple):
 
 
 def draw_blocks(rows: int, *, count: int, block: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Draw row indices with repetition, in runs of `block` neighbours."""
-    draw = np.random.default_rng(seed)
+    """Draw row indices with replacement, in runs of `block` neighbours."""
+    generator = np.random.default_rng(seed)
     block = min(block, rows)
     runs = -(-rows // block)
     for _ in range(count):
-        starts = draw.integers(0, rows - block + 1, runs)
+        starts = generator.integers(0, rows - block + 1, runs)
         yield (starts[:, None] + np.arange(block)).reshape(-1)[:rows]
 
 
-def draw_stratified(
-    strata_R: NDArray[np.int64], *, count: int, seed: int
-) -> Iterator[NDArray[np.int64]]:
-    """Draw row indices with repetition, from each stratum as many as it has."""
-    draw = np.random.default_rng(seed)
-    order = np.argsort(strata_R, kind="stable")
-    _, first_K, place_R, size_K = np.unique(
-        strata_R[order], return_index=True, return_inverse=True, return_counts=True
+def assign_strata(predictions: SinglePredictions) -> NDArray[np.int64]:
+    """Return the stratum of each row: its class, or -2 for the rarest classes."""
+    codes, class_R, size_K = np.unique(
+        predictions.target_R, return_inverse=True, return_counts=True
     )
-    for _ in range(count):
-        inside_R = (draw.random(len(order)) * size_K[place_R]).astype(np.int64)
-        yield order[first_K[place_R] + inside_R]
-
-
-def assign_strata(answers: SinglePredictions) -> NDArray[np.int64]:
-    """Return each row its class; -2 for classes of a few rows."""
-    codes, place_R, size_K = np.unique(answers.target_R, return_inverse=True, return_counts=True)
-    return np.where(size_K < MIN_STRATUM_ROWS, -2, codes)[place_R].astype(np.int64)
+    return np.where(size_K < _MIN_STRATUM_ROWS, -2, codes)[class_R].astype(np.int64)
 
 
 def draw_resamples(
-    judged: Predictions, *, count: int, block: int, seed: int
+    predictions: Predictions, *, count: int, block: int, seed: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Resample rows as their kind asks for."""
-    if block == 1 and isinstance(judged, SinglePredictions) and judged.classes:
-        return draw_stratified(assign_strata(judged), count=count, seed=seed)
-    return draw_blocks(len(judged), count=count, block=block, seed=seed)
-
-
-def count_draws(draws: Iterator[NDArray[np.int64]], rows: int) -> Iterator[Floats]:
-    """Count how often each resample holds each row, [B, R], so many resamples at a time."""
-    size = max(1, CHUNK // max(rows, 1))
-    while held := list(islice(draws, size)):
-        yield np.stack([np.bincount(each, minlength=rows) for each in held]).astype(np.float64)
+    """Draw resamples of rows: stratified for single rows with classes, else in blocks."""
+    if block == 1 and isinstance(predictions, SinglePredictions) and predictions.num_classes:
+        return _draw_stratified(assign_strata(predictions), count=count, seed=seed)
+    return draw_blocks(len(predictions), count=count, block=block, seed=seed)
 
 
 def compute_resampled_metrics(
@@ -85,19 +66,26 @@ def compute_resampled_metrics(
     draws: Iterator[NDArray[np.int64]],
     rows: int,
 ) -> dict[str, Floats]:
-    """Compute several numbers of the same resamples, of each as many as it is worth."""
-    held: dict[str, list[Floats]] = {name: [] for name in metrics}
+    """Compute several metrics on the same resamples.
+
+    Args:
+        metrics: from counts [B, R] to values [B], by name.
+        counts: how many of the resamples each metric is computed on.
+        draws: row indices of each resample.
+        rows: R.
+    """
+    parts_by_name: dict[str, list[Floats]] = {name: [] for name in metrics}
     done = 0
-    for counts_BR in count_draws(draws, rows):
+    for counts_BR in _count_draws(draws, rows):
         for name, compute in metrics.items():
             if (left := counts[name] - done) > 0:
-                held[name].append(compute(counts_BR[:left]))
+                parts_by_name[name].append(compute(counts_BR[:left]))
         done += len(counts_BR)
-    return {name: np.concatenate(parts) for name, parts in held.items()}
+    return {name: np.concatenate(parts) for name, parts in parts_by_name.items()}
 
 
 def compute_percentile_interval(values: Floats, confidence: float) -> Interval:
-    """Cut off equal tails; resamples in which nothing can be told are left out."""
+    """Return the interval with equal tails; resamples with an undefined value are left out."""
     tail = (1.0 - confidence) / 2
     known = values[~np.isnan(values)]
     if not len(known):
@@ -108,33 +96,41 @@ def compute_percentile_interval(values: Floats, confidence: float) -> Interval:
 
 def compute_score_intervals(
     metrics: Mapping[str, Metric],
-    judged: Predictions,
+    predictions: Predictions,
     *,
     confidence: float,
     count: int,
     block: int,
     seed: int,
 ) -> dict[str, Interval]:
-    """Intervals of one model's scores, from the same resamples."""
+    """Compute the intervals of one model's scores, from the same resamples."""
 
-    def computed(metric: Metric) -> Callable[[Floats], Floats]:
-        return lambda counts_BR: metric.compute_resampled(judged, counts_BR)
+    def resample_metric(metric: Metric) -> Callable[[Floats], Floats]:
+        return lambda counts_BR: metric.compute_resampled(predictions, counts_BR)
 
-    found = compute_resampled_metrics(
-        {name: computed(metric) for name, metric in metrics.items()},
-        {name: metric.limit_samples(judged, count) for name, metric in metrics.items()},
-        draw_resamples(judged, count=count, block=block, seed=seed),
-        len(judged),
+    resampled = compute_resampled_metrics(
+        {name: resample_metric(metric) for name, metric in metrics.items()},
+        {name: metric.limit_samples(predictions, count) for name, metric in metrics.items()},
+        draw_resamples(predictions, count=count, block=block, seed=seed),
+        len(predictions),
     )
-    return {name: compute_percentile_interval(values, confidence) for name, values in found.items()}
+    return {
+        name: compute_percentile_interval(values, confidence) for name, values in resampled.items()
+    }
 
 
 def compute_score_interval(
-    metric: Metric, answers: Predictions, *, confidence: float, count: int, block: int, seed: int
+    metric: Metric,
+    predictions: Predictions,
+    *,
+    confidence: float,
+    count: int,
+    block: int,
+    seed: int,
 ) -> Interval:
-    """Interval of one model's score."""
+    """Compute the interval of one model's score."""
     return compute_score_intervals(
-        {"": metric}, answers, confidence=confidence, count=count, block=block, seed=seed
+        {"": metric}, predictions, confidence=confidence, count=count, block=block, seed=seed
     )[""]
 
 
@@ -149,26 +145,54 @@ def compute_gain_interval(
     block: int,
     seed: int,
 ) -> Interval:
-    """Interval of the challenger's gain over a rival on the same rows, resampled together.
+    """Compute the interval of the challenger's gain over another model on the same rows.
 
-    The wider end of each of two: percentiles of resamples, and the gain give or take what chance
-    shows. `sign` is 1 where more is better and -1 where less is.
+    Each end is the wider one of two intervals: the percentiles of paired resamples, and the gain
+    plus or minus the quantile of the gains under random swaps. `sign` is 1 where a higher score is
+    better, -1 where a lower one is.
     """
 
-    def gains(counts_BR: Floats) -> Floats:
+    def compute_gains(counts_BR: Floats) -> Floats:
         own_B = metric.compute_resampled(challenger, counts_BR)
         return np.asarray(sign * (own_B - metric.compute_resampled(reference, counts_BR)))
 
     affordable = min(metric.limit_samples(each, count) for each in (challenger, reference))
     draws = draw_resamples(challenger, count=affordable, block=block, seed=seed)
-    found = compute_resampled_metrics({"": gains}, {"": affordable}, draws, len(challenger))
-    low, high = compute_percentile_interval(found[""], confidence)
-    # What one run still knows of the next makes many short ones seem to be more than they are.
-    runs = block if block == 1 else 2 * block
-    chance_B = compute_null_gains(metric, challenger, reference, count=count, block=runs, seed=seed)
-    known = np.abs(chance_B[~np.isnan(chance_B)])
+    resampled = compute_resampled_metrics(
+        {"": compute_gains}, {"": affordable}, draws, len(challenger)
+    )
+    low, high = compute_percentile_interval(resampled[""], confidence)
+    # Neighbouring blocks are still correlated, so swaps of single blocks would be too optimistic.
+    swap_block = block if block == 1 else 2 * block
+    null_gains_B = compute_null_gains(
+        metric, challenger, reference, count=count, block=swap_block, seed=seed
+    )
+    known = np.abs(null_gains_B[~np.isnan(null_gains_B)])
     if not len(known):
         return Interval(float("nan"), float("nan"))
     gain = sign * (metric(challenger) - metric(reference))
-    usual = float(np.quantile(known, confidence, method="higher"))
-    return Interval(float(np.minimum(low, gain - usual)), float(np.maximum(high, gain + usual)))
+    margin = float(np.quantile(known, confidence, method="higher"))
+    return Interval(float(np.minimum(low, gain - margin)), float(np.maximum(high, gain + margin)))
+
+
+def _draw_stratified(
+    strata_R: NDArray[np.int64], *, count: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """Draw row indices with replacement, from each stratum as many as it has."""
+    generator = np.random.default_rng(seed)
+    order = np.argsort(strata_R, kind="stable")
+    _, first_K, stratum_R, size_K = np.unique(
+        strata_R[order], return_index=True, return_inverse=True, return_counts=True
+    )
+    for _ in range(count):
+        offset_R = (generator.random(len(order)) * size_K[stratum_R]).astype(np.int64)
+        yield order[first_K[stratum_R] + offset_R]
+
+
+def _count_draws(draws: Iterator[NDArray[np.int64]], rows: int) -> Iterator[Floats]:
+    """Count how often each resample contains each row, [B, R], in chunks of resamples."""
+    size = max(1, _CHUNK // max(rows, 1))
+    while chunk := list(islice(draws, size)):
+        yield np.stack([np.bincount(indices, minlength=rows) for indices in chunk]).astype(
+            np.float64
+        )

@@ -1,4 +1,4 @@
-"""What a job says of sounds, and what training fits."""
+"""Settings of sounds, and their fitted state."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -13,42 +13,46 @@ class AudioInput:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     column: str
-    """The column that holds WAV, FLAC or OGG files, or lists of samples."""
+    """Column with the bytes of WAV, FLAC or OGG files, or with lists of samples."""
     kind: Literal["audio"] = "audio"
-    """`audio`: sounds, as the bytes of a file or as lists of samples."""
+    """`audio`: a recording, read as frames of a log-mel spectrogram."""
     sample_rate: int | None = None
-    """Samples a second that every sound is brought to; that of the first training sound when left
-    out. Lists of samples are taken to have it."""
+    """Samples per second that every sound is resampled to; by default the rate of the first
+    training sound. Lists of samples are assumed to have it."""
     n_mels: int = 64
-    """Bands of a frame: 40 for speech at 8 kHz, 64 or 80 for more."""
+    """Mel bands of a frame: 40 for speech at 8 kHz, 64 or 80 for higher rates."""
     window_length: Duration = 0.025
-    """Time that one frame looks at."""
+    """Length of one frame."""
     hop_length: Duration = 0.010
-    """Time from one frame to the next."""
+    """Time from the start of one frame to the start of the next."""
     f_min: float = 20.0
-    """Lowest frequency."""
+    """Lowest frequency, in Hz."""
     f_max: float | None = None
-    """Highest frequency; half the sample rate when left out."""
+    """Highest frequency, in Hz; by default half the sample rate."""
     deltas: bool = False
-    """Whether the change since the frame before stands beside each band."""
+    """Whether each band also has its change since the previous frame (delta features)."""
     max_seconds: Duration = 30.0
-    """Longer sounds are cut off."""
+    """Longer sounds are truncated to this length."""
     truncate: Literal["start", "end"] = "start"
-    """Which part of a longer sound stays."""
+    """Which part of a longer sound is kept."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that hear nothing."""
+        """Validate the settings.
+
+        Raises:
+            ValueError: a number is out of range.
+        """
         for name in ("n_mels", "window_length", "hop_length", "max_seconds"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
+                raise ValueError(f"{name}: {getattr(self, name)} is not above 0; give more")
         if self.sample_rate is not None and not 100 <= self.sample_rate <= 384_000:
             raise ValueError(
-                f"sample_rate: {self.sample_rate} is no rate of sound; give 8000, 16000 or 44100"
+                f"sample_rate: {self.sample_rate} is out of range; give 8000, 16000 or 44100"
             )
         if self.f_min < 0:
             raise ValueError(f"f_min: {self.f_min} is negative; give 0 or more")
         if self.f_max is not None and self.f_max <= self.f_min:
-            raise ValueError(f"f_max: {self.f_max} is not above f_min, {self.f_min}")
+            raise ValueError(f"f_max: {self.f_max} is not above f_min, {self.f_min}; raise it")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -62,5 +66,5 @@ class AudioState:
 
     sample_rate: int
     mean: tuple[float, ...]
-    spread: tuple[float, ...]
-    """1 where a channel never changes."""
+    std: tuple[float, ...]
+    """1 where a channel is constant."""

@@ -1,26 +1,26 @@
 """Images: files or rows of numbers, brought to one size, as rows of pixels from the top.
 
-`config` says what is read and how, `files` decodes, `arrays` reads numbers, `column` reads either
-for a whole column, and `fitted` holds what training decides: size, colours, mean and spread.
-The network turns the rows of pixels into the reading order (`inputs/pixels.py`), so that
-order, patches and augmentation cost nothing on disk.
+`config` has the settings, `files` decodes files, `arrays` reads numbers, `column` reads a whole
+column of either, and `featurize` fits size, colors, mean and standard deviation, and transforms.
+The network puts the pixels into reading order (`inputs/pixels.py`), so that order, patches and
+augmentation need no space on disk.
 """
 
 from models.features.image.config import AugmentConfig, ImageInput
-from models.features.image.fitted import ImageState, fit, rows_at_once, signal, transform
+from models.features.image.featurize import ImageState, build_spec, compute_max_rows, fit, transform
 
 __all__ = [
     "AugmentConfig",
     "ImageInput",
     "ImageState",
+    "build_spec",
+    "compute_max_rows",
     "fit",
-    "packages",
-    "rows_at_once",
-    "signal",
+    "list_packages",
     "transform",
 ]
 
 
-def packages(config: ImageInput) -> tuple[str, ...]:
-    """Name what a served model needs beside the core."""
+def list_packages(config: ImageInput) -> tuple[str, ...]:
+    """Return the packages that prediction needs in addition to the core."""
     return ("timm", "torchvision") if config.sequence == "backbone" else ()

@@ -1,7 +1,7 @@
-"""Images as nested lists or arrays of numbers, read a column at a time.
+"""Images as nested lists or arrays of numbers, read one column at a time.
 
-Shapes: R rows of the table, M members of nested lists end to end, N numbers, H rows, W columns,
-D colours.
+Shapes: R rows of the table, M elements of nested lists, concatenated, N numbers, H rows, W columns,
+D colors.
 """
 
 from typing import Any, NamedTuple
@@ -11,60 +11,96 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.features.image.files import Shape
+from models.features.image.files import ImageShape
 from models.features.steps import Integers
 
-LUMA = (0.299, 0.587, 0.114)
-"""How bright red, green and blue look (ITU-R BT.601), as image files are turned to grey."""
+_LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in gray (ITU-R BT.601), as Pillow converts image files."""
 
 
-class Grids(NamedTuple):
-    """A column's images, their numbers end to end."""
+class NestedImages(NamedTuple):
+    """The images of a column, with concatenated numbers."""
 
     flat_N: NDArray[Any]
-    """uint8, or float32 with NaN for a gap."""
+    """uint8, or float32 with NaN for a missing number."""
     stops_R: Integers
     shapes_R3: Integers
-    """Height, width and colours; -1 where the parts of one image differ."""
+    """Height, width and colors; -1 where rows or pixels of one image differ in length."""
     starts_R: Integers
 
 
-def is_numbers(dtype: pl.DataType) -> bool:
-    """Return whether cells are lists of lists, or of lists of lists, of numbers."""
+def is_pixel_lists(dtype: pl.DataType) -> bool:
+    """Return whether cells are lists of numbers nested two or three deep."""
     depth = 0
     while isinstance(dtype, (pl.List, pl.Array)):
-        dtype, depth = inner(dtype), depth + 1
+        dtype, depth = _get_inner_type(dtype), depth + 1
     return depth in {2, 3} and (dtype.is_numeric() or dtype in {pl.Boolean, pl.Null})
 
 
-def inner(dtype: pl.List | pl.Array) -> pl.DataType:
-    """Return the type of a list's members; an array of many sides is an array of arrays."""
+def flatten_images(column: pl.Series) -> NestedImages:
+    """Return the concatenated numbers of a column, and the shape of each image."""
+    heights_R, rows = _flatten_once(column)
+    widths_M, numbers = _flatten_once(rows)
+    counts_R = _reduce_groups(np.add, widths_M, heights_R)
+    sides = [heights_R, _find_common_length(widths_M, heights_R), np.ones_like(heights_R)]
+    if isinstance(numbers.dtype, (pl.List, pl.Array)):
+        colors_M, numbers = _flatten_once(numbers)
+        sides[2] = _find_common_length(colors_M, counts_R)
+        counts_R = _reduce_groups(np.add, colors_M, counts_R)
+    stops_R = np.cumsum(counts_R)
+    return NestedImages(
+        _read_pixel_values(numbers), stops_R, np.stack(sides, axis=1), stops_R - counts_R
+    )
+
+
+def find_image_errors(grids: NestedImages) -> list[str | None]:
+    """Return for each row why its numbers are no image, or None."""
+    errors_R: list[str | None] = [None] * len(grids.stops_R)
+    for row in np.flatnonzero((grids.shapes_R3 < 1).any(axis=1)):
+        errors_R[row] = _describe_bad_shape(grids.shapes_R3[row])
+    is_bad_N = ~np.isfinite(grids.flat_N)
+    if is_bad_N.any():
+        bad_before_N = np.concatenate([[0], np.cumsum(is_bad_N)])
+        for row in np.flatnonzero(bad_before_N[grids.stops_R] > bad_before_N[grids.starts_R]):
+            errors_R[row] = errors_R[row] or "the image holds pixels that are not finite"
+    return errors_R
+
+
+def read_arrays(column: pl.Series, pixels_RHWD: NDArray[Any]) -> list[str | None]:
+    """Write the image of each row into `pixels_RHWD`; return why rows have none, or None."""
+    grids = flatten_images(column)
+    errors_R = find_image_errors(grids)
+    shape = ImageShape(*pixels_RHWD.shape[1:])
+    is_image_R = np.array([error is None for error in errors_R], bool)
+    has_shape_R = is_image_R & (grids.shapes_R3 == shape).all(axis=1)
+    has_shape_N = np.repeat(has_shape_R, grids.stops_R - grids.starts_R)
+    numbers_N = grids.flat_N if has_shape_N.all() else grids.flat_N[has_shape_N]
+    dtype = pixels_RHWD.dtype
+    pixels_RHWD[has_shape_R] = _cast_pixels(numbers_N, dtype).reshape(-1, *shape)
+    for row in np.flatnonzero(is_image_R & ~has_shape_R):
+        span = slice(grids.starts_R[row], grids.stops_R[row])
+        image = _resize_pixels(grids.flat_N[span].reshape(grids.shapes_R3[row]), shape)
+        if isinstance(image, str):
+            errors_R[row] = image
+        else:
+            pixels_RHWD[row] = _cast_pixels(image, dtype)
+    return errors_R
+
+
+def _get_inner_type(dtype: pl.List | pl.Array) -> pl.DataType:
+    """Return the type of the elements of a list; an array of several dimensions has arrays."""
     return pl.Series([], dtype=dtype).explode(empty_as_null=False, keep_nulls=False).dtype
 
 
-def unnest(column: pl.Series) -> Grids:
-    """Lay a column's numbers end to end, and find each image's shape."""
-    heights_R, rows = members(column)
-    widths_M, numbers = members(rows)
-    counts_R = grouped(np.add, widths_M, heights_R)
-    sides = [heights_R, common(widths_M, heights_R), np.ones_like(heights_R)]
-    if isinstance(numbers.dtype, (pl.List, pl.Array)):
-        colours_M, numbers = members(numbers)
-        sides[2] = common(colours_M, counts_R)
-        counts_R = grouped(np.add, colours_M, counts_R)
-    stops_R = np.cumsum(counts_R)
-    return Grids(to_numbers(numbers), stops_R, np.stack(sides, axis=1), stops_R - counts_R)
-
-
-def members(column: pl.Series) -> tuple[Integers, pl.Series]:
-    """Count each list's members, none for a gap, and lay them end to end."""
+def _flatten_once(column: pl.Series) -> tuple[Integers, pl.Series]:
+    """Return the length of each list, 0 for null, and the concatenated elements."""
     lists = column.arr.to_list() if isinstance(column.dtype, pl.Array) else column
     counts = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
     return counts, lists.explode(empty_as_null=False, keep_nulls=False)
 
 
-def grouped(operation: np.ufunc, lengths_M: Integers, counts_R: Integers) -> Integers:
-    """Combine the lengths of each group of members; 0 for a group without any."""
+def _reduce_groups(operation: np.ufunc, lengths_M: Integers, counts_R: Integers) -> Integers:
+    """Return the lengths of each group reduced by an operation; 0 for an empty group."""
     filled_R = counts_R > 0
     result_R = np.zeros_like(counts_R)
     if filled_R.any():
@@ -73,77 +109,43 @@ def grouped(operation: np.ufunc, lengths_M: Integers, counts_R: Integers) -> Int
     return result_R
 
 
-def common(lengths_M: Integers, counts_R: Integers) -> Integers:
-    """Find the length that all members of a group have; -1 where they differ."""
-    low_R, high_R = (grouped(op, lengths_M, counts_R) for op in (np.minimum, np.maximum))
+def _find_common_length(lengths_M: Integers, counts_R: Integers) -> Integers:
+    """Return the length that all elements of a group have; -1 where they differ."""
+    low_R, high_R = (_reduce_groups(op, lengths_M, counts_R) for op in (np.minimum, np.maximum))
     return np.where(low_R == high_R, low_R, -1)
 
 
-def to_numbers(values: pl.Series) -> NDArray[Any]:
-    """Read bytes as they are, and all else as float32, NaN for a gap."""
+def _read_pixel_values(values: pl.Series) -> NDArray[Any]:
+    """Return uint8 as it is, any other type as float32 with NaN for null."""
     if values.dtype == pl.UInt8 and not values.null_count():
         return values.to_numpy()
     return values.cast(pl.Float32).fill_null(float("nan")).to_numpy()
 
 
-def flaws(grids: Grids) -> list[str | None]:
-    """Say of each row why its numbers are no image."""
-    errors_R: list[str | None] = [None] * len(grids.stops_R)
-    for row in np.flatnonzero((grids.shapes_R3 < 1).any(axis=1)):
-        errors_R[row] = misshapen(grids.shapes_R3[row])
-    strange_N = ~np.isfinite(grids.flat_N)
-    if strange_N.any():
-        before_N = np.concatenate([[0], np.cumsum(strange_N)])
-        for row in np.flatnonzero(before_N[grids.stops_R] > before_N[grids.starts_R]):
-            errors_R[row] = errors_R[row] or "the image holds pixels that are not finite"
-    return errors_R
-
-
-def misshapen(shape_3: Integers) -> str:
-    """Return what is wrong with a shape."""
+def _describe_bad_shape(shape_3: Integers) -> str:
+    """Return the error message of a shape."""
     if (shape_3 < 0).any():
         return "the image's rows differ in length"
     return f"the image has shape {shape_3.tolist()}, expected rows of pixels"
 
 
-def read_arrays(column: pl.Series, pixels_RHWD: NDArray[Any]) -> list[str | None]:
-    """Fill in each row's image; where there is none, say why."""
-    grids = unnest(column)
-    errors_R = flaws(grids)
-    shape = Shape(*pixels_RHWD.shape[1:])
-    whole_R = np.array([error is None for error in errors_R], bool)
-    fits_R = whole_R & (grids.shapes_R3 == shape).all(axis=1)
-    fitting_N = np.repeat(fits_R, grids.stops_R - grids.starts_R)
-    numbers_N = grids.flat_N if fitting_N.all() else grids.flat_N[fitting_N]
-    target = pixels_RHWD.dtype
-    pixels_RHWD[fits_R] = as_type(numbers_N, target).reshape(-1, *shape)
-    for row in np.flatnonzero(whole_R & ~fits_R):
-        here = slice(grids.starts_R[row], grids.stops_R[row])
-        image = fitted(grids.flat_N[here].reshape(grids.shapes_R3[row]), shape)
-        if isinstance(image, str):
-            errors_R[row] = image
-        else:
-            pixels_RHWD[row] = as_type(image, target)
-    return errors_R
-
-
-def as_type(numbers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Round and cut to bytes where training had bytes."""
+def _cast_pixels(numbers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return numbers in a type; for bytes they are rounded and clipped."""
     if dtype == np.uint8 and numbers.dtype != np.uint8:
         numbers = np.clip(np.rint(numbers), 0, 255)
     return numbers.astype(dtype, copy=False)
 
 
-def fitted(pixels_HWD: NDArray[Any], shape: Shape) -> NDArray[np.float32] | str:
-    """Bring one image to `shape`, or say why its colours don't fit."""
-    colours = pixels_HWD.shape[2]
+def _resize_pixels(pixels_HWD: NDArray[Any], shape: ImageShape) -> NDArray[np.float32] | str:
+    """Return one image in `shape`, or why its number of colors does not fit."""
+    colors = pixels_HWD.shape[2]
     pixels_HWD = pixels_HWD.astype(np.float32)
-    if colours == 3 and shape.colours == 1:
-        pixels_HWD = pixels_HWD @ np.array(LUMA, np.float32)[:, None]
-    elif colours == 1:
-        pixels_HWD = np.repeat(pixels_HWD, shape.colours, axis=2)
-    elif colours != shape.colours:
-        return f"the image has {colours} numbers a pixel, expected {shape.colours}"
+    if colors == 3 and shape.colors == 1:
+        pixels_HWD = pixels_HWD @ np.array(_LUMA, np.float32)[:, None]
+    elif colors == 1:
+        pixels_HWD = np.repeat(pixels_HWD, shape.colors, axis=2)
+    elif colors != shape.colors:
+        return f"the image has {colors} numbers a pixel, expected {shape.colors}"
     if pixels_HWD.shape == shape:
         return pixels_HWD
     planes = [Image.fromarray(np.ascontiguousarray(p)) for p in np.moveaxis(pixels_HWD, 2, 0)]

@@ -1,51 +1,51 @@
-"""Time series: a long table with one row a step, or a table with one list a row.
+"""Time series: a long table with one row per step, or a table with one list per row.
 
-`config` says what is read, `line` orders a long table, `width` and `resample` bring it to a grid,
-`channels` and `times` read it, `moments`, `sample` and `scaler` fit its scale, `scaling` applies
-it, and `checks` refuses what cannot be read.
+`config` has the settings, `sorted_series` orders a long table, `frequency` and `resample` bring it
+to a regular grid, `channels` and `time_features` read it, `statistics`, `quantile_sample` and
+`scaler` fit its scale, `scaling` applies it, and `checks` validates the columns.
 """
 
-from models.features.series.checks import check
+from models.features.series.checks import check_series
 from models.features.series.config import (
-    ROW,
-    Context,
+    ROW_COLUMN,
     SeriesInput,
-    context,
+    WindowContext,
+    compute_context,
     get_series_input,
     is_resampled,
-    scales_entities,
+    scales_per_entity,
 )
-from models.features.series.fitted import (
+from models.features.series.featurize import (
     SeriesState,
-    channel_scale,
+    build_spec,
+    find_channel_scale,
     fit,
     fit_windows,
-    signal,
     transform,
 )
-from models.features.series.line import SortedSeries, find_rows_ahead, index_series
-from models.features.series.resample import bins_of_rows, resample
+from models.features.series.resample import find_resampled_rows, resample_series
 from models.features.series.scaler import Scaler
+from models.features.series.sorted_series import SortedSeries, find_rows_ahead, index_series
 
 __all__ = [
-    "ROW",
-    "Context",
+    "ROW_COLUMN",
     "Scaler",
     "SeriesInput",
     "SeriesState",
     "SortedSeries",
-    "bins_of_rows",
-    "channel_scale",
-    "check",
-    "context",
+    "WindowContext",
+    "build_spec",
+    "check_series",
+    "compute_context",
+    "find_channel_scale",
+    "find_resampled_rows",
     "find_rows_ahead",
     "fit",
     "fit_windows",
     "get_series_input",
     "index_series",
     "is_resampled",
-    "resample",
-    "scales_entities",
-    "signal",
+    "resample_series",
+    "scales_per_entity",
     "transform",
 ]

@@ -1,98 +1,119 @@
-"""Whether a table's columns can be read as the job says."""
+"""Checks that the columns of a table can be read as the settings say."""
 
 import polars as pl
 
 from models.errors import UnlearnableError
 from models.features.config import Layout
 from models.features.series.config import get_series_input
-from models.features.series.width import parse_frequency, refuse_unfit
+from models.features.series.frequency import check_step_fits, parse_frequency
 
 
-def check(schema: pl.Schema, layout: Layout) -> None:
-    """Refuse columns that are no series.
+def check_series(schema: pl.Schema, layout: Layout) -> None:
+    """Check the types of all columns of a series.
 
     Raises:
-        UnlearnableError: names the column and the mend.
+        UnlearnableError: names the column and how to fix it.
     """
-    read = get_series_input(layout)
-    for name in read.columns:
-        check_column(name, schema[name], layout)
-    if read.scale_per == "entity" and layout.entity is None:
+    config = get_series_input(layout)
+    for name in config.columns:
+        _check_channel(name, schema[name], layout)
+    if config.scale_per == "entity" and layout.entity is None:
         raise UnlearnableError(
-            "inputs: scale_per: 'entity' needs the column that tells the series apart; "
+            "inputs: scale_per: 'entity' needs the column that identifies the series; "
             "name it under source.entity"
         )
-    timed = {"calendar": read.calendar, "time_delta": read.time_delta, "frequency": read.frequency}
-    asked = next((key for key, value in timed.items() if value), None)
+    time_settings = {
+        "calendar": config.calendar,
+        "time_delta": config.time_delta,
+        "frequency": config.frequency,
+    }
+    first_setting = next((key for key, value in time_settings.items() if value), None)
     if layout.window is None:
-        refuse_rows(asked or ("known_future" if read.known_future else None))
+        _check_needs_no_window(first_setting or ("known_future" if config.known_future else None))
     elif layout.time:
-        check_time(schema[layout.time], layout)
-    elif asked:
+        _check_time_column(schema[layout.time], layout)
+    elif first_setting:
         raise UnlearnableError(
-            f"inputs: {asked} needs the column that holds the time; name it under source.time"
+            f"inputs: {first_setting} needs the column with the time; name it under source.time"
         )
 
 
-def refuse_rows(asked: str | None) -> None:
-    """Refuse what only a table with one row a step can give."""
-    if asked:
+def _check_needs_no_window(setting: str | None) -> None:
+    """Check that nothing is set that needs a table with one row per step.
+
+    Raises:
+        UnlearnableError: names the setting.
+    """
+    if setting:
         raise UnlearnableError(
-            f"inputs: {asked} needs a table with one row a step: give the job a window, or "
-            f"remove {asked}"
+            f"inputs: {setting} needs a table with one row per step: give the job a window, or "
+            f"remove {setting}"
         )
 
 
-def check_column(name: str, dtype: pl.DataType, layout: Layout) -> None:
-    """Refuse a channel that holds no numbers, or lists where a window is asked for."""
-    nested = isinstance(dtype, (pl.List, pl.Array))
-    inner = dtype
+def _check_channel(name: str, dtype: pl.DataType, layout: Layout) -> None:
+    """Check that a channel has numbers with a window, and lists of numbers without one.
+
+    Raises:
+        UnlearnableError: names the column.
+    """
+    is_list = isinstance(dtype, (pl.List, pl.Array))
+    value_type = dtype
     if isinstance(dtype, (pl.List, pl.Array)):
-        inner = pl.Series([], dtype=dtype.inner).dtype
-    # A table of nothing but gaps has no type; its rows say so one by one.
-    if not (inner.is_numeric() or inner in {pl.Null, pl.Boolean}):
+        value_type = pl.Series([], dtype=dtype.inner).dtype
+    # A column of nulls has no type; each of its rows gets an error of its own.
+    if not (value_type.is_numeric() or value_type in {pl.Null, pl.Boolean}):
         raise UnlearnableError(f"column '{name}' holds {dtype}, expected numbers or lists of them")
-    if nested and layout.window:
+    if is_list and layout.window:
         raise UnlearnableError(
-            f"column '{name}' holds a whole series in each row, so there is nothing to cut: "
+            f"column '{name}' holds a whole series in each row, which cannot be cut into windows: "
             "remove `window` from the job"
         )
-    if not nested and not layout.window and dtype != pl.Null:
+    if not is_list and not layout.window and dtype != pl.Null:
         raise UnlearnableError(
-            f"column '{name}' holds one step a row: give the job a window, such as "
+            f"column '{name}' holds one step per row: give the job a window, such as "
             "window: {lookback: 28, horizon: 1}"
         )
 
 
-def check_time(dtype: pl.DataType, layout: Layout) -> None:
-    """Refuse a time that cannot order rows, or tell the parts of a calendar."""
-    read = get_series_input(layout)
+def _check_time_column(dtype: pl.DataType, layout: Layout) -> None:
+    """Check that the time can order rows, and has the parts of the calendar that are set.
+
+    Raises:
+        UnlearnableError: names the column.
+    """
+    config = get_series_input(layout)
     if not (isinstance(dtype, (pl.Date, pl.Datetime)) or dtype.is_numeric()):
         raise UnlearnableError(
             f"source.time: column '{layout.time}' holds {dtype}, expected dates, times or numbers; "
-            "convert it upstream"
+            "convert it upstream, or give the format of its texts, such as "
+            f'source.parse: {{{layout.time}: "%Y-%m-%d"}}'
         )
-    if read.frequency:
-        check_grid(dtype, layout)
-    clock = tuple(part for part in read.calendar if part in {"minute", "hour"})
-    parts = read.calendar if dtype.is_numeric() else clock if dtype == pl.Date else ()
-    if parts:
+    if config.frequency:
+        _check_frequency(dtype, layout)
+    clock_parts = tuple(part for part in config.calendar if part in {"minute", "hour"})
+    missing_parts = (
+        config.calendar if dtype.is_numeric() else clock_parts if dtype == pl.Date else ()
+    )
+    if missing_parts:
         raise UnlearnableError(
-            f"inputs: calendar: column '{layout.time}' holds {dtype}, which has no {parts[0]}; "
+            f"inputs: calendar: column '{layout.time}' holds {dtype}, "
+            f"which has no {missing_parts[0]}; "
             f"remove it, or give {'dates and ' if dtype.is_numeric() else ''}times"
         )
 
 
-def check_grid(dtype: pl.DataType, layout: Layout) -> None:
-    """Refuse a grid that does not fit the time.
+def _check_frequency(dtype: pl.DataType, layout: Layout) -> None:
+    """Check that the frequency fits the type of the time.
 
     Raises:
         UnlearnableError: says what is expected.
     """
-    every = get_series_input(layout).frequency or ""
+    frequency = get_series_input(layout).frequency or ""
     try:
-        refuse_unfit(parse_frequency(every), dtype)
+        check_step_fits(parse_frequency(frequency), dtype)
     except ValueError as error:
         raise UnlearnableError(
-            f"inputs: frequency: '{every}' cannot divide column '{layout.time}' ({dtype}): {error}"
+            f"inputs: frequency: '{frequency}' cannot divide column '{layout.time}' ({dtype}): "
+            f"{error}"
         ) from error

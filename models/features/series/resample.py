@@ -1,9 +1,9 @@
-"""A long table brought to a regular grid: one row a step, from the first to the last of a series.
+"""Resampling of a long table to a regular grid: one row per step, from first to last of a series.
 
-A step is named by the time at which it begins; one without rows holds gaps. What is observed or
-known is brought together as the job says, and so is a target that is a number; anything else is
-what the last row of the step says.
-Shapes: G steps of the grid that have rows, P places on the grid.
+The time of a step is its beginning; a step without rows has missing values. Observed and known
+channels are aggregated as the settings say, and a target that is a number likewise; any other
+column has the value of the last row of the step.
+Shapes: G steps of the grid that have rows, P steps of the grid.
 """
 
 import numpy as np
@@ -11,136 +11,150 @@ import polars as pl
 
 from models.errors import UnlearnableError
 from models.features.config import Layout
-from models.features.series.config import ROW, SeriesInput, get_series_input
-from models.features.series.line import (
-    entity_codes,
+from models.features.series.config import ROW_COLUMN, SeriesInput, get_series_input
+from models.features.series.frequency import (
+    GridStep,
+    compute_bin_starts,
+    compute_bins,
+    parse_frequency,
+)
+from models.features.series.sorted_series import (
+    check_sort_keys,
+    compute_sort_order,
+    encode_entities,
     is_sorted,
     list_sort_keys,
-    refuse_missing_keys,
-    sorted_places,
 )
-from models.features.series.width import GridStep, bin_of, parse_frequency, start_of
 from models.features.steps import Integers
 
-BIN, GROUP = "__bin__", "__group__"
+_BIN_COLUMN, _GROUP_COLUMN = "__bin__", "__group__"
 
-MOST_BINS = 1000
-"""Steps of the grid to a row, beyond which a time or the width must be a mistake."""
+_MAX_STEPS_PER_ROW = 1000
+"""Most steps of the grid per row; with more, a time or the frequency must be wrong."""
 
-FEW_BINS = 10_000_000
-"""Steps of the grid that are never too many."""
+_ALLOWED_STEPS = 10_000_000
+"""Number of steps that is always allowed."""
 
 
-def resample(frame: pl.DataFrame, layout: Layout, *, target: str | None) -> pl.DataFrame:
-    """Bring rows to the grid, by entity and time.
+def resample_series(frame: pl.DataFrame, layout: Layout, *, target: str | None) -> pl.DataFrame:
+    """Return one row for each step of the grid, by entity and time.
 
     Args:
-        frame: a long table with `ROW`, the number of each row.
-        layout: how it makes series.
-        target: the column of an answer that is brought together where it holds numbers; None
-            where the last answer of a step stands, as for categories.
+        frame: a long table with `ROW_COLUMN`, the number of each row.
+        layout: which columns make the series.
+        target: the column of a target that is aggregated if it has numbers; None for a target
+            of which the last value of a step counts, such as a category.
 
     Returns:
-        The columns of the table; `ROW` is the last row of each step, null where it has none.
+        The columns of the table; `ROW_COLUMN` is the last row of each step, null where it has none.
 
     Raises:
-        UnlearnableError: a time or an entity is missing, or the grid is far finer than the rows.
+        UnlearnableError: a time or an entity is missing, or the grid has far more steps than rows.
     """
-    refuse_missing_keys(frame, layout)
-    read, width = get_series_input(layout), get_grid_step(layout)
-    ordered = in_order(frame, layout)
-    table = brought_together(with_bins(ordered, layout, width), layout, read, target=target)
+    check_sort_keys(frame, layout)
+    config, step = get_series_input(layout), _get_grid_step(layout)
+    ordered = _sort_rows(frame, layout)
+    table = _aggregate_bins(_add_bins(ordered, layout, step), layout, config, target=target)
     if not len(table):
         return table.select(frame.columns)
-    return on_grid(table, layout, width).select(frame.columns)
+    return _fill_grid(table, layout, step).select(frame.columns)
 
 
-def in_order(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
-    """Sort by entity, time and number of the row."""
+def find_resampled_rows(frame: pl.DataFrame, table: pl.DataFrame, layout: Layout) -> pl.Series:
+    """Return for each row the index of its step in the resampled table."""
+    step = _get_grid_step(layout)
+    keys = [*([layout.entity] if layout.entity else []), _BIN_COLUMN]
+    rows = _add_bins(frame, layout, step).select(keys)
+    steps = _add_bins(table, layout, step).select(keys).with_row_index("__place__")
+    return rows.join(steps, on=keys, how="left", maintain_order="left")["__place__"]
+
+
+def _sort_rows(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """Return the rows sorted by entity, time and number of the row."""
     keys = list_sort_keys(layout)
-    if is_sorted(frame, [*keys, ROW]):
+    if is_sorted(frame, [*keys, ROW_COLUMN]):
         return frame
-    numbered = frame if frame[ROW].is_sorted() else frame.sort(ROW)
-    codes, series = entity_codes(numbered, layout)
-    return numbered[sorted_places(numbered, layout, codes=codes, series=series)]
+    numbered = frame if frame[ROW_COLUMN].is_sorted() else frame.sort(ROW_COLUMN)
+    codes, series = encode_entities(numbered, layout)
+    return numbered[compute_sort_order(numbered, layout, entities_N=codes, entity_count=series)]
 
 
-def get_grid_step(layout: Layout) -> GridStep:
-    """Read the width of the grid."""
+def _get_grid_step(layout: Layout) -> GridStep:
+    """Return the step of the grid."""
     return parse_frequency(get_series_input(layout).frequency or "1")
 
 
-def with_bins(frame: pl.DataFrame, layout: Layout, width: GridStep) -> pl.DataFrame:
-    """Tell of each row the number of the step that it lies in."""
-    return frame.with_columns(bin_of(frame[layout.time or ROW], width).alias(BIN))
-
-
-def brought_together(
-    ordered: pl.DataFrame, layout: Layout, read: SeriesInput, *, target: str | None
-) -> pl.DataFrame:
-    """Make one row of the rows of each step; the time is their last."""
-    keys = [*([layout.entity] if layout.entity else []), BIN]
-    news = pl.any_horizontal(pl.col(key) != pl.col(key).shift(1) for key in keys)
-    grouped = ordered.with_columns(news.fill_null(value=False).cum_sum().alias(GROUP).set_sorted())
-    numeric = [target] if target and ordered.schema[target].is_numeric() else []
-    together = {*read.columns, *numeric} - set(list_sort_keys(layout))
-    return grouped.group_by(GROUP, maintain_order=True).agg(
-        joined(name, read) if name in together else pl.col(name).last() for name in ordered.columns
+def _add_bins(frame: pl.DataFrame, layout: Layout, step: GridStep) -> pl.DataFrame:
+    """Return the table with a column of the number of each row's step."""
+    return frame.with_columns(
+        compute_bins(frame[layout.time or ROW_COLUMN], step).alias(_BIN_COLUMN)
     )
 
 
-def joined(name: str, read: SeriesInput) -> pl.Expr:
-    """Make one value of those of a step; none where all are missing."""
+def _aggregate_bins(
+    ordered: pl.DataFrame, layout: Layout, config: SeriesInput, *, target: str | None
+) -> pl.DataFrame:
+    """Return one row for each step that has rows; its time is their last one."""
+    keys = [*([layout.entity] if layout.entity else []), _BIN_COLUMN]
+    is_new = pl.any_horizontal(pl.col(key) != pl.col(key).shift(1) for key in keys)
+    grouped = ordered.with_columns(
+        is_new.fill_null(value=False).cum_sum().alias(_GROUP_COLUMN).set_sorted()
+    )
+    numeric_target = [target] if target and ordered.schema[target].is_numeric() else []
+    aggregated = {*config.columns, *numeric_target} - set(list_sort_keys(layout))
+    return grouped.group_by(_GROUP_COLUMN, maintain_order=True).agg(
+        _build_aggregation(name, config) if name in aggregated else pl.col(name).last()
+        for name in ordered.columns
+    )
+
+
+def _build_aggregation(name: str, config: SeriesInput) -> pl.Expr:
+    """Return the aggregate of the values of a step; null where all are missing."""
     value = pl.col(name).cast(pl.Float64).fill_nan(None)
-    several = {
+    aggregates = {
         "mean": value.mean(),
         "sum": pl.when(value.count() > 0).then(value.sum()),
         "last": value.drop_nulls().last(),
         "minimum": value.min(),
         "maximum": value.max(),
     }
-    return several[read.aggregate].alias(name)
+    return aggregates[config.aggregate].alias(name)
 
 
-def on_grid(table: pl.DataFrame, layout: Layout, width: GridStep) -> pl.DataFrame:
-    """Put the steps in their places, and rows of gaps between them."""
-    bins_G = table[BIN].to_numpy()
-    apart_G = np.diff(bins_G, prepend=bins_G[0] - 1)
+def _fill_grid(table: pl.DataFrame, layout: Layout, step: GridStep) -> pl.DataFrame:
+    """Return the steps with the missing ones between them, as rows of nulls."""
+    bins_G = table[_BIN_COLUMN].to_numpy()
+    distance_G = np.diff(bins_G, prepend=bins_G[0] - 1)
     if layout.entity:
         entity = table[layout.entity]
-        apart_G[1:][entity.ne_missing(entity.shift(1)).to_numpy()[1:]] = 1
-    refuse_fine_grid(apart_G, table, layout)
-    places_G = np.cumsum(apart_G) - 1
-    held_P = np.full(int(places_G[-1]) + 1, -1, np.int64)
-    held_P[places_G] = np.arange(len(places_G))
-    before_P = np.maximum.accumulate(held_P)
-    bins_P = bins_G[before_P] + np.arange(len(held_P)) - places_G[before_P]
-    grid = table.select(pl.all().gather(pl.Series(held_P).replace(-1, None)))
-    time = layout.time or ROW
-    starts = start_of(pl.Series(bins_P), width, table.schema[time]).alias(time)
-    owners = [table[layout.entity].gather(before_P)] if layout.entity else []
-    return grid.with_columns(starts, *owners)
+        distance_G[1:][entity.ne_missing(entity.shift(1)).to_numpy()[1:]] = 1
+    _check_grid_size(distance_G, table, layout)
+    index_G = np.cumsum(distance_G) - 1
+    row_P = np.full(int(index_G[-1]) + 1, -1, np.int64)
+    row_P[index_G] = np.arange(len(index_G))
+    last_row_P = np.maximum.accumulate(row_P)
+    bins_P = bins_G[last_row_P] + np.arange(len(row_P)) - index_G[last_row_P]
+    grid = table.select(pl.all().gather(pl.Series(row_P).replace(-1, None)))
+    time = layout.time or ROW_COLUMN
+    starts = compute_bin_starts(pl.Series(bins_P), step, table.schema[time]).alias(time)
+    entities = [table[layout.entity].gather(last_row_P)] if layout.entity else []
+    return grid.with_columns(starts, *entities)
 
 
-def refuse_fine_grid(apart_G: Integers, table: pl.DataFrame, layout: Layout) -> None:
-    """Refuse a grid with hardly anything on it, before it fills the memory."""
-    places = int(apart_G.sum())
-    if places <= max(FEW_BINS, MOST_BINS * len(apart_G)):
+def _check_grid_size(distance_G: Integers, table: pl.DataFrame, layout: Layout) -> None:
+    """Check that the grid is not almost empty, before it fills the memory.
+
+    Raises:
+        UnlearnableError: it is; names the longest gap.
+    """
+    step_count = int(distance_G.sum())
+    if step_count <= max(_ALLOWED_STEPS, _MAX_STEPS_PER_ROW * len(distance_G)):
         return
-    last = int(np.argmax(apart_G))
-    times = table[layout.time or ROW]
+    longest = int(np.argmax(distance_G))
+    times = table[layout.time or ROW_COLUMN]
     raise UnlearnableError(
-        f"inputs: frequency: '{get_series_input(layout).frequency}' gives {places} steps for "
-        f"{len(apart_G)} that "
-        f"have rows (the longest gap: from {times[last - 1]} to {times[last]}); "
-        "give a wider step, or drop rows with wrong times upstream"
+        f"inputs: frequency: '{get_series_input(layout).frequency}' gives {step_count} steps for "
+        f"{len(distance_G)} that have rows (longest gap: from {times[longest - 1]} to "
+        f"{times[longest]}); "
+        "give a longer step, or drop rows with wrong times upstream"
     )
-
-
-def bins_of_rows(frame: pl.DataFrame, table: pl.DataFrame, layout: Layout) -> pl.Series:
-    """Find the place of each row's step in the resampled table."""
-    width = get_grid_step(layout)
-    keys = [*([layout.entity] if layout.entity else []), BIN]
-    rows = with_bins(frame, layout, width).select(keys)
-    places = with_bins(table, layout, width).select(keys).with_row_index("__place__")
-    return rows.join(places, on=keys, how="left", maintain_order="left")["__place__"]

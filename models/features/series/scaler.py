@@ -1,7 +1,7 @@
-"""Scales of a series' channels, fitted on training steps alone, in one pass over chunks.
+"""Scales of the channels of a series, fitted on training steps alone, in one pass over chunks.
 
-Means, spreads and extremes are exact; medians and quartiles are exact up to the size of a sample
-(see `sample`), and of a fair part of the steps beyond it.
+Means, standard deviations and extremes are exact; medians and quartiles are exact up to the size
+of a sample (see `quantile_sample`), and estimated from that sample for more steps.
 Shapes: C channels, N steps, S series, E rows of a table: all entities together, then each.
 """
 
@@ -13,208 +13,218 @@ import numpy as np
 import polars as pl
 
 from models.errors import UnlearnableError
-from models.features.series.channels import Doubles
 from models.features.series.config import SeriesInput
-from models.features.series.moments import (
-    NOBODY,
-    Statistics,
-    Stream,
+from models.features.series.quantile_sample import QuantileSample
+from models.features.series.statistics import (
+    NO_ENTITY,
+    ChannelStatistics,
+    StatisticsStream,
     compute_statistics,
-    merge,
-    stacked,
+    concatenate_statistics,
+    merge_statistics,
 )
-from models.features.series.sample import Sample
-from models.features.steps import Integers
+from models.features.steps import Doubles, Integers
 
-LEAST_STEPS = 8
+MIN_STEPS = 8
 """Training steps that an entity's channel needs for a scale of its own."""
 
-FLAT = 1e-12
-"""A spread of no more than this part of the level is rounding, and the channel never changes."""
+_FLAT = 1e-12
+"""A channel is constant if its spread is at most this part of its level, which is rounding."""
 
-NORMAL_QUARTILES = 1.349
-"""Of a normal distribution, the quartiles lie so many standard deviations apart."""
+_NORMAL_QUARTILES = 1.349
+"""Interquartile range of a normal distribution in standard deviations."""
 
-
-FIRST = np.zeros(1, np.int64)
-"""Where the only run begins."""
+_FIRST = np.zeros(1, np.int64)
+"""Beginning of a single run."""
 
 
 class Chunk(NamedTuple):
-    """Training steps, in the order of their series."""
+    """Training steps, sorted by series."""
 
     values_CN: Doubles
     series_N: Integers
-    """Which series each step belongs to; they rise."""
+    """Number of the series of each step, ascending."""
     entities_S: pl.Series | None
-    """Whose series they are, where each entity has its own scale."""
+    """The entity of each series; None unless each entity has its own scale."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Scaler:
-    """Centre and spread of each channel: row 0 for all, then a row for each entity."""
+    """Center and spread of each channel: row 0 for all, then a row for each entity."""
 
     __pydantic_config__: ClassVar = {"arbitrary_types_allowed": True}
 
     centre_EC: Doubles
     spread_EC: Doubles
-    """1 where a channel never changes."""
+    """1 where a channel is constant."""
     typical_EC: Doubles
-    """What stands where a value is missing."""
+    """What replaces a missing value."""
     entities: tuple[str, ...] = ()
-    """Row 1 is the first of them."""
+    """Names of the rows from row 1 on."""
     gaps: tuple[int, ...] = ()
-    """Channels that have a companion, 1 where their value is missing."""
+    """Channels with a flag channel, which is 1 where the value is missing."""
 
     @property
     def channels(self) -> int:
-        """Channels after scaling."""
+        """Number of channels after scaling, with flags."""
         return int(self.centre_EC.shape[1]) + len(self.gaps)
 
-    def rows_of(self, entities_S: pl.Series | None) -> Integers | None:
-        """Find the row of each entity, 0 for those that training never showed; None if all is."""
+    def find_rows(self, entities_S: pl.Series | None) -> Integers | None:
+        """Return the row of each entity, 0 for unknown ones; None where all share one scale."""
         if entities_S is None or not self.entities:
             return None
         known = pl.DataFrame({"name": self.entities}).with_row_index("row", offset=1)
-        names = pl.DataFrame({"name": entity_names(entities_S)})
-        found = names.join(known, on="name", how="left", maintain_order="left")["row"]
-        return found.fill_null(0).to_numpy().astype(np.int64)
+        names = pl.DataFrame({"name": _format_entities(entities_S)})
+        rows = names.join(known, on="name", how="left", maintain_order="left")["row"]
+        return rows.fill_null(0).to_numpy().astype(np.int64)
 
 
-def entity_names(entities: pl.Series) -> pl.Series:
-    """Read entities as text; whole numbers alike whether or not gaps made fractions of them."""
+def fit_scaler(chunks: Iterable[Chunk], config: SeriesInput) -> Scaler:
+    """Fit on the training steps.
+
+    Args:
+        chunks: of any size, which changes sums in their last bits only.
+        config: the settings of the series.
+
+    Raises:
+        UnlearnableError: there are no steps, or a channel has no finite value.
+    """
+    fitted = _ScalerFit(config)
+    for chunk in chunks:
+        fitted.add(chunk)
+    if not fitted.stream.names:
+        raise UnlearnableError("the training split has no steps")
+    names, by_name = fitted.stream.merge()
+    overall = merge_statistics(by_name, np.zeros(len(names), np.int64), 1)
+    for channel in np.flatnonzero(overall.count_GC[0] == 0):
+        name = config.channel_names[channel]
+        raise UnlearnableError(f"column '{name}' has no finite value in training")
+    scale = _apply_fallbacks(
+        _compute_scale(
+            concatenate_statistics([overall, by_name]), fitted.compute_quartiles(), config
+        )
+    )
+    # A series without an entity counts for row 0 only.
+    rows = np.append(0, np.flatnonzero((names != NO_ENTITY).to_numpy()) + 1)
+    return Scaler(
+        centre_EC=scale.center_EC[rows],
+        spread_EC=scale.spread_EC[rows],
+        typical_EC=_compute_fill_values(scale.typical_EC[rows], config),
+        entities=tuple(names.filter(names != NO_ENTITY).to_list()),
+        gaps=_list_flagged_channels(fitted.missing_C, config),
+    )
+
+
+class _ScalerFit:
+    """Statistics and samples of the training steps that were read so far."""
+
+    def __init__(self, config: SeriesInput) -> None:
+        channels = len(config.channel_names)
+        self.stream = StatisticsStream()
+        self.missing_C = np.zeros(channels, np.int64)
+        self.has_entities = False
+        needs_quartiles = config.scaler in {"robust", "arcsinh"}
+        self.sample = QuantileSample(channels) if needs_quartiles else None
+        self.entity_samples = QuantileSample(channels) if needs_quartiles else None
+
+    def add(self, chunk: Chunk) -> None:
+        """Add the next steps."""
+        if not len(chunk.series_N):
+            return
+        self.has_entities = chunk.entities_S is not None
+        begins = (
+            np.flatnonzero(np.diff(chunk.series_N, prepend=-1)) if self.has_entities else _FIRST
+        )
+        names = _list_series_entities(chunk, begins)
+        self.stream.add(names, compute_statistics(chunk.values_CN, begins))
+        self.missing_C += np.isnan(chunk.values_CN).sum(axis=1)
+        if self.sample is not None:
+            self.sample.add(chunk.values_CN, None)
+        if self.entity_samples is not None and self.has_entities:
+            lengths = np.diff(np.append(begins, len(chunk.series_N)))
+            self.entity_samples.add(
+                chunk.values_CN, names.gather(np.repeat(np.arange(len(names)), lengths))
+            )
+
+    def compute_quartiles(self) -> dict[str, Doubles]:
+        """Return the quartiles of all, then of each name; empty where the scaler needs none."""
+        if self.sample is None or self.entity_samples is None:
+            return {}
+        overall = self.sample.compute_quartiles()
+        by_name = self.entity_samples.compute_quartiles() if self.has_entities else overall
+        return {name: np.concatenate([overall[name], by_name[name]]) for name in overall}
+
+
+class _Scale(NamedTuple):
+    """Scale of each row: all, then each entity."""
+
+    count_EC: Doubles
+    center_EC: Doubles
+    spread_EC: Doubles
+    typical_EC: Doubles
+
+
+def _format_entities(entities: pl.Series) -> pl.Series:
+    """Return entities as text; whole numbers give the same text as integers and as floats."""
     if entities.dtype.is_float() and (entities.drop_nulls() % 1 == 0).all():
         entities = entities.fill_nan(None).cast(pl.Int64)
     return entities.cast(pl.String)
 
 
-class Fitting:
-    """What is known of the training steps that were read so far."""
-
-    def __init__(self, read: SeriesInput) -> None:
-        channels = len(read.channel_names)
-        self.stream = Stream()
-        self.missing_C = np.zeros(channels, np.int64)
-        self.entities = False
-        bounded = read.scaler in {"robust", "arcsinh"}
-        self.whole = Sample(channels) if bounded else None
-        self.own = Sample(channels) if bounded else None
-
-    def add(self, chunk: Chunk) -> None:
-        """Take in the next steps."""
-        if not len(chunk.series_N):
-            return
-        self.entities = chunk.entities_S is not None
-        begins = np.flatnonzero(np.diff(chunk.series_N, prepend=-1)) if self.entities else FIRST
-        names = names_of(chunk, begins)
-        self.stream.add(names, compute_statistics(chunk.values_CN, begins))
-        self.missing_C += np.isnan(chunk.values_CN).sum(axis=1)
-        if self.whole is not None:
-            self.whole.add(chunk.values_CN, None)
-        if self.own is not None and self.entities:
-            lengths = np.diff(np.append(begins, len(chunk.series_N)))
-            self.own.add(chunk.values_CN, names.gather(np.repeat(np.arange(len(names)), lengths)))
-
-    def quartiles(self) -> dict[str, Doubles]:
-        """Return the quartiles of all, then those of each name; nothing where none are wanted."""
-        if self.whole is None or self.own is None:
-            return {}
-        found = self.whole.quartiles()
-        each = self.own.quartiles() if self.entities else found
-        return {name: np.concatenate([found[name], each[name]]) for name in found}
-
-
-def names_of(chunk: Chunk, begins: Integers) -> pl.Series:
-    """Name each series of a chunk; all alike where entities share a scale."""
+def _list_series_entities(chunk: Chunk, begins: Integers) -> pl.Series:
+    """Return the entity of each series of a chunk; one for all where entities share a scale."""
     if chunk.entities_S is None:
-        return pl.Series([NOBODY])
-    return entity_names(chunk.entities_S.gather(chunk.series_N[begins])).fill_null(NOBODY)
+        return pl.Series([NO_ENTITY])
+    return _format_entities(chunk.entities_S.gather(chunk.series_N[begins])).fill_null(NO_ENTITY)
 
 
-def fit_scaler(chunks: Iterable[Chunk], read: SeriesInput) -> Scaler:
-    """Fit on the training steps.
-
-    Args:
-        chunks: in any cut; sums depend on the cut in their last bits.
-        read: how to scale.
-
-    Raises:
-        UnlearnableError: there are no steps, or a channel has no finite value.
-    """
-    fitting = Fitting(read)
-    for chunk in chunks:
-        fitting.add(chunk)
-    if not fitting.stream.names:
-        raise UnlearnableError("the training split has no steps")
-    names, each = fitting.stream.settle()
-    every = merge(each, np.zeros(len(names), np.int64), 1)
-    for channel in np.flatnonzero(every.count_GC[0] == 0):
-        name = read.channel_names[channel]
-        raise UnlearnableError(f"column '{name}' has no finite value in training")
-    scale = own_or_all(scale_of(stacked([every, each]), fitting.quartiles(), read))
-    # A series without a name counts for all of them.
-    rows = np.append(0, np.flatnonzero((names != NOBODY).to_numpy()) + 1)
-    return Scaler(
-        centre_EC=scale.centre_EC[rows],
-        spread_EC=scale.spread_EC[rows],
-        typical_EC=fillings(scale.typical_EC[rows], read),
-        entities=tuple(names.filter(names != NOBODY).to_list()),
-        gaps=flagged(fitting.missing_C, read),
-    )
-
-
-class Scale(NamedTuple):
-    """How rows are scaled: all, then each entity."""
-
-    count_EC: Doubles
-    centre_EC: Doubles
-    spread_EC: Doubles
-    typical_EC: Doubles
-
-
-def scale_of(moments: Statistics, quartiles: dict[str, Doubles], read: SeriesInput) -> Scale:
-    """Take what the job asks for from what is known of each row."""
-    count, mean = moments.count_GC, moments.mean_GC
-    deviation = np.sqrt(moments.squares_GC / np.maximum(count, 1.0))
-    if read.scaler == "none":
-        return Scale(count, np.zeros_like(mean), np.ones_like(mean), mean)
-    if read.scaler == "minmax":
-        low = np.where(count > 0, moments.low_GC, 0.0)
-        high = np.where(count > 0, moments.high_GC, 0.0)
-        return Scale(count, low, high - low, mean)
-    if read.scaler == "standard":
-        return Scale(count, mean, deviation, mean)
+def _compute_scale(
+    statistics: ChannelStatistics, quartiles: dict[str, Doubles], config: SeriesInput
+) -> _Scale:
+    """Return the scale that the settings ask for from the statistics of each row."""
+    count, mean = statistics.count_GC, statistics.mean_GC
+    deviation = np.sqrt(statistics.squares_GC / np.maximum(count, 1.0))
+    if config.scaler == "none":
+        return _Scale(count, np.zeros_like(mean), np.ones_like(mean), mean)
+    if config.scaler == "minmax":
+        low = np.where(count > 0, statistics.low_GC, 0.0)
+        high = np.where(count > 0, statistics.high_GC, 0.0)
+        return _Scale(count, low, high - low, mean)
+    if config.scaler == "standard":
+        return _Scale(count, mean, deviation, mean)
     median = np.where(np.isnan(quartiles["median"]), mean, quartiles["median"])
-    spread = (quartiles["upper"] - quartiles["lower"]) / NORMAL_QUARTILES
-    # More than half of the values are the same: quartiles tell nothing, the deviation does.
-    steady = ~(spread > FLAT * np.abs(median))
-    return Scale(count, median, np.where(steady, deviation, spread), median)
+    spread = (quartiles["upper"] - quartiles["lower"]) / _NORMAL_QUARTILES
+    # If most values are equal, the interquartile range is 0; the standard deviation is not.
+    is_constant = ~(spread > _FLAT * np.abs(median))
+    return _Scale(count, median, np.where(is_constant, deviation, spread), median)
 
 
-def own_or_all(scale: Scale) -> Scale:
-    """Let rows with few steps take what all have, and rows that never change their spread."""
-    flat = scale.spread_EC <= FLAT * np.abs(scale.centre_EC)
-    spread = np.where(flat, np.where(flat[0], 1.0, scale.spread_EC[0]), scale.spread_EC)
-    few = scale.count_EC < LEAST_STEPS
-    parts = (scale.centre_EC, spread, scale.typical_EC)
-    return Scale(scale.count_EC, *(np.where(few, part[0], part) for part in parts))
+def _apply_fallbacks(scale: _Scale) -> _Scale:
+    """Return the scale in which rows with few steps have that of all, constant rows its spread."""
+    is_constant = scale.spread_EC <= _FLAT * np.abs(scale.center_EC)
+    spread = np.where(
+        is_constant, np.where(is_constant[0], 1.0, scale.spread_EC[0]), scale.spread_EC
+    )
+    has_few_steps = scale.count_EC < MIN_STEPS
+    parts = (scale.center_EC, spread, scale.typical_EC)
+    return _Scale(scale.count_EC, *(np.where(has_few_steps, part[0], part) for part in parts))
 
 
-def fillings(typical_EC: Doubles, read: SeriesInput) -> Doubles:
-    """Return what stands for a missing value; the typical gap for a first step."""
-    if read.impute != "zero":
+def _compute_fill_values(typical_EC: Doubles, config: SeriesInput) -> Doubles:
+    """Return what replaces missing values; for the time since the previous step always its mean."""
+    if config.impute != "zero":
         return typical_EC
     zeros = np.zeros_like(typical_EC)
-    if read.time_delta:
+    if config.time_delta:
         zeros[:, -1] = typical_EC[:, -1]
     return zeros
 
 
-def flagged(missing_C: Integers, read: SeriesInput) -> tuple[int, ...]:
-    """List the channels whose gaps are flagged; the time since the step before has none."""
-    asked = {
+def _list_flagged_channels(missing_C: Integers, config: SeriesInput) -> tuple[int, ...]:
+    """Return the channels whose missing values are flagged; never the time since the last step."""
+    flagged = {
         "auto": missing_C > 0,
         "always": np.ones(len(missing_C), bool),
         "never": np.zeros(len(missing_C), bool),
-    }[read.missing_indicator]
-    return tuple(np.flatnonzero(asked[: len(read.columns)]).tolist())
+    }[config.missing_indicator]
+    return tuple(np.flatnonzero(flagged[: len(config.columns)]).tolist())

@@ -1,1 +1,1 @@
-"""Which rows train, validate and test: the split of a row is kept for ever as the data grows."""
+"""Training, validation and test rows: a row keeps its split as the data grows."""

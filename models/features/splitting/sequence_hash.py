@@ -1,4 +1,4 @@
-"""Which sequences are the same as a network reads them: a hash of their steps and side inputs.
+"""A hash of a sequence as a network reads it: of its steps and static covariates.
 
 Shapes: N steps, C channels, S sequences.
 """
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from models.features.static_covariates import StaticCovariates
 
 
-def sequence_hashes(
+def hash_sequences(
     values_NC: NDArray[Any],
     starts_S: NDArray[np.int64],
     stops_S: NDArray[np.int64],
-    statics: StaticCovariates,
+    static_covariates: StaticCovariates,
 ) -> NDArray[np.uint64]:
-    """Hash the content of each sequence to 64 bits (BLAKE2b, RFC 7693)."""
+    """Return a hash of 64 bits of the content of each sequence (BLAKE2b, RFC 7693)."""
     fresh = hashlib.blake2b(digest_size=8).copy
-    codes_SK, numbers_SF = (np.ascontiguousarray(part) for part in statics)
+    codes_SK, numbers_SF = (np.ascontiguousarray(part) for part in static_covariates)
     digests = []
     for row, (start, stop) in enumerate(zip(starts_S.tolist(), stops_S.tolist(), strict=True)):
         state = fresh()

@@ -1,8 +1,9 @@
-"""Which rows train, which validate, which test: decided once and kept as the data grows.
+"""Which rows are for training, validation and test: a row keeps its split as the data grows.
 
-By hash, a row's split depends on its own content (or its id's, or its group's) alone, so a new row
-never moves an old one, and equal rows never stand on two sides. By time, the newest part is the
-test, and a gap keeps neighbours apart. By column, the table says it.
+By hash, the split of a row depends on its own content (or that of its id or group) alone, so a new
+row never changes the split of an old one, and equal rows are never in two splits. By time, the
+newest rows are the test, and a gap separates it from training. By column, the table gives the
+split.
 """
 
 import math
@@ -14,30 +15,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
-from models.features.splitting.row_hash import identities
 from models.units import Share, parse_duration
-
-__all__ = [
-    "NAMES",
-    "TEST",
-    "TRAINING",
-    "UNUSED",
-    "VALIDATION",
-    "SplitConfig",
-    "TimeCuts",
-    "hashed_columns",
-    "identities",
-    "position_of",
-    "split_by_hash",
-    "split_by_time",
-    "way_of",
-]
 
 TRAINING, VALIDATION, TEST, UNUSED = 0, 1, 2, 3
 
-NAMES = ("training", "validation", "test", "unused")
+SPLIT_NAMES = ("training", "validation", "test", "unused")
 
-UNITS = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_TICKS_PER_SECOND = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,34 +31,39 @@ class SplitConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     by: Literal["auto", "hash", "time", "stratified", "column"] = "auto"
-    """`hash` of the row's content, of `id` or of `group`; `time`: the newest rows are the test;
-    `stratified`: by hash, and no class is left short; `column`: as the table says.
-    `auto`: by `column` where one is named, by time for windows of a series, else by hash."""
+    """`hash`: by the hash of the row's content, of `id` or of `group`. `time`: the newest rows are
+    the test rows. `stratified`: by hash within each class. `column`: as a column of the table says.
+    `auto`: `column` where one is given, `time` for windows of a series, else `hash`."""
     test: Share = 0.2
-    """Share of the rows (by hash) or of the points in time (by time) that is never learned from.
-    Without effect where a column says the split."""
+    """Share of the rows (by hash) or of the points in time (by time) for the test. Without effect
+    where a column gives the split."""
     validation: Share = 0.1
-    """Share that decides when to stop. Where a column says the split and names no validation, this
-    share of its training rows is taken, by hash."""
+    """Share for validation, which decides when training stops. Where a column gives the split
+    without a validation part, this share of its training rows is taken, by hash."""
     id: str | None = None
-    """Column with the row's own key, hashed in place of the row's content: the row keeps its split
-    even when its content is corrected."""
+    """Column with the row's key, which is hashed instead of the row's content: the row keeps its
+    split even when its content is corrected."""
     group: str | None = None
-    """Column whose equal values stay together, such as a patient or an author. Needs `hash`."""
+    """Column whose equal values stay in one split, such as a patient or an author. Needs
+    `by: hash`."""
     column: str | None = None
-    """Column that says each row's split: train(ing), val(id(ation)) or dev, test, eval or holdout;
-    unused for rows that take no part."""
+    """Column that gives each row's split: train(ing), val(id(ation)) or dev, test, eval or holdout;
+    unused for rows of no split."""
     gap: int | str = 1
-    """What is left unused after each cut: points in time, or a duration such as `7d` or `12h`.
-    Needs `time`."""
+    """What is left out between two splits: points in time, or a duration such as `7d` or `12h`.
+    Needs `by: time`."""
     duplicates: Literal["remove", "keep"] = "remove"
-    """Whether rows of validation and test whose input also stands in training are left out."""
+    """Whether validation and test rows whose input is also in training are removed."""
     near_duplicate_threshold: float | None = None
-    """Leave out also the texts of validation and test that share this part (Jaccard, such as 0.8)
-    of their runs of five characters with a text of training."""
+    """Removes also validation and test texts whose Jaccard similarity to a training text, over
+    character 5-grams, is at least this; such as 0.8."""
 
     def __post_init__(self) -> None:
-        """Refuse shares that leave nothing to learn from, and settings that contradict."""
+        """Validate shares, gap and columns.
+
+        Raises:
+            ValueError: no rows remain for training, or two settings contradict each other.
+        """
         for name, share in (("test", self.test), ("validation", self.validation)):
             if not 0 < share < 1:
                 raise ValueError(f"{name}: {share} is not between 0 and 1")
@@ -93,34 +82,23 @@ class SplitConfig:
                 f"near_duplicate_threshold: {self.near_duplicate_threshold} is not between 0.5 "
                 "and 1; give 0.8"
             )
-        refuse_contradictions(self)
-
-
-def refuse_contradictions(config: SplitConfig) -> None:
-    """Refuse columns that the way of the split has no use for."""
-    if config.group and config.by == "time":
-        raise ValueError("group: a split by time has no groups; set by: hash")
-    if config.group and config.by == "stratified":
-        raise ValueError("group: a group may hold several classes; set by: hash, or remove group")
-    if config.id and config.group:
-        raise ValueError("id: rows of one group are placed by their group; remove id or group")
-    if config.id and config.by == "time":
-        raise ValueError("id: a split by time hashes nothing; set by: hash, or remove id")
-    if config.column and config.by not in {"auto", "column"}:
-        raise ValueError(f"column: it says the split, so by: {config.by} cannot; remove one")
-    if config.by == "column" and not config.column:
-        raise ValueError("column: name the column that says each row's split")
+        _check_columns(self)
 
 
 class TimeCuts(NamedTuple):
-    """The points in time where validation and test begin, as the numbers behind their type."""
+    """The points in time where validation and test begin, as the physical numbers of their type."""
 
     validation: float
     test: float
 
 
-def way_of(config: SplitConfig, *, windows: bool) -> str:
-    """Decide what `auto` means."""
+def choose_split_method(config: SplitConfig, *, windows: bool) -> str:
+    """Return the method of the split, with `auto` resolved.
+
+    Args:
+        config: the settings.
+        windows: whether the rows are windows of series.
+    """
     if config.by != "auto":
         return config.by
     if config.column:
@@ -128,20 +106,20 @@ def way_of(config: SplitConfig, *, windows: bool) -> str:
     return "time" if windows else "hash"
 
 
-def hashed_columns(config: SplitConfig, inputs: list[str]) -> list[str]:
-    """Name the columns whose content places a row."""
+def list_hashed_columns(config: SplitConfig, inputs: list[str]) -> list[str]:
+    """Return the columns whose content decides about the split of a row."""
     chosen = config.group or config.id
     return [chosen] if chosen else inputs
 
 
-def position_of(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Place each hash between 0 and 1, where the shares are cut off from the left."""
+def compute_positions(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Return each hash as a number from 0 to 1; low ones are for the test, then for validation."""
     return hashes.astype(np.float64) / 2.0**64
 
 
 def split_by_hash(hashes: NDArray[np.uint64], config: SplitConfig) -> NDArray[np.int8]:
-    """Place each hash by its position between 0 and 1: test first, then validation."""
-    position = position_of(hashes)
+    """Return the split of each hash by its position: test below its share, validation above it."""
+    position = compute_positions(hashes)
     splits = np.full(len(hashes), TRAINING, np.int8)
     splits[position < config.test + config.validation] = VALIDATION
     splits[position < config.test] = TEST
@@ -149,15 +127,17 @@ def split_by_hash(hashes: NDArray[np.uint64], config: SplitConfig) -> NDArray[np
 
 
 def split_by_time(times: pl.Series, config: SplitConfig) -> tuple[NDArray[np.int8], TimeCuts]:
-    """Cut the distinct points in time by share; the gap after each cut is unused.
+    """Return the split of each time, and where the splits begin; the gap after each cut is unused.
+
+    Shares are of the distinct points in time.
 
     Raises:
-        UnlearnableError: too few points in time for three parts, or rows without one.
+        UnlearnableError: there are too few points in time, or a row has none.
     """
     if missing := times.null_count():
         raise UnlearnableError(
-            f"column '{times.name}' is missing in {missing} of {len(times)} rows, so they can "
-            "stand on neither side; drop them upstream, or set split.by: hash"
+            f"column '{times.name}' is missing in {missing} of {len(times)} rows, so they "
+            "belong to no split; drop them upstream, or set split.by: hash"
         )
     points = times.unique().sort()
     count = len(points)
@@ -171,40 +151,64 @@ def split_by_time(times: pl.Series, config: SplitConfig) -> tuple[NDArray[np.int
     rank = points.search_sorted(times).to_numpy().astype(np.int64)
     splits = np.full(len(times), TRAINING, np.int8)
     splits[rank >= first_validation] = UNUSED
-    validated = (rank >= after_gap(points, first_validation, config.gap)) & (rank < first_test)
-    splits[validated] = VALIDATION
-    splits[rank >= after_gap(points, first_test, config.gap)] = TEST
+    is_validation = (rank >= _find_gap_end(points, first_validation, config.gap)) & (
+        rank < first_test
+    )
+    splits[is_validation] = VALIDATION
+    splits[rank >= _find_gap_end(points, first_test, config.gap)] = TEST
     numbers = points.to_physical()
     cuts = TimeCuts(numbers[first_validation], numbers[first_test])
     return splits, cuts
 
 
-def after_gap(points: pl.Series, cut: int, gap: int | str) -> int:
-    """Find the first point in time that stands no longer in the gap after a cut.
+def list_split_columns(config: SplitConfig) -> list[str]:
+    """Return the columns that a split reads in addition to inputs, target and time."""
+    return [name for name in (config.id, config.group, config.column) if name]
 
-    A day is 24 hours, also where the clocks change.
+
+def _check_columns(config: SplitConfig) -> None:
+    """Check that the method of the split uses the columns.
 
     Raises:
-        UnlearnableError: a duration, and points that are mere numbers.
+        ValueError: it does not, or needs another one.
+    """
+    if config.group and config.by == "time":
+        raise ValueError("group: a split by time has no groups; set by: hash")
+    if config.group and config.by == "stratified":
+        raise ValueError("group: a group may hold several classes; set by: hash, or remove group")
+    if config.id and config.group:
+        raise ValueError("id: with a group, the group is hashed and not the id; remove id or group")
+    if config.id and config.by == "time":
+        raise ValueError("id: a split by time hashes nothing; set by: hash, or remove id")
+    if config.column and config.by not in {"auto", "column"}:
+        raise ValueError(
+            f"column: it gives the split, and by: {config.by} does too; remove one of them"
+        )
+    if config.by == "column" and not config.column:
+        raise ValueError("column: name the column that gives each row's split")
+
+
+def _find_gap_end(points: pl.Series, cut: int, gap: int | str) -> int:
+    """Return the index of the first point in time after the gap that begins at index `cut`.
+
+    A day has 24 hours, also when the clocks change.
+
+    Raises:
+        UnlearnableError: the gap is a duration, and the points are numbers.
     """
     if isinstance(gap, int):
         return cut + gap
     seconds = float(str(parse_duration(gap)))
     if isinstance(points.dtype, pl.Date):
-        units = math.ceil(seconds / 86400)
+        ticks = math.ceil(seconds / 86400)
     elif isinstance(points.dtype, (pl.Datetime, pl.Duration)):
-        units = round(seconds * UNITS[points.dtype.time_unit])
+        ticks = round(seconds * _TICKS_PER_SECOND[points.dtype.time_unit])
     elif isinstance(points.dtype, pl.Time):
-        units = round(seconds * UNITS["ns"])
+        ticks = round(seconds * _TICKS_PER_SECOND["ns"])
     else:
         raise UnlearnableError(
-            f"split.gap: '{gap}' is a duration, and column '{points.name}' holds {points.dtype}, "
-            "not dates or times; give the gap in points in time, such as gap: 7"
+            f"split.gap: '{gap}' is a duration, and column '{points.name}' holds "
+            f"{points.dtype}, not dates or times; give the gap in points in time, such as gap: 7"
         )
     numbers = points.to_physical().cast(pl.Int64).to_numpy()
-    return int(np.searchsorted(numbers, int(numbers[cut]) + units))
-
-
-def split_columns(config: SplitConfig) -> list[str]:
-    """Name the columns that a split reads beside the inputs, the target and the time."""
-    return [name for name in (config.id, config.group, config.column) if name]
+    return int(np.searchsorted(numbers, int(numbers[cut]) + ticks))

@@ -1,12 +1,13 @@
-"""Which rows a model has learned from, written down so that it is known for ever.
+"""A record of the rows that a model was trained on.
 
-A model's own split can say which rows it kept for the test; it cannot say which of today's rows,
-placed by other settings, it has seen, nor that a text which is gone from the source stands again
-in a new row. So the rows of training and validation are written down one by one, as 64 bits each:
-by what makes a row itself, by its group, by its content, and for texts that are nearly alike by
-the bands of their signatures. What shares any of these with a learned row was learned from.
+The split of a model tells which rows are its test. It cannot tell which rows of today's table,
+split by other settings, the model was trained on, nor that a text which is no longer in the source
+is in a new row again. So each row of training and validation is recorded by hashes of 64 bits: of
+the columns that identify it, of its group, of its content, and for near duplicates of texts of the
+bands of their MinHash signatures. A row that shares any of these with a recorded row counts as
+trained on.
 
-Shapes: R rows, T learned texts, B bands.
+Shapes: R rows, T recorded texts, B bands.
 """
 
 import json
@@ -23,19 +24,18 @@ from safetensors.numpy import save_file
 
 from models.errors import BundleError, UnlearnableError
 from models.features.config import Layout
-from models.features.splitting.duplicates import found_in
-from models.features.splitting.minhash import band_keys, bands_for, plain_text
-from models.features.splitting.row_hash import identities
-from models.features.splitting.split import SplitConfig, way_of
-from models.features.splitting.unseen_rows import types_of
+from models.features.splitting.duplicates import mark_known
+from models.features.splitting.minhash import choose_bands, compute_band_keys, normalize_texts
+from models.features.splitting.row_hash import hash_frame_rows
+from models.features.splitting.split import SplitConfig, choose_split_method
+from models.features.splitting.unseen_rows import format_column_types
+from models.features.steps import Hashes
 
-FILE = "training_rows.safetensors"
-
-Hashes = NDArray[np.uint64]
+TRAINING_ROWS_FILE = "training_rows.safetensors"
 
 
-class Near(NamedTuple):
-    """Texts that are nearly alike count as the same."""
+class NearDuplicateKey(NamedTuple):
+    """The text column and the Jaccard similarity from which on two texts count as the same."""
 
     column: str
     threshold: float
@@ -43,169 +43,186 @@ class Near(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowKeys:
-    """By what a row is known again: several lists of columns, each enough for itself."""
+    """How rows are matched: by several lists of columns, any of which is sufficient."""
 
     columns: tuple[tuple[str, ...], ...]
-    near: Near | None = None
+    near_duplicates: NearDuplicateKey | None = None
 
     @property
-    def needed(self) -> list[str]:
-        """Every column, once."""
+    def required_columns(self) -> list[str]:
+        """Every column of the keys, once."""
         names = [name for group in self.columns for name in group]
-        return list(dict.fromkeys(names + ([self.near.column] if self.near else [])))
+        return list(
+            dict.fromkeys(names + ([self.near_duplicates.column] if self.near_duplicates else []))
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingRows:
-    """The rows that a model has learned from."""
+    """The rows of training and validation of a model."""
 
-    marks: RowKeys
+    keys: RowKeys
     types: tuple[tuple[str, ...], ...]
-    """Of the columns, as `types_of` names them."""
+    """Of the columns, as `format_column_types` gives them."""
     hashes: tuple[Hashes, ...]
-    """For each list of columns the identities that were learned from, ascending, each once."""
+    """For each list of columns the hashes of the rows, ascending and without repetitions."""
     bands_BT: NDArray[np.uint32]
-    """The keys of each band of the learned texts, ascending; empty where none are compared."""
+    """The keys of each band of the texts, ascending; empty where no texts are compared."""
 
 
 def build_row_keys(layout: Layout, split: SplitConfig) -> RowKeys:
-    """Choose by what the rows of such a job are known again.
+    """Return how rows of this layout and split are matched.
 
-    Windows overlap, so the points in time or the whole series that were learned from count.
+    Windows overlap, so they are matched by their point in time, or by their whole series.
     """
-    row = row_columns(layout, split)
+    key_columns = list_key_columns(layout, split)
     if layout.window:
-        by, series = way_of(split, windows=True), split.group or layout.entity
+        by, series = choose_split_method(split, windows=True), split.group or layout.entity
         if by == "time" and layout.time:
-            row = (layout.time,)
-        return RowKeys(columns=((series,) if by == "hash" and series else row,))
+            key_columns = (layout.time,)
+        return RowKeys(columns=((series,) if by == "hash" and series else key_columns,))
     group = [(split.group,)] if split.group else []
-    same = [content_columns(layout)] if split.duplicates == "remove" else []
-    near = (
-        Near(layout.input.columns[0], split.near_duplicate_threshold)
+    content = [list_content_columns(layout)] if split.duplicates == "remove" else []
+    near_duplicates = (
+        NearDuplicateKey(layout.input.columns[0], split.near_duplicate_threshold)
         if split.near_duplicate_threshold
         else None
     )
-    return RowKeys(columns=tuple(dict.fromkeys([row, *group, *same])), near=near)
+    return RowKeys(
+        columns=tuple(dict.fromkeys([key_columns, *group, *content])),
+        near_duplicates=near_duplicates,
+    )
 
 
-def row_columns(layout: Layout, split: SplitConfig) -> tuple[str, ...]:
-    """Name the columns that tell one row from all others."""
+def list_key_columns(layout: Layout, split: SplitConfig) -> tuple[str, ...]:
+    """Return the columns that identify a row."""
     if layout.window:
         return tuple(name for name in (layout.entity, layout.time) if name)
     if split.id:
         return (split.id,)
-    content = content_columns(layout)
-    if way_of(split, windows=False) == "time" and split.duplicates == "keep" and layout.time:
+    content = list_content_columns(layout)
+    if (
+        choose_split_method(split, windows=False) == "time"
+        and split.duplicates == "keep"
+        and layout.time
+    ):
         return tuple(dict.fromkeys((layout.time, *content)))
     return content
 
 
-def content_columns(layout: Layout) -> tuple[str, ...]:
-    """Name the columns that make a row what it is: its sequence and what stands beside."""
-    sides = (side.column for side in layout.statics)
-    return tuple(dict.fromkeys([*layout.input.columns, *sides]))
+def list_content_columns(layout: Layout) -> tuple[str, ...]:
+    """Return the columns with the content of a row: its sequence and static covariates."""
+    static_columns = (static.column for static in layout.static_inputs)
+    return tuple(dict.fromkeys([*layout.input.columns, *static_columns]))
 
 
 def hash_training_rows(
-    frames: Iterable[pl.DataFrame], schema: pl.Schema, marks: RowKeys
+    frames: Iterable[pl.DataFrame], schema: pl.Schema, keys: RowKeys
 ) -> TrainingRows:
-    """Write down learned rows, given in frames."""
-    found: list[list[Hashes]] = [[] for _ in marks.columns]
+    """Return the record of rows of training and validation, given in frames."""
+    hashes: list[list[Hashes]] = [[] for _ in keys.columns]
     bands = []
     for frame in frames:
-        for held, columns in zip(found, marks.columns, strict=True):
-            held.append(hashes_of(frame, columns))
-        if marks.near:
-            bands.append(keys_of(frame, marks.near))
+        for pieces, columns in zip(hashes, keys.columns, strict=True):
+            pieces.append(_hash_columns(frame, columns))
+        if keys.near_duplicates:
+            bands.append(_compute_near_keys(frame, keys.near_duplicates))
     bands_BT = np.sort(np.concatenate(bands).T, axis=1) if bands else np.empty((0, 0), np.uint32)
     return TrainingRows(
-        marks=marks,
-        types=tuple(types_of(schema, list(columns)) for columns in marks.columns),
-        hashes=tuple(once(held) for held in found),
+        keys=keys,
+        types=tuple(format_column_types(schema, list(columns)) for columns in keys.columns),
+        hashes=tuple(_merge_hashes(pieces) for pieces in hashes),
         bands_BT=np.ascontiguousarray(bands_BT),
     )
 
 
-def hashes_of(frame: pl.DataFrame, columns: Sequence[str]) -> Hashes:
-    """Hash what is learned from; points in time and names repeat, and are hashed once."""
-    chosen = frame.select(columns)
-    if len(columns) == 1 and not chosen.dtypes[0].is_nested():
-        chosen = chosen.unique()
-    return identities(chosen, list(columns))
-
-
-def once(pieces: Sequence[Hashes]) -> Hashes:
-    """Bring hashes into order, each once."""
-    # By hand, for np.unique throws uint64 into a hash table, which is slower.
-    held: Hashes = np.concatenate([np.empty(0, np.uint64), *pieces])
-    held.sort()
-    first: NDArray[np.bool_] = np.diff(held, prepend=~held[:1]) != 0
-    return held[first]
-
-
-def keys_of(frame: pl.DataFrame, near: Near) -> NDArray[np.uint32]:
-    """Return the bands of texts, [R, B]."""
-    return band_keys(plain_text(frame[near.column]), bands_for(near.threshold))
-
-
-def match_training_rows(frame: pl.DataFrame, learned: TrainingRows) -> NDArray[np.bool_]:
-    """Tell for each row whether it was learned from; what is nearly so counts.
+def match_training_rows(frame: pl.DataFrame, training_rows: TrainingRows) -> NDArray[np.bool_]:
+    """Return for each row whether it was trained on; near duplicates count, if texts are compared.
 
     Raises:
-        UnlearnableError: a column is written in another type than it was.
+        UnlearnableError: a column has another type than in training.
     """
-    found = np.zeros(len(frame), bool)
+    matched = np.zeros(len(frame), bool)
     for columns, types, hashes in zip(
-        learned.marks.columns, learned.types, learned.hashes, strict=True
+        training_rows.keys.columns, training_rows.types, training_rows.hashes, strict=True
     ):
-        now = types_of(frame.schema, list(columns))
-        if now != types:
+        found_types = format_column_types(frame.schema, list(columns))
+        if found_types != types:
             raise UnlearnableError(
-                f"columns {list(columns)} were of types {types} and are {now} now, so nobody can "
-                "tell which rows were learned from"
+                f"columns {list(columns)} had types {types} in training and have "
+                f"{found_types} now, so it is unknown which rows were trained on; "
+                "write the columns with the former types"
             )
-        found |= found_in(identities(frame, list(columns)), hashes)
-    if learned.marks.near and learned.bands_BT.size:
-        keys_RB = keys_of(frame, learned.marks.near)
-        for band, known in enumerate(learned.bands_BT):
-            place = np.minimum(np.searchsorted(known, keys_RB[:, band]), len(known) - 1)
-            found |= known[place] == keys_RB[:, band]
-    return found
+        matched |= mark_known(hash_frame_rows(frame, list(columns)), hashes)
+    if training_rows.keys.near_duplicates and training_rows.bands_BT.size:
+        keys_RB = _compute_near_keys(frame, training_rows.keys.near_duplicates)
+        for band, known in enumerate(training_rows.bands_BT):
+            index = np.minimum(np.searchsorted(known, keys_RB[:, band]), len(known) - 1)
+            matched |= known[index] == keys_RB[:, band]
+    return matched
 
 
-def save_training_rows(learned: TrainingRows, folder: Path) -> None:
-    """Write `training_rows.safetensors`; equal rows give equal bytes, in any order."""
-    near = learned.marks.near
-    told = {
-        "columns": learned.marks.columns,
-        "types": learned.types,
+def save_training_rows(training_rows: TrainingRows, folder: Path) -> None:
+    """Write `training_rows.safetensors`; the same rows in any order give equal bytes."""
+    near = training_rows.keys.near_duplicates
+    record = {
+        "columns": training_rows.keys.columns,
+        "types": training_rows.types,
         "near": [near.column, near.threshold] if near else None,
     }
-    arrays = {f"hashes_{place}": held for place, held in enumerate(learned.hashes)}
-    save_file(arrays | {"bands": learned.bands_BT}, folder / FILE, {"marks": json.dumps(told)})
+    arrays = {f"hashes_{number}": hashes for number, hashes in enumerate(training_rows.hashes)}
+    save_file(
+        arrays | {"bands": training_rows.bands_BT},
+        folder / TRAINING_ROWS_FILE,
+        {"marks": json.dumps(record)},
+    )
 
 
 def load_training_rows(folder: Path) -> TrainingRows | None:
-    """Read what `save_learned` wrote, or None where a version has none.
+    """Return what `save_training_rows` wrote; None where there is no such file.
 
     Raises:
         BundleError: the file is damaged.
     """
-    path = folder / FILE
+    path = folder / TRAINING_ROWS_FILE
     if not path.exists():
         return None
     try:
         with safe_open(path, framework="numpy") as file:
-            told = json.loads(file.metadata()["marks"])
-            groups = tuple(tuple(columns) for columns in told["columns"])
-            hashes = tuple(file.get_tensor(f"hashes_{place}") for place in range(len(groups)))
+            record = json.loads(file.metadata()["marks"])
+            groups = tuple(tuple(columns) for columns in record["columns"])
+            hashes = tuple(file.get_tensor(f"hashes_{number}") for number in range(len(groups)))
             bands_BT = file.get_tensor("bands")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path} is damaged: {error!r}") from error
     return TrainingRows(
-        marks=RowKeys(columns=groups, near=Near(*told["near"]) if told["near"] else None),
-        types=tuple(tuple(types) for types in told["types"]),
+        keys=RowKeys(
+            columns=groups,
+            near_duplicates=NearDuplicateKey(*record["near"]) if record["near"] else None,
+        ),
+        types=tuple(tuple(types) for types in record["types"]),
         hashes=hashes,
         bands_BT=bands_BT,
     )
+
+
+def _hash_columns(frame: pl.DataFrame, columns: Sequence[str]) -> Hashes:
+    """Return the hashes of these columns; values of a single column repeat, and are hashed once."""
+    chosen = frame.select(columns)
+    if len(columns) == 1 and not chosen.dtypes[0].is_nested():
+        chosen = chosen.unique()
+    return hash_frame_rows(chosen, list(columns))
+
+
+def _merge_hashes(pieces: Sequence[Hashes]) -> Hashes:
+    """Return all hashes ascending and without repetitions."""
+    # Not by np.unique, which uses a hash table for uint64 and is slower.
+    hashes: Hashes = np.concatenate([np.empty(0, np.uint64), *pieces])
+    hashes.sort()
+    is_first: NDArray[np.bool_] = np.diff(hashes, prepend=~hashes[:1]) != 0
+    return hashes[is_first]
+
+
+def _compute_near_keys(frame: pl.DataFrame, near: NearDuplicateKey) -> NDArray[np.uint32]:
+    """Return the band keys of texts, [R, B]."""
+    return compute_band_keys(normalize_texts(frame[near.column]), choose_bands(near.threshold))

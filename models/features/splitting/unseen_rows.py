@@ -1,4 +1,4 @@
-"""Which rows a model has never learned from, told later from what its split wrote down."""
+"""Rows that a model was not trained on, found later by the record of its split."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,15 +9,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
-from models.features.splitting.column_split import codes_of
-from models.features.splitting.duplicates import stand_among
-from models.features.splitting.row_hash import identities
+from models.features.splitting.column_split import parse_split_names
+from models.features.splitting.duplicates import query_bloom_filter
+from models.features.splitting.row_hash import hash_frame_rows
 from models.features.splitting.split import TEST, SplitConfig, split_by_hash
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Split:
-    """How the rows that a model learned from were set apart."""
+class SplitRecord:
+    """How the rows of a model were split."""
 
     __pydantic_config__: ClassVar = {"arbitrary_types_allowed": True}
 
@@ -25,72 +25,78 @@ class Split:
     by: str
     """`hash`, `time`, `stratified` or `column`."""
     columns: tuple[str, ...] = ()
-    """Columns that were hashed."""
+    """The columns that were hashed."""
     types: tuple[str, ...] = ()
-    """Their types, as `types_of` names them; empty where nobody wrote them down."""
+    """Their types, as `format_column_types` gives them; empty where they are unknown."""
     test_from: float | None = None
-    """The first point in time that was kept for the test, as the number behind its type."""
+    """The first point in time of the test, as the physical number of its type."""
     time_type: str | None = None
-    """The type of the time column; another type's numbers mean other times."""
+    """The type of the time column; the physical numbers of another type mean other times."""
     learned: NDArray[np.uint8] | None = field(default=None, compare=False)
-    """By column: `duplicates.remember` of the rows of training and validation."""
+    """For a split by column, the Bloom filter of the rows of training and validation."""
 
     @property
-    def needed(self) -> list[str]:
-        """The columns by which a row that was kept for the test is known again."""
-        told = [self.config.column] if self.by == "column" and self.config.column else []
-        return list(dict.fromkeys([*self.columns, *told]))
+    def required_columns(self) -> list[str]:
+        """The columns that are needed to find the test rows again."""
+        split_columns = [self.config.column] if self.by == "column" and self.config.column else []
+        return list(dict.fromkeys([*self.columns, *split_columns]))
 
 
-def types_of(schema: pl.Schema, columns: list[str]) -> tuple[str, ...]:
-    """Name the types of columns; types whose values are written alike have one name."""
+def format_column_types(schema: pl.Schema, columns: list[str]) -> tuple[str, ...]:
+    """Return the types of columns as text; types whose values give equal JSON have one name."""
     texts = (str(schema[name]) for name in columns)
-    whole = (re.sub(r"U?Int\d+", "Int", text) for text in texts)
-    return tuple(re.sub(r"Categorical(\(.*?\))?|Enum\(.*?\]\)", "String", text) for text in whole)
+    unified = (re.sub(r"U?Int\d+", "Int", text) for text in texts)
+    return tuple(re.sub(r"Categorical(\(.*?\))?|Enum\(.*?\]\)", "String", text) for text in unified)
 
 
 def mark_unseen_rows(
-    frame: pl.DataFrame, split: Split, times: pl.Series | None
+    frame: pl.DataFrame, split: SplitRecord, times: pl.Series | None
 ) -> NDArray[np.bool_]:
-    """Tell for each row whether this split kept it for the test; what is unsure, it did not.
+    """Return for each row whether this split put it into the test; False where that is unknown.
 
-    By hash and stratified, nothing but the settings is needed; by time, where the test began and
-    in which type; by column, what was learned from (about a byte a row).
+    A split by hash or stratified needs its settings alone; by time, the time at which the test
+    begins, and its type; by column, the rows of training and validation (about a byte each).
 
     Args:
         frame: the table.
-        split: how the model's own rows were set apart.
-        times: the point in time of each row's answer, where the split is by time.
+        split: how the model's own rows were split.
+        times: the time of each row's target, where the split is by time.
 
     Raises:
-        UnlearnableError: a column is written in another type than it was.
+        UnlearnableError: a column has another type than in training.
     """
     if split.by == "time":
-        return kept_by_time(split, times, len(frame))
+        return _mark_unseen_by_time(split, times, len(frame))
     columns = list(split.columns)
-    now = types_of(frame.schema, columns)
+    now = format_column_types(frame.schema, columns)
     if split.types and split.types != now:
         raise UnlearnableError(
-            f"columns {columns} were of types {split.types} and are {now} now, so nobody can tell "
-            "which rows were learned from"
+            f"columns {columns} had types {split.types} in training and have {now} now, so it is "
+            "unknown which rows were trained on; write the columns with the former types"
         )
-    hashes = identities(frame, columns)
+    hashes = hash_frame_rows(frame, columns)
     if split.by in {"hash", "stratified"}:
         return np.asarray(split_by_hash(hashes, split.config) == TEST)
     if split.learned is None or split.config.column is None:
         return np.zeros(len(frame), bool)
-    says = codes_of(frame[split.config.column]).eq_missing(TEST).to_numpy()
-    return np.asarray(says & ~stand_among(hashes, split.learned))
+    is_test = parse_split_names(frame[split.config.column]).eq_missing(TEST).to_numpy()
+    return np.asarray(is_test & ~query_bloom_filter(hashes, split.learned))
 
 
-def kept_by_time(split: Split, times: pl.Series | None, rows: int) -> NDArray[np.bool_]:
-    """Return which rows are from the test period or later."""
+def _mark_unseen_by_time(
+    split: SplitRecord, times: pl.Series | None, rows: int
+) -> NDArray[np.bool_]:
+    """Return which rows are from the test period or later.
+
+    Raises:
+        UnlearnableError: the time has another type than in training.
+    """
     if times is None or split.test_from is None:
         return np.zeros(rows, bool)
     if str(times.dtype) != split.time_type:
         raise UnlearnableError(
-            f"time was of type {split.time_type} and is {times.dtype} now, so nobody can "
-            "tell which rows were learned from"
+            f"the time had type {split.time_type} in training and has {times.dtype} now, so it is "
+            "unknown which rows were trained on; write the column with the former type"
         )
-    later: Any = times.to_physical() >= split.test_from
-    return np.asarray(later.fill_null(value=False).to_numpy())
+    is_later: Any = times.to_physical() >= split.test_from
+    return np.asarray(is_later.fill_null(value=False).to_numpy())

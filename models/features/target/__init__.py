@@ -1,7 +1,7 @@
-"""Targets: what is predicted, as the numbers that a network is compared with.
+"""Targets: what is predicted, as the numbers that the outputs of a network are compared with.
 
-Classes and labels become codes, texts the ids of their symbols, and numbers lie on the scale that
-a network likes. Shapes: R rows, M numbers of all answers.
+Classes and tags become codes, texts the ids of their symbols, and numbers are standardized.
+Shapes: R rows, M numbers of the targets of all rows.
 """
 
 from collections.abc import Iterable
@@ -12,145 +12,150 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.features.config import TargetConfig, TargetKind, Unit
+from models.features.config import SymbolTokenizer, TargetConfig, TargetKind
 from models.features.steps import Floats, Integers
-from models.features.target.checks import check_target, check_targets
+from models.features.target.checks import check_missing_targets, check_target_type
 from models.features.target.classes import (
     MAX_CLASSES,
-    UNSEEN,
-    Class,
-    codes_of,
+    UNSEEN_CODE,
+    ClassLabel,
+    encode_classes,
+    encode_tags,
     fit_classes,
     fit_tags,
-    str_of,
-    tag_codes,
+    format_class,
 )
-from models.features.target.scale import fit_scale, to_numbers
-from models.features.target.symbols import fit_symbols, reading, symbol_ids, written
+from models.features.target.scale import fit_scale, read_numbers
+from models.features.target.symbols import (
+    build_text_input,
+    decode_symbols,
+    encode_symbols,
+    fit_symbols,
+)
 from models.features.text import TextState
 
 __all__ = [
     "MAX_CLASSES",
-    "UNSEEN",
-    "Lists",
+    "UNSEEN_CODE",
     "Target",
-    "check_target",
-    "check_targets",
+    "TargetLists",
+    "check_missing_targets",
+    "check_target_type",
     "fit_target",
-    "str_of",
-    "to_numbers",
+    "format_class",
+    "read_numbers",
 ]
 
 
-class Lists(NamedTuple):
-    """The answers of rows, end to end."""
+class TargetLists(NamedTuple):
+    """Targets of several numbers each, concatenated."""
 
     values_M: Floats
     lengths_R: Integers
-    """How many numbers each row's answer is."""
+    """Count of numbers of each row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """What training fitted about the answer."""
+    """What was fitted about the target on the training rows."""
 
     column: str
     kind: TargetKind
-    classes: tuple[Class, ...] = ()
-    """The classes or labels of the training rows, sorted; empty for other kinds."""
+    classes: tuple[ClassLabel, ...] = ()
+    """The classes or tags of the training rows, sorted; empty for other kinds."""
     mean: float = 0.0
     std: float = 1.0
     entities: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Mean and spread of each entity's own answers, where series are scaled one by one."""
-    tokenizer: Unit = "character"
+    """Mean and standard deviation of the targets of each entity that is scaled apart."""
+    tokenizer: SymbolTokenizer = "character"
     vocab_size: int = 8_000
     symbols: TextState | None = None
     """The symbols of texts."""
-    longest: int = 0
-    """Symbols of the longest text of training."""
+    max_length: int = 0
+    """Symbols of the longest text in training."""
 
     @property
-    def size(self) -> int:
-        """How many codes there are: of classes, or of symbols, the unknown included."""
+    def num_codes(self) -> int:
+        """Number of codes: of classes, or of symbols with the unknown one."""
         return len(self.symbols.tokens) + 1 if self.symbols else len(self.classes)
 
     def encode(self, column: pl.Series, entities: pl.Series | None = None) -> Floats:
-        """Turn answers of one value into codes or scaled numbers; NaN where one is missing."""
+        """Return targets of one value as codes or standardized numbers, NaN where missing."""
         if self.kind == "category":
-            return codes_of(column, self.classes)
-        mean, spread = self.scales(len(column), entities)
-        return ((to_numbers(column) - mean) / spread).astype(np.float32)
+            return encode_classes(column, self.classes)
+        mean, std = self.get_scales(len(column), entities)
+        return ((read_numbers(column) - mean) / std).astype(np.float32)
 
-    def encode_lists(self, column: pl.Series, entities: pl.Series | None = None) -> Lists:
-        """Turn the answers of rows into numbers, as many as each row has."""
+    def encode_lists(self, column: pl.Series, entities: pl.Series | None = None) -> TargetLists:
+        """Return targets as numbers, any count for each row."""
         if self.kind == "tags":
-            return Lists(*tag_codes(column, self.classes))
+            return TargetLists(*encode_tags(column, self.classes))
         if self.symbols is not None:
-            read = reading(self.column, self.tokenizer, self.vocab_size)
-            return Lists(*symbol_ids(column, read, self.symbols))
-        return Lists(self.encode(column, entities), np.ones(len(column), np.int64))
+            read = build_text_input(self.column, self.tokenizer, self.vocab_size)
+            return TargetLists(*encode_symbols(column, read, self.symbols))
+        return TargetLists(self.encode(column, entities), np.ones(len(column), np.int64))
 
     def decode(self, outputs: NDArray[Any], entities: pl.Series | None = None) -> pl.Series:
-        """Turn codes into classes, or scaled numbers into numbers."""
+        """Return codes as classes, or standardized numbers in the unit of the target."""
         if self.kind == "category":
             return pl.Series(list(self.classes)).gather(outputs.astype(np.int64))
-        mean, spread = self.scales(len(outputs), entities)
-        return pl.Series(outputs.astype(np.float64) * spread + mean)
+        mean, std = self.get_scales(len(outputs), entities)
+        return pl.Series(outputs.astype(np.float64) * std + mean)
 
-    def write(self, ids: Iterable[int]) -> str:
-        """Turn ids of symbols into a text."""
-        assert self.symbols is not None  # noqa: S101 - asked of texts alone
-        return written(list(ids), self.tokenizer, self.symbols)
+    def decode_text(self, ids: Iterable[int]) -> str:
+        """Return the text of ids of symbols."""
+        assert self.symbols is not None  # noqa: S101 - called for texts alone
+        return decode_symbols(list(ids), self.tokenizer, self.symbols)
 
-    def scales(
+    def get_scales(
         self, rows: int, entities: pl.Series | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Find the mean and spread of each row: its entity's own, or those of all."""
-        means, spreads = np.full(rows, self.mean), np.full(rows, self.std)
+        """Return mean and standard deviation for each row: of its entity, else of all."""
+        means, stds = np.full(rows, self.mean), np.full(rows, self.std)
         if entities is None or not self.entities:
-            return means, spreads
+            return means, stds
         known = pl.DataFrame(
             {
                 "entity": list(self.entities),
                 "mean": [mean for mean, _ in self.entities.values()],
-                "spread": [spread for _, spread in self.entities.values()],
+                "std": [std for _, std in self.entities.values()],
             }
         )
         names = pl.DataFrame({"entity": entities.cast(pl.String)})
         found = names.join(known, on="entity", how="left", maintain_order="left")
-        own = found["mean"].is_not_null().to_numpy()
-        means[own] = found["mean"].drop_nulls().to_numpy()
-        spreads[own] = found["spread"].drop_nulls().to_numpy()
-        return means, spreads
+        is_known = found["mean"].is_not_null().to_numpy()
+        means[is_known] = found["mean"].drop_nulls().to_numpy()
+        stds[is_known] = found["std"].drop_nulls().to_numpy()
+        return means, stds
 
 
 def fit_target(
     targets: Iterable[tuple[pl.Series, pl.Series | None]], config: TargetConfig
 ) -> Target:
-    """Fit on the targets of the training rows, in one pass over pieces of them.
+    """Fit on the targets of the training rows, in one pass over chunks of them.
 
     Args:
-        targets: pieces of the column, each with its rows' entities where they are scaled apart.
-        config: the section of the job.
+        targets: chunks of the column, each with its rows' entities where these are scaled apart.
+        config: the settings of the target.
 
     Raises:
-        UnlearnableError: one class only, too many classes, or a number that never changes.
+        UnlearnableError: there is one class only, or too many, or the number is constant.
     """
     name = config.column
-    plain = (column for column, _ in targets)
+    columns = (column for column, _ in targets)
     if config.kind == "category":
-        return Target(column=name, kind="category", classes=fit_classes(plain, name))
+        return Target(column=name, kind="category", classes=fit_classes(columns, name))
     if config.kind == "tags":
-        return Target(column=name, kind="tags", classes=fit_tags(plain, name))
+        return Target(column=name, kind="tags", classes=fit_tags(columns, name))
     if config.kind == "text":
-        symbols, longest = fit_symbols(plain, config)
+        symbols, max_length = fit_symbols(columns, config)
         return Target(
             column=name,
             kind="text",
             tokenizer=config.tokenizer,
             vocab_size=config.vocab_size,
             symbols=symbols,
-            longest=longest,
+            max_length=max_length,
         )
-    mean, spread, entities = fit_scale(targets, name)
-    return Target(column=name, kind=config.kind, mean=mean, std=spread, entities=entities)
+    mean, std, entities = fit_scale(targets, name)
+    return Target(column=name, kind=config.kind, mean=mean, std=std, entities=entities)

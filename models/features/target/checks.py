@@ -1,4 +1,4 @@
-"""Answers that cannot be learned are refused, with the mend."""
+"""Checks of the type of the target, and of missing targets."""
 
 from collections.abc import Callable
 
@@ -8,60 +8,63 @@ from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
 from models.features.config import TargetConfig
-from models.features.target.scale import to_numbers
+from models.features.target.scale import read_numbers
 
-NAMES = {pl.String, pl.Categorical, pl.Enum}
-
-
-def is_class(kind: pl.DataType) -> bool:
-    """Return whether a value can be a class."""
-    return kind.is_integer() or kind.base_type() in {*NAMES, pl.Boolean}
+_TEXT_TYPES = {pl.String, pl.Categorical, pl.Enum}
 
 
-def is_list_of_classes(kind: pl.DataType) -> bool:
-    """Return whether a value can be a list of labels."""
-    return isinstance(kind, pl.List) and is_class(pl.Series([], dtype=kind.inner).dtype)
-
-
-FITS: dict[str, tuple[Callable[[pl.DataType], bool], str]] = {
-    "category": (is_class, "set target.kind: number, or turn it into text or whole numbers"),
-    "number": (lambda kind: kind.is_numeric(), "set target.kind: category, or make it a number"),
-    "tags": (is_list_of_classes, "set target.kind: category, or make it a list of texts"),
-    "forecast": (lambda kind: kind.is_numeric(), "set target.kind: category, or make it a number"),
-    "text": (lambda kind: kind.base_type() in NAMES, "choose another target.kind, or make it text"),
-}
-"""What the column of each kind may hold, and the mend where it does not."""
-
-
-def check_target(kind: pl.DataType, config: TargetConfig) -> None:
-    """Refuse a target of the wrong type.
+def check_target_type(dtype: pl.DataType, config: TargetConfig) -> None:
+    """Check the type of the target's column.
 
     Raises:
-        UnlearnableError: says what it holds.
+        UnlearnableError: this kind of target cannot have this type.
     """
-    fits, mend = FITS[config.kind]
-    if not fits(kind):
+    is_valid, hint = _TYPE_CHECKS[config.kind]
+    if not is_valid(dtype):
         raise UnlearnableError(
-            f"target.kind is '{config.kind}', but column '{config.column}' holds {kind}; "
-            f"{mend} upstream"
+            f"target.kind is '{config.kind}', but column '{config.column}' holds {dtype}; "
+            f"{hint} upstream"
         )
 
 
-def check_targets(column: pl.Series, rows: NDArray[np.int64], *, name: str) -> None:
-    """Refuse answers that are missing.
+def check_missing_targets(column: pl.Series, rows: NDArray[np.int64], *, name: str) -> None:
+    """Check that no target is missing.
 
     Args:
-        column: answers.
-        rows: the number of each answer's row, for the message.
+        column: targets.
+        rows: the number of each target's row, for the message.
         name: of the target.
 
     Raises:
-        UnlearnableError: says how many, and the first row.
+        UnlearnableError: some are missing or not finite; says how many, and the first row.
     """
-    floats = column.dtype.is_float()
-    missing = ~np.isfinite(to_numbers(column)) if floats else column.is_null().to_numpy()
+    is_float = column.dtype.is_float()
+    missing = ~np.isfinite(read_numbers(column)) if is_float else column.is_null().to_numpy()
     if missing.any():
         raise UnlearnableError(
             f"target '{name}' is missing or not finite in {missing.sum()} of {len(column)} rows "
-            f"(first: row {int(rows[np.argmax(missing)])}); drop or mend these rows upstream"
+            f"(first: row {int(rows[np.argmax(missing)])}); drop or fix these rows upstream"
         )
+
+
+def _is_class_type(dtype: pl.DataType) -> bool:
+    """Return whether values of this type can be classes."""
+    return dtype.is_integer() or dtype.base_type() in {*_TEXT_TYPES, pl.Boolean}
+
+
+def _is_class_list_type(dtype: pl.DataType) -> bool:
+    """Return whether values of this type can be lists of tags."""
+    return isinstance(dtype, pl.List) and _is_class_type(pl.Series([], dtype=dtype.inner).dtype)
+
+
+_TYPE_CHECKS: dict[str, tuple[Callable[[pl.DataType], bool], str]] = {
+    "category": (_is_class_type, "set target.kind: number, or turn it into text or whole numbers"),
+    "number": (lambda kind: kind.is_numeric(), "set target.kind: category, or make it a number"),
+    "tags": (_is_class_list_type, "set target.kind: category, or make it a list of texts"),
+    "forecast": (lambda kind: kind.is_numeric(), "set target.kind: category, or make it a number"),
+    "text": (
+        lambda kind: kind.base_type() in _TEXT_TYPES,
+        "choose another target.kind, or make it text",
+    ),
+}
+"""By kind: whether a type fits, and how to fix it where it does not."""

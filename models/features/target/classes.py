@@ -1,6 +1,6 @@
-"""Answers that are classes: one of several, or any number of them at once.
+"""Targets that are classes: one of several, or any number of tags.
 
-Shapes: R rows, M labels of all rows.
+Shapes: R rows, M tags of all rows.
 """
 
 from collections.abc import Iterable
@@ -11,82 +11,84 @@ import polars as pl
 from models.errors import UnlearnableError
 from models.features.steps import Floats, Integers
 
-Class = str | int | bool
+ClassLabel = str | int | bool
 
-UNSEEN = -1.0
-"""Code of a class that training never showed."""
+UNSEEN_CODE = -1.0
+"""Code of a class that is not in the training rows."""
 
 MAX_CLASSES = 10_000
 
 
-def str_of(value: Class) -> str:
-    """Write a class as Polars writes it when it casts to text."""
+def format_class(value: ClassLabel) -> str:
+    """Return a class as the text that Polars casts it to."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def codes_of(answers: pl.Series, classes: tuple[Class, ...]) -> Floats:
-    """Turn classes into codes; NaN where one is missing."""
-    texts = answers.cast(pl.String)
+def encode_classes(targets: pl.Series, classes: tuple[ClassLabel, ...]) -> Floats:
+    """Return the code of each class as a float; NaN where it is missing."""
+    texts = targets.cast(pl.String)
     codes = texts.replace_strict(
-        [str_of(value) for value in classes],
+        [format_class(value) for value in classes],
         range(len(classes)),
-        default=UNSEEN,
+        default=UNSEEN_CODE,
         return_dtype=pl.Float32,
     )
-    coded = pl.select(pl.when(texts.is_null()).then(float("nan")).otherwise(codes)).to_series()
-    return np.array(coded.to_numpy(), np.float32)
+    codes_with_gaps = pl.select(
+        pl.when(texts.is_null()).then(float("nan")).otherwise(codes)
+    ).to_series()
+    return np.array(codes_with_gaps.to_numpy(), np.float32)
 
 
-def tag_codes(lists: pl.Series, classes: tuple[Class, ...]) -> tuple[Floats, Integers]:
-    """Turn lists of labels into codes, each label once a row, and tell how many each row has."""
-    each = lists.list.drop_nulls().list.unique(maintain_order=True)
-    lengths_R = each.list.len().fill_null(0).to_numpy().astype(np.int64)
-    return codes_of(each.explode(empty_as_null=False).drop_nulls(), classes), lengths_R
+def encode_tags(lists: pl.Series, classes: tuple[ClassLabel, ...]) -> tuple[Floats, Integers]:
+    """Return the codes of the distinct tags of each row, and their count."""
+    tags = lists.list.drop_nulls().list.unique(maintain_order=True)
+    lengths_R = tags.list.len().fill_null(0).to_numpy().astype(np.int64)
+    return encode_classes(tags.explode(empty_as_null=False).drop_nulls(), classes), lengths_R
 
 
-def fit_classes(answers: Iterable[pl.Series], name: str) -> tuple[Class, ...]:
-    """Collect the classes of the training rows.
+def fit_classes(targets: Iterable[pl.Series], name: str) -> tuple[ClassLabel, ...]:
+    """Return the sorted classes of the training rows.
 
     Raises:
-        UnlearnableError: one class only, or too many.
+        UnlearnableError: there is one class only, or too many.
     """
-    classes = distinct(answers, name)
+    classes = _list_distinct(targets, name)
     if len(classes) < 2:
         raise UnlearnableError(
             f"target '{name}' has one class only in the training split: {classes}; "
-            "there is nothing to tell apart; check the source, or split.by"
+            "there is nothing to predict; check the source, or split.by"
         )
     return tuple(classes)
 
 
-def fit_tags(answers: Iterable[pl.Series], name: str) -> tuple[Class, ...]:
-    """Collect the labels of the training rows.
+def fit_tags(targets: Iterable[pl.Series], name: str) -> tuple[ClassLabel, ...]:
+    """Return the sorted tags of the training rows.
 
     Raises:
-        UnlearnableError: no row has a label, or there are too many.
+        UnlearnableError: no row has a tag, or there are too many.
     """
-    labels = distinct((lists.explode().drop_nulls() for lists in answers), name)
-    if not labels:
+    tags = _list_distinct((lists.explode().drop_nulls() for lists in targets), name)
+    if not tags:
         raise UnlearnableError(
             f"target '{name}' has no tag in any training row; check the source, or split.by"
         )
-    return tuple(labels)
+    return tuple(tags)
 
 
-def distinct(answers: Iterable[pl.Series], name: str) -> list[Class]:
-    """Collect distinct values, sorted.
+def _list_distinct(targets: Iterable[pl.Series], name: str) -> list[ClassLabel]:
+    """Return the sorted distinct values.
 
     Raises:
         UnlearnableError: there are too many.
     """
-    held: pl.Series | None = None
-    for piece in answers:
-        own_order = isinstance(piece.dtype, (pl.Categorical, pl.Enum))
-        values = (piece.cast(pl.String) if own_order else piece).unique()
-        held = values if held is None else held.append(values).unique()
-        if len(held) > MAX_CLASSES:
+    classes: pl.Series | None = None
+    for chunk in targets:
+        has_own_order = isinstance(chunk.dtype, (pl.Categorical, pl.Enum))
+        values = (chunk.cast(pl.String) if has_own_order else chunk).unique()
+        classes = values if classes is None else classes.append(values).unique()
+        if len(classes) > MAX_CLASSES:
             raise UnlearnableError(
                 f"target '{name}' has more than {MAX_CLASSES} classes in training; "
                 "is it an identifier? Choose another target, or target.kind: number"
             )
-    return [] if held is None else held.sort().to_list()
+    return [] if classes is None else classes.sort().to_list()

@@ -1,4 +1,4 @@
-"""The scale of answers that are numbers: mean and spread, of all rows and of each entity.
+"""Scale of targets that are numbers: mean and standard deviation of all rows and of each entity.
 
 Shapes: R rows.
 """
@@ -11,80 +11,82 @@ import polars as pl
 
 from models.errors import UnlearnableError
 
-LEAST_ROWS = 8
+_MIN_ROWS = 8
 """Training rows that an entity needs for a scale of its own."""
 
-NO_MOMENTS = pl.DataFrame(
+_NO_STATISTICS = pl.DataFrame(
     schema={"entity": pl.String, "count": pl.Int64, "mean": pl.Float64, "squares": pl.Float64}
 )
 
 
-class Scale(NamedTuple):
-    """What is taken away from a number, and by what it is divided."""
+class TargetScale(NamedTuple):
+    """Mean and standard deviation of all rows, and of each entity that has a scale of its own."""
 
     mean: float
-    spread: float
+    std: float
     entities: dict[str, tuple[float, float]]
 
 
-def to_numbers(column: pl.Series) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Read a column as float64, NaN where it is missing."""
+def read_numbers(column: pl.Series) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return a column as float64, NaN where a value is missing."""
     return column.cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(np.float64)
 
 
-def fit_scale(answers: Iterable[tuple[pl.Series, pl.Series | None]], name: str) -> Scale:
-    """Fit on pieces of a column, each with its rows' entities where these are scaled apart.
+def fit_scale(targets: Iterable[tuple[pl.Series, pl.Series | None]], name: str) -> TargetScale:
+    """Fit on chunks of a column, each with its rows' entities where these are scaled apart.
 
     Raises:
-        UnlearnableError: the number never changes.
+        UnlearnableError: the number is constant.
     """
-    moments = NO_MOMENTS
-    for column, entities in answers:
-        moments = add_moments(moments, column, entities)
-    every = merge_moments(moments.with_columns(entity=pl.lit("")))
-    mean, squares = every["mean"].item(), every["squares"].item()
-    spread = float(np.sqrt(squares / every["count"].item()))
-    if spread <= 1e-12 * abs(mean):
+    statistics = _NO_STATISTICS
+    for column, entities in targets:
+        statistics = _add_statistics(statistics, column, entities)
+    overall = _merge_statistics(statistics.with_columns(entity=pl.lit("")))
+    mean, squares = overall["mean"].item(), overall["squares"].item()
+    std = float(np.sqrt(squares / overall["count"].item()))
+    if std <= 1e-12 * abs(mean):
         raise UnlearnableError(
             f"target '{name}' is {mean} in every training row: "
             "there is nothing to predict; choose another target or more data"
         )
-    own = moments.filter(pl.col("entity").is_not_null(), pl.col("count") >= LEAST_ROWS)
-    return Scale(mean, spread, own_scales(own, spread))
+    large_entities = statistics.filter(pl.col("entity").is_not_null(), pl.col("count") >= _MIN_ROWS)
+    return TargetScale(mean, std, _compute_entity_scales(large_entities, std))
 
 
-def add_moments(
-    moments: pl.DataFrame, column: pl.Series, entities: pl.Series | None
+def _add_statistics(
+    statistics: pl.DataFrame, column: pl.Series, entities: pl.Series | None
 ) -> pl.DataFrame:
-    """Add one piece to the count, mean and sum of squares around it, entity by entity."""
+    """Return count, mean and sum of squares around it of each entity, with one chunk added."""
     names = entities.cast(pl.String) if entities is not None else [None] * len(column)
     values = pl.DataFrame(
-        {"entity": pl.Series(names, dtype=pl.String), "value": to_numbers(column)}
+        {"entity": pl.Series(names, dtype=pl.String), "value": read_numbers(column)}
     )
     value = pl.col("value")
     known = values.filter(value.is_finite())
-    here = known.group_by("entity", maintain_order=True).agg(
+    chunk = known.group_by("entity", maintain_order=True).agg(
         count=pl.len().cast(pl.Int64),
         mean=value.mean(),
         squares=((value - value.mean()) ** 2).sum(),
     )
-    return merge_moments(pl.concat([moments, here]))
+    return _merge_statistics(pl.concat([statistics, chunk]))
 
 
-def merge_moments(moments: pl.DataFrame) -> pl.DataFrame:
-    """Bring the moments of each entity together (Chan, Golub and LeVeque 1979)."""
+def _merge_statistics(statistics: pl.DataFrame) -> pl.DataFrame:
+    """Return one row for each entity from several (Chan, Golub and LeVeque 1979)."""
     count, mean, squares = pl.col("count"), pl.col("mean"), pl.col("squares")
-    centre = (mean * count).sum() / count.sum()
-    return moments.group_by("entity", maintain_order=True).agg(
+    center = (mean * count).sum() / count.sum()
+    return statistics.group_by("entity", maintain_order=True).agg(
         count=count.sum(),
-        mean=centre,
-        squares=squares.sum() + (count * (mean - centre) ** 2).sum(),
+        mean=center,
+        squares=squares.sum() + (count * (mean - center) ** 2).sum(),
     )
 
 
-def own_scales(moments: pl.DataFrame, spread: float) -> dict[str, tuple[float, float]]:
-    """Return each entity its mean and spread; one that never changes takes the spread of all."""
-    own = moments.sort("entity").with_columns(spread=(pl.col("squares") / pl.col("count")).sqrt())
-    steady = pl.col("spread") <= 1e-12 * pl.col("mean").abs()
-    own = own.with_columns(spread=pl.when(steady).then(spread).otherwise(pl.col("spread")))
-    return {name: (m, s) for name, m, s in own.select("entity", "mean", "spread").iter_rows()}
+def _compute_entity_scales(statistics: pl.DataFrame, std: float) -> dict[str, tuple[float, float]]:
+    """Return mean and standard deviation of each entity; a constant one gets the latter of all."""
+    scales = statistics.sort("entity").with_columns(
+        std=(pl.col("squares") / pl.col("count")).sqrt()
+    )
+    is_constant = pl.col("std") <= 1e-12 * pl.col("mean").abs()
+    scales = scales.with_columns(std=pl.when(is_constant).then(std).otherwise(pl.col("std")))
+    return {name: (m, s) for name, m, s in scales.select("entity", "mean", "std").iter_rows()}

@@ -1,4 +1,4 @@
-"""Answers that are texts: cut into characters or byte pairs, and put together again.
+"""Targets that are texts: split into characters or byte pairs, and joined again.
 
 Shapes: R rows, M symbols of all rows.
 """
@@ -12,66 +12,68 @@ import polars as pl
 
 from models.errors import UnlearnableError
 from models.features import text
-from models.features.config import TargetConfig, Unit
+from models.features.config import SymbolTokenizer, TargetConfig
 from models.features.steps import Floats, Integers
 from models.features.text import TextInput, TextState
 
-LONGEST = 1024
-"""Symbols that a longer answer is cut to."""
+_MAX_SYMBOLS = 1024
+"""Symbols that a longer target is truncated to."""
 
 
-def reading(column: str, unit: Unit, vocabulary: int) -> TextInput:
-    """Return how an answer is cut."""
+def build_text_input(column: str, tokenizer: SymbolTokenizer, vocab_size: int) -> TextInput:
+    """Return the config of a text input that splits targets into symbols."""
     return TextInput(
         column=column,
-        tokenizer=unit,
-        vocab_size=vocabulary,
-        min_frequency=2 if unit == "bpe" else 1,
-        max_length=LONGEST,
+        tokenizer=tokenizer,
+        vocab_size=vocab_size,
+        min_frequency=2 if tokenizer == "bpe" else 1,
+        max_length=_MAX_SYMBOLS,
         normalize=("nfc",),
     )
 
 
-def fit_symbols(answers: Iterable[pl.Series], config: TargetConfig) -> tuple[TextState, int]:
-    """Choose the symbols of the training rows, and measure the longest answer.
+def fit_symbols(targets: Iterable[pl.Series], config: TargetConfig) -> tuple[TextState, int]:
+    """Return the symbols of the training rows, and the length of the longest target.
 
     Raises:
-        UnlearnableError: no row has an answer that holds anything.
+        UnlearnableError: all targets are missing or empty.
     """
-    held = [answer.cast(pl.String).alias(config.column) for answer in answers]
-    read = reading(config.column, config.tokenizer, config.vocab_size)
-    frames = (column.to_frame() for column in held)
+    texts = [target.cast(pl.String).alias(config.column) for target in targets]
+    text_input = build_text_input(config.column, config.tokenizer, config.vocab_size)
+    frames = (column.to_frame() for column in texts)
     try:
-        state = text.fit(frames, read)
+        state = text.fit(frames, text_input)
     except UnlearnableError as error:
         raise UnlearnableError(f"target.{error}") from error
-    lengths = [symbol_ids(column, read, state)[1] for column in held]
-    longest = max((int(part.max()) for part in lengths if len(part)), default=0)
+    lengths = [encode_symbols(column, text_input, state)[1] for column in texts]
+    longest = max((int(lengths_R.max()) for lengths_R in lengths if len(lengths_R)), default=0)
     return state, longest
 
 
-def symbol_ids(column: pl.Series, read: TextInput, state: TextState) -> tuple[Floats, Integers]:
-    """Turn texts into ids, and tell how many each row has; an empty text has none."""
-    texts = column.cast(pl.String).alias(read.column)
-    full_R = (texts.str.len_chars() > 0).fill_null(value=False).to_numpy()
-    steps = text.transform(texts.filter(pl.Series(full_R)).to_frame(), read, state)
+def encode_symbols(
+    column: pl.Series, text_input: TextInput, state: TextState
+) -> tuple[Floats, Integers]:
+    """Return the ids of texts, and their count for each row; an empty text has none."""
+    texts = column.cast(pl.String).alias(text_input.column)
+    is_filled_R = (texts.str.len_chars() > 0).fill_null(value=False).to_numpy()
+    steps = text.transform(texts.filter(pl.Series(is_filled_R)).to_frame(), text_input, state)
     lengths_R = np.zeros(len(texts), np.int64)
-    lengths_R[full_R] = steps.stops_R - steps.starts_R
+    lengths_R[is_filled_R] = steps.stops_R - steps.starts_R
     return steps.values_NC[:, 0].astype(np.float32), lengths_R
 
 
-def written(ids: Sequence[int], unit: str, state: TextState) -> str:
-    """Put symbols together to a text; those that training never showed are left out."""
-    known = [place for place in ids if place > 0]
+def decode_symbols(ids: Sequence[int], unit: str, state: TextState) -> str:
+    """Return the text of symbols, without unknown ones."""
+    known = [symbol for symbol in ids if symbol > 0]
     if unit == "bpe":
-        joined: str = opened(state.model).decode([place - 1 for place in known])
+        joined: str = _load_tokenizer(state.model).decode([symbol - 1 for symbol in known])
         return joined.removeprefix(" ")
-    return "".join(state.tokens[place - 1] for place in known)
+    return "".join(state.tokens[symbol - 1] for symbol in known)
 
 
 @lru_cache(maxsize=8)
-def opened(model: str) -> Any:  # noqa: ANN401 - the library's tokenizer
-    """Open trained byte pairs, to read them back."""
+def _load_tokenizer(model: str) -> Any:  # noqa: ANN401 - the library's tokenizer
+    """Return the tokenizer of byte pairs, with the decoder that joins them."""
     from tokenizers import Tokenizer
     from tokenizers.decoders import ByteLevel
 

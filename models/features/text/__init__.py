@@ -1,13 +1,13 @@
-"""Text: a column of sentences or documents, read as sequences of ids."""
+"""Text: a column of sentences or documents, read as sequences of token ids."""
 
 from models.features.text.config import TextInput, TextState
-from models.features.text.reading import fit, signal, transform
+from models.features.text.featurize import build_spec, fit, transform
 
-__all__ = ["TextInput", "TextState", "fit", "packages", "signal", "transform"]
+__all__ = ["TextInput", "TextState", "build_spec", "fit", "list_packages", "transform"]
 
 
-def packages(config: TextInput) -> tuple[str, ...]:
-    """Name what a served model needs beside the core."""
+def list_packages(config: TextInput) -> tuple[str, ...]:
+    """Return the packages that prediction needs in addition to the core."""
     if config.tokenizer == "bpe":
         return ("tokenizers",)
     if config.tokenizer == "word":

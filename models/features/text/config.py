@@ -1,4 +1,4 @@
-"""What is asked of a text column, and what training fitted about it.
+"""Settings of a text column, and its fitted state.
 
 Shapes: V ids, D numbers of a vector.
 """
@@ -9,11 +9,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Normalisation = Literal["nfc", "nfkc", "lowercase", "strip_accents", "collapse_spaces"]
+NormalizationStep = Literal["nfc", "nfkc", "lowercase", "strip_accents", "collapse_spaces"]
 
-BYTES = 256
+NUM_BYTES = 256
 
-UNKNOWN = 0
+UNKNOWN_ID = 0
 """The id of every token that training did not keep, and of a text without any."""
 
 
@@ -24,50 +24,56 @@ class TextInput:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     column: str
-    """The column that holds the text."""
+    """Column with the text."""
     kind: Literal["text"] = "text"
+    """`text`: a text, read as a sequence of tokens."""
     tokenizer: Literal["byte", "character", "word", "bpe"] = "bpe"
-    """`byte`: UTF-8 bytes. `character`: code points. `word`: spaCy's rules for `language`, spaces
-    left out. `bpe`: byte pairs merged by how often they stand together in training."""
+    """`byte`: UTF-8 bytes. `character`: Unicode code points. `word`: words by spaCy's rules for
+    `language`, without spaces. `bpe`: byte pair encoding, learned from the training rows."""
     language: str = "en"
-    """Of the words, as spaCy writes it: `de`, `fr`, `xx` for any; `zh` is cut by jieba."""
+    """Language of `tokenizer: word`, as a code of spaCy: `de`, `fr`, or `xx` for any; `zh` is
+    segmented by jieba."""
     vocab_size: int = 16_000
-    """Largest number of ids, id 0 for the unknown included; of no concern to bytes."""
+    """Largest number of token ids, the one of unknown tokens (0) included; not used by `byte`."""
     min_frequency: int = 2
-    """A token seen less often in training is unknown; a pair seen less often is not merged. At 1
-    no training row holds an unknown word, so that the network never learns what one means."""
-    normalize: tuple[Normalisation, ...] = ("nfc", "collapse_spaces")
-    """What is done to a text before it is cut, in this order."""
+    """Tokens that are rarer in the training rows count as unknown, and rarer byte pairs are not
+    merged. With 1, training has no unknown token, so the network does not learn to handle one."""
+    normalize: tuple[NormalizationStep, ...] = ("nfc", "collapse_spaces")
+    """Normalisation of a text before it is split into tokens, in this order."""
     max_length: int = 512
-    """Steps that a longer text is cut to."""
+    """Largest number of tokens; longer texts are truncated."""
     truncate: Literal["start", "end", "both"] = "start"
-    """Which part of a longer text stays; `both` is its first half of the steps and its last."""
+    """Which part of a longer text is kept; `both`: one half from its start, one from its end."""
     pretrained_embeddings: str | None = None
-    """A spaCy pipeline, by name or folder, whose vectors the words' own begin from."""
+    """Name or folder of a spaCy pipeline whose word vectors initialize the embeddings."""
     freeze_embeddings: bool = False
-    """Whether those vectors stay as they are while the network learns."""
+    """Whether the pretrained embeddings are kept constant in training."""
 
     def __post_init__(self) -> None:
-        """Refuse what leaves no tokens, and settings that contradict each other."""
-        fewest = BYTES + 1 if self.tokenizer == "bpe" else 2
+        """Validate the settings.
+
+        Raises:
+            ValueError: a number is too small, or two settings contradict each other.
+        """
+        fewest = NUM_BYTES + 1 if self.tokenizer == "bpe" else 2
         if self.vocab_size < fewest:
             raise ValueError(
                 f"vocab_size: {self.vocab_size} is too small for tokenizer '{self.tokenizer}'; "
                 f"give at least {fewest} ids"
             )
         if self.min_frequency < 1:
-            raise ValueError(f"min_frequency: {self.min_frequency} is no count; give 1 or more")
+            raise ValueError(f"min_frequency: {self.min_frequency} is too small; give at least 1")
         if self.max_length < 1:
-            raise ValueError(f"max_length: {self.max_length} leaves nothing; give 1 step or more")
+            raise ValueError(f"max_length: {self.max_length} is too small; give at least 1")
         if self.pretrained_embeddings is not None and self.tokenizer != "word":
             raise ValueError(
-                "pretrained_embeddings: they belong to words, and tokenizer is "
-                f"'{self.tokenizer}'; "
-                "set tokenizer: word, or remove vectors"
+                f"pretrained_embeddings: they are for words, and tokenizer is '{self.tokenizer}'; "
+                "set tokenizer: word, or remove pretrained_embeddings"
             )
         if self.freeze_embeddings and self.pretrained_embeddings is None:
             raise ValueError(
-                "freeze_embeddings: there are no vectors to freeze; name a pipeline in vectors"
+                "freeze_embeddings: there are none to freeze; name a pipeline in "
+                "pretrained_embeddings, or remove it"
             )
 
     @property
@@ -78,14 +84,14 @@ class TextInput:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TextState:
-    """What training fitted about a text column; nothing for bytes."""
+    """Vocabulary and pretrained vectors of a text column; empty for bytes."""
 
     __pydantic_config__: ClassVar = {"arbitrary_types_allowed": True}
 
     tokens: tuple[str, ...] = ()
     """The token of each id from 1 on, the most frequent first; for bpe in the order of merging,
-    each byte written as one printable character."""
+    with each byte as one printable character."""
     model: str = ""
-    """For bpe, what the `tokenizers` library reads back, as JSON; its ids lie one below ours."""
+    """For bpe, the JSON of the `tokenizers` library, whose ids are lower by 1."""
     vectors_VD: NDArray[np.float32] | None = None
     """The vector of each id; zeros for id 0 and for tokens that the pipeline does not know."""

@@ -1,7 +1,7 @@
-"""Pieces: the parts of a text that can be cut into tokens each on its own.
+"""Pieces: the parts of a text that can be tokenized independently of each other.
 
-Words repeat, so every distinct piece of a block is cut once and its ids are gathered; what was cut
-is remembered across blocks. A text whose spaces carry a meaning is one piece, the whole of it.
+Words repeat, so each distinct piece of a block is tokenized once and its ids are gathered; the
+result is cached across blocks. A text whose spaces have a meaning is one piece.
 Shapes: R rows, P pieces of all rows together, U distinct pieces.
 """
 
@@ -16,36 +16,36 @@ from models.features.steps import Integers
 
 Part = TypeVar("Part", str, int)
 Splitter = Callable[[list[str]], list[tuple[str, ...]]]
-"""Cuts each piece into tokens."""
+"""Splits each piece into tokens."""
 Encoder = Callable[[list[str]], list[tuple[int, ...]]]
-"""Turns each piece into ids."""
+"""Returns the ids of each piece."""
 
-MOST_REMEMBERED = 1 << 17
-LONGEST_REMEMBERED = 64
+_MAX_CACHED_PIECES = 1 << 17
+_MAX_CACHED_LENGTH = 64
 
 
 class Pieces(NamedTuple):
-    """The pieces of rows of text, end to end."""
+    """The pieces of rows of text, concatenated."""
 
     words_U: list[str]
-    """The distinct pieces, and perhaps some that no row has."""
+    """The distinct pieces; there may be some that no row has."""
     codes_P: Integers
-    """Which of them each piece is."""
+    """Index of each piece among the distinct ones."""
     stops_R: Integers
-    """Row r's pieces end here, and the next row's begin."""
+    """Index after the last piece of each row, at which the next row begins."""
 
     @property
     def starts_R(self) -> Integers:
-        """Where each row's pieces begin."""
+        """Index of the first piece of each row."""
         return np.concatenate([np.zeros(1, np.int64), self.stops_R])[: len(self.stops_R)]
 
 
 Cutter = Callable[[pl.Series], Pieces]
-"""Cuts texts, none of them null, into pieces."""
+"""Splits texts, none of them null, into pieces."""
 
 
-def end_to_end(lists: pl.Series) -> Pieces:
-    """Lay rows of pieces end to end."""
+def concatenate_pieces(lists: pl.Series) -> Pieces:
+    """Return lists of pieces as concatenated rows."""
     lengths_R = lists.list.len().to_numpy().astype(np.int64)
     pieces = lists.explode(empty_as_null=False).to_arrow(compat_level=pl.CompatLevel.oldest())
     encoded = pieces.dictionary_encode()
@@ -53,21 +53,21 @@ def end_to_end(lists: pl.Series) -> Pieces:
     return Pieces(encoded.dictionary.to_pylist(), codes_P, np.cumsum(lengths_R))
 
 
-def undivided(texts: pl.Series) -> Pieces:
-    """Leave every text in one piece."""
+def keep_texts_whole(texts: pl.Series) -> Pieces:
+    """Return each text as one piece."""
     return Pieces(texts.to_list(), np.arange(len(texts)), np.arange(1, len(texts) + 1))
 
 
-def at_spaces(texts: pl.Series, whole: pl.Series) -> Pieces:
-    """Cut each text at every U+0020, but leave those in one piece that `whole` marks."""
+def split_at_spaces(texts: pl.Series, whole: pl.Series) -> Pieces:
+    """Return each text split at every U+0020, and those that `whole` marks as one piece."""
     if not whole.any():
-        return end_to_end(texts.str.split(" "))
-    pieces = end_to_end(texts.set(whole, "").str.split(" "))
-    return in_one_piece(pieces, texts, whole.to_numpy())
+        return concatenate_pieces(texts.str.split(" "))
+    pieces = concatenate_pieces(texts.set(whole, "").str.split(" "))
+    return rejoin_texts(pieces, texts, whole.to_numpy())
 
 
-def in_one_piece(pieces: Pieces, texts: pl.Series, whole_R: NDArray[np.bool_]) -> Pieces:
-    """Put the texts of some rows back together."""
+def rejoin_texts(pieces: Pieces, texts: pl.Series, whole_R: NDArray[np.bool_]) -> Pieces:
+    """Return pieces in which the texts of the marked rows are one piece each."""
     lengths_R = pieces.stops_R - pieces.starts_R
     rows, firsts = np.flatnonzero(whole_R), pieces.starts_R[whole_R]
     kept_P = ~np.repeat(whole_R, lengths_R)
@@ -81,13 +81,13 @@ def in_one_piece(pieces: Pieces, texts: pl.Series, whole_R: NDArray[np.bool_]) -
     )
 
 
-def remembered(
+def cache_pieces(
     work: Callable[[list[str]], list[tuple[Part, ...]]],
 ) -> Callable[[list[str]], list[tuple[Part, ...]]]:
-    """Do the work for each short piece once, until too many are remembered.
+    """Return a function that caches the results of short pieces, up to a number of them.
 
     Args:
-        work: what is done for distinct pieces, the same for a piece whatever stands beside it.
+        work: computes the result of each piece, independently of the other ones.
     """
     known: dict[str, tuple[Part, ...]] = {}
 
@@ -97,12 +97,12 @@ def remembered(
         if not missing:
             return [parts for parts in found if parts is not None]
         fresh = work(missing)
-        if len(known) + len(fresh) > MOST_REMEMBERED:
+        if len(known) + len(fresh) > _MAX_CACHED_PIECES:
             known.clear()
         known.update(
             (piece, parts)
             for piece, parts in zip(missing, fresh, strict=True)
-            if len(piece) <= LONGEST_REMEMBERED
+            if len(piece) <= _MAX_CACHED_LENGTH
         )
         rest = iter(fresh)
         return [next(rest) if parts is None else parts for parts in found]

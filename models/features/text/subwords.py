@@ -1,8 +1,8 @@
-"""Byte pairs: trained on distinct words and their counts, encoded word by word.
+"""Byte pair encoding (BPE): trained on distinct words and their counts, encoded word by word.
 
-Text is bytes, each written as one printable character, so that nothing is ever unknown. A word
-takes the space before it along; merges never cross a U+0020 that follows another character, which
-is why words can be encoded on their own.
+Text is bytes, each written as one printable character, so that no text is unknown. The space before
+a word belongs to it; merges never cross a U+0020 that follows another character, so words can be
+encoded independently of each other.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,36 +12,36 @@ from typing import Any
 import polars as pl
 
 from models.features.text.config import TextInput, TextState
-from models.features.text.counting import count_tokens
-from models.features.text.pieces import Encoder, Pieces, at_spaces, remembered
+from models.features.text.pieces import Encoder, Pieces, cache_pieces, split_at_spaces
+from models.features.text.token_counts import count_tokens
 
-COPIES = 4096
-"""Words handed to the trainer in one text."""
+_WORDS_PER_TEXT = 4096
+"""Words in one text for the trainer."""
 
 
-def cut(texts: pl.Series) -> Pieces:
-    """Cut texts into words; one with spaces beyond those between words stays whole."""
-    uneven = texts.str.contains("  ", literal=True)
-    uneven |= texts.str.starts_with(" ") | texts.str.ends_with(" ")
-    return at_spaces(texts, uneven)
+def split_words(texts: pl.Series) -> Pieces:
+    """Return texts split into words; one with other spaces is one piece."""
+    has_extra_spaces = texts.str.contains("  ", literal=True)
+    has_extra_spaces |= texts.str.starts_with(" ") | texts.str.ends_with(" ")
+    return split_at_spaces(texts, has_extra_spaces)
 
 
 def fit_subwords(streams: Iterable[pl.Series], config: TextInput) -> TextState:
-    """Train on the texts; the same merges as from the texts themselves."""
+    """Return the byte pairs of texts, trained on word counts: equal to training on the texts."""
     from tokenizers import Tokenizer
     from tokenizers.models import BPE
     from tokenizers.pre_tokenizers import ByteLevel, WhitespaceSplit
     from tokenizers.trainers import BpeTrainer
 
-    bytes_of = ByteLevel(add_prefix_space=True)
+    byte_level = ByteLevel(add_prefix_space=True)
 
     def split(pieces: list[str]) -> list[tuple[str, ...]]:
         return [
-            tuple(part for part, _ in bytes_of.pre_tokenize_str(piece)) if piece else ()
+            tuple(part for part, _ in byte_level.pre_tokenize_str(piece)) if piece else ()
             for piece in pieces
         ]
 
-    counts = count_tokens(map(cut, streams), remembered(split))
+    counts = count_tokens(map(split_words, streams), cache_pieces(split))
     if not counts:
         return TextState()
     tokenizer = Tokenizer(BPE())
@@ -52,31 +52,31 @@ def fit_subwords(streams: Iterable[pl.Series], config: TextInput) -> TextState:
         initial_alphabet=ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(copies(counts), trainer)
-    tokenizer.pre_tokenizer = bytes_of
+    tokenizer.train_from_iterator(_repeat_words(counts), trainer)
+    tokenizer.pre_tokenizer = byte_level
     ids = tokenizer.get_vocab()
     return TextState(tokens=tuple(sorted(ids, key=ids.__getitem__)), model=tokenizer.to_str())
 
 
-def copies(counts: dict[str, int]) -> Iterator[str]:
-    """Write every word as often as it was seen: the trainer takes no counts."""
-    for word, count in sorted(counts.items()):
-        full, rest = divmod(count, COPIES)
-        for number in [COPIES] * full + [rest] * bool(rest):
-            yield " ".join([word] * number)
-
-
 @lru_cache(maxsize=8)
-def subword_ids(model: str) -> Encoder:
-    """Open a trained model; its ids move up by one, past the unknown's."""
+def build_subword_encoder(model: str) -> Encoder:
+    """Return the function that encodes pieces by a trained model, whose ids are increased by 1."""
     from tokenizers import Tokenizer
 
     tokenizer: Any = Tokenizer.from_str(model)
 
     def encode(pieces: list[str]) -> list[tuple[int, ...]]:
         return [
-            tuple(place + 1 for place in tokenizer.encode(piece).ids) if piece else ()
+            tuple(id_ + 1 for id_ in tokenizer.encode(piece).ids) if piece else ()
             for piece in pieces
         ]
 
-    return remembered(encode)
+    return cache_pieces(encode)
+
+
+def _repeat_words(counts: dict[str, int]) -> Iterator[str]:
+    """Yield texts with each word as often as it was counted, as the trainer accepts no counts."""
+    for word, count in sorted(counts.items()):
+        full_texts, rest = divmod(count, _WORDS_PER_TEXT)
+        for repetitions in [_WORDS_PER_TEXT] * full_texts + [rest] * bool(rest):
+            yield " ".join([word] * repetitions)

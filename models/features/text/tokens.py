@@ -1,58 +1,55 @@
-"""The tokens of a text as a reader would see them, unknown ones too.
-
-Only for showing: what a network reads are ids.
-"""
+"""The tokens of a text as readable text, unknown ones too, for reports."""
 
 import polars as pl
 
 from models.features.text.config import TextInput, TextState
-from models.features.text.jagged import share
-from models.features.text.normalise import normalise
-from models.features.text.subwords import cut as cut_subwords
-from models.features.text.subwords import subword_ids
-from models.features.text.words import words_of
+from models.features.text.jagged import split_max_length
+from models.features.text.normalization import normalize_texts
+from models.features.text.subwords import build_subword_encoder
+from models.features.text.subwords import split_words as cut_subwords
+from models.features.text.words import build_word_tokenizer
 
 
-def token_texts(text: str, config: TextInput, state: TextState) -> list[str]:
-    """Cut one text as it is cut for the network, and keep what each token says."""
-    texts = normalise(pl.Series([text], dtype=pl.String), config)
-    tokens = CUTTERS[config.tokenizer](texts, config, state) or [""]
+def split_tokens(text: str, config: TextInput, state: TextState) -> list[str]:
+    """Return the text of each token that the network reads of a text."""
+    texts = normalize_texts(pl.Series([text], dtype=pl.String), config)
+    tokens = _TOKENIZERS[config.tokenizer](texts, config, state) or [""]
     if len(tokens) <= config.max_length:
         return tokens
-    head, tail = share(config)
+    head, tail = split_max_length(config)
     return tokens[:head] + tokens[len(tokens) - tail :]
 
 
-def shown_bytes(texts: pl.Series, config: TextInput, state: TextState) -> list[str]:
-    """Show bytes: those of ASCII as they are, others by their number."""
+def _show_bytes(texts: pl.Series, config: TextInput, state: TextState) -> list[str]:
+    """Return bytes as text: printable ASCII as it is, others as hexadecimal numbers."""
     del config, state
-    read = texts[0].encode()
-    return [chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in read]
+    encoded = texts[0].encode()
+    return [chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in encoded]
 
 
-def shown_words(texts: pl.Series, config: TextInput, state: TextState) -> list[str]:
-    """Show the words that the language's rules find."""
+def _show_words(texts: pl.Series, config: TextInput, state: TextState) -> list[str]:
+    """Return the words of a text."""
     del state
-    words = words_of(config.language)
-    pieces = words.cut(texts)
-    split = words.split(pieces.words_U)
+    tokenizer = build_word_tokenizer(config.language)
+    pieces = tokenizer.cut(texts)
+    split = tokenizer.split(pieces.words_U)
     return [word for code in pieces.codes_P for word in split[int(code)]]
 
 
-def shown_subwords(texts: pl.Series, config: TextInput, state: TextState) -> list[str]:
-    """Show what each byte pair stands for; a part of a character has a sign in its place."""
+def _show_subwords(texts: pl.Series, config: TextInput, state: TextState) -> list[str]:
+    """Return the text of each byte pair; a part of a character is a replacement character."""
     del config
     from tokenizers.decoders import ByteLevel
 
     decoder, pieces = ByteLevel(), cut_subwords(texts)
-    ids = subword_ids(state.model)(pieces.words_U)
-    chosen = [place for code in pieces.codes_P for place in ids[int(code)]]
-    return [decoder.decode([state.tokens[place - 1]]) for place in chosen]
+    ids = build_subword_encoder(state.model)(pieces.words_U)
+    all_ids = [id_ for code in pieces.codes_P for id_ in ids[int(code)]]
+    return [decoder.decode([state.tokens[id_ - 1]]) for id_ in all_ids]
 
 
-CUTTERS = {
-    "byte": shown_bytes,
-    "character": lambda texts, config, state: list(texts[0]),  # noqa: ARG005 - one face for all
-    "word": shown_words,
-    "bpe": shown_subwords,
+_TOKENIZERS = {
+    "byte": _show_bytes,
+    "character": lambda texts, config, state: list(texts[0]),  # noqa: ARG005 - one signature for all
+    "word": _show_words,
+    "bpe": _show_subwords,
 }

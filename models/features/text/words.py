@@ -1,8 +1,9 @@
-"""Words: spaCy's rules for a language, or jieba's dictionary for Chinese; spaces are no words.
+"""Words: by spaCy's rules for a language, or by jieba for Chinese; spaces are no words.
 
-spaCy works between spaces, with two exceptions that are cut as whole texts here: rules that span a
-space themselves, and a rule inside a longer piece, which loses to one that would span a space.
-So the words are those of the library on the whole text, but for runs that are too long to be words.
+spaCy tokenizes what is between spaces, with two exceptions that are tokenized as whole texts here:
+rules that contain a space themselves, and a rule inside a longer piece, which has a lower priority
+than one that contains a space. So the words are those of the library on the whole text, except for
+runs of characters that are too long to be words.
 """
 
 from functools import lru_cache, partial
@@ -15,58 +16,75 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
-from models.features.text.normalise import UNEVEN
+from models.features.text.normalization import UNEVEN_SPACES
 from models.features.text.pieces import (
     Cutter,
     Encoder,
     Pieces,
     Splitter,
-    at_spaces,
-    end_to_end,
-    in_one_piece,
-    remembered,
-    undivided,
+    cache_pieces,
+    concatenate_pieces,
+    keep_texts_whole,
+    rejoin_texts,
+    split_at_spaces,
 )
 
 if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokenizer import Tokenizer
 
-EXTRA = "install the extra 'spacy' (pip install 'ostinato[spacy]'), or set tokenizer: bpe"
+INSTALL_HINT = "install the extra 'spacy' (pip install 'ostinato[spacy]'), or set tokenizer: bpe"
 
-CHINESE_BLOCK = r"[\x{4E00}-\x{9FD5}a-zA-Z0-9+#&._%\-]+|[^\s\x1c-\x1f]"
-"""jieba works within such runs, and takes every other character for itself."""
+_CHINESE_BLOCK = r"[\x{4E00}-\x{9FD5}a-zA-Z0-9+#&._%\-]+|[^\s\x1c-\x1f]"
+"""jieba splits such runs, and every other character is a word."""
 
-PIECES_TOGETHER = 1000
+_BATCH_PIECES = 1000
 
-LONGEST_RUN = 8192
-"""Characters without a space that spaCy's rules are asked about: its time grows with the square of
-their number. A longer run is one word, which nobody knows."""
+_MAX_RUN_LENGTH = 8192
+"""Most characters without a space that are split by spaCy, whose time grows with their square. A
+longer run is one word, which is unknown."""
 
 
-class Words(NamedTuple):
-    """How texts of one language are cut into words."""
+class WordTokenizer(NamedTuple):
+    """How texts of one language are split into words."""
 
     cut: Cutter
     split: Splitter
 
 
 @lru_cache(maxsize=8)
-def words_of(language: str) -> Words:
-    """Build what cuts texts of a language into words.
+def build_word_tokenizer(language: str) -> WordTokenizer:
+    """Return the tokenizer for the words of a language.
 
     Raises:
         UnlearnableError: a package is missing, or spaCy does not know the language.
     """
-    return chinese() if language == "zh" else spacy_words(language)
+    return _build_chinese_tokenizer() if language == "zh" else _build_spacy_tokenizer(language)
 
 
-def chinese() -> Words:
-    """Build jieba's dictionary in memory: its own cache is a file that anybody may have written."""
+class _Rules(NamedTuple):
+    """The rules of a tokenizer that depend on more than one piece."""
+
+    spanning: list[str]
+    """Rules that contain a space."""
+    joining: dict[str, tuple[str, ...]]
+    """Rules that apply inside pieces and change their words, with the words without the rule."""
+    longest: int
+    """Characters of the longest joining rule."""
+
+
+def _build_chinese_tokenizer() -> WordTokenizer:
+    """Return jieba with its dictionary in memory: its cache file could be written by anyone.
+
+    Raises:
+        UnlearnableError: jieba is not installed.
+    """
     try:
         import jieba
     except ImportError as error:
-        raise UnlearnableError(f"language 'zh' needs jieba, which is missing; {EXTRA}") from error
+        raise UnlearnableError(
+            f"language 'zh' needs jieba, which is missing; {INSTALL_HINT}"
+        ) from error
     cutter = jieba.Tokenizer()
     cutter.FREQ, cutter.total = cutter.gen_pfdict(cutter.get_dict_file())
     cutter.initialized = True
@@ -74,11 +92,13 @@ def chinese() -> Words:
     def split(pieces: list[str]) -> list[tuple[str, ...]]:
         return [tuple(word for word in cutter.cut(piece) if word.strip()) for piece in pieces]
 
-    return Words(lambda texts: end_to_end(texts.str.extract_all(CHINESE_BLOCK)), remembered(split))
+    return WordTokenizer(
+        lambda texts: concatenate_pieces(texts.str.extract_all(_CHINESE_BLOCK)), cache_pieces(split)
+    )
 
 
-def blank_pipeline(language: str) -> "Language":
-    """Open spaCy's tokenizer for a language.
+def _load_pipeline(language: str) -> "Language":
+    """Return spaCy's blank pipeline for a language.
 
     Raises:
         UnlearnableError: a package is missing, or spaCy does not know the language.
@@ -87,7 +107,7 @@ def blank_pipeline(language: str) -> "Language":
         import spacy
     except ImportError as error:
         raise UnlearnableError(
-            f"tokenizer 'word' needs spaCy, which is missing; {EXTRA}"
+            f"tokenizer 'word' needs spaCy, which is missing; {INSTALL_HINT}"
         ) from error
     try:
         return spacy.blank(language)
@@ -99,125 +119,120 @@ def blank_pipeline(language: str) -> "Language":
         ) from error
 
 
-def spacy_words(language: str) -> Words:
-    """Build spaCy's words, by pieces where its tokenizer works so."""
-    pipeline = blank_pipeline(language)
-    # Shapes and norms of words are worked out at every new word, and nobody asks for them here.
+def _build_spacy_tokenizer(language: str) -> WordTokenizer:
+    """Return spaCy's tokenizer, which works on pieces where it has rules, else on whole texts."""
+    pipeline = _load_pipeline(language)
+    # Shapes and norms of words are computed for each new word, and are not needed here.
     pipeline.vocab.lex_attr_getters = {}
-    # What is looked up in a zone is forgotten after it, and only one may be open.
-    turn = Lock()
+    # Memory of a zone is freed after it, and only one zone may be open.
+    lock = Lock()
 
     def splitter(tokenizer: "Tokenizer") -> Splitter:
         def split(pieces: list[str]) -> list[tuple[str, ...]]:
-            with turn, pipeline.memory_zone():
-                return cut_each(tokenizer, pieces)
+            with lock, pipeline.memory_zone():
+                return _split_pieces(tokenizer, pieces)
 
-        return remembered(split)
+        return cache_pieces(split)
 
     split = splitter(pipeline.tokenizer)
     if not hasattr(pipeline.tokenizer, "rules"):
-        return Words(undivided, split)
-    bare = without_rules(pipeline.tokenizer)
-    rules = inner_rules(pipeline.tokenizer, bare)
-    judge = remembered(partial(marks, rules, split, splitter(bare)))
-    return Words(partial(cut_by_rules, rules, judge), split)
+        return WordTokenizer(keep_texts_whole, split)
+    bare = _copy_without_rules(pipeline.tokenizer)
+    rules = _find_wide_rules(pipeline.tokenizer, bare)
+    mark = cache_pieces(partial(_mark_joining_pieces, rules, split, splitter(bare)))
+    return WordTokenizer(partial(_cut_by_rules, rules, mark), split)
 
 
-def cut_each(tokenizer: "Tokenizer", pieces: list[str]) -> list[tuple[str, ...]]:
-    """Cut each piece into words, those without spaces together where the tokenizer has rules."""
+def _split_pieces(tokenizer: "Tokenizer", pieces: list[str]) -> list[tuple[str, ...]]:
+    """Return the words of each piece; those without spaces are split in batches if it has rules."""
     if not hasattr(tokenizer, "rules"):
-        return [whole_text(tokenizer, piece) for piece in pieces]
-    plain = list(filter(is_plain, pieces))
-    known = dict(zip(plain, run_together(tokenizer, plain), strict=True))
-    return [known[piece] if piece in known else by_rules(tokenizer, piece) for piece in pieces]
+        return [_split_text(tokenizer, piece) for piece in pieces]
+    plain = list(filter(_is_plain, pieces))
+    known = dict(zip(plain, _split_together(tokenizer, plain), strict=True))
+    return [
+        known[piece] if piece in known else _split_long_text(tokenizer, piece) for piece in pieces
+    ]
 
 
-def is_plain(piece: str) -> bool:
-    """Return whether a piece has no spaces, and something else of reasonable length."""
-    return len(piece) <= LONGEST_RUN and piece.split() == [piece]
+def _is_plain(piece: str) -> bool:
+    """Return whether a piece is not empty, has no spaces, and is not too long."""
+    return len(piece) <= _MAX_RUN_LENGTH and piece.split() == [piece]
 
 
-def whole_text(tokenizer: "Tokenizer", text: str) -> tuple[str, ...]:
-    """Cut one text into words."""
+def _split_text(tokenizer: "Tokenizer", text: str) -> tuple[str, ...]:
+    """Return the words of one text."""
     return tuple(word.text for word in tokenizer(text) if not word.text.isspace())
 
 
-def by_rules(tokenizer: "Tokenizer", text: str) -> tuple[str, ...]:
-    """Cut one text into words, at its spaces where something between them is too long."""
-    runs = text.split() if len(text) > LONGEST_RUN else []
-    if max(map(len, runs), default=0) <= LONGEST_RUN:
-        return whole_text(tokenizer, text)
+def _split_long_text(tokenizer: "Tokenizer", text: str) -> tuple[str, ...]:
+    """Return the words of one text, split at its spaces first if a run between them is too long."""
+    runs = text.split() if len(text) > _MAX_RUN_LENGTH else []
+    if max(map(len, runs), default=0) <= _MAX_RUN_LENGTH:
+        return _split_text(tokenizer, text)
     return tuple(
         word
         for run in runs
-        for word in ((run,) if len(run) > LONGEST_RUN else whole_text(tokenizer, run))
+        for word in ((run,) if len(run) > _MAX_RUN_LENGTH else _split_text(tokenizer, run))
     )
 
 
-def run_together(tokenizer: "Tokenizer", pieces: list[str]) -> list[tuple[str, ...]]:
-    """Cut many pieces at once, each on a line of its own: no rule looks beyond the end of a line.
+def _split_together(tokenizer: "Tokenizer", pieces: list[str]) -> list[tuple[str, ...]]:
+    """Return the words of many pieces that are joined by line ends, which no rule crosses.
 
-    A document costs more than a word; without blanks its words lie end to end.
+    A document of spaCy costs more than a word; without spaces its words are adjacent.
     """
-    lines: list[tuple[str, ...]] = []
-    for first in range(0, len(pieces), PIECES_TOGETHER):
-        text = "\n".join([*pieces[first : first + PIECES_TOGETHER], ""])
+    all_words: list[tuple[str, ...]] = []
+    for first in range(0, len(pieces), _BATCH_PIECES):
+        text = "\n".join([*pieces[first : first + _BATCH_PIECES], ""])
         stops = np.cumsum(tokenizer(text).to_array("LENGTH")).tolist()
         words = [text[start:stop] for start, stop in pairwise([0, *stops])]
-        ends = [place for place, word in enumerate(words) if word == "\n"]
-        lines += [tuple(words[start + 1 : stop]) for start, stop in pairwise([-1, *ends])]
-    return lines
+        line_ends = [index for index, word in enumerate(words) if word == "\n"]
+        all_words += [tuple(words[start + 1 : stop]) for start, stop in pairwise([-1, *line_ends])]
+    return all_words
 
 
-def cut_by_rules(rules: "Rules", judge: Encoder, texts: pl.Series) -> Pieces:
-    """Cut texts at their spaces, wherever that is right."""
-    whole = texts.str.contains(UNEVEN)
+def _cut_by_rules(rules: "_Rules", mark_pieces: Encoder, texts: pl.Series) -> Pieces:
+    """Return texts split at their spaces, except where a rule needs the whole text."""
+    whole = texts.str.contains(UNEVEN_SPACES)
     if rules.spanning:
         whole |= texts.str.contains_any(rules.spanning)
-    pieces = at_spaces(texts, whole)
-    awkward_U = np.array([mark for (mark,) in judge(pieces.words_U)], bool)
-    return put_together(pieces, texts, awkward_U)
+    pieces = split_at_spaces(texts, whole)
+    is_joining_U = np.array([flag for (flag,) in mark_pieces(pieces.words_U)], bool)
+    return _rejoin_marked_texts(pieces, texts, is_joining_U)
 
 
-def marks(
-    rules: "Rules", split: Splitter, bare: Splitter, pieces: list[str]
+def _mark_joining_pieces(
+    rules: "_Rules", split: Splitter, bare: Splitter, pieces: list[str]
 ) -> list[tuple[int, ...]]:
-    """Mark with 1 the pieces in which a joining rule applies."""
+    """Return (1,) for each piece in which a joining rule applies, else (0,)."""
     words = pl.Series(pieces, dtype=pl.String)
     joining = list(rules.joining)
-    suspects = (words.str.contains_any(joining) & ~words.is_in(joining)).arg_true().to_numpy()
-    # A rule that applies has edges of words around it; most suspects have none, and cost little.
-    for judge in (split, bare):
-        found = judge([pieces[place] for place in suspects])
-        held = [holds_rule(each, rules, parts=judge is bare) for each in found]
-        suspects = suspects[np.array(held, bool)]
-    chosen = set(suspects.tolist())
-    return [(int(place in chosen),) for place in range(len(pieces))]
+    candidates = (words.str.contains_any(joining) & ~words.is_in(joining)).arg_true().to_numpy()
+    # A rule that applies starts and ends at the edge of a word, which few of the pieces have.
+    for split_piece in (split, bare):
+        words_of_pieces = split_piece([pieces[index] for index in candidates])
+        contains_rule = [
+            _contains_rule(piece_words, rules, parts=split_piece is bare)
+            for piece_words in words_of_pieces
+        ]
+        candidates = candidates[np.array(contains_rule, bool)]
+    selected = set(candidates.tolist())
+    return [(int(index in selected),) for index in range(len(pieces))]
 
 
-def put_together(pieces: Pieces, texts: pl.Series, awkward_U: NDArray[np.bool_]) -> Pieces:
-    """Leave texts of several pieces whole where one of these is awkward."""
-    if not awkward_U.any():
+def _rejoin_marked_texts(
+    pieces: Pieces, texts: pl.Series, is_joining_U: NDArray[np.bool_]
+) -> Pieces:
+    """Return pieces in which texts with a marked piece, among several, are one piece."""
+    if not is_joining_U.any():
         return pieces
     starts_R = pieces.starts_R
-    awkward_R = np.logical_or.reduceat(awkward_U[pieces.codes_P], starts_R)
-    return in_one_piece(pieces, texts, awkward_R & (pieces.stops_R - starts_R > 1))
+    is_joining_R = np.logical_or.reduceat(is_joining_U[pieces.codes_P], starts_R)
+    return rejoin_texts(pieces, texts, is_joining_R & (pieces.stops_R - starts_R > 1))
 
 
-class Rules(NamedTuple):
-    """The rules of a tokenizer that look beyond a piece."""
-
-    spanning: list[str]
-    """Those with a space inside."""
-    joining: dict[str, tuple[str, ...]]
-    """Those that are looked for inside pieces and change what is cut, with the words in which they
-    are looked for."""
-    longest: int
-    """Characters of the longest of these."""
-
-
-def without_rules(tokenizer: "Tokenizer") -> "Tokenizer":
-    """Copy a tokenizer, but for its rules."""
+def _copy_without_rules(tokenizer: "Tokenizer") -> "Tokenizer":
+    """Return a copy of a tokenizer without its rules."""
     return type(tokenizer)(
         tokenizer.vocab,
         prefix_search=tokenizer.prefix_search,
@@ -228,26 +243,26 @@ def without_rules(tokenizer: "Tokenizer") -> "Tokenizer":
     )
 
 
-def inner_rules(tokenizer: "Tokenizer", bare: "Tokenizer") -> Rules:
-    """Tell a tokenizer's rules that look beyond a piece."""
+def _find_wide_rules(tokenizer: "Tokenizer", bare: "Tokenizer") -> _Rules:
+    """Return the rules of a tokenizer that depend on more than one piece."""
     searches = (tokenizer.find_prefix, tokenizer.find_suffix, tokenizer.find_infix)
     joining = {
-        rule: whole_text(bare, rule)
+        rule: _split_text(bare, rule)
         for rule in tokenizer.rules
         if any(search(rule) for search in searches)
-        and whole_text(bare, rule) != whole_text(tokenizer, rule)
+        and _split_text(bare, rule) != _split_text(tokenizer, rule)
     }
     spanning = [rule for rule in tokenizer.rules if any(map(str.isspace, rule.strip()))]
-    return Rules(spanning, joining, max(map(len, joining), default=0))
+    return _Rules(spanning, joining, max(map(len, joining), default=0))
 
 
-def holds_rule(words: tuple[str, ...], rules: Rules, *, parts: bool) -> bool:
-    """Return whether some words, one after the other, are a joining rule.
+def _contains_rule(words: tuple[str, ...], rules: _Rules, *, parts: bool) -> bool:
+    """Return whether some consecutive words are a joining rule.
 
     Args:
-        words: those of a piece.
-        rules: what is looked for.
-        parts: whether they have to be the very words in which the rule is looked for.
+        words: of one piece.
+        rules: the rules.
+        parts: whether the words have to be those of the rule when it is split without it.
     """
     stops = list(accumulate(map(len, words), initial=0))
     piece = "".join(words)

@@ -1,4 +1,4 @@
-"""What a job says of trees, and what training fits."""
+"""Settings of trees, and their fitted state."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-UNKNOWN, WORDLESS = 0, 1
-"""Ids of a word that training never showed, and of a node without a word."""
+UNKNOWN_ID, WORDLESS_ID = 0, 1
+"""Ids of a word that is not in the vocabulary, and of a node without a word."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,34 +17,42 @@ class TreeInput:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     column: str
-    """The column that holds trees such as `(3 (2 The) (4 film))`: a label, then words or nodes."""
+    """Column with trees such as `(3 (2 The) (4 film))`: a label, then words or nodes."""
     kind: Literal["tree"] = "tree"
     """`tree`: trees in brackets, as in the Stanford Sentiment Treebank or the Penn Treebank."""
     vocab_size: int = 20_000
-    """Most words that have an id of their own."""
+    """Largest number of words with an id of their own."""
     min_frequency: int = 2
-    """Training trees' words that are rarer share the id of unknown words, so that it is learned."""
+    """Words that are rarer in the training trees get the id of unknown words, so that the network
+    learns to handle unknown words."""
     lowercase: bool = False
-    """Whether words are read in small letters."""
+    """Whether words are converted to lower case."""
     label_tokens: bool = False
-    """Whether a node's label is read as a word. Never where the root's label is the answer."""
+    """Whether a node's label is read as a token. Not where the root's label is the target."""
     supervise_nodes: bool = False
-    """Whether training learns from the labels of all nodes, not of the root alone. For labels that
-    are classes of the target, as in the Stanford Sentiment Treebank; the model never reads them."""
+    """Whether the labels of all nodes are training targets, not that of the root alone. For labels
+    that are classes of the target, as in the Stanford Sentiment Treebank; they are no input."""
     max_nodes: int = 2_000
-    """Trees with more nodes are not read."""
+    """Trees with more nodes are quarantined."""
     pretrained_embeddings: str | None = None
-    """Folder or name of a spaCy pipeline whose vectors the words begin with; extra `spacy`."""
+    """Name or folder of a spaCy pipeline whose word vectors initialize the embeddings; needs the
+    extra `spacy`."""
     freeze_embeddings: bool = False
-    """Whether those vectors stay as they are."""
+    """Whether the pretrained embeddings are kept constant in training."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that read nothing."""
+        """Validate the settings.
+
+        Raises:
+            ValueError: a number is too small, or labels are input and target.
+        """
         for name in ("vocab_size", "min_frequency", "max_nodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is too small; give at least 1")
         if self.label_tokens and self.supervise_nodes:
-            raise ValueError("supervise_nodes: labels that are read cannot be asked; remove labels")
+            raise ValueError(
+                "supervise_nodes: labels that are input cannot be targets; remove label_tokens"
+            )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -54,11 +62,11 @@ class TreeInput:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TreeState:
-    """The words of the training trees; the first has id 2."""
+    """Vocabulary, pretrained vectors and labels of the training trees; the first word has id 2."""
 
     __pydantic_config__: ClassVar = {"arbitrary_types_allowed": True}
 
     words: tuple[str, ...]
     vectors_VD: NDArray[np.float32] | None = None
     labels: tuple[str, ...] = ()
-    """Labels of the training trees' nodes, where training learns from them."""
+    """Labels of the nodes of the training trees, if they are supervised."""

@@ -1,6 +1,6 @@
 """FlashRNN's kernel for an slstm (Poeppel, Beck and Hochreiter 2024), where it is installed.
 
-torch has no kernel for this cell: a GPU waits for one small operation after the other. (For an
+torch has no kernel for this cell, so a GPU would run one small operation after the other. (For an
 lstm or a gru cuDNN's is faster, by FlashRNN's own figures, so those stay with it.) The kernel is
 compiled for one length and one number of sequences, so grids are filled up to a few sizes of each.
 
@@ -18,7 +18,7 @@ from models.networks.cell import State
 
 HEAD_SIZES = 16, 32, 64
 """Units of a head that the kernel takes: tensor cores need 16, registers hold no more than 64."""
-SMALLEST = 16
+MIN_SIZE = 16
 """Steps and sequences of the smallest grid."""
 
 
@@ -30,12 +30,12 @@ def is_installed() -> bool:
 
 def list_kernel_errors() -> tuple[type[Exception], ...]:
     """List the exceptions of a kernel that this machine cannot compile or run."""
-    named = (RuntimeError, OSError, ImportError, AssertionError, AttributeError)
+    errors = (RuntimeError, OSError, ImportError, AssertionError, AttributeError)
     if not find_spec("triton"):
-        return named
+        return errors
     from triton.errors import TritonError
 
-    return (*named, TritonError)
+    return (*errors, TritonError)
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:
@@ -47,13 +47,13 @@ def choose_dtype(device: torch.device) -> torch.dtype:
 
 def supports(device: torch.device, size: int) -> bool:
     """Whether the kernel supports heads of this size on this device."""
-    known = choose_dtype(device) in {torch.float32, torch.bfloat16}
-    return device.type == "cuda" and size in HEAD_SIZES and known and is_installed()
+    is_known_dtype = choose_dtype(device) in {torch.float32, torch.bfloat16}
+    return device.type == "cuda" and size in HEAD_SIZES and is_known_dtype and is_installed()
 
 
 def round_up_size(count: int) -> int:
     """Round up to the next size that is compiled: 16, 32, 64 and so on."""
-    return max(SMALLEST, 1 << (count - 1).bit_length())
+    return max(MIN_SIZE, 1 << (count - 1).bit_length())
 
 
 def run_slstm(
@@ -80,7 +80,7 @@ def run_slstm(
     projected_BTGAD = projected_TBP.unflatten(2, (4, heads, size)).transpose(0, 1)
     again_GADD = again_AD4D.unflatten(2, (4, size)).permute(2, 0, 3, 1)
     start_SBH = functional.pad(torch.stack(state), (0, 0, 0, more))
-    said, _ = flashrnn(
+    states, _ = flashrnn(
         projected_BTGAD.to(dtype).contiguous(),
         again_GADD.to(dtype).contiguous(),
         again_AD4D.new_zeros(4, heads, size, dtype=dtype),
@@ -89,5 +89,5 @@ def run_slstm(
         backend=backend,
         dtype=str(dtype).removeprefix("torch."),
     )
-    outputs_TBAD: Tensor = said[0].transpose(0, 1)[:steps, :rows]
+    outputs_TBAD: Tensor = states[0].transpose(0, 1)[:steps, :rows]
     return outputs_TBAD.flatten(2)

@@ -18,7 +18,7 @@ from models.networks.native.gru import run_gru
 
 
 class Gru(TorchCell):
-    """Cho's cell."""
+    """The cell of Cho et al., with torch's or the compiled kernel."""
 
     has_kernel = True
 
@@ -34,11 +34,11 @@ class Gru(TorchCell):
 
     def advance(self, projected_BP: Tensor, state: State) -> tuple[Tensor, State]:
         """Move one step on."""
-        again_BG = self.project_state(state[0])
+        recurrent_BG = self.project_state(state[0])
         reset_BH, keep_BH, fresh_BH = projected_BP.chunk(3, dim=1)
-        reset_more_BH, keep_more_BH, fresh_more_BH = again_BG.chunk(3, dim=1)
-        reset_BH = torch.sigmoid(reset_BH + reset_more_BH)
-        keep_BH = torch.sigmoid(keep_BH + keep_more_BH)
-        fresh_BH = torch.tanh(fresh_BH + reset_BH * fresh_more_BH)
+        reset_recurrent_BH, keep_recurrent_BH, fresh_recurrent_BH = recurrent_BG.chunk(3, dim=1)
+        reset_BH = torch.sigmoid(reset_BH + reset_recurrent_BH)
+        keep_BH = torch.sigmoid(keep_BH + keep_recurrent_BH)
+        fresh_BH = torch.tanh(fresh_BH + reset_BH * fresh_recurrent_BH)
         state_BH = torch.lerp(fresh_BH, state[0], keep_BH)
         return state_BH, (state_BH,)

@@ -1,4 +1,4 @@
-"""Keras' own recurrent layers, on torch: what a Keras user knows, behind the same interface.
+"""Keras' own recurrent layers, computed with torch, with the interface of our cells.
 
 Keras holds no weights here: each call is given this module's, so that they are trained, saved and
 moved like all others.
@@ -16,10 +16,11 @@ from models.networks.cells.keras_import import import_keras, use_device
 from models.networks.cells.padded_grid import PaddedGridCell
 
 LARGEST_SEED = 2**31
+"""Seeds that are drawn for Keras' initializers are below this."""
 
 
 class KerasCell(PaddedGridCell):
-    """A recurrent layer of Keras' as it comes, with its own ways to draw the first weights."""
+    """A recurrent layer of Keras, with its own initial distribution of the weights."""
 
     layer_name: ClassVar[str]
     """Its name in keras.layers."""
@@ -44,7 +45,9 @@ class KerasCell(PaddedGridCell):
         """Return the layer that computes in this type, to which Keras brings whatever it meets."""
         if dtype not in self.layers_by_dtype:
             keras = import_keras()
-            first, second = torch.randint(LARGEST_SEED, (2,)).tolist()
+            # A copy builds its layers again, whose initial values are not used.
+            with torch.random.fork_rng(devices=[], enabled=hasattr(self, "weights")):
+                first, second = torch.randint(LARGEST_SEED, (2,)).tolist()
             with use_device(torch.device("cpu")):
                 self.layers_by_dtype[dtype] = getattr(keras.layers, self.layer_name)(
                     self.hidden,
@@ -58,8 +61,8 @@ class KerasCell(PaddedGridCell):
         return self.layers_by_dtype[dtype]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the layers behind when this module is copied: they are made again."""
-        return self.__dict__ | {"made": {}}
+        """Return the state without the Keras layers, which a copy builds again."""
+        return self.__dict__ | {"layers_by_dtype": {}}
 
     def init_state(self, like_BI: Tensor, rows: int) -> State:
         """Return zeros."""
@@ -68,22 +71,24 @@ class KerasCell(PaddedGridCell):
     def step(self, inputs_BI: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step, by the cell inside the layer."""
         layer = self.get_layer(self.weights[0].dtype).cell
-        outputs_BH, moved = self.call_layer(layer, inputs_BI, list(state))
-        return outputs_BH, tuple(moved)
+        outputs_BH, new_state = self.call_layer(layer, inputs_BI, list(state))
+        return outputs_BH, tuple(new_state)
 
     def run_grid(self, grid_TBI: Tensor, state: State | None) -> tuple[Tensor, State]:
         """Call the layer on a grid."""
         layer = self.get_layer(self.weights[0].dtype)
-        given = None if state is None else list(state)
-        outputs_BTH, *last = self.call_layer(layer, grid_TBI.transpose(0, 1), initial_state=given)
+        initial_state = None if state is None else list(state)
+        outputs_BTH, *last = self.call_layer(
+            layer, grid_TBI.transpose(0, 1), initial_state=initial_state
+        )
         return outputs_BTH.transpose(0, 1), tuple(last)
 
-    def call_layer(self, layer: Any, *given: object, **named: object) -> Any:  # noqa: ANN401 - Keras has no types
+    def call_layer(self, layer: Any, *args: object, **kwargs: object) -> Any:  # noqa: ANN401 - Keras has no types
         """Call a layer with the weights of this module."""
-        beside = [variable.value for variable in layer.non_trainable_variables]
+        constants = [variable.value for variable in layer.non_trainable_variables]
         with use_device(self.weights[0].device):
-            answers, _ = layer.stateless_call(list(self.weights), beside, *given, **named)
-        return answers
+            outputs, _ = layer.stateless_call(list(self.weights), constants, *args, **kwargs)
+        return outputs
 
 
 class KerasRnn(KerasCell):

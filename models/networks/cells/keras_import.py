@@ -17,7 +17,7 @@ def import_keras() -> Any:  # noqa: ANN401 - Keras has no types
         UnlearnableError: it is not installed, or has been loaded to compute with something else.
     """
     os.environ.setdefault("KERAS_BACKEND", "torch")
-    # Where TensorFlow is installed too, Keras wakes it, which talks.
+    # Where TensorFlow is installed too, Keras imports it, and it logs a lot.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         import keras
@@ -32,6 +32,6 @@ def import_keras() -> Any:  # noqa: ANN401 - Keras has no types
 
 @contextmanager
 def use_device(device: torch.device) -> Iterator[None]:
-    """Let Keras compute where the numbers are; otherwise it brings all to its own device."""
+    """Let Keras compute on this device; otherwise it copies all tensors to its own."""
     with import_keras().device(str(device)):
         yield

@@ -7,7 +7,8 @@ h = u * sigmoid(v), where u, v = W gelu(y)
 The last line is the gated unit of the paper's block; without it stacked layers would be one linear
 map.
 
-Shapes: N steps, T steps of a grid, B sequences, I inputs, H units; complex parts stand last, 2.
+Shapes: N steps, T steps of a grid, B sequences, I inputs, H units; real and imaginary parts are
+the last axis, 2.
 """
 
 from math import pi, sqrt
@@ -23,10 +24,10 @@ from models.networks.native.call import KernelLibrary
 from models.networks.native.kernels import select_kernels
 from models.networks.native.scans import run_scan
 
-RING = 0.4, 0.99
-"""Absolute values between which units begin: how many steps they recall."""
-TURN = pi / 10
-"""Largest angle that a unit turns by a step, to begin with."""
+INITIAL_RADIUS_RANGE = 0.4, 0.99
+"""Range of the initial absolute values of the units: how long they remember."""
+MAX_INITIAL_ANGLE = pi / 10
+"""Largest initial angle by which a unit rotates at each step."""
 
 
 class Lru(Cell):
@@ -37,10 +38,12 @@ class Lru(Cell):
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
         self.hidden = hidden
-        low, high = RING
+        low, high = INITIAL_RADIUS_RANGE
         radius_H = torch.sqrt(torch.rand(hidden) * (high**2 - low**2) + low**2)
         self.log_decay_H = nn.Parameter(torch.log(-torch.log(radius_H)))
-        self.log_turn_H = nn.Parameter(torch.log(TURN * torch.rand(hidden).clamp(min=1e-3)))
+        self.log_turn_H = nn.Parameter(
+            torch.log(MAX_INITIAL_ANGLE * torch.rand(hidden).clamp(min=1e-3))
+        )
         self.enter = nn.Linear(inputs, 2 * hidden, bias=False)
         self.leave = nn.Linear(2 * hidden, hidden, bias=False)
         self.past = nn.Linear(inputs, hidden)
@@ -64,7 +67,7 @@ class Lru(Cell):
         return torch.sqrt(-torch.expm1(-2 * self.log_decay_H.exp()))[:, None]
 
     def project_input(self, inputs_NI: Tensor) -> Tensor:
-        """Return what enters the memory, complex [N, H]."""
+        """Return the projected input of the memory, complex [N, H]."""
         parts_NH2 = self.enter(inputs_NI).unflatten(1, (self.hidden, 2))
         return torch.view_as_complex(
             (self.input_scale_H1 * parts_NH2).to(self.log_decay_H.dtype).contiguous()
@@ -90,8 +93,8 @@ class Lru(Cell):
     ) -> tuple[Tensor, State]:
         """Read whole sequences by a scan."""
         [start_BH2] = state or self.init_state(values_NI, len(offsets))
-        if (ours := select_kernels(values_NI, start_BH2, *self.parameters())) is not None:
-            return self.run_kernel(ours, values_NI, offsets, start_BH2)
+        if (kernels := select_kernels(values_NI, start_BH2, *self.parameters())) is not None:
+            return self.run_kernel(kernels, values_NI, offsets, start_BH2)
         start_BH = torch.view_as_complex(start_BH2.to(self.log_decay_H.dtype).contiguous())
         enter_TBH = offsets.to_grid(self.project_input(values_NI))
         turn_TBH = self.rotation_H.expand(enter_TBH.shape)

@@ -21,13 +21,6 @@ from models.networks.cells.torch_kernels import TorchCell
 from models.networks.jagged import Offsets
 
 
-def _update_memory(gates: tuple[Tensor, ...], cell_BH: Tensor) -> tuple[Tensor, Tensor]:
-    """Open the gates on input and memory; return the new memory and the output gate's drive."""
-    enter_BH, forget_BH, update_BH, leave_BH = gates
-    carried_BH = torch.sigmoid(forget_BH) * cell_BH
-    return carried_BH + torch.sigmoid(enter_BH) * torch.tanh(update_BH), leave_BH
-
-
 class Lstm(TorchCell):
     """The standard cell."""
 
@@ -42,8 +35,8 @@ class Lstm(TorchCell):
 
     def advance(self, projected_BP: Tensor, state: State) -> tuple[Tensor, State]:
         """Move one step on."""
-        again_BG = self.project_state(state[0])
-        cell_BH, leave_BH = _update_memory((projected_BP + again_BG).chunk(4, dim=1), state[1])
+        recurrent_BG = self.project_state(state[0])
+        cell_BH, leave_BH = _update_memory((projected_BP + recurrent_BG).chunk(4, dim=1), state[1])
         state_BH = torch.sigmoid(leave_BH) * torch.tanh(cell_BH)
         return state_BH, (state_BH, cell_BH)
 
@@ -71,7 +64,7 @@ class GatedLstm(Cell):
         return like_BI.new_zeros(rows, self.hidden), like_BI.new_zeros(rows, self.hidden)
 
     def project(self, inputs_NI: Tensor) -> Tensor:
-        """Return the input's share of the gates."""
+        """Return the projection of the input, before the gates' activations."""
         projected_NG: Tensor = self.input_norm(self.input(inputs_NI))
         return projected_NG
 
@@ -96,10 +89,17 @@ class GatedLstm(Cell):
         return unroll_steps(self, values_NI, offsets, state, zoneout=self.zoneout)
 
 
-def make_lstm(
+def build_lstm(
     inputs: int, hidden: int, *, peephole: bool, layer_norm: bool, zoneout: float
 ) -> Lstm | GatedLstm:
     """Build the standard cell, or one with peepholes or layer normalization."""
     if peephole or layer_norm:
         return GatedLstm(inputs, hidden, peephole=peephole, layer_norm=layer_norm, zoneout=zoneout)
     return Lstm(inputs, hidden, zoneout=zoneout)
+
+
+def _update_memory(gates: tuple[Tensor, ...], cell_BH: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the new memory, and the projection of the output gate."""
+    enter_BH, forget_BH, update_BH, leave_BH = gates
+    carried_BH = torch.sigmoid(forget_BH) * cell_BH
+    return carried_BH + torch.sigmoid(enter_BH) * torch.tanh(update_BH), leave_BH

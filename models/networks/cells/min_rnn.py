@@ -21,19 +21,7 @@ from models.networks.native.kernels import select_kernels
 from models.networks.native.scans import run_scan
 
 
-def _make_positive(value: Tensor) -> Tensor:
-    """Return g(value)."""
-    return torch.where(value >= 0, value + 0.5, torch.sigmoid(value))
-
-
-def _make_log_positive(value: Tensor) -> Tensor:
-    """Return the logarithm of g(value)."""
-    return torch.where(
-        value >= 0, (functional.relu(value) + 0.5).log(), functional.logsigmoid(value)
-    )
-
-
-class MinCell(Cell):
+class _MinCell(Cell):
     """Base of both: an update gate and a candidate, from the input alone."""
 
     has_kernel = True
@@ -46,12 +34,12 @@ class MinCell(Cell):
         self.input = nn.Linear(inputs, parts * hidden)
 
     def project(self, inputs_NI: Tensor) -> Tensor:
-        """Return the drives, [N, parts * H]."""
+        """Return the projections of gates and candidate, [N, parts * H]."""
         projected_NP: Tensor = self.input(inputs_NI)
         return projected_NP
 
     def split_gates(self, projected_NP: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the drive of the gate that lets enter, and of what enters."""
+        """Return the inputs of the update gate and of the candidate, before their activations."""
         raise NotImplementedError
 
     def advance(self, projected_BP: Tensor, state: State) -> tuple[Tensor, State]:
@@ -65,17 +53,17 @@ class MinCell(Cell):
     ) -> tuple[Tensor, State]:
         """Read whole sequences by a scan."""
         state = state or self.init_state(values_NI, len(offsets))
-        if (ours := select_kernels(values_NI, *state, *self.parameters())) is not None:
+        if (kernels := select_kernels(values_NI, *state, *self.parameters())) is not None:
             projected_NP = functional.linear(values_NI, self.input.weight)
             start_BH, bias_P = state[0], self.input.bias
             outputs_NH, ends_BH = run_scan(
-                ours, self.kernel_name, offsets, projected_NP, start=start_BH, shared=bias_P
+                kernels, self.kernel_name, offsets, projected_NP, start=start_BH, shared=bias_P
             )
             return outputs_NH, (ends_BH,)
         return self.run_scan(values_NI, offsets, state)
 
     def run_scan(self, values_NI: Tensor, offsets: Offsets, state: State) -> tuple[Tensor, State]:
-        """Scan with torch."""
+        """Compute the scan with torch, in float32 at least."""
         open_NH, fresh_NH = (
             part.float() if part.dtype.itemsize < 4 else part
             for part in self.split_gates(self.project(values_NI))
@@ -96,7 +84,7 @@ class MinCell(Cell):
         return offsets.from_grid(states_TBH), (states_TBH[-1],)
 
 
-class MinGru(MinCell):
+class MinGru(_MinCell):
     """One gate."""
 
     kernel_name = "mingru"
@@ -105,13 +93,13 @@ class MinGru(MinCell):
         super().__init__(inputs, hidden, parts=2)
 
     def split_gates(self, projected_NP: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gate's drive and the fresh value's."""
+        """Return the projections of the gate and of the candidate."""
         open_NH, fresh_NH = projected_NP.chunk(2, dim=1)
         return open_NH, fresh_NH
 
 
-class MinLstm(MinCell):
-    """Two gates, which share one whole."""
+class MinLstm(_MinCell):
+    """Two gates, which are scaled to add up to 1."""
 
     kernel_name = "minlstm"
 
@@ -119,7 +107,19 @@ class MinLstm(MinCell):
         super().__init__(inputs, hidden, parts=3)
 
     def split_gates(self, projected_NP: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log(i / f), of which i / (f + i) is the sigmoid, and the fresh value's drive."""
+        """Return log(i / f), of which i / (f + i) is the sigmoid, and the candidate."""
         forget_NH, enter_NH, fresh_NH = projected_NP.chunk(3, dim=1)
         share_NH = functional.softplus(-forget_NH) - functional.softplus(-enter_NH)
         return share_NH, fresh_NH
+
+
+def _make_positive(value: Tensor) -> Tensor:
+    """Return g(value)."""
+    return torch.where(value >= 0, value + 0.5, torch.sigmoid(value))
+
+
+def _make_log_positive(value: Tensor) -> Tensor:
+    """Return the logarithm of g(value)."""
+    return torch.where(
+        value >= 0, (functional.relu(value) + 0.5).log(), functional.logsigmoid(value)
+    )

@@ -51,10 +51,12 @@ class Qrnn(Cell):
             for back in reversed(range(self.kernel_size))
         ]
         seen_NJ = torch.cat(seen, dim=1)
-        if (ours := select_kernels(values_NI, memory_BH, past_BKI, *self.parameters())) is not None:
+        if (
+            kernels := select_kernels(values_NI, memory_BH, past_BKI, *self.parameters())
+        ) is not None:
             projected_NP, bias_P = functional.linear(seen_NJ, self.gates.weight), self.gates.bias
             outputs_NH, memory_BH = run_scan(
-                ours, "qrnn", offsets, projected_NP, start=memory_BH, shared=bias_P
+                kernels, "qrnn", offsets, projected_NP, start=memory_BH, shared=bias_P
             )
         else:
             outputs_NH, memory_BH = self.run_scan(seen_NJ, offsets, memory_BH)
@@ -66,7 +68,7 @@ class Qrnn(Cell):
     def run_scan(
         self, seen_NJ: Tensor, offsets: Offsets, memory_BH: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Scan with torch."""
+        """Compute the scan with torch."""
         fresh_NH, keep_NH, leave_NH = self.gates(seen_NJ).chunk(3, dim=1)
         keep_NH = torch.sigmoid(keep_NH)
         states_TBH = linear_scan(

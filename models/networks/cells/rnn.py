@@ -13,7 +13,7 @@ from models.networks.cells.torch_kernels import TorchCell
 
 
 class Rnn(TorchCell):
-    """Elman's cell."""
+    """The cell of Elman, with torch's kernel."""
 
     def __init__(self, inputs: int, hidden: int, *, zoneout: float = 0.0) -> None:
         super().__init__(nn.RNN(inputs, hidden), zoneout=zoneout)

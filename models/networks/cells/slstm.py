@@ -1,4 +1,4 @@
-"""sLSTM, the scalar half of xLSTM (Beck et al. 2024): gates that can overrule what is remembered.
+"""sLSTM, the scalar half of xLSTM (Beck et al. 2024): exponential gates over scalars.
 
 i, f, z, o = W x + R h' + b, R one block a head
 m = max(log sigmoid(f) + m', i)                       keeps the exponentials small
@@ -27,11 +27,11 @@ from models.networks.jagged import Offsets
 logger = logging.getLogger(__name__)
 
 FORGET_BIAS_RANGE = 3.0, 6.0
-"""Between these the drives of the forget gates begin, so that memory lasts."""
+"""Range of the initial biases of the forget gates, so that memory lasts."""
 LOG_ZERO = -1e9
-"""Log of what the memory holds before the first step."""
+"""Logarithm in place of that of 0, before the first step."""
 TOLERANCES = {torch.float32: 5e-3, torch.bfloat16: 5e-2}
-"""How far a kernel may be off, as a share; tensor cores round float32 too."""
+"""Largest relative error of a kernel; tensor cores round float32 too."""
 
 
 class HeadNorm(nn.Module):
@@ -44,9 +44,9 @@ class HeadNorm(nn.Module):
 
     def forward(self, values_NH: Tensor) -> Tensor:
         """Return [N, H]."""
-        known_NH = values_NH if values_NH.dtype.itemsize >= 4 else values_NH.float()
-        apart_NAD = known_NH.unflatten(1, (self.heads, -1))
-        return functional.layer_norm(apart_NAD, apart_NAD.shape[2:]).flatten(1) * self.scale_H
+        float_NH = values_NH if values_NH.dtype.itemsize >= 4 else values_NH.float()
+        heads_NAD = float_NH.unflatten(1, (self.heads, -1))
+        return functional.layer_norm(heads_NAD, heads_NAD.shape[2:]).flatten(1) * self.scale_H
 
 
 class Slstm(Cell):
@@ -69,15 +69,15 @@ class Slstm(Cell):
         return zeros_BH, zeros_BH, zeros_BH, zeros_BH + LOG_ZERO
 
     def project(self, inputs_NI: Tensor) -> Tensor:
-        """Return the input's share of the gates."""
+        """Return the projection of the input, before the gates' activations."""
         projected_NP: Tensor = self.input(inputs_NI)
         return projected_NP
 
     def advance(self, projected_BP: Tensor, state: State) -> tuple[Tensor, State]:
         """Move one step on."""
         outputs_BH, memory_BH, total_BH, max_BH = state
-        apart_ABD = outputs_BH.unflatten(1, (self.heads, -1)).transpose(0, 1)
-        again_BA4D = torch.bmm(apart_ABD, self.again_AD4D.to(outputs_BH.dtype)).transpose(0, 1)
+        heads_ABD = outputs_BH.unflatten(1, (self.heads, -1)).transpose(0, 1)
+        again_BA4D = torch.bmm(heads_ABD, self.again_AD4D.to(outputs_BH.dtype)).transpose(0, 1)
         again_B4H = again_BA4D.unflatten(2, (4, -1)).transpose(1, 2).flatten(2)
         enter_BH, forget_BH, fresh_BH, leave_BH = (
             projected_BP.to(max_BH.dtype).unflatten(1, (4, -1)) + again_B4H
@@ -91,7 +91,7 @@ class Slstm(Cell):
         return self.norm(outputs_BH), (outputs_BH, memory_BH, total_BH, max_BH)
 
     def outputs(self, values_NI: Tensor, offsets: Offsets, state: State | None = None) -> Tensor:
-        """Return the outputs alone, from a kernel where one is installed, suits and is right."""
+        """Return the outputs alone; from a kernel where one is installed and passes its test."""
         device, size = values_NI.device, self.hidden // self.heads
         if flashrnn.supports(device, size) and passes_self_test(
             self.heads, size, flashrnn.choose_dtype(device), device
@@ -117,20 +117,20 @@ class Slstm(Cell):
 
 @cache
 def passes_self_test(heads: int, size: int, dtype: torch.dtype, device: torch.device) -> bool:
-    """Compare the kernel with the definition, once; log a warning where it fails or is off."""
+    """Compare the kernel with the definition, once; log a warning where it fails or differs."""
     try:
-        off = _measure_error(heads, size, dtype, device)
+        error_share = _measure_error(heads, size, dtype, device)
     except flashrnn.list_kernel_errors() as error:
-        logger.warning("FlashRNN's kernel does not run here (%s); read step by step", error)
+        logger.warning("FlashRNN's kernel does not run here (%s); it runs step by step", error)
         return False
-    if not off < TOLERANCES[dtype]:
-        logger.warning("FlashRNN's kernel is off by %.1e here; read step by step", off)
-    return off < TOLERANCES[dtype]
+    if not error_share < TOLERANCES[dtype]:
+        logger.warning("FlashRNN's kernel is off by %.1e here; it runs step by step", error_share)
+    return error_share < TOLERANCES[dtype]
 
 
 @torch.enable_grad()
 def _measure_error(heads: int, size: int, dtype: torch.dtype, device: torch.device) -> float:
-    """Measure how far the kernel's outputs and gradients are from the definition's, as a share."""
+    """Return the relative error of the kernel's outputs and gradients."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         cell = Slstm(8, heads * size, num_heads=heads).to(device)
@@ -140,8 +140,8 @@ def _measure_error(heads: int, size: int, dtype: torch.dtype, device: torch.devi
         fast_NH = cell.run_flash_kernel(values_NI, offsets)
     with torch.autocast(device.type, enabled=False):
         slow_NH = unroll_steps(cell, values_NI, offsets)[0]
-    found = []
+    vectors = []
     for outputs_NH in (fast_NH.float(), slow_NH):
-        slopes = torch.autograd.grad(outputs_NH.square().mean(), list(cell.parameters()))
-        found.append(torch.cat([part.flatten() for part in (outputs_NH.detach(), *slopes)]))
-    return float((found[0] - found[1]).norm() / found[1].norm())
+        gradients = torch.autograd.grad(outputs_NH.square().mean(), list(cell.parameters()))
+        vectors.append(torch.cat([part.flatten() for part in (outputs_NH.detach(), *gradients)]))
+    return float((vectors[0] - vectors[1]).norm() / vectors[1].norm())

@@ -1,4 +1,4 @@
-"""Simple recurrent units (Lei et al. 2018), second form: each unit recalls its own memory alone.
+"""Simple recurrent units (Lei et al. 2018), second form: each unit reads its own memory only.
 
 f = sigmoid(W_f x + v_f c' + b_f)
 c = f c' + (1 - f) W x
@@ -26,12 +26,13 @@ from models.networks.native.kernels import select_kernels
 from models.networks.native.scans import run_scan
 
 HIGHWAY = sqrt(3.0)
-SHUT = 1e4
-"""A drive at which a forget gate lets all through, where a sequence has ended."""
+"""Scale of the highway connection."""
+KEEP_ALL = 1e4
+"""Input of a forget gate that keeps the whole memory, where a sequence has ended."""
 
 
 class Sru(Cell):
-    """A light recurrence with a highway past it."""
+    """A light recurrence with a highway connection."""
 
     has_kernel = True
 
@@ -47,7 +48,7 @@ class Sru(Cell):
             self.input.weight.uniform_(-bound, bound)
 
     def project(self, inputs_NI: Tensor) -> Tensor:
-        """Return the fresh value, the drives of both gates, and what goes past them."""
+        """Return the candidate, the projections of both gates, and the highway connection."""
         fresh_NH, forget_NH, reset_NH = self.input(inputs_NI).chunk(3, dim=1)
         gates = [forget_NH + self.bias_2H[0], reset_NH + self.bias_2H[1]]
         return torch.cat([fresh_NH, *gates, HIGHWAY * self.past(inputs_NI)], dim=1)
@@ -66,11 +67,11 @@ class Sru(Cell):
     ) -> tuple[Tensor, State]:
         """Read whole sequences."""
         [start_BH] = state or self.init_state(values_NI, len(offsets))
-        if (ours := select_kernels(values_NI, start_BH, *self.parameters())) is not None:
+        if (kernels := select_kernels(values_NI, start_BH, *self.parameters())) is not None:
             flat = self.input(values_NI), HIGHWAY * self.past(values_NI)
             shared_4H = torch.cat([self.recall_2H, self.bias_2H]).flatten()
             outputs_NH, ends_BH = run_scan(
-                ours, "sru", offsets, *flat, start=start_BH, shared=shared_4H
+                kernels, "sru", offsets, *flat, start=start_BH, shared=shared_4H
             )
             return outputs_NH, (ends_BH,)
         return self.run_scan(values_NI, offsets, start_BH)
@@ -78,13 +79,13 @@ class Sru(Cell):
     def run_scan(
         self, values_NI: Tensor, offsets: Offsets, start_BH: Tensor
     ) -> tuple[Tensor, State]:
-        """Go step by step with torch."""
+        """Compute the steps one by one with torch."""
         projected_NP = self.project(values_NI)
         projected_NP = projected_NP if projected_NP.dtype.itemsize >= 4 else projected_NP.float()
         fresh_NH, forget_NH, reset_NH, past_NH = projected_NP.chunk(4, dim=1)
         memory_TBH: Tensor = _ScanMemory.apply(  # type: ignore[no-untyped-call]
             offsets.to_grid(fresh_NH),
-            offsets.to_grid(forget_NH, fill=SHUT),
+            offsets.to_grid(forget_NH, fill=KEEP_ALL),
             self.recall_2H[0],
             start_BH.to(projected_NP.dtype),
         )
@@ -98,7 +99,7 @@ class _ScanMemory(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *parts: Tensor) -> Tensor:  # noqa: ANN401 - torch's context
-        """Go step by step; `parts` are fresh values, forget drives, recall and start."""
+        """Compute the steps; `parts` are candidates, forget projections, recall and start."""
         fresh_TBH, forget_TBH, recall_H, start_BH = parts
         gate_TBH, memory_TBH = torch.empty_like(fresh_TBH), torch.empty_like(fresh_TBH)
         last_BH = start_BH
@@ -110,13 +111,13 @@ class _ScanMemory(torch.autograd.Function):
         return memory_TBH
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *slopes: Tensor) -> tuple[Tensor, ...]:
-        """Scan backwards: each step hands its slope on by one number a unit."""
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, ...]:
+        """Scan backwards: each step passes on its gradient by one factor a unit."""
         fresh_TBH, gate_TBH, memory_TBH, recall_H, start_BH = ctx.saved_tensors  # type: ignore[attr-defined]
         before_TBH = shift_states(memory_TBH, start_BH)
         by_gate_TBH = (before_TBH - fresh_TBH) * gate_TBH * (1 - gate_TBH)
-        handed_TBH = torch.addcmul(gate_TBH, by_gate_TBH, recall_H)
-        flow_TBH = scan_backwards(handed_TBH, slopes[0])
+        factor_TBH = torch.addcmul(gate_TBH, by_gate_TBH, recall_H)
+        flow_TBH = scan_backwards(factor_TBH, grads[0])
         to_forget_TBH = flow_TBH * by_gate_TBH
         to_recall_H = (to_forget_TBH * before_TBH).sum((0, 1))
-        return flow_TBH * (1 - gate_TBH), to_forget_TBH, to_recall_H, handed_TBH[0] * flow_TBH[0]
+        return flow_TBH * (1 - gate_TBH), to_forget_TBH, to_recall_H, factor_TBH[0] * flow_TBH[0]

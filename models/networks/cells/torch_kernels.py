@@ -30,22 +30,22 @@ class TorchCell(PaddedGridCell):
         init_gate_weights(*kernel.all_weights[0], forget=self.forget)
 
     def project(self, inputs_NI: Tensor) -> Tensor:
-        """Return the input's share of the gates."""
+        """Return the projection of the input, before the gates' activations."""
         weight_GI, _, bias_G, _ = self.kernel.all_weights[0]
         return functional.linear(inputs_NI, weight_GI, bias_G)
 
     def project_state(self, state_BH: Tensor) -> Tensor:
-        """Return the last output's share of the gates."""
+        """Return the projection of the last output, before the gates' activations."""
         _, weight_GH, _, bias_G = self.kernel.all_weights[0]
         return functional.linear(state_BH, weight_GH, bias_G)
 
     def run_grid(self, grid_TBI: Tensor, state: State | None) -> tuple[Tensor, State]:
         """Call the kernel on a grid."""
-        given: Any = None
+        initial: Any = None
         if state is not None:
             parts = tuple(part[None].contiguous() for part in state)
-            given = parts if len(parts) > 1 else parts[0]
-        outputs_TBH, last = self.kernel(grid_TBI, given)
+            initial = parts if len(parts) > 1 else parts[0]
+        outputs_TBH, last = self.kernel(grid_TBI, initial)
         parts = last if isinstance(last, tuple) else (last,)
         return outputs_TBH, tuple(part[0] for part in parts)
 
@@ -62,12 +62,12 @@ class TorchCell(PaddedGridCell):
         """Read whole sequences; return outputs and last states."""
         if self.zoneout:
             return unroll_steps(self, values_NI, offsets, state, zoneout=self.zoneout)
-        read = self.run_kernel(values_NI, offsets, state)
-        return read if read is not None else super().forward(values_NI, offsets, state)
+        result = self.run_kernel(values_NI, offsets, state)
+        return result if result is not None else super().forward(values_NI, offsets, state)
 
     def outputs(self, values_NI: Tensor, offsets: Offsets, state: State | None = None) -> Tensor:
         """Return the outputs alone: one call of the kernel."""
         if self.zoneout:
             return self(values_NI, offsets, state)[0]  # type: ignore[no-any-return]
-        read = self.run_kernel(values_NI, offsets, state)
-        return read[0] if read is not None else super().outputs(values_NI, offsets, state)
+        result = self.run_kernel(values_NI, offsets, state)
+        return result[0] if result is not None else super().outputs(values_NI, offsets, state)

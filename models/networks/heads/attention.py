@@ -1,8 +1,9 @@
-"""Text written symbol by symbol, each with a look at the whole input (Luong et al. 2015).
+"""Head for text, symbol by symbol, with attention to the whole input (Luong et al. 2015).
 
-The decoder's states come first, for all symbols at once in training; each then looks at the
-encoder's steps (global attention, general score), and what it sees joins it. Nothing that was seen
-goes back into the decoder ("input feeding"), which is why all symbols are trained at once.
+The decoder's states are computed first, for all symbols at once in training. Each state then
+attends to the encoder's steps (global attention, general score) and is combined with its context.
+The context is not fed back into the decoder ("input feeding"), so that all symbols can be trained
+at once.
 
 Shapes: N steps of all sequences, B sequences, T steps of the longest, U units of a step, P numbers
 of the pooling, H units of the decoder, V symbols, M symbols of all targets, L of the longest and
@@ -44,7 +45,7 @@ class DecoderSizes(NamedTuple):
 
 
 class AttentionHead(Head):
-    """A gated decoder over the symbols, with attention."""
+    """A GRU decoder over the symbols, with attention."""
 
     def __init__(self, size: DecoderSizes, *, dropout: float, config: HeadConfig) -> None:
         super().__init__()
@@ -69,13 +70,13 @@ class AttentionHead(Head):
         symbols = targets.values_M.long()
         inputs_M[texts.step_N > 0] = symbols
         targets_M[texts.step_N < texts.repeat_per_step(texts.lengths_B) - 1] = symbols
-        begun_BH = torch.tanh(self.start(encoded.pooled_BP))
-        states_MH = self.cell.outputs(self.dropout(self.embedding(inputs_M)), texts, (begun_BH,))
+        initial_BH = torch.tanh(self.start(encoded.pooled_BP))
+        states_MH = self.cell.outputs(self.dropout(self.embedding(inputs_M)), texts, (initial_BH,))
         states_BLH = texts.to_grid(states_MH).transpose(0, 1)
-        seen_BLU = self.attend(states_BLH, collect_steps(encoded))
-        seen_MU = texts.from_grid(seen_BLU.transpose(0, 1))
+        context_BLU = self.attend(states_BLH, collect_steps(encoded))
+        context_MU = texts.from_grid(context_BLU.transpose(0, 1))
         return functional.cross_entropy(
-            self.compute_logits(states_MH, seen_MU).float(),
+            self.compute_logits(states_MH, context_MU).float(),
             targets_M,
             ignore_index=0,
             label_smoothing=self.config.label_smoothing,
@@ -92,9 +93,9 @@ class AttentionHead(Head):
         scores_BLT = scores_BLT.masked_fill(~memory.valid_BT[:, None], -torch.inf)
         return torch.softmax(scores_BLT, dim=2).to(memory.steps_BTU.dtype)
 
-    def compute_logits(self, states_MH: Tensor, seen_MU: Tensor) -> Tensor:
+    def compute_logits(self, states_MH: Tensor, context_MU: Tensor) -> Tensor:
         """Return a logit for each symbol and the end, [M, V + 1]."""
-        joined_MH = torch.tanh(self.join(torch.cat([states_MH, seen_MU], dim=1)))
+        joined_MH = torch.tanh(self.join(torch.cat([states_MH, context_MU], dim=1)))
         logits_MV: Tensor = self.scores(self.dropout(joined_MH))
         return logits_MV
 
@@ -108,19 +109,26 @@ class AttentionHead(Head):
         owner_K = torch.arange(rows, device=encoded.pooled_BP.device).repeat_interleave(beam)
         memory = collect_steps(encoded).select(owner_K)
         state_KH = torch.tanh(self.start(encoded.pooled_BP))[owner_K]
-        found = _Beams.begin(rows, beam, state_KH.device)
+        beams = _Beams.begin(rows, beam, state_KH.device)
         last_K = torch.full((rows * beam,), self.begin, device=state_KH.device)
         for _ in range(self.size.max_length + self.size.max_length // 4 + 4):
             _, (state_KH,) = self.cell.step(self.embedding(last_K), (state_KH,))
-            seen_KU = self.attend(state_KH[:, None], memory)[:, 0]
+            context_KU = self.attend(state_KH[:, None], memory)[:, 0]
             log_probs_KV = functional.log_softmax(
-                self.compute_logits(state_KH, seen_KU).float(), dim=1
+                self.compute_logits(state_KH, context_KU).float(), dim=1
             )
-            found, from_K = found.extend(log_probs_KV, self.end)
-            state_KH, last_K = state_KH[from_K], found.symbols_KL[:, -1]
-            if bool(found.finished_K.all()):
+            beams, from_K = beams.extend(log_probs_KV, self.end)
+            state_KH, last_K = state_KH[from_K], beams.symbols_KL[:, -1]
+            if bool(beams.finished_K.all()):
                 break
-        return found.select_best(self.end)
+        return beams.select_best(self.end)
+
+
+def collect_steps(encoded: Encoded) -> EncodedSteps:
+    """Return the encoder's steps as a padded grid."""
+    offsets = encoded.offsets
+    steps_BTU = offsets.to_grid(encoded.steps_NH).transpose(0, 1)
+    return EncodedSteps(steps_BTU, offsets.valid_TB.T)
 
 
 class _Beams(NamedTuple):
@@ -138,41 +146,34 @@ class _Beams(NamedTuple):
         score_K = torch.full((rows, beam), -torch.inf, device=device)
         score_K[:, 0] = 0.0
         empty_KL = torch.empty(rows * beam, 0, dtype=torch.long, device=device)
-        over_K = torch.zeros(rows * beam, dtype=torch.bool, device=device)
-        return cls(rows, empty_KL, score_K.flatten(), over_K)
+        finished_K = torch.zeros(rows * beam, dtype=torch.bool, device=device)
+        return cls(rows, empty_KL, score_K.flatten(), finished_K)
 
     def extend(self, log_probs_KV: Tensor, end: int) -> tuple["_Beams", Tensor]:
-        """Add the likeliest symbols; a text that is over stays as it is.
+        """Add the most probable symbols; a finished text is not changed.
 
         Returns:
-            the texts, and which of the texts before each goes on.
+            the new texts, and for each the index of the text that it extends.
         """
         symbols, beam = log_probs_KV.shape[1], len(self.score_K) // self.rows
         stay_V = torch.full((symbols,), -torch.inf, device=log_probs_KV.device)
         stay_V[end] = 0.0
         log_probs_KV = torch.where(self.finished_K[:, None], stay_V, log_probs_KV)
         total_BX = (self.score_K[:, None] + log_probs_KV).view(self.rows, -1)
-        score_BK, place_BK = total_BX.topk(beam, dim=1)
-        first_B1 = torch.arange(self.rows, device=place_BK.device)[:, None] * beam
-        from_K = (first_B1 + place_BK // symbols).flatten()
-        added_K = (place_BK % symbols).flatten()
+        score_BK, index_BK = total_BX.topk(beam, dim=1)
+        first_B1 = torch.arange(self.rows, device=index_BK.device)[:, None] * beam
+        from_K = (first_B1 + index_BK // symbols).flatten()
+        added_K = (index_BK % symbols).flatten()
         symbols_KL = torch.cat([self.symbols_KL[from_K], added_K[:, None]], dim=1)
-        over_K = self.finished_K[from_K] | (added_K == end)
-        return _Beams(self.rows, symbols_KL, score_BK.flatten(), over_K), from_K
+        finished_K = self.finished_K[from_K] | (added_K == end)
+        return _Beams(self.rows, symbols_KL, score_BK.flatten(), finished_K), from_K
 
     def select_best(self, end: int) -> Tensor:
-        """Choose the text of each row with the highest mean log probability per symbol."""
+        """Return the text of each row with the highest mean log probability per symbol."""
         lengths_K = (self.symbols_KL != end).sum(dim=1) + self.finished_K
-        sure_BK = (self.score_K / lengths_K).view(self.rows, -1)
-        best_B = sure_BK.argmax(dim=1)
-        chosen_B = torch.arange(self.rows, device=best_B.device) * sure_BK.shape[1] + best_B
+        score_BK = (self.score_K / lengths_K).view(self.rows, -1)
+        best_B = score_BK.argmax(dim=1)
+        chosen_B = torch.arange(self.rows, device=best_B.device) * score_BK.shape[1] + best_B
         symbols_BL = self.symbols_KL[chosen_B].float()
         symbols_BL = symbols_BL.masked_fill(symbols_BL == end, TEXT_PADDING)
-        return torch.cat([sure_BK.gather(1, best_B[:, None]), symbols_BL], dim=1)
-
-
-def collect_steps(encoded: Encoded) -> EncodedSteps:
-    """Return the encoder's steps as a padded grid."""
-    offsets = encoded.offsets
-    steps_BTU = offsets.to_grid(encoded.steps_NH).transpose(0, 1)
-    return EncodedSteps(steps_BTU, offsets.valid_TB.T)
+        return torch.cat([score_BK.gather(1, best_B[:, None]), symbols_BL], dim=1)

@@ -1,4 +1,4 @@
-"""What heads have in common: the encoder's outputs, the targets, and the base class.
+"""Shared by all heads: the encoder's outputs, the targets, and the base class.
 
 Shapes: N steps of all sequences, B sequences, M numbers of all targets, H units, P of the pooling,
 C channels of a step, O outputs of a head.
@@ -46,7 +46,7 @@ class Encoded(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """The targets of a batch, end to end; a sequence's may be empty."""
+    """The targets of a batch, concatenated; that of a sequence may be empty."""
 
     values_M: Tensor
     lengths: NDArray[np.int64]
@@ -54,7 +54,7 @@ class Targets(NamedTuple):
 
     @property
     def sequence_M(self) -> Tensor:
-        """To which sequence each number belongs."""
+        """Index of the sequence of each number."""
         owners = np.repeat(np.arange(len(self.lengths)), self.lengths)
         return torch.from_numpy(owners).to(self.values_M.device)
 
@@ -74,7 +74,7 @@ class Head(nn.Module):
         """Return a loss for the distance to the outputs of other networks (distillation).
 
         Args:
-            encoded: what was read.
+            encoded: the encoder's outputs.
             teacher_outputs_BO: the other networks' outputs for the same sequences, as `forward`
                 returns them.
         """

@@ -55,6 +55,30 @@ def build_head(spec: HeadSpec, sizes: EncoderSizes) -> Head:
     return _BUILDERS[spec.kind](spec, sizes)
 
 
+def validate_self_supervised(
+    kind: TargetKind, *, same_steps: bool, learned: bool, causal: bool
+) -> None:
+    """Check that the network neither changes the steps that it predicts nor reads them beforehand.
+
+    Raises:
+        UnlearnableError: says what does not fit, and the fix.
+    """
+    if not same_steps:
+        raise UnlearnableError(
+            f"target.kind {kind}: every step is predicted; set model.downsample: 1"
+        )
+    if learned:
+        raise UnlearnableError(
+            f"target.kind {kind}: the steps must not be learned themselves; "
+            "use pixels without a learned front"
+        )
+    if kind == "next_step" and not causal:
+        raise UnlearnableError(
+            "target.kind next_step: the network must not see the step that it predicts; set "
+            "model.bidirectional: false, and a cell that reads forwards, or kind: reconstruction"
+        )
+
+
 def _build_number_head(spec: HeadSpec, sizes: EncoderSizes) -> Head:
     """Build the head for a number."""
     return NumberHead(sizes.pooled, _build_output(spec))
@@ -94,37 +118,13 @@ def _build_reconstruction_head(spec: HeadSpec, sizes: EncoderSizes) -> Head:
 
 
 _BUILDERS: dict[TargetKind, Callable[[HeadSpec, EncoderSizes], Head]] = {
-    "category": lambda asked, read: CategoryHead(read.pooled, asked.num_classes, asked.config),
+    "category": lambda spec, sizes: CategoryHead(sizes.pooled, spec.num_classes, spec.config),
     "number": _build_number_head,
-    "tags": lambda asked, read: TagsHead(read.pooled, asked.num_classes, asked.config),
+    "tags": lambda spec, sizes: TagsHead(sizes.pooled, spec.num_classes, spec.config),
     "forecast": _build_forecast_head,
     "text": _build_text_head,
-    "next_step": lambda _, read: NextStepHead(
-        read.units, channels=read.input_channels, ids=read.num_ids
+    "next_step": lambda _, sizes: NextStepHead(
+        sizes.units, channels=sizes.input_channels, ids=sizes.num_ids
     ),
     "reconstruction": _build_reconstruction_head,
 }
-
-
-def validate_self_supervised(
-    kind: TargetKind, *, same_steps: bool, learned: bool, causal: bool
-) -> None:
-    """Check that the network neither changes the steps that it predicts, nor sees them before.
-
-    Raises:
-        UnlearnableError: says what does not fit, and the fix.
-    """
-    if not same_steps:
-        raise UnlearnableError(
-            f"target.kind {kind}: every step is predicted; set model.downsample: 1"
-        )
-    if learned:
-        raise UnlearnableError(
-            f"target.kind {kind}: the steps must not be learned themselves; "
-            "use pixels without a learned front"
-        )
-    if kind == "next_step" and not causal:
-        raise UnlearnableError(
-            "target.kind next_step: the network must not see the step that it predicts; set "
-            "model.bidirectional: false, and a cell that reads forwards, or kind: reconstruction"
-        )

@@ -1,4 +1,4 @@
-"""One class of several.
+"""Head for one class of several.
 
 Shapes: B sequences, P numbers of the pooling, O classes.
 """
@@ -12,7 +12,7 @@ from models.networks.heads.config import HeadConfig
 
 
 class CategoryHead(Head):
-    """A logit a class."""
+    """A logit for each class."""
 
     weight_O: Tensor
 
@@ -23,9 +23,9 @@ class CategoryHead(Head):
         self.register_buffer("weight_O", torch.ones(classes))
 
     def set_class_weights(self, counts_O: Tensor, rows: int) -> None:
-        """Take the classes' counts in training, where every class has to count alike.
+        """Weight all classes equally, from their counts in the training rows.
 
-        The weights average 1 over the training rows, so that the loss keeps its size.
+        The weights average 1 over the training rows, so that the scale of the loss does not change.
         """
         if self.config.class_weights == "balanced":
             present_O = counts_O.clamp(min=1).float()
@@ -44,20 +44,23 @@ class CategoryHead(Head):
         logits_BO, codes_B = self(encoded).float(), targets.values_M.long()
         if encoded.node_targets_N is None or not self.training:
             return self.compute_loss(logits_BO, codes_B)
-        own_N = (encoded.node_targets_N >= 0).nonzero()[:, 0]
-        steps_NO = self.scores(encoded.steps_NH[own_N]).float()
+        labeled_N = (encoded.node_targets_N >= 0).nonzero()[:, 0]
+        steps_NO = self.scores(encoded.steps_NH[labeled_N]).float()
         return self.compute_loss(
-            torch.cat([logits_BO, steps_NO]), torch.cat([codes_B, encoded.node_targets_N[own_N]])
+            torch.cat([logits_BO, steps_NO]),
+            torch.cat([codes_B, encoded.node_targets_N[labeled_N]]),
         )
 
     def distillation_loss(self, encoded: Encoded, teacher_outputs_BO: Tensor) -> Tensor:
         """Return the divergence from the teachers' softened probabilities, scaled as a loss."""
-        own_BO = functional.log_softmax(self(encoded).float() / DISTILLATION_TEMPERATURE, dim=1)
+        log_probs_BO = functional.log_softmax(
+            self(encoded).float() / DISTILLATION_TEMPERATURE, dim=1
+        )
         teacher_BO = functional.log_softmax(
             teacher_outputs_BO.float() / DISTILLATION_TEMPERATURE, dim=1
         )
-        far = functional.kl_div(own_BO, teacher_BO, reduction="batchmean", log_target=True)
-        return DISTILLATION_TEMPERATURE**2 * far
+        loss = functional.kl_div(log_probs_BO, teacher_BO, reduction="batchmean", log_target=True)
+        return DISTILLATION_TEMPERATURE**2 * loss
 
     def compute_loss(self, logits_BO: Tensor, codes_B: Tensor) -> Tensor:
         """Return the weighted mean over the sequences."""

@@ -20,33 +20,33 @@ class HeadConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     class_weights: Literal["none", "balanced"] = "none"
-    """`balanced`: every class counts alike, however rare it is in training; of a tag, its presence
-    as much as its absence."""
+    """Weights in the loss. `balanced`: inversely proportional to the frequency of a class in the
+    training rows; for tags, to that of each tag's presence and absence."""
     focal_gamma: float = 0.0
-    """Above 0, rows that are predicted well already count less (exponent of the focal loss; 2 is
-    usual)."""
+    """Exponent of the focal loss: above 0, rows that are already predicted well count less; 2 is
+    common."""
     label_smoothing: float = 0.0
-    """Share of probability that training gives to the other classes, tags or symbols."""
+    """Probability that is spread over the other classes, tags or tokens in training."""
     loss: LossName = "mse"
     """Loss of a number. `gaussian_nll`, `student_t` and `negative_binomial` (for counts) learn the
     distribution of each prediction, `quantile` its quantiles."""
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
-    """Quantiles in a prediction that comes with its uncertainty."""
+    """Quantiles that are predicted, where the loss learns a distribution or quantiles."""
     decoder: DecoderName = "auto"
-    """Of a forecast: `direct` (auto) makes all steps at once, `patches` several at a time from
-    their position, `recursive` each from the one before. Of a text: `attention` (auto) looks at
-    any part of the input for each symbol, `ctc` writes while it reads, for sound and lines of
-    writing."""
+    """Of a forecast: `direct` (auto) predicts all steps at once, `patches` several at a time by
+    their position, `recursive` each step from the previous one. Of a text: `attention` (auto)
+    attends to the whole input for each token; `ctc` (connectionist temporal classification) is for
+    speech and for images of text lines."""
     patch_length: int = 1
-    """Steps that `patches` makes together; a divisor of `window.horizon`."""
+    """Steps that `patches` predicts at a time; a divisor of `window.horizon`."""
     normalization: Literal["none", "nlinear", "revin"] = "none"
-    """From what a forecast and its inputs are measured: `nlinear`: the last values of the window;
-    `revin`: mean and standard deviation of the window. For series whose level drifts or differs."""
+    """Normalisation of each window of a forecast, undone in its predictions. `nlinear`: minus the
+    last value. `revin`: by mean and standard deviation. For series whose level changes."""
     beam_size: int = 4
     """Candidate texts that `attention` keeps in its beam search; 1 is the fastest."""
     interval_coverage: float = 0.9
-    """Share of rows that `prediction_set`, or the interval from `interval_low` to `interval_high`,
-    is to contain the target of; measured on validation rows."""
+    """Probability with which `prediction_set`, or the interval from `interval_low` to
+    `interval_high`, contains the target; calibrated on the validation rows."""
 
     def __post_init__(self) -> None:
         """Check ranges and combinations."""

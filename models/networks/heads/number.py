@@ -1,4 +1,4 @@
-"""A number, with its uncertainty where the loss learns that too.
+"""Head for a number, with its uncertainty where the loss learns it.
 
 Shapes: B sequences, P numbers of the pooling, R parts of a prediction.
 """
@@ -10,7 +10,7 @@ from models.networks.heads.outputs import PointOutput
 
 
 class NumberHead(Head):
-    """A scaled number; its output says how."""
+    """The parts of a scaled number, as its output defines them."""
 
     def __init__(self, inputs: int, form: PointOutput) -> None:
         super().__init__()
@@ -19,12 +19,12 @@ class NumberHead(Head):
 
     def forward(self, encoded: Encoded) -> Tensor:
         """Return [B, R]."""
-        return self.form.parts(self.read(encoded.pooled_BP))
+        return self.form.compute_parts(self.read(encoded.pooled_BP))
 
     def loss(self, encoded: Encoded, targets: Targets) -> Tensor:
         """Return the mean error, on the scale of the training targets."""
         return self.form.loss(self(encoded), targets.values_M.float())
 
     def distillation_loss(self, encoded: Encoded, teacher_outputs_BO: Tensor) -> Tensor:
-        """Return how far the number is from other networks'."""
+        """Return the loss against the outputs of other networks."""
         return self.form.distillation_loss(self(encoded), teacher_outputs_BO.float())

@@ -1,4 +1,4 @@
-"""Heads without a target: what the network cannot predict, or reconstruct, is unusual.
+"""Heads without a target: sequences that are hard to predict or to reconstruct are anomalous.
 
 Shapes: N steps of all sequences, B sequences, C channels of a step or V ids, H units, P numbers of
 the pooling.
@@ -19,7 +19,7 @@ class _StepDecoder(nn.Module):
     """The baseline from training: of numbers the mean, of ids the logarithm of their share."""
 
     def __init__(self, units: int, *, channels: int, ids: int) -> None:
-        """Make the layer.
+        """Build the layer.
 
         Args:
             units: numbers that a step is predicted from.
@@ -31,40 +31,40 @@ class _StepDecoder(nn.Module):
         self.read = nn.Linear(units, ids or channels)
         self.register_buffer("usual_C", torch.zeros(ids or channels))
 
-    def fit(self, seen_NC: Tensor) -> None:
+    def fit(self, steps_NC: Tensor) -> None:
         """Fit the baseline on training steps."""
         if self.ids:
-            counts_V = seen_NC[:, 0].long().bincount(minlength=self.ids) + 1.0
+            counts_V = steps_NC[:, 0].long().bincount(minlength=self.ids) + 1.0
             self.usual_C.copy_(torch.log(counts_V / counts_V.sum()))
         else:
-            self.usual_C.copy_(seen_NC.float().mean(dim=0))
+            self.usual_C.copy_(steps_NC.float().mean(dim=0))
 
     def compute_errors(
-        self, units_NH: Tensor, seen_NC: Tensor, *, from_NC: Tensor | None = None
+        self, units_NH: Tensor, steps_NC: Tensor, *, from_NC: Tensor | None = None
     ) -> Tensor:
         """Return each step's error, [N]: squared, the mean over channels; of ids, in nats.
 
         Args:
             units_NH: what each step is predicted from.
-            seen_NC: the steps.
+            steps_NC: the steps.
             from_NC: numbers that the prediction is added to.
         """
         outputs_NC: Tensor = self.read(units_NH).float()
-        return self.compute_cost(outputs_NC if from_NC is None else from_NC + outputs_NC, seen_NC)
+        return self.compute_cost(outputs_NC if from_NC is None else from_NC + outputs_NC, steps_NC)
 
-    def compute_baseline_errors(self, seen_NC: Tensor) -> Tensor:
+    def compute_baseline_errors(self, steps_NC: Tensor) -> Tensor:
         """Return the error of the constant baseline, [N]."""
-        return self.compute_cost(self.usual_C.expand(len(seen_NC), -1), seen_NC)
+        return self.compute_cost(self.usual_C.expand(len(steps_NC), -1), steps_NC)
 
-    def compute_cost(self, outputs_NC: Tensor, seen_NC: Tensor) -> Tensor:
+    def compute_cost(self, outputs_NC: Tensor, steps_NC: Tensor) -> Tensor:
         """Return the error of each step, [N]."""
         if self.ids:
-            return functional.cross_entropy(outputs_NC, seen_NC[:, 0].long(), reduction="none")
-        return (outputs_NC - seen_NC.float()).square().mean(dim=1)
+            return functional.cross_entropy(outputs_NC, steps_NC[:, 0].long(), reduction="none")
+        return (outputs_NC - steps_NC.float()).square().mean(dim=1)
 
 
 class SelfSupervisedHead(Head):
-    """An error for each sequence, and the vector that it was encoded to."""
+    """An error for each sequence, and its encoded vector."""
 
     telling: _StepDecoder
 
@@ -82,15 +82,15 @@ class SelfSupervisedHead(Head):
 
         The baselines are the training mean, and the step before (NaN where there is none).
         """
-        seen_NC, before_NC = get_input_steps(encoded), self.get_previous_steps(encoded)
+        steps_NC, before_NC = get_input_steps(encoded), self.get_previous_steps(encoded)
         if before_NC is None:
-            before_N = torch.full_like(seen_NC[:, 0].float(), torch.nan)
+            before_N = torch.full_like(steps_NC[:, 0].float(), torch.nan)
         else:
-            before_N = self.telling.compute_cost(before_NC, seen_NC)
-        naive = (self.telling.compute_baseline_errors(seen_NC), before_N)
+            before_N = self.telling.compute_cost(before_NC, steps_NC)
+        baselines = (self.telling.compute_baseline_errors(steps_NC), before_N)
         errors = [
             self.compute_errors(encoded),
-            *(_mean_per_sequence(part_N, encoded) for part_N in naive),
+            *(_mean_per_sequence(part_N, encoded) for part_N in baselines),
         ]
         return torch.cat([torch.stack(errors, dim=1), encoded.pooled_BP.float()], dim=1)
 
@@ -115,13 +115,6 @@ def get_input_steps(encoded: Encoded) -> Tensor:
     return encoded.input_steps_NC
 
 
-def _mean_per_sequence(values_N: Tensor, encoded: Encoded) -> Tensor:
-    """Return the mean over the steps of each sequence, [B]."""
-    offsets = encoded.offsets
-    zeros_B = values_N.new_zeros(len(offsets))
-    return zeros_B.index_add(0, offsets.sequence_N, values_N) / offsets.lengths_B
-
-
 class NextStepHead(SelfSupervisedHead):
     """Predicts each step from those before it; of numbers, the difference to the last."""
 
@@ -130,7 +123,7 @@ class NextStepHead(SelfSupervisedHead):
         self.telling = _StepDecoder(units, channels=channels, ids=ids)
 
     def compute_step_inputs(self, encoded: Encoded) -> Tensor:
-        """Return what was read up to the step before; nothing before the first."""
+        """Return the encoder's output at the step before; zeros before the first."""
         return encoded.offsets.shift(encoded.steps_NH, 1)
 
     def get_previous_steps(self, encoded: Encoded) -> Tensor | None:
@@ -141,7 +134,7 @@ class NextStepHead(SelfSupervisedHead):
 
 
 class ReconstructionHead(SelfSupervisedHead):
-    """Reconstructs the sequence from its vector, from its end (Srivastava et al. 2015).
+    """Reconstructs the sequence from its vector, in reverse (Srivastava et al. 2015).
 
     A GRU starts from the vector, gets it again at every step, and predicts the last step first.
     """
@@ -154,8 +147,15 @@ class ReconstructionHead(SelfSupervisedHead):
 
     def compute_step_inputs(self, encoded: Encoded) -> Tensor:
         """Return what each step is predicted from."""
-        offsets, begun_BH = encoded.offsets, torch.tanh(self.start(encoded.pooled_BP))
+        offsets, initial_BH = encoded.offsets, torch.tanh(self.start(encoded.pooled_BP))
         decoded_NH = self.cell.outputs(
-            offsets.repeat_per_step(encoded.pooled_BP), offsets, (begun_BH,)
+            offsets.repeat_per_step(encoded.pooled_BP), offsets, (initial_BH,)
         )
         return offsets.reverse(decoded_NH)
+
+
+def _mean_per_sequence(values_N: Tensor, encoded: Encoded) -> Tensor:
+    """Return the mean over the steps of each sequence, [B]."""
+    offsets = encoded.offsets
+    zeros_B = values_N.new_zeros(len(offsets))
+    return zeros_B.index_add(0, offsets.sequence_N, values_N) / offsets.lengths_B

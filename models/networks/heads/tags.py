@@ -1,6 +1,6 @@
-"""Any number of labels at once.
+"""Head for any number of labels at once.
 
-Shapes: B sequences, P numbers of the pooling, O labels, M labels that hold in all sequences.
+Shapes: B sequences, P numbers of the pooling, O labels, M labels that are present in all sequences.
 """
 
 import torch
@@ -12,7 +12,7 @@ from models.networks.heads.config import HeadConfig
 
 
 class TagsHead(Head):
-    """A logit a label; a target is the codes of those that hold."""
+    """A logit for each label; a target is the codes of the labels that are present."""
 
     weight_O: Tensor
 
@@ -23,7 +23,7 @@ class TagsHead(Head):
         self.register_buffer("weight_O", torch.ones(labels))
 
     def set_class_weights(self, counts_O: Tensor, rows: int) -> None:
-        """Take the labels' counts in training, where presence has to count as much as absence."""
+        """Weight presence as much as absence, from the labels' counts in the training rows."""
         if self.config.class_weights == "balanced":
             present_O = counts_O.clamp(min=1).float()
             self.weight_O.copy_((rows - counts_O).clamp(min=1) / present_O)
@@ -56,9 +56,9 @@ class TagsHead(Head):
 
     def distillation_loss(self, encoded: Encoded, teacher_outputs_BO: Tensor) -> Tensor:
         """Return the cross-entropy with other networks' softened probabilities, label by label."""
-        own_BO, teacher_BO = (
+        logits_BO, teacher_BO = (
             self(encoded).float() / DISTILLATION_TEMPERATURE,
             teacher_outputs_BO.float() / DISTILLATION_TEMPERATURE,
         )
-        far = functional.binary_cross_entropy_with_logits(own_BO, teacher_BO.sigmoid())
-        return DISTILLATION_TEMPERATURE**2 * far
+        loss = functional.binary_cross_entropy_with_logits(logits_BO, teacher_BO.sigmoid())
+        return DISTILLATION_TEMPERATURE**2 * loss

@@ -1,9 +1,9 @@
 """A convolutional network's features, read column by column from left to right.
 
 After CRNN (Shi, Bai and Yao 2015): one step is a column of the feature map with all its channels
-and heights, so that nothing that it saw is averaged away before the recurrent layers.
+and heights, so that nothing is averaged before the recurrent layers.
 
-Shapes: B images, T steps, H rows of pixels, W columns, D colours, K channels of the map, G its
+Shapes: B images, T steps, H rows of pixels, W columns, D colors, K channels of the map, G its
 height, C = K * G channels of a step.
 """
 
@@ -23,37 +23,37 @@ from models.networks.inputs.pixel_scale import PixelScale
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Of colours from 0 to 1, for models that do not say how their training images were scaled."""
+"""Of colors from 0 to 1, for models that do not record how their training images were scaled."""
 
 
 class Backbone(nn.Module):
     """A timm model up to the stage that keeps one column for `stride` pixels."""
 
-    def __init__(self, signal: Pixels, config: ImageInput, *, pretrained: bool) -> None:
+    def __init__(self, pixels: Pixels, config: ImageInput, *, pretrained: bool) -> None:
         super().__init__()
-        if signal.colors not in {1, 3}:
+        if pixels.colors not in {1, 3}:
             raise UnlearnableError(
-                f"a backbone reads 1 or 3 colours, these images have {signal.colors}; set "
+                f"a backbone reads 1 or 3 colors, these images have {pixels.colors}; set "
                 "color: rgb, or read rows, columns or patches"
             )
         timm = _import_timm()
         self.fine_tune = config.fine_tune
-        self.body = _create_model(timm, config, signal, pretrained=pretrained)
+        self.body = _create_model(timm, config, pixels, pretrained=pretrained)
         self.body.requires_grad_(self.fine_tune)
-        learned = self.body.pretrained_cfg
+        pretrained_config = self.body.pretrained_cfg
         self.bytes_scale = PixelScale(
-            tuple(255 * mean for mean in learned.get("mean", IMAGENET_MEAN)),
-            tuple(255 * spread for spread in learned.get("std", IMAGENET_STD)),
+            tuple(255 * mean for mean in pretrained_config.get("mean", IMAGENET_MEAN)),
+            tuple(255 * std for std in pretrained_config.get("std", IMAGENET_STD)),
         )
-        self.floats_scale = PixelScale(signal.mean, signal.std)
+        self.floats_scale = PixelScale(pixels.mean, pixels.std)
         self.body.eval()
         with torch.no_grad():
-            probe_BHWD = torch.zeros(1, signal.height, signal.width, 3)
+            probe_BHWD = torch.zeros(1, pixels.height, pixels.width, 3)
             self.steps, self.channels = self.read_columns(probe_BHWD).shape[1:]
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Backbone":
-        """Switch to training, except what is frozen: its statistics stay as they came."""
+        """Switch to training; a frozen body stays in evaluation mode, with its own statistics."""
         super().train(mode)
         if not self.fine_tune:
             self.body.eval()
@@ -63,15 +63,15 @@ class Backbone(nn.Module):
         """Return [B, T, C]. Bytes are scaled as in the backbone's own training."""
         # Only bytes are known to run from black to white; other numbers are scaled by ours.
         scale = self.bytes_scale if pixels_BHWD.dtype == torch.uint8 else self.floats_scale
-        colours_BHWD = scale(pixels_BHWD).expand(-1, -1, -1, 3)
+        colors_BHWD = scale(pixels_BHWD).expand(-1, -1, -1, 3)
         if self.fine_tune:
-            return self.read_columns(colours_BHWD)
+            return self.read_columns(colors_BHWD)
         with torch.no_grad():
-            return self.read_columns(colours_BHWD)
+            return self.read_columns(colors_BHWD)
 
-    def read_columns(self, colours_BHWD: Tensor) -> Tensor:
+    def read_columns(self, colors_BHWD: Tensor) -> Tensor:
         """Read the feature map from left to right, [B, T, K * G]."""
-        map_BKGT: Tensor = self.body(colours_BHWD.movedim(3, 1).contiguous())[0]
+        map_BKGT: Tensor = self.body(colors_BHWD.movedim(3, 1).contiguous())[0]
         if map_BKGT.shape[1] != self.body.feature_info.channels()[0]:
             # Some transformers keep the channels behind.
             map_BKGT = map_BKGT.movedim(3, 1)
@@ -97,24 +97,24 @@ def _import_timm() -> ModuleType:
     return module
 
 
-def _create_model(timm: ModuleType, config: ImageInput, signal: Pixels, *, pretrained: bool) -> Any:  # noqa: ANN401 -- timm's wrapper has no type of its own
-    """Build the model up to the stage of the wanted stride.
+def _create_model(timm: ModuleType, config: ImageInput, pixels: Pixels, *, pretrained: bool) -> Any:  # noqa: ANN401 -- timm's wrapper has no type of its own
+    """Build the model up to the stage of the configured stride.
 
     Raises:
         UnlearnableError: says what is unknown or not available, and the fix.
     """
     name = str(config.backbone)
     if not timm.is_model(name):
-        alike = ", ".join(timm.list_models(f"*{name[:6]}*")[:5]) or "resnet18, convnext_atto"
-        raise UnlearnableError(f"backbone: timm has no model '{name}'; it has {alike}, and more")
-    known = timm.get_pretrained_cfg(name)
+        similar = ", ".join(timm.list_models(f"*{name[:6]}*")[:5]) or "resnet18, convnext_atto"
+        raise UnlearnableError(f"backbone: timm has no model '{name}'; it has {similar}, and more")
+    pretrained_config = timm.get_pretrained_cfg(name)
     options: dict[str, Any] = {"features_only": True}
-    if known and known.fixed_input_size:
-        options["img_size"] = (signal.height, signal.width)
+    if pretrained_config and pretrained_config.fixed_input_size:
+        options["img_size"] = (pixels.height, pixels.width)
     try:
         with torch.device("meta"):
-            plan = timm.create_model(name, **options)
-        options["out_indices"] = (_find_stage(plan.feature_info.reduction(), config),)
+            model = timm.create_model(name, **options)
+        options["out_indices"] = (_find_stage(model.feature_info.reduction(), config),)
         if pretrained:
             return _load_pretrained(timm, config, options)
         return timm.create_model(name, **options)
@@ -128,7 +128,7 @@ def _load_pretrained(timm: ModuleType, config: ImageInput, options: dict[str, An
     """Build the model with its pretrained weights, every one of them.
 
     Raises:
-        UnlearnableError: a weight is missing from them: timm would leave it at random.
+        UnlearnableError: a weight is missing from them, which timm would leave random.
     """
     if config.pretrained_weights:
         if not Path(config.pretrained_weights).is_file():
@@ -137,13 +137,13 @@ def _load_pretrained(timm: ModuleType, config: ImageInput, options: dict[str, An
                 "correct the path"
             )
         options = options | {"pretrained_cfg_overlay": {"file": config.pretrained_weights}}
-    loaded, again = (_create_seeded(timm, config, options, seed=seed) for seed in (0, 1))
-    other = dict(again.named_parameters())
-    # What the file gives is the same twice; what it lacks is drawn anew.
+    model, second_model = (_create_seeded(timm, config, options, seed=seed) for seed in (0, 1))
+    second_weights = dict(second_model.named_parameters())
+    # Weights from the file are equal in both models; missing ones are drawn from two seeds.
     missing = [
         name
-        for name, weight in loaded.named_parameters()
-        if weight.ndim > 1 and not torch.equal(weight, other[name])
+        for name, weight in model.named_parameters()
+        if weight.ndim > 1 and not torch.equal(weight, second_weights[name])
     ]
     if missing:
         raise UnlearnableError(
@@ -151,7 +151,7 @@ def _load_pretrained(timm: ModuleType, config: ImageInput, options: dict[str, An
             f"'{config.pretrained_weights or 'its hub'}', such as {missing[0]}; "
             "give a file saved from it"
         )
-    return loaded
+    return model
 
 
 def _create_seeded(
@@ -164,23 +164,23 @@ def _create_seeded(
 
 
 def _find_stage(strides: list[int], config: ImageInput) -> int:
-    """Find the last stage of the wanted stride, counted from the end.
+    """Return the index of the last stage of the configured stride, counted from the end.
 
     Raises:
         UnlearnableError: the model has none.
     """
-    fitting = [stage for stage, stride in enumerate(strides) if stride == config.feature_stride]
-    if not fitting:
-        has = ", ".join(str(stride) for stride in sorted(set(strides)))
+    stages = [stage for stage, stride in enumerate(strides) if stride == config.feature_stride]
+    if not stages:
+        available = ", ".join(str(stride) for stride in sorted(set(strides)))
         raise UnlearnableError(
             f"feature_stride: '{config.backbone}' has no stage of stride {config.feature_stride}; "
-            f"it has {has}"
+            f"it has {available}"
         )
-    return fitting[-1] - len(strides)
+    return stages[-1] - len(strides)
 
 
 def _describe_failure(config: ImageInput, error: Exception) -> str:
-    """Return a message: the backbone or its weights are not available."""
+    """Return the error message: the backbone or its weights are not available."""
     reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     if config.pretrained_weights:
         return (

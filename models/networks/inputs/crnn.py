@@ -1,11 +1,12 @@
-"""Columns of what small two-dimensional convolutions see, learned with all else.
+"""Columns of a feature map of two-dimensional convolutions, trained with the network.
 
 The front of a CRNN (Shi, Bai and Yao 2015): stages of convolutions, each followed by a pooling
-that halves the height, and the width until one column stands for so many pixels. Normalised in
-groups of channels over each image (Wu and He 2018): over the batch, an image's steps would hang on
-which others stand beside it, and over the channels of each place hardly anything is learned.
+that halves the height, and the width until one column covers `feature_stride` pixels. Normalized in
+groups of channels over each image (Wu and He 2018): normalized over the batch, an image's steps
+would depend on the other images, and over the channels of each position hardly anything is
+learned.
 
-Shapes: B images, T steps, H rows, W columns of pixels, D colours, K channels of the map, G its
+Shapes: B images, T steps, H rows, W columns of pixels, D colors, K channels of the map, G its
 height, C = K * G channels of a step.
 """
 
@@ -17,23 +18,24 @@ from models.features.image.config import ImageInput
 MIN_CHANNELS, MAX_CHANNELS = 32, 128
 """Channels of the first stage, and of the last ones."""
 GROUPS = 8
+"""Groups of channels of each GroupNorm."""
 MAX_MAP_HEIGHT = 4
-"""A map is brought down to so many rows, or fewer."""
+"""Largest height of the feature map."""
 
 
 class Convolutions(nn.Module):
     """Scaled images in, one step for every `stride` pixels of their width out."""
 
-    def __init__(self, signal: Pixels, config: ImageInput) -> None:
+    def __init__(self, pixels: Pixels, config: ImageInput) -> None:
         super().__init__()
-        height, self.steps = signal.height, signal.width
-        channels, narrowed = MIN_CHANNELS, 1
-        stages: list[nn.Module] = [_build_stage(signal.colors, channels)]
-        while narrowed < config.feature_stride or height > MAX_MAP_HEIGHT:
-            across = 2 if narrowed < config.feature_stride else 1
+        height, self.steps = pixels.height, pixels.width
+        channels, stride = MIN_CHANNELS, 1
+        stages: list[nn.Module] = [_build_stage(pixels.colors, channels)]
+        while stride < config.feature_stride or height > MAX_MAP_HEIGHT:
+            across = 2 if stride < config.feature_stride else 1
             down = 2 if height > 1 else 1
-            narrowed *= across
-            # What is left over at an edge is pooled too.
+            stride *= across
+            # The remainder at an edge is pooled too.
             height, self.steps = -(-height // down), -(-self.steps // across)
             wider = min(2 * channels, MAX_CHANNELS)
             stages += [nn.MaxPool2d((down, across), ceil_mode=True), _build_stage(channels, wider)]
@@ -47,17 +49,17 @@ class Convolutions(nn.Module):
         return map_BKGT.flatten(1, 2).transpose(1, 2).contiguous()
 
 
-def _build_stage(colours: int, channels: int) -> nn.Sequential:
-    """Make two convolutions, normalised and rectified."""
+def _build_stage(colors: int, channels: int) -> nn.Sequential:
+    """Build two convolutions with GroupNorm and ReLU."""
     return nn.Sequential(
-        *_build_convolution(colours, channels), *_build_convolution(channels, channels)
+        *_build_convolution(colors, channels), *_build_convolution(channels, channels)
     )
 
 
-def _build_convolution(colours: int, channels: int) -> tuple[nn.Module, ...]:
-    """Make one, of three by three pixels."""
+def _build_convolution(colors: int, channels: int) -> tuple[nn.Module, ...]:
+    """Build one convolution of three by three pixels, with GroupNorm and ReLU."""
     return (
-        nn.Conv2d(colours, channels, 3, padding=1, bias=False),
+        nn.Conv2d(colors, channels, 3, padding=1, bias=False),
         nn.GroupNorm(GROUPS, channels),
         nn.ReLU(),
     )

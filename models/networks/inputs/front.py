@@ -14,6 +14,9 @@ from models.features.feature_spec import Tokens, Trees
 from models.features.static_covariates import StaticState
 from models.networks.jagged import Offsets
 
+COMMON_IDS = 100
+"""Up to so many ids, each occurs often."""
+
 
 class StaticBatch(NamedTuple):
     """The static covariates of a batch: codes [B, K] and numbers [B, F]."""
@@ -23,7 +26,7 @@ class StaticBatch(NamedTuple):
 
 
 class IdentityFront(nn.Module):
-    """Channels are passed on as they are."""
+    """Returns the channels unchanged."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -34,37 +37,23 @@ class IdentityFront(nn.Module):
         return values_NC, offsets
 
 
-COMMON_IDS = 100
-"""Ids of which each is met often."""
-
-
-def _compute_embedding_std(ids: int) -> float:
-    """Return the initial standard deviation of the embeddings of so many ids.
-
-    The more there are, the rarer each is, and a vector that hardly moves from where it began
-    should not outweigh the others: with words a loss is lower by a sixth for it. Letters are
-    frequent, and longer vectors distinguish them better.
-    """
-    return min(1.0, sqrt(COMMON_IDS / ids))
-
-
 class TokenFront(nn.Module):
-    """Each id has a vector, learned, or taken from elsewhere."""
+    """An embedding for each id, learned or pretrained."""
 
-    def __init__(self, signal: Tokens | Trees, size: int) -> None:
+    def __init__(self, tokens: Tokens | Trees, size: int) -> None:
         super().__init__()
-        vectors = signal.vectors_VD
+        vectors = tokens.vectors_VD
         self.channels = size if vectors is None else vectors.shape[1]
-        self.embedding = nn.Embedding(signal.size, self.channels)
-        nn.init.normal_(self.embedding.weight, std=_compute_embedding_std(signal.size))
+        self.embedding = nn.Embedding(tokens.size, self.channels)
+        nn.init.normal_(self.embedding.weight, std=_compute_embedding_std(tokens.size))
         if vectors is not None:
-            known = torch.from_numpy(vectors)
+            pretrained = torch.from_numpy(vectors)
             with torch.no_grad():
-                # Ids without a vector begin as noise, as the others would.
-                blank = ~known.any(dim=1, keepdim=True)
-                start = torch.where(blank, self.embedding.weight, known)
+                # Ids without a pretrained vector get a random one.
+                is_missing = ~pretrained.any(dim=1, keepdim=True)
+                start = torch.where(is_missing, self.embedding.weight, pretrained)
                 self.embedding.weight.copy_(start)
-        self.embedding.weight.requires_grad_(not signal.frozen)
+        self.embedding.weight.requires_grad_(not tokens.frozen)
 
     def forward(self, values_NC: Tensor, offsets: Offsets) -> tuple[Tensor, Offsets]:
         """Return the embeddings of the ids, which are in the first channel."""
@@ -73,7 +62,7 @@ class TokenFront(nn.Module):
 
 
 class StaticFront(nn.Module):
-    """The static inputs as one vector: categories embedded, numbers as they are."""
+    """The static covariates as one vector: categories embedded, numbers as they are."""
 
     def __init__(self, state: StaticState) -> None:
         super().__init__()
@@ -87,6 +76,16 @@ class StaticFront(nn.Module):
     def forward(self, statics: StaticBatch) -> Tensor:
         """Return [B, channels]."""
         parts = [
-            embedding(statics.codes_BK[:, place]) for place, embedding in enumerate(self.embeddings)
+            embedding(statics.codes_BK[:, index]) for index, embedding in enumerate(self.embeddings)
         ]
         return torch.cat([*parts, statics.numbers_BF], dim=1)
+
+
+def _compute_embedding_std(ids: int) -> float:
+    """Return the initial standard deviation of the embeddings of so many ids.
+
+    The more there are, the rarer each is, and a vector that hardly moves from where it began
+    should not outweigh the others: with words the loss is lower by a sixth for it. Characters are
+    frequent, and longer vectors distinguish them better.
+    """
+    return min(1.0, sqrt(COMMON_IDS / ids))

@@ -7,56 +7,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 
-class _Vector(NamedTuple):
-    """A place in the grid, or a way through it."""
-
-    row: int
-    column: int
-
-    def add(self, other: "_Vector") -> "_Vector":
-        """Go further."""
-        return _Vector(self.row + other.row, self.column + other.column)
-
-    def subtract(self, other: "_Vector") -> "_Vector":
-        """Go back."""
-        return _Vector(self.row - other.row, self.column - other.column)
-
-    @property
-    def length(self) -> int:
-        """Cells that a way along one side of the grid spans."""
-        return abs(self.row + self.column)
-
-    @property
-    def unit(self) -> "_Vector":
-        """One cell of that way."""
-        return _Vector(_sign(self.row), _sign(self.column))
-
-    def half(self, *, even: bool) -> "_Vector":
-        """Half of that way, toward zero; made longer by a cell where it must be even."""
-        half = _Vector(_halve(self.row), _halve(self.column))
-        odd = even and half.length % 2 and self.length > 2
-        return half.add(self.unit) if odd else half
-
-
-def _sign(number: int) -> int:
-    """Give 1, 0 or -1."""
-    return (number > 0) - (number < 0)
-
-
-def _halve(number: int) -> int:
-    """Halve toward zero."""
-    return _sign(number) * (abs(number) // 2)
-
-
 def order_raster(height: int, width: int) -> list[int]:
-    """Read line by line: the cells' numbers, row * W + column, in reading order."""
+    """Return the cells of a grid row by row, each as row * W + column."""
     return list(range(height * width))
 
 
 def order_hilbert(height: int, width: int) -> list[int]:
-    """Read along a Hilbert curve, drawn over a rectangle of any sides.
+    """Return the cells of a grid along a Hilbert curve, each as row * W + column.
 
-    Each step goes to a neighbour; where a side is odd, one step may go diagonally. On
+    Each step goes to a neighbor; where a side is odd, one step may go diagonally. On
     squares whose side is a power of two it is Hilbert's own curve (Hilbert 1891); for others the
     halves are taken uneven, as in the generalised Hilbert curve (Cerveny 2018).
     """
@@ -67,13 +26,54 @@ def order_hilbert(height: int, width: int) -> list[int]:
     ]
 
 
+class _Vector(NamedTuple):
+    """A cell of the grid, or a vector between two cells along one side."""
+
+    row: int
+    column: int
+
+    def add(self, other: "_Vector") -> "_Vector":
+        """Return the sum of both vectors."""
+        return _Vector(self.row + other.row, self.column + other.column)
+
+    def subtract(self, other: "_Vector") -> "_Vector":
+        """Return the difference of both vectors."""
+        return _Vector(self.row - other.row, self.column - other.column)
+
+    @property
+    def length(self) -> int:
+        """Number of cells that the vector spans."""
+        return abs(self.row + self.column)
+
+    @property
+    def unit(self) -> "_Vector":
+        """The vector of the same direction that spans one cell."""
+        return _Vector(_sign(self.row), _sign(self.column))
+
+    def half(self, *, even: bool) -> "_Vector":
+        """Half of the vector, rounded toward zero; longer by a cell where it must be even."""
+        half = _Vector(_halve(self.row), _halve(self.column))
+        is_odd = even and half.length % 2 and self.length > 2
+        return half.add(self.unit) if is_odd else half
+
+
+def _sign(number: int) -> int:
+    """Return 1, 0 or -1."""
+    return (number > 0) - (number < 0)
+
+
+def _halve(number: int) -> int:
+    """Return half of the number, rounded toward zero."""
+    return _sign(number) * (abs(number) // 2)
+
+
 def _fill_rectangle(start: _Vector, along: _Vector, across: _Vector) -> Iterator[_Vector]:
-    """Fill the rectangle that two ways span, from `start` to the far end of `along`."""
+    """Yield the cells of the rectangle of two vectors, from `start` to the end of `along`."""
     if 1 in {along.length, across.length}:
-        way = along if across.length == 1 else across
+        vector = along if across.length == 1 else across
         yield from (
-            _Vector(start.row + n * way.unit.row, start.column + n * way.unit.column)
-            for n in range(way.length)
+            _Vector(start.row + n * vector.unit.row, start.column + n * vector.unit.column)
+            for n in range(vector.length)
         )
     elif 2 * along.length > 3 * across.length:
         half = along.half(even=True)
@@ -84,7 +84,7 @@ def _fill_rectangle(start: _Vector, along: _Vector, across: _Vector) -> Iterator
 
 
 def _fill_in_three(start: _Vector, along: _Vector, across: _Vector) -> Iterator[_Vector]:
-    """Go up one half of the near side, along the far half, and back down."""
+    """Yield the cells in three parts: half of the near side, the far half, and back."""
     near, far = along.half(even=False), across.half(even=True)
     yield from _fill_rectangle(start, far, near)
     yield from _fill_rectangle(start.add(far), along, across.subtract(far))

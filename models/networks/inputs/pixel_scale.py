@@ -1,6 +1,6 @@
-"""Pixels to numbers around 0, on the device.
+"""Standardization of pixels, on the device.
 
-Shapes: B images, H rows of pixels, W columns, D colours.
+Shapes: B images, H rows of pixels, W columns, D colors.
 """
 
 import torch
@@ -11,15 +11,15 @@ CLIP_STDS = 1e6
 
 
 class PixelScale(nn.Module):
-    """Centre and scale each color."""
+    """Subtract the mean of each color and divide by its standard deviation."""
 
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, mean: tuple[float, ...], spread: tuple[float, ...]) -> None:
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
-        self.register_buffer("spread", torch.tensor(spread, dtype=torch.float32), persistent=False)
+        self.register_buffer("spread", torch.tensor(std, dtype=torch.float32), persistent=False)
 
     def forward(self, pixels_BHWD: Tensor) -> Tensor:
         """Return float32 of the same shape."""

@@ -4,7 +4,7 @@ Features keep the pixels as they are in the files (uint8); scaling and reading o
 the device, so that one set of features serves every way of reading.
 
 Shapes: B images, N steps of all of them, T steps of each, C channels of a step, H rows of pixels,
-W columns, D colours, G patches in height, V in width, P side of a patch.
+W columns, D colors, G patches in height, V in width, P side of a patch.
 """
 
 import numpy as np
@@ -26,42 +26,42 @@ class PixelFront(nn.Module):
 
     order: Tensor
 
-    def __init__(self, signal: Pixels, config: ImageInput, *, pretrained: bool) -> None:
-        """Lay out the reading.
+    def __init__(self, pixels: Pixels, config: ImageInput, *, pretrained: bool) -> None:
+        """Build the layers that this way of reading needs.
 
         Args:
-            signal: what the features say of the pixels.
+            pixels: shape, mean and standard deviation of the images.
             config: how they are read.
             pretrained: fetch the backbone's weights; false where a state dict follows.
 
         Raises:
-            UnlearnableError: the backbone cannot be made or its weights cannot be had.
+            UnlearnableError: the backbone or its weights are not available.
         """
         super().__init__()
-        self.signal, self.config = signal, config
-        self.scale = PixelScale(signal.mean, signal.std)
+        self.pixels, self.config = pixels, config
+        self.scale = PixelScale(pixels.mean, pixels.std)
         self.backbone: nn.Module | None = None
-        height, width, colours = signal.height, signal.width, signal.colors
+        height, width, colors = pixels.height, pixels.width, pixels.colors
         if config.sequence == "backbone":
-            self.backbone = Backbone(signal, config, pretrained=pretrained)
+            self.backbone = Backbone(pixels, config, pretrained=pretrained)
             self.steps, self.channels = self.backbone.steps, self.backbone.channels
         elif config.sequence == "convolutions":
-            self.convolutions = Convolutions(signal, config)
+            self.convolutions = Convolutions(pixels, config)
             self.steps, self.channels = self.convolutions.steps, self.convolutions.channels
         elif config.sequence == "patches":
             self.grid = -(-height // config.patch), -(-width // config.patch)
             order = (order_hilbert if config.scan_order == "hilbert" else order_raster)(*self.grid)
             self.register_buffer("order", torch.tensor(order), persistent=False)
-            self.steps, self.channels = len(order), config.patch**2 * colours
+            self.steps, self.channels = len(order), config.patch**2 * colors
         else:
-            across = config.sequence == "columns"
-            self.steps = width if across else height
-            self.channels = (height if across else width) * colours
+            by_columns = config.sequence == "columns"
+            self.steps = width if by_columns else height
+            self.channels = (height if by_columns else width) * colors
 
     def forward(self, values_NC: Tensor, offsets: Offsets) -> tuple[Tensor, Offsets]:
         """Return the steps of all images, [N, C], and their offsets; N rows of pixels come in."""
-        height, width, colours = self.signal.height, self.signal.width, self.signal.colors
-        pixels_BHWD = values_NC.reshape(-1, height, width, colours)
+        height, width, colors = self.pixels.height, self.pixels.width, self.pixels.colors
+        pixels_BHWD = values_NC.reshape(-1, height, width, colors)
         if self.backbone is not None:
             steps_BTC: Tensor = self.backbone(pixels_BHWD)
         else:
@@ -78,16 +78,16 @@ class PixelFront(nn.Module):
         if self.config.sequence == "convolutions":
             steps_BTC: Tensor = self.convolutions(pixels_BHWD)
             return steps_BTC
-        patches_BTC = cut_patches(pixels_BHWD, self.config.patch)
+        patches_BTC = _cut_patches(pixels_BHWD, self.config.patch)
         return patches_BTC if self.config.scan_order == "raster" else patches_BTC[:, self.order]
 
 
-def cut_patches(pixels_BHWD: Tensor, side: int) -> Tensor:
-    """Cut into squares, line by line, [B, T, P * P * D]; beyond the edge lies the mean, zero."""
-    height, width, colours = pixels_BHWD.shape[1:]
-    below, beside = -height % side, -width % side
-    padded_BHWD = functional.pad(pixels_BHWD, (0, 0, 0, beside, 0, below))
+def _cut_patches(pixels_BHWD: Tensor, side: int) -> Tensor:
+    """Cut into squares, row by row, [B, T, P * P * D]; padded with the mean, zero."""
+    height, width, colors = pixels_BHWD.shape[1:]
+    below, right = -height % side, -width % side
+    padded_BHWD = functional.pad(pixels_BHWD, (0, 0, 0, right, 0, below))
     grid_BGPVPD = padded_BHWD.reshape(
-        -1, (height + below) // side, side, (width + beside) // side, side, colours
+        -1, (height + below) // side, side, (width + right) // side, side, colors
     )
     return grid_BGPVPD.transpose(2, 3).flatten(3).flatten(1, 2)

@@ -39,20 +39,22 @@ class WindowNormalization(nn.Module):
         last_B = last_BC[:, self.target_channel]
         if self.method == "none":
             return values_NC, Origin(last_B, torch.zeros_like(last_B), torch.ones_like(last_B))
-        seen_NO = values_NC[:, : self.num_observed]
+        observed_NO = values_NC[:, : self.num_observed]
         if self.method == "nlinear":
             level_BO = last_BC[:, : self.num_observed]
             scale_BO = torch.ones_like(level_BO)
         else:
-            level_BO = _mean_per_sequence(seen_NO, offsets)
+            level_BO = _mean_per_sequence(observed_NO, offsets)
             variance_BO = _mean_per_sequence(
-                (seen_NO - offsets.repeat_per_step(level_BO)).square(), offsets
+                (observed_NO - offsets.repeat_per_step(level_BO)).square(), offsets
             )
             scale_BO = variance_BO.sqrt().clamp(min=MIN_SCALE)
-        moved_NO = (seen_NO - offsets.repeat_per_step(level_BO)) / offsets.repeat_per_step(scale_BO)
-        moved_NC = torch.cat([moved_NO, values_NC[:, self.num_observed :]], dim=1)
-        own = self.target_channel
-        return moved_NC, Origin(last_B, level_BO[:, own], scale_BO[:, own])
+        normalized_NO = (observed_NO - offsets.repeat_per_step(level_BO)) / offsets.repeat_per_step(
+            scale_BO
+        )
+        normalized_NC = torch.cat([normalized_NO, values_NC[:, self.num_observed :]], dim=1)
+        channel = self.target_channel
+        return normalized_NC, Origin(last_B, level_BO[:, channel], scale_BO[:, channel])
 
 
 def _mean_per_sequence(values_NO: Tensor, offsets: Offsets) -> Tensor:

@@ -29,50 +29,50 @@ class CompilerError(OSError):
 
 
 def find_or_compile() -> Path:
-    """Return the compiled kernels, compiling them unless it has been done.
+    """Return the path of the compiled kernels; compile them where they do not exist.
 
     Raises:
         CompilerError: no library exists, and there is no compiler, or it fails.
     """
-    own, folder = _name_kernels(), cache_dir()
+    prefix, folder = _name_kernels(), cache_dir()
     try:
         compiler = find_compiler()
     except CompilerError:
-        if standing := sorted(folder.glob(f"{own}-*.so")):
-            return standing[0]
+        if existing := sorted(folder.glob(f"{prefix}-*.so")):
+            return existing[0]
         raise
-    place = folder / f"{own}-{_hash_parts(_run_command([compiler, '--version']).encode())}.so"
-    if not place.exists():
-        _compile_to(place, compiler)
-    return place
+    path = folder / f"{prefix}-{_hash_parts(_run_command([compiler, '--version']).encode())}.so"
+    if not path.exists():
+        _compile_to(path, compiler)
+    return path
 
 
 def find_compiled(name: str) -> Path:
-    """Return the kernels of this name, compiled earlier for this processor.
+    """Return the path of the kernels of this name, compiled earlier for this processor.
 
     Raises:
-        CompilerError: they are not there.
+        CompilerError: they do not exist.
     """
-    place = cache_dir() / f"{name}.so"
-    if not name.startswith(_name_kernels()) or not place.exists():
-        raise CompilerError(f"{place} is not there, or not for this processor")
-    return place
+    path = cache_dir() / f"{name}.so"
+    if not name.startswith(_name_kernels()) or not path.exists():
+        raise CompilerError(f"{path} does not exist, or is not for this processor")
+    return path
 
 
 def find_compiler() -> str:
-    """Return the first compiler of C++ that is there.
+    """Return the path of the first C++ compiler that is installed.
 
     Raises:
         CompilerError: there is none.
     """
     for name in COMPILERS:
-        if found := shutil.which(name):
-            return found
-    raise CompilerError(f"no compiler of C++ on the path (looked for {', '.join(COMPILERS)})")
+        if path := shutil.which(name):
+            return path
+    raise CompilerError(f"no C++ compiler on the path (looked for {', '.join(COMPILERS)})")
 
 
 def cache_dir() -> Path:
-    """Return the folder of the user's that holds what was compiled.
+    """Return the user's folder of compiled kernels; create it where it does not exist.
 
     Raises:
         CompilerError: there is no home, or others may write there.
@@ -82,7 +82,7 @@ def cache_dir() -> Path:
         folder = (Path(root) if root else Path.home() / ".cache") / "ostinato"
     except RuntimeError as error:
         raise CompilerError("this user has no home folder for compiled kernels") from error
-    # Nobody else may leave code there.
+    # Nobody else may write code there.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.stat()
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:
@@ -107,33 +107,33 @@ def _list_sources() -> list[Path]:
     """List the sources that are compiled, and the headers that they include.
 
     Raises:
-        CompilerError: they did not come along with the package.
+        CompilerError: the package was installed without them.
     """
-    found = sorted(path for path in SOURCES.iterdir() if path.suffix in {".cpp", ".h"})
-    if not found:
-        raise CompilerError(f"{SOURCES} holds no sources")
-    return found
+    sources = sorted(path for path in SOURCES.iterdir() if path.suffix in {".cpp", ".h"})
+    if not sources:
+        raise CompilerError(f"{SOURCES} contains no sources")
+    return sources
 
 
 def _describe_processor() -> str:
     """Describe this processor's model and instruction sets."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    known = {line for line in lines if line.startswith(("flags", "Features", "model name"))}
-    return "\n".join([platform.machine(), platform.processor(), *sorted(known)])
+    described = {line for line in lines if line.startswith(("flags", "Features", "model name"))}
+    return "\n".join([platform.machine(), platform.processor(), *sorted(described)])
 
 
-def _compile_to(place: Path, compiler: str) -> None:
-    """Compile, and put the result in its place in one step.
+def _compile_to(path: Path, compiler: str) -> None:
+    """Compile into a temporary folder, and move the library to `path` atomically.
 
     Raises:
         CompilerError: with the compiler's first error line.
     """
-    texts = [str(path) for path in _list_sources() if path.suffix == ".cpp"]
-    with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-        made = Path(folder) / place.name
-        _run_command([compiler, *FLAGS, "-o", str(made), *texts])
-        made.replace(place)
+    sources = [str(source) for source in _list_sources() if source.suffix == ".cpp"]
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        compiled = Path(folder) / path.name
+        _run_command([compiler, *FLAGS, "-o", str(compiled), *sources])
+        compiled.replace(path)
 
 
 def _run_command(command: list[str]) -> str:
@@ -143,7 +143,7 @@ def _run_command(command: list[str]) -> str:
         CompilerError: it fails.
     """
     try:
-        done = subprocess.run(  # noqa: S603 - the user's own compiler over our own sources
+        completed = subprocess.run(  # noqa: S603 - the user's own compiler over our own sources
             command, capture_output=True, text=True, check=True, timeout=TIMEOUT_SECONDS
         )
     except subprocess.CalledProcessError as error:
@@ -151,4 +151,4 @@ def _run_command(command: list[str]) -> str:
         raise CompilerError(f"{command[0]} fails: {lines[0] if lines else error}") from error
     except subprocess.TimeoutExpired as error:
         raise CompilerError(f"{command[0]} took over {TIMEOUT_SECONDS:.0f} seconds") from error
-    return done.stdout
+    return completed.stdout

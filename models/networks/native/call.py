@@ -18,24 +18,11 @@ IMPORTING_PROCESS = os.getpid()
 """Where this module was imported; a process forked from it later has another number."""
 
 
-class _BatchFields(ctypes.Structure):
-    """A batch as every kernel gets it: `Batch` of work.h."""
-
-    _fields_ = (
-        ("sequences", c_int64),
-        ("hidden", c_int64),
-        ("threads", c_int64),
-        ("bounds", c_void_p),
-        ("order", c_void_p),
-        ("team", c_void_p),
-    )
-
-
 class KernelLibrary(NamedTuple):
-    """The library, loaded."""
+    """The shared library, loaded."""
 
     name: str
-    """Differs wherever the last digits of a result may differ."""
+    """Differs where the last digits of a result may differ."""
     library: ctypes.CDLL
 
     def call(self, kernel: str, offsets: Offsets, *tensors: Tensor, hidden: int) -> None:
@@ -51,6 +38,19 @@ class KernelLibrary(NamedTuple):
         )
         addresses = (c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
         getattr(self.library, kernel)(ctypes.byref(batch), ctypes.byref(addresses))
+
+
+class _BatchFields(ctypes.Structure):
+    """A batch as every kernel gets it: `Batch` of work.h."""
+
+    _fields_ = (
+        ("sequences", c_int64),
+        ("hidden", c_int64),
+        ("threads", c_int64),
+        ("bounds", c_void_p),
+        ("order", c_void_p),
+        ("team", c_void_p),
+    )
 
 
 @cache

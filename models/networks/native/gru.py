@@ -1,4 +1,4 @@
-"""A GRU through the compiled kernel, which does the steps that depend on each other.
+"""A GRU with the compiled kernel, which computes the steps that depend on each other.
 
 All else (the projection of the input, the gradients of the weights) is products of large matrices,
 which torch computes at the processor's full rate.
@@ -21,13 +21,13 @@ from models.networks.native.kernels import select_kernels
 def run_gru(
     layer: nn.RNNBase, values_NI: Tensor, offsets: Offsets, state: State
 ) -> tuple[Tensor, State] | None:
-    """Read whole sequences with the weights of torch's layer; None where no kernel can.
+    """Read whole sequences with the weights of torch's layer; None where no kernel is available.
 
     Returns:
         the outputs, [N, H], and the last states, ([B, H],).
     """
     if offsets.max_length < 2:
-        # A single step is a matrix product and nothing else: torch's work.
+        # A single step is only a matrix product, which torch computes.
         return None
     kernels = select_kernels(values_NI, *state, *layer.all_weights[0])
     if kernels is None:
@@ -49,7 +49,7 @@ class _GruFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, kernels: KernelLibrary, offsets: Offsets, *parts: Tensor) -> Tensor:  # noqa: ANN401 - torch's context
-        """Read; `parts` are values, initial state, and the four weights as torch orders them."""
+        """Run the kernel; `parts` are values, initial state, and torch's four weights in order."""
         values_NI, start_BH, weight_GI, weight_GH, bias_G, recurrent_bias_G = parts
         hidden = start_BH.shape[1]
         gates_N4H = values_NI.new_empty(len(values_NI), 4 * hidden)
@@ -74,7 +74,7 @@ class _GruFunction(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_NH: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - torch's context
-        """Go back through time, then to the weights."""
+        """Run the backward kernel, then compute the gradients of the weights."""
         values_NI, start_BH, rolled_GI, weight_GH, gates_N4H, outputs_NH = ctx.saved_tensors
         hidden = start_BH.shape[1]
         to_gates_N4H, before_NH = torch.empty_like(gates_N4H), torch.empty_like(outputs_NH)

@@ -1,6 +1,6 @@
 """Which kernels this process computes with: the compiled ones, or torch's.
 
-The choice is made at the first use and is kept for the life of the process, so that numbers never
+The choice is made at the first use and holds for the life of the process, so that numbers never
 change within a run. `pin_kernels` makes a resumed run use the kernels that it began with.
 """
 
@@ -33,36 +33,23 @@ def load_kernels() -> KernelLibrary | None:
     try:
         return _open_library(find_or_compile())
     except OSError as error:
-        logger.warning("torch reads step by step here, which is slower: %s", error)
+        logger.warning("torch runs step by step here, which is slower: %s", error)
         return None
 
 
 @cache
 def load_compiled(name: str) -> KernelLibrary | None:
-    """Load kernels that were compiled earlier, perhaps by a compiler that has gone since."""
+    """Load kernels that were compiled earlier, even if their compiler has been removed since."""
     try:
         return _open_library(find_compiled(name))
     except OSError:
         return None
 
 
-def _open_library(path: Path) -> KernelLibrary:
-    """Load a library."""
-    return KernelLibrary(path.stem, ctypes.CDLL(str(path)))
-
-
-def _get_kernels() -> KernelLibrary | None:
-    """Return the compiled kernels, unless there are none or torch is pinned."""
-    name = _pinned_name.get()
-    if name == TORCH:
-        return None
-    return load_compiled(name) if name else load_kernels()
-
-
 def get_kernel_name() -> str:
     """Return the name of the kernels in use here."""
-    ours = _get_kernels()
-    return ours.name if ours is not None else TORCH
+    kernels = _get_kernels()
+    return kernels.name if kernels is not None else TORCH
 
 
 @contextmanager
@@ -73,21 +60,36 @@ def pin_kernels() -> Iterator[Callable[[str], bool]]:
     """
     token = _pinned_name.set(_pinned_name.get())
 
-    def keep(name: str) -> bool:
-        here = name == TORCH or load_compiled(name) is not None
-        if here:
+    def pin(name: str) -> bool:
+        is_available = name == TORCH or load_compiled(name) is not None
+        if is_available:
             _pinned_name.set(name)
-        return here
+        return is_available
 
     try:
-        yield keep
+        yield pin
     finally:
         _pinned_name.reset(token)
 
 
 def select_kernels(*tensors: Tensor) -> KernelLibrary | None:
     """Return the kernels, where they are available and can read these tensors."""
-    plain = all(part.dtype == torch.float32 and part.device.type == "cpu" for part in tensors)
-    if not plain or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+    are_supported = all(
+        part.dtype == torch.float32 and part.device.type == "cpu" for part in tensors
+    )
+    if not are_supported or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return None
     return _get_kernels()
+
+
+def _open_library(path: Path) -> KernelLibrary:
+    """Load a shared library; its name is that of the kernels."""
+    return KernelLibrary(path.stem, ctypes.CDLL(str(path)))
+
+
+def _get_kernels() -> KernelLibrary | None:
+    """Return the compiled kernels, unless there are none or torch is pinned."""
+    name = _pinned_name.get()
+    if name == TORCH:
+        return None
+    return load_compiled(name) if name else load_kernels()

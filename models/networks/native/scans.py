@@ -1,7 +1,7 @@
 """Cells with an elementwise recurrence, through the compiled kernels.
 
 The projections of the input are matrix products over all steps at once, which torch computes.
-Gates, states and outputs are one pass over each sequence, and their gradients another.
+Gates, states and outputs take one pass over each sequence, and their gradients another.
 
 Shapes: N steps of all sequences, B sequences, H units, W numbers that all sequences share.
 """
@@ -27,7 +27,7 @@ def run_scan(
     start: Tensor,
     shared: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Read whole sequences with the kernel of a name.
+    """Read whole sequences with the kernel of this name.
 
     Args:
         kernels: the library.
@@ -56,22 +56,22 @@ class _ScanFunction(torch.autograd.Function):
         offsets: Offsets,
         *parts: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Read; `parts` are the start, what is shared, and what each step needs."""
-        start, _, drives, *_ = parts
-        made = [
-            drives.new_empty(len(drives), start.shape[1])
+        """Run the kernel; `parts` are the initial state, the shared parameters, and the inputs."""
+        start, _, inputs, *_ = parts
+        results = [
+            inputs.new_empty(len(inputs), start.shape[1])
             for _ in range(1 + (name in _WITH_SEPARATE_MEMORY))
         ]
         hidden = ctx.hidden = start.shape[1] // (2 if name == "lru" else 1)
-        kernels.call(f"{name}_forward", offsets, *parts, *made, hidden=hidden)
+        kernels.call(f"{name}_forward", offsets, *parts, *results, hidden=hidden)
         ctx.kernels, ctx.name, ctx.offsets = kernels, name, offsets
-        ctx.save_for_backward(*parts, *made)
-        return made[-1], made[0].index_select(0, offsets.last_B)
+        ctx.save_for_backward(*parts, *results)
+        return results[-1], results[0].index_select(0, offsets.last_B)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - torch's context
-        """Walk back through time."""
+        """Run the backward kernel; return the gradients of `parts`."""
         parts = ctx.saved_tensors
         _, shared_W, *flat = parts[: -1 - (ctx.name in _WITH_SEPARATE_MEMORY)]
         to_start = grads[1].clone(memory_format=torch.contiguous_format)

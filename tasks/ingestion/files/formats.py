@@ -55,7 +55,7 @@ def _scan_csv(path: _Input, *, separator: str) -> pl.LazyFrame:
         if parsed and _has_iso_dates(head, name):
             schema[name] = dtype
         elif schema[name] == pl.Int128:
-            # More digits than Int64 can hold: kept as text.
+            # More digits than Int64 can store, so it stays text.
             schema[name] = pl.String()
     widened = []
     unquoted = is_unquoted_text(path)
@@ -125,7 +125,7 @@ def _scan_json_lines(path: _Input) -> pl.LazyFrame:
     """Scan JSON Lines; integers too large for Int64 become text."""
     literal = Path(re.sub(r"([*?\[])", r"[\1]", str(path))) if isinstance(path, Path) else path
     inferred = pl.scan_ndjson(literal, infer_schema_length=None).collect_schema()
-    # More digits than Int64 can hold: kept as text.
+    # More digits than Int64 can store, so it stays text.
     schema = {name: pl.String() if t == pl.Int128 else t for name, t in inferred.items()}
     return pl.scan_ndjson(literal, schema=schema)
 

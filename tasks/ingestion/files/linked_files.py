@@ -8,7 +8,7 @@ import fsspec
 import polars as pl
 
 from tasks.ingestion.files.listing import SourceFile, fetch_file, scan_file
-from tasks.storage.store import Store, staging_dir
+from tasks.storage.store import Store, open_staging_dir
 
 
 def fingerprint_linked_files(
@@ -32,7 +32,7 @@ def fingerprint_linked_files(
     if not columns:
         return {}
     hashes = {}
-    with staging_dir(store) as folder:
+    with open_staging_dir(store) as folder:
         for file in files:
             scan = scan_file(fetch_file(fs, file, folder), file)
             root = PurePosixPath(file.path).parent

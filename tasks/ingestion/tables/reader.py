@@ -1,6 +1,6 @@
 """Read tables that are not plain files: databases, and Delta Lake and Iceberg tables.
 
-Whatever a table's size, only a few batches of it are in memory; `sql` and `lakehouse` say how.
+Whatever a table's size, only a few batches of it are in memory; see `sql` and `lakehouse`.
 """
 
 import re

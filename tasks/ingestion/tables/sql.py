@@ -48,7 +48,7 @@ class _Session:
         """The columns' Polars types."""
         return _to_polars_schema(self.columns)
 
-    def column(self, name: str) -> Column:
+    def find_column(self, name: str) -> Column:
         """Return a column by its name.
 
         Raises:
@@ -89,7 +89,7 @@ def count_rows(table: Table, kind: TableKind, row_range: RowRange | None) -> int
 def find_newest(table: Table, kind: TableKind, column: str) -> Bound | None:
     """Return the largest value of a column, NaN excepted; None where it has none."""
     with _open_session(table, kind) as opened:
-        described = opened.column(column)
+        described = opened.find_column(column)
         check_column_orderable(column, opened.schema[column], opened.where)
         ref, alias = f"t.{quote_name(column)}", quote_name(column)
         # PostgreSQL sorts NaN above all numbers; in SQLite no number equals this text.
@@ -187,9 +187,9 @@ def _build_from_clause(opened: _Session, row_range: RowRange | None) -> tuple[st
     clause = f"{opened.relation} AS t"
     if row_range is None or (row_range.after is None and row_range.until is None):
         if row_range is not None:
-            opened.column(row_range.column)
+            opened.find_column(row_range.column)
         return clause, None
-    column = opened.column(row_range.column)
+    column = opened.find_column(row_range.column)
     where = f"{opened.where}: column '{column.name}'"
     dtype = opened.schema[column.name]
     limits = [
@@ -225,7 +225,7 @@ def _to_python_value(value: pa.Scalar, where: str) -> Bound:
 
 def _build_order_clause(opened: _Session, row_range: RowRange | None, order_by: str) -> str:
     """Write the sort keys after ORDER BY: the column, then all others to break ties."""
-    first = opened.column(order_by)
+    first = opened.find_column(order_by)
     check_column_orderable(order_by, opened.schema[order_by], opened.where)
     bounded = row_range is not None and (row_range.after is not None or row_range.until is not None)
     # Only where there can be nulls: an index that sorts them last could not be used.

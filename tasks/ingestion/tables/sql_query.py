@@ -41,7 +41,7 @@ def parse_relation(query: str | None, *, forbidden: str | None = None) -> str:
     """
     if not query or not query.strip():
         raise SourceError.of(
-            "source.query is empty: it says what to read of the database", hint=_HINT
+            "source.query is empty: it has to select what to read from the database", hint=_HINT
         )
     if parts := split_name(query):
         return ".".join(quote_name(part) for part in parts)
@@ -61,8 +61,8 @@ def parse_relation(query: str | None, *, forbidden: str | None = None) -> str:
 
 def shorten_query(query: str | None) -> str:
     """Shorten a query to 100 characters for a message."""
-    words = " ".join((query or "").split())
-    return words if len(words) <= 100 else words[:97] + "..."
+    text = " ".join((query or "").split())
+    return text if len(text) <= 100 else text[:97] + "..."
 
 
 def _is_balanced(text: str) -> bool:

@@ -1,100 +1,102 @@
-"""Keras 3, on the backend that KERAS_BACKEND names: `fit` over padded arrays, masked.
+"""Keras 3, on the backend of KERAS_BACKEND: `fit` over padded arrays, masked.
 
-What was traced in the epoch that isn't counted is kept: the weights and the optimizer's state are
-set back instead.
+The model that was traced in the warm-up epoch is used again: its weights and the state of its
+optimizer are reset.
 """
 
 from typing import Any
 
 import keras
-from lesson import (
-    CLIP_NORM,
+from task import (
     FINAL_RATE,
+    MAX_GRAD_NORM,
     WARMUP_SHARE,
     WEIGHT_DECAY,
-    Clock,
-    Lesson,
-    read_lesson,
-    report,
+    EpochTimer,
+    Task,
+    print_report,
+    read_task,
 )
 
 LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
 
 
-def limit_threads(lesson: Lesson) -> None:
-    """Compute on so many threads."""
+def limit_threads(task: Task) -> None:
+    """Limit the backend to the task's threads."""
     if keras.backend.backend() == "torch":
         import torch
 
-        torch.set_num_threads(lesson.threads)
+        torch.set_num_threads(task.threads)
     else:
         import tensorflow as tf
 
-        tf.config.threading.set_intra_op_parallelism_threads(lesson.threads)
-        tf.config.threading.set_inter_op_parallelism_threads(lesson.threads)
+        tf.config.threading.set_intra_op_parallelism_threads(task.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(task.threads)
 
 
-def made(lesson: Lesson) -> keras.Model:
-    """Make the network and what trains it."""
-    keras.utils.set_random_seed(lesson.seed)
-    mean = lesson.pooling == "mean"
-    inner = [LAYERS[lesson.cell](lesson.hidden, return_sequences=mean)]
-    if lesson.ids:
-        inner.insert(0, keras.layers.Embedding(lesson.ids, lesson.embedding, mask_zero=True))
-    if mean:
-        inner.append(keras.layers.GlobalAveragePooling1D())
-    steps = None if lesson.ids else int(lesson.lengths_S.max())
-    shape = (steps, *lesson.values.shape[1:])
-    scores = keras.layers.Dense(lesson.classes)
-    model = keras.Sequential([keras.Input(shape), *inner, scores])
-    total = lesson.epochs * lesson.steps
+def build_model(task: Task) -> keras.Model:
+    """Build and compile the network."""
+    keras.utils.set_random_seed(task.seed)
+    is_mean = task.pooling == "mean"
+    layers = [LAYERS[task.cell](task.hidden_size, return_sequences=is_mean)]
+    if task.vocab_size:
+        layers.insert(
+            0, keras.layers.Embedding(task.vocab_size, task.embedding_dim, mask_zero=True)
+        )
+    if is_mean:
+        layers.append(keras.layers.GlobalAveragePooling1D())
+    steps = None if task.vocab_size else int(task.lengths_S.max())
+    shape = (steps, *task.values.shape[1:])
+    logits = keras.layers.Dense(task.classes)
+    model = keras.Sequential([keras.Input(shape), *layers, logits])
+    total = task.epochs * task.steps_per_epoch
     warmup = max(1, round(total * WARMUP_SHARE))
     rate = keras.optimizers.schedules.CosineDecay(
-        lesson.rate / warmup,
+        task.learning_rate / warmup,
         total - warmup,
         alpha=FINAL_RATE,
-        warmup_target=lesson.rate,
+        warmup_target=task.learning_rate,
         warmup_steps=warmup,
     )
     model.compile(
-        keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, global_clipnorm=CLIP_NORM),
+        keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, global_clipnorm=MAX_GRAD_NORM),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     return model
 
 
-class Watcher(keras.callbacks.Callback):
-    """Lets the clock run."""
+class TimerCallback(keras.callbacks.Callback):
+    """End the timer's epochs."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, timer: EpochTimer) -> None:
         super().__init__()
-        self.clock = clock
+        self.timer = timer
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Take the validation's loss."""
+        """Record the validation loss."""
         del epoch
-        self.clock.epoch(logs["val_loss"])
+        self.timer.end_epoch(logs["val_loss"])
 
 
-def fit(model: keras.Model, lesson: Lesson, *, clock: Clock, epochs: int) -> None:
-    """Train."""
-    values, labels_S = lesson.padded(training=True)
-    scored = lesson.padded(training=False)
-    clock.start()
+def fit(model: keras.Model, task: Task, *, timer: EpochTimer, epochs: int) -> None:
+    """Train for `epochs` epochs over padded arrays."""
+    values, labels_S = task.pad_sequences(training=True)
+    validation = task.pad_sequences(training=False)
+    timer.start()
     model.fit(
         values,
         labels_S,
-        batch_size=lesson.batch,
+        batch_size=task.batch_size,
         epochs=epochs,
-        validation_data=scored,
+        validation_data=validation,
         validation_batch_size=256,
         verbose=0,
-        callbacks=[Watcher(clock)],
+        callbacks=[TimerCallback(timer)],
     )
 
 
-def blank(model: keras.Model, weights: list[Any]) -> None:
-    """Set all back to where it began."""
+def reset(model: keras.Model, weights: list[Any]) -> None:
+    """Reset the weights and the optimizer's state, but not its learning rate."""
     model.set_weights(weights)
     for variable in model.optimizer.variables:
         if variable.path.rpartition("/")[2] != "learning_rate":
@@ -102,16 +104,16 @@ def blank(model: keras.Model, weights: list[Any]) -> None:
 
 
 def main() -> None:
-    """Learn a little, then in earnest, and report."""
-    lesson = read_lesson()
-    limit_threads(lesson)
-    model = made(lesson)
+    """Train on the warm-up task and on the whole task, and print the report."""
+    task = read_task()
+    limit_threads(task)
+    model = build_model(task)
     weights = model.get_weights()
-    fit(model, lesson.few(), clock=Clock(), epochs=1)
-    blank(model, weights)
-    clock = Clock()
-    fit(model, lesson, clock=clock, epochs=lesson.epochs)
-    report(clock, {"parameters": model.count_params()})
+    fit(model, task.take_warmup_task(), timer=EpochTimer(), epochs=1)
+    reset(model, weights)
+    timer = EpochTimer()
+    fit(model, task, timer=timer, epochs=task.epochs)
+    print_report(timer, {"parameters": model.count_params()})
 
 
 if __name__ == "__main__":

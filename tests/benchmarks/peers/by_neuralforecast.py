@@ -1,7 +1,7 @@
-"""neuralforecast: its LSTM or GRU, whose decoder is one linear layer, as ours is.
+"""neuralforecast: its LSTM or GRU with one linear layer as decoder, like ours.
 
-It draws windows at random (so many a step, of 32 series) and scales each robustly, as it does
-where nothing is said; an epoch here is as many steps as ours has.
+It draws random windows (a batch of them from 32 series a step) and scales each robustly, its
+defaults; an epoch here has as many steps as ours.
 """
 
 import logging
@@ -11,38 +11,47 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning
 import torch
-from lesson import CLIP_NORM, HORIZON, LOOKBACK, WEIGHT_DECAY, Clock, Lesson, run, watcher
 from neuralforecast import NeuralForecast
 from neuralforecast.losses.pytorch import MAE
 from neuralforecast.models import GRU, LSTM
+from task import (
+    HORIZON,
+    LOOKBACK,
+    MAX_GRAD_NORM,
+    WEIGHT_DECAY,
+    EpochTimer,
+    Task,
+    build_lightning_callback,
+    run,
+)
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 MODELS = {"lstm": LSTM, "gru": GRU}
 
 
-def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
-    """Train."""
-    torch.set_num_threads(lesson.threads)
-    steps = lesson.options.get("steps", lesson.steps)
-    callback = watcher(pytorch_lightning.Callback, clock, score="valid_loss")
-    model = MODELS[lesson.cell](
+def train(task: Task, timer: EpochTimer) -> dict[str, Any]:
+    """Train, and return the facts of the report."""
+    torch.set_num_threads(task.threads)
+    steps = task.options.get("max_steps", task.steps_per_epoch)
+    callback = build_lightning_callback(pytorch_lightning.Callback, timer, metric="valid_loss")
+    model = MODELS[task.cell](
         h=HORIZON,
         input_size=LOOKBACK,
         encoder_n_layers=1,
-        encoder_hidden_size=lesson.hidden,
+        encoder_hidden_size=task.hidden_size,
         decoder_layers=1,
-        decoder_hidden_size=lesson.hidden,
+        decoder_hidden_size=task.hidden_size,
         loss=MAE(),
-        learning_rate=lesson.rate,
-        max_steps=lesson.epochs * steps,
+        learning_rate=task.learning_rate,
+        max_steps=task.epochs * steps,
         val_check_steps=steps,
-        windows_batch_size=lesson.batch,
-        random_seed=lesson.seed,
+        windows_batch_size=task.batch_size,
+        random_seed=task.seed,
         optimizer=torch.optim.AdamW,
         optimizer_kwargs={"weight_decay": WEIGHT_DECAY},
         lr_scheduler=torch.optim.lr_scheduler.LambdaLR,
-        lr_scheduler_kwargs={"lr_lambda": lesson.share},
-        gradient_clip_val=CLIP_NORM,
+        lr_scheduler_kwargs={"lr_lambda": task.compute_rate_factor},
+        gradient_clip_val=MAX_GRAD_NORM,
         callbacks=[callback],
         accelerator="cpu",
         enable_progress_bar=False,
@@ -52,9 +61,9 @@ def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
     )
     frame = pd.DataFrame(
         {
-            "unique_id": np.repeat(np.arange(len(lesson.lengths_S)), lesson.lengths_S),
-            "ds": np.concatenate([np.arange(length) for length in lesson.lengths_S]),
-            "y": lesson.values,  # noqa: PD011 - an array
+            "unique_id": np.repeat(np.arange(len(task.lengths_S)), task.lengths_S),
+            "ds": np.concatenate([np.arange(length) for length in task.lengths_S]),
+            "y": task.values,  # noqa: PD011 - an array
         }
     )
     NeuralForecast(models=[model], freq=1).fit(frame, val_size=HORIZON)
@@ -62,4 +71,4 @@ def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run(learn)
+    run(train)

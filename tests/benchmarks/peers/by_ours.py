@@ -1,111 +1,121 @@
-"""Our own loop, as the training stage calls it, over what the featurizer makes of such rows."""
+"""Our training loop, called as in the train stage, over features as the featurizer makes them."""
 
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from lesson import HORIZON, LOOKBACK, Clock, Lesson, run
+from task import HORIZON, LOOKBACK, EpochTimer, Task, run
 
 from models.features.feature_spec import Numbers, Tokens
 from models.learning.batches import SequenceSet, Spans, to_device
 from models.learning.config import TrainingConfig
 from models.learning.loop import Callbacks, CheckpointStore, fit
-from models.learning.memory import keep_memory
+from models.learning.memory import retain_freed_memory
 from models.learning.precision import choose_precision
 from models.networks.config import ModelConfig
 from models.networks.heads.build import HeadSpec
 from models.networks.heads.config import HeadConfig
 from models.networks.network import NetworkSpec, build_network, count_parameters
 
-NOWHERE = CheckpointStore(load=lambda: None, save=lambda _: None)
+NO_CHECKPOINTS = CheckpointStore(load=lambda: None, save=lambda _: None)
 
 
-def classified(lesson: Lesson) -> tuple[SequenceSet, SequenceSet, NetworkSpec]:
-    """Lay out sequences with a class each."""
-    kind = np.int32 if lesson.ids else np.float32
-    values_NC = lesson.values.reshape(len(lesson.values), -1).astype(kind)
-    rows = np.arange(len(lesson.labels_S))
-    every = to_device(
+def build_classification(task: Task) -> tuple[SequenceSet, SequenceSet, NetworkSpec]:
+    """Return training and validation sequences with a class each, and the network's spec."""
+    kind = np.int32 if task.vocab_size else np.float32
+    values_NC = task.values.reshape(len(task.values), -1).astype(kind)
+    rows = np.arange(len(task.labels_S))
+    data = to_device(
         values_NC,
-        Spans(lesson.starts_S, lesson.stops_S),
-        targets_M=lesson.labels_S.astype(np.float32),
+        Spans(task.starts_S, task.stops_S),
+        targets_M=task.labels_S.astype(np.float32),
         target_spans=Spans(rows, rows + 1),
         device=torch.device("cpu"),
     )
-    signal = Tokens(size=lesson.ids) if lesson.ids else Numbers(channels=values_NC.shape[1])
-    face = NetworkSpec(features=signal, head=HeadSpec(kind="category", num_classes=lesson.classes))
-    return taken(every, rows[: lesson.training]), taken(every, rows[lesson.training :]), face
+    features = (
+        Tokens(size=task.vocab_size) if task.vocab_size else Numbers(channels=values_NC.shape[1])
+    )
+    spec = NetworkSpec(features=features, head=HeadSpec(kind="category", num_classes=task.classes))
+    return (
+        select_rows(data, rows[: task.training_rows]),
+        select_rows(data, rows[task.training_rows :]),
+        spec,
+    )
 
 
-def taken(every: SequenceSet, rows: np.ndarray) -> SequenceSet:
-    """Take some of the sequences."""
-    statics = type(every.statics)(*(beside[rows] for beside in every.statics))
+def select_rows(data: SequenceSet, rows: np.ndarray) -> SequenceSet:
+    """Return some of the sequences."""
+    statics = type(data.statics)(*(values[rows] for values in data.statics))
     return replace(
-        every,
-        spans=every.spans.select(rows),
-        target_spans=every.target_spans.select(rows),
+        data,
+        spans=data.spans.select(rows),
+        target_spans=data.target_spans.select(rows),
         statics=statics,
     )
 
 
-def foretold(lesson: Lesson) -> tuple[SequenceSet, SequenceSet, NetworkSpec]:
-    """Lay out the windows of series, which share their steps."""
-    last_S = lesson.stops_S - HORIZON
+def build_forecast(task: Task) -> tuple[SequenceSet, SequenceSet, NetworkSpec]:
+    """Return training and validation windows, which share their steps, and the network's spec."""
+    last_S = task.stops_S - HORIZON
     ends_S = [
         np.arange(start + LOOKBACK, last - HORIZON + 1)
-        for start, last in zip(lesson.starts_S, last_S, strict=True)
+        for start, last in zip(task.starts_S, last_S, strict=True)
     ]
     ends = np.concatenate([*ends_S, last_S])
-    every = to_device(
-        lesson.values[:, None],
+    data = to_device(
+        task.values[:, None],
         Spans(ends - LOOKBACK, ends),
-        targets_M=lesson.values,
+        targets_M=task.values,
         target_spans=Spans(ends, ends + HORIZON),
         device=torch.device("cpu"),
     )
     head = HeadConfig(normalization="nlinear", loss="mae")
-    asked = HeadSpec(kind="forecast", horizon=HORIZON, config=head)
-    face = NetworkSpec(features=Numbers(channels=1), head=asked, target_channel=0, num_observed=1)
-    windows = np.arange(len(ends))
-    cut = len(ends) - len(last_S)
-    learned = windows[: lesson.options.get("steps", cut) * lesson.batch][:cut]
-    return taken(every, learned), taken(every, windows[cut:]), face
-
-
-def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
-    """Train."""
-    torch.set_num_threads(lesson.threads)
-    keep_memory()
-    lay_out = classified if len(lesson.labels_S) else foretold
-    training, validation, face = lay_out(lesson)
-    model = ModelConfig(
-        cell=lesson.cell,
-        hidden_size=lesson.hidden,
-        embedding_dim=lesson.embedding,
-        pooling=lesson.pooling,
+    head_spec = HeadSpec(kind="forecast", horizon=HORIZON, config=head)
+    spec = NetworkSpec(
+        features=Numbers(channels=1), head=head_spec, target_channel=0, num_observed=1
     )
-    network = build_network(model, face, seed=lesson.seed)
+    windows = np.arange(len(ends))
+    training_count = len(ends) - len(last_S)
+    training = windows[: task.options.get("max_steps", training_count) * task.batch_size][
+        :training_count
+    ]
+    return select_rows(data, training), select_rows(data, windows[training_count:]), spec
+
+
+def train(task: Task, timer: EpochTimer) -> dict[str, Any]:
+    """Train, and return the facts of the report."""
+    torch.set_num_threads(task.threads)
+    retain_freed_memory()
+    build = build_classification if len(task.labels_S) else build_forecast
+    training, validation, spec = build(task)
+    model = ModelConfig(
+        cell=task.cell,
+        hidden_size=task.hidden_size,
+        embedding_dim=task.embedding_dim,
+        pooling=task.pooling,
+    )
+    network = build_network(model, spec, seed=task.seed)
     config = TrainingConfig(
-        epochs=lesson.epochs,
-        patience=lesson.epochs,
-        batch_size=lesson.batch,
-        learning_rate=lesson.rate,
-        seed=lesson.seed,
-        precision=lesson.options.get("precision", "auto"),
+        epochs=task.epochs,
+        patience=task.epochs,
+        batch_size=task.batch_size,
+        learning_rate=task.learning_rate,
+        seed=task.seed,
+        precision=task.options.get("precision", "auto"),
     )
     precision = choose_precision(config, model, torch.device("cpu"), None)
-    clock.start()
+    timer.start()
     fit(
         network,
         training,
         validation,
         config=replace(config, precision=precision),
-        checkpoints=NOWHERE,
-        callbacks=Callbacks(lambda epoch: clock.epoch(epoch.validation_loss)),
+        checkpoints=NO_CHECKPOINTS,
+        callbacks=Callbacks(lambda epoch: timer.end_epoch(epoch.validation_loss)),
     )
     return {"parameters": count_parameters(network), "precision": precision}
 
 
 if __name__ == "__main__":
-    run(learn)
+    run(train)

@@ -1,6 +1,6 @@
-"""pytorch-forecasting: its RecurrentNetwork, which foretells each step from the one before.
+"""pytorch-forecasting: its RecurrentNetwork, which forecasts each step from the previous one.
 
-Its rate stays as it is, for it takes no schedule that falls.
+Its learning rate is constant, because it does not take a decaying schedule.
 """
 
 import logging
@@ -11,29 +11,38 @@ import lightning.pytorch as lightning
 import numpy as np
 import pandas as pd
 import torch
-from lesson import CLIP_NORM, HORIZON, LOOKBACK, WEIGHT_DECAY, Clock, Lesson, run, watcher
 from pytorch_forecasting import RecurrentNetwork, TimeSeriesDataSet
 from pytorch_forecasting.data.encoders import TorchNormalizer
 from pytorch_forecasting.metrics import MAE
+from task import (
+    HORIZON,
+    LOOKBACK,
+    MAX_GRAD_NORM,
+    WEIGHT_DECAY,
+    EpochTimer,
+    Task,
+    build_lightning_callback,
+    run,
+)
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore")
 
 
-def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
-    """Train."""
-    torch.set_num_threads(lesson.threads)
-    lightning.seed_everything(lesson.seed, verbose=False)
+def train(task: Task, timer: EpochTimer) -> dict[str, Any]:
+    """Train, and return the facts of the report."""
+    torch.set_num_threads(task.threads)
+    lightning.seed_everything(task.seed, verbose=False)
     frame = pd.DataFrame(
         {
-            "series": np.repeat(np.arange(len(lesson.lengths_S)), lesson.lengths_S).astype(str),
-            "step": np.concatenate([np.arange(length) for length in lesson.lengths_S]),
-            "left": np.concatenate([np.arange(length)[::-1] for length in lesson.lengths_S]),
-            "y": lesson.values,  # noqa: PD011 - an array
+            "series": np.repeat(np.arange(len(task.lengths_S)), task.lengths_S).astype(str),
+            "step": np.concatenate([np.arange(length) for length in task.lengths_S]),
+            "steps_left": np.concatenate([np.arange(length)[::-1] for length in task.lengths_S]),
+            "y": task.values,  # noqa: PD011 - an array
         }
     )
-    learned = TimeSeriesDataSet(
-        frame[frame["left"] >= HORIZON].drop(columns="left"),
+    training = TimeSeriesDataSet(
+        frame[frame["steps_left"] >= HORIZON].drop(columns="steps_left"),
         time_idx="step",
         target="y",
         group_ids=["series"],
@@ -43,16 +52,16 @@ def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
         max_prediction_length=HORIZON,
         target_normalizer=TorchNormalizer(method="identity"),
     )
-    scored = TimeSeriesDataSet.from_dataset(
-        learned, frame.drop(columns="left"), predict=True, stop_randomization=True
+    validation = TimeSeriesDataSet.from_dataset(
+        training, frame.drop(columns="steps_left"), predict=True, stop_randomization=True
     )
     network = RecurrentNetwork.from_dataset(
-        learned,
-        cell_type=lesson.cell.upper(),
-        hidden_size=lesson.hidden,
+        training,
+        cell_type=task.cell.upper(),
+        hidden_size=task.hidden_size,
         rnn_layers=1,
         dropout=0.0,
-        learning_rate=lesson.rate,
+        learning_rate=task.learning_rate,
         weight_decay=WEIGHT_DECAY,
         optimizer="adamw",
         loss=MAE(),
@@ -60,24 +69,24 @@ def learn(lesson: Lesson, clock: Clock) -> dict[str, Any]:
         reduce_on_plateau_patience=1000,
     )
     trainer = lightning.Trainer(
-        max_epochs=lesson.epochs,
+        max_epochs=task.epochs,
         accelerator="cpu",
-        callbacks=[watcher(lightning.Callback, clock, score="val_loss")],
-        gradient_clip_val=CLIP_NORM,
+        callbacks=[build_lightning_callback(lightning.Callback, timer, metric="val_loss")],
+        gradient_clip_val=MAX_GRAD_NORM,
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
         logger=False,
         num_sanity_val_steps=0,
-        limit_train_batches=lesson.options.get("steps", lesson.steps),
+        limit_train_batches=task.options.get("max_steps", task.steps_per_epoch),
     )
     trainer.fit(
         network,
-        learned.to_dataloader(train=True, batch_size=lesson.batch, num_workers=0),
-        scored.to_dataloader(train=False, batch_size=256, num_workers=0),
+        training.to_dataloader(train=True, batch_size=task.batch_size, num_workers=0),
+        validation.to_dataloader(train=False, batch_size=256, num_workers=0),
     )
     return {"parameters": sum(weight.numel() for weight in network.parameters())}
 
 
 if __name__ == "__main__":
-    run(learn)
+    run(train)

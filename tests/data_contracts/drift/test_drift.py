@@ -27,21 +27,21 @@ LIMITS = DriftConfig()
 def compare(before: pl.DataFrame, today: pl.DataFrame, limits: DriftConfig = LIMITS) -> ColumnDrift:
     """Compare the one column of two frames."""
     reference = profile_rows(before.lazy(), before.columns)
-    (found,) = compare_profiles(reference, measure_rows(today.lazy(), reference), limits)
-    return found
+    (result,) = compare_profiles(reference, measure_rows(today.lazy(), reference), limits)
+    return result
 
 
-def columns(*rows: object, dtype: object = None) -> list[pl.DataFrame]:
+def make_columns(*rows: object, dtype: object = None) -> list[pl.DataFrame]:
     return [pl.DataFrame({"x": pl.Series(list(values), dtype=dtype)}) for values in rows]
 
 
-def two_sided(pairs: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
+def split_pairs(pairs: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
     before, today = (list(side) for side in zip(*pairs, strict=True))
     assume(sum(before) and sum(today))
     return before, today
 
 
-def plain_psi(before: list[int], today: list[int]) -> float:
+def compute_expected_psi(before: list[int], today: list[int]) -> float:
     pairs = [(old, new) for old, new in zip(before, today, strict=True) if old or new]
     total = 0.0
     for old, new in pairs:
@@ -51,7 +51,7 @@ def plain_psi(before: list[int], today: list[int]) -> float:
     return total
 
 
-def true_statistic(before: list[float], today: list[float]) -> float:
+def compute_exact_statistic(before: list[float], today: list[float]) -> float:
     # scipy divides by the effective rows, which for single rows round to none.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -60,72 +60,72 @@ def true_statistic(before: list[float], today: list[float]) -> float:
 
 @given(pairs=BINS)
 def test_psi_is_its_formula(pairs) -> None:
-    before, today = two_sided(pairs)
+    before, today = split_pairs(pairs)
 
-    found = distance.compute_psi(before, today)
+    result = distance.compute_psi(before, today)
 
-    assert found == pytest.approx(plain_psi(before, today), rel=1e-9, abs=1e-12)
-    assert found == pytest.approx(distance.compute_psi(today, before), rel=1e-9, abs=1e-12)
-    assert found >= 0
+    assert result == pytest.approx(compute_expected_psi(before, today), rel=1e-9, abs=1e-12)
+    assert result == pytest.approx(distance.compute_psi(today, before), rel=1e-9, abs=1e-12)
+    assert result >= 0
     assert distance.compute_psi(before, before) == 0
 
 
 @given(pairs=BINS)
 def test_jensen_shannon_agrees_with_scipy(pairs) -> None:
-    before, today = two_sided(pairs)
+    before, today = split_pairs(pairs)
 
     # scipy's square root of a divergence that rounding took below zero is NaN.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         expected = float(jensenshannon(before, today, base=2))
 
-    found = distance.compute_jensen_shannon(before, today)
-    assert found == pytest.approx(0.0 if math.isnan(expected) else expected, abs=1e-7)
-    assert 0 <= found <= 1
+    result = distance.compute_jensen_shannon(before, today)
+    assert result == pytest.approx(0.0 if math.isnan(expected) else expected, abs=1e-7)
+    assert 0 <= result <= 1
 
 
 @given(before=st.lists(st.integers(0, 9), min_size=1), today=st.lists(st.integers(-1, 10)))
-def test_kolmogorov_and_smirnov_agree_with_scipy_where_each_number_has_a_bin(before, today) -> None:
+def test_kolmogorov_smirnov_agrees_with_scipy_where_each_number_has_a_bin(before, today) -> None:
     assume(today)
-    found = compare(*columns(before * 5, today)).numbers
+    result = compare(*make_columns(before * 5, today)).numbers
 
-    expected = true_statistic(before, today)
-    assert found.kolmogorov_smirnov == pytest.approx(expected, abs=1e-12)
+    expected = compute_exact_statistic(before, today)
+    assert result.kolmogorov_smirnov == pytest.approx(expected, abs=1e-12)
 
 
 @given(before=NUMBERS, today=NUMBERS)
-def test_the_true_statistic_lies_within_the_stated_resolution(before, today) -> None:
-    frames = columns(before, today)
+def test_the_true_statistic_is_within_the_stated_resolution(before, today) -> None:
+    frames = make_columns(before, today)
     reference = profile_rows(frames[0].lazy(), ["x"])
     measured = measure_rows(frames[1].lazy(), reference)
-    found = compare_profiles(reference, measured, LIMITS)[0].numbers.kolmogorov_smirnov
+    result = compare_profiles(reference, measured, LIMITS)[0].numbers.kolmogorov_smirnov
     shares = [
         max(profile.columns[0].numbers.counts) / len(rows)
         for profile, rows in ((reference, before), (measured, today))
     ]
 
-    true = true_statistic(before, today)
-    assert found - 1e-12 <= true <= found + max(shares) + 1e-12
+    true = compute_exact_statistic(before, today)
+    assert result - 1e-12 <= true <= result + max(shares) + 1e-12
 
 
 def test_the_p_value_is_that_of_scipy_for_many_rows() -> None:
     draw = np.random.default_rng(0)
     before, today = draw.normal(size=40_000), draw.normal(0.02, 1, 30_000)
 
-    found = compare(*columns(before, today)).numbers
+    result = compare(*make_columns(before, today)).numbers
 
     expected = ks_2samp(before, today, method="asymp").pvalue
-    assert found.p_value == pytest.approx(expected, rel=0.5)
+    assert result.p_value == pytest.approx(expected, rel=0.5)
 
 
-def test_one_group_of_bins_differs_by_nothing() -> None:
+def test_a_single_bin_has_no_distance() -> None:
     assert distance.compute_chi_square_critical(0, 0.01) == 0.0
     assert distance.compute_chi_square_critical(1, 0.05) == pytest.approx(1.959964**2, rel=1e-6)
 
 
 @given(pairs=BINS)
 def test_merging_bins_loses_no_row(pairs) -> None:
-    before, today = two_sided(pairs)
+    before, today = split_pairs(pairs)
 
     for merge in (distance.merge_bins, distance.merge_rare):
         merged = merge(before, today)
@@ -133,7 +133,7 @@ def test_merging_bins_loses_no_row(pairs) -> None:
     assert len(distance.merge_bins(before, today)[0]) <= distance.PSI_GROUPS + 2
 
 
-def varied(rows: int, seed: int) -> pl.DataFrame:
+def make_varied_table(rows: int, seed: int) -> pl.DataFrame:
     """A column of every kind, from one distribution."""
     draw = np.random.default_rng(seed)
     words = np.array([f"word{index}" for index in range(400)])
@@ -163,149 +163,152 @@ def varied(rows: int, seed: int) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize(("rows", "today"), [(2000, 1000), (2000, 40), (60, 2000), (30, 3), (5, 1)])
-def test_chance_is_not_called_drift(rows, today) -> None:
+def test_random_variation_is_not_reported_as_drift(rows, today) -> None:
     for seed in range(6):
-        before = varied(rows, seed=2 * seed)
+        before = make_varied_table(rows, seed=2 * seed)
         reference = profile_rows(before.lazy(), before.columns)
-        measured = measure_rows(varied(today, seed=2 * seed + 1).lazy(), reference)
+        measured = measure_rows(make_varied_table(today, seed=2 * seed + 1).lazy(), reference)
 
-        told = [
-            found
-            for found in compare_profiles(reference, measured, LIMITS)
-            if found.severity != "none"
+        drifted = [
+            result
+            for result in compare_profiles(reference, measured, LIMITS)
+            if result.severity != "none"
         ]
-        assert told == []
+        assert drifted == []
 
 
 @given(rows=st.integers(0, 200), seed=st.integers(0, 99))
 def test_a_table_does_not_drift_from_itself(rows, seed) -> None:
-    frame = varied(rows, seed)
+    frame = make_varied_table(rows, seed)
     profile = profile_rows(frame.lazy(), frame.columns)
 
-    for found in compare_profiles(profile, profile, LIMITS):
-        assert found.severity == "none", found
-        for shift in (found.numbers, found.steps, found.values):
+    for result in compare_profiles(profile, profile, LIMITS):
+        assert result.severity == "none", result
+        for shift in (result.numbers, result.steps, result.values):
             assert shift is None or (shift.psi, shift.jensen_shannon) == (0, 0)
             assert shift is None or not shift.kolmogorov_smirnov
 
 
-def test_a_shifted_mean_is_large_and_said() -> None:
+def test_a_shifted_mean_is_a_large_drift_and_is_described() -> None:
     draw = np.random.default_rng(0)
-    found = compare(*columns(draw.normal(3, 1, 3000), draw.normal(5, 1, 500)))
+    result = compare(*make_columns(draw.normal(3, 1, 3000), draw.normal(5, 1, 500)))
 
-    assert found.severity == "large"
-    assert found.reason.startswith("mean 2.966 -> 5.049, PSI 3.")
+    assert result.severity == "large"
+    assert result.reason.startswith("mean 2.966 -> 5.049, PSI 3.")
 
 
 def test_a_slight_shift_is_small() -> None:
     draw = np.random.default_rng(0)
-    found = compare(*columns(draw.normal(0, 1, 9000), draw.normal(0.4, 1, 9000)))
+    result = compare(*make_columns(draw.normal(0, 1, 9000), draw.normal(0.4, 1, 9000)))
 
-    assert found.severity == "small"
-    assert 0.1 <= found.numbers.psi < 0.25
-    assert found.numbers.p_value < 1e-9
+    assert result.severity == "small"
+    assert 0.1 <= result.numbers.psi < 0.25
+    assert result.numbers.p_value < 1e-9
 
 
-def test_a_spread_that_grows_is_drift_though_the_mean_stays() -> None:
+def test_a_larger_std_is_drift_at_the_same_mean() -> None:
     draw = np.random.default_rng(0)
-    found = compare(*columns(draw.normal(0, 1, 2000), draw.normal(0, 4, 2000)))
+    result = compare(*make_columns(draw.normal(0, 1, 2000), draw.normal(0, 4, 2000)))
 
-    assert found.severity == "large"
+    assert result.severity == "large"
 
 
 def test_ten_rows_far_away_are_drift_and_three_are_not() -> None:
     numbers = np.random.default_rng(0).normal(size=2000)
 
-    assert compare(*columns(numbers, [50.0] * 10)).severity == "large"
-    told = compare(*columns(numbers, [50.0] * 3))
-    assert told.severity == "none"
-    assert "by chance" in told.reason
+    assert compare(*make_columns(numbers, [50.0] * 10)).severity == "large"
+    drifted = compare(*make_columns(numbers, [50.0] * 3))
+    assert drifted.severity == "none"
+    assert "by chance" in drifted.reason
 
 
 def test_infinities_are_drift() -> None:
     numbers = np.random.default_rng(0).normal(size=1000)
     broken = np.where(np.arange(1000) < 300, np.inf, numbers)
 
-    assert compare(*columns(numbers, broken)).severity == "large"
+    assert compare(*make_columns(numbers, broken)).severity == "large"
 
 
 def test_new_values_between_known_ones_are_drift() -> None:
-    found = compare(*columns([0, 1] * 500, [0.0, 0.5] * 500))
+    result = compare(*make_columns([0, 1] * 500, [0.0, 0.5] * 500))
 
-    assert found.severity == "large"
+    assert result.severity == "large"
 
 
-def test_moments_and_durations_are_said_as_such() -> None:
+def test_times_and_durations_are_described_as_such() -> None:
     days = [date(2024, 1, 1) + timedelta(days=step % 90) for step in range(900)]
     later = [day + timedelta(days=365) for day in days]
     waits = [timedelta(seconds=step % 90) for step in range(900)]
 
     assert (
-        "mean 2024-02-14T12:00:00 -> 2025-02-13T12:00:00" in compare(*columns(days, later)).reason
+        "mean 2024-02-14T12:00:00 -> 2025-02-13T12:00:00"
+        in compare(*make_columns(days, later)).reason
     )
-    assert "mean 44.5 s -> 44.5 s" in compare(*columns(waits, waits)).reason
+    assert "mean 44.5 s -> 44.5 s" in compare(*make_columns(waits, waits)).reason
 
 
-def test_missing_rows_are_drift() -> None:
-    found = compare(*columns([1.0] * 98 + [None] * 2, [1.0] * 60 + [None] * 40))
+def test_missing_values_are_drift() -> None:
+    result = compare(*make_columns([1.0] * 98 + [None] * 2, [1.0] * 60 + [None] * 40))
 
-    assert (found.severity, found.reason) == ("large", "missing 2.0% -> 40.0%")
-    assert (found.missing_before, found.missing_today) == (0.02, 0.4)
+    assert (result.severity, result.reason) == ("large", "missing 2.0% -> 40.0%")
+    assert (result.missing_before, result.missing_today) == (0.02, 0.4)
 
 
 @pytest.mark.parametrize(("gaps", "verdict"), [(500, "none"), (700, "small"), (2000, "large")])
-def test_missing_rows_are_judged_by_their_share(gaps, verdict) -> None:
+def test_missing_values_are_compared_by_their_share(gaps, verdict) -> None:
     rows = [1.0] * (8000 - gaps) + [None] * gaps
 
-    assert compare(*columns([1.0] * 7800 + [None] * 200, rows)).severity == verdict
+    assert compare(*make_columns([1.0] * 7800 + [None] * 200, rows)).severity == verdict
 
 
-def test_a_column_that_has_gone_missing_altogether_is_large() -> None:
-    found = compare(*columns([1.0, 2.0] * 20, [None] * 40, dtype=pl.Float64))
+def test_a_missing_column_is_a_large_drift() -> None:
+    result = compare(*make_columns([1.0, 2.0] * 20, [None] * 40, dtype=pl.Float64))
 
-    assert (found.severity, found.reason) == ("large", "missing 0.0% -> 100.0%")
-    assert found.numbers is None
+    assert (result.severity, result.reason) == ("large", "missing 0.0% -> 100.0%")
+    assert result.numbers is None
 
 
-def test_new_and_vanished_classes_are_named() -> None:
+def test_new_and_removed_classes_are_named() -> None:
     before = ["cat"] * 600 + ["dog"] * 300 + ["owl"] * 100
-    found = compare(*columns(before, ["cat"] * 700 + ["dog"] * 260 + ["emu"] * 40))
+    result = compare(*make_columns(before, ["cat"] * 700 + ["dog"] * 260 + ["emu"] * 40))
 
-    assert found.severity == "large"
-    assert (found.value_changes.new_values, found.value_changes.vanished_values) == (
+    assert result.severity == "large"
+    assert (result.value_changes.new_values, result.value_changes.vanished_values) == (
         ("emu",),
         ("owl",),
     )
-    assert "4.0% unknown, 0.0% expected, such as 'emu'" in found.reason
-    assert "vanished: 'owl', 10.0% before" in found.reason
+    assert "4.0% unknown, 0.0% expected, such as 'emu'" in result.reason
+    assert "vanished: 'owl', 10.0% before" in result.reason
 
 
 def test_shifted_classes_are_named() -> None:
-    found = compare(*columns(["a", "b"] * 500, ["a"] * 900 + ["b"] * 100))
+    result = compare(*make_columns(["a", "b"] * 500, ["a"] * 900 + ["b"] * 100))
 
-    assert found.severity == "large"
-    assert found.reason.startswith("'a' 50.0% -> 90.0%, PSI 0.8")
+    assert result.severity == "large"
+    assert result.reason.startswith("'a' 50.0% -> 90.0%, PSI 0.8")
 
 
-def test_values_beyond_the_list_are_not_called_new() -> None:
+def test_values_beyond_the_stored_list_are_not_reported_as_new() -> None:
     before = pl.DataFrame({"x": [f"{value}" for value in range(400)] * 30})
-    found = compare(before, before)
+    result = compare(before, before)
 
-    assert found.kind == "category"
-    assert (found.severity, found.value_changes.new_values) == ("none", ())
-    assert found.value_changes.unlisted_share == 0.5
+    assert result.kind == "category"
+    assert (result.severity, result.value_changes.new_values) == ("none", ())
+    assert result.value_changes.unlisted_share == 0.5
 
 
 def test_another_language_is_drift_of_a_text() -> None:
     draw = np.random.default_rng(0)
     halves = [[f"{prefix}{index}" for index in range(300)] for prefix in ("en", "de")]
-    frames = columns(*([" ".join(draw.choice(words, 9)) for _ in range(400)] for words in halves))
+    frames = make_columns(
+        *([" ".join(draw.choice(words, 9)) for _ in range(400)] for words in halves)
+    )
 
-    found = compare(*frames)
+    result = compare(*frames)
 
-    assert (found.kind, found.severity) == ("text", "large")
-    assert "words 0.82 apart: 'all others' 0.0% -> 100.0%" in found.reason
-    assert "100.0% unknown, 0.0% expected, such as 'de" in found.reason
+    assert (result.kind, result.severity) == ("text", "large")
+    assert "distance of the word frequencies 0.82: 'all others' 0.0% -> 100.0%" in result.reason
+    assert "100.0% unknown, 0.0% expected, such as 'de" in result.reason
 
 
 def test_longer_texts_are_drift() -> None:
@@ -313,17 +316,17 @@ def test_longer_texts_are_drift() -> None:
     short = [" ".join(words[start : start + 3]) + f" {start}" for start in range(200)]
     long = [" ".join(words[start : start + 30]) + f" {start}" for start in range(200)]
 
-    assert "mean length in characters" in compare(*columns(short, long)).reason
+    assert "mean length in characters" in compare(*make_columns(short, long)).reason
 
 
-def test_steps_of_a_list_drift_though_its_length_stays() -> None:
+def test_steps_of_a_list_drift_at_the_same_length() -> None:
     draw = np.random.default_rng(0)
     waves = [draw.normal(mean, 1, (300, 8)).tolist() for mean in (0, 2)]
-    found = compare(*columns(*waves))
+    result = compare(*make_columns(*waves))
 
-    assert found.severity == "large"
-    assert found.numbers.psi == 0
-    assert "mean of the elements" in found.reason
+    assert result.severity == "large"
+    assert result.numbers.psi == 0
+    assert "mean of the elements" in result.reason
 
 
 @pytest.mark.parametrize(
@@ -334,38 +337,41 @@ def test_steps_of_a_list_drift_though_its_length_stays() -> None:
         ([], [], "none", "the reference has no rows to compare with"),
     ],
 )
-def test_no_rows_are_told_in_words(before, today, verdict, reason) -> None:
-    found = compare(*columns(before, today, dtype=pl.Float64))
+def test_an_empty_table_is_described(before, today, verdict, reason) -> None:
+    result = compare(*make_columns(before, today, dtype=pl.Float64))
 
-    assert (found.severity, found.reason) == (verdict, reason)
-
-
-def test_a_reference_of_gaps_alone_says_so_when_values_come() -> None:
-    found = compare(*columns([None] * 40, [1.0] * 40, dtype=pl.Float64))
-
-    assert (found.severity, found.reason) == ("large", "missing 100.0% -> 0.0%")
+    assert (result.severity, result.reason) == (verdict, reason)
 
 
-def test_columns_that_cannot_be_compared_are_large() -> None:
-    (before,) = columns([1.0, 2.0])
+def test_new_values_in_a_column_that_was_empty_are_described() -> None:
+    result = compare(*make_columns([None] * 40, [1.0] * 40, dtype=pl.Float64))
+
+    assert (result.severity, result.reason) == ("large", "missing 100.0% -> 0.0%")
+
+
+def test_columns_that_cannot_be_compared_are_a_large_drift() -> None:
+    (before,) = make_columns([1.0, 2.0])
 
     assert compare(before, pl.DataFrame({"y": [1]})).reason == "the column is absent today"
-    found = compare(before, before.cast(pl.String))
-    assert (found.severity, found.reason) == ("large", "the column has come as String, was Float64")
+    result = compare(before, before.cast(pl.String))
+    assert (result.severity, result.reason) == (
+        "large",
+        "the type of the column is String, was Float64",
+    )
 
 
-def test_counts_in_other_bins_are_refused() -> None:
-    first, second = (profile_rows(frame.lazy(), ["x"]) for frame in columns([1, 2], [3, 4]))
+def test_counts_in_other_bins_are_rejected() -> None:
+    first, second = (profile_rows(frame.lazy(), ["x"]) for frame in make_columns([1, 2], [3, 4]))
 
     with pytest.raises(ProfileError, match="'x' was not measured against this reference"):
         compare_profiles(first, second, LIMITS)
 
 
-def test_a_column_that_was_not_measured_is_told() -> None:
+def test_a_column_that_was_not_measured_is_reported() -> None:
     reference = profile_rows(pl.DataFrame({"x": [1]}).lazy(), ["x"])
-    (found,) = compare_profiles(reference, Profile(columns=()), LIMITS)
+    (result,) = compare_profiles(reference, Profile(columns=()), LIMITS)
 
-    assert (found.severity, found.reason) == ("large", "the column was not measured today")
+    assert (result.severity, result.reason) == ("large", "the column was not measured today")
 
 
 @pytest.mark.parametrize(
@@ -381,14 +387,14 @@ def test_a_column_that_was_not_measured_is_told() -> None:
         {"significance_level": 0.5},
     ],
 )
-def test_limits_out_of_range_are_refused(settings) -> None:
+def test_limits_out_of_range_are_rejected(settings) -> None:
     (name,) = settings
 
     with pytest.raises(ValueError, match=name):
         DriftConfig(**settings)
 
 
-def test_limits_are_documented_and_unknown_ones_refused() -> None:
+def test_limits_are_documented_and_unknown_ones_rejected() -> None:
     adapter = TypeAdapter(DriftConfig)
     described = adapter.json_schema()["properties"]
 

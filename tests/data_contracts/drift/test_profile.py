@@ -1,4 +1,4 @@
-"""Profiles: every row is counted once, however the rows are cut, and survives its file."""
+"""Profiles: every row is counted once, in batches of any size, and is read back from a file."""
 
 import bisect
 import json
@@ -38,15 +38,15 @@ TEXTS = st.lists(st.none() | st.text(max_size=6) | st.sampled_from(["a", "b c", 
 STEPS = st.lists(st.none() | st.lists(st.none() | st.floats(), max_size=4), max_size=30)
 
 
-def frame_of(**columns: object) -> pl.DataFrame:
+def make_frame(**columns: object) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def floats(values: list[float | None]) -> pl.DataFrame:
+def make_floats(values: list[float | None]) -> pl.DataFrame:
     return pl.DataFrame({"x": pl.Series(values, dtype=pl.Float64)})
 
 
-def only(frame: pl.DataFrame, against: pl.DataFrame | None = None) -> ColumnProfile:
+def profile_column(frame: pl.DataFrame, against: pl.DataFrame | None = None) -> ColumnProfile:
     """Profile a frame's one column, or count it into another's."""
     columns = frame.columns if against is None else against.columns
     profile = profile_rows((frame if against is None else against).lazy(), columns)
@@ -56,7 +56,7 @@ def only(frame: pl.DataFrame, against: pl.DataFrame | None = None) -> ColumnProf
     return column
 
 
-def rounded(column: ColumnProfile) -> ColumnProfile:
+def drop_inexact(column: ColumnProfile) -> ColumnProfile:
     """Leave out the digits that depend on the order of addition."""
     if column.numbers is None or column.numbers.mean is None:
         return column
@@ -64,11 +64,11 @@ def rounded(column: ColumnProfile) -> ColumnProfile:
     return replace(column, numbers=numbers)
 
 
-def texts(distinct: int, rows: int) -> pl.DataFrame:
+def make_texts(distinct: int, rows: int) -> pl.DataFrame:
     return pl.DataFrame({"x": [f"text {row % distinct}" for row in range(rows)]})
 
 
-def mixed(rows: int, seed: int = 0) -> pl.DataFrame:
+def make_mixed_table(rows: int, seed: int = 0) -> pl.DataFrame:
     """A column of every kind."""
     draw = np.random.default_rng(seed)
     first = datetime(2024, 1, 1, tzinfo=UTC)
@@ -90,40 +90,40 @@ def mixed(rows: int, seed: int = 0) -> pl.DataFrame:
 
 @given(values=FLOATS, today=FLOATS)
 def test_every_number_is_in_the_bin_where_it_belongs(values, today) -> None:
-    found = only(floats(today), against=floats(values)).numbers
+    result = profile_column(make_floats(today), against=make_floats(values)).numbers
 
     finite = [value for value in today if value is not None and math.isfinite(value)]
-    places = Counter(bisect.bisect_right(found.edges, value) for value in finite)
-    assert found.counts == tuple(places[place] for place in range(len(found.edges) + 1))
-    assert found.positive_infinities == today.count(math.inf)
-    assert found.negative_infinities == today.count(-math.inf)
-    assert found.total + found.missing == len(today)
+    bins = Counter(bisect.bisect_right(result.edges, value) for value in finite)
+    assert result.counts == tuple(bins[index] for index in range(len(result.edges) + 1))
+    assert result.positive_infinities == today.count(math.inf)
+    assert result.negative_infinities == today.count(-math.inf)
+    assert result.total + result.missing == len(today)
 
 
 @given(values=st.lists(st.none() | FINITE, min_size=1, max_size=60), cut=st.integers(1, 9))
-def test_neither_the_order_nor_the_cut_of_the_rows_matters(values, cut) -> None:
-    frame = floats(values)
+def test_neither_the_order_nor_the_chunks_of_the_rows_matter(values, cut) -> None:
+    frame = make_floats(values)
     pieces = pl.concat([frame[start : start + cut] for start in range(0, len(values), cut)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profile_module, "READ_ROWS", cut)
         patch.setattr(profile_module, "BATCH_ROWS", 2 * cut)
-        other = only(pieces.reverse())
+        other = profile_column(pieces.reverse())
 
-    assert rounded(other) == rounded(only(frame))
+    assert drop_inexact(other) == drop_inexact(profile_column(frame))
 
 
 @given(values=st.lists(FINITE, min_size=1, max_size=60), cut=st.integers(1, 60))
-def test_moments_are_those_of_all_numbers(values, cut) -> None:
-    moments = RunningStatistics()
+def test_the_statistics_are_those_of_all_numbers(values, cut) -> None:
+    statistics = RunningStatistics()
     for part in (values[:cut], values[cut:]):
-        moments.add(np.array(part, dtype=np.float64))
+        statistics.add(np.array(part, dtype=np.float64))
 
     scale = max(map(abs, values)) or 1.0
     mean = math.fsum(value / scale / len(values) for value in values)
     variance = math.fsum((value / scale - mean) ** 2 for value in values) / len(values)
-    assert (moments.low, moments.high) == (min(values), max(values))
-    assert moments.mean / scale == pytest.approx(mean, rel=1e-9, abs=1e-12)
-    assert moments.std / scale == pytest.approx(math.sqrt(variance), rel=1e-6, abs=1e-7)
+    assert (statistics.low, statistics.high) == (min(values), max(values))
+    assert statistics.mean / scale == pytest.approx(mean, rel=1e-9, abs=1e-12)
+    assert statistics.std / scale == pytest.approx(math.sqrt(variance), rel=1e-6, abs=1e-7)
 
 
 @given(values=TEXTS, today=TEXTS)
@@ -131,32 +131,32 @@ def test_every_text_is_counted_by_its_value(values, today) -> None:
     before, after = (
         pl.DataFrame({"x": pl.Series(rows, dtype=pl.String)}) for rows in (values, today)
     )
-    found = only(after, against=before)
+    result = profile_column(after, against=before)
 
-    counted = Counter(value for value in today if value is not None)
-    listed = found.values.values
-    assert dict(zip(listed, found.values.counts, strict=True)) == {v: counted[v] for v in listed}
+    counts = Counter(value for value in today if value is not None)
+    listed = result.values.values
+    assert dict(zip(listed, result.values.counts, strict=True)) == {v: counts[v] for v in listed}
     assert set(listed) == set(values) - {None}
-    assert found.values.distinct == len(counted)
-    assert set(found.values.examples) <= set(counted) - set(listed)
-    assert found.missing == today.count(None)
+    assert result.values.distinct == len(counts)
+    assert set(result.values.examples) <= set(counts) - set(listed)
+    assert result.missing == today.count(None)
 
 
 @given(rows=STEPS)
 def test_lists_are_counted_by_length_and_by_their_steps(rows) -> None:
-    found = only(pl.DataFrame({"x": pl.Series(rows, dtype=pl.List(pl.Float64))}))
+    result = profile_column(pl.DataFrame({"x": pl.Series(rows, dtype=pl.List(pl.Float64))}))
 
     lists = [row for row in rows if row is not None]
     steps = [step for row in lists for step in row]
     gaps = sum(step is None or math.isnan(step) for step in steps)
-    assert (found.kind, found.rows, found.missing) == ("series", len(rows), rows.count(None))
-    assert found.numbers.total == len(lists)
-    assert (found.steps.total, found.steps.missing) == (len(steps) - gaps, gaps)
+    assert (result.kind, result.rows, result.missing) == ("series", len(rows), rows.count(None))
+    assert result.numbers.total == len(lists)
+    assert (result.steps.total, result.steps.missing) == (len(steps) - gaps, gaps)
 
 
 @given(values=FLOATS)
-def test_a_reference_measures_itself_to_the_last_bit(values) -> None:
-    frame = floats(values)
+def test_a_reference_counts_its_own_rows_exactly(values) -> None:
+    frame = make_floats(values)
     reference = profile_rows(frame.lazy(), ["x"])
 
     assert measure_rows(frame.lazy(), reference) == reference
@@ -164,9 +164,9 @@ def test_a_reference_measures_itself_to_the_last_bit(values) -> None:
 
 
 def test_a_column_of_every_kind_survives_its_file() -> None:
-    frame = mixed(300)
+    frame = make_mixed_table(300)
     reference = profile_rows(frame.lazy(), frame.columns)
-    today = measure_rows(mixed(200, seed=1).lazy(), reference)
+    today = measure_rows(make_mixed_table(200, seed=1).lazy(), reference)
 
     kinds = {column.name: column.kind for column in reference.columns}
     assert kinds == {
@@ -205,34 +205,36 @@ def test_a_column_of_every_kind_survives_its_file() -> None:
     ],
 )
 def test_each_type_is_read_as_its_kind(values, dtype, kind, mean) -> None:
-    found = only(pl.DataFrame({"x": pl.Series(values, dtype=dtype, strict=False)}))
+    result = profile_column(pl.DataFrame({"x": pl.Series(values, dtype=dtype, strict=False)}))
 
-    assert (found.kind, found.rows, found.missing) == (kind, len(values), values.count(None))
-    assert (found.numbers and found.numbers.mean) == mean
+    assert (result.kind, result.rows, result.missing) == (kind, len(values), values.count(None))
+    assert (result.numbers and result.numbers.mean) == mean
 
 
 def test_a_few_distinct_numbers_get_a_bin_each() -> None:
-    before = floats([0.0, -0.0, 1.0, 1.0, 5.0] * 3)
-    found = only(before).numbers
-    today = only(floats([0.5, 1.0, 7.0, -1.0]), against=before).numbers
+    before = make_floats([0.0, -0.0, 1.0, 1.0, 5.0] * 3)
+    result = profile_column(before).numbers
+    today = profile_column(make_floats([0.5, 1.0, 7.0, -1.0]), against=before).numbers
 
-    assert found.counts == (0, 6, 0, 6, 0, 3, 0)
+    assert result.counts == (0, 6, 0, 6, 0, 3, 0)
     assert today.counts == (1, 0, 1, 1, 0, 0, 1)
 
 
-def test_between_a_handful_of_measurements_there_is_room() -> None:
-    found = only(floats([0.5, 1.0, 7.0, -1.0]), against=floats([0.0, 1.0, 5.0])).numbers
+def test_bins_of_a_few_distinct_values_leave_room_between_them() -> None:
+    result = profile_column(
+        make_floats([0.5, 1.0, 7.0, -1.0]), against=make_floats([0.0, 1.0, 5.0])
+    ).numbers
 
-    assert found.counts == (1, 1, 1, 0, 1)
+    assert result.counts == (1, 1, 1, 0, 1)
 
 
 def test_many_numbers_fill_their_bins_about_equally() -> None:
     draw = np.random.default_rng(0)
-    found = only(floats(draw.lognormal(size=20_000).tolist())).numbers
+    result = profile_column(make_floats(draw.lognormal(size=20_000).tolist())).numbers
 
-    inner = found.counts[1:-1]
+    inner = result.counts[1:-1]
     assert len(inner) == 100
-    assert found.counts[0] == found.counts[-1] == 0
+    assert result.counts[0] == result.counts[-1] == 0
     assert max(inner) <= 201
     assert min(inner) >= 199
 
@@ -240,20 +242,20 @@ def test_many_numbers_fill_their_bins_about_equally() -> None:
 def test_a_number_that_is_very_frequent_gets_a_bin_of_its_own() -> None:
     draw = np.random.default_rng(0)
     values = np.where(draw.random(5000) < 0.6, 0.0, draw.normal(size=5000))
-    found = only(floats(values.tolist())).numbers
+    result = profile_column(make_floats(values.tolist())).numbers
 
-    place = bisect.bisect_right(found.edges, 0.0)
-    assert found.counts[place] == (values == 0).sum()
-    assert found.edges[place] == math.nextafter(0.0, 1.0)
+    index = bisect.bisect_right(result.edges, 0.0)
+    assert result.counts[index] == (values == 0).sum()
+    assert result.edges[index] == math.nextafter(0.0, 1.0)
 
 
 def test_the_largest_floats_do_not_overflow() -> None:
     largest = sys.float_info.max
-    found = only(floats([-largest, largest, largest])).numbers
+    result = profile_column(make_floats([-largest, largest, largest])).numbers
 
-    assert (found.min, found.max) == (-largest, largest)
-    assert found.mean == pytest.approx(largest / 3)
-    assert found.std == pytest.approx(largest * (math.sqrt(8) / 3))
+    assert (result.min, result.max) == (-largest, largest)
+    assert result.mean == pytest.approx(largest / 3)
+    assert result.std == pytest.approx(largest * (math.sqrt(8) / 3))
 
 
 @pytest.mark.parametrize(
@@ -261,42 +263,42 @@ def test_the_largest_floats_do_not_overflow() -> None:
     [(50, 50, "category"), (51, 51, "text"), (60, 200, "category"), (1001, 9000, "text")],
 )
 def test_texts_that_repeat_are_categories(distinct, rows, kind) -> None:
-    assert only(texts(distinct, rows)).kind == kind
+    assert profile_column(make_texts(distinct, rows)).kind == kind
 
 
 def test_only_the_most_frequent_categories_are_listed() -> None:
     rows = [f"{value:03}" for value in range(300) for _ in range(2 + (value >= 290))]
-    found = only(frame_of(x=rows)).values
+    result = profile_column(make_frame(x=rows)).values
 
-    assert len(found.values) == 200
-    assert found.values[:2] == ("290", "291")
-    assert (found.others, found.distinct) == (200, 300)
+    assert len(result.values) == 200
+    assert result.values[:2] == ("290", "291")
+    assert (result.others, result.distinct) == (200, 300)
 
 
-def test_words_are_lower_case_runs_of_letters_in_any_alphabet() -> None:
+def test_words_are_lower_case_letters_of_any_alphabet() -> None:
     rows = [f"Gr\u00fc\u00dfe, {row}! \u4e16\u754c x_1" for row in range(60)]
-    found = only(frame_of(x=[*rows, None, ""]))
+    result = profile_column(make_frame(x=[*rows, None, ""]))
 
-    counts = dict(zip(found.values.values, found.values.counts, strict=True))
+    counts = dict(zip(result.values.values, result.values.counts, strict=True))
     assert counts["gr\u00fc\u00dfe"] == counts["\u4e16\u754c"] == counts["x_1"] == 60
-    assert found.values.total == 4 * 60
-    assert (found.numbers.total, found.missing) == (61, 1)
+    assert result.values.total == 4 * 60
+    assert (result.numbers.total, result.missing) == (61, 1)
 
 
-def test_long_values_are_known_by_their_beginning() -> None:
-    found = only(frame_of(x=["y" * 1000 + "1", "y" * 1000 + "2"]))
+def test_long_values_are_truncated() -> None:
+    result = profile_column(make_frame(x=["y" * 1000 + "1", "y" * 1000 + "2"]))
 
-    assert found.values.values == ("y" * MAX_VALUE_LENGTH,)
-    assert found.values.counts == (2,)
+    assert result.values.values == ("y" * MAX_VALUE_LENGTH,)
+    assert result.values.counts == (2,)
 
 
 def test_the_same_words_are_counted_slice_by_slice(monkeypatch) -> None:
     rows = pl.Series([f"a b{row} c" for row in range(50)])
-    whole = count_words(rows).sort("value")
+    expected = count_words(rows).sort("value")
     monkeypatch.setattr("data_contracts.drift.counters.SLICE_BYTES", 64)
 
-    assert count_words(rows).sort("value").equals(whole)
-    assert whole["count"].sum() == 150
+    assert count_words(rows).sort("value").equals(expected)
+    assert expected["count"].sum() == 150
 
 
 @given(stream=st.lists(st.integers(0, 30).map(str), max_size=300), capacity=st.integers(2, 12))
@@ -304,15 +306,15 @@ def test_a_frequent_value_is_never_lost(stream, capacity) -> None:
     frequent = FrequentValues(capacity=capacity)
     for value in stream:
         frequent.add(pl.DataFrame({"value": [value], "count": [1]}))
-    kept = frequent.list_top(capacity)
+    listed = frequent.list_top(capacity)
 
-    assert len(kept) <= capacity
+    assert len(listed) <= capacity
     for value, count in Counter(stream).items():
-        assert value in kept or count <= len(stream) / capacity
+        assert value in listed or count <= len(stream) / capacity
 
 
 @given(cuts=st.lists(st.integers(1, 400), max_size=6))
-def test_a_sample_is_the_same_however_its_stream_is_cut(cuts) -> None:
+def test_a_sample_does_not_depend_on_the_chunks(cuts) -> None:
     numbers = np.random.default_rng(0).normal(size=1000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sketches, "MAX_SAMPLE", 150)
@@ -325,7 +327,7 @@ def test_a_sample_is_the_same_however_its_stream_is_cut(cuts) -> None:
         assert len(whole.numbers) == 150
 
 
-def test_a_sample_stands_for_the_whole_stream() -> None:
+def test_a_sample_represents_the_whole_stream() -> None:
     numbers = np.arange(400_000, dtype=np.float64)
     sample = UniformSample()
     for part in np.split(numbers, 20):
@@ -336,22 +338,24 @@ def test_a_sample_stands_for_the_whole_stream() -> None:
     assert abs(filled / 400_000 - 0.01).max() < 0.002
 
 
-def test_columns_that_cannot_be_compared_are_told() -> None:
-    reference = profile_rows(mixed(60).lazy(), mixed(60).columns)
-    today = mixed(9).select(pl.col("float").cast(pl.String), pl.lit(1).alias("flag"), "class")
-    found = {column.name: column for column in measure_rows(today.lazy(), reference).columns}
+def test_columns_that_cannot_be_compared_are_reported() -> None:
+    reference = profile_rows(make_mixed_table(60).lazy(), make_mixed_table(60).columns)
+    today = make_mixed_table(9).select(
+        pl.col("float").cast(pl.String), pl.lit(1).alias("flag"), "class"
+    )
+    result = {column.name: column for column in measure_rows(today.lazy(), reference).columns}
 
-    assert (found["float"].kind, found["float"].dtype) == ("absent", "String")
-    assert (found["flag"].kind, found["flag"].dtype) == ("absent", "Int32")
-    assert (found["at"].kind, found["at"].dtype) == ("absent", "")
-    assert (found["class"].kind, found["class"].rows) == ("category", 9)
+    assert (result["float"].kind, result["float"].dtype) == ("absent", "String")
+    assert (result["flag"].kind, result["flag"].dtype) == ("absent", "Int32")
+    assert (result["at"].kind, result["at"].dtype) == ("absent", "")
+    assert (result["class"].kind, result["class"].rows) == ("category", 9)
 
 
 def test_rows_are_counted_where_no_column_is_comparable() -> None:
-    reference = profile_rows(frame_of(x=[1.0]).lazy(), ["x"])
-    (found,) = measure_rows(frame_of(y=[1, 2, 3]).lazy(), reference).columns
+    reference = profile_rows(make_frame(x=[1.0]).lazy(), ["x"])
+    (result,) = measure_rows(make_frame(y=[1, 2, 3]).lazy(), reference).columns
 
-    assert (found.kind, found.rows) == ("absent", 3)
+    assert (result.kind, result.rows) == ("absent", 3)
 
 
 @pytest.mark.parametrize(
@@ -363,52 +367,54 @@ def test_rows_are_counted_where_no_column_is_comparable() -> None:
         (pl.Series([[1.0, 2.0]]), pl.Series([[1, 2]], dtype=pl.Array(pl.Int64, 2))),
     ],
 )
-def test_kindred_types_are_compared(before, today) -> None:
-    found = only(today.alias("x").to_frame(), against=before.alias("x").to_frame())
-    part = found.numbers or found.values
+def test_related_types_are_compared(before, today) -> None:
+    result = profile_column(today.alias("x").to_frame(), against=before.alias("x").to_frame())
+    part = result.numbers or result.values
 
     assert part.total == len(today)
     assert (
         part.counts
-        == only(before.alias("x").to_frame())
-        .__getattribute__("numbers" if found.numbers else "values")
+        == profile_column(before.alias("x").to_frame())
+        .__getattribute__("numbers" if result.numbers else "values")
         .counts
     )
 
 
 @pytest.mark.parametrize("rows", [0, 1])
-def test_next_to_no_rows_are_profiled_too(rows, tmp_path: Path) -> None:
-    mixed(2).head(rows).write_parquet(tmp_path / "rows.parquet")
+def test_very_few_rows_are_profiled(rows, tmp_path: Path) -> None:
+    make_mixed_table(2).head(rows).write_parquet(tmp_path / "rows.parquet")
     scan = pl.scan_parquet(tmp_path / "rows.parquet")
-    reference = profile_rows(scan, mixed(2).columns)
+    reference = profile_rows(scan, make_mixed_table(2).columns)
 
     assert {column.rows for column in reference.columns} == {rows}
     assert measure_rows(scan, reference) == reference
-    assert {column.rows for column in measure_rows(mixed(40).lazy(), reference).columns} == {40}
+    assert {
+        column.rows for column in measure_rows(make_mixed_table(40).lazy(), reference).columns
+    } == {40}
 
 
-def test_a_column_that_is_not_there_cannot_be_profiled() -> None:
+def test_a_missing_column_cannot_be_profiled() -> None:
     with pytest.raises(ProfileError, match=r"no column 'y' to profile; there are \['x'\]"):
-        profile_rows(frame_of(x=[1]).lazy(), ["y"])
+        profile_rows(make_frame(x=[1]).lazy(), ["y"])
 
 
 def test_a_column_is_profiled_once() -> None:
     with pytest.raises(ProfileError, match="a name is there twice"):
-        profile_rows(frame_of(x=[1]).lazy(), ["x", "x"])
+        profile_rows(make_frame(x=[1]).lazy(), ["x", "x"])
 
 
 def damaged(path: list[str | int], value: object) -> str:
     """A profile of numbers and classes with one value of its JSON replaced."""
     raw = json.loads(
-        profile_rows(frame_of(x=[1.0, 2.5], c=["a", "b"]).lazy(), ["x", "c"]).to_json()
+        profile_rows(make_frame(x=[1.0, 2.5], c=["a", "b"]).lazy(), ["x", "c"]).to_json()
     )
-    place = raw
+    node = raw
     for step in path[:-1]:
-        place = place[step]
+        node = node[step]
     if value is None:
-        del place[path[-1]]
+        del node[path[-1]]
     else:
-        place[path[-1]] = value
+        node[path[-1]] = value
     return json.dumps(raw)
 
 
@@ -447,23 +453,23 @@ CLASSES = ["columns", 1, "values"]
         (damaged([*CLASSES, "others"], 7), "rows: 2 filled, 9 counted"),
     ],
 )
-def test_a_damaged_profile_says_what_is_wrong(text, message) -> None:
+def test_the_error_for_a_damaged_profile_names_the_fault(text, message) -> None:
     with pytest.raises(ProfileError, match=message):
         Profile.from_json(text)
 
 
 @given(text=st.text())
-def test_any_text_is_a_profile_or_refused(text) -> None:
+def test_any_text_is_a_profile_or_rejected(text) -> None:
     with pytest.raises(ProfileError):
         Profile.from_json(text)
 
 
 @given(cut=st.integers(0, 900))
-def test_half_a_profile_is_refused(cut) -> None:
-    whole = profile_rows(frame_of(x=[1.0], c=["a"]).lazy(), ["x", "c"]).to_json()
+def test_an_incomplete_profile_is_rejected(cut) -> None:
+    text = profile_rows(make_frame(x=[1.0], c=["a"]).lazy(), ["x", "c"]).to_json()
 
     with pytest.raises(ProfileError):
-        Profile.from_json(whole[: min(cut, len(whole) - 1)])
+        Profile.from_json(text[: min(cut, len(text) - 1)])
 
 
 def test_values_are_counted_in_batches_as_in_one() -> None:
@@ -476,6 +482,6 @@ def test_values_are_counted_in_batches_as_in_one() -> None:
     )
 
 
-def test_an_empty_distribution_has_no_moments() -> None:
+def test_an_empty_distribution_has_no_statistics() -> None:
     with pytest.raises(ProfileError, match="exactly when there are numbers"):
         NumberDistribution(edges=(), counts=(0,), mean=1.0)

@@ -21,7 +21,7 @@ from tests.support.gx_cases import (
 @pytest.mark.parametrize("kind", AGGREGATES)
 @given(data=st.data())
 @settings(max_examples=20)
-def test_a_column_is_judged_as_pandas_judges_it(kind, data) -> None:
+def test_a_column_has_the_same_result_as_in_pandas(kind, data) -> None:
     case = data.draw(column_cases(kind))
 
     assert find_difference(case) is None
@@ -42,7 +42,7 @@ def test_aggregates_of_large_whole_numbers_are_exact(kind, observed) -> None:
 
 
 @pytest.mark.parametrize("dtype", [pl.Int64, pl.Float64, pl.String, pl.Date, pl.Datetime])
-def test_a_column_of_gaps_has_no_extremes(dtype) -> None:
+def test_a_column_of_missing_values_has_no_minimum_or_maximum(dtype) -> None:
     scan = pl.LazyFrame({"x": [None, None]}, schema={"x": dtype})
 
     [result] = run_polars(scan, [("expect_column_max_to_be_between", {"column": "x"})])
@@ -52,7 +52,7 @@ def test_a_column_of_gaps_has_no_extremes(dtype) -> None:
     assert result.result["observed_value"] is None
 
 
-def test_the_extremes_of_dates_are_compared_with_dates_and_left_to_pandas_with_times() -> None:
+def test_extremes_of_dates_are_compared_with_dates_and_with_times_by_pandas() -> None:
     days = [date(2020, 1, 1), date(2020, 1, 2)]
     frame = pl.DataFrame({"d": days})
     last = ("expect_column_max_to_be_between", {"column": "d", "max_value": date(2020, 1, 2)})
@@ -66,7 +66,7 @@ def test_the_extremes_of_dates_are_compared_with_dates_and_left_to_pandas_with_t
     assert is_unsupported(by_time)
 
 
-def test_sums_do_not_wrap_around() -> None:
+def test_sums_do_not_overflow() -> None:
     large = 2**62
     scan = pl.LazyFrame({"x": [large] * 4, "y": [large] * 4})
     record = {"column_list": ["x", "y"], "sum_total": -(2**63)}

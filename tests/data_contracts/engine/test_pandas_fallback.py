@@ -1,4 +1,4 @@
-"""What pandas answers batch by batch is its answer to the whole; broken rows are named right."""
+"""Results of pandas batch by batch equal those of the whole table, broken rows included."""
 
 import json
 import re
@@ -47,7 +47,7 @@ BY_ROWS = [
     ("expect_select_column_values_to_be_unique_within_record", {"column_list": ["x", "y"]}),
 ]
 
-OF_WHOLE = [
+WHOLE_COLUMN = [
     (
         "expect_column_value_z_scores_to_be_less_than",
         {"column": "x", "threshold": 1, "double_sided": True},
@@ -58,51 +58,53 @@ OF_WHOLE = [
 COUNTS = ("element_count", "missing_count", "unexpected_count")
 
 
-def whole(frame: pl.DataFrame, kind: str, kwargs: dict) -> object:
+def validate_whole(frame: pl.DataFrame, kind: str, kwargs: dict) -> object:
     batch = Batch(data=frame.to_pandas(integer_object_nulls=True))
     validator = Validator(PandasExecutionEngine(), batches=[batch], data_context=open_context())
     built = build_expectation(Expectation(type=kind, kwargs=kwargs), index=0)
     return run_validation(validator, [built], detail="COMPLETE")[0]
 
 
-def in_batches(frame: pl.DataFrame, kind: str, kwargs: dict) -> pandas_fallback.EngineResult:
+def validate_in_batches(
+    frame: pl.DataFrame, kind: str, kwargs: dict
+) -> pandas_fallback.EngineResult:
     expectation = Expectation(type=kind, kwargs=kwargs)
     built = build_expectation(expectation, index=0)
     return check_with_pandas(frame.lazy(), expectation, built, context=open_context())
 
 
 @pytest.mark.parametrize("rows", [1, 7, 1000])
-@pytest.mark.parametrize(("kind", "kwargs"), [*BY_ROWS, *OF_WHOLE])
+@pytest.mark.parametrize(("kind", "kwargs"), [*BY_ROWS, *WHOLE_COLUMN])
 def test_batches_add_up_to_the_whole(kind, kwargs, rows, monkeypatch) -> None:
     monkeypatch.setattr(pandas_fallback, "BATCH_ROWS", rows)
 
-    found = in_batches(FRAME, kind, kwargs)
+    result = validate_in_batches(FRAME, kind, kwargs)
 
-    expected = whole(FRAME, kind, kwargs)
+    expected = validate_whole(FRAME, kind, kwargs)
     for name in COUNTS:
-        assert found.result.result.get(name) == expected.result.get(name)
-    assert found.result.success == expected.success
-    assert found.row_numbers == expected.result["unexpected_index_list"]
+        assert result.result.result.get(name) == expected.result.get(name)
+    assert result.result.success == expected.success
+    assert result.row_numbers == expected.result["unexpected_index_list"]
 
 
-@pytest.mark.parametrize(("kind", "kwargs"), [*BY_ROWS, *OF_WHOLE])
-def test_no_rows_break_nothing(kind, kwargs) -> None:
-    found = in_batches(FRAME.head(0), kind, kwargs)
+@pytest.mark.parametrize(("kind", "kwargs"), [*BY_ROWS, *WHOLE_COLUMN])
+def test_an_empty_table_is_handled(kind, kwargs) -> None:
+    result = validate_in_batches(FRAME.head(0), kind, kwargs)
 
-    assert found.row_numbers == []
-    assert not found.result.result.get("unexpected_count")
+    assert result.row_numbers == []
+    assert not result.result.result.get("unexpected_count")
 
 
-def test_pandas_keeps_every_digit_beside_gaps(monkeypatch) -> None:
+def test_integers_with_missing_values_are_exact_in_pandas(monkeypatch) -> None:
     monkeypatch.setattr(pandas_fallback, "BATCH_ROWS", 2)
     large = 2**53 + 1
     frame = pl.DataFrame({"x": [large, None, large, 2**53], "y": [2**53, None, large, None]})
 
     pairs = {"column_A": "x", "column_B": "y", "value_pairs_set": [[large, large]]}
-    found = in_batches(frame, "expect_column_pair_values_to_be_in_set", pairs)
+    result = validate_in_batches(frame, "expect_column_pair_values_to_be_in_set", pairs)
 
-    assert found.row_numbers == [0, 3]
-    assert found.result.result["partial_unexpected_list"][0] == (large, 2**53)
+    assert result.row_numbers == [0, 3]
+    assert result.result.result["partial_unexpected_list"][0] == (large, 2**53)
 
 
 texts = st.none() | st.sampled_from(["a1", "b", "", "{}", "1", "[", "A", "a\n", "\u00e9"])
@@ -134,15 +136,15 @@ RULES = {
 }
 
 
-def oracle(drawn: list[tuple]) -> dict[int, list[str]]:
-    """Tell for each broken row why, in plain Python."""
+def find_reasons(tuples: list[tuple]) -> dict[int, list[str]]:
+    """Return the reasons for each broken row, in plain Python."""
     names = list(RULES)
-    counts = Counter(x for _, x, _ in drawn)
-    # GX leaves out of compound keys the rows that hold nothing.
-    judged = [(x, y) for _, x, y in drawn if (x, y) != (None, None)]
-    pairs = Counter(judged)
+    counts = Counter(x for _, x, _ in tuples)
+    # GX ignores rows in which all columns of a compound key are missing.
+    evaluated = [(x, y) for _, x, y in tuples if (x, y) != (None, None)]
+    pairs = Counter(evaluated)
     reasons = {}
-    for at, (s, x, y) in enumerate(drawn):
+    for index, (s, x, y) in enumerate(tuples):
         broken = [
             s is None,
             x is not None and not 0 <= x <= 4,
@@ -153,32 +155,34 @@ def oracle(drawn: list[tuple]) -> dict[int, list[str]]:
             x is not None and y is not None and x < y,
         ]
         if any(broken):
-            reasons[at] = sorted(name for name, bad in zip(names, broken, strict=True) if bad)
+            reasons[index] = sorted(name for name, bad in zip(names, broken, strict=True) if bad)
     return reasons
 
 
-@given(drawn=rows)
+@given(tuples=rows)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_bad_rows_are_those_that_plain_python_finds(drawn, monkeypatch) -> None:
+def test_bad_rows_are_those_that_plain_python_finds(tuples, monkeypatch) -> None:
     monkeypatch.setattr(pandas_fallback, "BATCH_ROWS", 5)
     schema = {"s": pl.String, "x": pl.Int64, "y": pl.Int64}
-    scan = pl.DataFrame(drawn, schema=schema, orient="row").lazy()
+    scan = pl.DataFrame(tuples, schema=schema, orient="row").lazy()
     expectations = [
         Expectation(type=name.split(": ")[1], kwargs=kwargs) for name, kwargs in RULES.items()
     ]
-    built = [build_expectation(each, index=place) for place, each in enumerate(expectations)]
+    built = [build_expectation(each, index=index) for index, each in enumerate(expectations)]
 
     checked = check_expectations(scan, expectations, built, [])
 
     engines = [finding.engine for finding in checked.findings]
     assert engines == ["polars", "polars", "pandas", "pandas", "polars", "polars", "polars"]
-    expected = oracle(drawn)
+    expected = find_reasons(tuples)
     assert sum(not finding.passed for finding in checked.findings) == len(
         {reason for reasons in expected.values() for reason in reasons}
     )
     if checked.broken:
-        found = find_broken_rows(scan, checked.broken)
-        told = [sorted(r.partition("(")[0] for r in reasons) for reasons in found[REASONS_COLUMN]]
-        assert dict(zip(found[ROW_NUMBER], told, strict=True)) == expected
+        result = find_broken_rows(scan, checked.broken)
+        reasons = [
+            sorted(r.partition("(")[0] for r in reasons) for reasons in result[REASONS_COLUMN]
+        ]
+        assert dict(zip(result[ROW_NUMBER], reasons, strict=True)) == expected
     else:
         assert expected == {}

@@ -62,7 +62,7 @@ def table_cases(draw: st.DrawFn, kind: str) -> Case:
 @pytest.mark.parametrize("kind", TABLES)
 @given(data=st.data())
 @settings(max_examples=15)
-def test_a_table_is_judged_as_pandas_judges_it(kind, data) -> None:
+def test_a_table_has_the_same_result_as_in_pandas(kind, data) -> None:
     case = data.draw(table_cases(kind))
 
     assert find_difference(case) is None
@@ -151,7 +151,7 @@ CASES: list[tuple[str, dict]] = [
 
 
 @pytest.mark.parametrize(("kind", "kwargs"), CASES)
-def test_ordinary_columns_are_never_left_to_pandas(kind, kwargs) -> None:
+def test_ordinary_columns_never_need_pandas(kind, kwargs) -> None:
     [ours] = run_polars(ORDINARY_FRAME.lazy(), [(kind, kwargs)])
 
     assert find_exception_message(ours) is None
@@ -162,7 +162,7 @@ def summarize_result(result: object) -> object:
     return (find_exception_message(result) or "").splitlines()[:1] or extract_outcome(result)
 
 
-def test_a_suite_answers_as_its_expectations_do_alone() -> None:
+def test_a_suite_has_the_same_results_as_its_expectations_alone() -> None:
     together = run_polars(ORDINARY_FRAME.lazy(), CASES)
 
     alone = [run_polars(ORDINARY_FRAME.lazy(), [case])[0] for case in CASES]
@@ -188,7 +188,7 @@ def suites(draw: st.DrawFn) -> tuple[pl.DataFrame, list[tuple[str, dict]]]:
 
 @given(drawn=suites())
 @settings(max_examples=25, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-def test_one_expectation_never_changes_the_answer_to_another(drawn) -> None:
+def test_an_expectation_never_changes_the_result_of_another(drawn) -> None:
     frame, expectations = drawn
     alone = {}
     for index, case in enumerate(expectations):
@@ -211,7 +211,7 @@ def split_into_chunks(frame: pl.DataFrame) -> pl.LazyFrame:
     return pl.concat([frame[at : at + 7] for at in range(0, len(frame), 7)], rechunk=False).lazy()
 
 
-def test_chunks_and_files_hold_what_the_frame_holds(tmp_path) -> None:
+def test_chunks_and_files_have_the_same_results_as_the_frame(tmp_path) -> None:
     frame = build_long_frame()
     frame.write_parquet(tmp_path / "one.parquet", row_group_size=50)
     for at in range(3):
@@ -225,7 +225,7 @@ def test_chunks_and_files_hold_what_the_frame_holds(tmp_path) -> None:
             assert are_equal(summarize_result(one), summarize_result(other)), case
 
 
-def test_the_order_of_rows_matters_only_to_what_is_about_order() -> None:
+def test_the_order_of_rows_matters_only_to_expectations_about_order() -> None:
     cases = [case for case in CASES if "creasing" not in case[0]]
     ours = run_polars(build_long_frame().lazy(), cases)
 
@@ -249,7 +249,7 @@ def test_examples_are_the_first_broken_rows() -> None:
         assert find_difference(Case(frame, kind, kwargs)) is None
 
 
-def test_arguments_that_do_not_fit_spoil_no_other_expectation() -> None:
+def test_invalid_arguments_affect_no_other_expectation() -> None:
     between, mixed = "expect_column_values_to_be_between", {"column": "t"}
     mixed |= {"min_value": date(2020, 1, 1), "max_value": datetime(2020, 1, 3)}  # noqa: DTZ001
     frame = ORDINARY_FRAME.with_columns(pl.col("t").alias("d2").cast(pl.Date))

@@ -1,4 +1,4 @@
-"""Ranks and duplicates are exact, however little is held at once."""
+"""Order statistics and duplicates are exact, however few values are in memory at once."""
 
 import math
 import statistics
@@ -27,15 +27,15 @@ columns = st.one_of(
 
 @given(column=columns, data=st.data(), short=st.integers(0, 40))
 def test_an_order_statistic_is_that_of_the_sorted_column(column, data, short) -> None:
-    places = st.lists(st.integers(0, len(column) - 1), min_size=1, max_size=4)
-    wanted = data.draw(places)
+    ranks = st.lists(st.integers(0, len(column) - 1), min_size=1, max_size=4)
+    wanted = data.draw(ranks)
 
-    found = quantiles.compute_order_statistics(
+    result = quantiles.compute_order_statistics(
         column.to_frame().lazy(), VALUE, wanted, max_sorted=short
     )
 
     ordered = sorted(column.to_list())
-    assert found == [ordered[rank] for rank in wanted]
+    assert result == [ordered[rank] for rank in wanted]
 
 
 def organ_pipe(rows: int) -> list[int]:
@@ -47,7 +47,7 @@ ORDERS = {
     "falling": list(range(5000, 0, -1)),
     "one value": [7] * 5000,
     "organ pipe": organ_pipe(5000),
-    "sampled rows lie": [10**9 if row % 5 == 0 else row for row in range(5000)],
+    "unrepresentative sample": [10**9 if row % 5 == 0 else row for row in range(5000)],
     "one outlier": [0] * 4999 + [2**62],
     "saw": [row % 17 for row in range(5000)],
     "infinite": [math.inf if row % 3 else -math.inf for row in range(5000)],
@@ -56,16 +56,16 @@ ORDERS = {
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("short", [0, 4, 100, 1000, 4999])
-def test_no_order_of_rows_misleads_the_search(order, short) -> None:
+def test_the_search_is_right_for_any_row_order(order, short) -> None:
     values = ORDERS[order]
     wanted = [0, 1, 49, 2499, 2500, 4998, 4999]
 
-    found = quantiles.compute_order_statistics(
+    result = quantiles.compute_order_statistics(
         pl.LazyFrame({"x": values}), VALUE, wanted, max_sorted=short
     )
 
     ordered = sorted(values)
-    assert found == [ordered[rank] for rank in wanted]
+    assert result == [ordered[rank] for rank in wanted]
 
 
 @given(
@@ -73,26 +73,26 @@ def test_no_order_of_rows_misleads_the_search(order, short) -> None:
     shares=st.lists(st.floats(0, 1), min_size=1, max_size=4),
     short=st.sampled_from([0, 10, 1000]),
 )
-def test_quantiles_are_numpys_nearest(column, shares, short) -> None:
+def test_quantiles_are_the_nearest_of_numpy(column, shares, short) -> None:
     with_gaps = pl.concat([column, pl.Series("x", [None, None], dtype=column.dtype)])
 
-    found = quantiles.compute_quantiles(
+    result = quantiles.compute_quantiles(
         with_gaps.to_frame().lazy(), VALUE, shares, max_sorted=short
     )
 
     expected = [np.quantile(column.to_numpy(), share, method="nearest") for share in shares]
-    assert found == expected
+    assert result == expected
 
 
 @given(values=st.lists(st.integers(-100, 100), min_size=1, max_size=99), short=few)
 def test_the_median_is_the_middle(values, short) -> None:
-    found = quantiles.compute_median(pl.LazyFrame({"x": values}), VALUE, max_sorted=short)
+    result = quantiles.compute_median(pl.LazyFrame({"x": values}), VALUE, max_sorted=short)
 
-    assert found == statistics.median(values)
+    assert result == statistics.median(values)
 
 
 @pytest.mark.parametrize("dtype", [pl.Int64, pl.Float64])
-def test_nothing_has_neither_median_nor_quantiles(dtype) -> None:
+def test_an_empty_column_has_no_median_and_no_quantiles(dtype) -> None:
     scan = pl.LazyFrame({"x": [None, None]}, schema={"x": dtype})
 
     assert math.isnan(quantiles.compute_median(scan, VALUE))
@@ -109,7 +109,7 @@ def test_nothing_has_neither_median_nor_quantiles(dtype) -> None:
         ([2**62, 2**62 + 2], 2.0**62),
     ],
 )
-def test_the_median_between_extremes_is_a_number(values, middle) -> None:
+def test_the_median_of_extreme_values_is_finite(values, middle) -> None:
     assert quantiles.compute_median(pl.LazyFrame({"x": values}), VALUE) == middle
 
 
@@ -124,55 +124,55 @@ rows = st.lists(
 )
 
 
-def frame_of(drawn: list[tuple]) -> pl.DataFrame:
-    schema = {"x": pl.Int64, "s": pl.String, "judged": pl.Boolean}
-    return pl.DataFrame(drawn, schema=schema, orient="row")
+def make_frame(tuples: list[tuple]) -> pl.DataFrame:
+    schema = {"x": pl.Int64, "s": pl.String, "evaluated": pl.Boolean}
+    return pl.DataFrame(tuples, schema=schema, orient="row")
 
 
-def duplicated(drawn: list[tuple], width: int) -> list[int]:
-    counts = Counter(row[:width] for row in drawn if row[2])
-    return [at for at, row in enumerate(drawn) if row[2] and counts[row[:width]] > 1]
+def find_repeats(tuples: list[tuple], width: int) -> list[int]:
+    counts = Counter(row[:width] for row in tuples if row[2])
+    return [index for index, row in enumerate(tuples) if row[2] and counts[row[:width]] > 1]
 
 
 KEYS = {1: {"key0": pl.col("x")}, 2: {"key0": pl.col("x"), "key1": pl.col("s")}}
 
 
 @pytest.mark.parametrize("width", [1, 2])
-@given(drawn=rows, held=st.integers(1, 50))
+@given(tuples=rows, capacity=st.integers(1, 50))
 @settings(max_examples=60)
-def test_duplicates_are_those_of_plain_python(width, drawn, held) -> None:
-    scan, keys, judged = frame_of(drawn).lazy(), KEYS[width], pl.col("judged")
+def test_duplicates_are_those_of_plain_python(width, tuples, capacity) -> None:
+    scan, keys, evaluated = make_frame(tuples).lazy(), KEYS[width], pl.col("evaluated")
 
-    count = uniqueness.count_duplicates(scan, keys, judged, max_held=held)
-    found = list(uniqueness.find_duplicates(scan, keys, judged, max_held=held))
+    count = uniqueness.count_duplicates(scan, keys, evaluated, max_in_memory=capacity)
+    result = list(uniqueness.find_duplicates(scan, keys, evaluated, max_in_memory=capacity))
 
-    expected = duplicated(drawn, width)
+    expected = find_repeats(tuples, width)
     assert count == len(expected)
-    assert sorted(number for part in found for number in part) == expected
+    assert sorted(number for part in result for number in part) == expected
 
 
-@given(drawn=rows, limit=st.integers(0, 5))
+@given(tuples=rows, limit=st.integers(0, 5))
 @settings(max_examples=60)
-def test_the_first_duplicates_are_first_in_row_order(drawn, limit) -> None:
-    scan = frame_of(drawn).lazy()
+def test_the_first_duplicates_are_first_in_row_order(tuples, limit) -> None:
+    scan = make_frame(tuples).lazy()
 
-    found = uniqueness.find_first_duplicates(scan, KEYS[2], pl.col("judged"), limit=limit)
+    result = uniqueness.find_first_duplicates(scan, KEYS[2], pl.col("evaluated"), limit=limit)
 
-    assert found.to_list() == duplicated(drawn, 2)[:limit]
+    assert result.to_list() == find_repeats(tuples, 2)[:limit]
 
 
 def test_the_first_duplicates_are_first_across_slices(monkeypatch) -> None:
     values = [*range(500), *range(500)]
-    cut = uniqueness.slice_by_hash
+    slice_by_hash = uniqueness.slice_by_hash
     monkeypatch.setattr(
-        uniqueness, "slice_by_hash", lambda rows, names, _held: cut(rows, names, 10)
+        uniqueness, "slice_by_hash", lambda rows, names, _max: slice_by_hash(rows, names, 10)
     )
 
-    found = uniqueness.find_first_duplicates(
+    result = uniqueness.find_first_duplicates(
         pl.LazyFrame({"x": values}), KEYS[1], pl.lit(value=True), limit=20
     )
 
-    assert found.to_list() == list(range(20))
+    assert result.to_list() == list(range(20))
 
 
 @pytest.mark.parametrize("dtype", [pl.Int64, pl.Date, pl.Float64, pl.String])
@@ -180,14 +180,14 @@ def test_a_key_that_only_grows_has_no_duplicates(dtype) -> None:
     column = pl.Series("x", range(100)).cast(pl.Int32).cast(dtype)
 
     count = uniqueness.count_duplicates(
-        column.to_frame().lazy(), KEYS[1], pl.lit(value=True), max_held=7
+        column.to_frame().lazy(), KEYS[1], pl.lit(value=True), max_in_memory=7
     )
 
     assert count == 0
 
 
 @pytest.mark.parametrize("values", [[1, 2, 2], [1, None, 1], [None, None], [3, 1, 3], [2, 2, 1]])
-def test_gaps_and_falls_do_not_pass_for_growth(values) -> None:
+def test_missing_and_decreasing_values_are_not_increasing(values) -> None:
     scan = pl.LazyFrame({"x": values}, schema={"x": pl.Int64})
 
     count = uniqueness.count_duplicates(scan, KEYS[1], pl.lit(value=True))
@@ -195,12 +195,12 @@ def test_gaps_and_falls_do_not_pass_for_growth(values) -> None:
     assert count == 2
 
 
-@given(drawn=rows, held=st.integers(1, 50), name=st.sampled_from("xs"))
+@given(tuples=rows, capacity=st.integers(1, 50), name=st.sampled_from("xs"))
 @settings(max_examples=60)
-def test_distinct_values_are_counted_without_the_gaps(drawn, held, name) -> None:
-    frame = frame_of(drawn)
+def test_distinct_values_are_counted_without_missing_ones(tuples, capacity, name) -> None:
+    frame = make_frame(tuples)
 
-    count = aggregates.count_distinct(frame.lazy(), pl.col(name), max_held=held)
+    count = aggregates.count_distinct(frame.lazy(), pl.col(name), max_in_memory=capacity)
 
     assert count == len(set(frame[name].drop_nulls()))
 
@@ -211,7 +211,7 @@ def test_both_zeros_are_one_value(values) -> None:
     scan = pl.LazyFrame({"x": values}, schema={"x": pl.Float64})
     counts = Counter(values)
 
-    many = uniqueness.count_duplicates(scan, KEYS[1], pl.lit(value=True), max_held=3)
+    many = uniqueness.count_duplicates(scan, KEYS[1], pl.lit(value=True), max_in_memory=3)
 
-    assert aggregates.count_distinct(scan, VALUE, max_held=3) == len(counts)
+    assert aggregates.count_distinct(scan, VALUE, max_in_memory=3) == len(counts)
     assert many == sum(count for count in counts.values() if count > 1)

@@ -31,8 +31,8 @@ members = st.lists(classes | letters | st.sampled_from(["a-z", "0-9", r"\x00-\x7
 charsets = st.builds(
     lambda negated, parts: f"[{negated}{''.join(parts)}]", st.sampled_from(["", "^"]), members
 )
-places = st.sampled_from(["^", "$", r"\A", r"\Z"])
-leaves = st.one_of(classes, letters, charsets, st.just("."), places)
+anchors = st.sampled_from(["^", "$", r"\A", r"\Z"])
+leaves = st.one_of(classes, letters, charsets, st.just("."), anchors)
 repeats = st.sampled_from(["", "*", "+", "?", "*?", "+?", "{2}", "{1,2}", "{0,3}?"])
 
 
@@ -58,7 +58,7 @@ def found_by_python(pattern: str, among: list[str]) -> list[bool]:
 
 @given(pattern=patterns, among=texts)
 @settings(max_examples=400)
-def test_a_translated_pattern_finds_what_pythons_finds(pattern, among) -> None:
+def test_a_translated_pattern_matches_the_same_as_in_python(pattern, among) -> None:
     try:
         translate_to_rust(pattern)
     except UntranslatableError as error:
@@ -105,6 +105,6 @@ def test_ordinary_patterns_are_translated_and_agree(pattern) -> None:
         *("(a)?(?(1)b|c)", "(", "[", "a{2000}", "a{3,2000}", "*", "\ud800", r"[\ud800-\ud801]"),
     ],
 )
-def test_what_has_no_equal_is_refused(pattern) -> None:
+def test_a_pattern_without_an_equivalent_is_rejected(pattern) -> None:
     with pytest.raises(UntranslatableError):
         translate_to_rust(pattern)

@@ -1,4 +1,4 @@
-"""Counting: the share is exact, and no check is lost or mistaken for another."""
+"""Counts: the share is exact, and every expectation has its own finding."""
 
 import polars as pl
 import pytest
@@ -19,24 +19,24 @@ GREATER = "expect_column_pair_values_a_to_be_greater_than_b"
 UNIQUE = "expect_column_values_to_be_unique"
 
 
-def promise(kind: str, severity: str = "critical", **kwargs: object) -> Expectation:
+def expect(kind: str, severity: str = "critical", **kwargs: object) -> Expectation:
     return Expectation(type=kind, kwargs=kwargs, severity=severity)
 
 
-def check(frame: pl.DataFrame, *promises: Expectation) -> list[Finding]:
-    contract = Contract(name="c", columns={}, expectations=promises)
+def list_findings(frame: pl.DataFrame, *expectations: Expectation) -> list[Finding]:
+    contract = Contract(name="c", columns={}, expectations=expectations)
     return list(check_rows(frame.lazy(), contract).findings)
 
 
-PROMISES = (
-    promise(NOT_NULL, column="x", mostly=0.5),
-    promise(IN_SET, column="text", value_set=["a", "b"], mostly=0.75),
-    promise(BETWEEN, "warning", column="x", min_value=-1, max_value=1),
-    promise(REGEX, column="text", regex="^[ab]$"),
-    promise(
+EXPECTATIONS = (
+    expect(NOT_NULL, column="x", mostly=0.5),
+    expect(IN_SET, column="text", value_set=["a", "b"], mostly=0.75),
+    expect(BETWEEN, "warning", column="x", min_value=-1, max_value=1),
+    expect(REGEX, column="text", regex="^[ab]$"),
+    expect(
         GREATER, column_A="x", column_B="y", or_equal=True, ignore_row_if="either_value_is_missing"
     ),
-    promise(NULL, column="list", mostly=0.5),
+    expect(NULL, column="list", mostly=0.5),
 )
 
 tables = st.lists(
@@ -55,42 +55,42 @@ SCHEMA = {"x": pl.Float64, "y": pl.Float64, "text": pl.String, "list": pl.List(p
 
 @settings(max_examples=12)
 @given(tables)
-def test_what_is_counted_is_what_polars_counts(rows: list[tuple]) -> None:
+def test_the_counts_are_those_of_polars(rows: list[tuple]) -> None:
     frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
-    found = {finding.rule: finding for finding in check(frame, *PROMISES)}
+    result = {finding.rule: finding for finding in list_findings(frame, *EXPECTATIONS)}
 
     x, text = frame["x"].fill_nan(None), frame["text"].drop_nulls()
     beyond = (x.drop_nulls().abs() > 1).sum()
-    strangers = (text == "c").sum()
-    assert found[NOT_NULL].observed.startswith(f"{x.null_count()} of {len(frame)} values")
-    assert found[BETWEEN].observed.startswith(f"{beyond} of {x.count()} values")
-    assert found[IN_SET].observed.startswith(f"{strangers} of {len(text)} values")
-    assert found[BETWEEN].passed == (beyond == 0)
-    assert found[IN_SET].passed == (strangers <= 0.25 * len(text))
-    assert found[NOT_NULL].passed == (x.null_count() <= 0.5 * len(frame))
+    others = (text == "c").sum()
+    assert result[NOT_NULL].observed.startswith(f"{x.null_count()} of {len(frame)} values")
+    assert result[BETWEEN].observed.startswith(f"{beyond} of {x.count()} values")
+    assert result[IN_SET].observed.startswith(f"{others} of {len(text)} values")
+    assert result[BETWEEN].passed == (beyond == 0)
+    assert result[IN_SET].passed == (others <= 0.25 * len(text))
+    assert result[NOT_NULL].passed == (x.null_count() <= 0.5 * len(frame))
 
 
 @settings(max_examples=12)
 @given(st.integers(1, 1000), st.data())
-def test_just_as_many_as_mostly_asks_for_are_enough(rows: int, data) -> None:
+def test_exactly_the_share_of_mostly_is_enough(rows: int, data) -> None:
     good = data.draw(st.integers(0, rows - 1))
     frame = pl.DataFrame({"x": [1] * good + [0] * (rows - good)})
 
-    enough, few = check(
+    enough, few = list_findings(
         frame,
-        promise(IN_SET, column="x", value_set=[1], mostly=good / rows),
-        promise(IN_SET, column="x", value_set=[1], mostly=(good + 1) / rows),
+        expect(IN_SET, column="x", value_set=[1], mostly=good / rows),
+        expect(IN_SET, column="x", value_set=[1], mostly=(good + 1) / rows),
     )
 
     assert enough.passed
     assert not few.passed
 
 
-def test_values_that_are_missing_are_not_judged_by_what_values_must_be() -> None:
+def test_missing_values_are_ignored_by_rules_about_values() -> None:
     frame = pl.DataFrame({"x": [1.0, None, None, 9.0]})
 
-    [finding] = check(frame, promise(BETWEEN, column="x", max_value=5, mostly=0.5))
+    [finding] = list_findings(frame, expect(BETWEEN, column="x", max_value=5, mostly=0.5))
 
     assert finding.passed
     assert finding.observed == "1 of 2 values break it, such as 9.0"
@@ -99,44 +99,44 @@ def test_values_that_are_missing_are_not_judged_by_what_values_must_be() -> None
 @pytest.mark.parametrize(
     "second",
     [
-        promise(NOT_NULL, column="x"),
-        promise(NOT_NULL, "warning", column="x"),
-        promise(NOT_NULL, column="x", mostly=0.5),
-        promise(NOT_NULL, column="text"),
+        expect(NOT_NULL, column="x"),
+        expect(NOT_NULL, "warning", column="x"),
+        expect(NOT_NULL, column="x", mostly=0.5),
+        expect(NOT_NULL, column="text"),
     ],
     ids=["the same", "less severe", "less strict", "of another column"],
 )
-def test_each_promise_has_a_finding_of_its_own(second: Expectation) -> None:
+def test_each_expectation_has_its_own_finding(second: Expectation) -> None:
     frame = pl.DataFrame({"x": [1.0, None], "text": ["a", "b"]})
-    first = promise(NOT_NULL, column="x")
+    first = expect(NOT_NULL, column="x")
 
-    both = check(frame, first, second)
+    both = list_findings(frame, first, second)
 
-    assert both == check(frame, first) + check(frame, second)
+    assert both == list_findings(frame, first) + list_findings(frame, second)
 
 
-def test_findings_about_values_and_about_whole_columns_keep_their_severity_and_column() -> None:
+def test_findings_have_the_severity_and_the_column_of_their_expectation() -> None:
     frame = pl.DataFrame({"x": [1.0, 1.0], "y": [1.0, 3.0]})
 
-    found = check(
+    result = list_findings(
         frame,
-        promise(UNIQUE, "warning", column="x"),
-        promise(NOT_NULL, column="y"),
-        promise(GREATER, "warning", column_A="x", column_B="y"),
+        expect(UNIQUE, "warning", column="x"),
+        expect(NOT_NULL, column="y"),
+        expect(GREATER, "warning", column_A="x", column_B="y"),
     )
 
-    places = {(f.rule, f.column, f.severity, f.passed) for f in found}
-    assert places == {
+    keys = {(f.rule, f.column, f.severity, f.passed) for f in result}
+    assert keys == {
         (UNIQUE, "x", "warning", False),
         (NOT_NULL, "y", "critical", True),
         (GREATER, "x, y", "warning", False),
     }
 
 
-def test_no_more_than_three_examples_are_shown_and_none_at_length() -> None:
+def test_at_most_three_shortened_examples_are_shown() -> None:
     frame = pl.DataFrame({"text": [letter * 500 for letter in "abcdef"] * 3})
 
-    [finding] = check(frame, promise(IN_SET, column="text", value_set=["x"]))
+    [finding] = list_findings(frame, expect(IN_SET, column="text", value_set=["x"]))
 
     assert finding.observed.startswith("18 of 18 values break it, such as 'aaaa")
     assert finding.observed.count(", ") == 3
@@ -144,57 +144,55 @@ def test_no_more_than_three_examples_are_shown_and_none_at_length() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "kept"),
+    ("rule", "passes"),
     [
-        (promise(UNIQUE, column="id"), True),
-        (promise(IN_SET, column="id", value_set=[2**60]), False),
-        (promise(IN_SET, column="id", value_set=[2**60, 2**60 + 1]), True),
+        (expect(UNIQUE, column="id"), True),
+        (expect(IN_SET, column="id", value_set=[2**60]), False),
+        (expect(IN_SET, column="id", value_set=[2**60, 2**60 + 1]), True),
     ],
     ids=["unique", "one of two", "both"],
 )
-def test_large_whole_numbers_keep_their_digits_beside_a_missing_one(
-    rule: Expectation, kept: bool
-) -> None:
+def test_large_integers_with_a_missing_one_are_exact(rule: Expectation, passes: bool) -> None:
     frame = pl.DataFrame({"id": [2**60, 2**60 + 1, None]})
 
-    [finding] = check(frame, rule)
+    [finding] = list_findings(frame, rule)
 
-    assert finding.passed is kept
+    assert finding.passed is passes
 
 
 @pytest.mark.parametrize(
     "rule",
     [
-        promise(IN_SET, column="x"),
-        promise(BETWEEN, column="x"),
-        promise(NOT_NULL, column="x", mostly=2),
-        promise(NOT_NULL, column="x", mostly="nearly all"),
-        promise(NOT_NULL),
-        promise("expect_table_row_count_to_be_between", min_value="many"),
+        expect(IN_SET, column="x"),
+        expect(BETWEEN, column="x"),
+        expect(NOT_NULL, column="x", mostly=2),
+        expect(NOT_NULL, column="x", mostly="nearly all"),
+        expect(NOT_NULL),
+        expect("expect_table_row_count_to_be_between", min_value="many"),
     ],
     ids=["no set", "no bounds", "mostly above 1", "mostly in words", "no column", "rows in words"],
 )
-def test_arguments_that_do_not_fit_are_the_contracts_fault(rule: Expectation) -> None:
+def test_invalid_arguments_are_an_error_of_the_contract(rule: Expectation) -> None:
     frame = pl.DataFrame({"x": [1.0]})
 
     with pytest.raises(ContractFileError, match=rule.type):
-        check(frame, rule)
+        list_findings(frame, rule)
 
 
 @pytest.mark.parametrize(
     "rule",
     [
-        promise(REGEX, column="text", regex="("),
-        promise("expect_column_mean_to_be_between", column="text", min_value=0),
+        expect(REGEX, column="text", regex="("),
+        expect("expect_column_mean_to_be_between", column="text", min_value=0),
     ],
     ids=["value by value", "whole column"],
 )
-def test_a_check_that_breaks_down_says_so_rather_than_blame_the_data(rule: Expectation) -> None:
+def test_a_check_that_raises_is_not_reported_as_bad_data(rule: Expectation) -> None:
     frame = pl.DataFrame({"text": ["a", "b"]})
 
     with pytest.raises(ValidatorBrokenError, match=f"{rule.type} could not be computed"):
-        check(frame, rule)
+        list_findings(frame, rule)
 
 
-def test_a_contract_that_promises_nothing_is_kept() -> None:
-    assert check(pl.DataFrame({"x": [1.0]})) == []
+def test_an_empty_contract_is_met() -> None:
+    assert list_findings(pl.DataFrame({"x": [1.0]})) == []

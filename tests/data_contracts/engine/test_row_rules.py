@@ -34,7 +34,7 @@ def pair_cases(draw: st.DrawFn, kind: str) -> Case:
 @pytest.mark.parametrize("kind", PAIRS)
 @given(data=st.data())
 @settings(max_examples=40)
-def test_a_pair_of_columns_is_judged_as_pandas_judges_it(kind, data) -> None:
+def test_a_pair_of_columns_has_the_same_result_as_in_pandas(kind, data) -> None:
     case = data.draw(pair_cases(kind))
 
     assert find_difference(case) is None
@@ -59,7 +59,7 @@ def multicolumn_cases(draw: st.DrawFn, kind: str) -> Case:
 @pytest.mark.parametrize("kind", MULTICOLUMN)
 @given(data=st.data())
 @settings(max_examples=40)
-def test_several_columns_are_judged_as_pandas_judges_them(kind, data) -> None:
+def test_several_columns_have_the_same_result_as_in_pandas(kind, data) -> None:
     case = data.draw(multicolumn_cases(kind))
 
     assert find_difference(case) is None

@@ -11,51 +11,51 @@ from flows.commands.backfill import list_times
 from flows.job.job import load_job
 from flows.retrain import retrain
 from tasks.errors import JobError
-from tests.support.sample_jobs import SALES, WAVES, ostinato, sales, waves, write_job
+from tests.support.sample_jobs import SALES, WAVES, make_sales, make_waves, run_ostinato, write_job
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
-def spoil(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
+def remove_labels(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
     return frame.with_columns(
         label=pl.when(pl.col("id") < rows).then(None).otherwise(pl.col("label"))
     )
 
 
-def test_a_contract_is_drafted_and_data_is_held_to_it(tmp_path: Path) -> None:
-    waves(300).write_parquet(tmp_path / "good.parquet")
-    spoil(waves(300), 2).write_parquet(tmp_path / "few.parquet")
-    spoil(waves(300), 9).write_parquet(tmp_path / "many.parquet")
-    held = ("--contract", "waves.yaml", "--json")
+def test_a_contract_is_drafted_and_data_is_validated_against_it(tmp_path: Path) -> None:
+    make_waves(300).write_parquet(tmp_path / "good.parquet")
+    remove_labels(make_waves(300), 2).write_parquet(tmp_path / "few.parquet")
+    remove_labels(make_waves(300), 9).write_parquet(tmp_path / "many.parquet")
+    options = ("--contract", "waves.yaml", "--json")
 
-    drafted = ostinato(
+    draft = run_ostinato(
         tmp_path, "contract", "draft", "good.parquet", "--output", "waves.yaml", "--target", "label"
     )
     good, few, many = (
-        ostinato(tmp_path, "contract", "check", f"{name}.parquet", *held)
+        run_ostinato(tmp_path, "contract", "check", f"{name}.parquet", *options)
         for name in ("good", "few", "many")
     )
 
-    assert drafted.returncode == 0, drafted.stderr
+    assert draft.returncode == 0, draft.stderr
     assert [done.returncode for done in (good, few, many)] == [0, 0, 4]
-    found = [json.loads(done.stdout.splitlines()[-1]) for done in (good, few, many)]
-    assert [(f["accepted"], f["quarantined"], f["verdict"]) for f in found] == [
+    result = [json.loads(done.stdout.splitlines()[-1]) for done in (good, few, many)]
+    assert [(f["accepted"], f["quarantined"], f["verdict"]) for f in result] == [
         (300, 0, "accepted"),
         (298, 2, "accepted"),
         (0, 9, "refused"),
     ]
-    assert found[0]["reasons"] == []
-    assert found[1]["reasons"][0]["column"] == "label"
+    assert result[0]["reasons"] == []
+    assert result[1]["reasons"][0]["column"] == "label"
 
 
-def test_the_bad_rows_of_a_check_can_be_had(tmp_path: Path) -> None:
-    waves(300).write_parquet(tmp_path / "good.parquet")
-    spoil(waves(300), 2).write_parquet(tmp_path / "few.parquet")
-    ostinato(
+def test_the_rows_that_break_a_contract_can_be_written(tmp_path: Path) -> None:
+    make_waves(300).write_parquet(tmp_path / "good.parquet")
+    remove_labels(make_waves(300), 2).write_parquet(tmp_path / "few.parquet")
+    run_ostinato(
         tmp_path, "contract", "draft", "good.parquet", "--output", "w.yaml", "--target", "label"
     )
 
-    done = ostinato(
+    done = run_ostinato(
         tmp_path, "contract", "check", "few.parquet",
         "--contract", "w.yaml", "--quarantine", "bad.parquet",
     )  # fmt: skip
@@ -66,7 +66,7 @@ def test_the_bad_rows_of_a_check_can_be_had(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "message"),
+    ("arguments", "code", "message"),
     [
         (("check", "none.parquet", "--contract", "w.yaml"), 2, "w.yaml"),
         (("draft", "none.parquet", "--output", "w.yaml"), 3, "names no file"),
@@ -75,32 +75,32 @@ def test_the_bad_rows_of_a_check_can_be_had(tmp_path: Path) -> None:
         (("diff", "waves.yaml"), 2, "has no contract yet"),
     ],
 )
-def test_what_cannot_be_done_says_why(
-    words: tuple[str, ...], code: int, message: str, tmp_path: Path
+def test_the_errors_of_the_contract_commands_have_their_reasons(
+    arguments: tuple[str, ...], code: int, message: str, tmp_path: Path
 ) -> None:
-    waves(50).write_parquet(tmp_path / "good.parquet")
+    make_waves(50).write_parquet(tmp_path / "good.parquet")
     (tmp_path / "taken.yaml").write_text("mine", encoding="utf-8")
     write_job(tmp_path, WAVES)
 
-    done = ostinato(tmp_path, "contract", *words)
+    done = run_ostinato(tmp_path, "contract", *arguments)
 
     assert (done.returncode, message in done.stderr) == (code, True), done.stderr
     assert (tmp_path / "taken.yaml").read_text(encoding="utf-8") == "mine"
 
 
-def test_a_few_bad_rows_are_set_aside_and_the_run_goes_on(waves_job: Path) -> None:
+def test_a_few_bad_rows_are_quarantined_and_the_run_continues(waves_job: Path) -> None:
     retrain(str(waves_job))
-    spoil(pl.read_parquet("waves.parquet"), 2).write_parquet("waves.parquet")
+    remove_labels(pl.read_parquet("waves.parquet"), 2).write_parquet("waves.parquet")
 
     retrain(str(waves_job))
 
-    [aside] = Path(".ostinato/store/validate").glob("*/*/quarantine.parquet")
-    assert pl.read_parquet(aside)["id"].to_list() == [0, 1]
-    facts = newest_facts("featurize")
+    [quarantine] = Path(".ostinato/store/validate").glob("*/*/quarantine.parquet")
+    assert pl.read_parquet(quarantine)["id"].to_list() == [0, 1]
+    facts = read_newest_facts("featurize")
     assert facts["training"] + facts["validation"] + facts["test"] == 298
 
 
-def newest_facts(stage: str) -> dict:
+def read_newest_facts(stage: str) -> dict:
     newest = max(
         Path(f".ostinato/store/{stage}").glob("*/manifest.json"),
         key=lambda path: path.stat().st_mtime_ns,
@@ -108,19 +108,19 @@ def newest_facts(stage: str) -> dict:
     return json.loads(newest.read_text(encoding="utf-8"))["facts"]
 
 
-def test_the_report_tells_how_the_data_have_drifted_from_the_champions(waves_job: Path) -> None:
+def test_the_report_shows_the_drift_from_the_data_of_the_champion(waves_job: Path) -> None:
     first = retrain(str(waves_job))
     assert first.decision == "promote"
-    assert newest_facts("evaluate")["drift"] is None
-    moved = pl.read_parquet("waves.parquet").with_columns(
+    assert read_newest_facts("evaluate")["drift"] is None
+    shifted = pl.read_parquet("waves.parquet").with_columns(
         pl.col("wave").list.eval(pl.element() + 3.0)
     )
-    moved.write_parquet("waves.parquet")
+    shifted.write_parquet("waves.parquet")
 
     retrain(str(waves_job))
 
-    [told] = newest_facts("evaluate")["drift"]
-    assert (told["column"], told["severity"]) == ("wave", "large")
+    [drift] = read_newest_facts("evaluate")["drift"]
+    assert (drift["column"], drift["severity"]) == ("wave", "large")
     newest = max(
         Path(".ostinato/store/evaluate").glob("*/*/drift.json"), key=lambda p: p.stat().st_mtime_ns
     )
@@ -131,7 +131,7 @@ def test_the_report_tells_how_the_data_have_drifted_from_the_champions(waves_job
     }
 
 
-def test_diff_tells_what_changed_since_the_last_run(waves_job: Path) -> None:
+def test_diff_shows_what_changed_since_the_last_run(waves_job: Path) -> None:
     retrain(str(waves_job))
     contract = Path(".ostinato/contracts/waves.yaml")
     text = contract.read_text(encoding="utf-8").replace(
@@ -144,36 +144,36 @@ def test_diff_tells_what_changed_since_the_last_run(waves_job: Path) -> None:
         new=pl.lit(1),
     ).write_parquet("waves.parquet")
 
-    done = ostinato(Path.cwd(), "contract", "diff", "waves.yaml", "--json")
+    done = run_ostinato(Path.cwd(), "contract", "diff", "waves.yaml", "--json")
 
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["contract"] == ["~ max_quarantined: 0.01 -> 0.05"]
-    assert found["columns"] == "added new (Int32)"
-    assert found["rows"] == [300, 600]
-    assert any("kind 2" in line for line in found["draft"])
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["contract"] == ["~ max_quarantined: 0.01 -> 0.05"]
+    assert result["columns"] == "added new (Int32)"
+    assert result["rows"] == [300, 600]
+    assert any("kind 2" in line for line in result["draft"])
 
 
-def test_a_run_as_of_a_time_sees_what_was_there_then(sales_job: Path) -> None:
+def test_a_run_as_of_a_time_reads_the_data_of_that_time(sales_job: Path) -> None:
     past = dt.datetime(2024, 12, 1, tzinfo=dt.UTC)
 
     retrain(str(sales_job), as_of=past)
-    then = newest_facts("ingest")
+    then = read_newest_facts("ingest")
     again = retrain(str(sales_job), as_of=past)
     retrain(str(sales_job))
 
     assert then["rows"] == 336
     assert again.recomputed == []
-    assert newest_facts("ingest")["rows"] == 400
+    assert read_newest_facts("ingest")["rows"] == 400
 
 
-def test_backfill_runs_each_date_and_does_nothing_twice(tmp_path: Path) -> None:
-    sales(400).write_parquet(tmp_path / "sales.parquet")
+def test_backfill_runs_each_date_once(tmp_path: Path) -> None:
+    make_sales(400).write_parquet(tmp_path / "sales.parquet")
     write_job(tmp_path, SALES)
-    words = ("backfill", "sales.yaml", "--from", "2024-12-01", "--to", "2024-12-15")
+    arguments = ("backfill", "sales.yaml", "--from", "2024-12-01", "--to", "2024-12-15")
 
-    done = ostinato(tmp_path, *words, "--every", "7d", "--json")
-    again = ostinato(tmp_path, *words, "--every", "14d", "--json")
+    done = run_ostinato(tmp_path, *arguments, "--every", "7d", "--json")
+    again = run_ostinato(tmp_path, *arguments, "--every", "14d", "--json")
 
     assert done.returncode == 0, done.stderr
     runs = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -183,11 +183,11 @@ def test_backfill_runs_each_date_and_does_nothing_twice(tmp_path: Path) -> None:
     assert all("train" not in run["recomputed"] for run in repeated)
 
 
-def test_backfill_takes_the_times_of_the_jobs_own_schedule(tmp_path: Path) -> None:
+def test_backfill_uses_the_times_of_the_schedule(tmp_path: Path) -> None:
     schedule = {"cron": "30 3 * * 1", "timezone": "Europe/Vienna"}
     job = load_job(write_job(tmp_path, SALES | {"schedule": schedule}))
 
-    found = list_times(
+    result = list_times(
         job,
         dt.datetime(2024, 3, 24, tzinfo=dt.UTC),
         dt.datetime(2024, 4, 8, tzinfo=dt.UTC),
@@ -195,10 +195,10 @@ def test_backfill_takes_the_times_of_the_jobs_own_schedule(tmp_path: Path) -> No
     )
 
     # The clocks there went forward on 31 March.
-    assert [f"{moment:%m-%d %H:%M}" for moment in found] == ["03-25 02:30", "04-01 01:30"]
+    assert [f"{moment:%m-%d %H:%M}" for moment in result] == ["03-25 02:30", "04-01 01:30"]
 
 
-def test_backfill_without_a_time_to_cut_by_is_refused(tmp_path: Path) -> None:
+def test_backfill_without_a_time_column_is_rejected(tmp_path: Path) -> None:
     job = load_job(write_job(tmp_path, WAVES))
     day = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 
@@ -206,7 +206,7 @@ def test_backfill_without_a_time_to_cut_by_is_refused(tmp_path: Path) -> None:
         list_times(job, day, day, every=None)
 
 
-def test_backfill_of_no_dates_is_refused(tmp_path: Path) -> None:
+def test_backfill_of_no_dates_is_rejected(tmp_path: Path) -> None:
     job = load_job(write_job(tmp_path, SALES))
     day = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 

@@ -18,11 +18,11 @@ def list_keys(node: Any) -> Iterator[str]:
         yield from list_keys(part)
 
 
-def test_the_page_is_what_the_schema_gives() -> None:
+def test_the_page_is_generated_from_the_schema() -> None:
     assert PAGE.read_text(encoding="utf-8") == format_job_reference(json.loads(format_schema()))
 
 
-def test_every_key_of_the_schema_is_named() -> None:
+def test_every_key_of_the_schema_is_on_the_page() -> None:
     named = set(re.findall(r"^\| `(\w+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
 
     assert named == set(list_keys(json.loads(format_schema())))

@@ -1,4 +1,4 @@
-"""A version is made again from its own tags, or the reason why not is told."""
+"""A version is reproduced from its own tags, or the reason why not is reported."""
 
 import json
 from pathlib import Path
@@ -15,34 +15,38 @@ from models.learning.plan import TrainingPlan
 from tasks.errors import RegistryError, StoreError
 from tasks.registry import versions
 from tasks.storage.store import Store, StoreConfig, open_store
-from tests.support.pipeline import run
-from tests.support.sample_jobs import WAVES, waves, write_job
+from tests.support.pipeline import run_pipeline
+from tests.support.sample_jobs import WAVES, make_waves, write_job
 
 
 @pytest.fixture
-def made(home: Path) -> Store:
+def store(home: Path) -> Store:
     """A store, and a registry with one version."""
-    waves(120).write_parquet("waves.parquet")
-    run(load_job(write_job(home, WAVES), {"training.epochs": 2}))
-    # What the source holds today does not matter.
+    make_waves(120).write_parquet("waves.parquet")
+    run_pipeline(load_job(write_job(home, WAVES), {"training.epochs": 2, "training.folds": 1}))
+    # Today's content of the source does not matter.
     pl.DataFrame({"wave": [[1.0]], "label": ["other"]}).write_parquet("waves.parquet")
     return open_store(StoreConfig())
 
 
-def held(store: Store) -> set[Path]:
+def list_files(store: Store) -> set[Path]:
     return set(Path(store.root).rglob("*"))
 
 
-def test_a_version_is_made_again_to_the_bit_or_what_differs_is_told(made: Store) -> None:
-    before = held(made)
+def test_a_version_is_reproduced_bit_for_bit_or_its_differences_are_reported(store: Store) -> None:
+    before = list_files(store)
 
-    again = reproduce(made, "waves", "1")
+    again = reproduce(store, "waves", "1")
 
     assert again.identical, format_reproduction(again)
-    assert (again.differing, again.files, again.made_by) == ([], [], {})
+    assert (again.differing_tensors, again.differing_files, again.environment_changes) == (
+        [],
+        [],
+        {},
+    )
     assert again.tensors > 3
     assert set(again.stages.values()) == {"same"}
-    assert held(made) == before
+    assert list_files(store) == before
 
     # Other weights, made by another torch.
     folder = versions.fetch_files("waves", "1") / "artifacts" / "bundle"
@@ -52,34 +56,37 @@ def test_a_version_is_made_again_to_the_bit_or_what_differs_is_told(made: Store)
     changed.flat[0] += 0.5
     save_file(tensors | {name: changed}, folder / "network.safetensors")
     tags = MlflowClient().get_model_version("waves", "1").tags
-    made_by = tags["ostinato.made_by"].replace('"torch": "', '"torch": "1.')
-    MlflowClient().set_model_version_tag("waves", "1", "ostinato.made_by", made_by)
+    changed_environment = tags["ostinato.environment"].replace('"torch": "', '"torch": "1.')
+    MlflowClient().set_model_version_tag("waves", "1", "ostinato.environment", changed_environment)
 
-    other = reproduce(made, "waves", "1")
+    other = reproduce(store, "waves", "1")
 
     assert not other.identical
-    assert [row["name"] for row in other.differing] == [f"network.{name}"]
-    assert other.differing[0]["largest"] == pytest.approx(0.5)
-    assert other.files == ["network.safetensors"]
-    assert list(other.made_by) == ["torch"]
+    assert [tensor.name for tensor in other.differing_tensors] == [f"network.{name}"]
+    assert other.differing_tensors[0].max_difference == pytest.approx(0.5)
+    assert other.differing_files == ["network.safetensors"]
+    assert list(other.environment_changes) == ["torch"]
     assert f"network.{name}" in format_reproduction(other)
 
 
 @pytest.mark.parametrize(
     ("training", "networks"),
     [
-        ({"budget": 1.0, "batch_size": "auto", "learning_rate": "auto", "epochs": 400}, 1),
-        ({"ensemble": 3, "batch_size": "auto"}, 3),
+        ({"budget": 1.0, "batch_size": "fastest", "learning_rate": "auto", "epochs": 400}, 1),
+        ({"ensemble": 3, "batch_size": "fastest"}, 3),
+        ({"folds": 3, "batch_size": "fastest"}, 3),
         ({"ensemble": 3, "distill": True, "learning_rate": "auto"}, 4),
     ],
-    ids=["measured", "ensemble", "distilled"],
+    ids=["measured", "ensemble", "folds", "distilled"],
 )
-def test_what_was_measured_then_is_not_measured_again(
+def test_reproduction_uses_the_recorded_measurements(
     home: Path, monkeypatch: pytest.MonkeyPatch, training: dict[str, Any], networks: int
 ) -> None:
-    waves(120).write_parquet("waves.parquet")
-    given = {f"training.{name}": value for name, value in ({"epochs": 3} | training).items()}
-    run(load_job(write_job(home, WAVES), given))
+    make_waves(120).write_parquet("waves.parquet")
+    overrides = {
+        f"training.{name}": value for name, value in ({"epochs": 3, "folds": 1} | training).items()
+    }
+    run_pipeline(load_job(write_job(home, WAVES), overrides))
     plans = json.loads(MlflowClient().get_model_version("waves", "1").tags["ostinato.plans"])
 
     def measured_again(*_: object) -> TrainingPlan:
@@ -90,38 +97,42 @@ def test_what_was_measured_then_is_not_measured_again(
 
     assert len(plans) == networks
     assert again.identical, format_reproduction(again)
-    assert (again.differing, again.files, again.made_by) == ([], [], {})
+    assert (again.differing_tensors, again.differing_files, again.environment_changes) == (
+        [],
+        [],
+        {},
+    )
 
 
-def test_what_cannot_be_made_again_is_refused_with_the_reason(made: Store) -> None:
-    root = Path(made.root)
+def test_a_version_that_cannot_be_reproduced_is_rejected_with_the_reason(store: Store) -> None:
+    root = Path(store.root)
     [part] = root.glob("part/*/*/rows.parquet")
-    whole = part.read_bytes()
-    part.write_bytes(whole[:-1] + b"?")
-    with pytest.raises(StoreError, match="is not what was read then"):
-        reproduce(made, "waves", "1")
-    part.write_bytes(whole)
+    content = part.read_bytes()
+    part.write_bytes(content[:-1] + b"?")
+    with pytest.raises(StoreError, match=r"rows\.parquet was changed"):
+        reproduce(store, "waves", "1")
+    part.write_bytes(content)
 
     for stage, what in {
         "part": "1 of 1 parts",
         "validate": "the contract",
-        "ingest": "the data",
+        "ingest": "the snapshot",
     }.items():
         (root / stage).rename(root / f"{stage}.away")
         with pytest.raises(StoreError, match=what):
-            reproduce(made, "waves", "1")
+            reproduce(store, "waves", "1")
         (root / f"{stage}.away").rename(root / stage)
 
     with pytest.raises(RegistryError, match="has no version 2"):
-        reproduce(made, "waves", "2")
+        reproduce(store, "waves", "2")
     with pytest.raises(RegistryError, match="no model 'wave'"):
-        reproduce(made, "wave", "1")
+        reproduce(store, "wave", "1")
     MlflowClient().set_model_version_tag("waves", "1", "ostinato.job", '{"name": "waves"}')
     with pytest.raises(RegistryError, match="has a job that"):
-        reproduce(made, "waves", "1")
+        reproduce(store, "waves", "1")
     MlflowClient().set_model_version_tag("waves", "1", "ostinato.plans", '[{"epoch": 3}]')
     with pytest.raises(RegistryError, match="has training plans that"):
-        reproduce(made, "waves", "1")
+        reproduce(store, "waves", "1")
     MlflowClient().delete_model_version_tag("waves", "1", "ostinato.snapshot_key")
     with pytest.raises(RegistryError, match=r"ostinato\.snapshot_key missing"):
-        reproduce(made, "waves", "1")
+        reproduce(store, "waves", "1")

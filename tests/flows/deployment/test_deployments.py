@@ -17,7 +17,7 @@ from flows.cli.main import main
 from flows.deployment.deploy import deploy
 from flows.deployment.deployments import build_deployment, format_prefect_file, plan_deployments
 from flows.retrain import retrain
-from tests.support.sample_jobs import WAVES, environment, waves, write_job
+from tests.support.sample_jobs import WAVES, build_environment, make_waves, write_job
 
 ROOT = Path(__file__).parents[3]
 FILE = Path("deployments/prefect.yaml")
@@ -29,7 +29,7 @@ BUSY = WAVES | {
 }
 
 
-def test_the_prefect_file_is_what_the_example_jobs_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_prefect_file_matches_the_example_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     jobs = sorted(Path("deployments/jobs").glob("*.yaml"))
 
@@ -40,7 +40,11 @@ def test_the_prefect_file_is_what_the_example_jobs_say(monkeypatch: pytest.Monke
     names = {entry["name"].removesuffix("-drift").removesuffix("-performance") for entry in entries}
     assert names == {path.stem for path in jobs}
     assert all(entry["concurrency_limit"]["limit"] == 1 for entry in entries)
-    files = [told["job_file"] for entry in entries if "job_file" in (told := entry["parameters"])]
+    files = [
+        parameters["job_file"]
+        for entry in entries
+        if "job_file" in (parameters := entry["parameters"])
+    ]
     assert all(Path(file).exists() for file in files)
 
 
@@ -50,31 +54,33 @@ def test_a_job_without_triggers_is_retrained_scored_tuned_and_rolled_back(tmp_pa
     assert [plan.flow for plan in plans] == ["retrain", "score", "tune", "rollback"]
 
 
-def test_what_is_served_has_its_schedules_limits_and_automation(tmp_path: Path) -> None:
+def test_deployments_have_their_schedules_limits_and_automations(tmp_path: Path) -> None:
     plans = plan_deployments(write_job(tmp_path, BUSY))
 
-    found = {f"{plan.flow}/{plan.name}": build_deployment(plan) for plan in plans}
+    result = {f"{plan.flow}/{plan.name}": build_deployment(plan) for plan in plans}
 
     flows = ["retrain", "score", "tune", "rollback", "watch", "monitor"]
-    assert set(found) == {f"{flow}/waves" for flow in flows} | {
+    assert set(result) == {f"{flow}/waves" for flow in flows} | {
         "watch/waves-drift", "watch/waves-performance",
     }  # fmt: skip
-    assert found["rollback/waves"].parameters == {"name": "waves"}
-    assert found["retrain/waves"].schedules[0].schedule.timezone == "Europe/Vienna"
-    assert found["score/waves"].schedules[0].schedule.cron == "30 4 * * *"
-    assert found["watch/waves"].schedules[0].schedule.interval.total_seconds() == 600
-    assert all(each.concurrency_limit == 1 for each in found.values())
-    assert found["monitor/waves"].concurrency_options.collision_strategy == "CANCEL_NEW"
-    assert found["monitor/waves"].schedules[0].schedule.interval.total_seconds() == 12 * 3600
-    [fallen] = found["watch/waves-performance"].triggers
-    assert fallen.expect == {"ostinato.performance.dropped"}
-    [trigger] = found["watch/waves-drift"].triggers
+    assert result["rollback/waves"].parameters == {"name": "waves"}
+    assert result["retrain/waves"].schedules[0].schedule.timezone == "Europe/Vienna"
+    assert result["score/waves"].schedules[0].schedule.cron == "30 4 * * *"
+    assert result["watch/waves"].schedules[0].schedule.interval.total_seconds() == 600
+    assert all(each.concurrency_limit == 1 for each in result.values())
+    assert result["monitor/waves"].concurrency_options.collision_strategy == "CANCEL_NEW"
+    assert result["monitor/waves"].schedules[0].schedule.interval.total_seconds() == 12 * 3600
+    [performance_trigger] = result["watch/waves-performance"].triggers
+    assert performance_trigger.expect == {"ostinato.performance.dropped"}
+    [trigger] = result["watch/waves-drift"].triggers
     assert trigger.expect == {"ostinato.drift.detected"}
     assert trigger.match.root == {"prefect.resource.id": "ostinato.job.waves"}
-    assert found["retrain/waves"].triggers == []
+    assert result["retrain/waves"].triggers == []
 
 
-def test_deploying_without_a_server_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deploying_without_a_server_is_rejected(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     path = write_job(home, WAVES)
 
@@ -94,14 +100,14 @@ def test_deploying_twice_gives_each_flow_one_deployment_in_the_pool(home: Path) 
     assert first[0] == "retrain/busy"
     with get_client(sync_client=True) as client:
         pool = client.read_work_pool("machines")
-        found = [client.read_deployment_by_name(name) for name in first]
+        result = [client.read_deployment_by_name(name) for name in first]
         automations = client.read_automations_by_name("busy: ostinato.drift.detected")
     assert pool.type == "process"
-    assert {each.work_pool_name for each in found} == {"machines"}
-    assert {each.job_variables["working_dir"] for each in found} == {str(home)}
-    told = {name: each.parameters for name, each in zip(first, found, strict=True)}
-    assert told.pop("rollback/busy") == {"name": "busy"}
-    assert list(told.values()) == [{"job_file": "busy.yaml"}] * 7
+    assert {each.work_pool_name for each in result} == {"machines"}
+    assert {each.job_variables["working_dir"] for each in result} == {str(home)}
+    parameters = {name: each.parameters for name, each in zip(first, result, strict=True)}
+    assert parameters.pop("rollback/busy") == {"name": "busy"}
+    assert list(parameters.values()) == [{"job_file": "busy.yaml"}] * 7
     assert len(automations) == 1
 
 
@@ -121,34 +127,34 @@ def test_a_file_with_the_users_own_jobs_can_be_written(home: Path) -> None:
     assert str(home) not in json.dumps(entries)
 
 
-def work(pool: str, server: str) -> None:
-    """Let a worker, on a machine where nothing is set, do what waits for it."""
+def run_worker(pool: str, server: str) -> None:
+    """Run a worker without other settings until it has executed the waiting runs."""
     subprocess.run(
         [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--run-once"],
-        env=environment() | {"PREFECT_API_URL": server},
+        env=build_environment() | {"PREFECT_API_URL": server},
         check=True,
         timeout=240,
     )
 
 
-def asked(name: str) -> UUID:
+def request_run(name: str) -> UUID:
     return run_deployment(name, timeout=0, as_subflow=False).id
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
-def test_a_worker_does_the_runs_and_all_of_them_see_the_same_registry(home: Path) -> None:
+def test_a_worker_executes_the_runs_with_one_registry(home: Path) -> None:
     gate = {"bootstrap_samples": 200, "require_baseline": False}
-    waves(120).write_parquet(home / "waves.parquet")
+    make_waves(120).write_parquet(home / "waves.parquet")
     path = write_job(home, WAVES | {"gate": gate}).relative_to(home)
     retrain(str(path))
     deploy([path], "crew")
-    scored, rolled = asked("score/waves"), asked("rollback/waves")
+    scored, rolled_back = request_run("score/waves"), request_run("rollback/waves")
 
-    work("crew", str(PREFECT_API_URL.value()))
+    run_worker("crew", str(PREFECT_API_URL.value()))
 
     with get_client(sync_client=True) as client:
-        found, refused = (client.read_flow_run(each).state for each in (scored, rolled))
-    assert found.is_completed(), found
+        result, rejected = (client.read_flow_run(each).state for each in (scored, rolled_back))
+    assert result.is_completed(), result
     assert list((home / ".ostinato/store/scores/waves").glob("v1-*/part-00000.parquet"))
-    assert "none served before version 1" in str(refused.message)
+    assert "none served before version 1" in str(rejected.message)

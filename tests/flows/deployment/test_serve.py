@@ -1,4 +1,4 @@
-"""Served jobs on real servers: who ends a run that died, who goes on, and what drift starts."""
+"""Served jobs on real servers: crashed runs end and are resumed, and drift starts a run."""
 
 import json
 import signal
@@ -21,21 +21,21 @@ from flows.notifications.automations import DEAD_RUNS, build_dead_run_automation
 from tests.support.sample_jobs import (
     WAVES,
     Pages,
-    environment,
+    build_environment,
     fetch,
-    send,
+    make_waves,
+    send_json,
     wait_until,
-    waves,
     write_job,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 EPOCHS = 300
-"""Seconds of learning on any machine: one has to be there in time to pull the plug."""
+"""Enough epochs that training takes seconds on any machine, and can be killed before its end."""
 
-OFTEN = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
-"""The most often that Prefect allows, so that a test need not wait long for silence."""
+HEARTBEAT_SETTINGS = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+"""The shortest interval that Prefect allows, so that missing heartbeats are noticed soon."""
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
@@ -54,7 +54,7 @@ DRIFTY = WAVES | {
     "name": "drifty",
     "source": {"uri": "drifty.parquet"},
     "triggers": {"drift": "1d", "drift_severity": "small", "cooldown": 0},
-    # The champion that the monitor looks at stays, whoever comes first.
+    # No challenger replaces the champion that the monitor compares with.
     "gate": {"min_rows": 10_000},
 }
 
@@ -63,106 +63,110 @@ Serve = Callable[[dict[str, Any]], "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def serve(pages: Pages) -> Iterator[Serve]:
-    """Serve a job in a process apart from the pages, until the test is over."""
+    """Serve a job in a process of its own until the end of the test."""
     started = []
     log = pages.folder / "served.log"
 
-    def begin(job: dict[str, Any]) -> "subprocess.Popen[bytes]":
+    def start_serving(job: dict[str, Any]) -> "subprocess.Popen[bytes]":
         path = write_job(pages.folder, job)
         servers = {"PREFECT_API_URL": f"{pages.prefect}/api", "MLFLOW_TRACKING_URI": pages.mlflow}
         with log.open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "flows.deployment.serve", path.name],
                 cwd=pages.folder,
-                env=environment() | THREAD_SETTINGS | OFTEN | servers,
+                env=build_environment() | THREAD_SETTINGS | HEARTBEAT_SETTINGS | servers,
                 stdout=output,
                 stderr=output,
             )
         started.append(process)
-        wait_until(lambda: deployments(pages, "rollback", job["name"]))
+        wait_until(lambda: list_deployments(pages, "rollback", job["name"]))
         return process
 
-    yield begin
+    yield start_serving
     for process in started:
         if process.poll() is None:
-            kill(process)
+            kill_process_tree(process)
     print(log.read_text(encoding="utf-8"))
 
 
-def kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill it and all that it started, as a machine that goes dark does."""
-    family = [process, *psutil.Process(process.pid).children(recursive=True)]
-    for each in family:
+def kill_process_tree(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and its children, as when a machine loses power."""
+    processes = [process, *psutil.Process(process.pid).children(recursive=True)]
+    for each in processes:
         with suppress(psutil.NoSuchProcess):
             each.send_signal(signal.SIGKILL)
     process.wait()
 
 
-def start(pages: Pages, flow: str, job: str) -> str:
-    [found] = deployments(pages, flow, job)
-    url = f"{pages.prefect}/api/deployments/{found['id']}/create_flow_run"
-    return str(send(url, {})["id"])
+def start_run(pages: Pages, flow: str, job: str) -> str:
+    [result] = list_deployments(pages, flow, job)
+    url = f"{pages.prefect}/api/deployments/{result['id']}/create_flow_run"
+    return str(send_json(url, {})["id"])
 
 
-def deployments(pages: Pages, flow: str, name: str) -> list[dict[str, Any]]:
-    asked = {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": [name]}}}
-    return list(send(f"{pages.prefect}/api/deployments/filter", asked))
+def list_deployments(pages: Pages, flow: str, name: str) -> list[dict[str, Any]]:
+    query = {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": [name]}}}
+    return list(send_json(f"{pages.prefect}/api/deployments/filter", query))
 
 
-def runs(pages: Pages, flow: str, name: str) -> list[dict[str, Any]]:
+def list_runs(pages: Pages, flow: str, name: str) -> list[dict[str, Any]]:
     """List the runs of a deployment, the oldest first."""
-    asked = {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": [name]}}}
-    found = send(f"{pages.prefect}/api/flow_runs/filter", asked)
-    return sorted(found, key=lambda run: str(run["created"]))
+    query = {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": [name]}}}
+    result = send_json(f"{pages.prefect}/api/flow_runs/filter", query)
+    return sorted(result, key=lambda run: str(run["created"]))
 
 
-def finished(pages: Pages, run: str) -> str:
-    """Wait for the end of a run, and return what it said."""
-    end = wait_until(lambda: (found := state(pages, run))["type"] in FINAL and found, 240)
+def wait_for_message(pages: Pages, run: str) -> str:
+    """Wait for the end of a run, and return its message."""
+    end = wait_until(lambda: (result := read_state(pages, run))["type"] in FINAL and result, 240)
     assert end["type"] == "COMPLETED", end
     return str(end["message"])
 
 
-def state(pages: Pages, run: str) -> dict[str, Any]:
+def read_state(pages: Pages, run: str) -> dict[str, Any]:
     return dict(json.loads(fetch(f"{pages.prefect}/api/flow_runs/{run}"))["state"])
 
 
 @contextmanager
-def hasty(pages: Pages, seconds: float) -> Iterator[None]:
-    """Let the automation for dead runs wait less than the minutes that it waits for."""
-    sooner = build_dead_run_automation()
-    sooner.trigger.within = timedelta(seconds=seconds)
+def shorten_heartbeat_limit(pages: Pages, seconds: float) -> Iterator[None]:
+    """Shorten the time without heartbeats after which a run is marked as crashed."""
+    automation = build_dead_run_automation()
+    automation.trigger.within = timedelta(seconds=seconds)
     with SyncPrefectClient(f"{pages.prefect}/api") as client:
-        found = find_automations(client, DEAD_RUNS)[DEAD_RUNS]
-        client.update_automation(found.id, sooner)
+        result = find_automations(client, DEAD_RUNS)[DEAD_RUNS]
+        client.update_automation(result.id, automation)
         try:
             yield
         finally:
-            client.update_automation(found.id, build_dead_run_automation())
+            client.update_automation(result.id, build_dead_run_automation())
 
 
-def is_learning(pages: Pages) -> list[Path]:
+def list_checkpoints(pages: Pages) -> list[Path]:
     return list(pages.folder.glob(".ostinato/store/checkpoints/*/state.pt"))
 
 
-def test_a_run_that_died_with_its_machine_is_ended_and_gone_on_with(
+def test_a_run_that_crashed_with_its_machine_is_ended_and_resumed(
     pages: Pages, serve: Serve
 ) -> None:
     machine = serve(LONG)
-    with hasty(pages, 45.0):
-        asked = [start(pages, "retrain", "long") for _ in range(2)]
-        wait_until(lambda: is_learning(pages), every=0.05)
-        # Whichever came first: the other waits for its place.
-        dead, waiting = sorted(asked, key=lambda run: state(pages, run)["type"] != "RUNNING")
+    with shorten_heartbeat_limit(pages, 45.0):
+        started_runs = [start_run(pages, "retrain", "long") for _ in range(2)]
+        wait_until(lambda: list_checkpoints(pages), every=0.05)
+        # Either may run first; the other waits for the concurrency slot.
+        dead, waiting = sorted(
+            started_runs, key=lambda run: read_state(pages, run)["type"] != "RUNNING"
+        )
 
-        kill(machine)
-        before = state(pages, dead)
-        ended = wait_until(lambda: (found := state(pages, dead))["type"] == "CRASHED" and found)
-    slots = deployments(pages, "retrain", "long")[0]["global_concurrency_limit"]
+        kill_process_tree(machine)
+        before = read_state(pages, dead)
+        ended = wait_until(
+            lambda: (result := read_state(pages, dead))["type"] == "CRASHED" and result
+        )
+    slots = list_deployments(pages, "retrain", "long")[0]["global_concurrency_limit"]
     serve(LONG)
-    finished(pages, waiting)
+    wait_for_message(pages, waiting)
 
-    assert before["type"] == "RUNNING", "nobody else notices"
+    assert before["type"] == "RUNNING", "no other process notices"
     assert "its heartbeats have stopped" in ended["message"]
     assert slots["active_slots"] == 0
     client = MlflowClient(pages.mlflow)
@@ -173,29 +177,29 @@ def test_a_run_that_died_with_its_machine_is_ended_and_gone_on_with(
     assert sorted(steps) == list(range(EPOCHS)), "one training, part of it by the dead run"
 
 
-def test_drift_starts_one_run_with_its_reason_and_the_same_drift_none(
+def test_drift_starts_one_run_with_its_reason_and_none_for_the_same_drift(
     pages: Pages, serve: Serve
 ) -> None:
-    calm = waves(300)
-    calm.write_parquet(pages.folder / "drifty.parquet")
+    frame = make_waves(300)
+    frame.write_parquet(pages.folder / "drifty.parquet")
     serve(DRIFTY)
-    assert finished(pages, start(pages, "retrain", "drifty"))
-    louder = calm.with_columns(pl.col("wave").list.eval(pl.element() * 3 + 2))
-    louder.write_parquet(pages.folder / "drifty.parquet")
+    assert wait_for_message(pages, start_run(pages, "retrain", "drifty"))
+    shifted = frame.with_columns(pl.col("wave").list.eval(pl.element() * 3 + 2))
+    shifted.write_parquet(pages.folder / "drifty.parquet")
 
-    told = finished(pages, start(pages, "monitor", "drifty"))
-    [first] = wait_until(lambda: runs(pages, "watch", "drifty-drift"))
-    answered = finished(pages, first["id"])
-    again = finished(pages, start(pages, "monitor", "drifty"))
+    message = wait_for_message(pages, start_run(pages, "monitor", "drifty"))
+    [first] = wait_until(lambda: list_runs(pages, "watch", "drifty-drift"))
+    watch_message = wait_for_message(pages, first["id"])
+    again = wait_for_message(pages, start_run(pages, "monitor", "drifty"))
     *_, second = wait_until(
-        lambda: len(found := runs(pages, "watch", "drifty-drift")) == 2 and found
+        lambda: len(result := list_runs(pages, "watch", "drifty-drift")) == 2 and result
     )
-    left = finished(pages, second["id"])
+    second_message = wait_for_message(pages, second["id"])
 
-    reason = told.removeprefix("drifty: ")
+    reason = message.removeprefix("drifty: ")
     assert reason.startswith("drift since version 1: wave ")
-    assert answered.endswith(f"is started: {reason}")
-    assert again == told
-    assert "no run is started: a run for the same reason" in left
-    started = [run for run in runs(pages, "retrain", "drifty") if "automatic" in run["tags"]]
+    assert watch_message.endswith(f"is started: {reason}")
+    assert again == message
+    assert "no run is started: a run for the same reason" in second_message
+    started = [run for run in list_runs(pages, "retrain", "drifty") if "automatic" in run["tags"]]
     assert [set(run["tags"]) >= {"drift", "job:drifty"} for run in started] == [True]

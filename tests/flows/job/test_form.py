@@ -1,4 +1,4 @@
-"""The form in the Prefect UI: plain fields, and wrong values refused before a run starts."""
+"""The form in the Prefect UI: plain fields, and wrong values are rejected before a run starts."""
 
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,16 @@ FORM = retrain.parameters.model_dump()
 EXAMPLES = sorted(Path(__file__).parents[3].glob("deployments/jobs/**/*.yaml"))
 
 
-def refusal(**asked: Any) -> str | None:
-    """Ask as the server does before it creates a run."""
+def find_error(**parameters: Any) -> str | None:
+    """Return the error of the validation that the server makes before it creates a run."""
     try:
-        validate({"job_file": "waves.yaml", **asked}, FORM, raise_on_error=True)
+        validate({"job_file": "waves.yaml", **parameters}, FORM, raise_on_error=True)
     except ValidationError as error:
         return str(error)
     return None
 
 
-def test_every_field_is_one_plain_box_or_drop_down_with_its_words() -> None:
+def test_every_field_is_a_box_or_a_drop_down_with_its_description() -> None:
     fields = FORM["properties"]
 
     for name, field in fields.items():
@@ -35,16 +35,16 @@ def test_every_field_is_one_plain_box_or_drop_down_with_its_words() -> None:
     assert [name for name in fields if "enum" in fields[name]] == ["preset", "cell", "metric"]
 
 
-def test_boxes_may_be_left_empty() -> None:
+def test_fields_may_be_left_empty() -> None:
     empty = {name: None for name, field in FORM["properties"].items() if "default" not in field}
     del empty["job_file"]
 
     assert set(empty) >= {"hidden_size", "epochs", "learning_rate", "budget", "seed", "as_of"}
-    assert refusal(**empty) is None
+    assert find_error(**empty) is None
 
 
 @pytest.mark.parametrize(
-    ("asked", "words"),
+    ("parameters", "message"),
     [
         ({"job_file": "waves.parquet"}, "job_file"),
         ({"preset": "fast"}, "'fast' is not one of ['job', 'quick', 'balanced', 'best']"),
@@ -66,12 +66,12 @@ def test_boxes_may_be_left_empty() -> None:
         ({"overrides": {"store.uri": "s3://AKIA:s3cret@bucket/store"}}, "does not match"),
     ],
 )
-def test_a_wrong_value_is_refused_in_words(asked: dict[str, Any], words: str) -> None:
-    assert words in (refusal(**asked) or "accepted")
+def test_a_wrong_value_is_rejected_with_a_message(parameters: dict[str, Any], message: str) -> None:
+    assert message in (find_error(**parameters) or "accepted")
 
 
-def test_settings_of_all_depths_are_let_through() -> None:
-    assert refusal(
+def test_settings_of_all_depths_are_accepted() -> None:
+    assert find_error(
         preset="best",
         cell="lstm",
         budget="10m",
@@ -86,7 +86,7 @@ def test_settings_of_all_depths_are_let_through() -> None:
     ) is None  # fmt: skip
 
 
-def test_the_narrower_word_wins(tmp_path: Path) -> None:
+def test_the_more_specific_setting_takes_precedence(tmp_path: Path) -> None:
     path = write_job(tmp_path, WAVES)
 
     job = load_requested_job(
@@ -98,7 +98,7 @@ def test_the_narrower_word_wins(tmp_path: Path) -> None:
     assert (job.model.cell, job.training.seed) == ("gru", 7)
 
 
-def test_the_form_left_alone_is_the_job_file(tmp_path: Path) -> None:
+def test_an_unchanged_form_is_the_job_file(tmp_path: Path) -> None:
     path = write_job(tmp_path, WAVES)
 
     empty = load_requested_job(path, None, preset="job", **dict.fromkeys(FORM_FIELDS))
@@ -108,7 +108,7 @@ def test_the_form_left_alone_is_the_job_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_every_preset_fits_every_example(path: Path) -> None:
+def test_every_preset_is_valid_for_every_example(path: Path) -> None:
     jobs = {name: load_requested_job(path, None, preset=name) for name in PRESETS}
 
     assert jobs["quick"].training.epochs < jobs["best"].training.epochs

@@ -28,7 +28,7 @@ SERIES = LEAST | {
 }
 
 
-def written(folder: Path, job: object) -> Path:
+def write_job(folder: Path, job: object) -> Path:
     path = folder / "job.yaml"
     path.write_text(job if isinstance(job, str) else yaml.safe_dump(job), encoding="utf-8")
     return path
@@ -44,7 +44,7 @@ def test_the_example_jobs_load_and_fit_the_schema_that_editors_use(path: Path) -
     assert job.name == path.stem
 
 
-def test_the_schema_is_the_one_that_the_code_has() -> None:
+def test_the_schema_file_matches_the_code() -> None:
     schema = json.loads(format_schema())
 
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -55,7 +55,7 @@ def test_the_schema_is_the_one_that_the_code_has() -> None:
 
 
 def test_four_keys_are_enough(tmp_path: Path) -> None:
-    job = load_job(written(tmp_path, LEAST))
+    job = load_job(write_job(tmp_path, LEAST))
 
     assert job.model.cell == "gru"
     assert job.contract_path == ".ostinato/contracts/waves.yaml"
@@ -93,7 +93,7 @@ def with_input(**changes: object) -> dict:
         ),
         (LEAST | {"inputs": LEAST["inputs"] * 2}, "inputs: found 2 sequences, expected one"),
         (LEAST | {"window": {"lookback": 3}}, "window: a series needs source.time"),
-        (SERIES | {"window": {"lookback": 0}}, "window.lookback: 0 is not a length"),
+        (SERIES | {"window": {"lookback": 0}}, "window.lookback: 0 is too small"),
         (LEAST | {"name": "my job"}, "name: 'my job' is not a name"),
         (
             LEAST | {"target": {"column": "wave", "kind": "number"}},
@@ -137,7 +137,7 @@ def with_input(**changes: object) -> dict:
 )
 def test_an_error_names_its_key_its_value_and_the_fix(job: dict, line: str, tmp_path: Path) -> None:
     with pytest.raises(JobError) as refusal:
-        load_job(written(tmp_path, job))
+        load_job(write_job(tmp_path, job))
 
     [_, *errors] = str(refusal.value).splitlines()
     assert [error for error in errors if error.strip().startswith(line)], str(refusal.value)
@@ -148,7 +148,7 @@ def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
     job = LEAST | {"model": {"cell": "gur", "hiden": 3}, "gate": {"metric": "acuracy"}}
 
     with pytest.raises(JobError) as refusal:
-        load_job(written(tmp_path, job))
+        load_job(write_job(tmp_path, job))
 
     assert [line.split()[0].rstrip(":") for line in str(refusal.value).splitlines()[1:]] == [
         "model.cell",
@@ -173,16 +173,16 @@ IMAGE = {"inputs": [{"column": "image", "kind": "image", "order": "hilbert"}]}
         (IMAGE, "inputs[0].order is not a key; did you mean 'scan_order'?"),
     ],
 )
-def test_a_misspelt_key_or_another_word_for_one_gets_a_hint(
+def test_a_misspelled_key_or_a_synonym_gets_a_hint(
     section: dict, hint: str, tmp_path: Path
 ) -> None:
     with pytest.raises(JobError) as refusal:
-        load_job(written(tmp_path, LEAST | section))
+        load_job(write_job(tmp_path, LEAST | section))
 
     assert hint in str(refusal.value)
 
 
-def test_every_other_word_for_a_key_leads_to_a_key_that_exists() -> None:
+def test_every_synonym_refers_to_an_existing_key() -> None:
     sections = [JOB_ADAPTER.json_schema(), *JOB_ADAPTER.json_schema()["$defs"].values()]
     keys = {key for section in sections for key in section.get("properties", {})}
 
@@ -191,14 +191,14 @@ def test_every_other_word_for_a_key_leads_to_a_key_that_exists() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [", "is not YAML"), ("- a", "holds list"), ("", "holds NoneType")],
+    [("a: [", "is not YAML"), ("- a", "is of type list"), ("", "of type NoneType")],
 )
-def test_a_file_that_is_no_job_says_so(text: str, message: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_job_is_an_error(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(JobError, match=message):
-        load_job(written(tmp_path, text))
+        load_job(write_job(tmp_path, text))
 
 
-def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_file_says_how_to_create_one(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="ostinato init"):
         load_job(tmp_path / "none.yaml")
 
@@ -207,15 +207,15 @@ def test_units_are_read_as_people_write_them(tmp_path: Path) -> None:
     texts = {"split": {"test": "20%"}, "training": {"checkpoint_every": "10m"}}
     numbers = {"split": {"test": 0.2}, "training": {"checkpoint_every": 600}}
 
-    first = load_job(written(tmp_path, LEAST | texts))
-    second = load_job(written(tmp_path, LEAST | numbers))
+    first = load_job(write_job(tmp_path, LEAST | texts))
+    second = load_job(write_job(tmp_path, LEAST | numbers))
 
     assert first == second
     assert first.training.checkpoint_every == 600.0
 
 
 def test_settings_can_be_replaced_for_one_run(tmp_path: Path) -> None:
-    path = written(tmp_path, LEAST)
+    path = write_job(tmp_path, LEAST)
 
     job = load_job(path, {"training.epochs": 3, "split.by": "hash", "gate.confidence": 0.9})
 
@@ -232,7 +232,7 @@ def test_settings_can_be_replaced_for_one_run(tmp_path: Path) -> None:
     st.sampled_from(["rnn", "lstm", "gru"]),
     st.one_of(st.none(), st.sampled_from(["\u00fc", "a b", "day"])),
 )
-def test_a_job_survives_being_written_whole(hidden: int, test: float, cell: str, time) -> None:
+def test_a_job_survives_serialization(hidden: int, test: float, cell: str, time) -> None:
     raw = LEAST | {
         "source": {"uri": "x", "time": time},
         "model": {"hidden_size": hidden, "cell": cell},

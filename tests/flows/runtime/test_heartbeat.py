@@ -1,4 +1,4 @@
-"""Heartbeats of our own: what Prefect would send, from a thread that ends with the run."""
+"""Our heartbeats: the same as Prefect's, from a thread that ends with the run."""
 
 import threading
 from typing import Any
@@ -15,52 +15,54 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """All heartbeats, Prefect's and ours."""
-    found: list[tuple[str, dict[str, Any]]] = []
+    result: list[tuple[str, dict[str, Any]]] = []
 
-    def note(event: str, **told: Any) -> None:
-        found.append((event, told))
+    def record_event(event: str, **description: Any) -> None:
+        result.append((event, description))
 
-    monkeypatch.setattr(heartbeat, "emit_event", note)
-    monkeypatch.setattr(flow_engine, "emit_event", note)
-    return found
+    monkeypatch.setattr(heartbeat, "emit_event", record_event)
+    monkeypatch.setattr(flow_engine, "emit_event", record_event)
+    return result
 
 
-def plain(part: Any) -> dict[str, str]:
+def to_dict(part: Any) -> dict[str, str]:
     return dict(part.root if hasattr(part, "root") else part)
 
 
-def shape(told: dict[str, Any]) -> tuple[set[str], list[tuple[str, str]]]:
+def summarize_event(description: dict[str, Any]) -> tuple[set[str], list[tuple[str, str]]]:
     """Names of the resource's parts, and kind and role of all that it is related to."""
-    related = [plain(part) for part in told["related"]]
+    related = [to_dict(part) for part in description["related"]]
     kinds = [part["prefect.resource.id"].rsplit(".", 1)[0] for part in related]
     roles = [part["prefect.resource.role"] for part in related]
-    return set(told["resource"]) - {"prefect.version"}, sorted(zip(kinds, roles, strict=True))
+    return set(description["resource"]) - {"prefect.version"}, sorted(
+        zip(kinds, roles, strict=True)
+    )
 
 
-def test_our_heartbeats_say_what_prefect_s_say(sent: list[tuple[str, dict[str, Any]]]) -> None:
+def test_our_heartbeats_equal_those_of_prefect(sent: list[tuple[str, dict[str, Any]]]) -> None:
     @flow
-    def alive() -> None:
+    def beating_flow() -> None:
         with send_heartbeats():
             pass
 
     with tags("ostinato"):
-        alive()
+        beating_flow()
         with use_own_heartbeat():
-            alive()
+            beating_flow()
 
     (theirs, first), (ours, second) = sent
     assert ours == theirs == "prefect.flow-run.heartbeat"
-    assert shape(second) == shape(first)
+    assert summarize_event(second) == summarize_event(first)
     assert second["resource"]["prefect.resource.id"] != first["resource"]["prefect.resource.id"]
 
 
-def test_they_go_on_while_the_run_does_and_end_at_once(
+def test_heartbeats_continue_during_the_run_and_end_with_it(
     sent: list[tuple[str, dict[str, Any]]],
 ) -> None:
     enough = threading.Event()
 
     @flow
-    def alive() -> int:
+    def beating_flow() -> int:
         heartbeat.interval_seconds.set(0)
         with send_heartbeats():
             while len(sent) < 3:
@@ -68,7 +70,7 @@ def test_they_go_on_while_the_run_does_and_end_at_once(
         return len(sent)
 
     with use_own_heartbeat():
-        counted = alive()
+        count = beating_flow()
 
-    assert counted >= 3
+    assert count >= 3
     assert "heartbeat" not in {thread.name for thread in threading.enumerate()}

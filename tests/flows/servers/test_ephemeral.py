@@ -24,8 +24,8 @@ print(os.environ["PREFECT_API_URL"], flush=True)
 """
 
 
-def command(folder: Path, then: str) -> "subprocess.Popen[str]":
-    """Start a process that waits for its own server, prints its address, and goes on."""
+def start_command(folder: Path, then: str) -> "subprocess.Popen[str]":
+    """Start a process that waits for its own server, prints its address, and runs further code."""
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND.format(then=then)],
         cwd=folder,
@@ -39,29 +39,29 @@ def is_up(address: str) -> bool:
     return is_responding(f"{address}/health")
 
 
-def gone(address: str, *, within: float) -> bool:
-    """Wait until nobody answers."""
-    deadline = time.monotonic() + within
+def has_ended(address: str, *, timeout_seconds: float) -> bool:
+    """Wait until the server does not respond, and return whether that is so."""
+    deadline = time.monotonic() + timeout_seconds
     while is_up(address) and time.monotonic() < deadline:
         time.sleep(0.2)
     return not is_up(address)
 
 
-def test_a_server_ends_with_its_command_however_that_ends(tmp_path: Path) -> None:
-    with command(tmp_path, "time.sleep(600)") as killed:
+def test_a_server_ends_with_its_command_in_any_way(tmp_path: Path) -> None:
+    with start_command(tmp_path, "time.sleep(600)") as killed:
         assert killed.stdout is not None
         address = killed.stdout.readline().strip()
-        served = wait_until(lambda: is_up(address), 60)
+        was_up = wait_until(lambda: is_up(address), 60)
         os.kill(killed.pid, signal.SIGKILL)
-        after = gone(address, within=30)
-    with command(tmp_path, "sys.exit(3)") as done:
+        ended = has_ended(address, timeout_seconds=30)
+    with start_command(tmp_path, "sys.exit(3)") as done:
         assert done.stdout is not None
         other = done.stdout.readline().strip()
 
-    assert served
-    assert after
+    assert was_up
+    assert ended
     assert done.returncode == 3
-    assert gone(other, within=0)
+    assert has_ended(other, timeout_seconds=0)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_server_ends_with_its_command_however_that_ends(tmp_path: Path) -> Non
         ("home/profiles.toml", "[profiles.ours]\nPREFECT_API_URL = 'http://elsewhere/api'\n"),
     ],
 )
-def test_a_server_that_is_named_in_a_file_is_left_to_prefect(
+def test_a_server_from_a_profile_is_left_to_prefect(
     where: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Prefect's server as we start it: many runs report at once, and every event is heeded."""
+"""Prefect's server as we start it: many runs report at once, and no event is lost."""
 
 import subprocess
 import sys
@@ -19,14 +19,14 @@ from flows.notifications.automations import (
     sync_automations,
 )
 from flows.servers.ports import find_free_port, is_responding
-from tests.support.sample_jobs import environment, fetch, send, wait_until
+from tests.support.sample_jobs import build_environment, fetch, send_json, wait_until
 
-AT_ONCE, EACH = 8, 12
+THREADS, RUNS_PER_THREAD = 8, 12
 TAGS = ["ostinato", "job:busy"]
 
 
-class Served(NamedTuple):
-    """A server with the automations that watch over runs, and what it has written."""
+class Server(NamedTuple):
+    """A server with the automations for dead runs, its log and its dropped events."""
 
     api: str
     log: Path
@@ -34,14 +34,15 @@ class Served(NamedTuple):
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def server(tmp_path: Path) -> Iterator[Server]:
     port, log = find_free_port(), tmp_path / "server.log"
     command = ["flows.servers.prefect_server", "server", "start", "--port", str(port)]
     api = f"http://127.0.0.1:{port}/api"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
-            env=environment() | {"PREFECT_HOME": str(tmp_path / "home"), "PREFECT_API_URL": api},
+            env=build_environment()
+            | {"PREFECT_HOME": str(tmp_path / "home"), "PREFECT_API_URL": api},
             stdout=output,
             stderr=output,
         )
@@ -51,19 +52,19 @@ def served(tmp_path: Path) -> Iterator[Served]:
             sync_automations(
                 client, [build_dead_run_automation(), build_lost_run_automation()], tag=DEAD_RUNS
             )
-        yield Served(api, log, tmp_path / "home" / "dlq")
+        yield Server(api, log, tmp_path / "home" / "dlq")
     finally:
         process.terminate()
         process.wait(30)
 
 
-def live(api: str, flow: str) -> str:
-    """Let a run begin, tell of itself, and end, as the engine does over HTTP."""
-    run = send(f"{api}/flow_runs/", {"flow_id": flow, "tags": TAGS})["id"]
+def report_run(api: str, flow: str) -> str:
+    """Start, report and end a run over HTTP, as Prefect's engine does."""
+    run = send_json(f"{api}/flow_runs/", {"flow_id": flow, "tags": TAGS})["id"]
     for kind in ("PENDING", "RUNNING"):
-        send(f"{api}/flow_runs/{run}/set_state", {"state": {"type": kind}})
+        send_json(f"{api}/flow_runs/{run}/set_state", {"state": {"type": kind}})
     now = datetime.now(UTC).isoformat()
-    beat = {
+    heartbeat = {
         "occurred": now,
         "event": "prefect.flow-run.heartbeat",
         "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
@@ -73,27 +74,29 @@ def live(api: str, flow: str) -> str:
         ],
         "id": str(uuid4()),
     }
-    send(f"{api}/events", [beat])
-    line = {"name": "busy", "level": 20, "message": "at work", "timestamp": now}
-    send(f"{api}/logs/", [line | {"flow_run_id": run}])
-    send(f"{api}/flow_runs/{run}/set_state", {"state": {"type": "COMPLETED"}})
+    send_json(f"{api}/events", [heartbeat])
+    record = {"name": "busy", "level": 20, "message": "at work", "timestamp": now}
+    send_json(f"{api}/logs/", [record | {"flow_run_id": run}])
+    send_json(f"{api}/flow_runs/{run}/set_state", {"state": {"type": "COMPLETED"}})
     return str(run)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_runs_that_report_at_once_wait_for_each_other_and_lose_nothing(served: Served) -> None:
-    flow = send(f"{served.api}/flows/", {"name": "busy"})["id"]
+def test_concurrent_reports_are_serialized_and_none_is_lost(server: Server) -> None:
+    flow = send_json(f"{server.api}/flows/", {"name": "busy"})["id"]
 
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        runs = list(threads.map(lambda _: live(served.api, flow), range(AT_ONCE * EACH)))
+    with ThreadPoolExecutor(THREADS) as threads:
+        runs = list(
+            threads.map(lambda _: report_run(server.api, flow), range(THREADS * RUNS_PER_THREAD))
+        )
 
-    def heard() -> bool:
-        asked: dict[str, Any] = {"filter": {"event": {"prefix": ["prefect.flow-run.Completed"]}}}
-        return send(f"{served.api}/events/filter", asked)["total"] == len(runs)
+    def all_received() -> bool:
+        query: dict[str, Any] = {"filter": {"event": {"prefix": ["prefect.flow-run.Completed"]}}}
+        return send_json(f"{server.api}/events/filter", query)["total"] == len(runs)
 
-    wait_until(heard)
-    written = served.log.read_text(encoding="utf-8")
-    assert b"COMPLETED" in fetch(f"{served.api}/flow_runs/{runs[-1]}")
+    wait_until(all_received)
+    written = server.log.read_text(encoding="utf-8")
+    assert b"COMPLETED" in fetch(f"{server.api}/flow_runs/{runs[-1]}")
     assert "OperationalError" not in written
-    assert not list(served.dropped.glob("*"))
+    assert not list(server.dropped.glob("*"))

@@ -13,30 +13,30 @@ from tests.support.sample_jobs import (
     WAVES,
     Pages,
     fetch,
-    open_pages,
-    ostinato,
-    send,
+    make_waves,
+    run_ostinato,
+    send_json,
+    start_pages,
     wait_until,
-    waves,
     write_job,
 )
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
-def deployment(pages: Pages, flow: str = "retrain") -> dict[str, Any]:
-    asked = {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": ["waves"]}}}
+def find_deployment(pages: Pages, flow: str = "retrain") -> dict[str, Any]:
+    query = {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": ["waves"]}}}
     return wait_until(
-        lambda: send(f"{pages.prefect}/api/deployments/filter", asked),
+        lambda: send_json(f"{pages.prefect}/api/deployments/filter", query),
     )[0]
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """A zombie is dead: it waits for its parent to ask."""
+    """Return whether a process runs; a zombie does not, it only waits for its parent."""
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-def test_both_servers_answer_on_this_machine_only(pages: Pages) -> None:
+def test_both_servers_listen_on_localhost_only(pages: Pages) -> None:
     listening = {
         connection.laddr.ip
         for child in psutil.Process(pages.process.pid).children(recursive=True)
@@ -51,54 +51,54 @@ def test_both_servers_answer_on_this_machine_only(pages: Pages) -> None:
 
 
 def test_a_job_with_a_schedule_has_its_next_runs_waiting(pages: Pages) -> None:
-    found = deployment(pages)
+    result = find_deployment(pages)
     body = {
         "limit": 3,
         "flow_runs": {
-            "deployment_id": {"any_": [found["id"]]},
+            "deployment_id": {"any_": [result["id"]]},
             "state": {"type": {"any_": ["SCHEDULED"]}},
         },
     }
 
-    waiting = wait_until(lambda: send(f"{pages.prefect}/api/flow_runs/filter", body))
+    waiting = wait_until(lambda: send_json(f"{pages.prefect}/api/flow_runs/filter", body))
 
-    assert found["name"] == "waves"
+    assert result["name"] == "waves"
     assert {run["expected_start_time"][11:16] for run in waiting} == {"03:00"}
 
 
-def test_a_run_that_is_started_on_the_page_is_done_by_the_served_job(pages: Pages) -> None:
+def test_a_run_started_on_the_page_is_executed_by_the_served_job(pages: Pages) -> None:
     parameters = {"job_file": "waves.yaml", "overrides": {"training.seed": 21}}
-    url = f"{pages.prefect}/api/deployments/{deployment(pages)['id']}/create_flow_run"
-    run = send(url, {"parameters": parameters})
+    url = f"{pages.prefect}/api/deployments/{find_deployment(pages)['id']}/create_flow_run"
+    run = send_json(url, {"parameters": parameters})
 
-    def ended() -> dict[str, Any] | None:
-        found = json.loads(fetch(f"{pages.prefect}/api/flow_runs/{run['id']}"))
-        return found if found["state_type"] in FINAL else None
+    def read_finished_run() -> dict[str, Any] | None:
+        result = json.loads(fetch(f"{pages.prefect}/api/flow_runs/{run['id']}"))
+        return result if result["state_type"] in FINAL else None
 
-    done = wait_until(ended)
+    done = wait_until(read_finished_run)
 
     assert done["state_type"] == "COMPLETED", done["state"]
     body = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
-    texts = {a["key"]: a["data"] for a in send(f"{pages.prefect}/api/artifacts/filter", body)}
+    texts = {a["key"]: a["data"] for a in send_json(f"{pages.prefect}/api/artifacts/filter", body)}
     assert pages.mlflow in texts["waves-result"]
     assert texts["training"] == 100.0
 
 
 def test_a_search_can_be_started_on_the_page(pages: Pages) -> None:
-    found = deployment(pages, "tune")
+    result = find_deployment(pages, "tune")
     parameters = {"job_file": "waves.yaml", "trials": 2, "overrides": {"training.epochs": 2}}
-    url = f"{pages.prefect}/api/deployments/{found['id']}/create_flow_run"
-    run = send(url, {"parameters": parameters})
+    url = f"{pages.prefect}/api/deployments/{result['id']}/create_flow_run"
+    run = send_json(url, {"parameters": parameters})
 
-    def ended() -> dict[str, Any] | None:
-        found = json.loads(fetch(f"{pages.prefect}/api/flow_runs/{run['id']}"))
-        return found if found["state_type"] in FINAL else None
+    def read_finished_run() -> dict[str, Any] | None:
+        result = json.loads(fetch(f"{pages.prefect}/api/flow_runs/{run['id']}"))
+        return result if result["state_type"] in FINAL else None
 
-    done = wait_until(ended)
+    done = wait_until(read_finished_run)
 
     assert done["state_type"] == "COMPLETED", done["state"]
     assert (pages.folder / "waves.tuned.yaml").exists()
-    form = found["parameter_openapi_schema"]["properties"]
+    form = result["parameter_openapi_schema"]["properties"]
     assert set(form) == {"job_file", "overrides", "trials", "budget", "output", "force"}
     assert "30m" in form["budget"]["description"]
 
@@ -107,45 +107,45 @@ def test_a_search_can_be_started_on_the_page(pages: Pages) -> None:
 @pytest.mark.timeout(600)
 def test_a_rollback_is_a_form_on_the_page(pages: Pages) -> None:
     for seed in ("31", "32"):
-        ostinato(pages.folder, "run", "waves.yaml", "--set", f"training.seed={seed}")
-    asked = {"name": "waves"}
-    aliases = json.loads(ostinato(pages.folder, "history", "waves", "--json").stdout)["aliases"]
+        run_ostinato(pages.folder, "run", "waves.yaml", "--set", f"training.seed={seed}")
+    expected = {"name": "waves"}
+    aliases = json.loads(run_ostinato(pages.folder, "history", "waves", "--json").stdout)["aliases"]
     before = aliases["champion"]
-    newest = max(int(v["version"]) for v in versions_of(pages) if v["version"] != before)
-    promoted = ostinato(pages.folder, "promote", "waves", str(newest), "--json")
+    newest = max(int(v["version"]) for v in list_versions(pages) if v["version"] != before)
+    promoted = run_ostinato(pages.folder, "promote", "waves", str(newest), "--json")
     assert promoted.returncode == 0, promoted.stdout
-    found = deployment(pages, "rollback")
-    url = f"{pages.prefect}/api/deployments/{found['id']}/create_flow_run"
-    run = send(url, {"parameters": found["parameters"] | {"why": "it alarmed"}})
+    result = find_deployment(pages, "rollback")
+    url = f"{pages.prefect}/api/deployments/{result['id']}/create_flow_run"
+    run = send_json(url, {"parameters": result["parameters"] | {"why": "it alarmed"}})
 
-    def ended() -> dict[str, Any] | None:
-        found = json.loads(fetch(f"{pages.prefect}/api/flow_runs/{run['id']}"))
-        return found if found["state_type"] in FINAL else None
+    def read_finished_run() -> dict[str, Any] | None:
+        result = json.loads(fetch(f"{pages.prefect}/api/flow_runs/{run['id']}"))
+        return result if result["state_type"] in FINAL else None
 
-    done = wait_until(ended)
+    done = wait_until(read_finished_run)
 
     assert done["state_type"] == "COMPLETED", done["state"]
-    assert found["parameters"] == asked
-    form = found["parameter_openapi_schema"]["properties"]
+    assert result["parameters"] == expected
+    form = result["parameter_openapi_schema"]["properties"]
     assert set(form) == {"name", "version", "why", "store"}
-    history = json.loads(ostinato(pages.folder, "history", "waves", "--json").stdout)
+    history = json.loads(run_ostinato(pages.folder, "history", "waves", "--json").stdout)
     assert (history["moves"][-1]["action"], history["moves"][-1]["reason"]) == (
         "rollback", "it alarmed",
     )  # fmt: skip
     assert history["moves"][-1]["actor"] == f"prefect run {run['id']}"
     assert history["aliases"]["champion"] == before
     body = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
-    texts = {a["key"]: a["data"] for a in send(f"{pages.prefect}/api/artifacts/filter", body)}
+    texts = {a["key"]: a["data"] for a in send_json(f"{pages.prefect}/api/artifacts/filter", body)}
     assert "it alarmed" in texts["waves-rollback"]
 
 
-def versions_of(pages: Pages) -> list[dict[str, Any]]:
-    found = fetch(f"{pages.mlflow}/api/2.0/mlflow/model-versions/search?filter=name%3D%27waves%27")
-    return list(json.loads(found)["model_versions"])
+def list_versions(pages: Pages) -> list[dict[str, Any]]:
+    result = fetch(f"{pages.mlflow}/api/2.0/mlflow/model-versions/search?filter=name%3D%27waves%27")
+    return list(json.loads(result)["model_versions"])
 
 
 def test_a_run_in_the_same_folder_uses_the_pages_servers(pages: Pages) -> None:
-    done = ostinato(pages.folder, "run", "waves.yaml", "--json")
+    done = run_ostinato(pages.folder, "run", "waves.yaml", "--json")
 
     assert done.returncode == 0, done.stderr
     outcome = json.loads(done.stdout.splitlines()[-1])
@@ -157,33 +157,37 @@ def test_a_run_in_the_same_folder_uses_the_pages_servers(pages: Pages) -> None:
 
 
 @pytest.mark.slow
-def test_a_job_that_tells_a_block_that_is_not_there_is_refused_before_it_is_served(
+def test_a_job_with_a_missing_notification_block_is_rejected_before_serving(
     pages: Pages, tmp_path: Path
 ) -> None:
-    write_job(tmp_path, WAVES | {"name": "told", "notify": [{"block": "slack-webhook/nobody"}]})
+    write_job(
+        tmp_path, WAVES | {"name": "notifying", "notify": [{"block": "slack-webhook/nobody"}]}
+    )
     servers = {"PREFECT_API_URL": f"{pages.prefect}/api", "MLFLOW_TRACKING_URI": pages.mlflow}
 
-    done = ostinato(tmp_path, "ui", "told.yaml", **servers)
+    done = run_ostinato(tmp_path, "ui", "notifying.yaml", **servers)
 
     assert done.returncode == 2
-    assert "job file told.yaml, notify[0].block: the Prefect server has no block" in done.stderr
+    assert (
+        "job file notifying.yaml, notify[0].block: the Prefect server has no block" in done.stderr
+    )
     assert "`ostinato ui` without a job serves the pages" in done.stderr
 
 
-def test_a_taken_port_is_left_alone_and_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
-    waves(60).write_parquet(tmp_path / "waves.parquet")
+def test_a_port_in_use_is_not_taken_and_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
+    make_waves(60).write_parquet(tmp_path / "waves.parquet")
     write_job(tmp_path, WAVES)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = str(taken.getsockname()[1])
 
-        opened = open_pages(tmp_path, "waves.yaml", "--prefect-port", port, "--mlflow-port", "0")
-    family = psutil.Process(opened.process.pid).children(recursive=True)
+        opened = start_pages(tmp_path, "waves.yaml", "--prefect-port", port, "--mlflow-port", "0")
+    processes = psutil.Process(opened.process.pid).children(recursive=True)
     opened.process.send_signal(signal.SIGINT)
     opened.process.communicate(timeout=60)
 
     assert not opened.prefect.endswith(port)
     assert opened.process.returncode == 130
-    assert len(family) >= 3
-    assert not [child for child in family if is_alive(child)]
+    assert len(processes) >= 3
+    assert not [child for child in processes if is_alive(child)]
     assert not (tmp_path / ".ostinato" / "ui.json").exists()

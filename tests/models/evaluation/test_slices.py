@@ -1,4 +1,4 @@
-"""Slices: parts of the rows, none lost, each with its own score."""
+"""Slices: parts of the rows, complete and disjoint, each with its own score."""
 
 import datetime as dt
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from models.evaluation.baselines.single import predict_likeliest_class
+from models.evaluation.baselines.single import choose_likeliest_class
 from models.evaluation.predictions import SinglePredictions, TagPredictions
 from models.evaluation.slices import (
     build_class_f1,
@@ -24,19 +24,21 @@ from models.evaluation.slices import (
 VALUES = st.lists(st.one_of(st.none(), st.integers(-40, 40)), min_size=1, max_size=80)
 
 
-def hits(right: np.ndarray) -> SinglePredictions:
-    """Answers to rows of one class of two."""
+def make_hits(correct: np.ndarray) -> SinglePredictions:
+    """Predictions of rows of one class of two."""
     return SinglePredictions(
-        np.zeros(len(right)), np.where(right, 0.0, 1.0), np.where(right, 0.9, 0.1), 2
+        np.zeros(len(correct)), np.where(correct, 0.0, 1.0), np.where(correct, 0.9, 0.1), 2
     )
 
 
-def told(judged, slices, metric: str = "accuracy"):
-    return score_slices(judged, slices, metric=metric, confidence=0.95, count=300, by_time=False)
+def score(predictions, slices, metric: str = "accuracy"):
+    return score_slices(
+        predictions, slices, metric=metric, confidence=0.95, count=300, by_time=False
+    )
 
 
 @given(values=VALUES, kind=st.sampled_from([pl.Int64, pl.Float64, pl.String]))
-def test_slices_of_a_column_hold_every_row_once(values: list, kind) -> None:
+def test_slices_of_a_column_contain_every_row_once(values: list, kind) -> None:
     column = pl.Series("x", values, dtype=pl.Int64).cast(kind)
 
     for found in (
@@ -48,8 +50,8 @@ def test_slices_of_a_column_hold_every_row_once(values: list, kind) -> None:
         assert len({each.value for each in found}) == len(found)
 
 
-def test_rare_values_are_one_slice_together_and_gaps_another() -> None:
-    names = [f"n{place % 30:02}" for place in range(100)] + ["n00"] * 50 + [None] * 3
+def test_rare_values_share_one_slice_and_missing_values_another() -> None:
+    names = [f"n{index % 30:02}" for index in range(100)] + ["n00"] * 50 + [None] * 3
 
     found = {each.value: len(each.rows_S) for each in slice_by_column("x", pl.Series("x", names))}
 
@@ -58,8 +60,8 @@ def test_rare_values_are_one_slice_together_and_gaps_another() -> None:
     assert found["n00"] == 54
 
 
-def test_times_are_cut_into_periods_that_are_named_by_their_ends() -> None:
-    days = [dt.date(2024, 1, 1) + dt.timedelta(days=place) for place in range(100)]
+def test_times_are_divided_into_periods_that_are_named_by_their_ends() -> None:
+    days = [dt.date(2024, 1, 1) + dt.timedelta(days=index) for index in range(100)]
 
     found = slice_by_range("time", pl.Series("day", days))
 
@@ -68,42 +70,44 @@ def test_times_are_cut_into_periods_that_are_named_by_their_ends() -> None:
 
 
 def test_a_class_is_scored_by_its_own_f1_over_all_rows() -> None:
-    draw = np.random.default_rng(0)
-    truth = draw.integers(0, 3, 300)
-    odds = draw.random((300, 3)) + 0.5 * (np.arange(3) == truth[:, None])
-    judged = predict_likeliest_class(odds / odds.sum(axis=1, keepdims=True), truth.astype(float))
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 3, 300)
+    weights = rng.random((300, 3)) + 0.5 * (np.arange(3) == targets[:, None])
+    predictions = choose_likeliest_class(
+        weights / weights.sum(axis=1, keepdims=True), targets.astype(float)
+    )
 
-    found = told(judged, slice_by_class(judged, ("a", "b", "c")), "macro_f1")
+    found = score(predictions, slice_by_class(predictions, ("a", "b", "c")), "macro_f1")
 
-    expected = f1_score(truth, judged.prediction_R, average=None)
+    expected = f1_score(targets, predictions.prediction_R, average=None)
     assert [each["score"] for each in found] == pytest.approx(expected.tolist())
     assert [each["metric"] for each in found] == ["f1"] * 3
     assert all(each["low"] <= each["score"] <= each["high"] for each in found)
 
 
 def test_labels_have_their_own_f1_too() -> None:
-    draw = np.random.default_rng(0)
-    truth, said = draw.random((2, 50, 3)) < 0.5
-    tags = TagPredictions(truth, said)
+    rng = np.random.default_rng(0)
+    targets, predicted = rng.random((2, 50, 3)) < 0.5
+    tags = TagPredictions(targets, predicted)
 
-    found = told(tags, slice_by_class(tags, ("a", "b")), "micro_f1")
+    found = score(tags, slice_by_class(tags, ("a", "b")), "micro_f1")
 
     assert [each["by"] for each in found] == ["label"] * 2
-    assert found[1]["score"] == pytest.approx(f1_score(truth[:, 1], said[:, 1]))
+    assert found[1]["score"] == pytest.approx(f1_score(targets[:, 1], predicted[:, 1]))
     assert build_class_f1(0)(TagPredictions(np.zeros((3, 1), bool), np.zeros((3, 1), bool))) != 0
 
 
-def test_the_worst_slice_is_the_one_that_is_bad_beyond_its_noise() -> None:
-    right = np.ones(1000, bool)
-    right[:150] = np.arange(150) % 2 == 0
-    right[500:524] = np.arange(24) % 3 != 0
-    right[990:995] = False
+def test_the_worst_slice_is_the_one_with_the_lowest_upper_end_of_its_interval() -> None:
+    correct = np.ones(1000, bool)
+    correct[:150] = np.arange(150) % 2 == 0
+    correct[500:524] = np.arange(24) % 3 != 0
+    correct[990:995] = False
     names = np.repeat(["large and bad", "good"], [300, 700]).astype(object)
     names[500:524], names[990:995] = "small and noisy", "tiny"
-    judged = hits(right)
+    predictions = make_hits(correct)
 
-    found = told(judged, slice_by_column("x", pl.Series("x", names.tolist())))
-    worst = find_worst_slice(found, metric="accuracy", overall=float(right.mean()))
+    found = score(predictions, slice_by_column("x", pl.Series("x", names.tolist())))
+    worst = find_worst_slice(found, metric="accuracy", overall=float(correct.mean()))
 
     scores = {each["value"]: each["score"] for each in found}
     assert scores["tiny"] == 0.0
@@ -112,15 +116,15 @@ def test_the_worst_slice_is_the_one_that_is_bad_beyond_its_noise() -> None:
     assert worst["is_significant"]
 
 
-def test_of_an_error_the_worst_slice_is_the_largest() -> None:
-    draw = np.random.default_rng(0)
-    truth = draw.normal(size=200)
-    off = np.where(np.arange(200) < 100, 0.1, 2.0) * draw.choice([-1, 1], 200)
-    judged = SinglePredictions(truth, truth + off, np.full(200, np.nan), 0)
+def test_the_worst_slice_of_an_error_has_the_largest_one() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.normal(size=200)
+    off = np.where(np.arange(200) < 100, 0.1, 2.0) * rng.choice([-1, 1], 200)
+    predictions = SinglePredictions(targets, targets + off, np.full(200, np.nan), 0)
     names = pl.Series("x", ["near"] * 100 + ["far"] * 100)
 
     worst = find_worst_slice(
-        told(judged, slice_by_column("x", names), "mae"), metric="mae", overall=1.05
+        score(predictions, slice_by_column("x", names), "mae"), metric="mae", overall=1.05
     )
 
     assert worst["value"] == "far"
@@ -128,31 +132,31 @@ def test_of_an_error_the_worst_slice_is_the_largest() -> None:
 
 
 def test_of_slices_that_may_be_perfect_the_worst_is_the_one_with_an_error() -> None:
-    right = np.ones(60, bool)
-    right[45] = False
+    correct = np.ones(60, bool)
+    correct[45] = False
     names = pl.Series("x", ["a"] * 30 + ["b"] * 30)
 
     worst = find_worst_slice(
-        told(hits(right), slice_by_column("x", names)), metric="accuracy", overall=59 / 60
+        score(make_hits(correct), slice_by_column("x", names)), metric="accuracy", overall=59 / 60
     )
 
     assert worst["value"] == "b"
     assert not worst["is_significant"]
 
 
-def test_where_slices_are_alike_none_is_significantly_worse() -> None:
-    right = np.random.default_rng(1).random(400) < 0.8
+def test_of_slices_with_equal_quality_none_is_significantly_worse() -> None:
+    correct = np.random.default_rng(1).random(400) < 0.8
     slices = slice_by_column("x", pl.Series("x", ["a", "b"] * 200))
 
     worst = find_worst_slice(
-        told(hits(right), slices), metric="accuracy", overall=float(right.mean())
+        score(make_hits(correct), slices), metric="accuracy", overall=float(correct.mean())
     )
 
     assert not worst["is_significant"]
     assert find_worst_slice([], metric="accuracy", overall=1.0) is None
 
 
-def test_slices_are_found_again_among_some_of_the_rows() -> None:
+def test_slices_are_reindexed_to_a_selection_of_the_rows() -> None:
     slices = slice_by_column("x", pl.Series("x", ["a", "b", "a", "c", "b"]))
 
     found = reindex_slices(slices, np.array([1, 2, 4]), 5)

@@ -1,4 +1,4 @@
-"""Sounds: log-mel frames as the reference has them, and every broken file named."""
+"""Sounds: log-mel frames equal those of the reference, and every broken file is reported."""
 
 import io
 
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from models.errors import UnlearnableError
 from models.features.audio import AudioInput, AudioState, fit, transform
-from models.features.audio.mel import log_mel, sizes
-from models.features.serialization import as_record, read_state, write_state
+from models.features.audio.mel import compute_lengths, compute_log_mel
+from models.features.serialization import parse_record, read_state, write_state
 
 
 def file_of(
@@ -37,7 +37,7 @@ def steps_of(cells: list, config: AudioInput, state: AudioState | None = None) -
 
 def plain_state(config: AudioInput, rate: int = 8_000) -> AudioState:
     channels = config.n_mels * (2 if config.deltas else 1)
-    return AudioState(sample_rate=rate, mean=(0.0,) * channels, spread=(1.0,) * channels)
+    return AudioState(sample_rate=rate, mean=(0.0,) * channels, std=(1.0,) * channels)
 
 
 @pytest.mark.parametrize(
@@ -53,10 +53,10 @@ def test_frames_are_those_of_the_reference_library(rate, window, hop, bands, low
     config = AudioInput(
         column="x", n_mels=bands, window_length=window, hop_length=hop, f_min=low, f_max=high
     )
-    length, step, transformed = sizes(config, rate)
+    length, step, transformed = compute_lengths(config, rate)
     sounds = [noise(rate // 3), np.sin(np.arange(rate // 2) * 0.3).astype(np.float32)]
 
-    found = log_mel(sounds, config, rate)
+    result = compute_log_mel(sounds, config, rate)
 
     expected = [
         librosa.feature.melspectrogram(
@@ -73,15 +73,15 @@ def test_frames_are_those_of_the_reference_library(rate, window, hop, bands, low
         for sound in sounds
     ]
     reference = np.log(np.maximum(np.concatenate(expected), 1e-10))
-    loud = reference > -12
-    assert found.shape == reference.shape
-    np.testing.assert_allclose(found[loud], reference[loud], atol=1e-3)
-    assert np.abs(found[loud] - reference[loud]).mean() < 1e-4
+    louder = reference > -12
+    assert result.shape == reference.shape
+    np.testing.assert_allclose(result[louder], reference[louder], atol=1e-3)
+    assert np.abs(result[louder] - reference[louder]).mean() < 1e-4
 
 
 @settings(max_examples=15)
 @given(st.lists(st.integers(1, 900), min_size=1, max_size=6), st.integers(1, 5))
-def test_no_cut_into_frames_changes_a_sound(lengths: list[int], cut: int) -> None:
+def test_features_do_not_depend_on_the_chunks(lengths: list[int], cut: int) -> None:
     config = AudioInput(column="x", n_mels=8, deltas=True)
     cells = [file_of(noise(size, seed)) for seed, size in enumerate(lengths)]
 
@@ -92,7 +92,7 @@ def test_no_cut_into_frames_changes_a_sound(lengths: list[int], cut: int) -> Non
         for sound in steps_of(cells[start : start + cut], config)
     ]
 
-    hop = sizes(config, 8_000)[1]
+    hop = compute_lengths(config, 8_000)[1]
     for one, other, size in zip(together, parts, lengths, strict=True):
         assert len(one) == 1 + size // hop
         assert one[0, 8:].tolist() == [0.0] * 8
@@ -111,19 +111,19 @@ def test_no_cut_into_frames_changes_a_sound(lengths: list[int], cut: int) -> Non
         ("OGG", "VORBIS", 2.0),
     ],
 )
-def test_every_form_of_file_holds_the_same_sound(kind: str, subtype: str, tolerance: float) -> None:
+def test_every_file_format_has_the_same_features(kind: str, subtype: str, tolerance: float) -> None:
     config = AudioInput(column="x", n_mels=8)
 
-    (found,) = steps_of([file_of(noise(), kind=kind, subtype=subtype)], config)
+    (result,) = steps_of([file_of(noise(), kind=kind, subtype=subtype)], config)
 
-    np.testing.assert_allclose(found, log_mel([noise()], config, 8_000), atol=tolerance)
+    np.testing.assert_allclose(result, compute_log_mel([noise()], config, 8_000), atol=tolerance)
 
 
-def test_loudness_shifts_every_frame_and_two_channels_are_their_mean() -> None:
+def test_gain_shifts_every_frame_and_two_channels_are_averaged() -> None:
     config = AudioInput(column="x", n_mels=8)
     mono, other = noise(), noise(seed=1)
 
-    quiet, loud, both, mean = steps_of(
+    soft, louder, both, mean = steps_of(
         [
             file_of(mono / 4, subtype="FLOAT"),
             file_of(mono, subtype="FLOAT"),
@@ -133,24 +133,24 @@ def test_loudness_shifts_every_frame_and_two_channels_are_their_mean() -> None:
         config,
     )
 
-    np.testing.assert_allclose(loud - quiet, np.log(16), atol=1e-3)
+    np.testing.assert_allclose(louder - soft, np.log(16), atol=1e-3)
     np.testing.assert_allclose(both, mean, atol=1e-3)
 
 
 @pytest.mark.parametrize("rate", [4_000, 11_025, 16_000, 44_100])
-def test_a_tone_keeps_its_place_at_any_rate(rate: int) -> None:
+def test_a_tone_is_in_the_same_band_at_any_sample_rate(rate: int) -> None:
     config = AudioInput(column="x", n_mels=32, f_max=2_000)
     tone = np.sin(2 * np.pi * 700 * np.arange(rate) / rate).astype(np.float32)
 
-    (found,) = steps_of([file_of(tone * 0.5, rate)], config)
+    (result,) = steps_of([file_of(tone * 0.5, rate)], config)
     (expected,) = steps_of(
         [file_of(0.5 * np.sin(2 * np.pi * 700 * np.arange(8_000) / 8_000), 8_000)], config
     )
 
-    assert (found[10:90].argmax(axis=1) == expected[10:90].argmax(axis=1)).all()
+    assert (result[10:90].argmax(axis=1) == expected[10:90].argmax(axis=1)).all()
 
 
-def test_silence_is_finite_and_a_long_sound_is_cut_where_it_is_asked() -> None:
+def test_silence_is_finite_and_a_long_sound_is_truncated_as_configured() -> None:
     config = AudioInput(column="x", n_mels=8, max_seconds=0.1)
     ramp = np.linspace(0, 0.9, 8_000).astype(np.float32) * noise(8_000)
 
@@ -164,7 +164,7 @@ def test_silence_is_finite_and_a_long_sound_is_cut_where_it_is_asked() -> None:
     assert end[0].mean() > start.mean() + 2
 
 
-def broken() -> dict[str, tuple[bytes | None, str]]:
+def make_broken_files() -> dict[str, tuple[bytes | None, str]]:
     whole, flac, ogg = (file_of(noise(9_000), kind=kind) for kind in ("WAV", "FLAC", "OGG"))
     hours = bytearray(file_of(noise(10)))
     hours[24:28] = (1).to_bytes(4, "little")
@@ -185,9 +185,9 @@ def broken() -> dict[str, tuple[bytes | None, str]]:
     }
 
 
-@pytest.mark.parametrize("name", broken())
-def test_a_broken_sound_is_its_own_rows_error(name: str) -> None:
-    cell, reason = broken()[name]
+@pytest.mark.parametrize("name", make_broken_files())
+def test_a_broken_sound_is_an_error_of_its_own_row(name: str) -> None:
+    cell, reason = make_broken_files()[name]
     config = AudioInput(column="x", n_mels=8)
     frame = pl.DataFrame({"x": pl.Series([file_of(noise()), cell], dtype=pl.Binary)})
 
@@ -198,7 +198,7 @@ def test_a_broken_sound_is_its_own_rows_error(name: str) -> None:
     assert steps.stops_R[1] == steps.starts_R[1]
 
 
-def test_lists_of_samples_have_the_rate_that_the_job_says() -> None:
+def test_lists_of_samples_have_the_configured_rate() -> None:
     config = AudioInput(column="x", n_mels=8, sample_rate=8_000)
     frame = pl.DataFrame({"x": [noise().tolist(), [], None]})
 
@@ -211,7 +211,7 @@ def test_lists_of_samples_have_the_rate_that_the_job_says() -> None:
         fit([frame], AudioInput(column="x"))
 
 
-def test_the_scale_is_of_the_training_sounds_in_any_cut(tmp_path) -> None:
+def test_the_scale_is_that_of_the_training_sounds_in_any_chunks(tmp_path) -> None:
     config = AudioInput(column="x", n_mels=8)
     cells = [None, *(file_of(noise(700 + 40 * seed, seed)) for seed in range(12))]
     frame = pl.DataFrame({"x": pl.Series(cells, dtype=pl.Binary)})
@@ -220,16 +220,16 @@ def test_the_scale_is_of_the_training_sounds_in_any_cut(tmp_path) -> None:
     scaled = transform(frame, config, whole).values_NC
     write_state(whole, tmp_path / "state")
 
-    assert whole == parts == as_record(AudioState, read_state(tmp_path / "state"))
+    assert whole == parts == parse_record(AudioState, read_state(tmp_path / "state"))
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-3)
 
 
-def test_every_band_hears_something_however_many_there_are() -> None:
+def test_every_mel_band_covers_a_frequency_at_any_number_of_bands() -> None:
     config = AudioInput(column="x", n_mels=120, window_length=0.01)
 
-    (found,) = steps_of([file_of(noise(8_000))], config)
+    (result,) = steps_of([file_of(noise(8_000))], config)
 
-    assert (found[5:-5] > np.log(1e-9)).all()
+    assert (result[5:-5] > np.log(1e-9)).all()
     with pytest.raises(UnlearnableError, match="lower f_min"):
         steps_of([file_of(noise())], AudioInput(column="x", n_mels=8, f_min=4_000))

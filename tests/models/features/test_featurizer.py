@@ -1,4 +1,4 @@
-"""Features: from raw rows to sequences, with one bad row as one row's error."""
+"""Features: from raw rows to sequences; a bad row is an error of that row alone."""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,18 +13,23 @@ from models.errors import UnlearnableError
 from models.features.config import Layout, TargetConfig
 from models.features.featurizer import Featurizer, check_columns, load_featurizer, save_featurizer
 from models.features.series import find_rows_ahead, index_series
-from models.features.series.channels import RawSteps, raw_steps
+from models.features.series.channels import RawSteps, read_raw_steps
 from models.features.splitting.split import SplitConfig
-from models.features.splitting.unseen_rows import Split
-from models.features.target import check_target, check_targets
-from tests.support.model_parts import featurizer_of, scale, series_layout, target_of
+from models.features.splitting.unseen_rows import SplitRecord
+from models.features.target import check_missing_targets, check_target_type
+from tests.support.model_parts import (
+    build_featurizer,
+    build_series_layout,
+    build_series_state,
+    fit_label_target,
+)
 
 CATEGORY = TargetConfig(column="label", kind="category")
 NUMBER = TargetConfig(column="label", kind="number")
 
 
 def layout(length: int = 3, entity: str | None = None) -> Layout:
-    return series_layout(("a", "b"), window=length, time="t", entity=entity)
+    return build_series_layout(("a", "b"), lookback=length, time="t", entity=entity)
 
 
 def table(rows: int, seed: int = 0) -> pl.DataFrame:
@@ -42,10 +47,10 @@ def steps_of_row(steps: RawSteps, row: int) -> np.ndarray:
 def test_the_past_never_depends_on_the_future(rows: int, length: int, now: int) -> None:
     frame = table(rows)
     now = min(now, rows - 1)
-    moved = frame.with_columns(a=pl.when(pl.col("t") > now).then(99.0).otherwise(pl.col("a")))
+    changed = frame.with_columns(a=pl.when(pl.col("t") > now).then(99.0).otherwise(pl.col("a")))
 
-    before = raw_steps(frame, layout(length))
-    after = raw_steps(moved, layout(length))
+    before = read_raw_steps(frame, layout(length))
+    after = read_raw_steps(changed, layout(length))
 
     for row in range(now + 1):
         np.testing.assert_array_equal(steps_of_row(before, row), steps_of_row(after, row))
@@ -55,9 +60,9 @@ def test_the_past_never_depends_on_the_future(rows: int, length: int, now: int) 
 def test_a_window_is_the_last_steps_up_to_its_row_in_any_order_of_the_table(
     rows: int, length: int, order: list[int]
 ) -> None:
-    frame = table(rows)[[place for place in order if place < rows]]
+    frame = table(rows)[[index for index in order if index < rows]]
 
-    steps = raw_steps(frame, layout(length))
+    steps = read_raw_steps(frame, layout(length))
 
     by_time = frame.sort("t").select("a", "b").to_numpy()
     for row, time in enumerate(frame["t"]):
@@ -73,14 +78,14 @@ def test_a_window_is_the_last_steps_up_to_its_row_in_any_order_of_the_table(
 def test_series_of_different_entities_never_mix() -> None:
     frame = pl.concat([table(4, seed).with_columns(e=pl.lit(f"e{seed}")) for seed in (1, 2)])
 
-    steps = raw_steps(frame, layout(3, "e"))
+    steps = read_raw_steps(frame, layout(3, "e"))
 
     assert [error is None for error in steps.errors_R] == [False, False, True, True] * 2
     expected = frame[4:7].select("a", "b").to_numpy()
     np.testing.assert_array_equal(steps_of_row(steps, 6), expected)
 
 
-def test_two_rows_at_one_time_are_refused_with_the_mend() -> None:
+def test_two_rows_at_one_time_are_rejected_with_a_hint() -> None:
     frame = pl.DataFrame({"t": [1, 2, 2], "a": [0.0] * 3, "b": [0.0] * 3})
 
     with pytest.raises(UnlearnableError, match=r"two rows at t 2.*source\.entity"):
@@ -91,18 +96,18 @@ def test_two_rows_at_one_time_are_refused_with_the_mend() -> None:
 def test_the_row_ahead_is_that_many_steps_later_in_its_own_series(rows: int, ahead: int) -> None:
     frame = table(rows).sample(fraction=1, shuffle=True, seed=rows)
 
-    found = find_rows_ahead(index_series(frame, layout()), ahead)
+    result = find_rows_ahead(index_series(frame, layout()), ahead)
 
     times = frame["t"].to_list()
     for row, time in enumerate(times):
         expected = times.index(time + ahead) if time + ahead in times else -1
-        assert found[row] == expected
+        assert result[row] == expected
 
 
-def test_lists_that_do_not_fit_are_their_own_rows_error() -> None:
+def test_lists_of_unequal_lengths_are_an_error_of_their_own_row() -> None:
     frame = pl.DataFrame({"a": [[1.0, 2.0], [1.0], None, []], "b": [[3.0, None], [1.0, 2.0]] * 2})
 
-    steps = raw_steps(frame, series_layout(("a", "b")))
+    steps = read_raw_steps(frame, build_series_layout(("a", "b")))
 
     assert steps.errors_R == [
         None,
@@ -113,44 +118,44 @@ def test_lists_that_do_not_fit_are_their_own_rows_error() -> None:
     np.testing.assert_array_equal(steps_of_row(steps, 0), [[1, 3], [2, np.nan]])
 
 
-@pytest.mark.parametrize("answers", [["b", "a", "c"], [3, -1, 7], [True, False, True]])
-def test_classes_survive_the_way_there_and_back(answers) -> None:
-    column = pl.Series("label", answers)
+@pytest.mark.parametrize("targets", [["b", "a", "c"], [3, -1, 7], [True, False, True]])
+def test_classes_survive_encoding_and_decoding(targets) -> None:
+    column = pl.Series("label", targets)
 
-    target = target_of(answers, "category")
+    target = fit_label_target(targets, "category")
 
-    assert target.decode(target.encode(column)).to_list() == answers
+    assert target.decode(target.encode(column)).to_list() == targets
     assert target.encode(pl.Series("label", [None], dtype=column.dtype)).tolist() != [0.0]
 
 
-def test_a_class_that_training_never_showed_has_a_code_of_its_own() -> None:
-    target = target_of(["a", "b"], "category")
+def test_a_class_that_is_not_in_training_has_a_code_of_its_own() -> None:
+    target = fit_label_target(["a", "b"], "category")
 
     assert target.encode(pl.Series(["b", "zebra"])).tolist() == [1.0, -1.0]
 
 
-def test_numbers_survive_the_way_there_and_back() -> None:
+def test_numbers_survive_scaling_and_rescaling() -> None:
     column = pl.Series("label", [1.0, 2.0, 6.0])
 
-    target = target_of(column.to_list(), "number")
+    target = fit_label_target(column.to_list(), "number")
 
     np.testing.assert_allclose(target.decode(target.encode(column)).to_numpy(), column, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("answers", "config", "message"),
+    ("targets", "config", "message"),
     [
         (["a", "a"], CATEGORY, "one class only"),
         ([2.0, 2.0], NUMBER, "is 2.0 in every training row"),
     ],
 )
-def test_a_target_with_nothing_to_learn_is_refused(answers, config, message: str) -> None:
+def test_a_constant_target_is_rejected(targets, config, message: str) -> None:
     with pytest.raises(UnlearnableError, match=message):
-        target_of(answers, config.kind)
+        fit_label_target(targets, config.kind)
 
 
 @pytest.mark.parametrize(
-    ("answers", "config", "message"),
+    ("targets", "config", "message"),
     [
         ([1.0, float("nan")], NUMBER, r"1 of 2 rows \(first: row 1\)"),
         (["a", None], CATEGORY, r"1 of 2 rows \(first: row 1\)"),
@@ -158,41 +163,43 @@ def test_a_target_with_nothing_to_learn_is_refused(answers, config, message: str
         ([0.5, 1.5], CATEGORY, "set target.kind: number"),
     ],
 )
-def test_a_target_that_cannot_be_used_says_where_and_why(answers, config, message: str) -> None:
+def test_the_error_for_an_unusable_target_names_the_row_and_the_reason(
+    targets, config, message: str
+) -> None:
     def check() -> None:
-        check_target(pl.Series(answers).dtype, config)
-        check_targets(pl.Series(answers), np.arange(2), name="label")
+        check_target_type(pl.Series(targets).dtype, config)
+        check_missing_targets(pl.Series(targets), np.arange(2), name="label")
 
     with pytest.raises(UnlearnableError, match=message):
         check()
 
 
-def test_the_fitted_state_survives_being_saved(tmp_path: Path) -> None:
-    split = Split(
+def test_the_fitted_state_survives_saving_and_loading(tmp_path: Path) -> None:
+    split = SplitRecord(
         config=SplitConfig(test=0.3),
         by="column",
         columns=("t",),
         types=("Int64",),
         learned=np.array([1, 255, 0], np.uint8),
     )
-    featurizer = featurizer_of(
+    featurizer = build_featurizer(
         layout(7, "e"),
-        scale([0.1, 2e9], [1.0, 1 / 3], (1,)),
-        target_of(["x", "\u00fc"], "category"),
+        build_series_state([0.1, 2e9], [1.0, 1 / 3], (1,)),
+        fit_label_target(["x", "\u00fc"], "category"),
         split,
     )
 
     save_featurizer(featurizer, tmp_path)
-    found = load_featurizer(tmp_path)
+    result = load_featurizer(tmp_path)
 
-    assert (found.layout, found.target, found.split) == (
+    assert (result.layout, result.target, result.split) == (
         featurizer.layout,
         featurizer.target,
         featurizer.split,
     )
-    assert found.split.learned.tolist() == [1, 255, 0]
-    assert found.state.scaler.gaps == (1,)
-    np.testing.assert_array_equal(found.state.scaler.spread_EC, [[1.0, 1 / 3]])
+    assert result.split.learned.tolist() == [1, 255, 0]
+    assert result.state.scaler.gaps == (1,)
+    np.testing.assert_array_equal(result.state.scaler.spread_EC, [[1.0, 1 / 3]])
 
 
 @pytest.mark.parametrize(
@@ -204,30 +211,35 @@ def test_the_fitted_state_survives_being_saved(tmp_path: Path) -> None:
         (pl.DataFrame({"t": [1], "a": [[1.0]], "b": [1.0]}), "remove `window` from the job"),
     ],
 )
-def test_a_table_that_cannot_be_read_names_the_column(frame: pl.DataFrame, message: str) -> None:
+def test_the_error_for_an_unreadable_table_names_the_column(
+    frame: pl.DataFrame, message: str
+) -> None:
     with pytest.raises(UnlearnableError, match=message):
         check_columns(frame.schema, layout())
 
 
-def featurizer_with(split: Split) -> Featurizer:
-    return featurizer_of(
-        layout(), scale([0.0, 0.0], [1.0, 1.0]), target_of(["x", "y"], "category"), split
+def featurizer_with(split: SplitRecord) -> Featurizer:
+    return build_featurizer(
+        layout(),
+        build_series_state([0.0, 0.0], [1.0, 1.0]),
+        fit_label_target(["x", "y"], "category"),
+        split,
     )
 
 
-def test_a_model_split_by_time_never_learned_from_its_test_period() -> None:
-    times = pl.Series([date(2024, 1, 1) + timedelta(days=place) for place in range(100)])
+def test_a_model_split_by_time_has_no_training_rows_in_its_test_period() -> None:
+    times = pl.Series([date(2024, 1, 1) + timedelta(days=index) for index in range(100)])
     first = (date(2024, 2, 1) - date(1970, 1, 1)).days
-    split = Split(config=SplitConfig(), by="time", test_from=first, time_type="Date")
+    split = SplitRecord(config=SplitConfig(), by="time", test_from=first, time_type="Date")
 
     never = featurizer_with(split).mark_unseen_rows(table(100), times)
 
     assert never.tolist() == [False] * 31 + [True] * 69
 
 
-def test_a_model_split_by_hash_knows_its_test_rows_again_among_new_ones() -> None:
+def test_a_model_split_by_hash_recognizes_its_test_rows_among_new_ones() -> None:
     old, new = table(100), pl.concat([table(50, 1), table(100)])
-    split = Split(config=SplitConfig(), by="hash", columns=("a",))
+    split = SplitRecord(config=SplitConfig(), by="hash", columns=("a",))
 
     then = featurizer_with(split).mark_unseen_rows(old, None)
     now = featurizer_with(split).mark_unseen_rows(new, None)
@@ -237,6 +249,6 @@ def test_a_model_split_by_hash_knows_its_test_rows_again_among_new_ones() -> Non
 
 
 @pytest.mark.parametrize("value", [0.1, 1e9 + 0.3])
-def test_a_number_that_never_changes_is_refused_however_it_rounds(value: float) -> None:
+def test_a_constant_number_is_rejected_despite_rounding(value: float) -> None:
     with pytest.raises(UnlearnableError, match="in every training row"):
-        target_of([value] * 7, "number")
+        fit_label_target([value] * 7, "number")

@@ -1,4 +1,4 @@
-"""Trees in brackets: read as a plain parser reads them, labels apart, every bad one named."""
+"""Trees in brackets: parsed as by a plain parser, without labels, every bad one reported."""
 
 import numpy as np
 import polars as pl
@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import UnlearnableError
-from models.features.serialization import as_record, read_state, write_state
-from models.features.tree import TreeInput, TreeState, child_index, fit, read_trees, transform
+from models.features.serialization import parse_record, read_state, write_state
+from models.features.tree import TreeInput, TreeState, fit, index_children, read_trees, transform
 
 WORDS = st.sampled_from(["film", "good", "n't", "-LRB-", "...", "\u00e9t\u00e9", "1.5"])
 
-# A node is its label and what it holds: words, or nodes.
+# A node is its label and its content: words, or nodes.
 TREES = st.recursive(
     st.tuples(st.sampled_from("0234"), st.lists(WORDS, min_size=1, max_size=1)),
     lambda below: st.tuples(
@@ -24,14 +24,14 @@ TREES = st.recursive(
 SPACES = st.sampled_from([" ", "  ", "\n", "\t "])
 
 
-def written(tree: tuple[str, list], space: str = " ") -> str:
+def format_tree(tree: tuple[str, list], space: str = " ") -> str:
     label, items = tree
-    inner = [item if isinstance(item, str) else written(item, space) for item in items]
+    inner = [item if isinstance(item, str) else format_tree(item, space) for item in items]
     return f"({label}{space}{space.join(inner)})"
 
 
 def plain_nodes(tree: tuple[str, list]) -> list[tuple[str | None, str | None, int, int]]:
-    """List word, label, parent's place and height of each node, in post-order."""
+    """Return word, label, parent's index and height of each node, in post-order."""
     nodes: list[list] = []
 
     def visit(item, parent_of: list[int]) -> int:
@@ -53,8 +53,8 @@ def plain_nodes(tree: tuple[str, list]) -> list[tuple[str | None, str | None, in
 
 
 @given(st.lists(st.tuples(TREES, SPACES), min_size=1, max_size=5))
-def test_every_tree_is_read_as_a_plain_parser_reads_it(trees) -> None:
-    texts = pl.Series([written(tree, space) for tree, space in trees])
+def test_every_tree_is_parsed_as_by_a_plain_parser(trees) -> None:
+    texts = pl.Series([format_tree(tree, space) for tree, space in trees])
 
     nodes = read_trees(texts, max_nodes=1000)
 
@@ -65,22 +65,22 @@ def test_every_tree_is_read_as_a_plain_parser_reads_it(trees) -> None:
     assert nodes.word_N.to_list() == unescaped
     assert nodes.label_N.to_list() == [label for _, label, *_ in flat]
     assert nodes.height_N.tolist() == [height for *_, height in flat]
-    places = [(place, node[2]) for tree in expected for place, node in enumerate(tree)]
-    assert nodes.parent_N.tolist() == [max(0, parent - place) for place, parent in places]
+    parents = [(index, node[2]) for tree in expected for index, node in enumerate(tree)]
+    assert nodes.parent_N.tolist() == [max(0, parent - index) for index, parent in parents]
 
 
 @given(TREES)
 def test_children_are_those_whose_parent_one_is(tree) -> None:
-    nodes = read_trees(pl.Series([written(tree)]), max_nodes=1000)
+    nodes = read_trees(pl.Series([format_tree(tree)]), max_nodes=1000)
 
-    offsets, children = child_index(nodes.parent_N)
+    offsets, children = index_children(nodes.parent_N)
 
-    for place in range(len(nodes.parent_N)):
-        own = children[offsets[place] : offsets[place + 1]].tolist()
+    for index in range(len(nodes.parent_N)):
+        own = children[offsets[index] : offsets[index + 1]].tolist()
         expected = [
             child
             for child, distance in enumerate(nodes.parent_N.tolist())
-            if distance and child + distance == place
+            if distance and child + distance == index
         ]
         assert own == expected
 
@@ -99,7 +99,7 @@ def test_children_are_those_whose_parent_one_is(tree) -> None:
         ("(3 " * 30 + "x" + ")" * 30, "has more than 20 nodes"),
     ],
 )
-def test_what_is_no_tree_is_its_own_rows_error(text: str | None, reason: str) -> None:
+def test_an_invalid_tree_is_an_error_of_its_own_row(text: str | None, reason: str) -> None:
     texts = pl.Series(["(3 (2 a) (2 b))", text, "(1 c)"], dtype=pl.String)
 
     nodes = read_trees(texts, max_nodes=20)
@@ -117,21 +117,21 @@ def test_a_chain_of_thousands_of_nodes_is_read() -> None:
     assert nodes.height_N.tolist() == list(range(3000))
 
 
-def test_labels_never_enter_the_steps_unless_they_are_asked_for() -> None:
+def test_labels_are_in_the_steps_only_where_configured() -> None:
     trees = pl.DataFrame({"t": ["(3 (2 good) (4 film))", "(0 (1 good) (1 bad))"] * 3})
     other = trees.with_columns(pl.col("t").str.replace_all(r"\(\d", "(9"))
-    plain, labelled = (
+    plain, labeled = (
         TreeInput(column="t", min_frequency=1, label_tokens=labels) for labels in (False, True)
     )
 
     one, two = (transform(frame, plain, fit([frame], plain)) for frame in (trees, other))
-    state = fit([trees], labelled)
+    state = fit([trees], labeled)
 
     np.testing.assert_array_equal(one.values_NC, two.values_NC)
     assert {"3", "0"} <= set(state.words)
 
 
-def test_a_word_that_training_never_showed_has_the_place_of_the_rare_ones() -> None:
+def test_an_unknown_word_has_the_id_of_rare_ones() -> None:
     config = TreeInput(column="t", min_frequency=2)
     state = fit([pl.DataFrame({"t": ["(1 (1 a) (1 b))", "(1 (1 a) (1 rare))"]})], config)
 
@@ -142,8 +142,8 @@ def test_a_word_that_training_never_showed_has_the_place_of_the_rare_ones() -> N
 
 
 @given(st.lists(TREES, min_size=2, max_size=8), st.integers(1, 7))
-def test_no_cut_into_frames_changes_anything(trees, cut: int) -> None:
-    frame = pl.DataFrame({"t": [written(tree) for tree in trees]})
+def test_the_features_do_not_depend_on_the_chunks(trees, cut: int) -> None:
+    frame = pl.DataFrame({"t": [format_tree(tree) for tree in trees]})
     config = TreeInput(column="t", min_frequency=1)
 
     whole, parts = fit([frame], config), fit(frame.iter_slices(cut), config)
@@ -154,13 +154,13 @@ def test_no_cut_into_frames_changes_anything(trees, cut: int) -> None:
     np.testing.assert_array_equal(once, np.concatenate(pieces))
 
 
-def test_the_state_survives_being_saved_and_no_words_are_refused(tmp_path) -> None:
+def test_the_state_survives_saving_and_an_empty_vocabulary_is_rejected(tmp_path) -> None:
     state = TreeState(words=("a", "b"), vectors_VD=np.ones((4, 3), np.float32))
 
     write_state(state, tmp_path / "state")
-    found = as_record(TreeState, read_state(tmp_path / "state"))
+    result = parse_record(TreeState, read_state(tmp_path / "state"))
 
-    assert found.words == state.words
-    np.testing.assert_array_equal(found.vectors_VD, state.vectors_VD)
+    assert result.words == state.words
+    np.testing.assert_array_equal(result.vectors_VD, state.vectors_VD)
     with pytest.raises(UnlearnableError, match="lower min_frequency"):
         fit([pl.DataFrame({"t": ["(1 once)"]})], TreeInput(column="t"))

@@ -1,4 +1,4 @@
-"""Training: a killed run ends as an unbroken one, for every cell, and nothing leaks out of it."""
+"""Training: a killed run ends as an uninterrupted one, for every cell, without side effects."""
 
 import os
 import pickle
@@ -22,40 +22,44 @@ from models.networks.jagged import Offsets
 from models.networks.network import build_network
 from tests.support.learning_fixtures import (
     CONFIG,
-    NOWHERE,
-    Disk,
-    PulledPlugError,
+    NO_CHECKPOINTS,
+    CheckpointDisk,
+    ProcessKilledError,
     assert_equal_weights,
-    new_network,
-    sequences,
+    build_small_network,
+    draw_sequences,
     train,
 )
-from tests.support.model_parts import face
+from tests.support.model_parts import build_plain_spec
 
 
 @pytest.mark.parametrize(
-    ("cell", "goal"),
+    ("cell", "kind"),
     [
-        (cell, ("number", "category")[place % 2])
-        for place, (cell, family) in enumerate(FAMILIES.items())
+        (cell, ("number", "category")[index % 2])
+        for index, (cell, family) in enumerate(FAMILIES.items())
         if family.reads == "steps"
     ],
 )
 @settings(max_examples=3)
 @given(st.integers(1, 20))
-def test_every_cell_resumes_to_the_bit_from_any_step(cell: str, goal: str, lives: int) -> None:
-    unbroken, resumed, disk = new_network(cell, goal), new_network(cell, goal), Disk()
-    whole = train(unbroken, goal=goal)
+def test_every_cell_resumes_bit_for_bit_from_any_step(cell: str, kind: str, kills: int) -> None:
+    uninterrupted, resumed, disk = (
+        build_small_network(cell, kind),
+        build_small_network(cell, kind),
+        CheckpointDisk(),
+    )
+    whole = train(uninterrupted, kind=kind)
 
-    with pytest.raises(PulledPlugError):
-        train(new_network(cell, goal), disk.checkpoints(lives=lives), goal=goal)
-    history = train(resumed, disk.checkpoints(), goal=goal)
+    with pytest.raises(ProcessKilledError):
+        train(build_small_network(cell, kind), disk.open_store(max_saves=kills), kind=kind)
+    history = train(resumed, disk.open_store(), kind=kind)
 
     assert history == whole
-    assert_equal_weights(resumed, unbroken)
+    assert_equal_weights(resumed, uninterrupted)
 
 
-def test_a_run_that_is_killed_after_its_best_epoch_still_ends_with_it() -> None:
+def test_a_run_that_is_killed_after_its_best_epoch_still_returns_its_weights() -> None:
     config = TrainingConfig(
         epochs=9,
         patience=9,
@@ -64,44 +68,49 @@ def test_a_run_that_is_killed_after_its_best_epoch_still_ends_with_it() -> None:
         max_grad_norm=50.0,
         checkpoint_every=0.0,
     )
-    unbroken, resumed, disk = new_network(), new_network(), Disk()
-    whole = train(unbroken, config=config)
-    best = min(range(len(whole)), key=lambda place: whole[place].validation_loss)
+    uninterrupted, resumed, disk = build_small_network(), build_small_network(), CheckpointDisk()
+    whole = train(uninterrupted, config=config)
+    best = min(range(len(whole)), key=lambda index: whole[index].validation_loss)
     assert best < 7, "the best epoch has to lie before the kill for this test to tell anything"
 
-    with pytest.raises(PulledPlugError):
-        train(new_network(), disk.checkpoints(lives=9 * 8 + 4), config=config)
-    train(resumed, disk.checkpoints(), config=config)
+    with pytest.raises(ProcessKilledError):
+        train(build_small_network(), disk.open_store(max_saves=9 * 8 + 4), config=config)
+    train(resumed, disk.open_store(), config=config)
 
-    assert_equal_weights(resumed, unbroken)
+    assert_equal_weights(resumed, uninterrupted)
 
 
-def test_a_run_that_had_stopped_learning_is_only_closed_again() -> None:
-    finished, again, disk, seen = new_network(), new_network(), Disk(), []
-    whole = train(finished, disk.checkpoints())
+def test_a_run_that_had_stopped_early_trains_no_further_when_resumed() -> None:
+    finished, again, disk, epochs = (
+        build_small_network(),
+        build_small_network(),
+        CheckpointDisk(),
+        [],
+    )
+    whole = train(finished, disk.open_store())
     steps = disk.saved
 
-    history = train(again, disk.checkpoints(), seen=seen)
+    history = train(again, disk.open_store(), results=epochs)
 
     assert history == whole
     assert disk.saved == steps
-    assert [epoch.epoch for epoch in seen] == [CONFIG.epochs - 1]
+    assert [epoch.epoch for epoch in epochs] == [CONFIG.epochs - 1]
     assert_equal_weights(again, finished)
 
 
-def test_each_epoch_is_told_once_even_over_a_kill() -> None:
-    disk, seen = Disk(), []
+def test_each_epoch_is_reported_once_even_if_the_run_is_killed() -> None:
+    disk, epochs = CheckpointDisk(), []
 
-    with pytest.raises(PulledPlugError):
-        train(new_network(), disk.checkpoints(lives=12), seen=seen)
-    history = train(new_network(), disk.checkpoints(), seen=seen)
+    with pytest.raises(ProcessKilledError):
+        train(build_small_network(), disk.open_store(max_saves=12), results=epochs)
+    history = train(build_small_network(), disk.open_store(), results=epochs)
 
-    assert seen == history
-    assert [epoch.epoch for epoch in seen] == [0, 1, 2, 3]
+    assert epochs == history
+    assert [epoch.epoch for epoch in epochs] == [0, 1, 2, 3]
 
 
 def test_the_same_seed_trains_the_same_network_and_another_seed_another() -> None:
-    first, second, other = new_network(), new_network(), new_network()
+    first, second, other = build_small_network(), build_small_network(), build_small_network()
 
     train(first)
     torch.rand(7)
@@ -113,7 +122,7 @@ def test_the_same_seed_trains_the_same_network_and_another_seed_another() -> Non
 
 
 def test_training_does_not_touch_the_callers_random_state() -> None:
-    network = new_network()
+    network = build_small_network()
     torch.manual_seed(5)
     expected = torch.rand(1)
 
@@ -124,7 +133,7 @@ def test_training_does_not_touch_the_callers_random_state() -> None:
 
 
 class Trap:
-    """Leaves a file behind when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -140,49 +149,51 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     )
 
     with pytest.raises(pickle.UnpicklingError):
-        train(new_network(), checkpoints)
+        train(build_small_network(), checkpoints)
 
     assert not mark.exists()
 
 
-def test_a_network_that_has_diverged_is_never_saved() -> None:
-    disk, broken = Disk(), new_network()
+def test_a_diverged_network_is_never_saved() -> None:
+    disk, broken = CheckpointDisk(), build_small_network()
     with torch.no_grad():
         broken.head.scores.bias.fill_(float("inf"))
 
     with pytest.raises(DivergedError, match="in step 1 of epoch 1"):
-        train(broken, disk.checkpoints())
+        train(broken, disk.open_store())
 
     assert disk.saved == 0
 
 
 def test_a_validation_loss_that_is_not_finite_stops_the_training() -> None:
-    network, validation = new_network(goal="number"), sequences(16, "number", seed=1)
+    network, validation = build_small_network(kind="number"), draw_sequences(16, "number", seed=1)
     validation.targets_M[3] = float("nan")
 
     with pytest.raises(DivergedError, match="on the validation rows after epoch 1"):
         fit(
             network,
-            sequences(36, "number"),
+            draw_sequences(36, "number"),
             validation,
             config=CONFIG,
-            checkpoints=NOWHERE,
+            checkpoints=NO_CHECKPOINTS,
             callbacks=Callbacks(lambda _: None),
         )
 
 
-def test_a_number_that_can_be_learned_is_learned() -> None:
-    network = build_network(ModelConfig(hidden_size=12, pooling="last"), face(2, 1), seed=0)
+def test_a_learnable_number_is_learned() -> None:
+    network = build_network(
+        ModelConfig(hidden_size=12, pooling="last"), build_plain_spec(2, 1), seed=0
+    )
     config = TrainingConfig(epochs=25, patience=25, batch_size=8, learning_rate=0.02)
 
-    history = train(network, goal="number", config=config)
+    history = train(network, kind="number", config=config)
 
-    spread = float(sequences(16, "number", seed=1).targets_M.var(correction=0))
-    assert min(epoch.validation_loss for epoch in history) < 0.25 * spread
+    variance = float(draw_sequences(16, "number", seed=1).targets_M.var(correction=0))
+    assert min(epoch.validation_loss for epoch in history) < 0.25 * variance
 
 
-def test_half_precision_trains_on_the_processor_too() -> None:
-    network = new_network()
+def test_bf16_trains_on_the_cpu_too() -> None:
+    network = build_small_network()
 
     history = train(network, config=TrainingConfig(epochs=2, batch_size=8, precision="bf16"))
 
@@ -191,35 +202,37 @@ def test_half_precision_trains_on_the_processor_too() -> None:
 
 
 @given(st.integers(1, 40))
-def test_every_sequence_gets_its_own_answer_whatever_its_length(count: int) -> None:
-    network, asked = new_network().eval(), sequences(count, "category")
+def test_every_sequence_gets_its_own_prediction_at_any_length(count: int) -> None:
+    network, sequences = build_small_network().eval(), draw_sequences(count, "category")
 
-    together = predict(network, asked, CONFIG)
+    together = predict(network, sequences, CONFIG)
 
     for row in range(count):
-        start, stop = int(asked.spans.starts_S[row]), int(asked.spans.stops_S[row])
+        start, stop = int(sequences.spans.starts_S[row]), int(sequences.spans.stops_S[row])
         with torch.no_grad():
-            alone = network(asked.values_NC[start:stop], Offsets.from_lengths([stop - start]))
+            alone = network(sequences.values_NC[start:stop], Offsets.from_lengths([stop - start]))
         torch.testing.assert_close(together[row], alone[0], rtol=1e-5, atol=1e-6)
 
 
-def test_nothing_to_predict_is_refused() -> None:
-    nothing = sequences(3, "category")
-    statics = StaticBatch(*(beside[:0] for beside in nothing.statics))
+def test_predicting_no_sequences_is_rejected() -> None:
+    empty_set = draw_sequences(3, "category")
+    statics = StaticBatch(*(values[:0] for values in empty_set.statics))
     empty = SequenceSet(
-        nothing.values_NC,
-        nothing.spans.select(np.arange(0)),
-        nothing.targets_M[:0],
-        nothing.target_spans.select(np.arange(0)),
+        empty_set.values_NC,
+        empty_set.spans.select(np.arange(0)),
+        empty_set.targets_M[:0],
+        empty_set.target_spans.select(np.arange(0)),
         statics,
     )
 
     with pytest.raises(ValueError, match="no sequences to predict"):
-        predict(new_network(), empty, CONFIG)
+        predict(build_small_network(), empty, CONFIG)
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=60), st.integers(1, 9))
-def test_rows_are_scored_once_each_with_rows_of_like_length(lengths: list[int], batch: int) -> None:
+def test_prediction_reads_each_row_once_with_rows_of_similar_length(
+    lengths: list[int], batch: int
+) -> None:
     counts = np.array(lengths)
 
     order = cut_batches(counts, batch=batch)
@@ -231,18 +244,18 @@ def test_rows_are_scored_once_each_with_rows_of_like_length(lengths: list[int], 
 
 def test_each_seed_and_each_epoch_has_an_order_of_its_own() -> None:
     counts = np.arange(500) % 13 + 1
-    places = [(seed, epoch) for seed in range(3) for epoch in range(3)]
+    epochs_of_seeds = [(seed, epoch) for seed in range(3) for epoch in range(3)]
 
     orders = {
         tuple(np.concatenate(draw_batches(counts, batch=8, seed=seed, epoch=epoch)).tolist())
-        for seed, epoch in places
+        for seed, epoch in epochs_of_seeds
     }
 
-    assert len(orders) == len(places)
+    assert len(orders) == len(epochs_of_seeds)
 
 
 @given(st.integers(1, 500), st.floats(1e-5, 1.0))
-def test_the_learning_rate_rises_to_its_height_and_then_falls(total: int, height: float) -> None:
+def test_the_learning_rate_warms_up_to_its_peak_and_then_decays(total: int, height: float) -> None:
     config = TrainingConfig(learning_rate=height)
 
     rates = [compute_learning_rate(done, config, peak=height, total=total) for done in range(total)]

@@ -1,4 +1,4 @@
-"""Learning: every row once an epoch, exact resume, the best weights at the end."""
+"""Training: every row once an epoch, exact resume, the best weights at the end."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from models.errors import DivergedError
 from models.learning.batches import Spans, compute_padding_share, draw_batches, gather, to_device
+from models.learning.callbacks import smooth_scores
 from models.learning.config import TrainingConfig
 from models.learning.loop import Callbacks, CheckpointStore, fit, predict
 from models.networks.config import ModelConfig
 from models.networks.network import build_network
-from tests.support.learning_fixtures import NOWHERE, PulledPlugError, sequences
-from tests.support.model_parts import face
+from tests.support.learning_fixtures import NO_CHECKPOINTS, ProcessKilledError, draw_sequences
+from tests.support.model_parts import build_plain_spec
 
 lengths = st.lists(st.integers(1, 30), min_size=1, max_size=60)
 
@@ -32,7 +33,7 @@ def test_an_epoch_visits_every_row_once_in_an_order_of_seed_and_epoch(
     assert [rows.tolist() for rows in order] == [rows.tolist() for rows in again]
 
 
-def test_rows_of_like_length_go_together() -> None:
+def test_rows_of_similar_length_are_batched_together() -> None:
     draw = np.random.default_rng(0)
     counts = np.exp(draw.normal(3, 0.7, 3000)).astype(np.int64) + 1
     shuffled = [draw.permutation(3000)[start : start + 32] for start in range(0, 3000, 32)]
@@ -44,12 +45,14 @@ def test_rows_of_like_length_go_together() -> None:
 
 
 @given(st.lists(st.integers(0, 90), min_size=1, max_size=8), st.integers(1, 10))
-def test_windows_may_lie_over_each_other(starts: list[int], length: int) -> None:
+def test_windows_may_overlap(starts: list[int], length: int) -> None:
     values = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
-    begun = np.array(starts)
-    windows = to_device(values, Spans(begun, begun + length), device=torch.device("cpu"))
+    start_indices = np.array(starts)
+    windows = to_device(
+        values, Spans(start_indices, start_indices + length), device=torch.device("cpu")
+    )
 
-    batch = gather(windows, np.arange(len(begun)))
+    batch = gather(windows, np.arange(len(start_indices)))
 
     expected = np.concatenate([values[start : start + length] for start in starts])
     assert np.array_equal(batch.values_NC.numpy(), expected)
@@ -57,23 +60,23 @@ def test_windows_may_lie_over_each_other(starts: list[int], length: int) -> None
 
 
 @given(st.lists(st.integers(0, 19), min_size=1, max_size=8))
-def test_a_batch_holds_the_rows_own_steps(rows: list[int]) -> None:
-    everything = sequences(20, "category")
+def test_a_batch_contains_the_steps_of_its_rows(rows: list[int]) -> None:
+    everything = draw_sequences(20, "category")
 
     batch = gather(everything, np.array(rows))
 
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         start, stop = everything.spans.starts_S[row], everything.spans.stops_S[row]
-        first, last = batch.offsets.bounds[place : place + 2]
+        first, last = batch.offsets.bounds[index : index + 2]
         assert torch.equal(batch.values_NC[first:last], everything.values_NC[start:stop])
-        assert batch.targets.values_M[place] == everything.targets_M[row]
+        assert batch.targets.values_M[index] == everything.targets_M[row]
 
 
 def new_network(dropout: float = 0.3):
     config = ModelConfig(
         cell="gru", hidden_size=8, bidirectional=True, pooling="mean", dropout=dropout
     )
-    return build_network(config, face(2, 2), seed=3)
+    return build_network(config, build_plain_spec(2, 2), seed=3)
 
 
 CONFIG = TrainingConfig(
@@ -81,11 +84,11 @@ CONFIG = TrainingConfig(
 )
 
 
-def train(network, checkpoints: CheckpointStore = NOWHERE, config: TrainingConfig = CONFIG):
+def train(network, checkpoints: CheckpointStore = NO_CHECKPOINTS, config: TrainingConfig = CONFIG):
     return fit(
         network,
-        sequences(40, "category"),
-        sequences(20, "category", seed=1),
+        draw_sequences(40, "category"),
+        draw_sequences(20, "category", seed=1),
         config=config,
         checkpoints=checkpoints,
         callbacks=Callbacks(lambda _: None),
@@ -94,46 +97,48 @@ def train(network, checkpoints: CheckpointStore = NOWHERE, config: TrainingConfi
 
 @settings(max_examples=8)
 @given(st.integers(1, 15), st.integers(1, 15))
-def test_a_training_that_dies_after_any_step_comes_to_the_same_weights(
+def test_a_training_that_is_killed_after_any_step_ends_with_the_same_weights(
     first: int, second: int
 ) -> None:
-    unbroken = new_network()
-    whole = train(unbroken)
-    kept: list[bytes] = []
+    uninterrupted = new_network()
+    whole = train(uninterrupted)
+    saved: list[bytes] = []
 
     def dying(steps: int) -> CheckpointStore:
         left = [steps]
 
         def save(data: bytes) -> None:
-            kept.append(data)
+            saved.append(data)
             left[0] -= 1
             if left[0] == 0:
-                raise PulledPlugError
+                raise ProcessKilledError
 
-        return CheckpointStore(load=lambda: kept[-1] if kept else None, save=save)
+        return CheckpointStore(load=lambda: saved[-1] if saved else None, save=save)
 
-    with pytest.raises(PulledPlugError):
+    with pytest.raises(ProcessKilledError):
         train(new_network(), dying(first))
     if first + second <= 15:
-        with pytest.raises(PulledPlugError):
+        with pytest.raises(ProcessKilledError):
             train(new_network(), dying(second))
     resumed = new_network()
     history = train(resumed, dying(1000))
 
     assert history == whole
-    for name, tensor in unbroken.state_dict().items():
+    for name, tensor in uninterrupted.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
-def test_a_network_learns_what_can_be_learned_and_keeps_its_best_weights() -> None:
-    network, validation = new_network(0.0), sequences(20, "category", seed=1)
+def test_a_network_learns_and_ends_with_its_best_weights() -> None:
+    network, validation = new_network(0.0), draw_sequences(20, "category", seed=1)
     config = TrainingConfig(epochs=30, patience=30, batch_size=8, learning_rate=0.02)
 
     history = train(network, config=config)
     outputs = predict(network, validation, config)
 
     loss = torch.nn.functional.cross_entropy(outputs, validation.targets_M.long()).item()
-    assert loss == pytest.approx(min(epoch.validation_loss for epoch in history), rel=1e-5)
+    scores = smooth_scores(history, None, rows=20)
+    best = history[scores.index(min(scores))]
+    assert loss == pytest.approx(best.validation_loss, rel=1e-5)
     assert loss < 0.35
 
 
@@ -142,12 +147,12 @@ def test_patience_ends_the_training_early() -> None:
 
     history = train(new_network(), config=config)
 
-    best = min(range(len(history)), key=lambda place: history[place].validation_loss)
+    scores = smooth_scores(history, None, rows=20)
     assert len(history) < 200
-    assert len(history) - 1 - best == 2
+    assert len(history) - 1 - scores.index(min(scores)) == 2
 
 
-def test_a_loss_that_is_not_finite_stops_with_what_was_seen() -> None:
+def test_a_loss_that_is_not_finite_stops_with_the_rows_of_its_step() -> None:
     broken = new_network()
     with torch.no_grad():
         broken.head.scores.bias.fill_(float("nan"))

@@ -1,4 +1,4 @@
-"""Memory: what one step has used is there for the next, without asking the kernel again."""
+"""Memory: a step reuses the freed blocks of the step before, without page faults."""
 
 import platform
 import subprocess
@@ -9,13 +9,13 @@ import pytest
 FAULTS = """
 import resource, statistics, sys
 import torch
-from models.learning.memory import keep_memory
+from models.learning.memory import retain_freed_memory
 
 def count_faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
-if sys.argv[1] == "kept":
-    assert keep_memory()
+if sys.argv[1] == "retained":
+    assert retain_freed_memory()
 faults = []
 for _ in range(31):
     before = count_faults()
@@ -27,15 +27,15 @@ print(statistics.median(faults))
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
-def test_blocks_are_used_again_without_faulting_their_pages() -> None:
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the setting")
+def test_freed_blocks_are_reused_without_page_faults() -> None:
     faults = {
         way: int(
             subprocess.run(
                 [sys.executable, "-c", FAULTS, way], check=True, capture_output=True, text=True
             ).stdout
         )
-        for way in ("kept", "given back")
+        for way in ("retained", "given back")
     }
 
-    assert faults["kept"] < 0.25 * faults["given back"]
+    assert faults["retained"] < 0.25 * faults["given back"]

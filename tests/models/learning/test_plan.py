@@ -1,4 +1,4 @@
-"""What a training settles before it begins: how much it reads at once, and what it computes in."""
+"""What is planned before a training: batch size, precision and kernels."""
 
 from dataclasses import replace
 
@@ -17,19 +17,19 @@ from models.learning.precision import choose_precision
 from models.networks.config import ModelConfig
 from tests.support.learning_fixtures import (
     CONFIG,
-    Disk,
-    PulledPlugError,
+    CheckpointDisk,
+    ProcessKilledError,
     assert_equal_weights,
-    new_network,
-    sequences,
+    build_small_network,
+    draw_sequences,
 )
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-AUTO = replace(CONFIG, batch_size="auto")
+AUTO = replace(CONFIG, batch_size="fastest")
 
 
 def measured(monkeypatch: pytest.MonkeyPatch, speeds: dict[int, float]) -> list[int]:
-    """Let sizes be as fast as is said, 0 where they do not fit; give those that are tried."""
+    """Set the speed of each batch size, 0 where it does not fit; return the sizes tried."""
     tried: list[int] = []
 
     def timed(_network: object, _training: object, config: TrainingConfig) -> float:
@@ -38,7 +38,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, speeds: dict[int, float]) -> list[
             raise torch.OutOfMemoryError
         return speeds[config.initial_batch_size]
 
-    monkeypatch.setattr(batch_size, "time_steps", timed)
+    monkeypatch.setattr(batch_size, "_time_steps", timed)
     return tried
 
 
@@ -52,64 +52,64 @@ def measured(monkeypatch: pytest.MonkeyPatch, speeds: dict[int, float]) -> list[
         ({1: 1.0}, 1),
     ],
 )
-def test_the_largest_batch_is_taken_that_is_faster_and_fits(
+def test_the_largest_batch_that_is_faster_and_fits_is_chosen(
     monkeypatch: pytest.MonkeyPatch, speeds: dict[int, float], expected: int
 ) -> None:
     tried = measured(monkeypatch, speeds)
 
-    found = find_batch_size(new_network(), sequences(20_000, "category"), AUTO)
+    result = find_batch_size(build_small_network(), draw_sequences(20_000, "category"), AUTO)
 
-    assert found == expected
+    assert result == expected
     assert len(tried) == len(set(tried))
 
 
 @given(rows=st.integers(1, 10**6), accumulate=st.integers(1, 8))
-def test_a_larger_batch_leaves_an_epoch_its_steps(rows: int, accumulate: int) -> None:
+def test_a_larger_batch_leaves_an_epoch_enough_steps(rows: int, accumulate: int) -> None:
     assert all(rows // (size * accumulate) >= 50 for size in list_batch_sizes(rows, accumulate))
     assert len(list_batch_sizes(50 * 512 * accumulate, accumulate)) == 5
 
 
-def test_measuring_leaves_the_network_as_it_is() -> None:
-    network, before = new_network(), new_network()
+def test_measuring_does_not_change_the_network() -> None:
+    network, before = build_small_network(), build_small_network()
 
-    plan = make_plan(network, sequences(2000, "category"), sequences(8, "category"), AUTO)
+    plan = make_plan(network, draw_sequences(2000, "category"), draw_sequences(8, "category"), AUTO)
 
     assert plan.batch_size in {16, 32}
     assert plan.steps == -(-2000 // plan.batch_size)
     assert_equal_weights(network, before)
 
 
-def test_a_run_that_goes_on_reads_as_many_sequences_as_before(
+def test_a_resumed_run_has_the_same_batch_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def train(checkpoints: CheckpointStore) -> tuple[TrainingPlan, object]:
-        network = new_network()
-        data, few = sequences(2000, "category"), sequences(8, "category")
+        network = build_small_network()
+        data, few = draw_sequences(2000, "category"), draw_sequences(8, "category")
         silent = Callbacks(lambda _: None)
         config = replace(AUTO, epochs=1)
         plan, _ = fit(network, data, few, config=config, checkpoints=checkpoints, callbacks=silent)
         return plan, network
 
-    disk = Disk()
+    disk = CheckpointDisk()
     measured(monkeypatch, {16: 1.0, 32: 2.0})
-    whole, expected = train(Disk().checkpoints())
-    with pytest.raises(PulledPlugError):
-        train(disk.checkpoints(lives=20))
+    whole, expected = train(CheckpointDisk().open_store())
+    with pytest.raises(ProcessKilledError):
+        train(disk.open_store(max_saves=20))
     tried = measured(monkeypatch, {16: 1.0})
 
-    resumed, found = train(disk.checkpoints())
+    resumed, result = train(disk.open_store())
 
     assert not tried
     assert resumed == whole
     assert resumed.batch_size == 32
-    assert_equal_weights(found, expected)
+    assert_equal_weights(result, expected)
 
 
-def test_a_plan_is_followed_where_its_kernels_are_gone(
+def test_a_plan_is_followed_without_its_kernels(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    network, tried = new_network(), measured(monkeypatch, {})
-    data, few = sequences(200, "category"), sequences(8, "category")
+    network, tried = build_small_network(), measured(monkeypatch, {})
+    data, few = draw_sequences(200, "category"), draw_sequences(8, "category")
     plan = TrainingPlan(
         2, 7, 0.01, is_streaming=False, batch_size=16, precision="fp32", kernels="gone"
     )
@@ -119,7 +119,7 @@ def test_a_plan_is_followed_where_its_kernels_are_gone(
         data,
         few,
         config=AUTO,
-        checkpoints=Disk().checkpoints(),
+        checkpoints=CheckpointDisk().open_store(),
         callbacks=Callbacks(lambda _: None),
         plan=plan,
     )
@@ -128,31 +128,33 @@ def test_a_plan_is_followed_where_its_kernels_are_gone(
     assert done._replace(kernels="gone") == plan
     assert done.kernels != "gone"
     assert len(history) == 2
-    assert "the kernels that this model was made with are not here" in caplog.text
+    assert "the kernels that this model was trained with are not available" in caplog.text
 
 
-def test_precision_depends_on_the_cpu_the_cell_and_its_width_alone(
+def test_precision_depends_only_on_the_cpu_the_cell_and_its_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(precisions, "BF16_FROM", {"lstm": 256})
+    monkeypatch.setattr(precisions, "BF16_MIN_HIDDEN_SIZE", {"lstm": 256})
     wide, narrow = (
         ModelConfig(cell="lstm", hidden_size=256),
         ModelConfig(cell="lstm", hidden_size=128),
     )
-    seeing = ModelConfig(cell="lstm", hidden_size=256, peephole=True)
+    with_peepholes = ModelConfig(cell="lstm", hidden_size=256, peephole=True)
     other, open_ = ModelConfig(cell="gru", hidden_size=512), TrainingConfig()
 
     monkeypatch.setattr(precisions, "has_amx", lambda: True)
-    found = [choose_precision(open_, model, CPU, None) for model in (wide, narrow, other, seeing)]
+    result = [
+        choose_precision(open_, model, CPU, None) for model in (wide, narrow, other, with_peepholes)
+    ]
 
-    assert found == ["bf16", "fp32", "fp32", "fp32"]
+    assert result == ["bf16", "fp32", "fp32", "fp32"]
     assert choose_precision(open_, narrow, CUDA, None) == "bf16"
     assert choose_precision(TrainingConfig(precision="fp32"), wide, CPU, None) == "fp32"
     monkeypatch.setattr(precisions, "has_amx", lambda: False)
     assert choose_precision(open_, wide, CPU, None) == "fp32"
-    kept = TrainingPlan(1, 1, 0.1, is_streaming=False, batch_size=64, precision="bf16")
-    assert choose_precision(open_, narrow, CPU, kept) == "bf16"
+    resumed_plan = TrainingPlan(1, 1, 0.1, is_streaming=False, batch_size=64, precision="bf16")
+    assert choose_precision(open_, narrow, CPU, resumed_plan) == "bf16"
 
 
-def test_no_checkpoint_keeps_no_plan() -> None:
-    assert load_plan(Disk().checkpoints()) is None
+def test_without_a_checkpoint_there_is_no_plan() -> None:
+    assert load_plan(CheckpointDisk().open_store()) is None

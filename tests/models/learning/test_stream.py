@@ -1,4 +1,4 @@
-"""Sequences on disk: every row once an epoch, bounded buffers, the same bits over a kill."""
+"""Sequences on disk: every row once an epoch, bounded buffers, bit-identical resume."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,29 +27,31 @@ from models.learning.stream import StreamingSet
 from models.learning.validation import validate
 from tests.support.learning_fixtures import (
     CONFIG,
-    NOWHERE,
-    Disk,
-    PulledPlugError,
+    NO_CHECKPOINTS,
+    CheckpointDisk,
+    ProcessKilledError,
     assert_equal_weights,
-    new_network,
-    sequences,
+    build_small_network,
+    draw_sequences,
 )
 
 CPU = torch.device("cpu")
 
 
-def streamed(held: SequenceSet, folder: Path | None = None, **sizes: int) -> StreamingSet:
+def build_streaming_set(
+    sequences: SequenceSet, folder: Path | None = None, **sizes: int
+) -> StreamingSet:
     """The same sequences, from a file where there is a folder."""
-    values = held.values_NC.numpy()
+    values = sequences.values_NC.numpy()
     if folder is not None:
         np.save(folder / "steps.npy", values)
         values = np.load(folder / "steps.npy", mmap_mode="r")
     return StreamingSet(
         values_NC=values,
-        spans=held.spans,
-        targets_M=held.targets_M.numpy(),
-        target_spans=held.target_spans,
-        statics=StaticCovariates(*(beside.numpy() for beside in held.statics)),
+        spans=sequences.spans,
+        targets_M=sequences.targets_M.numpy(),
+        target_spans=sequences.target_spans,
+        statics=StaticCovariates(*(static_values.numpy() for static_values in sequences.statics)),
         device=CPU,
         **({"block_bytes": 64, "buffer_blocks": 3} | sizes),
     )
@@ -57,10 +59,12 @@ def streamed(held: SequenceSet, folder: Path | None = None, **sizes: int) -> Str
 
 def windows(count: int, length: int = 12) -> SequenceSet:
     """Overlapping windows of one series, which share their steps."""
-    held = sequences(count, "number")
+    sequences = draw_sequences(count, "number")
     starts = np.arange(count)
     values = torch.randn(count + length, 2, generator=torch.Generator().manual_seed(0))
-    return replace(held, values_NC=values, spans=type(held.spans)(starts, starts + length))
+    return replace(
+        sequences, values_NC=values, spans=type(sequences.spans)(starts, starts + length)
+    )
 
 
 @settings(max_examples=40)
@@ -75,14 +79,14 @@ def windows(count: int, length: int = 12) -> SequenceSet:
 def test_an_epoch_on_disk_visits_every_row_once_in_as_many_steps_as_in_memory(
     count: int, batch: int, blocks: int, mixed: int, overlapping: bool, epoch: int
 ) -> None:
-    held = windows(count) if overlapping else sequences(count, "number")
-    data = streamed(held, block_bytes=blocks, buffer_blocks=mixed)
+    sequences = windows(count) if overlapping else draw_sequences(count, "number")
+    data = build_streaming_set(sequences, block_bytes=blocks, buffer_blocks=mixed)
     config = TrainingConfig(batch_size=batch)
 
     order = draw_epoch(data, config, epoch=epoch)
 
     assert sorted(np.concatenate(order.steps).tolist()) == list(range(count))
-    assert len(order.steps) == len(draw_epoch(held, config, epoch=epoch).steps)
+    assert len(order.steps) == len(draw_epoch(sequences, config, epoch=epoch).steps)
     assert len(order.steps) == count_steps(data, config)
     assert max(len(rows) for rows in order.steps) <= 2 * batch
     again = draw_epoch(data, config, epoch=epoch)
@@ -96,11 +100,11 @@ def test_an_epoch_on_disk_visits_every_row_once_in_as_many_steps_as_in_memory(
     overlapping=st.booleans(),
     share=st.floats(0, 1),
 )
-def test_what_is_read_from_disk_is_what_lies_in_memory_from_any_step_on(
+def test_sequences_from_disk_equal_those_in_memory_from_any_step_on(
     count: int, batch: int, overlapping: bool, share: float
 ) -> None:
-    held = windows(count) if overlapping else sequences(count, "number")
-    data, config = streamed(held), TrainingConfig(batch_size=batch)
+    sequences = windows(count) if overlapping else draw_sequences(count, "number")
+    data, config = build_streaming_set(sequences), TrainingConfig(batch_size=batch)
     order = draw_epoch(data, config, epoch=0)
     first = int(share * len(order.steps))
 
@@ -108,53 +112,60 @@ def test_what_is_read_from_disk_is_what_lies_in_memory_from_any_step_on(
 
     assert len(read) == len(order.steps) - first
     for rows, batch_read in zip(order.steps[first:], read, strict=True):
-        expected = gather(held, rows)
+        expected = gather(sequences, rows)
         assert torch.equal(batch_read.values_NC, expected.values_NC)
         assert torch.equal(batch_read.targets.values_M, expected.targets.values_M)
         assert np.array_equal(batch_read.offsets.bounds, expected.offsets.bounds)
 
 
-def test_a_buffer_holds_no_more_than_it_may_and_mixes_blocks_from_afar() -> None:
-    held = windows(4000)
-    data, config = streamed(held, block_bytes=800, buffer_blocks=8), TrainingConfig(batch_size=16)
+def test_a_buffer_is_bounded_and_mixes_distant_blocks() -> None:
+    sequences = windows(4000)
+    data, config = (
+        build_streaming_set(sequences, block_bytes=800, buffer_blocks=8),
+        TrainingConfig(batch_size=16),
+    )
 
     order = draw_epoch(data, config, epoch=0)
 
     parts = [part for part, _ in iterate_steps(data, order)]
-    room = 8 * 100 + 8 * (12 + 100)
-    assert max(len(part.values_NC) for part in parts) <= room
-    assert len({id(part) for part in parts}) == len(order.cuts) > 3
-    reach = [np.ptp(np.concatenate(order.steps[cut : cut + 5])) for cut in order.cuts]
-    assert np.median(reach) > 1000
+    max_steps = 8 * 100 + 8 * (12 + 100)
+    assert max(len(part.values_NC) for part in parts) <= max_steps
+    assert len({id(part) for part in parts}) == len(order.buffer_starts) > 3
+    distances = [np.ptp(np.concatenate(order.steps[cut : cut + 5])) for cut in order.buffer_starts]
+    assert np.median(distances) > 1000
 
 
-def test_rows_of_like_length_go_together_on_disk_too() -> None:
-    held = sequences(3000, "number")
+def test_rows_of_similar_length_are_batched_together_on_disk_too() -> None:
+    sequences = draw_sequences(3000, "number")
     order = draw_epoch(
-        streamed(held, block_bytes=2**12, buffer_blocks=8), TrainingConfig(batch_size=32), epoch=0
+        build_streaming_set(sequences, block_bytes=2**12, buffer_blocks=8),
+        TrainingConfig(batch_size=32),
+        epoch=0,
     )
 
-    spans = [int(np.ptp(held.lengths_S[rows])) for rows in order.steps]
+    spans = [int(np.ptp(sequences.lengths_S[rows])) for rows in order.steps]
 
     assert np.mean(spans) < 1.0
-    assert np.ptp(held.lengths_S) == 5
+    assert np.ptp(sequences.lengths_S) == 5
 
 
-def test_steps_are_read_from_the_file_and_a_short_file_is_noticed(tmp_path: Path) -> None:
-    held = sequences(50, "number")
-    data, rows = streamed(held, tmp_path), np.array([3, 4, 40, 7])
+def test_steps_are_read_from_the_file_and_a_short_file_is_an_error(tmp_path: Path) -> None:
+    sequences = draw_sequences(50, "number")
+    data, rows = build_streaming_set(sequences, tmp_path), np.array([3, 4, 40, 7])
 
     read = gather_rows(data, rows)
 
-    assert torch.equal(read.values_NC, gather(held, rows).values_NC)
+    assert torch.equal(read.values_NC, gather(sequences, rows).values_NC)
     with (tmp_path / "steps.npy").open("r+b") as file:
         file.truncate(200)
     with pytest.raises(OSError, match="shorter than it was"):
         gather_rows(data, rows)
 
 
-def train(network, data, checkpoints: CheckpointStore = NOWHERE, **settings) -> list[EpochResult]:
-    validation = streamed(sequences(16, "category", seed=1))
+def train(
+    network, data, checkpoints: CheckpointStore = NO_CHECKPOINTS, **settings
+) -> list[EpochResult]:
+    validation = build_streaming_set(draw_sequences(16, "category", seed=1))
     config = replace(CONFIG, **settings)
     silent = Callbacks(lambda _: None)
     return fit(network, data, validation, config=config, checkpoints=checkpoints, callbacks=silent)[
@@ -165,39 +176,39 @@ def train(network, data, checkpoints: CheckpointStore = NOWHERE, **settings) -> 
 @pytest.mark.parametrize("sampler", ["random", "balanced"])
 @settings(max_examples=3)
 @given(lives=st.integers(1, 19))
-def test_a_run_on_disk_resumes_to_the_bit_in_the_middle_of_a_buffer(
+def test_a_streaming_run_resumes_bit_for_bit_in_the_middle_of_a_buffer(
     sampler: str, lives: int
 ) -> None:
-    data = streamed(sequences(36, "category"))
-    unbroken, resumed, disk = new_network(), new_network(), Disk()
-    whole = train(unbroken, data, sampler=sampler)
+    data = build_streaming_set(draw_sequences(36, "category"))
+    uninterrupted, resumed, disk = build_small_network(), build_small_network(), CheckpointDisk()
+    whole = train(uninterrupted, data, sampler=sampler)
 
-    with pytest.raises(PulledPlugError):
-        train(new_network(), data, disk.checkpoints(lives=lives), sampler=sampler)
-    kept = load_plan(disk.checkpoints())
-    history = train(resumed, data, disk.checkpoints(), sampler=sampler)
+    with pytest.raises(ProcessKilledError):
+        train(build_small_network(), data, disk.open_store(max_saves=lives), sampler=sampler)
+    stored_plan = load_plan(disk.open_store())
+    history = train(resumed, data, disk.open_store(), sampler=sampler)
 
-    assert kept is not None
-    assert kept.is_streaming
+    assert stored_plan is not None
+    assert stored_plan.is_streaming
     assert history == whole
-    assert_equal_weights(resumed, unbroken)
+    assert_equal_weights(resumed, uninterrupted)
 
 
-def test_scores_and_answers_do_not_depend_on_where_the_sequences_are() -> None:
-    held, network = sequences(300, "category"), new_network().eval()
-    data = streamed(held)
+def test_losses_and_predictions_do_not_depend_on_where_the_sequences_are() -> None:
+    sequences, network = draw_sequences(300, "category"), build_small_network().eval()
+    data = build_streaming_set(sequences)
 
-    assert len(draw_sequential(data, batch=256).cuts) > 5
-    torch.testing.assert_close(predict(network, data, CONFIG), predict(network, held, CONFIG))
+    assert len(draw_sequential(data, batch=256).buffer_starts) > 5
+    torch.testing.assert_close(predict(network, data, CONFIG), predict(network, sequences, CONFIG))
     assert validate(network, data, CONFIG).loss == pytest.approx(
-        validate(network, held, CONFIG).loss, rel=1e-6
+        validate(network, sequences, CONFIG).loss, rel=1e-6
     )
 
 
-def test_balanced_rows_come_equally_often_from_disk_too() -> None:
-    held = sequences(2000, "category")
-    held.targets_M[:] = (torch.arange(2000) < 100).float()
-    data = streamed(held, block_bytes=2**9, buffer_blocks=4)
+def test_balanced_sampling_works_on_disk_too() -> None:
+    sequences = draw_sequences(2000, "category")
+    sequences.targets_M[:] = (torch.arange(2000) < 100).float()
+    data = build_streaming_set(sequences, block_bytes=2**9, buffer_blocks=4)
 
     steps = [
         rows
@@ -211,17 +222,21 @@ def test_balanced_rows_come_equally_often_from_disk_too() -> None:
     assert 0.45 < (np.concatenate(steps) < 100).mean() < 0.55
 
 
-def test_the_rows_of_a_step_that_diverged_are_named_on_disk_too() -> None:
-    held = sequences(36, "number")
-    held.targets_M[17] = float("inf")
+def test_the_rows_of_a_diverged_step_are_reported_on_disk_too() -> None:
+    sequences = draw_sequences(36, "number")
+    sequences.targets_M[17] = float("inf")
 
     with pytest.raises(DivergedError, match="in step") as caught:
-        train(new_network(goal="number"), streamed(held), checkpoint_every=100.0)
+        train(
+            build_small_network(kind="number"),
+            build_streaming_set(sequences),
+            checkpoint_every=100.0,
+        )
 
     assert 17 in caught.value.rows
 
 
-def test_half_of_the_free_memory_is_for_sequences(
+def test_sequences_may_take_half_of_the_free_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.learning.data_placement.measure_container_bytes", lambda _: 1000)

@@ -1,4 +1,4 @@
-"""Convolutions over steps: as the equation says, and never across a sequence's ends."""
+"""Convolutions over steps: they agree with the equation and never cross a sequence's ends."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ from models.networks.convolution import Cnn, Downsample, convolve
 from models.networks.inputs.patches import PatchDownsample
 from models.networks.jagged import Offsets
 from models.networks.network import build_network
-from tests.support.model_parts import face
+from tests.support.model_parts import build_plain_spec
 
 
 def convolve_by_steps(
@@ -30,13 +30,13 @@ def convolve_by_steps(
     taps, outputs = weight_HIK.shape[2], []
     behind = (taps - 1) * dilation - ahead
     for row, (first, stop) in enumerate(zip(offsets.bounds[:-1], offsets.bounds[1:], strict=True)):
-        nothing_PI = values_NI.new_zeros(max(behind, ahead), values_NI.shape[1])
-        earlier_PI = nothing_PI[:behind] if before_BRI is None else before_BRI[row]
-        room_PI = torch.cat([earlier_PI, values_NI[first:stop], nothing_PI[:ahead]])
+        zeros_PI = values_NI.new_zeros(max(behind, ahead), values_NI.shape[1])
+        earlier_PI = zeros_PI[:behind] if before_BRI is None else before_BRI[row]
+        padded_PI = torch.cat([earlier_PI, values_NI[first:stop], zeros_PI[:ahead]])
         for step in range(stop - first):
-            seen = (room_PI[step + tap * dilation] for tap in range(taps))
-            taken = (weight_HIK[:, :, tap] @ value_I for tap, value_I in enumerate(seen))
-            outputs.append(torch.stack([bias_H, *taken]).sum(0))
+            tap_inputs = (padded_PI[step + tap * dilation] for tap in range(taps))
+            products = (weight_HIK[:, :, tap] @ value_I for tap, value_I in enumerate(tap_inputs))
+            outputs.append(torch.stack([bias_H, *products]).sum(0))
     return torch.stack(outputs)
 
 
@@ -49,10 +49,10 @@ sizes = st.lists(st.integers(1, 9), min_size=1, max_size=4)
     taps=st.integers(1, 5),
     dilation=st.integers(1, 3),
     ahead=st.integers(0, 2),
-    kept=st.booleans(),
+    with_history=st.booleans(),
 )
-def test_a_convolution_is_what_its_equation_says(
-    lengths: list[int], taps: int, dilation: int, ahead: int, kept: bool
+def test_a_convolution_agrees_with_its_equation(
+    lengths: list[int], taps: int, dilation: int, ahead: int, with_history: bool
 ) -> None:
     torch.manual_seed(0)
     ahead = min(ahead, (taps - 1) * dilation)
@@ -60,8 +60,8 @@ def test_a_convolution_is_what_its_equation_says(
     weight = torch.randn(3, 2, taps, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(3, dtype=torch.float64, requires_grad=True)
     before = torch.randn(len(lengths), (taps - 1) * dilation, 2, dtype=torch.float64)
-    given_before = before if kept and not ahead else None
-    found = []
+    history = before if with_history and not ahead else None
+    result = []
     for read in (convolve, convolve_by_steps):
         outputs = read(
             values,
@@ -70,32 +70,34 @@ def test_a_convolution_is_what_its_equation_says(
             bias_H=bias,
             dilation=dilation,
             ahead=ahead,
-            before_BRI=given_before,
+            before_BRI=history,
         )
         total = (outputs * torch.linspace(0, 1, outputs.numel()).view_as(outputs)).sum()
-        found.append(
+        result.append(
             [outputs, *torch.autograd.grad(total, [values, weight, bias], materialize_grads=True)]
         )
 
-    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(*result, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("width", [1, 2, 5])
-def test_a_cnn_reads_as_far_before_a_step_as_behind_it(width: int) -> None:
+def test_the_receptive_field_of_a_cnn_is_symmetric(width: int) -> None:
     torch.manual_seed(0)
     layer = Cnn(2, 6, kernel_size=width).double()
     values = torch.randn(20, 2, dtype=torch.float64)
-    moved = values.clone()
-    moved[10] += 1.0
+    changed_values = values.clone()
+    changed_values[10] += 1.0
 
-    before, after = (layer(steps, Offsets.from_lengths([20]))[0] for steps in (values, moved))
+    before, after = (
+        layer(steps, Offsets.from_lengths([20]))[0] for steps in (values, changed_values)
+    )
 
     changed = (before != after).any(dim=1).nonzero()[:, 0].tolist()
     assert changed == list(range(10 - width // 2, 10 - width // 2 + width))
 
 
 @given(lengths=sizes, stride=st.integers(1, 6))
-def test_shortening_leaves_one_step_of_so_many_alone_or_in_company(
+def test_downsampling_leaves_one_step_per_stride_in_any_batch(
     lengths: list[int], stride: int
 ) -> None:
     torch.manual_seed(0)
@@ -110,7 +112,7 @@ def test_shortening_leaves_one_step_of_so_many_alone_or_in_company(
 
 
 @given(lengths=sizes, stride=st.integers(1, 6))
-def test_segments_are_counted_from_each_sequence_s_own_end(lengths: list[int], stride: int) -> None:
+def test_patches_are_aligned_with_the_end_of_each_sequence(lengths: list[int], stride: int) -> None:
     torch.manual_seed(0)
     front = PatchDownsample(2, 4, stride=stride).double()
     parts = [torch.randn(length, 2, dtype=torch.float64) for length in lengths]
@@ -127,11 +129,11 @@ def test_segments_are_counted_from_each_sequence_s_own_end(lengths: list[int], s
 
 
 @pytest.mark.parametrize("way", ["conv", "patch"])
-def test_a_network_reads_what_has_been_shortened(way: Literal["conv", "patch"]) -> None:
+def test_a_network_reads_downsampled_steps(way: Literal["conv", "patch"]) -> None:
     config = ModelConfig(
         cell="lstm", hidden_size=6, downsample=4, downsample_by=way, bidirectional=True
     )
-    network = build_network(config, face(2, 3), seed=0).eval()
+    network = build_network(config, build_plain_spec(2, 3), seed=0).eval()
     values = torch.randn(30, 2)
 
     encoded = network.encode(values, Offsets.from_lengths([17, 13]))
@@ -141,6 +143,6 @@ def test_a_network_reads_what_has_been_shortened(way: Literal["conv", "patch"]) 
     assert network(values, Offsets.from_lengths([17, 13])).shape == (2, 3)
 
 
-def test_a_way_to_shorten_needs_something_to_shorten() -> None:
+def test_downsample_by_is_rejected_without_downsample() -> None:
     with pytest.raises(ValueError, match="downsample_by: nothing is downsampled"):
         ModelConfig(downsample_by="patch")

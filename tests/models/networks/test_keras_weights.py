@@ -1,4 +1,4 @@
-"""Keras: its layers as cells, and models that TensorFlow trained, taken over with their weights."""
+"""Keras: its layers as cells, and weights loaded from models that TensorFlow trained."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from models.networks.jagged import Offsets
 from models.networks.keras_weights import load_keras_weights, read_keras_layers
 from models.networks.layer import build_cell
 from models.networks.network import build_network
-from tests.support.model_parts import face
+from tests.support.model_parts import build_plain_spec
 
 TENSORFLOW = """
 import sys
@@ -32,7 +32,7 @@ values = np.random.default_rng(0).normal(size=(4, 30, 5)).astype("float32")
 np.save(f"{folder}/values.npy", values)
 
 
-def kept(name, *stack, ending=("keras", "h5")):
+def save_model(name, *stack, ending=("keras", "h5")):
     model = keras.Sequential([keras.Input((None, 5)), *stack])
     # Fresh biases are zeros, which would hide their own mistakes.
     model.set_weights([w + 0.1 * np.random.normal(size=w.shape) for w in model.get_weights()])
@@ -42,29 +42,29 @@ def kept(name, *stack, ending=("keras", "h5")):
 
 
 every = {"return_sequences": True}
-kept("rnn", layers.SimpleRNN(6, **every))
-kept("lstm", layers.LSTM(6, **every))
-kept("gru", layers.GRU(6, **every))
-kept("lstm-both", layers.Bidirectional(layers.LSTM(6, **every)))
-kept("gru-both", layers.Bidirectional(layers.GRU(6, **every)))
-kept("lstm-bare", layers.LSTM(6, use_bias=False, **every))
-kept("gru-bare", layers.GRU(6, use_bias=False, **every))
-kept("lstm-stack", layers.Bidirectional(layers.LSTM(6, **every)), layers.Dropout(0.5),
+save_model("rnn", layers.SimpleRNN(6, **every))
+save_model("lstm", layers.LSTM(6, **every))
+save_model("gru", layers.GRU(6, **every))
+save_model("lstm-both", layers.Bidirectional(layers.LSTM(6, **every)))
+save_model("gru-both", layers.Bidirectional(layers.GRU(6, **every)))
+save_model("lstm-bare", layers.LSTM(6, use_bias=False, **every))
+save_model("gru-bare", layers.GRU(6, use_bias=False, **every))
+save_model("lstm-stack", layers.Bidirectional(layers.LSTM(6, **every)), layers.Dropout(0.5),
      layers.Bidirectional(layers.LSTM(6, **every)))
-kept("within", keras.Sequential([layers.GRU(6, **every)]))
-kept("relu", layers.LSTM(6, activation="relu", **every))
-kept("before", layers.GRU(6, reset_after=False, **every))
-kept("summed", layers.Bidirectional(layers.LSTM(6, **every), merge_mode="sum"))
-kept("back", layers.LSTM(6, go_backwards=True, **every))
-kept("over", layers.RNN(layers.StackedRNNCells([layers.LSTMCell(6)]), **every))
-kept("dense", layers.Dense(6))
+save_model("within", keras.Sequential([layers.GRU(6, **every)]))
+save_model("relu", layers.LSTM(6, activation="relu", **every))
+save_model("before", layers.GRU(6, reset_after=False, **every))
+save_model("summed", layers.Bidirectional(layers.LSTM(6, **every), merge_mode="sum"))
+save_model("back", layers.LSTM(6, go_backwards=True, **every))
+save_model("over", layers.RNN(layers.StackedRNNCells([layers.LSTMCell(6)]), **every))
+save_model("dense", layers.Dense(6))
 keras.Sequential([keras.Input((None, 5)), layers.LSTM(6)]).save_weights(f"{folder}/only.weights.h5")
 """
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Models that TensorFlow saved, and what they answer."""
+    """Models that TensorFlow saved, and their predictions."""
     folder = tmp_path_factory.mktemp("tensorflow")
     environment = os.environ | {
         "KERAS_BACKEND": "tensorflow",
@@ -96,7 +96,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("within", "gru", 1),
     ],
 )
-def test_a_model_of_tensorflow_s_answers_here_as_it_does_there(
+def test_a_tensorflow_model_has_the_same_predictions_here(
     trained: Path, name: str, cell: str, layers: int, ending: str
 ) -> None:
     both = name.endswith(("both", "stack"))
@@ -107,16 +107,16 @@ def test_a_model_of_tensorflow_s_answers_here_as_it_does_there(
 
     with torch.no_grad():
         flat = torch.from_numpy(values.reshape(-1, 5))
-        found, _ = encoder(flat, Offsets.from_lengths([30] * 4), flat)
+        result, _ = encoder(flat, Offsets.from_lengths([30] * 4), flat)
 
     expected = np.load(trained / f"{name}.npy").reshape(120, -1)
-    assert np.abs(found.numpy() - expected).max() < 1e-5
+    assert np.abs(result.numpy() - expected).max() < 1e-5
 
 
-def test_a_job_begins_with_the_weights_that_it_names(trained: Path) -> None:
+def test_a_job_starts_from_the_weights_that_it_names(trained: Path) -> None:
     config = ModelConfig(cell="lstm", hidden_size=6, pretrained_weights=str(trained / "lstm.keras"))
 
-    network = build_network(config, face(5, 3), seed=0)
+    network = build_network(config, build_plain_spec(5, 3), seed=0)
 
     [stored] = read_keras_layers(trained / "lstm.keras")
     kernel = network.encoder.layers[0].cells[0].kernel  # type: ignore[union-attr]
@@ -128,7 +128,7 @@ def test_a_job_begins_with_the_weights_that_it_names(trained: Path) -> None:
     [
         ("relu.keras", "layer 'lstm.*' has activation 'relu'; only 'tanh' is read"),
         ("before.keras", "reset_after False"),
-        ("summed.keras", "brings its directions together by sum"),
+        ("summed.keras", "merges its directions by sum"),
         ("back.keras", "go_backwards True"),
         ("over.keras", "is a RNN; only SimpleRNN, LSTM, GRU are read"),
         ("dense.keras", "has no layer of SimpleRNN, LSTM, GRU"),
@@ -137,7 +137,7 @@ def test_a_job_begins_with_the_weights_that_it_names(trained: Path) -> None:
         ("values.npy", "Keras cannot read"),
     ],
 )
-def test_what_cannot_be_taken_over_is_named(trained: Path, name: str, message: str) -> None:
+def test_layers_that_cannot_be_loaded_are_named(trained: Path, name: str, message: str) -> None:
     with pytest.raises(UnlearnableError, match=f"^pretrained_weights: .*{message}"):
         read_keras_layers(trained / name)
 
@@ -151,7 +151,7 @@ def test_what_cannot_be_taken_over_is_named(trained: Path, name: str, message: s
         ({"num_layers": 2}, "has 1 recurrent layers and the job 2; set model.num_layers: 1"),
     ],
 )
-def test_a_job_of_another_shape_is_told_what_the_file_holds(
+def test_the_error_for_another_shape_describes_the_file(
     trained: Path, settings: dict[str, object], message: str
 ) -> None:
     config = {
@@ -161,37 +161,39 @@ def test_a_job_of_another_shape_is_told_what_the_file_holds(
     } | settings
 
     with pytest.raises(UnlearnableError, match=message):
-        build_network(ModelConfig(**config), face(5, 3), seed=0)
+        build_network(ModelConfig(**config), build_plain_spec(5, 3), seed=0)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
-def test_a_layer_of_keras_comes_to_what_our_cell_does(name: str, tmp_path: Path) -> None:
-    theirs = build_cell(ModelConfig(cell=f"keras-{name}", hidden_size=6), inputs=5)
-    for weight in theirs.parameters():
+def test_a_keras_layer_agrees_with_our_cell(name: str, tmp_path: Path) -> None:
+    keras_cell = build_cell(ModelConfig(cell=f"keras-{name}", hidden_size=6), inputs=5)
+    for weight in keras_cell.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
     values, offsets = torch.randn(24, 5, requires_grad=True), Offsets.from_lengths([11, 1, 12])
     keras = import_keras()
-    copy = getattr(keras.layers, theirs.layer_name)(6, return_sequences=True)
+    copy = getattr(keras.layers, keras_cell.layer_name)(6, return_sequences=True)
     model = keras.Sequential([keras.Input((None, 5)), copy])
-    copy.set_weights([weight.detach().numpy() for weight in theirs.weights])
+    copy.set_weights([weight.detach().numpy() for weight in keras_cell.weights])
     model.save(tmp_path / "model.keras")
-    ours = Encoder(ModelConfig(cell=name, hidden_size=6), 5, embeds_inputs=False)
-    load_keras_weights(ours.layers, tmp_path / "model.keras", name)
+    encoder = Encoder(ModelConfig(cell=name, hidden_size=6), 5, embeds_inputs=False)
+    load_keras_weights(encoder.layers, tmp_path / "model.keras", name)
 
-    outputs, ends = theirs(values, offsets)
-    expected, own_ends = ours.layers[0](values, offsets)  # type: ignore[operator]
+    outputs, ends = keras_cell(values, offsets)
+    expected, own_states = encoder.layers[0](values, offsets)  # type: ignore[operator]
 
-    torch.testing.assert_close((outputs, ends), (expected, own_ends), rtol=1e-5, atol=1e-6)
-    slopes = [torch.autograd.grad(each.square().sum(), values)[0] for each in (outputs, expected)]
-    torch.testing.assert_close(*slopes, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close((outputs, ends), (expected, own_states), rtol=1e-5, atol=1e-6)
+    gradients = [
+        torch.autograd.grad(each.square().sum(), values)[0] for each in (outputs, expected)
+    ]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
 
 
-def test_the_first_weights_of_a_keras_cell_depend_on_the_seed_alone() -> None:
+def test_the_initial_weights_of_a_keras_cell_depend_only_on_the_seed() -> None:
     config = ModelConfig(cell="keras-gru", hidden_size=6, bidirectional=True)
 
     first, again, other = (
-        build_network(config, face(5, 3), seed=seed).state_dict() for seed in (1, 1, 2)
+        build_network(config, build_plain_spec(5, 3), seed=seed).state_dict() for seed in (1, 1, 2)
     )
 
     assert list(first) == list(other)

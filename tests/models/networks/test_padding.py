@@ -1,4 +1,4 @@
-"""Company: the sequences that stand beside one change neither its answer nor its gradient."""
+"""Padding: the other sequences of a batch change neither prediction nor gradient."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from models.networks.config import ModelConfig
 from models.networks.families import FAMILIES
 from models.networks.jagged import Offsets
 from models.networks.network import Network, build_network
-from tests.support.model_parts import face
+from tests.support.model_parts import build_plain_spec
 
 CELLS = tuple(name for name, family in FAMILIES.items() if family.reads == "steps")
 POOLINGS = ("last", "mean", "max", "attention", "multi-head", ("max", "last"))
@@ -27,7 +27,7 @@ sizes = st.lists(st.integers(1, 7), min_size=1, max_size=4)
 
 
 def network(cell: str, pooling: object, ends: object, layers: int = 1) -> Network:
-    """Read from both ends where `ends` is true, or with what it names beside."""
+    """Build a network: bidirectional where `ends` is true, or with this parallel branch."""
     config = ModelConfig(
         cell=cell,
         pooling=pooling,
@@ -37,7 +37,7 @@ def network(cell: str, pooling: object, ends: object, layers: int = 1) -> Networ
         hidden_size=4,
         num_heads=2,
     )
-    return build_network(config, face(2, 3), seed=1).eval()
+    return build_network(config, build_plain_spec(2, 3), seed=1).eval()
 
 
 def sequences(lengths: list[int], dtype: torch.dtype) -> list[Tensor]:
@@ -48,16 +48,18 @@ def sequences(lengths: list[int], dtype: torch.dtype) -> list[Tensor]:
 @pytest.mark.parametrize(("cell", "pooling", "ends"), EVERY)
 @settings(max_examples=12)
 @given(sizes, st.integers(1, 3), st.sampled_from([float("nan"), 1e30, 0.0]))
-def test_not_even_rubbish_beside_it_changes_what_is_said_of_a_sequence(
+def test_no_other_sequence_of_the_batch_changes_a_prediction(
     cell: str, pooling: object, ends: object, lengths: list[int], layers: int, junk: float
 ) -> None:
-    net = network(cell, pooling, ends, layers)
+    model = network(cell, pooling, ends, layers)
     parts = sequences(lengths, torch.float32)
-    rubbish = torch.full((9, 2), junk)
+    other_values = torch.full((9, 2), junk)
 
     with torch.no_grad():
-        together = net(torch.cat([*parts, rubbish]), Offsets.from_lengths([*lengths, 9]))[:-1]
-        alone = torch.cat([net(part, Offsets.from_lengths([len(part)])) for part in parts])
+        together = model(torch.cat([*parts, other_values]), Offsets.from_lengths([*lengths, 9]))[
+            :-1
+        ]
+        alone = torch.cat([model(part, Offsets.from_lengths([len(part)])) for part in parts])
 
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
 
@@ -65,20 +67,20 @@ def test_not_even_rubbish_beside_it_changes_what_is_said_of_a_sequence(
 @pytest.mark.parametrize(("cell", "pooling", "ends"), EVERY)
 @settings(max_examples=5)
 @given(sizes)
-def test_sequences_teach_together_what_they_teach_alone(
+def test_the_gradient_of_a_batch_is_the_sum_of_those_of_its_sequences(
     cell: str, pooling: object, ends: object, lengths: list[int]
 ) -> None:
-    net = network(cell, pooling, ends, layers=2).double()
+    model = network(cell, pooling, ends, layers=2).double()
     parts = sequences(lengths, torch.float64)
 
-    net(torch.cat(parts), Offsets.from_lengths(lengths)).square().sum().backward()
-    together = [parameter.grad.clone() for parameter in net.parameters()]
-    net.zero_grad()
+    model(torch.cat(parts), Offsets.from_lengths(lengths)).square().sum().backward()
+    together = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
     for part in parts:
-        net(part, Offsets.from_lengths([len(part)])).square().sum().backward()
+        model(part, Offsets.from_lengths([len(part)])).square().sum().backward()
 
-    alone = [parameter.grad for parameter in net.parameters()]
-    # Keras works in float32 here and there, whatever it is given.
+    alone = [parameter.grad for parameter in model.parameters()]
+    # Keras computes some parts in float32 for any input type.
     close = 1e-5 if cell.startswith("keras") else 1e-9
     torch.testing.assert_close(together, alone, rtol=close, atol=close)
 
@@ -93,9 +95,9 @@ def test_reading_backwards_is_reading_the_reversed_sequence(cell: str, lengths: 
     offsets = Offsets.from_lengths(lengths)
 
     _, back = layer(values, offsets)[0].chunk(2, dim=1)
-    mirrored, _ = layer(offsets.reverse(values), offsets)[0].chunk(2, dim=1)
+    reversed_outputs, _ = layer(offsets.reverse(values), offsets)[0].chunk(2, dim=1)
 
-    torch.testing.assert_close(back, offsets.reverse(mirrored))
+    torch.testing.assert_close(back, offsets.reverse(reversed_outputs))
 
 
 def test_a_network_is_built_without_touching_the_callers_random_state() -> None:
@@ -108,14 +110,14 @@ def test_a_network_is_built_without_touching_the_callers_random_state() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("locked", [False, True])
-def test_dropout_is_silent_once_the_network_serves(locked: bool) -> None:
-    config = ModelConfig(hidden_size=8, num_layers=3, dropout=0.6, variational_dropout=locked)
-    net = build_network(config, face(2, 2), seed=0)
+@pytest.mark.parametrize("variational", [False, True])
+def test_dropout_is_off_in_prediction(variational: bool) -> None:
+    config = ModelConfig(hidden_size=8, num_layers=3, dropout=0.6, variational_dropout=variational)
+    model = build_network(config, build_plain_spec(2, 2), seed=0)
     [part] = sequences([5], torch.float32)
 
-    learning = {net.train()(part, Offsets.from_lengths([5])).sum().item() for _ in range(5)}
-    serving = {net.eval()(part, Offsets.from_lengths([5])).sum().item() for _ in range(5)}
+    learning = {model.train()(part, Offsets.from_lengths([5])).sum().item() for _ in range(5)}
+    serving = {model.eval()(part, Offsets.from_lengths([5])).sum().item() for _ in range(5)}
 
     assert len(learning) > 1
     assert len(serving) == 1

@@ -1,4 +1,4 @@
-"""Sorting on disk equals sorting in memory."""
+"""Rows sorted on disk are in the same order as rows sorted in memory."""
 
 import datetime as dt
 from pathlib import Path
@@ -8,9 +8,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.dataset import external_sort
-from tests.support.tables import (
-    NOON,
-)
+from tests.support.tables import NOON
 
 
 @pytest.mark.parametrize("column", ["number", "ratio", "word", "at", "day", "price", "common"])
@@ -33,10 +31,10 @@ def test_sorting_on_disk_agrees_with_sorting_in_memory(tmp_path: Path, monkeypat
     rows.write_parquet(tmp_path / "rows.parquet", row_group_size=512)
     monkeypatch.setattr(external_sort, "RANGE_BYTES", 10_000)
 
-    found = pl.DataFrame(
+    result = pl.DataFrame(
         pa.Table.from_batches(
             list(external_sort.sort_rows(pl.scan_parquet(tmp_path / "*"), column))
         )
     )
 
-    assert found.equals(rows.sort(column, maintain_order=True))
+    assert result.equals(rows.sort(column, maintain_order=True))

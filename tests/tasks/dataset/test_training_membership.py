@@ -1,4 +1,4 @@
-"""A model is evaluated only on rows that were not in its training, however rows were split."""
+"""A model is evaluated only on rows outside its training, whatever the split."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from models.features.config import Layout, TargetConfig
 from models.features.featurizer import load_featurizer
 from models.features.series import SeriesInput
 from models.features.splitting.split import TEST, TRAINING, VALIDATION, SplitConfig
-from models.features.splitting.training_rows import FILE, load_training_rows
+from models.features.splitting.training_rows import TRAINING_ROWS_FILE, load_training_rows
 from tasks.dataset.feature_files import read_sequences
 from tasks.dataset.rowset import RowSet
 from tasks.dataset.training_membership import (
@@ -20,25 +20,32 @@ from tasks.dataset.training_membership import (
     mark_training_rows,
     mark_training_sequences,
 )
-from tests.support.input_tables import NUMBER, by_day, shops
-from tests.support.trained_models import ALONE, features, rows_of, tides, trained, weekly
+from tests.support.input_tables import NUMBER, build_daily_layout, build_shop_sales
+from tests.support.trained_models import (
+    TEXT_LAYOUT,
+    build_weekly_layout,
+    make_weekly_sales,
+    train_bundle,
+    write_features,
+    write_rows,
+)
 
 LABEL = TargetConfig(column="label", kind="category")
 
 SPLITS = {
     "hash": SplitConfig(),
     "id": SplitConfig(id="id"),
-    "id, equal rows kept": SplitConfig(id="id", duplicates="keep"),
+    "id, with duplicates": SplitConfig(id="id", duplicates="keep"),
     "group": SplitConfig(group="group"),
     "stratified": SplitConfig(by="stratified"),
     "column": SplitConfig(by="column", column="split"),
     "time": SplitConfig(by="time"),
-    "time, equal rows kept": SplitConfig(by="time", duplicates="keep"),
+    "time, with duplicates": SplitConfig(by="time", duplicates="keep"),
     "near": SplitConfig(near_duplicate_threshold=0.8),
 }
 
 
-def letters(rows: int = 300, seed: int = 0) -> pl.DataFrame:
+def make_texts(rows: int = 300, seed: int = 0) -> pl.DataFrame:
     draw = np.random.default_rng(seed)
     texts = ["".join(draw.choice(list("abcdefgh "), 40)) for _ in range(rows)]
     splits = [
@@ -56,14 +63,14 @@ def letters(rows: int = 300, seed: int = 0) -> pl.DataFrame:
     )
 
 
-TIMED = Layout(input=ALONE.input, window=None, time="t", entity=None)
+TIMED_LAYOUT = Layout(input=TEXT_LAYOUT.input, window=None, time="t", entity=None)
 
 
 def make_features(folder: Path, frame: pl.DataFrame, split: SplitConfig) -> tuple[RowSet, Path]:
-    return features(folder, frame, TIMED, LABEL, split), folder
+    return write_features(folder, frame, TIMED_LAYOUT, LABEL, split), folder
 
 
-def split_rows(folder: Path, *splits: int) -> np.ndarray:
+def read_target_rows(folder: Path, *splits: int) -> np.ndarray:
     return np.concatenate(
         [read_sequences(folder, split)["target_row"].to_numpy() for split in splits]
     )
@@ -71,116 +78,134 @@ def split_rows(folder: Path, *splits: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", SPLITS)
 def test_training_and_validation_rows_are_marked_and_test_rows_are_not(kind, tmp_path) -> None:
-    rows, folder = make_features(tmp_path / "f", letters(), SPLITS[kind])
-    learned = load_training_rows(folder)
+    rows, folder = make_features(tmp_path / "f", make_texts(), SPLITS[kind])
+    training_rows = load_training_rows(folder)
 
-    seen = mark_training_rows(rows, learned, split_rows(folder, TRAINING, VALIDATION))
-    kept = mark_training_rows(rows, learned, split_rows(folder, TEST))
+    in_training = mark_training_rows(
+        rows, training_rows, read_target_rows(folder, TRAINING, VALIDATION)
+    )
+    in_test = mark_training_rows(rows, training_rows, read_target_rows(folder, TEST))
 
-    assert seen.all()
-    assert not kept.any()
+    assert in_training.all()
+    assert not in_test.any()
 
 
 @pytest.mark.parametrize("kind", SPLITS)
 def test_rows_of_a_grown_source_are_marked_one_by_one(kind, tmp_path) -> None:
-    then, folder = make_features(tmp_path / "then", letters(), SPLITS[kind])
-    newer = letters(100, seed=9).with_columns(
+    rows, folder = make_features(tmp_path / "training", make_texts(), SPLITS[kind])
+    newer = make_texts(100, seed=9).with_columns(
         pl.col("id") + 1000, pl.col("t") + 1000, group=pl.format("new {}", "group")
     )
-    grown = pl.concat([letters(), newer])
-    now = rows_of(grown, tmp_path / "now.parquet")
+    grown = pl.concat([make_texts(), newer])
+    grown_rows = write_rows(grown, tmp_path / "grown.parquet")
 
-    found = mark_training_rows(now, load_training_rows(folder), np.arange(len(grown)))
+    is_marked = mark_training_rows(grown_rows, load_training_rows(folder), np.arange(len(grown)))
 
-    expected = np.isin(np.arange(len(grown)), split_rows(folder, TRAINING, VALIDATION))
+    expected = np.isin(np.arange(len(grown)), read_target_rows(folder, TRAINING, VALIDATION))
     if kind == "group":
         # A new row of a group in training counts as a training row.
         expected = np.isin(grown["group"], grown["group"].gather(np.flatnonzero(expected)))
-    np.testing.assert_array_equal(found, expected)
-    assert len(then.scan().collect()) == 300
+    np.testing.assert_array_equal(is_marked, expected)
+    assert len(rows.scan().collect()) == 300
 
 
 def test_a_training_text_that_reappears_with_another_id_is_marked(tmp_path) -> None:
-    _, folder = make_features(tmp_path / "f", letters(), SPLITS["id"])
-    old = letters()["x"][int(split_rows(folder, TRAINING)[0])]
-    again = letters(3, seed=5).with_columns(id=pl.lit(9_999, pl.Int64), x=pl.lit(old))
+    _, folder = make_features(tmp_path / "f", make_texts(), SPLITS["id"])
+    known_text = make_texts()["x"][int(read_target_rows(folder, TRAINING)[0])]
+    copies = make_texts(3, seed=5).with_columns(id=pl.lit(9_999, pl.Int64), x=pl.lit(known_text))
 
-    found = mark_training_rows(
-        rows_of(again, tmp_path / "n.parquet"), load_training_rows(folder), np.arange(3)
+    is_marked = mark_training_rows(
+        write_rows(copies, tmp_path / "n.parquet"), load_training_rows(folder), np.arange(3)
     )
 
-    assert found.all()
+    assert is_marked.all()
 
 
 def test_a_near_duplicate_of_a_training_text_is_marked(tmp_path) -> None:
-    frame = letters().with_columns(x=pl.concat_str("x", pl.col("x").str.reverse()))
+    frame = make_texts().with_columns(x=pl.concat_str("x", pl.col("x").str.reverse()))
     _, folder = make_features(tmp_path / "f", frame, SPLITS["near"])
-    learned, places = load_training_rows(folder), split_rows(folder, TRAINING)
-    near = frame[places].with_columns(x=pl.col("x").str.replace(r"..$", "zz"))
-    other = letters(50, seed=77).with_columns(x=pl.concat_str("x", pl.col("x").str.reverse()))
+    training_rows, indices = load_training_rows(folder), read_target_rows(folder, TRAINING)
+    duplicates = frame[indices].with_columns(x=pl.col("x").str.replace(r"..$", "zz"))
+    others = make_texts(50, seed=77).with_columns(x=pl.concat_str("x", pl.col("x").str.reverse()))
 
-    found = mark_training_rows(rows_of(near, tmp_path / "a.parquet"), learned, np.arange(len(near)))
-    never = mark_training_rows(rows_of(other, tmp_path / "b.parquet"), learned, np.arange(50))
+    is_marked = mark_training_rows(
+        write_rows(duplicates, tmp_path / "a.parquet"), training_rows, np.arange(len(duplicates))
+    )
+    is_marked_other = mark_training_rows(
+        write_rows(others, tmp_path / "b.parquet"), training_rows, np.arange(50)
+    )
 
-    assert found.mean() > 0.95
-    assert not never.any()
+    assert is_marked.mean() > 0.95
+    assert not is_marked_other.any()
 
 
-def test_windows_are_recognized_by_their_time_series_or_both(tmp_path) -> None:
-    read = SeriesInput(column="sales", scale_per="entity")
+def test_windows_are_recognized_by_time_series_or_both(tmp_path) -> None:
+    series = SeriesInput(column="sales", scale_per="entity")
     number = TargetConfig(column="sales", kind="number")
-    told = (
+    split_names = (
         pl.when(pl.col("day") < pl.date(2024, 1, 28))
         .then(pl.lit("train"))
         .otherwise(pl.lit("test"))
     )
     cases = {
-        "time": (tides(), weekly(read, horizon=1), SplitConfig(by="time"), number),
-        "hash": (shops(shops=40), by_day(read), SplitConfig(by="hash"), NUMBER),
+        "time": (
+            make_weekly_sales(),
+            build_weekly_layout(series, horizon=1),
+            SplitConfig(by="time"),
+            number,
+        ),
+        "hash": (
+            build_shop_sales(shops=40),
+            build_daily_layout(series),
+            SplitConfig(by="hash"),
+            NUMBER,
+        ),
         "column": (
-            shops(shops=12).with_columns(split=told),
-            by_day(read),
+            build_shop_sales(shops=12).with_columns(split=split_names),
+            build_daily_layout(series),
             SplitConfig(by="column", column="split", validation=0.5),
             NUMBER,
         ),
     }
     for name, (frame, layout, split, target) in cases.items():
         folder = tmp_path / name
-        rows = features(folder, frame, layout, target, split)
-        learned = load_training_rows(folder)
+        rows = write_features(folder, frame, layout, target, split)
+        training_rows = load_training_rows(folder)
 
-        assert mark_training_rows(rows, learned, split_rows(folder, TRAINING, VALIDATION)).all(), (
+        assert mark_training_rows(
+            rows, training_rows, read_target_rows(folder, TRAINING, VALIDATION)
+        ).all(), name
+        assert not mark_training_rows(rows, training_rows, read_target_rows(folder, TEST)).any(), (
             name
         )
-        assert not mark_training_rows(rows, learned, split_rows(folder, TEST)).any(), name
 
 
 def test_the_record_does_not_depend_on_the_order_of_the_rows(tmp_path) -> None:
-    _, one = make_features(tmp_path / "one", letters(), SPLITS["near"])
+    _, one = make_features(tmp_path / "one", make_texts(), SPLITS["near"])
     _, two = make_features(
-        tmp_path / "two", letters().sample(fraction=1, shuffle=True, seed=1), SPLITS["near"]
+        tmp_path / "two", make_texts().sample(fraction=1, shuffle=True, seed=1), SPLITS["near"]
     )
 
-    assert (one / FILE).read_bytes() == (two / FILE).read_bytes()
+    assert (one / TRAINING_ROWS_FILE).read_bytes() == (two / TRAINING_ROWS_FILE).read_bytes()
 
 
-def test_another_column_type_or_a_damaged_record_is_refused(tmp_path) -> None:
-    rows, folder = make_features(tmp_path / "f", letters(), SPLITS["id"])
-    learned = load_training_rows(folder)
-    cast = rows_of(letters().cast({"id": pl.Float64}), tmp_path / "n.parquet")
+def test_a_changed_column_type_and_a_damaged_record_are_refused(tmp_path) -> None:
+    rows, folder = make_features(tmp_path / "f", make_texts(), SPLITS["id"])
+    training_rows = load_training_rows(folder)
+    cast = write_rows(make_texts().cast({"id": pl.Float64}), tmp_path / "n.parquet")
 
-    with pytest.raises(UnlearnableError, match="nobody can tell"):
-        mark_training_rows(cast, learned, np.arange(3))
-    (folder / FILE).write_bytes(b"x" * 20)
+    with pytest.raises(UnlearnableError, match="it is unknown which rows were trained on"):
+        mark_training_rows(cast, training_rows, np.arange(3))
+    (folder / TRAINING_ROWS_FILE).write_bytes(b"x" * 20)
     with pytest.raises(BundleError, match="damaged"):
         load_training_rows(folder)
-    (folder / FILE).unlink()
+    (folder / TRAINING_ROWS_FILE).unlink()
     assert load_training_rows(folder) is None
     assert len(hash_rows(rows, load_featurizer(folder), np.array([5, 2, 2]))) == 3
 
 
 def test_rows_are_hashed_in_the_requested_order(tmp_path) -> None:
-    rows, folder = make_features(tmp_path / "f", letters(), SPLITS["hash"])
+    rows, folder = make_features(tmp_path / "f", make_texts(), SPLITS["hash"])
     featurizer = load_featurizer(folder)
 
     one, two = (
@@ -192,35 +217,41 @@ def test_rows_are_hashed_in_the_requested_order(tmp_path) -> None:
 
 
 def test_a_model_contains_the_record_of_its_training_rows(tmp_path) -> None:
-    _, folder = make_features(tmp_path / "f", letters(), SPLITS["hash"])
+    _, folder = make_features(tmp_path / "f", make_texts(), SPLITS["hash"])
 
-    trained(folder)
+    train_bundle(folder)
 
-    carried = tmp_path / "f" / "model" / "bundle" / FILE
-    assert carried.read_bytes() == (folder / FILE).read_bytes()
+    record = tmp_path / "f" / "model" / "bundle" / TRAINING_ROWS_FILE
+    assert record.read_bytes() == (folder / TRAINING_ROWS_FILE).read_bytes()
 
 
 def test_a_forecast_whose_first_steps_were_in_training_is_marked(tmp_path) -> None:
-    read, told = SeriesInput(column="sales"), TargetConfig(column="sales", kind="forecast")
-    layout, frame = weekly(read, horizon=7), tides()
+    target = TargetConfig(column="sales", kind="forecast")
+    layout = build_weekly_layout(SeriesInput(column="sales"), horizon=7)
+    frame = make_weekly_sales()
     early = frame.filter(pl.col("day") < frame["day"].max() - pl.duration(days=3))
-    for name, table in (("then", early), ("now", frame)):
-        rows = features(tmp_path / name, table, layout, told, SplitConfig(by="time", test=0.2))
-    learned = load_training_rows(tmp_path / "then")
-    now = read_sequences(tmp_path / "now", TEST)
-    featurizer = load_featurizer(tmp_path / "now")
+    for name, table in (("training", early), ("test", frame)):
+        rows = write_features(
+            tmp_path / name, table, layout, target, SplitConfig(by="time", test=0.2)
+        )
+    training_rows = load_training_rows(tmp_path / "training")
+    sequences = read_sequences(tmp_path / "test", TEST)
+    featurizer = load_featurizer(tmp_path / "test")
 
-    found = mark_training_sequences(rows, learned, list_target_rows(now, featurizer))
+    is_marked = mark_training_sequences(
+        rows, training_rows, list_target_rows(sequences, featurizer)
+    )
 
-    days, seen = frame["day"], training_days(tmp_path / "then", early)
-    shares = [
-        any(days[int(end + step)] in seen for step in range(1, 8)) for end in now["row"].to_list()
+    days, known_days = frame["day"], list_training_days(tmp_path / "training", early)
+    has_training_day = [
+        any(days[int(end + step)] in known_days for step in range(1, 8))
+        for end in sequences["row"].to_list()
     ]
-    assert not (np.array(shares) & ~found).any()
-    assert found.sum() - sum(shares) <= 2
+    assert not (np.array(has_training_day) & ~is_marked).any()
+    assert is_marked.sum() - sum(has_training_day) <= 2
 
 
-def training_days(folder: Path, frame: pl.DataFrame) -> set:
+def list_training_days(folder: Path, frame: pl.DataFrame) -> set:
     ends = np.concatenate(
         [read_sequences(folder, split)["row"].to_numpy() for split in (TRAINING, VALIDATION)]
     )

@@ -14,6 +14,6 @@ from tasks.ingestion.config import SourceConfig
         ({"uri": " "}, "name a file"),
     ],
 )
-def test_a_source_that_cannot_be_is_refused_at_once(options: dict, message: str) -> None:
+def test_an_invalid_source_is_refused_at_once(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SourceConfig(**options)

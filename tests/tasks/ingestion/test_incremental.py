@@ -1,4 +1,4 @@
-"""Of a table only rows above the last watermark are read, and changed history is noticed."""
+"""Only rows of a table above the last watermark are read, and late rows are detected."""
 
 import logging
 import sqlite3
@@ -39,19 +39,19 @@ def shop_source(tmp_path: Path, **more: object) -> SourceConfig:
 
 @pytest.fixture
 def ranges_read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, object]]:
-    """The ranges of watermarks that are read of a table."""
+    """Record the ranges of watermarks that are read from a table."""
     ranges: list[tuple[object, object]] = []
     original = tasks.ingestion.incremental.read_batches
 
-    def spy(table, span, *, order_by):
+    def read_and_record(table, span, *, order_by):
         ranges.append((span.after, span.until) if span else (None, None))
         return original(table, span, order_by=order_by)
 
-    monkeypatch.setattr(tasks.ingestion.incremental, "read_batches", spy)
+    monkeypatch.setattr(tasks.ingestion.incremental, "read_batches", read_and_record)
     return ranges
 
 
-def test_of_a_table_only_rows_above_the_last_watermark_are_read(
+def test_only_rows_above_the_last_watermark_are_read(
     database: sqlite3.Connection, tmp_path: Path, local_store: Store, ranges_read: list
 ) -> None:
     add_sales(database, 1, 2, 3)
@@ -67,7 +67,7 @@ def test_of_a_table_only_rows_above_the_last_watermark_are_read(
     assert (third.key, third.recomputed) == (second.key, False)
 
 
-def test_late_rows_are_noticed_and_read(
+def test_late_rows_are_detected_and_read(
     database: sqlite3.Connection, tmp_path: Path, local_store: Store, ranges_read: list, caplog
 ) -> None:
     add_sales(database, 1, 2)
@@ -84,7 +84,7 @@ def test_late_rows_are_noticed_and_read(
     assert "sales has 5 rows up to id = 6, 4 were read before" in caplog.text
 
 
-def test_a_table_without_a_watermark_is_read_whole_and_kept_once(
+def test_a_table_without_a_watermark_is_read_whole_and_stored_once(
     database: sqlite3.Connection, tmp_path: Path, local_store: Store
 ) -> None:
     add_sales(database, 2, 1)
@@ -104,24 +104,26 @@ def test_a_table_without_a_watermark_is_read_whole_and_kept_once(
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arrivals=st.lists(st.lists(st.integers(0, 30), max_size=6), min_size=1, max_size=5))
-def test_in_steps_or_at_once_the_rows_are_the_same(
+def test_incremental_reads_give_the_same_rows_as_one_read(
     arrivals: list[list[int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    folder = tmp_path_factory.mktemp("steps")
-    stores = [Store(fs_local(), str(folder / name), folder / "cache") for name in ("a", "b")]
+    folder = tmp_path_factory.mktemp("arrivals")
+    stores = [
+        Store(open_local_filesystem(), str(folder / name), folder / "cache") for name in ("a", "b")
+    ]
     with sqlite3.connect(folder / "shop.db") as connection:
         connection.execute("CREATE TABLE sales (id INTEGER, amount REAL)")
         add_sales(connection, 0)
         for ids in arrivals:
             add_sales(connection, *ids)
-            in_steps = take_snapshot(shop_source(folder), stores[0])
-        at_once = take_snapshot(shop_source(folder), stores[1])
+            incremental = take_snapshot(shop_source(folder), stores[0])
+        whole = take_snapshot(shop_source(folder), stores[1])
     connection.close()
 
-    assert read_snapshot(in_steps, stores[0]).equals(read_snapshot(at_once, stores[1]))
+    assert read_snapshot(incremental, stores[0]).equals(read_snapshot(whole, stores[1]))
 
 
-def fs_local():
+def open_local_filesystem():
     import fsspec
 
     return fsspec.filesystem("file")
@@ -160,7 +162,7 @@ def test_rows_without_a_watermark_are_reported(
     assert "1 row(s) of sales have no 'id' and are left out" in caplog.text
 
 
-def test_columns_that_a_table_got_later_are_read_for_all_rows(
+def test_columns_that_were_added_later_are_read_for_all_rows(
     database: sqlite3.Connection, tmp_path: Path, local_store: Store
 ) -> None:
     add_sales(database, 1, 2)

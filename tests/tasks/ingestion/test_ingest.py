@@ -1,4 +1,4 @@
-"""Ingest: what the source holds becomes a snapshot, unchanged, or the damage is named."""
+"""Ingestion: the rows of a source become a snapshot unchanged, or a damaged file is named."""
 
 import datetime as dt
 import os
@@ -35,15 +35,15 @@ FRAME = pl.DataFrame(
 )
 
 
-def snapshot_rows(uri: str, store: Store) -> pl.DataFrame:
-    return rows_of(take_snapshot(SourceConfig(uri=uri), store), store)
+def ingest_rows(uri: str, store: Store) -> pl.DataFrame:
+    return read_rows(take_snapshot(SourceConfig(uri=uri), store), store)
 
 
-def rows_of(snapshot: Snapshot, store: Store) -> pl.DataFrame:
+def read_rows(snapshot: Snapshot, store: Store) -> pl.DataFrame:
     return open_snapshot(store, snapshot).scan().collect()
 
 
-def write(frame: pl.DataFrame, path: Path) -> Path:
+def write_frame(frame: pl.DataFrame, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     writers = {
         ".parquet": frame.write_parquet,
@@ -56,15 +56,15 @@ def write(frame: pl.DataFrame, path: Path) -> Path:
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
 def test_a_file_is_copied_with_its_types(suffix: str, tmp_path: Path, local_store: Store) -> None:
-    path = write(FRAME, tmp_path / f"data{suffix}")
+    path = write_frame(FRAME, tmp_path / f"data{suffix}")
 
-    assert snapshot_rows(str(path), local_store).equals(FRAME)
+    assert ingest_rows(str(path), local_store).equals(FRAME)
 
 
 def test_json_lines_are_read(tmp_path: Path, local_store: Store) -> None:
-    path = write(FRAME.drop("day"), tmp_path / "data.jsonl")
+    path = write_frame(FRAME.drop("day"), tmp_path / "data.jsonl")
 
-    assert snapshot_rows(str(path), local_store).equals(FRAME.drop("day"))
+    assert ingest_rows(str(path), local_store).equals(FRAME.drop("day"))
 
 
 @pytest.mark.parametrize("pattern", ["many/*.parquet", "many", "many/part-?.parquet"])
@@ -73,10 +73,10 @@ def test_many_files_are_read_in_the_order_of_their_names(
 ) -> None:
     for index in (2, 0, 1):
         part = FRAME.with_columns(part=pl.lit(index))
-        write(part, tmp_path / "many" / f"part-{index}.parquet")
+        write_frame(part, tmp_path / "many" / f"part-{index}.parquet")
     (tmp_path / "many" / "_notes.txt").write_text("no data", encoding="utf-8")
 
-    rows = snapshot_rows(str(tmp_path / pattern), local_store)
+    rows = ingest_rows(str(tmp_path / pattern), local_store)
 
     assert rows["part"].to_list() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
@@ -85,20 +85,20 @@ def test_many_files_are_read_in_the_order_of_their_names(
 def test_object_storage_is_read_like_a_folder(
     pattern: str, s3_bucket: str, tmp_path: Path, local_store: Store
 ) -> None:
-    path = write(FRAME, tmp_path / "one.parquet")
+    path = write_frame(FRAME, tmp_path / "one.parquet")
     fsspec.filesystem("s3").put_file(str(path), f"{s3_bucket}/data/one.parquet")
 
     first = take_snapshot(SourceConfig(uri=f"s3://{s3_bucket}/{pattern}"), local_store)
     second = take_snapshot(SourceConfig(uri=f"s3://{s3_bucket}/{pattern}"), local_store)
 
-    assert rows_of(first, local_store).equals(FRAME)
+    assert read_rows(first, local_store).equals(FRAME)
     assert not second.recomputed
 
 
-def test_the_same_content_is_one_snapshot_however_old_and_wherever_it_is(
+def test_the_same_content_is_one_snapshot_whatever_its_path_and_age(
     tmp_path: Path, local_store: Store
 ) -> None:
-    path = write(FRAME, tmp_path / "data.parquet")
+    path = write_frame(FRAME, tmp_path / "data.parquet")
     first = take_snapshot(SourceConfig(uri=str(path)), local_store)
     os.utime(path, (1, 1))
     moved = path.rename(tmp_path / "elsewhere.parquet")
@@ -111,9 +111,9 @@ def test_the_same_content_is_one_snapshot_however_old_and_wherever_it_is(
 
 def test_changed_content_is_another_snapshot(tmp_path: Path, local_store: Store) -> None:
     first = take_snapshot(
-        SourceConfig(uri=str(write(FRAME, tmp_path / "data.parquet"))), local_store
+        SourceConfig(uri=str(write_frame(FRAME, tmp_path / "data.parquet"))), local_store
     )
-    changed = write(FRAME.with_columns(sales=pl.lit(2.0)), tmp_path / "data.parquet")
+    changed = write_frame(FRAME.with_columns(sales=pl.lit(2.0)), tmp_path / "data.parquet")
 
     second = take_snapshot(SourceConfig(uri=str(changed)), local_store)
 
@@ -121,13 +121,13 @@ def test_changed_content_is_another_snapshot(tmp_path: Path, local_store: Store)
     assert second.key != first.key
 
 
-def broken_parquet(path: Path) -> None:
-    write(FRAME, path)
+def write_truncated_parquet(path: Path) -> None:
+    write_frame(FRAME, path)
     path.write_bytes(path.read_bytes()[:-30])
 
 
-FAULTS = {
-    "truncated.parquet": (broken_parquet, "truncated.parquet cannot be read as parquet"),
+DAMAGES = {
+    "truncated.parquet": (write_truncated_parquet, "truncated.parquet cannot be read as parquet"),
     "empty.parquet": (lambda path: path.write_bytes(b""), "empty.parquet: the file is empty"),
     "header.csv": (lambda path: path.write_text("a,b\n"), "columns but no rows"),
     "latin.csv": (lambda path: path.write_bytes(b"a,b\n1,sch\xf6n\n"), "(?s)latin.csv.*iconv"),
@@ -139,11 +139,11 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_damage_names_the_file_and_publishes_nothing(
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_file_is_named_and_nothing_is_published(
     name: str, tmp_path: Path, local_store: Store
 ) -> None:
-    damage, message = FAULTS[name]
+    damage, message = DAMAGES[name]
     damage(tmp_path / name)
 
     with pytest.raises(SourceError, match=message):
@@ -153,9 +153,7 @@ def test_damage_names_the_file_and_publishes_nothing(
     assert not list(Path(local_store.root).glob(".staging/*"))
 
 
-def test_one_damaged_file_among_many_is_the_one_that_is_named(
-    tmp_path: Path, local_store: Store
-) -> None:
+def test_the_damaged_file_among_many_is_named(tmp_path: Path, local_store: Store) -> None:
     text = "".join(f"{number},x\n" for number in range(5000))
     for index in range(4):
         (tmp_path / f"part-{index}.csv").write_text("a,b\n" + text, encoding="utf-8")
@@ -166,24 +164,22 @@ def test_one_damaged_file_among_many_is_the_one_that_is_named(
         take_snapshot(SourceConfig(uri=str(tmp_path / "*.csv")), local_store)
 
 
-def test_files_whose_types_have_nothing_in_common_are_refused(
-    tmp_path: Path, local_store: Store
-) -> None:
-    write(FRAME, tmp_path / "a.parquet")
-    write(FRAME.with_columns(sales=pl.lit([1, 2])), tmp_path / "b.parquet")
+def test_files_of_incompatible_types_are_refused(tmp_path: Path, local_store: Store) -> None:
+    write_frame(FRAME, tmp_path / "a.parquet")
+    write_frame(FRAME.with_columns(sales=pl.lit([1, 2])), tmp_path / "b.parquet")
 
     with pytest.raises(SourceError, match=r"(?s)b\.parquet does not fit .*a\.parquet.*sales"):
         take_snapshot(SourceConfig(uri=str(tmp_path / "*.parquet")), local_store)
 
 
-def test_a_missing_source_says_where_it_looked(tmp_path: Path, local_store: Store) -> None:
+def test_a_missing_source_is_reported_with_its_path(tmp_path: Path, local_store: Store) -> None:
     with pytest.raises(
         SourceError, match=r"(?s)names no file.*relative one starts from the working"
     ):
         take_snapshot(SourceConfig(uri=str(tmp_path / "nothing.parquet")), local_store)
 
 
-def test_a_file_of_every_type_is_copied_as_it_is(tmp_path: Path, local_store: Store) -> None:
+def test_a_file_with_every_type_is_copied_unchanged(tmp_path: Path, local_store: Store) -> None:
     frame = pl.DataFrame(
         {
             "short": pl.Series([0.1, None], dtype=pl.Float32),
@@ -202,15 +198,15 @@ def test_a_file_of_every_type_is_copied_as_it_is(tmp_path: Path, local_store: St
             "nothing": [None, None],
         }
     )
-    path = write(frame, tmp_path / "data.parquet")
+    path = write_frame(frame, tmp_path / "data.parquet")
 
-    assert snapshot_rows(str(path), local_store).equals(frame)
-    assert snapshot_rows(str(path), local_store).schema == frame.schema
+    assert ingest_rows(str(path), local_store).equals(frame)
+    assert ingest_rows(str(path), local_store).schema == frame.schema
 
 
-def test_large_cells_make_small_row_groups(tmp_path: Path, local_store: Store) -> None:
+def test_large_cells_are_written_in_small_row_groups(tmp_path: Path, local_store: Store) -> None:
     frame = pl.DataFrame({"blob": [os.urandom(400_000) for _ in range(400)]})
-    path = write(frame, tmp_path / "blobs.parquet")
+    path = write_frame(frame, tmp_path / "blobs.parquet")
 
     snapshot = take_snapshot(SourceConfig(uri=str(path)), local_store)
 
@@ -224,18 +220,18 @@ def test_large_cells_make_small_row_groups(tmp_path: Path, local_store: Store) -
 rows = st.fixed_dictionaries(
     {
         "number": st.one_of(st.none(), st.floats(allow_nan=False)),
-        "whole": st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)),
+        "integer": st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)),
         "text": st.one_of(st.none(), st.text(max_size=4)),
-        "truth": st.booleans(),
+        "flag": st.booleans(),
         "blob": st.binary(max_size=4),
         "list": st.lists(st.integers(0, 9), max_size=3),
     }
 )
 SCHEMA = {
     "number": pl.Float64,
-    "whole": pl.Int64,
+    "integer": pl.Int64,
     "text": pl.String,
-    "truth": pl.Boolean,
+    "flag": pl.Boolean,
     "blob": pl.Binary,
     "list": pl.List(pl.Int64),
 }
@@ -243,10 +239,10 @@ SCHEMA = {
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(rows, min_size=1, max_size=10))
-def test_a_snapshot_holds_exactly_the_rows_of_its_source(
+def test_a_snapshot_contains_exactly_the_rows_of_its_source(
     values: list[dict], tmp_path: Path, local_store: Store
 ) -> None:
     frame = pl.DataFrame(values, schema=SCHEMA)
-    path = write(frame, tmp_path / f"any-{uuid.uuid4()}.parquet")
+    path = write_frame(frame, tmp_path / f"any-{uuid.uuid4()}.parquet")
 
-    assert snapshot_rows(str(path), local_store).equals(frame)
+    assert ingest_rows(str(path), local_store).equals(frame)

@@ -12,44 +12,44 @@ from tasks.errors import SourceDownError, SourceError
 from tasks.ingestion.config import SourceConfig
 from tasks.ingestion.ingest import take_snapshot
 from tasks.storage.store import Store
-from tests.support.sources import days, noon, read_snapshot
+from tests.support.sources import make_daily_rows, make_noon, read_snapshot
 
 
 @pytest.fixture
 def files_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the source files that are opened."""
+    """Record the names of the source files that are opened."""
     opened: list[str] = []
     original = tasks.ingestion.parts.scan_file
 
-    def spy(path, file):
+    def scan_and_record(path, file):
         opened.append(Path(file.path).name)
         return original(path, file)
 
-    monkeypatch.setattr(tasks.ingestion.parts, "scan_file", spy)
+    monkeypatch.setattr(tasks.ingestion.parts, "scan_file", scan_and_record)
     return opened
 
 
-def test_only_new_files_are_read_and_the_others_are_shared(
+def test_only_new_files_are_read_and_the_parts_of_the_others_are_shared(
     tmp_path: Path, local_store: Store, files_read: list[str]
 ) -> None:
     source = SourceConfig(uri=str(tmp_path / "*.parquet"), time="at")
-    days(1, 3).write_parquet(tmp_path / "a.parquet")
+    make_daily_rows(1, 3).write_parquet(tmp_path / "a.parquet")
     first = take_snapshot(source, local_store)
-    days(4, 6).write_parquet(tmp_path / "b.parquet")
+    make_daily_rows(4, 6).write_parquet(tmp_path / "b.parquet")
 
     second = take_snapshot(source, local_store)
 
     assert files_read == ["a.parquet", "b.parquet"]
     assert second.facts.parts[:1] == first.facts.parts
-    assert read_snapshot(second, local_store).equals(days(1, 6))
-    assert read_snapshot(first, local_store).equals(days(1, 3))
+    assert read_snapshot(second, local_store).equals(make_daily_rows(1, 6))
+    assert read_snapshot(first, local_store).equals(make_daily_rows(1, 3))
 
 
-def test_nothing_new_is_the_same_snapshot(
+def test_an_unchanged_source_gives_the_same_snapshot(
     tmp_path: Path, local_store: Store, files_read: list[str]
 ) -> None:
     source = SourceConfig(uri=str(tmp_path / "a.parquet"))
-    days(1, 3).write_parquet(tmp_path / "a.parquet")
+    make_daily_rows(1, 3).write_parquet(tmp_path / "a.parquet")
     first = take_snapshot(source, local_store)
 
     second = take_snapshot(source, local_store)
@@ -58,7 +58,7 @@ def test_nothing_new_is_the_same_snapshot(
     assert files_read == ["a.parquet"]
 
 
-def test_columns_of_all_files_make_the_table(tmp_path: Path, local_store: Store) -> None:
+def test_the_table_has_the_columns_of_all_files(tmp_path: Path, local_store: Store) -> None:
     pl.DataFrame({"a": [1], "b": ["x"]}).write_parquet(tmp_path / "1.parquet")
     pl.DataFrame({"b": ["y"], "a": [2.5], "c": [True]}).write_parquet(tmp_path / "2.parquet")
 
@@ -77,11 +77,11 @@ def test_a_file_that_is_written_while_it_is_read_is_read_again(
     path.write_text("a\n1\n")
     original = tasks.ingestion.parts.scan_file
 
-    def replaced(path_read, file):
+    def rewrite_and_scan(path_read, file):
         path.write_text("a\n99\n")
         return original(path_read, file)
 
-    monkeypatch.setattr(tasks.ingestion.parts, "scan_file", replaced)
+    monkeypatch.setattr(tasks.ingestion.parts, "scan_file", rewrite_and_scan)
     with pytest.raises(SourceDownError, match="was written while it was read"):
         take_snapshot(SourceConfig(uri=str(path)), local_store)
     monkeypatch.undo()
@@ -99,7 +99,7 @@ def test_reserved_names_are_refused(tmp_path: Path, local_store: Store) -> None:
         take_snapshot(SourceConfig(uri=str(tmp_path)), local_store)
 
 
-def test_records_of_different_fields_have_all_of_them(tmp_path: Path, local_store: Store) -> None:
+def test_structs_with_different_fields_get_all_fields(tmp_path: Path, local_store: Store) -> None:
     pl.DataFrame({"s": [{"a": 1}]}).write_parquet(tmp_path / "a.parquet")
     pl.DataFrame({"s": [{"b": 1}]}).write_parquet(tmp_path / "b.parquet")
 
@@ -109,9 +109,9 @@ def test_records_of_different_fields_have_all_of_them(tmp_path: Path, local_stor
 
 
 def test_parts_that_were_deleted_are_read_again(tmp_path: Path, local_store: Store) -> None:
-    days(1, 10).write_delta(tmp_path / "lake")
+    make_daily_rows(1, 10).write_delta(tmp_path / "lake")
     source = SourceConfig(uri=str(tmp_path / "lake"), time="at")
-    take_snapshot(source, local_store, as_of=noon(5))
+    take_snapshot(source, local_store, as_of=make_noon(5))
     snapshot = take_snapshot(source, local_store)
     shutil.rmtree(Path(local_store.root) / "part" / snapshot.facts.parts[1])
 

@@ -1,4 +1,4 @@
-"""A change of the source is ignored, warned of or refused, as its policy says."""
+"""A change of the source is ignored, reported or refused, by its policy."""
 
 import logging
 from pathlib import Path
@@ -10,12 +10,12 @@ from tasks.errors import SourceError
 from tasks.ingestion.config import OnChangeConfig, SourceConfig
 from tasks.ingestion.ingest import take_snapshot
 from tasks.storage.store import Store
-from tests.support.sources import days
+from tests.support.sources import make_daily_rows
 
 
-def change_files(folder: Path, what: str) -> None:
-    frame = days(1, 6)
-    match what:
+def change_files(folder: Path, change: str) -> None:
+    frame = make_daily_rows(1, 6)
+    match change:
         case "missing":
             (folder / "b.parquet").unlink()
         case "row_loss":
@@ -37,19 +37,19 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("what", "key", "message", "detail"), CHANGES)
+@pytest.mark.parametrize(("change", "key", "message", "detail"), CHANGES)
 @pytest.mark.parametrize("policy", ["ignore", "warn", "fail"])
-def test_a_change_of_the_source_follows_its_policy(
-    what: str, key: str, message: str, detail: str, policy: str, tmp_path: Path,
+def test_a_change_of_the_source_is_handled_by_its_policy(
+    change: str, key: str, message: str, detail: str, policy: str, tmp_path: Path,
     local_store: Store, caplog,
 ) -> None:  # fmt: skip
-    everything = {"missing": "ignore", "row_loss": "ignore", "schema": "ignore"}
-    changes = OnChangeConfig(**(everything | {key: policy}))
+    ignore_all = {"missing": "ignore", "row_loss": "ignore", "schema": "ignore"}
+    changes = OnChangeConfig(**(ignore_all | {key: policy}))
     source = SourceConfig(uri=str(tmp_path / "*.parquet"), on_change=changes)
-    days(1, 6).write_parquet(tmp_path / "a.parquet")
-    days(7, 7).write_parquet(tmp_path / "b.parquet")
+    make_daily_rows(1, 6).write_parquet(tmp_path / "a.parquet")
+    make_daily_rows(7, 7).write_parquet(tmp_path / "b.parquet")
     take_snapshot(source, local_store)
-    change_files(tmp_path, what)
+    change_files(tmp_path, change)
 
     if policy == "fail":
         with pytest.raises(SourceError) as caught:

@@ -1,4 +1,4 @@
-"""Whatever moves are made and wherever they are killed, history and aliases agree afterwards."""
+"""After any alias moves, killed at any write, the log and the aliases agree."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,31 +22,31 @@ WRITES = (
     (versions, "tag_version"),
     (alias_log, "create_exclusively"),
 )
-"""Everything that a move writes."""
+"""Functions by which a move writes."""
 
 
 class KilledError(BaseException):
-    """Stands for the end of the process."""
+    """Stands for the end of a killed process."""
 
 
 class Step(NamedTuple):
-    """A move, and after how many writes its process is killed; None lets it live."""
+    """A move, and the index of the write at which its process is killed, if any."""
 
     action: str
     version: str
     challenge: bool
-    dies_after: int | None
+    killed_at: int | None
     just_before: bool
-    """Whether the write that kills it is not made."""
+    """Whether the process is killed before this write instead of after it."""
 
 
 STEPS = st.lists(
     st.builds(
         Step,
-        action=st.sampled_from(["promote", "register", "rollback", "reject", "by hand"]),
+        action=st.sampled_from(["promote", "register", "rollback", "reject", "in mlflow"]),
         version=st.sampled_from(["1", "2", "3"]),
         challenge=st.booleans(),
-        dies_after=st.none() | st.integers(0, 6),
+        killed_at=st.none() | st.integers(0, 6),
         just_before=st.booleans(),
     ),
     min_size=1,
@@ -54,35 +54,37 @@ STEPS = st.lists(
 )
 
 
-def dying(work: Callable[..., Any], left: "count[int]", step: Step) -> Callable[..., Any]:
-    def done(*words: Any) -> Any:
-        dies = next(left) == step.dies_after
-        if dies and step.just_before:
+def kill_at_write(
+    write: Callable[..., Any], writes: "count[int]", step: Step
+) -> Callable[..., Any]:
+    def write_or_die(*arguments: Any) -> Any:
+        is_killed = next(writes) == step.killed_at
+        if is_killed and step.just_before:
             raise KilledError
-        result = work(*words)
-        if dies:
+        result = write(*arguments)
+        if is_killed:
             raise KilledError
         return result
 
-    return done
+    return write_or_die
 
 
-def take(store: Store, name: str, step: Step) -> None:
-    if step.action == "by hand":
+def make_move(store: Store, name: str, step: Step) -> None:
+    if step.action == "in mlflow":
         MlflowClient().set_registered_model_alias(name, "champion", step.version)
         return
-    asked = AliasMove(name, step.version, step.action, "a test", make_challenger=step.challenge)
+    move = AliasMove(name, step.version, step.action, "a test", make_challenger=step.challenge)
     with pytest.MonkeyPatch.context() as patch, suppress(KilledError):
-        left = count()
-        for module, word in WRITES:
-            patch.setattr(module, word, dying(getattr(module, word), left, step))
-        move_aliases(store, asked)
+        writes = count()
+        for module, function in WRITES:
+            patch.setattr(module, function, kill_at_write(getattr(module, function), writes, step))
+        move_aliases(store, move)
 
 
 @pytest.mark.usefixtures("home")
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-def test_after_any_moves_and_kills_history_and_aliases_agree(
+def test_the_log_and_the_aliases_agree_after_any_moves_and_kills(
     local_store: Store, steps: list[Step]
 ) -> None:
     name = next(NAMES)
@@ -91,13 +93,13 @@ def test_after_any_moves_and_kills_history_and_aliases_agree(
         MlflowClient().create_model_version(name, source="file:///nowhere")
 
     for step in steps:
-        take(local_store, name, step)
+        make_move(local_store, name, step)
         entries = reconcile_log(local_store, name).entries
 
         assert read_aliases(name) == replay_aliases(entries)
         assert all(entry.outcome for entry in entries)
-        done = [entry.change for entry in entries if entry.outcome == "done"]
-        assert all(one.after == after.before for one, after in pairwise(done))
+        changes = [entry.change for entry in entries if entry.outcome == "done"]
+        assert all(one.after == after.before for one, after in pairwise(changes))
         champion = read_aliases(name).get("champion")
         assert read_aliases(name).get("previous") is None or champion is not None
     assert reconcile_log(local_store, name).entries == entries

@@ -1,4 +1,4 @@
-"""Aliases move through one door: locked, written down, and whole again after a kill."""
+"""Moves of aliases are locked, logged, and completed or undone after a kill."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ def make_versions(count: int) -> None:
         client.create_model_version("waves", source="file:///nowhere", tags=tags)
 
 
-def now() -> dict[str, str]:
+def read_mlflow_aliases() -> dict[str, str]:
     return {k: str(v) for k, v in MlflowClient().get_registered_model("waves").aliases.items()}
 
 
@@ -41,24 +41,24 @@ def promote(store: Store, version: str, **more) -> AliasChange | None:
     return move_aliases(store, AliasMove("waves", version, "promote", "a test", **more))
 
 
-def test_a_move_is_a_line_and_a_tag_on_both_versions(local_store: Store) -> None:
+def test_a_move_adds_a_log_entry_and_a_tag_on_both_versions(local_store: Store) -> None:
     make_versions(2)
     promote(local_store, "1", make_challenger=True)
 
-    line = promote(local_store, "2", make_challenger=True)
+    change = promote(local_store, "2", make_challenger=True)
 
-    assert now() == {"champion": "2", "previous": "1", "challenger": "2"}
+    assert read_mlflow_aliases() == {"champion": "2", "previous": "1", "challenger": "2"}
     entries = read_log(local_store, "waves")
-    assert entries[-1] == LogEntry(line, "done")
-    assert (line.before["champion"], line.after["champion"]) == ("1", "2")
-    assert line.decision_hash == "hash 2"
-    assert "@" in line.actor
+    assert entries[-1] == LogEntry(change, "done")
+    assert (change.before["champion"], change.after["champion"]) == ("1", "2")
+    assert change.decision_hash == "hash 2"
+    assert "@" in change.actor
     for number in ("1", "2"):
         tags = MlflowClient().get_model_version("waves", number).tags
         assert json.loads(tags["ostinato.move.000002"])["reason"] == "a test"
 
 
-def test_the_same_move_again_is_no_move(local_store: Store) -> None:
+def test_a_repeated_move_changes_nothing(local_store: Store) -> None:
     make_versions(1)
     promote(local_store, "1")
 
@@ -66,17 +66,17 @@ def test_the_same_move_again_is_no_move(local_store: Store) -> None:
     assert len(read_log(local_store, "waves")) == 1
 
 
-def test_a_decision_that_a_person_has_undone_is_not_carried_out_again(local_store: Store) -> None:
+def test_a_decision_that_was_rolled_back_is_not_applied_again(local_store: Store) -> None:
     make_versions(2)
     promote(local_store, "1")
     promote(local_store, "2", once=True)
     move_aliases(local_store, AliasMove("waves", "1", "rollback", "it was worse"))
 
     assert promote(local_store, "2", once=True) is None
-    assert now() == {"champion": "1"}
+    assert read_mlflow_aliases() == {"champion": "1"}
 
 
-def test_what_may_not_be_moved_leaves_no_line(local_store: Store) -> None:
+def test_a_refused_move_adds_no_log_entry(local_store: Store) -> None:
     make_versions(1)
 
     def refuse() -> None:
@@ -85,40 +85,40 @@ def test_what_may_not_be_moved_leaves_no_line(local_store: Store) -> None:
     with pytest.raises(RegistryError, match="no"):
         move_aliases(local_store, AliasMove("waves", "1", "promote", ""), check=refuse)
 
-    assert now() == {}
+    assert read_mlflow_aliases() == {}
     assert read_log(local_store, "waves") == []
 
 
 class KilledError(BaseException):
-    """Stands for the end of the process."""
+    """Stands for the end of a killed process."""
 
 
 @pytest.mark.parametrize("step", range(5))
-def test_after_a_kill_between_any_two_steps_the_next_mover_finds_all_in_order(
+def test_a_move_killed_between_any_two_writes_is_completed_or_abandoned(
     local_store: Store, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     make_versions(3)
     promote(local_store, "1", make_challenger=True)
     with monkeypatch.context() as patch:
-        left = iter([True] * step)
+        allowed = iter([True] * step)
 
-        def dying(work):
-            def done(*words):
-                if not next(left, False):
+        def kill_after_allowed(write):
+            def write_or_die(*arguments):
+                if not next(allowed, False):
                     raise KilledError
-                return work(*words)
+                return write(*arguments)
 
-            return done
+            return write_or_die
 
-        patch.setattr(versions, "point_alias", dying(versions.point_alias))
-        patch.setattr(versions, "tag_version", dying(versions.tag_version))
+        patch.setattr(versions, "point_alias", kill_after_allowed(versions.point_alias))
+        patch.setattr(versions, "tag_version", kill_after_allowed(versions.tag_version))
         with pytest.raises(KilledError):
             promote(local_store, "2", make_challenger=True)
 
-    assert now()["champion"] == ("2" if step >= 3 else "1")
+    assert read_mlflow_aliases()["champion"] == ("2" if step >= 3 else "1")
     promote(local_store, "2", make_challenger=True)
 
-    assert now() == {"champion": "2", "previous": "1", "challenger": "2"}
+    assert read_mlflow_aliases() == {"champion": "2", "previous": "1", "challenger": "2"}
     entries = read_log(local_store, "waves")
     assert [entry.outcome for entry in entries] == (
         ["done", "done"] if step >= 3 else ["done", "abandoned", "done"]
@@ -128,20 +128,20 @@ def test_after_a_kill_between_any_two_steps_the_next_mover_finds_all_in_order(
     assert all(tag in MlflowClient().get_model_version("waves", n).tags for n in ("1", "2"))
 
 
-def test_a_rollback_after_a_killed_promotion_goes_back_from_what_serves(
+def test_a_rollback_after_a_killed_promotion_starts_from_the_serving_version(
     local_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_versions(3)
     promote(local_store, "1")
     promote(local_store, "2")
     with monkeypatch.context() as patch:
-        patch.setattr(aliases, "_apply", lambda *_: sys.exit("killed"))
+        patch.setattr(aliases, "_apply_change", lambda *_: sys.exit("killed"))
         with pytest.raises(SystemExit):
             promote(local_store, "3")
 
     move_aliases(local_store, AliasMove("waves", "1", "rollback", ""))
 
-    assert now() == {"champion": "1"}
+    assert read_mlflow_aliases() == {"champion": "1"}
 
 
 MOVER = """
@@ -152,12 +152,12 @@ from tasks.storage.store import StoreConfig, open_store
 
 store, version, times = open_store(StoreConfig(uri=sys.argv[1])), sys.argv[2], int(sys.argv[3])
 if times == 0:
-    work = versions.point_alias
-    def point(name, alias, number):
+    write = versions.point_alias
+    def kill_at_champion(name, alias, number):
         if alias == "champion":
             os.kill(os.getpid(), signal.SIGKILL)
-        work(name, alias, number)
-    versions.point_alias = point
+        write(name, alias, number)
+    versions.point_alias = kill_at_champion
 for turn in range(max(times, 1)):
     other = str(int(version) + turn % 2 * 2)
     move_aliases(store, AliasMove("waves", other, "promote", f"by {version}"))
@@ -165,11 +165,11 @@ for turn in range(max(times, 1)):
 
 
 def start_mover(store: Store, version: str, times: int) -> "subprocess.Popen[bytes]":
-    words = [sys.executable, "-c", MOVER, store.root, version, str(times)]
-    return subprocess.Popen(words, stderr=subprocess.PIPE)
+    command = [sys.executable, "-c", MOVER, store.root, version, str(times)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE)
 
 
-def test_two_processes_that_move_at_once_take_turns(local_store: Store) -> None:
+def test_two_processes_that_move_aliases_at_once_take_turns(local_store: Store) -> None:
     make_versions(4)
 
     movers = [start_mover(local_store, version, 4) for version in ("1", "2")]
@@ -182,10 +182,10 @@ def test_two_processes_that_move_at_once_take_turns(local_store: Store) -> None:
     for one, next_one in pairwise(entries):
         assert next_one.change.before == one.change.after
         assert next_one.change.after["previous"] == one.change.after["champion"]
-    assert now() == entries[-1].change.after
+    assert read_mlflow_aliases() == entries[-1].change.after
 
 
-def test_a_mover_that_is_killed_holds_nobody_up(local_store: Store) -> None:
+def test_a_killed_mover_does_not_block_the_next(local_store: Store) -> None:
     make_versions(2)
     promote(local_store, "1")
     killed = start_mover(local_store, "2", 0)
@@ -194,7 +194,7 @@ def test_a_mover_that_is_killed_holds_nobody_up(local_store: Store) -> None:
     assert killed.returncode == -9
     promote(local_store, "2")
 
-    assert now() == {"champion": "2", "previous": "1"}
+    assert read_mlflow_aliases() == {"champion": "2", "previous": "1"}
     assert [entry.outcome for entry in read_log(local_store, "waves")] == [
         "done",
         "abandoned",
@@ -202,7 +202,7 @@ def test_a_mover_that_is_killed_holds_nobody_up(local_store: Store) -> None:
     ]
 
 
-def test_what_somebody_moved_in_mlflow_itself_is_noted(local_store: Store) -> None:
+def test_an_alias_moved_in_mlflow_itself_is_logged(local_store: Store) -> None:
     make_versions(3)
     promote(local_store, "1")
     MlflowClient().set_registered_model_alias("waves", "champion", "3")
@@ -210,11 +210,11 @@ def test_what_somebody_moved_in_mlflow_itself_is_noted(local_store: Store) -> No
     promote(local_store, "2")
 
     actions = [entry.change.action for entry in read_log(local_store, "waves")]
-    assert actions == ["promote", "found", "promote"]
-    assert now() == {"champion": "2", "previous": "3"}
+    assert actions == ["promote", "external", "promote"]
+    assert read_mlflow_aliases() == {"champion": "2", "previous": "3"}
 
 
-def test_the_history_tells_what_served_on_a_day(
+def test_the_log_shows_which_versions_served_on_a_day(
     local_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_versions(2)
@@ -225,27 +225,27 @@ def test_the_history_tells_what_served_on_a_day(
         promote(local_store, version)
     entries = read_log(local_store, "waves")
 
-    def on(when: date) -> list[str]:
+    def list_versions(when: date) -> list[str]:
         return [span.version for span in find_serving_at(entries, when)]
 
-    assert on(date(2026, 1, 30)) == []
-    assert on(date(2026, 1, 31)) == ["1"]
-    assert on(date(2026, 2, 1)) == ["1"]
-    assert on(date(2026, 2, 2)) == ["1", "2"]
-    assert on(date(2026, 2, 3)) == ["2"]
-    assert on(datetime(2026, 2, 2, 11, 59, tzinfo=UTC)) == ["1"]
-    assert on(datetime(2026, 2, 2, 12, tzinfo=UTC)) == ["2"]
+    assert list_versions(date(2026, 1, 30)) == []
+    assert list_versions(date(2026, 1, 31)) == ["1"]
+    assert list_versions(date(2026, 2, 1)) == ["1"]
+    assert list_versions(date(2026, 2, 2)) == ["1", "2"]
+    assert list_versions(date(2026, 2, 3)) == ["2"]
+    assert list_versions(datetime(2026, 2, 2, 11, 59, tzinfo=UTC)) == ["1"]
+    assert list_versions(datetime(2026, 2, 2, 12, tzinfo=UTC)) == ["2"]
 
 
-@pytest.mark.parametrize("how", ["changed", "gone"])
-def test_a_history_that_was_tampered_with_is_refused_and_nothing_moves(
-    local_store: Store, how: str
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_a_log_that_was_tampered_with_is_refused_and_no_alias_moves(
+    local_store: Store, damage: str
 ) -> None:
     make_versions(4)
     for version in ("1", "2", "3"):
         promote(local_store, version)
     path = Path(local_store.root) / "history" / "waves" / "000002.json"
-    if how == "gone":
+    if damage == "missing":
         path.unlink()
     else:
         path.write_text(path.read_text().replace("a test", "a jest"))
@@ -253,10 +253,10 @@ def test_a_history_that_was_tampered_with_is_refused_and_nothing_moves(
     with pytest.raises(StoreError, match=r"history of 'waves' was changed: .*00000[23]"):
         promote(local_store, "4")
 
-    assert now()["champion"] == "3"
+    assert read_mlflow_aliases()["champion"] == "3"
 
 
-def test_the_history_is_kept_on_every_filesystem(store: Store) -> None:
+def test_the_log_is_written_on_every_filesystem(store: Store) -> None:
     make_versions(2)
     promote(store, "1")
     promote(store, "2")
@@ -264,7 +264,7 @@ def test_the_history_is_kept_on_every_filesystem(store: Store) -> None:
     assert [span.version for span in list_serving_periods(read_log(store, "waves"))] == ["1", "2"]
 
 
-def test_nobody_moves_anything_while_the_registry_is_down(
+def test_no_alias_moves_while_the_registry_is_down(
     local_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")

@@ -1,4 +1,4 @@
-"""What a person asks of the aliases is proven, told apart from nonsense, and done once."""
+"""Promotions, rollbacks, approvals and rejections are verified, validated, and done once."""
 
 import signal
 from pathlib import Path
@@ -12,105 +12,112 @@ from tasks.registry.alias_log import read_log
 from tasks.registry.aliases import AliasMove, move_aliases
 from tasks.registry.promotion import approve, find_store_config, promote, reject, roll_back
 from tasks.storage.store import Store, StoreConfig
-from tests.support.registry import files_of, now, register, served_model
+from tests.support.registry import (
+    fetch_version_files,
+    read_aliases,
+    register_versions,
+    train_model_package,
+)
 
 pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return served_model(tmp_path_factory.mktemp("served"))
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_model_package(tmp_path_factory.mktemp("package"))
 
 
-def challenge(store: Store, version: str) -> None:
-    """What register does with a version that the gate does not promote."""
+def make_challenger(store: Store, version: str) -> None:
+    """Make a version the challenger, as registration does if the gate does not promote it."""
     move_aliases(store, AliasMove("waves", version, "register", "a test", make_challenger=True))
 
 
-def actions(store: Store) -> list[str]:
+def list_actions(store: Store) -> list[str]:
     return [entry.change.action for entry in read_log(store, "waves") if entry.outcome == "done"]
 
 
-def test_rolling_back_twice_goes_back_twice_and_never_to_what_was_left(
-    local_store: Store, served: Path
+def test_a_second_rollback_goes_further_back_and_never_to_a_version_rolled_back(
+    local_store: Store, package: Path
 ) -> None:
-    register(served, 3)
+    register_versions(package, 3)
     for version in ("1", "2", "3"):
         promote(local_store, "waves", version, "")
 
     first = roll_back(local_store, "waves", None, "3 was worse")
 
     assert (first.change.version, first.change.reason) == ("2", "3 was worse")
-    assert now() == {"champion": "2", "previous": "1"}
+    assert read_aliases() == {"champion": "2", "previous": "1"}
     roll_back(local_store, "waves", None, "")
-    assert now() == {"champion": "1"}
+    assert read_aliases() == {"champion": "1"}
     with pytest.raises(RegistryError, match="none served before version 1"):
         roll_back(local_store, "waves", None, "")
-    promote(local_store, "waves", "3", "mended")
-    assert now() == {"champion": "3", "previous": "1"}
+    promote(local_store, "waves", "3", "fixed")
+    assert read_aliases() == {"champion": "3", "previous": "1"}
 
 
-def test_a_rollback_may_skip_versions(local_store: Store, served: Path) -> None:
-    register(served, 4)
+def test_a_rollback_may_skip_versions(local_store: Store, package: Path) -> None:
+    register_versions(package, 4)
     for version in ("1", "2", "3"):
         promote(local_store, "waves", version, "")
 
     roll_back(local_store, "waves", "1", "")
 
-    assert now() == {"champion": "1"}
+    assert read_aliases() == {"champion": "1"}
     with pytest.raises(RegistryError, match="version 4 has never served"):
         roll_back(local_store, "waves", "4", "")
 
 
-def test_after_a_rollback_to_it_a_deleted_version_is_nobodys_predecessor(
-    local_store: Store, served: Path
+def test_a_deleted_version_is_not_the_previous_one_after_a_rollback(
+    local_store: Store, package: Path
 ) -> None:
-    register(served, 3)
+    register_versions(package, 3)
     for version in ("1", "2", "3"):
         promote(local_store, "waves", version, "")
     MlflowClient().delete_model_version("waves", "1")
 
     roll_back(local_store, "waves", None, "")
 
-    assert now() == {"champion": "2"}
+    assert read_aliases() == {"champion": "2"}
 
 
-def test_a_person_decides_where_the_gate_did_not(local_store: Store, served: Path) -> None:
-    register(served, 3, decision="needs-approval")
-    challenge(local_store, "1")
+def test_a_person_may_approve_or_reject_what_needs_approval(
+    local_store: Store, package: Path
+) -> None:
+    register_versions(package, 3, decision="needs-approval")
+    make_challenger(local_store, "1")
 
-    approve(local_store, "waves", None, "the window is short this week")
+    approve(local_store, "waves", None, "few rows this week")
 
-    assert now() == {"challenger": "1", "champion": "1"}
-    challenge(local_store, "2")
+    assert read_aliases() == {"challenger": "1", "champion": "1"}
+    make_challenger(local_store, "2")
     reject(local_store, "waves", None, "")
-    assert now() == {"champion": "1"}
+    assert read_aliases() == {"champion": "1"}
     reject(local_store, "waves", "3", "")
-    assert actions(local_store) == ["register", "approve", "register", "reject", "reject"]
+    assert list_actions(local_store) == ["register", "approve", "register", "reject", "reject"]
     tags = MlflowClient().get_model_version("waves", "3").tags
     assert "reject" in tags["ostinato.move.000005"]
     with pytest.raises(RegistryError, match="version 3 was rejected before"):
         reject(local_store, "waves", "3", "")
 
 
-def test_an_approval_holds_only_against_the_champion_that_was_compared(
-    local_store: Store, served: Path
+def test_an_approval_is_valid_only_against_the_compared_champion(
+    local_store: Store, package: Path
 ) -> None:
-    register(served)
-    register(served, decision="needs-approval")
+    register_versions(package)
+    register_versions(package, decision="needs-approval")
     MlflowClient().set_model_version_tag("waves", "1", "ostinato.model_key", "another model")
     promote(local_store, "waves", "1", "")
 
     with pytest.raises(RegistryError, match="the champion of 'waves' changed"):
         approve(local_store, "waves", "2", "")
 
-    assert now() == {"champion": "1"}
+    assert read_aliases() == {"champion": "1"}
 
 
 @pytest.mark.parametrize(
-    ("ask", "name", "version", "words"),
+    ("action", "name", "version", "message"),
     [
-        (promote, "wave", "1", "there is no model 'wave' in MLflow\nThere is: waves"),
+        (promote, "wave", "1", "there is no model 'wave' in MLflow\nRegistered models: waves"),
         (promote, "waves", "9", "waves has no version 9\nIt has: 2, 1"),
         (promote, "waves", "1", "version 1 serves already"),
         (promote, "waves", None, "'waves' has no challenger"),
@@ -123,18 +130,18 @@ def test_an_approval_holds_only_against_the_champion_that_was_compared(
         (roll_back, "wa'ves", None, "refused"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_words_and_moves_nothing(
-    local_store: Store, served: Path, ask, name: str, version: str | None, words: str
+def test_an_invalid_request_is_refused_with_a_reason_and_moves_no_alias(
+    local_store: Store, package: Path, action, name: str, version: str | None, message: str
 ) -> None:
-    register(served, 2, decision="keep")
+    register_versions(package, 2, decision="keep")
     promote(local_store, "waves", "1", "")
 
     with pytest.raises(RegistryError) as refusal:
-        ask(local_store, name, version, "")
+        action(local_store, name, version, "")
 
-    assert words in str(refusal.value)
-    assert now() == {"champion": "1"}
-    assert actions(local_store) == ["promote"]
+    assert message in str(refusal.value)
+    assert read_aliases() == {"champion": "1"}
+    assert list_actions(local_store) == ["promote"]
 
 
 DAMAGED = (
@@ -148,108 +155,110 @@ DAMAGED = (
 )
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["hash known", "registered by an old version"])
-@pytest.mark.parametrize("how", ["gone", "cut", "rubbish"])
-def test_a_damaged_version_never_serves_again(
-    local_store: Store, served: Path, how: str, *, known: bool
+@pytest.mark.parametrize("has_hash", [True, False], ids=["with a hash", "without a hash"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "overwritten"])
+def test_a_damaged_version_is_never_promoted(
+    local_store: Store, package: Path, damage: str, *, has_hash: bool
 ) -> None:
-    register(served, 2)
-    if not known:
+    register_versions(package, 2)
+    if not has_hash:
         MlflowClient().delete_model_version_tag("waves", "1", "ostinato.files_hash")
     promote(local_store, "waves", "1", "")
     promote(local_store, "waves", "2", "")
     for name in DAMAGED:
-        path = files_of("1") / name
-        whole = path.read_bytes()
+        path = fetch_version_files("1") / name
+        content = path.read_bytes()
         path.unlink()
-        if how != "gone":
-            # An eighth: what is left of MLmodel then never says how to load it.
-            path.write_bytes(whole[: len(whole) // 8] if how == "cut" else b"\x00: [" * 40)
+        if damage != "missing":
+            # 20 bytes end inside the first value of MLmodel and the docstring of the code.
+            path.write_bytes(content[:20] if damage == "truncated" else b"\x00: [" * 40)
 
-        with pytest.raises(RegistryError, match=r"may not serve|refused"):
+        with pytest.raises(RegistryError, match=r"cannot serve|refused"):
             roll_back(local_store, "waves", None, "")
 
-        path.write_bytes(whole)
-    assert now() == {"champion": "2", "previous": "1"}
+        path.write_bytes(content)
+    assert read_aliases() == {"champion": "2", "previous": "1"}
     roll_back(local_store, "waves", None, "")
-    assert now() == {"champion": "1"}
+    assert read_aliases() == {"champion": "1"}
 
 
-def test_weights_that_were_exchanged_are_noticed(local_store: Store, served: Path) -> None:
-    register(served, 2)
+def test_changed_weights_are_detected(local_store: Store, package: Path) -> None:
+    register_versions(package, 2)
     promote(local_store, "waves", "1", "")
-    path = files_of("2") / "artifacts" / "bundle" / "network.safetensors"
+    path = fetch_version_files("2") / "artifacts" / "bundle" / "network.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
 
-    with pytest.raises(RegistryError, match="its files are not those that were registered"):
+    with pytest.raises(RegistryError, match="its files were changed"):
         promote(local_store, "waves", "2", "")
 
 
 class KilledError(BaseException):
-    """Stands for the end of the process."""
+    """Stands for the end of a killed process."""
 
 
-def test_a_request_that_was_killed_is_finished_once_when_it_is_asked_again(
-    local_store: Store, served: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_killed_request_is_completed_once_when_it_is_repeated(
+    local_store: Store, package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register(served, 3)
+    register_versions(package, 3)
     for version in ("1", "2", "3"):
         promote(local_store, "waves", version, "")
     with monkeypatch.context() as patch:
 
-        def killed(*_: object) -> None:
+        def kill(*_: object) -> None:
             raise KilledError
 
-        patch.setattr(versions, "tag_version", killed)
+        patch.setattr(versions, "tag_version", kill)
         with pytest.raises(KilledError):
             roll_back(local_store, "waves", None, "")
 
-    again = roll_back(local_store, "waves", None, "")
+    repeated = roll_back(local_store, "waves", None, "")
 
-    assert again.resumed
-    assert now() == {"champion": "2", "previous": "1"}
-    assert actions(local_store) == ["promote", "promote", "promote", "rollback"]
+    assert repeated.resumed
+    assert read_aliases() == {"champion": "2", "previous": "1"}
+    assert list_actions(local_store) == ["promote", "promote", "promote", "rollback"]
 
 
 @pytest.mark.parametrize("alias", ["previous", "champion"])
-def test_ctrl_c_leaves_nothing_half_done(
-    local_store: Store, served: Path, monkeypatch: pytest.MonkeyPatch, alias: str
+def test_an_interrupted_move_is_completed_or_abandoned(
+    local_store: Store, package: Path, monkeypatch: pytest.MonkeyPatch, alias: str
 ) -> None:
-    register(served, 2)
+    register_versions(package, 2)
     promote(local_store, "waves", "1", "")
-    point = versions.point_alias
+    point_alias = versions.point_alias
 
-    def interrupted(name: str, moved: str, version: str | None) -> None:
-        point(name, moved, version)
+    def point_and_interrupt(name: str, moved: str, version: str | None) -> None:
+        point_alias(name, moved, version)
         if moved == alias:
-            monkeypatch.setattr(versions, "point_alias", point)
+            monkeypatch.setattr(versions, "point_alias", point_alias)
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(versions, "point_alias", interrupted)
+    monkeypatch.setattr(versions, "point_alias", point_and_interrupt)
     with pytest.raises(KeyboardInterrupt):
         promote(local_store, "waves", "2", "")
 
     last = read_log(local_store, "waves")[-1]
-    moved = alias == "champion"
-    assert last.outcome == ("done" if moved else "abandoned")
-    assert now() == ({"champion": "2", "previous": "1"} if moved else {"champion": "1"})
+    is_complete = alias == "champion"
+    assert last.outcome == ("done" if is_complete else "abandoned")
+    assert read_aliases() == (
+        {"champion": "2", "previous": "1"} if is_complete else {"champion": "1"}
+    )
 
 
-def test_a_move_asked_for_in_another_situation_is_refused(local_store: Store, served: Path) -> None:
-    register(served, 3)
+def test_a_move_that_expects_other_aliases_is_refused(local_store: Store, package: Path) -> None:
+    register_versions(package, 3)
     promote(local_store, "waves", "1", "")
     promote(local_store, "waves", "2", "")
 
-    with pytest.raises(RegistryError, match="were moved while version 3 was examined"):
+    with pytest.raises(RegistryError, match="were moved while version 3 was verified"):
         move_aliases(
             local_store, AliasMove("waves", "3", "promote", "", expected_aliases={"champion": "1"})
         )
 
 
-def test_the_store_is_that_of_the_newest_versions_job(served: Path) -> None:
-    register(served, 2)
+def test_the_store_is_the_one_in_the_job_of_the_newest_version(package: Path) -> None:
+    register_versions(package, 2)
     assert find_store_config("waves") == StoreConfig()
     job = '{"name": "waves", "store": {"uri": "memory://here", "cache": "there"}}'
     MlflowClient().set_model_version_tag("waves", "2", "ostinato.job", job)

@@ -1,4 +1,4 @@
-"""Explanations: what the steps are given adds up to the answer, for every kind of input."""
+"""Explanations: attributions of the steps add up to the prediction, for every kind of input."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.bundle import Bundle
-from models.evaluation.attribution import Sequence, attribute
+from models.evaluation.attribution import SequenceInput, compute_attribution
 from models.evaluation.predictions import SinglePredictions
 from models.features.config import TargetConfig
 from models.features.featurizer import load_featurizer
@@ -29,32 +29,45 @@ from tasks.prediction.test_predictions import (
 from tasks.report_record import Explanation
 from tasks.reporting.example_rows import MAX_ROWS, choose_rows
 from tasks.reporting.explain import explain_rows
-from tests.support.input_tables import CATEGORY, KINDS, NUMBER, by_day, shops, table, whole
+from tests.support.input_tables import (
+    CATEGORY,
+    KINDS,
+    NUMBER,
+    build_daily_layout,
+    build_row_layout,
+    build_shop_sales,
+    build_table,
+)
 from tests.support.trained_models import (
-    ALONE,
     BY_TIME,
-    features,
-    tagged,
-    tides,
-    trained,
-    turned,
-    weekly,
+    TEXT_LAYOUT,
+    build_weekly_layout,
+    make_tagged_texts,
+    make_upper_case_texts,
+    make_weekly_sales,
+    train_bundle,
+    write_features,
 )
 
 
-def explained(folder: Path, rows: RowSet, bundle: Bundle) -> list[Explanation]:
+def explain_test_rows(folder: Path, rows: RowSet, bundle: Bundle) -> list[Explanation]:
     featurizer = load_featurizer(folder)
     test = load_test_rows(rows, folder, featurizer)
     scale_R = compute_naive_scale(rows, read_sequences(folder, TEST), featurizer, season=7)
-    said = predict_test_rows(bundle, rows, test)
-    answers = pair_with_targets(said, test, featurizer, scale_R)
+    prediction_table = predict_test_rows(bundle, rows, test)
+    predictions = pair_with_targets(prediction_table, test, featurizer, scale_R)
     return explain_rows(
-        bundle, answers, prediction_table=said, test=test, rows=rows, features_dir=folder
+        bundle,
+        predictions,
+        prediction_table=prediction_table,
+        test=test,
+        rows=rows,
+        features_dir=folder,
     )
 
 
-def given(row: Explanation) -> float:
-    """All that the steps of a row were given."""
+def sum_shares(row: Explanation) -> float:
+    """Return the sum of the shares of all steps of a row."""
     steps = row.steps
     return sum(step.share if step.share is not None else sum(step.shares) for step in steps)
 
@@ -63,141 +76,159 @@ def assert_complete(rows: list[Explanation]) -> None:
     assert 0 < len(rows) <= MAX_ROWS
     for row in rows:
         change = row.end - row.start
-        assert given(row) == pytest.approx(change, abs=0.01 + 0.02 * abs(change)), row.row
+        assert sum_shares(row) == pytest.approx(change, abs=0.01 + 0.02 * abs(change)), row.row
         assert abs(row.gap) < 0.01 + 0.02 * abs(change)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_the_steps_are_given_adds_up_to_the_answer(kind: str, tmp_path: Path) -> None:
+def test_the_shares_of_the_steps_add_up_to_the_prediction(kind: str, tmp_path: Path) -> None:
     layout, cells = KINDS[kind]
     folder = tmp_path / "features"
-    rows = features(folder, table(cells), layout, CATEGORY)
+    rows = write_features(folder, build_table(cells), layout, CATEGORY)
     tree = {"cell": "tree-lstm", "hidden_size": 8, "embedding_dim": 6} if kind == "tree" else {}
-    bundle = trained(folder, epochs=3, **tree)
+    bundle = train_bundle(folder, epochs=3, **tree)
 
-    found = explained(folder, rows, bundle)
+    explanations = explain_test_rows(folder, rows, bundle)
 
-    assert_complete(found)
-    assert {row.class_name for row in found} == {"a", "b", "c"}
-    assert all(row.steps for row in found)
+    assert_complete(explanations)
+    assert {row.class_name for row in explanations} == {"a", "b", "c"}
+    assert all(row.steps for row in explanations)
 
 
-@pytest.mark.parametrize("read", ["columns", "convolutions", "patches"])
-def test_pixels_have_shares_in_whatever_way_an_image_is_read(read: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sequence", ["columns", "convolutions", "patches"])
+def test_pixels_have_shares_for_every_sequence_of_an_image(sequence: str, tmp_path: Path) -> None:
     _, cells = KINDS["image"]
     folder = tmp_path / "features"
-    layout = whole(ImageInput(column="x", sequence=read, patch=2, size=(16, 16)))
-    rows = features(folder, table(cells), layout, CATEGORY)
+    layout = build_row_layout(ImageInput(column="x", sequence=sequence, patch=2, size=(16, 16)))
+    rows = write_features(folder, build_table(cells), layout, CATEGORY)
 
-    found = explained(folder, rows, trained(folder, epochs=1))
+    explanations = explain_test_rows(folder, rows, train_bundle(folder, epochs=1))
 
-    assert_complete(found)
-    assert {len(row.steps) for row in found} == {16}
+    assert_complete(explanations)
+    assert {len(row.steps) for row in explanations} == {16}
 
 
-def test_a_number_s_shares_are_in_its_own_unit(tmp_path: Path) -> None:
+def test_the_shares_of_a_number_are_in_the_unit_of_the_target(tmp_path: Path) -> None:
     folder = tmp_path / "features"
-    rows = features(folder, shops(), by_day(SeriesInput(column="sales")), NUMBER, BY_TIME)
+    rows = write_features(
+        folder, build_shop_sales(), build_daily_layout(SeriesInput(column="sales")), NUMBER, BY_TIME
+    )
 
-    found = explained(folder, rows, trained(folder, epochs=2))
+    explanations = explain_test_rows(folder, rows, train_bundle(folder, epochs=2))
 
-    assert_complete(found)
-    for row in found:
+    assert_complete(explanations)
+    for row in explanations:
         assert row.end == pytest.approx(row.prediction, rel=1e-3)
 
 
-@pytest.mark.parametrize("error", ["mae", "quantile", "gaussian_nll"])
-def test_a_forecast_s_shares_add_up_to_the_mean_of_its_steps(error: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("loss", ["mae", "quantile", "gaussian_nll"])
+def test_the_shares_of_a_forecast_add_up_to_the_mean_of_its_steps(
+    loss: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "features"
     target = TargetConfig(column="sales", kind="forecast")
-    rows = features(
-        folder, tides(), weekly(SeriesInput(column="sales"), horizon=3), target, BY_TIME
+    rows = write_features(
+        folder,
+        make_weekly_sales(),
+        build_weekly_layout(SeriesInput(column="sales"), horizon=3),
+        target,
+        BY_TIME,
     )
 
-    found = explained(folder, rows, trained(folder, head=HeadConfig(loss=error)))
+    explanations = explain_test_rows(folder, rows, train_bundle(folder, head=HeadConfig(loss=loss)))
 
-    assert_complete(found)
-    for row in found:
+    assert_complete(explanations)
+    for row in explanations:
         assert row.end == pytest.approx(np.mean(row.prediction), rel=0.01)
         assert row.channels[0] == "sales"
 
 
-def test_tags_are_explained_by_one_of_their_labels(tmp_path: Path) -> None:
+def test_tags_are_explained_for_one_label(tmp_path: Path) -> None:
     folder = tmp_path / "features"
-    layout = replace(ALONE, input=TextInput(column="x", tokenizer="word"))
-    rows = features(folder, tagged(), layout, TargetConfig(column="tags", kind="tags"))
+    layout = replace(TEXT_LAYOUT, input=TextInput(column="x", tokenizer="word"))
+    rows = write_features(
+        folder, make_tagged_texts(), layout, TargetConfig(column="tags", kind="tags")
+    )
 
-    found = explained(folder, rows, trained(folder, epochs=4))
+    explanations = explain_test_rows(folder, rows, train_bundle(folder, epochs=4))
 
-    assert_complete(found)
-    assert {step.token for row in found for step in row.steps} <= {
+    assert_complete(explanations)
+    assert {step.token for row in explanations for step in row.steps} <= {
         "sun", "rain", "wind", "of", "the", "day",
     }  # fmt: skip
 
 
-def test_a_text_tells_where_each_of_its_symbols_looked(tmp_path: Path) -> None:
+def test_each_symbol_of_a_predicted_text_has_attention_weights(tmp_path: Path) -> None:
     folder = tmp_path / "features"
-    rows = features(folder, turned(), ALONE, TargetConfig(column="y", kind="text"))
-    bundle = trained(folder, epochs=1, head=HeadConfig(decoder="attention"))
+    rows = write_features(
+        folder, make_upper_case_texts(), TEXT_LAYOUT, TargetConfig(column="y", kind="text")
+    )
+    bundle = train_bundle(folder, epochs=1, head=HeadConfig(decoder="attention"))
 
-    found = explained(folder, rows, bundle)
+    explanations = explain_test_rows(folder, rows, bundle)
 
-    for row in found:
-        looks = np.array([step.looks for step in row.steps])
-        assert looks.shape[1] == len(row.written)
-        np.testing.assert_allclose(looks.sum(axis=0), 1, atol=1e-3)
+    for row in explanations:
+        attention = np.array([step.attention for step in row.steps])
+        assert attention.shape[1] == len(row.symbols)
+        np.testing.assert_allclose(attention.sum(axis=0), 1, atol=1e-3)
 
 
-def test_what_was_mined_tells_the_error_of_each_step(tmp_path: Path) -> None:
+def test_a_self_supervised_row_has_the_error_of_each_step(tmp_path: Path) -> None:
     folder = tmp_path / "features"
     layout, cells = KINDS["series"]
-    plain = replace(ALONE, input=layout.input)
-    rows = features(folder, table(cells), plain, TargetConfig(kind="next_step"))
+    layout = replace(TEXT_LAYOUT, input=layout.input)
+    rows = write_features(folder, build_table(cells), layout, TargetConfig(kind="next_step"))
 
-    found = explained(folder, rows, trained(folder))
+    explanations = explain_test_rows(folder, rows, train_bundle(folder))
 
-    assert {row.method for row in found} == {"error by step"}
-    assert all(sum(step.shares) >= 0 for row in found for step in row.steps)
+    assert {row.method for row in explanations} == {"error by step"}
+    assert all(sum(step.shares) >= 0 for row in explanations for step in row.steps)
 
 
-def test_equal_models_are_explained_in_equal_words(tmp_path: Path) -> None:
+def test_explanations_of_the_same_model_are_equal(tmp_path: Path) -> None:
     layout, cells = KINDS["text, words"]
-    rows = features(tmp_path / "a", table(cells), layout, CATEGORY)
-    bundle = trained(tmp_path / "a")
+    rows = write_features(tmp_path / "a", build_table(cells), layout, CATEGORY)
+    bundle = train_bundle(tmp_path / "a")
 
-    first, second = (explained(tmp_path / "a", rows, bundle) for _ in range(2))
+    first, second = (explain_test_rows(tmp_path / "a", rows, bundle) for _ in range(2))
 
     assert first == second
 
 
-def test_explaining_leaves_the_network_as_it_was(tmp_path: Path) -> None:
+def test_explaining_does_not_change_the_network(tmp_path: Path) -> None:
     layout, cells = KINDS["text, words"]
-    features(tmp_path / "a", table(cells), layout, CATEGORY)
-    network = trained(tmp_path / "a").network
+    write_features(tmp_path / "a", build_table(cells), layout, CATEGORY)
+    network = train_bundle(tmp_path / "a").network
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     statics = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 2)
-    sequence = Sequence(torch.tensor([[1], [2], [0]], dtype=torch.int32), StaticBatch(*statics))
+    sequence = SequenceInput(
+        torch.tensor([[1], [2], [0]], dtype=torch.int32), StaticBatch(*statics)
+    )
 
-    attribute(network, sequence, torch.tensor([1.0, -1.0, 0.0]))
+    compute_attribution(network, sequence, torch.tensor([1.0, -1.0, 0.0]))
 
     assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in before.items())
     assert not network.training
     assert all(weight.grad is None for weight in network.parameters())
 
 
-def test_right_and_wrong_rows_of_each_class_are_chosen() -> None:
-    truth = np.repeat(np.arange(3.0), 20)
-    answer = np.where(np.arange(60) % 4 == 0, (truth + 1) % 3, truth)
-    chosen = choose_rows(SinglePredictions(truth, answer, np.linspace(0, 1, 60), 3))
+def test_correct_and_wrong_rows_of_each_class_are_chosen() -> None:
+    targets = np.repeat(np.arange(3.0), 20)
+    prediction = np.where(np.arange(60) % 4 == 0, (targets + 1) % 3, targets)
+    chosen = choose_rows(SinglePredictions(targets, prediction, np.linspace(0, 1, 60), 3))
 
-    by_class = {(truth[one.position], one.is_correct) for one in chosen}
-    assert by_class == {(float(code), right) for code in range(3) for right in (True, False)}
-    assert all(one.is_correct == (truth[one.position] == answer[one.position]) for one in chosen)
+    by_class = {(targets[row.position], row.is_correct) for row in chosen}
+    assert by_class == {
+        (float(code), is_correct) for code in range(3) for is_correct in (True, False)
+    }
+    assert all(
+        row.is_correct == (targets[row.position] == prediction[row.position]) for row in chosen
+    )
 
 
-def test_many_classes_never_make_many_explanations() -> None:
-    truth = np.arange(500.0) % 90
+def test_the_number_of_explanations_is_limited_with_many_classes() -> None:
+    targets = np.arange(500.0) % 90
 
-    chosen = choose_rows(SinglePredictions(truth, truth, np.ones(500), 90))
+    chosen = choose_rows(SinglePredictions(targets, targets, np.ones(500), 90))
 
     assert 0 < len(chosen) <= MAX_ROWS

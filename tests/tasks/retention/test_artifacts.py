@@ -1,4 +1,4 @@
-"""Housekeeping: what anything live refers to stays, and nothing goes while nobody can be asked."""
+"""Retention: artifacts in use stay, and none is deleted while the registry is down."""
 
 import json
 import os
@@ -12,32 +12,33 @@ from tasks.errors import RegistryDownError
 from tasks.facts import ProfileFacts
 from tasks.retention.artifacts import (
     WORK_SECONDS,
+    UnusedArtifact,
     delete_artifacts,
     find_unused_artifacts,
     list_artifacts,
 )
-from tasks.storage.artifacts import Recipe, find_dir, produce
+from tasks.storage.artifacts import Recipe, find_artifact_dir, produce
 from tasks.storage.store import Store, write_bytes
 
 
-def fill(folder: Path) -> ProfileFacts:
+def write_file(folder: Path) -> ProfileFacts:
     (folder / "file").write_bytes(b"12345")
     return ProfileFacts(columns=[])
 
 
-def make(store: Store, stage: str, number: int, *inputs: str) -> str:
-    named = {f"input-{place}": key for place, key in enumerate(inputs)}
-    recipe = Recipe(stage=stage, version=1, config={"number": number}, inputs=named)
-    return produce(store, recipe, fill, ProfileFacts).key
+def make_artifact(store: Store, stage: str, number: int, *inputs: str) -> str:
+    named_inputs = {f"input-{index}": key for index, key in enumerate(inputs)}
+    recipe = Recipe(stage=stage, version=1, config={"number": number}, inputs=named_inputs)
+    return produce(store, recipe, write_file, ProfileFacts).key
 
 
 def make_chain(store: Store, number: int) -> dict[str, str]:
-    """One artifact a stage, as a run leaves them."""
-    snapshot = make(store, "ingest", number)
-    accepted = make(store, "validate", number, snapshot)
-    features = make(store, "featurize", number, snapshot, accepted)
-    model = make(store, "train", number, features)
-    report = make(store, "evaluate", number, model, features, snapshot)
+    """Make one artifact a stage, as a run does, and return their keys by stage."""
+    snapshot = make_artifact(store, "ingest", number)
+    accepted = make_artifact(store, "validate", number, snapshot)
+    features = make_artifact(store, "featurize", number, snapshot, accepted)
+    model = make_artifact(store, "train", number, features)
+    report = make_artifact(store, "evaluate", number, model, features, snapshot)
     return {
         "ingest": snapshot,
         "validate": accepted,
@@ -48,14 +49,14 @@ def make_chain(store: Store, number: int) -> dict[str, str]:
 
 
 def age_all(store: Store, seconds: float) -> None:
-    """Make the artifacts so far older: the newest of each stage is always live."""
+    """Set the creation time of all artifacts to `seconds` after the start of 2020."""
     for path in Path(store.root).glob("*/*/manifest.json"):
         manifest = json.loads(path.read_text(encoding="utf-8"))
         manifest["created_at"] = f"2020-01-01T00:00:{seconds:02.0f}+00:00"
         path.write_text(json.dumps(manifest), encoding="utf-8")
 
 
-def register(chain: dict[str, str], alias: str | None = None) -> None:
+def register_chain(chain: dict[str, str], alias: str | None = None) -> None:
     client = MlflowClient()
     if not client.search_registered_models():
         client.create_registered_model("waves")
@@ -74,7 +75,7 @@ pytestmark = pytest.mark.usefixtures("home")
 
 @pytest.fixture
 def three_chains(local_store: Store) -> list[dict[str, str]]:
-    """A champion that is old, a version that nothing names any more, and the newest."""
+    """Make the artifacts of three runs, oldest first."""
     chains = []
     for number in range(3):
         age_all(local_store, number)
@@ -82,45 +83,45 @@ def three_chains(local_store: Store) -> list[dict[str, str]]:
     return chains
 
 
-def test_the_champion_keeps_all_that_it_was_made_from(
+def test_all_artifacts_of_the_champion_stay(
     three_chains: list[dict[str, str]], local_store: Store
 ) -> None:
-    register(three_chains[0], "champion")
-    register(three_chains[1])
-    register(three_chains[2])
+    register_chain(three_chains[0], "champion")
+    register_chain(three_chains[1])
+    register_chain(three_chains[2])
 
-    dead = find_unused_artifacts(local_store, keep=1)
+    unused = find_unused_artifacts(local_store, keep=1)
 
-    assert {row["key"] for row in dead} == set(three_chains[1].values())
-    assert {row["bytes"] for row in dead} == {5}
+    assert {artifact.key for artifact in unused} == set(three_chains[1].values())
+    assert {artifact.bytes for artifact in unused} == {5}
 
 
-def test_the_newest_versions_stay_without_an_alias(
+def test_artifacts_of_the_newest_versions_stay_without_an_alias(
     three_chains: list[dict[str, str]], local_store: Store
 ) -> None:
     for chain in three_chains:
-        register(chain)
+        register_chain(chain)
 
     assert find_unused_artifacts(local_store, keep=3) == []
 
 
-def test_looking_deletes_nothing_and_deleting_takes_only_what_was_shown(
+def test_listing_deletes_nothing_and_deleting_only_what_was_listed(
     three_chains: list[dict[str, str]], local_store: Store
 ) -> None:
-    register(three_chains[0], "champion")
-    dead = find_unused_artifacts(local_store, keep=1)
+    register_chain(three_chains[0], "champion")
+    unused = find_unused_artifacts(local_store, keep=1)
     assert len(list_artifacts(local_store)) == 15
 
-    delete_artifacts(local_store, dead)
+    delete_artifacts(local_store, unused)
 
     assert len(list_artifacts(local_store)) == 10
-    assert find_dir(local_store, "train", three_chains[0]["train"])
-    assert find_dir(local_store, "train", three_chains[1]["train"]) is None
+    assert find_artifact_dir(local_store, "train", three_chains[0]["train"])
+    assert find_artifact_dir(local_store, "train", three_chains[1]["train"]) is None
     assert find_unused_artifacts(local_store, keep=1) == []
 
 
 @pytest.mark.usefixtures("three_chains")
-def test_nothing_is_dead_while_the_registry_cannot_be_asked(
+def test_no_artifact_is_unused_while_the_registry_is_down(
     local_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
@@ -129,22 +130,22 @@ def test_nothing_is_dead_while_the_registry_cannot_be_asked(
         find_unused_artifacts(local_store, keep=1)
 
 
-def test_leftovers_of_a_kill_go_when_they_are_old_and_never_before(local_store: Store) -> None:
+def test_leftovers_of_a_killed_run_are_unused_once_they_are_old(local_store: Store) -> None:
     write_bytes(local_store, "train/fresh/attempt/file", b"1")
     write_bytes(local_store, "train/old/attempt/file", b"123")
-    past = time.time() - WORK_SECONDS - 60
-    os.utime(Path(local_store.root) / "train" / "old" / "attempt" / "file", (past, past))
+    old_time = time.time() - WORK_SECONDS - 60
+    os.utime(Path(local_store.root) / "train" / "old" / "attempt" / "file", (old_time, old_time))
 
-    dead = find_unused_artifacts(local_store, keep=1)
+    unused = find_unused_artifacts(local_store, keep=1)
 
-    assert dead == [{"stage": "train", "key": "old", "bytes": 3}]
+    assert unused == [UnusedArtifact(stage="train", key="old", bytes=3)]
 
 
-def test_checkpoints_of_a_finished_model_are_leftovers(local_store: Store) -> None:
+def test_checkpoints_of_a_finished_model_are_unused(local_store: Store) -> None:
     chain = make_chain(local_store, 0)
     write_bytes(local_store, f"checkpoints/{chain['train']}/state.pt", b"12")
     write_bytes(local_store, "checkpoints/unfinished/state.pt", b"12")
 
-    dead = find_unused_artifacts(local_store, keep=1)
+    unused = find_unused_artifacts(local_store, keep=1)
 
-    assert dead == [{"stage": "checkpoints", "key": chain["train"], "bytes": 2}]
+    assert unused == [UnusedArtifact(stage="checkpoints", key=chain["train"], bytes=2)]

@@ -1,4 +1,4 @@
-"""What MLflow serves: it answers as the model did, whatever kind of answer it gives."""
+"""The model package in MLflow predicts as the bundle does, for every kind of target."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,26 +13,26 @@ from models.features.series import SeriesInput
 from models.features.splitting.split import SplitConfig
 from models.networks.heads.config import HeadConfig
 from tasks.serving.model_package import are_predictions_equal, choose_golden_rows, save_package
-from tests.support.input_tables import KINDS, table
+from tests.support.input_tables import KINDS, build_table
 from tests.support.trained_models import (
-    ALONE,
+    BY_COLUMN,
     BY_TIME,
-    TOLD,
-    features,
-    tagged,
-    tides,
-    trained,
-    turned,
-    weekly,
+    TEXT_LAYOUT,
+    build_weekly_layout,
+    make_tagged_texts,
+    make_upper_case_texts,
+    make_weekly_sales,
+    train_bundle,
+    write_features,
 )
 
 
-def kinds() -> pl.DataFrame:
-    """Waves of three lengths, with gaps, and which of them each is."""
+def make_labelled_waves() -> pl.DataFrame:
+    """Return waves of three frequencies, each ending with a missing value, and their class."""
     draw = np.random.default_rng(4)
     cells = [[*np.sin(np.arange(5 + row % 3) * (1 + row % 3)), None] for row in range(90)]
     cells = [[float(x) + draw.normal(0, 0.1) if x is not None else x for x in c] for c in cells]
-    split = ["test" if at % 5 == 0 else "dev" if at % 5 == 1 else "train" for at in range(90)]
+    split = ["test" if row % 5 == 0 else "dev" if row % 5 == 1 else "train" for row in range(90)]
     return pl.DataFrame(
         {"wave": cells, "label": [f"kind {row % 3}" for row in range(90)], "split": split}
     )
@@ -49,12 +49,12 @@ class Case:
     packages: set[str]
 
 
-READ = SeriesInput(column="sales", scale_per="entity")
+SERIES = SeriesInput(column="sales", scale_per="entity")
 
 CASES = {
     "forecast": Case(
-        tides(),
-        weekly(READ, horizon=7),
+        make_weekly_sales(),
+        build_weekly_layout(SERIES, horizon=7),
         TargetConfig(column="sales", kind="forecast"),
         BY_TIME,
         HeadConfig(loss="student_t"),
@@ -62,17 +62,17 @@ CASES = {
         {"scipy"},
     ),
     "tags": Case(
-        tagged(),
-        ALONE,
+        make_tagged_texts(),
+        TEXT_LAYOUT,
         TargetConfig(column="tags", kind="tags"),
-        TOLD,
+        BY_COLUMN,
         HeadConfig(),
         "keras-gru",
         {"keras"},
     ),
     "text": Case(
-        turned(),
-        ALONE,
+        make_upper_case_texts(),
+        TEXT_LAYOUT,
         TargetConfig(column="y", kind="text", tokenizer="bpe", vocab_size=300),
         SplitConfig(by="column", column="split", duplicates="keep"),
         HeadConfig(decoder="attention"),
@@ -80,8 +80,8 @@ CASES = {
         {"tokenizers"},
     ),
     "reconstruction": Case(
-        tides(),
-        weekly(READ, horizon=1),
+        make_weekly_sales(),
+        build_weekly_layout(SERIES, horizon=1),
         TargetConfig(kind="reconstruction"),
         BY_TIME,
         HeadConfig(),
@@ -92,22 +92,22 @@ CASES = {
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_what_is_served_answers_as_the_model_did(tmp_path: Path, kind: str) -> None:
+def test_the_package_predicts_as_the_bundle_does(tmp_path: Path, kind: str) -> None:
     case = CASES[kind]
-    rows = features(tmp_path / "f", case.frame, case.layout, case.target, case.split)
-    bundle = trained(tmp_path / "f", cell=case.cell, head=case.head)
+    rows = write_features(tmp_path / "f", case.frame, case.layout, case.target, case.split)
+    bundle = train_bundle(tmp_path / "f", cell=case.cell, head=case.head)
     golden = choose_golden_rows(bundle, rows, tmp_path / "f")
 
-    save_package(tmp_path / "f" / "model" / "bundle", tmp_path / "served", golden)
+    save_package(tmp_path / "f" / "model" / "bundle", tmp_path / "package", golden)
 
-    served = mlflow.pyfunc.load_model(str(tmp_path / "served"))
-    answers = pl.from_pandas(served.predict(golden.to_pandas()))
-    stored = pl.read_parquet(tmp_path / "served" / "golden_predictions.parquet")
-    assert are_predictions_equal(answers, stored)
+    model = mlflow.pyfunc.load_model(str(tmp_path / "package"))
+    predictions = pl.from_pandas(model.predict(golden.to_pandas()))
+    stored = pl.read_parquet(tmp_path / "package" / "golden_predictions.parquet")
+    assert are_predictions_equal(predictions, stored)
     assert (stored["status"] == "ok").any()
-    needed = (tmp_path / "served" / "requirements.txt").read_text()
+    requirements = (tmp_path / "package" / "requirements.txt").read_text()
     optional = {"scipy", "keras", "tokenizers"}
-    assert {name for name in optional if f"{name}==" in needed} == case.packages
+    assert {name for name in optional if f"{name}==" in requirements} == case.packages
 
 
 LISTS = pl.DataFrame({"a": [[1.0, 2.0], [], None, [float("nan")]], "b": [["x"], [], None, ["y"]]})
@@ -123,67 +123,71 @@ LISTS = pl.DataFrame({"a": [[1.0, 2.0], [], None, [float("nan")]], "b": [["x"], 
         ("b", [["x"], [], None, ["z"]]),
     ],
 )
-def test_answers_that_are_lists_are_compared_value_by_value(name: str, values: list) -> None:
-    nearly = LISTS.with_columns(pl.col("a").list.eval(pl.element() + 1e-9))
+def test_predictions_that_are_lists_are_compared_by_element(name: str, values: list) -> None:
+    nearly_equal = LISTS.with_columns(pl.col("a").list.eval(pl.element() + 1e-9))
 
-    assert are_predictions_equal(nearly, LISTS)
+    assert are_predictions_equal(nearly_equal, LISTS)
     assert not are_predictions_equal(LISTS.with_columns(pl.Series(name, values)), LISTS)
     assert not are_predictions_equal(LISTS.drop(name), LISTS)
 
 
 @pytest.fixture(scope="module", params=["tags", "series"])
-def asked(request, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame]:
-    """A served model of texts or of lists, and three rows for it."""
-    folder, case = tmp_path_factory.mktemp("asked"), CASES["tags"]
+def package(request, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame]:
+    """Save the package of a model of texts or of lists; return its folder and three rows."""
+    folder, case = tmp_path_factory.mktemp("package"), CASES["tags"]
     frame, layout, target = case.frame, case.layout, case.target
     if request.param == "series":
-        frame, target = kinds(), TargetConfig(column="label", kind="category")
+        frame, target = make_labelled_waves(), TargetConfig(column="label", kind="category")
         layout = Layout(input=SeriesInput(column="wave"), window=None, time=None, entity=None)
-    rows = features(folder / "f", frame, layout, target, case.split)
-    golden = choose_golden_rows(trained(folder / "f", epochs=1), rows, folder / "f").head(3)
-    save_package(folder / "f" / "model" / "bundle", folder / "served", golden)
-    return folder / "served", golden
+    rows = write_features(folder / "f", frame, layout, target, case.split)
+    golden = choose_golden_rows(train_bundle(folder / "f", epochs=1), rows, folder / "f").head(3)
+    save_package(folder / "f" / "model" / "bundle", folder / "package", golden)
+    return folder / "package", golden
 
 
-def test_an_image_that_cannot_be_decoded_is_its_own_rows_error_alone(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_decoded_fails_only_its_row(tmp_path: Path) -> None:
     layout, cells = KINDS["image"]
     target = TargetConfig(column="town", kind="category")
-    rows = features(tmp_path / "f", table(cells), layout, target, TOLD)
-    golden = choose_golden_rows(trained(tmp_path / "f", epochs=1), rows, tmp_path / "f").head(4)
-    save_package(tmp_path / "f" / "model" / "bundle", tmp_path / "served", golden)
-    served = mlflow.pyfunc.load_model(str(tmp_path / "served"))
-    right = pl.from_pandas(served.predict(golden.to_pandas()))
-    asked = golden.to_pandas()
-    asked.at[1, "x"], asked.at[2, "x"] = b"no image", asked.at[2, "x"][:40]
+    rows = write_features(tmp_path / "f", build_table(cells), layout, target, BY_COLUMN)
+    golden = choose_golden_rows(train_bundle(tmp_path / "f", epochs=1), rows, tmp_path / "f").head(
+        4
+    )
+    save_package(tmp_path / "f" / "model" / "bundle", tmp_path / "package", golden)
+    model = mlflow.pyfunc.load_model(str(tmp_path / "package"))
+    expected = pl.from_pandas(model.predict(golden.to_pandas()))
+    rows = golden.to_pandas()
+    rows.at[1, "x"], rows.at[2, "x"] = b"no image", rows.at[2, "x"][:40]
 
-    answers = pl.from_pandas(served.predict(asked))
+    predictions = pl.from_pandas(model.predict(rows))
 
-    assert answers["status"].to_list()[0::3] == ["ok", "ok"]
-    assert answers["status"][1] == "the image is neither PNG, JPEG nor WebP"
-    assert "damaged" in answers["status"][2]
-    assert answers["prediction"][1:3].is_null().all()
-    assert are_predictions_equal(answers[[0, 3]], right[[0, 3]])
-
-
-GAP = float("nan")
-MISSING = (None, GAP)
-WRONG = [None, "abc", 3.5, 7, ["a"], [[1.0]], [3.5], b"x", {"a": 1}, object(), GAP]
+    assert predictions["status"].to_list()[0::3] == ["ok", "ok"]
+    assert predictions["status"][1] == "the image is neither PNG, JPEG nor WebP"
+    assert "damaged" in predictions["status"][2]
+    assert predictions["prediction"][1:3].is_null().all()
+    assert are_predictions_equal(predictions[[0, 3]], expected[[0, 3]])
 
 
-def test_a_wrong_type_in_one_row_is_that_rows_error_alone(
-    asked: tuple[Path, pl.DataFrame],
+NAN = float("nan")
+MISSING = (None, NAN)
+WRONG = [None, "abc", 3.5, 7, ["a"], [[1.0]], [3.5], b"x", {"a": 1}, object(), NAN]
+
+
+def test_a_value_of_a_wrong_type_fails_only_its_row(
+    package: tuple[Path, pl.DataFrame],
 ) -> None:
-    served, golden = mlflow.pyfunc.load_model(str(asked[0])), asked[1]
+    model, golden = mlflow.pyfunc.load_model(str(package[0])), package[1]
     [name] = golden.columns
-    right = pl.from_pandas(served.predict(golden.to_pandas()))
-    fitting = str if golden[name].dtype == pl.String else list
-    for bad in [bad for bad in WRONG if type(bad) is not fitting or bad in (["a"], [[1.0]])]:
+    expected = pl.from_pandas(model.predict(golden.to_pandas()))
+    valid_type = str if golden[name].dtype == pl.String else list
+    for value in WRONG:
+        if type(value) is valid_type and value not in (["a"], [[1.0]]):
+            continue
         rows = golden.to_pandas().astype(object)
-        rows.at[1, name] = bad
+        rows.at[1, name] = value
 
-        answers = pl.from_pandas(served.predict(rows))
+        predictions = pl.from_pandas(model.predict(rows))
 
-        assert answers["status"][1] != "ok", bad
-        assert bad in MISSING or f"column '{name}' holds" in answers["status"][1]
-        assert answers.drop("status").row(1) == (None,) * (answers.width - 1)
-        assert are_predictions_equal(answers[[0, 2]], right[[0, 2]])
+        assert predictions["status"][1] != "ok", value
+        assert value in MISSING or f"column '{name}' holds" in predictions["status"][1]
+        assert predictions.drop("status").row(1) == (None,) * (predictions.width - 1)
+        assert are_predictions_equal(predictions[[0, 2]], expected[[0, 2]])

@@ -1,4 +1,4 @@
-"""Artifacts: made once, found by what they are made of, whole or not there."""
+"""Artifacts: built once, found by the hash of their recipe, and published whole or not at all."""
 
 import os
 import signal
@@ -11,7 +11,14 @@ import pytest
 
 from tasks.errors import StoreError
 from tasks.facts import ProfileFacts, RefusedFacts
-from tasks.storage.artifacts import MANIFEST, Recipe, find, local_dir, produce, read_manifest
+from tasks.storage.artifacts import (
+    MANIFEST,
+    Recipe,
+    find_artifact,
+    local_dir,
+    produce,
+    read_manifest,
+)
 from tasks.storage.store import Store, create_exclusively, read_bytes, write_bytes
 
 pytestmark = [
@@ -24,9 +31,9 @@ pytestmark = [
 FACTS = ProfileFacts(columns=["x"])
 
 
-def recipe(**changes: object) -> Recipe:
-    parts = {"stage": "train", "version": 1, "config": {"a": 1, "b": 2}, "inputs": {"x": "k1"}}
-    return Recipe(**(parts | changes))
+def build_recipe(**changes: object) -> Recipe:
+    fields = {"stage": "train", "version": 1, "config": {"a": 1, "b": 2}, "inputs": {"x": "k1"}}
+    return Recipe(**(fields | changes))
 
 
 def write_two_files(folder: Path) -> ProfileFacts:
@@ -36,19 +43,19 @@ def write_two_files(folder: Path) -> ProfileFacts:
     return FACTS
 
 
-def never(_: Path) -> ProfileFacts:
-    pytest.fail("it was built twice")
+def refuse_build(_: Path) -> ProfileFacts:
+    pytest.fail("the artifact was built twice")
 
 
-def names(store: Store) -> list[str]:
+def list_file_names(store: Store) -> list[str]:
     store.fs.invalidate_cache()
-    found = store.fs.find(f"{store.root}/train")
-    return sorted(path.rpartition("/")[2] for path in found)
+    paths = store.fs.find(f"{store.root}/train")
+    return sorted(path.rpartition("/")[2] for path in paths)
 
 
 def test_an_artifact_is_built_once_and_read_back_whole(store: Store) -> None:
-    first = produce(store, recipe(), write_two_files, ProfileFacts)
-    second = produce(store, recipe(), never, ProfileFacts)
+    first = produce(store, build_recipe(), write_two_files, ProfileFacts)
+    second = produce(store, build_recipe(), refuse_build, ProfileFacts)
 
     folder = local_dir(store, second)
     assert (first.recomputed, second.recomputed) == (True, False)
@@ -59,12 +66,12 @@ def test_an_artifact_is_built_once_and_read_back_whole(store: Store) -> None:
     assert (folder / "deep" / "two.bin").read_bytes() == bytes(range(256))
 
 
-def test_a_manifest_tells_where_an_artifact_comes_from(store: Store) -> None:
-    artifact = produce(store, recipe(), write_two_files, ProfileFacts)
+def test_a_manifest_records_the_recipe_and_the_files(store: Store) -> None:
+    artifact = produce(store, build_recipe(), write_two_files, ProfileFacts)
 
     manifest = read_manifest(store, "train", artifact.key)
 
-    assert manifest.recipe == recipe()
+    assert manifest.recipe == build_recipe()
     assert manifest.files["deep/two.bin"].bytes == 256
     assert set(manifest.files) == {"one.txt", "deep/two.bin"}
     assert manifest.bytes == 259
@@ -74,8 +81,8 @@ def test_a_manifest_tells_where_an_artifact_comes_from(store: Store) -> None:
     "change",
     [{"stage": "test"}, {"version": 2}, {"config": {"a": 1, "b": 3}}, {"inputs": {"x": "k2"}}],
 )
-def test_a_key_changes_with_everything_that_goes_into_it(change: dict) -> None:
-    assert recipe(**change).key != recipe().key
+def test_a_key_changes_with_every_part_of_the_recipe(change: dict) -> None:
+    assert build_recipe(**change).key != build_recipe().key
 
 
 def test_a_key_is_the_same_in_every_order_and_process() -> None:
@@ -86,41 +93,41 @@ def test_a_key_is_the_same_in_every_order_and_process() -> None:
 
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert other.stdout.strip() == recipe().key
+    assert other.stdout.strip() == build_recipe().key
 
 
-def test_equal_files_have_one_content_hash_whatever_they_were_made_from(store: Store) -> None:
-    one = produce(store, recipe(), write_two_files, ProfileFacts)
-    other = produce(store, recipe(version=2), write_two_files, ProfileFacts)
+def test_equal_files_have_one_content_hash_whatever_their_recipe(store: Store) -> None:
+    one = produce(store, build_recipe(), write_two_files, ProfileFacts)
+    other = produce(store, build_recipe(version=2), write_two_files, ProfileFacts)
 
     assert one.key != other.key
     assert one.content_hash == other.content_hash
 
 
-def test_a_build_that_fails_leaves_nothing(local_store: Store) -> None:
-    def half(folder: Path) -> ProfileFacts:
+def test_a_failed_build_leaves_no_file(local_store: Store) -> None:
+    def fail(folder: Path) -> ProfileFacts:
         write_two_files(folder)
         raise ValueError("bad data")
 
     with pytest.raises(ValueError, match="bad data"):
-        produce(local_store, recipe(), half, ProfileFacts)
+        produce(local_store, build_recipe(), fail, ProfileFacts)
 
-    left = [path for path in Path(local_store.root).rglob("*") if path.is_file()]
-    assert left == []
-    assert find(local_store, recipe(), ProfileFacts) is None
+    leftovers = [path for path in Path(local_store.root).rglob("*") if path.is_file()]
+    assert leftovers == []
+    assert find_artifact(local_store, build_recipe(), ProfileFacts) is None
 
 
-def test_of_many_publishers_of_one_key_one_wins_and_all_get_the_same(store: Store) -> None:
-    together, results = threading.Barrier(4), []
+def test_concurrent_builds_of_one_key_publish_one_artifact(store: Store) -> None:
+    barrier, results = threading.Barrier(4), []
 
     def build(folder: Path) -> ProfileFacts:
-        together.wait()
-        (folder / "who.txt").write_text(str(threading.get_ident()), encoding="utf-8")
+        barrier.wait()
+        (folder / "thread.txt").write_text(str(threading.get_ident()), encoding="utf-8")
         return FACTS
 
     threads = [
         threading.Thread(
-            target=lambda: results.append(produce(store, recipe(), build, ProfileFacts))
+            target=lambda: results.append(produce(store, build_recipe(), build, ProfileFacts))
         )
         for _ in range(4)
     ]
@@ -131,7 +138,7 @@ def test_of_many_publishers_of_one_key_one_wins_and_all_get_the_same(store: Stor
 
     assert len({result.content_hash for result in results}) == 1
     assert len(results) == 4
-    assert names(store) == [MANIFEST, "who.txt"]
+    assert list_file_names(store) == [MANIFEST, "thread.txt"]
 
 
 KILLED = """
@@ -150,22 +157,24 @@ produce(store, Recipe(stage="train", version=1, config={}, inputs={}), build, Pr
 """
 
 
-def test_a_kill_in_the_middle_publishes_nothing_and_the_next_run_goes_on(
+def test_a_killed_build_publishes_nothing_and_the_next_run_builds_it(
     local_store: Store,
 ) -> None:
     command = [sys.executable, "-c", KILLED, local_store.root]
 
     killed = subprocess.run(command, check=False)
-    after = find(local_store, recipe(config={}, inputs={}), ProfileFacts)
-    made = produce(local_store, recipe(config={}, inputs={}), write_two_files, ProfileFacts)
+    artifact_before = find_artifact(local_store, build_recipe(config={}, inputs={}), ProfileFacts)
+    artifact = produce(
+        local_store, build_recipe(config={}, inputs={}), write_two_files, ProfileFacts
+    )
 
     assert killed.returncode == -signal.SIGKILL
-    assert after is None
-    assert made.recomputed
+    assert artifact_before is None
+    assert artifact.recomputed
 
 
-def test_a_damaged_artifact_is_named_with_the_fix(local_store: Store) -> None:
-    artifact = produce(local_store, recipe(), write_two_files, ProfileFacts)
+def test_a_damaged_artifact_is_refused_with_a_hint(local_store: Store) -> None:
+    artifact = produce(local_store, build_recipe(), write_two_files, ProfileFacts)
     path = local_dir(local_store, artifact) / "one.txt"
     path.write_text("o", encoding="utf-8")
 
@@ -174,29 +183,29 @@ def test_a_damaged_artifact_is_named_with_the_fix(local_store: Store) -> None:
 
 
 def test_facts_of_another_version_of_the_program_are_refused(local_store: Store) -> None:
-    produce(local_store, recipe(), write_two_files, ProfileFacts)
+    produce(local_store, build_recipe(), write_two_files, ProfileFacts)
 
     with pytest.raises(StoreError, match=r"another version of ostinato: contract: .*\n.*delete"):
-        find(local_store, recipe(), RefusedFacts)
+        find_artifact(local_store, build_recipe(), RefusedFacts)
 
 
-def test_a_manifest_that_is_no_json_is_refused(local_store: Store) -> None:
-    artifact = produce(local_store, recipe(), write_two_files, ProfileFacts)
+def test_a_manifest_that_is_not_json_is_refused(local_store: Store) -> None:
+    artifact = produce(local_store, build_recipe(), write_two_files, ProfileFacts)
     write_bytes(local_store, f"train/{artifact.key}/{MANIFEST}", b"{")
 
     with pytest.raises(StoreError, match=r"manifest\.json is damaged"):
-        find(local_store, recipe(), ProfileFacts)
+        find_artifact(local_store, build_recipe(), ProfileFacts)
 
 
-def test_a_missing_artifact_is_named(local_store: Store) -> None:
-    artifact = produce(local_store, recipe(), write_two_files, ProfileFacts)
+def test_a_missing_artifact_is_reported(local_store: Store) -> None:
+    artifact = produce(local_store, build_recipe(), write_two_files, ProfileFacts)
     local_store.fs.rm(f"{local_store.root}/train", recursive=True)
 
     with pytest.raises(StoreError, match="is not in the store"):
         local_dir(local_store, artifact)
 
 
-def test_small_files_are_replaced_whole_and_created_once(store: Store) -> None:
+def test_small_files_are_replaced_atomically_and_created_exclusively(store: Store) -> None:
     write_bytes(store, "a/b.json", b"one")
     write_bytes(store, "a/b.json", b"two")
 
@@ -208,9 +217,9 @@ def test_small_files_are_replaced_whole_and_created_once(store: Store) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_is_named(local_store: Store) -> None:
+def test_a_folder_without_write_permission_is_reported(local_store: Store) -> None:
     Path(local_store.root).mkdir()
     Path(local_store.root).chmod(0o500)
 
     with pytest.raises(StoreError, match="give this user the right"):
-        produce(local_store, recipe(), write_two_files, ProfileFacts)
+        produce(local_store, build_recipe(), write_two_files, ProfileFacts)

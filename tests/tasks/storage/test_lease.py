@@ -1,4 +1,4 @@
-"""Two trainers never work on one model, and a dead one never blocks a living one."""
+"""Two processes never train one model, and a dead process does not block a living one."""
 
 import json
 import socket
@@ -20,12 +20,12 @@ pytestmark = [
 ]
 
 
-def stamp(host: str, pid: int, at: float) -> bytes:
+def encode_lease(host: str, pid: int, at: float) -> bytes:
     return json.dumps({"host": host, "pid": pid, "at": at}).encode()
 
 
-def test_a_held_lease_is_refused_for_now_and_free_after_its_release(store: Store) -> None:
-    refusing = pytest.raises(LeaseHeldError, match="another trainer is at work")
+def test_a_lease_is_exclusive_until_it_is_released(store: Store) -> None:
+    refusing = pytest.raises(LeaseHeldError, match="another trainer uses")
 
     with hold_lease(store, "checkpoints/k"), refusing as refusal:
         hold_lease(store, "checkpoints/k").__enter__()
@@ -35,7 +35,7 @@ def test_a_held_lease_is_refused_for_now_and_free_after_its_release(store: Store
         pass
 
 
-def test_a_lease_is_released_when_its_holder_fails(local_store: Store) -> None:
+def test_a_lease_is_released_if_its_holder_fails(local_store: Store) -> None:
     with pytest.raises(ZeroDivisionError), hold_lease(local_store, "checkpoints/k"):
         _ = 1 / 0
 
@@ -43,22 +43,22 @@ def test_a_lease_is_released_when_its_holder_fails(local_store: Store) -> None:
         pass
 
 
-def test_the_lease_of_a_process_that_is_gone_is_taken_at_once(local_store: Store) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    mine = stamp(socket.gethostname(), gone.pid, time.time())
-    write_bytes(local_store, "checkpoints/k/lease-000001.json", mine)
+def test_the_lease_of_a_dead_process_is_taken_at_once(local_store: Store) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    lease = encode_lease(socket.gethostname(), dead.pid, time.time())
+    write_bytes(local_store, "checkpoints/k/lease-000001.json", lease)
 
     with hold_lease(local_store, "checkpoints/k"):
         assert local_store.fs.exists(f"{local_store.root}/checkpoints/k/lease-000002.json")
 
 
 @pytest.mark.parametrize(("age", "free"), [(STALE_SECONDS + 5, True), (5.0, False)])
-def test_the_lease_of_another_machine_counts_until_it_is_stale(
+def test_the_lease_of_another_machine_is_valid_until_it_is_stale(
     store: Store, age: float, free: bool
 ) -> None:
-    theirs = stamp("another-machine", 1, time.time() - age)
-    write_bytes(store, "checkpoints/k/lease-000001.json", theirs)
+    lease = encode_lease("another-machine", 1, time.time() - age)
+    write_bytes(store, "checkpoints/k/lease-000001.json", lease)
 
     if free:
         with hold_lease(store, "checkpoints/k"):
@@ -68,24 +68,24 @@ def test_the_lease_of_another_machine_counts_until_it_is_stale(
             hold_lease(store, "checkpoints/k").__enter__()
 
 
-def test_of_two_takers_in_one_moment_one_wins(store: Store) -> None:
-    together, inside, refused = threading.Barrier(2), [], []
-    over = threading.Event()
+def test_one_of_two_concurrent_processes_gets_the_lease(store: Store) -> None:
+    barrier, acquired, refused = threading.Barrier(2), [], []
+    refusal_seen = threading.Event()
 
-    def take() -> None:
-        together.wait()
+    def acquire() -> None:
+        barrier.wait()
         try:
             with hold_lease(store, "checkpoints/k"):
-                inside.append(time.monotonic())
-                over.wait(30)
+                acquired.append(time.monotonic())
+                refusal_seen.wait(30)
         except LeaseHeldError:
             refused.append(time.monotonic())
-            over.set()
+            refusal_seen.set()
 
-    threads = [threading.Thread(target=take) for _ in range(2)]
+    threads = [threading.Thread(target=acquire) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert (len(inside), len(refused)) == (1, 1)
+    assert (len(acquired), len(refused)) == (1, 1)

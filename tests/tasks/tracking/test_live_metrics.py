@@ -1,4 +1,4 @@
-"""Curves in MLflow while a model trains: one run for a model, over kills and outages."""
+"""Live metrics in MLflow during training: one run for a model, despite kills and outages."""
 
 import logging
 import time
@@ -20,65 +20,65 @@ JOB = Experiment("waves", None)
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One for all tests here: making its tables takes seconds."""
+    """Return the URI of one database for all tests here: creating its tables takes seconds."""
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
 
 
 @pytest.fixture(autouse=True)
-def hasty(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def shorten_delays(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    for run in the_runs():
+    for run in list_runs():
         MlflowClient().delete_run(run.info.run_id)
     monkeypatch.setattr(live_metrics, "START_DELAY_SECONDS", 0.0)
     monkeypatch.setattr(live_metrics, "SEND_SECONDS", 0.01)
 
 
-def step(done: int) -> StepResult:
+def build_step(done: int) -> StepResult:
     return StepResult(done, 100, 64, torch.tensor(0.5))
 
 
-def epoch(number: int) -> EpochResult:
+def build_epoch(number: int) -> EpochResult:
     return EpochResult(number, 0.5 / (1 + number), 0.6 / (1 + number), 0.9, "macro_f1", 0.002, 0.1)
 
 
-def the_runs() -> list[Run]:
-    found = MlflowClient().get_experiment_by_name("waves")
-    return MlflowClient().search_runs([found.experiment_id]) if found else []
+def list_runs() -> list[Run]:
+    experiment = MlflowClient().get_experiment_by_name("waves")
+    return MlflowClient().search_runs([experiment.experiment_id]) if experiment else []
 
 
-def steps_of(run: Run, name: str) -> list[int]:
+def list_steps(run: Run, name: str) -> list[int]:
     return [metric.step for metric in MlflowClient().get_metric_history(run.info.run_id, name)]
 
 
-def until_told(told: LiveMetrics) -> None:
-    """Wait until the thread has handed on what it was left."""
-    last = time.monotonic() + 60
-    while told.run is None or told.waiting:
-        assert time.monotonic() < last
-        told.awake.set()
+def wait_until_sent(metrics: LiveMetrics) -> None:
+    """Wait until the thread has sent all waiting metrics."""
+    deadline = time.monotonic() + 60
+    while metrics.run is None or metrics.pending:
+        assert time.monotonic() < deadline
+        metrics.wake.set()
         time.sleep(0.01)
 
 
-def train(told: LiveMetrics, epochs: range) -> None:
+def train(metrics: LiveMetrics, epochs: range) -> None:
     for number in epochs:
-        told.callbacks.on_step(step(number + 1))
-        told.callbacks.on_epoch(epoch(number))
-    until_told(told)
+        metrics.callbacks.on_step(build_step(number + 1))
+        metrics.callbacks.on_epoch(build_epoch(number))
+    wait_until_sent(metrics)
 
 
-def test_a_training_is_told_while_it_goes_on_and_closed_at_its_end() -> None:
-    with LiveMetrics(JOB, "key") as told:
-        train(told, range(3))
-        [during] = the_runs()
-        train(told, range(3, 5))
+def test_metrics_are_sent_during_training_and_the_run_is_closed_at_its_end() -> None:
+    with LiveMetrics(JOB, "key") as metrics:
+        train(metrics, range(3))
+        [during] = list_runs()
+        train(metrics, range(3, 5))
 
-    [after] = the_runs()
+    [after] = list_runs()
     assert (during.info.status, after.info.status) == ("RUNNING", "FINISHED")
     assert during.data.metrics["training_loss"] == pytest.approx(0.5 / 3)
-    assert steps_of(after, "validation_macro_f1") == [0, 1, 2, 3, 4]
-    assert steps_of(after, "learning_rate") == [0, 1, 2, 3, 4]
+    assert list_steps(after, "validation_macro_f1") == [0, 1, 2, 3, 4]
+    assert list_steps(after, "learning_rate") == [0, 1, 2, 3, 4]
     assert {
         "padding_share",
         "sequences_per_second",
@@ -89,98 +89,106 @@ def test_a_training_is_told_while_it_goes_on_and_closed_at_its_end() -> None:
     } <= set(after.data.metrics)
 
 
-@pytest.mark.parametrize("first", [2, 1], ids=["on", "a-little-back"])
-def test_a_killed_training_goes_on_in_the_same_run(first: int) -> None:
-    killed = LiveMetrics(JOB, "key")
-    train(killed, range(2))
+@pytest.mark.parametrize("first", [2, 1], ids=["at the checkpoint", "before the checkpoint"])
+def test_a_killed_training_is_resumed_in_the_same_run(first: int) -> None:
+    killed_metrics = LiveMetrics(JOB, "key")
+    train(killed_metrics, range(2))
 
-    with LiveMetrics(JOB, "key") as again:
-        train(again, range(first, 4))
+    with LiveMetrics(JOB, "key") as resumed_metrics:
+        train(resumed_metrics, range(first, 4))
 
-    killed.over.set()
-    [run] = the_runs()
+    killed_metrics.finished.set()
+    [run] = list_runs()
     assert run.info.status == "FINISHED"
-    assert steps_of(run, "training_loss") == [0, 1, 2, 3]
+    assert list_steps(run, "training_loss") == [0, 1, 2, 3]
 
 
-def test_another_model_gets_a_run_of_its_own() -> None:
+def test_another_model_has_its_own_run() -> None:
     for key in ("one", "other"):
-        with LiveMetrics(JOB, key) as told:
-            train(told, range(1))
+        with LiveMetrics(JOB, key) as metrics:
+            train(metrics, range(1))
 
-    assert {run.data.tags["ostinato.model_key"] for run in the_runs()} == {"one", "other"}
+    assert {run.data.tags["ostinato.model_key"] for run in list_runs()} == {"one", "other"}
 
 
-def end_with(error: BaseException) -> None:
-    with LiveMetrics(JOB, "key") as told:
-        told.callbacks.on_step(step(1))
+def fail_with(error: BaseException) -> None:
+    with LiveMetrics(JOB, "key") as metrics:
+        metrics.callbacks.on_step(build_step(1))
         raise error
 
 
 @pytest.mark.parametrize(
     ("error", "status"), [(DivergedError("no number"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
 )
-def test_a_training_that_does_not_end_well_says_so(
+def test_the_status_of_a_failed_or_interrupted_training_is_recorded(
     error: BaseException, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_metrics, "START_DELAY_SECONDS", 60.0)
 
     with pytest.raises(type(error)):
-        end_with(error)
+        fail_with(error)
 
-    assert [run.info.status for run in the_runs()] == [status]
+    assert [run.info.status for run in list_runs()] == [status]
 
 
-def test_a_training_that_is_over_at_once_is_left_to_registration(
+def test_a_training_shorter_than_the_start_delay_has_no_live_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(live_metrics, "START_DELAY_SECONDS", 60.0)
 
-    with LiveMetrics(JOB, "key") as told:
-        told.callbacks.on_step(step(1))
-        told.callbacks.on_epoch(epoch(0))
-    with LiveMetrics(JOB, "never trained, for the store has it"):
+    with LiveMetrics(JOB, "key") as metrics:
+        metrics.callbacks.on_step(build_step(1))
+        metrics.callbacks.on_epoch(build_epoch(0))
+    with LiveMetrics(JOB, "not trained, because it is in the store"):
         pass
 
-    assert the_runs() == []
+    assert list_runs() == []
 
 
-def test_an_outage_is_said_once_and_training_goes_on(
+def test_an_outage_is_logged_once_and_training_continues(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     working = MlflowClient().tracking_uri
     monkeypatch.setattr(live_metrics, "RETRY_SECONDS", 0.01)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
 
-    with caplog.at_level(logging.WARNING), LiveMetrics(JOB, "key") as told:
-        told.callbacks.on_step(step(1))
-        told.callbacks.on_epoch(epoch(0))
-        last = time.monotonic() + 60
-        while not told.warned and time.monotonic() < last:
+    with caplog.at_level(logging.WARNING), LiveMetrics(JOB, "key") as metrics:
+        metrics.callbacks.on_step(build_step(1))
+        metrics.callbacks.on_epoch(build_epoch(0))
+        deadline = time.monotonic() + 60
+        while not metrics.has_warned and time.monotonic() < deadline:
             time.sleep(0.01)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", working)
-        train(told, range(1, 2))
+        train(metrics, range(1, 2))
 
-    said = [record for record in caplog.records if "MLflow is not told" in record.getMessage()]
-    assert len(said) == 1
-    [run] = the_runs()
-    assert steps_of(run, "training_loss") == [0, 1]
+    warnings = [
+        record for record in caplog.records if "does not receive its metrics" in record.getMessage()
+    ]
+    assert len(warnings) == 1
+    [run] = list_runs()
+    assert list_steps(run, "training_loss") == [0, 1]
 
 
-def test_the_first_report_takes_up_the_run_of_the_training_and_a_second_does_not() -> None:
-    with LiveMetrics(JOB, "key") as told:
-        train(told, range(2))
-    [trained] = the_runs()
+def test_the_first_report_continues_the_run_of_the_training_and_a_second_does_not() -> None:
+    with LiveMetrics(JOB, "key") as metrics:
+        train(metrics, range(2))
+    [training_run] = list_runs()
 
-    first = runs.open_report(trained.info.experiment_id, "r1", model_key="key", run_name="waves")
-    second = runs.open_report(trained.info.experiment_id, "r2", model_key="key", run_name="waves")
-    again = runs.open_report(trained.info.experiment_id, "r1", model_key="key", run_name="waves")
+    first = runs.open_report_run(
+        training_run.info.experiment_id, "r1", model_key="key", run_name="waves"
+    )
+    second = runs.open_report_run(
+        training_run.info.experiment_id, "r2", model_key="key", run_name="waves"
+    )
+    again = runs.open_report_run(
+        training_run.info.experiment_id, "r1", model_key="key", run_name="waves"
+    )
 
-    assert first == again == trained.info.run_id
+    assert first == again == training_run.info.run_id
     assert second != first
-    with LiveMetrics(JOB, "key") as anew:
-        train(anew, range(1))
-    assert anew.run.run_id not in {first, second}
+    with LiveMetrics(JOB, "key") as new_metrics:
+        train(new_metrics, range(1))
+    assert new_metrics.run.run_id not in {first, second}
 
 
 RECORD = mlflow_client.RunRecord(
@@ -195,25 +203,25 @@ RECORD = mlflow_client.RunRecord(
 )
 
 
-def test_what_was_told_live_is_not_written_twice() -> None:
-    with LiveMetrics(JOB, "key") as told:
-        train(told, range(2))
+def test_metrics_that_were_sent_live_are_not_written_twice() -> None:
+    with LiveMetrics(JOB, "key") as metrics:
+        train(metrics, range(2))
 
     curves = {"training_loss": [0.5, 0.25, 0.2]}
-    mlflow_client.write_run(told.run.run_id, replace(RECORD, curves=curves))
+    mlflow_client.write_run(metrics.run.run_id, replace(RECORD, curves=curves))
 
-    [run] = the_runs()
-    assert steps_of(run, "training_loss") == [0, 1, 2]
+    [run] = list_runs()
+    assert list_steps(run, "training_loss") == [0, 1, 2]
 
 
-def test_a_killed_run_goes_on_after_its_job_was_edited() -> None:
-    with LiveMetrics(JOB, "key") as told:
-        train(told, range(1))
-    mlflow_client.write_run(told.run.run_id, replace(RECORD, params={"tuning.n_trials": "5"}))
+def test_a_killed_run_is_continued_after_its_job_was_edited() -> None:
+    with LiveMetrics(JOB, "key") as metrics:
+        train(metrics, range(1))
+    mlflow_client.write_run(metrics.run.run_id, replace(RECORD, params={"tuning.n_trials": "5"}))
 
     edited = {"tuning.n_trials": "9", "gate.metric": "auto"}
-    mlflow_client.write_run(told.run.run_id, replace(RECORD, params=edited, tags={"job": "new"}))
+    mlflow_client.write_run(metrics.run.run_id, replace(RECORD, params=edited, tags={"job": "new"}))
 
-    [run] = the_runs()
+    [run] = list_runs()
     assert run.data.params == {"tuning.n_trials": "5", "gate.metric": "auto"}
     assert run.data.tags["job"] == "new"

@@ -1,4 +1,4 @@
-"""Training from memory or from disk: decided once, with the same result."""
+"""Training reads from memory or streams from disk: decided once, with the same rows."""
 
 from pathlib import Path
 
@@ -16,25 +16,42 @@ from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
 from tasks.facts import CandidateFacts
 from tasks.training.data import load_split
-from tasks.training.fit import train_network
-from tests.support.learning_fixtures import Disk, PulledPlugError
-from tests.support.trained_models import ALONE, BY_TIME, features, tagged, tides, weekly
+from tasks.training.train import train_network
+from tests.support.learning_fixtures import CheckpointDisk, ProcessKilledError
+from tests.support.trained_models import (
+    BY_TIME,
+    TEXT_LAYOUT,
+    build_weekly_layout,
+    make_tagged_texts,
+    make_weekly_sales,
+    write_features,
+)
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(params=["windows", "sentences"])
 def folder(request, tmp_path: Path) -> Path:
-    made = tmp_path / "features"
+    features = tmp_path / "features"
     if request.param == "windows":
-        layout = weekly(SeriesInput(column="sales"), horizon=3)
-        features(made, tides(80), layout, TargetConfig(column="sales", kind="forecast"), BY_TIME)
+        layout = build_weekly_layout(SeriesInput(column="sales"), horizon=3)
+        write_features(
+            features,
+            make_weekly_sales(80),
+            layout,
+            TargetConfig(column="sales", kind="forecast"),
+            BY_TIME,
+        )
     else:
-        features(made, tagged(), ALONE, TargetConfig(column="tags", kind="tags"))
-    return made
+        write_features(
+            features, make_tagged_texts(), TEXT_LAYOUT, TargetConfig(column="tags", kind="tags")
+        )
+    return features
 
 
-def train(folder: Path, disk: Disk, *, lives: int = 10_000, **settings) -> CandidateFacts:
+def train(
+    folder: Path, disk: CheckpointDisk, *, max_saves: int = 10_000, **settings
+) -> CandidateFacts:
     return train_network(
         folder,
         folder / "model",
@@ -43,14 +60,14 @@ def train(folder: Path, disk: Disk, *, lives: int = 10_000, **settings) -> Candi
         training=TrainingConfig(
             **({"epochs": 2, "batch_size": 16, "checkpoint_every": 0.0} | settings)
         ),
-        checkpoints=disk.checkpoints(lives=lives),
+        checkpoints=disk.open_store(max_saves=max_saves),
         callbacks=Callbacks(lambda _: None),
     )
 
 
 def test_the_same_rows_are_read_from_disk(folder: Path) -> None:
     in_memory, streaming = (
-        load_split(folder, TRAINING, CPU, streaming=way) for way in (False, True)
+        load_split(folder, TRAINING, device=CPU, streaming=streaming) for streaming in (False, True)
     )
     rows = torch.arange(0, len(in_memory), 3).numpy()
 
@@ -62,23 +79,23 @@ def test_the_same_rows_are_read_from_disk(folder: Path) -> None:
 
 
 def test_a_model_is_trained_from_disk(folder: Path) -> None:
-    in_memory = train(folder, Disk(), data_loading="in_memory")
-    streaming = train(folder, Disk(), data_loading="streaming")
+    in_memory = train(folder, CheckpointDisk(), data_loading="in_memory")
+    streaming = train(folder, CheckpointDisk(), data_loading="streaming")
 
-    assert (in_memory.data, streaming.data) == ("in_memory", "streaming")
+    assert (in_memory.data_loading, streaming.data_loading) == ("in_memory", "streaming")
     assert streaming.validation_loss == pytest.approx(in_memory.validation_loss, rel=0.3)
 
 
-def test_a_resumed_run_reads_as_before_whatever_memory_there_is(
+def test_a_resumed_run_streams_as_before_even_if_memory_is_enough(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = Disk()
+    disk = CheckpointDisk()
     monkeypatch.setattr("tasks.training.data.fits_in_memory", lambda *_: False)
-    with pytest.raises(PulledPlugError):
-        train(folder, disk, lives=3)
+    with pytest.raises(ProcessKilledError):
+        train(folder, disk, max_saves=3)
     monkeypatch.setattr("tasks.training.data.fits_in_memory", lambda *_: True)
 
     facts = train(folder, disk)
-    anew = train(folder, Disk())
+    fresh = train(folder, CheckpointDisk())
 
-    assert (facts.data, anew.data) == ("streaming", "in_memory")
+    assert (facts.data_loading, fresh.data_loading) == ("streaming", "in_memory")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from flows.job.job import load_job
-from models.bundle import Bundle, load
+from models.bundle import Bundle, load_bundle
 from models.learning.callbacks import Callbacks, EpochResult
 from models.learning.validation import add_teacher_outputs
 from models.networks.config import ModelConfig
@@ -30,9 +30,9 @@ from tasks.records import Candidate
 from tasks.storage.artifacts import local_dir
 from tasks.training.train import make_candidate
 from tasks.tuning.trials import TrialContext
-from tests.support.learning_fixtures import PulledPlugError, sequences
-from tests.support.model_parts import face
-from tests.support.sample_jobs import waves, write_job
+from tests.support.learning_fixtures import ProcessKilledError, draw_sequences
+from tests.support.model_parts import build_plain_spec
+from tests.support.sample_jobs import make_waves, write_job
 from tests.support.tuning_fixtures import SEARCHED, copy_context, make_trial_context
 
 NO_CALLBACKS = Callbacks(lambda _: None)
@@ -40,7 +40,7 @@ NO_CALLBACKS = Callbacks(lambda _: None)
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> TrialContext:
-    """A context with a few hard waves, and an ensemble that was trained on them."""
+    """Return a context over small waves, with an ensemble that was trained on them."""
     context = make_trial_context(tmp_path_factory.mktemp("prepared"))
     train(context, ensemble=3)
     return context
@@ -48,23 +48,23 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> TrialContext:
 
 @pytest.fixture
 def context(prepared: TrialContext, tmp_path: Path) -> TrialContext:
-    """The prepared context, over a store of its own."""
+    """Return the prepared context with a copy of its store."""
     return copy_context(prepared, tmp_path / "one")
 
 
-def train(context: TrialContext, watch: Callbacks = NO_CALLBACKS, **training: Any) -> Candidate:
+def train(context: TrialContext, callbacks: Callbacks = NO_CALLBACKS, **training: Any) -> Candidate:
     return make_candidate(
         context.features,
         context.store,
         model=context.base.model,
         head=context.base.head,
         training=replace(context.base.training, epochs=6, **training),
-        callbacks=watch,
+        callbacks=callbacks,
     )
 
 
-def load_bundle(context: TrialContext, candidate: Candidate) -> Bundle:
-    return load(local_dir(context.store, candidate) / "bundle")
+def load_trained_bundle(context: TrialContext, candidate: Candidate) -> Bundle:
+    return load_bundle(local_dir(context.store, candidate) / "bundle")
 
 
 def predict_probabilities(bundle: Bundle, rows: pl.DataFrame) -> np.ndarray:
@@ -74,23 +74,25 @@ def predict_probabilities(bundle: Bundle, rows: pl.DataFrame) -> np.ndarray:
 def test_the_distilled_network_is_nearer_to_the_ensemble_than_a_plain_one(
     context: TrialContext,
 ) -> None:
-    rows = waves(200, seed=5)
-    ensemble = predict_probabilities(load_bundle(context, train(context, ensemble=3)), rows)
+    rows = make_waves(200, seed=5)
+    ensemble = predict_probabilities(load_trained_bundle(context, train(context, ensemble=3)), rows)
 
     distilled = train(context, ensemble=3, distill=True)
 
-    # One that is no member of the ensemble, for those are near it anyway.
-    plain = predict_probabilities(load_bundle(context, train(context, seed=50)), rows)
-    found = predict_probabilities(load_bundle(context, distilled), rows)
-    assert np.abs(found - ensemble).mean() < np.abs(plain - ensemble).mean()
+    # A network outside the ensemble: its members are near to it in any case.
+    plain = predict_probabilities(load_trained_bundle(context, train(context, seed=50)), rows)
+    distilled_probabilities = predict_probabilities(load_trained_bundle(context, distilled), rows)
+    assert np.abs(distilled_probabilities - ensemble).mean() < np.abs(plain - ensemble).mean()
 
 
-def test_the_bundle_holds_one_network_and_the_facts_name_its_teacher(context: TrialContext) -> None:
+def test_the_bundle_contains_one_network_and_the_facts_name_its_teacher(
+    context: TrialContext,
+) -> None:
     ensemble = train(context, ensemble=3)
 
     distilled = train(context, ensemble=3, distill=True)
 
-    bundle = load_bundle(context, distilled)
+    bundle = load_trained_bundle(context, distilled)
     assert not isinstance(bundle.network, Ensemble)
     assert bundle.calibration is not None
     assert distilled.facts.ensemble == ensemble.key
@@ -102,50 +104,54 @@ def test_the_bundle_holds_one_network_and_the_facts_name_its_teacher(context: Tr
 def test_a_killed_distillation_resumes_to_the_same_weights(
     context: TrialContext, tmp_path: Path
 ) -> None:
-    broken = copy_context(context, tmp_path / "broken")
-    expected, seen = train(context, ensemble=3, distill=True), list[EpochResult]()
+    interrupted = copy_context(context, tmp_path / "interrupted")
+    expected, results = train(context, ensemble=3, distill=True), list[EpochResult]()
 
     def interrupt(epoch: EpochResult) -> None:
-        seen.append(epoch)
-        if len(seen) == 4:
-            raise PulledPlugError
+        results.append(epoch)
+        if len(results) == 4:
+            raise ProcessKilledError
 
-    with pytest.raises(PulledPlugError):
-        train(broken, Callbacks(interrupt), ensemble=3, distill=True)
-    seen.clear()
-    found = train(broken, Callbacks(seen.append), ensemble=3, distill=True)
+    with pytest.raises(ProcessKilledError):
+        train(interrupted, Callbacks(interrupt), ensemble=3, distill=True)
+    results.clear()
+    resumed = train(interrupted, Callbacks(results.append), ensemble=3, distill=True)
 
-    assert seen[0].epoch > 0
-    assert found.key == expected.key
-    assert found.content_hash == expected.content_hash
+    assert results[0].epoch > 0
+    assert resumed.key == expected.key
+    assert resumed.content_hash == expected.content_hash
 
 
 def test_teacher_outputs_are_selected_with_their_rows() -> None:
     config = ModelConfig(hidden_size=4)
-    members = [build_network(config, face(2, 2), seed=seed) for seed in (1, 2)]
+    members = [build_network(config, build_plain_spec(2, 2), seed=seed) for seed in (1, 2)]
     teachers = Ensemble(members, "category", HeadConfig())
-    whole = sequences(20, "category")
+    data = draw_sequences(20, "category")
 
-    taught = add_teacher_outputs(whole, teachers)
+    distilled = add_teacher_outputs(data, teachers)
 
     rows = np.array([7, 3, 19])
     torch.testing.assert_close(
-        taught.select(rows).teacher_outputs_SO, taught.teacher_outputs_SO[torch.tensor(rows)]
+        distilled.select(rows).teacher_outputs_SO, distilled.teacher_outputs_SO[torch.tensor(rows)]
     )
-    alone = add_teacher_outputs(whole.select(rows), teachers)
-    torch.testing.assert_close(alone.teacher_outputs_SO, taught.select(rows).teacher_outputs_SO)
+    from_selected = add_teacher_outputs(data.select(rows), teachers)
+    torch.testing.assert_close(
+        from_selected.teacher_outputs_SO, distilled.select(rows).teacher_outputs_SO
+    )
 
 
-def test_streamed_rows_are_distilled_as_rows_in_memory_are(context: TrialContext) -> None:
-    found = train(context, ensemble=3, distill=True, data_loading="streaming")
+def test_streaming_distills_like_rows_in_memory(context: TrialContext) -> None:
+    streaming = train(context, ensemble=3, distill=True, data_loading="streaming")
 
-    resident = train(context, ensemble=3, distill=True)
-    assert found.facts.data == "streaming"
-    assert found.facts.validation_loss == pytest.approx(resident.facts.validation_loss, abs=0.3)
+    in_memory = train(context, ensemble=3, distill=True)
+    assert streaming.facts.data_loading == "streaming"
+    assert streaming.facts.validation_loss == pytest.approx(
+        in_memory.facts.validation_loss, abs=0.3
+    )
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"training": {"distill": True}}, "distill: there is no ensemble to learn from"),
         (
@@ -165,17 +171,17 @@ def test_streamed_rows_are_distilled_as_rows_in_memory_are(context: TrialContext
     ],
 )
 def test_targets_that_cannot_be_distilled_are_refused(
-    home: Path, changes: dict[str, Any], words: str
+    home: Path, changes: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(JobError, match=words):
+    with pytest.raises(JobError, match=message):
         load_job(write_job(home, SEARCHED | {"tuning": None} | changes))
 
 
 seeds = st.integers(0, 999)
 
 
-def read(head: torch.nn.Module, seed: int) -> tuple[Encoded, Tensor, Tensor]:
-    """Return what was read, the head's answers to it, and other answers."""
+def draw_encoded(head: torch.nn.Module, seed: int) -> tuple[Encoded, Tensor, Tensor]:
+    """Return encoded sequences, the head's outputs for them, and other outputs."""
     draw = torch.Generator().manual_seed(seed)
     pooled = torch.randn(5, 4, generator=draw)
     encoded = Encoded(pooled, pooled, Offsets.from_lengths([1] * 5, torch.device("cpu")))
@@ -188,7 +194,7 @@ def read(head: torch.nn.Module, seed: int) -> tuple[Encoded, Tensor, Tensor]:
 def test_a_teacher_with_the_same_outputs_gives_no_gradient(kind: Any, seed: int) -> None:
     torch.manual_seed(seed)
     head = kind(4, 3, HeadConfig())
-    encoded, own, other = read(head, seed)
+    encoded, own, other = draw_encoded(head, seed)
 
     head.distillation_loss(encoded, own).backward()
 
@@ -198,11 +204,13 @@ def test_a_teacher_with_the_same_outputs_gives_no_gradient(kind: Any, seed: int)
     assert any(weight.grad.abs().max() > 1e-4 for weight in head.parameters())
 
 
-@pytest.mark.parametrize("error", ["mse", "mae", *DISTRIBUTION_LOSSES])
+@pytest.mark.parametrize("loss", ["mse", "mae", *DISTRIBUTION_LOSSES])
 @given(seed=seeds)
-def test_no_outputs_are_nearer_to_the_teacher_than_its_own(error: Any, seed: int) -> None:
-    form = build_output(HeadConfig(loss=error))
+def test_no_outputs_are_nearer_to_the_teacher_than_its_own(loss: Any, seed: int) -> None:
+    output = build_output(HeadConfig(loss=loss))
     draw = torch.Generator().manual_seed(seed)
-    taught, other = (form.parts(torch.randn(6, form.num_raw, generator=draw)) for _ in range(2))
+    teacher, other = (
+        output.compute_parts(torch.randn(6, output.num_raw, generator=draw)) for _ in range(2)
+    )
 
-    assert form.distillation_loss(taught, taught) <= form.distillation_loss(other, taught)
+    assert output.distillation_loss(teacher, teacher) <= output.distillation_loss(other, teacher)

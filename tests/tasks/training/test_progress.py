@@ -1,4 +1,4 @@
-"""What is shown of a running training."""
+"""The progress line, artifact and bar of a running training."""
 
 import sys
 from uuid import uuid4
@@ -12,11 +12,11 @@ from tasks.training import progress
 from tasks.training.progress import TrainingProgress, report_progress
 
 
-def step(done: int) -> StepResult:
+def build_step(done: int) -> StepResult:
     return StepResult(done, 100, 64, torch.tensor(0.25))
 
 
-def test_the_line_shows_loss_metric_speed_and_remaining_time(
+def test_the_progress_line_shows_loss_metric_speed_and_remaining_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = iter([10.0, 12.0])
@@ -25,7 +25,7 @@ def test_the_line_shows_loss_metric_speed_and_remaining_time(
     training_progress.on_epoch(EpochResult(0, 0.5, 0.6, 0.875, "macro_f1"))
 
     for done in (50, 51, 52):
-        training_progress.on_step(step(done))
+        training_progress.on_step(build_step(done))
 
     assert training_progress.format_line() == (
         "step 52/100, loss 0.2500, validation 0.6000, macro_f1 0.8750, 64 sequences/s, 0:00:48 left"
@@ -36,11 +36,11 @@ def test_nothing_is_shown_before_a_step_and_no_speed_after_the_first() -> None:
     training_progress = TrainingProgress()
 
     assert training_progress.format_line() == ""
-    training_progress.on_step(step(1))
+    training_progress.on_step(build_step(1))
     assert training_progress.format_line() == "step 1/100, loss 0.2500"
 
 
-def test_the_artifact_shows_the_line_and_its_server_may_be_away(
+def test_the_artifact_shows_the_progress_line_and_tolerates_a_missing_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     updates: list[tuple[float, str]] = []
@@ -53,8 +53,8 @@ def test_the_artifact_shows_the_line_and_its_server_may_be_away(
     monkeypatch.setattr(progress, "update_progress_artifact", update)
     monkeypatch.setattr(progress, "UPDATE_SECONDS", 0.0)
 
-    with report_progress() as watch:
-        watch.on_step(step(7))
+    with report_progress() as callbacks:
+        callbacks.on_step(build_step(7))
 
     assert [percent for percent, _ in updates] == [7.0, 100.0]
     assert "loss 0.2500" in updates[0][1]
@@ -68,7 +68,7 @@ def test_the_bar_is_drawn_on_a_terminal(
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setattr(progress, "DRAW_SECONDS", 0.0)
 
-    with report_progress() as watch:
-        watch.on_step(step(7))
+    with report_progress() as callbacks:
+        callbacks.on_step(build_step(7))
 
     assert "step 7/100, loss 0.2500" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The sensor: it sees what a run would read anew, and nothing else."""
+"""The new-data trigger reports exactly what a run would read for the first time."""
 
 import os
 import sqlite3
@@ -12,7 +12,7 @@ from tasks.ingestion.config import SourceConfig
 from tasks.ingestion.ingest import take_snapshot
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.triggers.new_data import compare_source, record_source_read
-from tests.support.sample_jobs import waves
+from tests.support.sample_jobs import make_waves
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -31,27 +31,29 @@ def finish_run(source: SourceConfig, store: Store) -> None:
 @pytest.fixture
 def folder(home: Path) -> SourceConfig:
     (home / "data").mkdir()
-    waves(20).write_parquet("data/a.parquet")
+    make_waves(20).write_parquet("data/a.parquet")
     return SourceConfig(uri="data")
 
 
-def test_a_source_that_no_run_has_read_is_news(folder: SourceConfig, store: Store) -> None:
+def test_a_source_that_no_run_has_read_is_new(folder: SourceConfig, store: Store) -> None:
     assert compare_source("waves", folder, store).change == "no run has finished on this source yet"
 
 
-def test_what_the_last_run_has_read_is_no_news(folder: SourceConfig, store: Store) -> None:
+def test_a_source_that_the_last_run_has_read_is_unchanged(
+    folder: SourceConfig, store: Store
+) -> None:
     finish_run(folder, store)
 
     assert compare_source("waves", folder, store).change is None
     assert compare_source("waves", folder, store).key == compare_source("waves", folder, store).key
 
 
-def test_new_changed_and_missing_files_are_told_apart(folder: SourceConfig, store: Store) -> None:
-    waves(20, seed=1).write_parquet("data/b.parquet")
+def test_new_rewritten_and_removed_files_are_counted(folder: SourceConfig, store: Store) -> None:
+    make_waves(20, seed=1).write_parquet("data/b.parquet")
     finish_run(folder, store)
     before = compare_source("waves", folder, store)
-    waves(20, seed=2).write_parquet("data/b.parquet")
-    waves(20, seed=3).write_parquet("data/c.parquet")
+    make_waves(20, seed=2).write_parquet("data/b.parquet")
+    make_waves(20, seed=3).write_parquet("data/c.parquet")
     Path("data/a.parquet").unlink()
 
     after = compare_source("waves", folder, store)
@@ -60,7 +62,9 @@ def test_new_changed_and_missing_files_are_told_apart(folder: SourceConfig, stor
     assert after.key != before.key
 
 
-def test_a_file_that_was_only_touched_is_no_news(folder: SourceConfig, store: Store) -> None:
+def test_a_file_with_only_a_new_modification_time_is_unchanged(
+    folder: SourceConfig, store: Store
+) -> None:
     finish_run(folder, store)
     os.utime("data/a.parquet", (time.time() + 60, time.time() + 60))
 
@@ -68,54 +72,54 @@ def test_a_file_that_was_only_touched_is_no_news(folder: SourceConfig, store: St
 
 
 TEXTS = (b"id,label\n1,up\n2,no\n", b"id,label\n1,no\n2,up\n")
-"""Other rows in as many bytes."""
+"""Different rows of the same size in bytes."""
 
 
-@pytest.mark.parametrize("settled", [False, True])
-def test_other_bytes_of_the_same_size_and_time_are_news(
-    home: Path, store: Store, *, settled: bool
+@pytest.mark.parametrize("is_old", [False, True])
+def test_other_bytes_of_the_same_size_and_time_are_a_change(
+    home: Path, store: Store, *, is_old: bool
 ) -> None:
     before, after = TEXTS
     path = home / "rows.csv"
     path.write_bytes(before)
-    if settled:
+    if is_old:
         os.utime(path, (1_000_000_000, 1_000_000_000))
     source = SourceConfig(uri=str(path))
     finish_run(source, store)
-    quiet, old = compare_source("waves", source, store), path.stat()
+    unchanged, status = compare_source("waves", source, store), path.stat()
     path.write_bytes(after)
-    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
-    loud = compare_source("waves", source, store)
+    changed = compare_source("waves", source, store)
 
-    assert (path.stat().st_size, path.stat().st_mtime_ns) == (old.st_size, old.st_mtime_ns)
-    assert quiet.change is None
-    assert loud.change == "files rewritten: 1"
-    assert loud.key != quiet.key
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert unchanged.change is None
+    assert changed.change == "files rewritten: 1"
+    assert changed.key != unchanged.key
 
 
 @pytest.mark.parametrize("kind", ["s3", "memory"])
-def test_other_bytes_of_the_same_size_are_news_on_any_filesystem(
+def test_other_bytes_of_the_same_size_are_a_change_on_any_filesystem(
     request: pytest.FixtureRequest, store: Store, kind: str
 ) -> None:
     before, after = TEXTS
-    place = request.getfixturevalue("s3_bucket") if kind == "s3" else "sensing"
-    uri = f"{kind}://{place}/rows.csv"
+    bucket = request.getfixturevalue("s3_bucket") if kind == "s3" else "new-data"
+    uri = f"{kind}://{bucket}/rows.csv"
     with fsspec.open(uri, "wb") as file:
         file.write(before)
     source = SourceConfig(uri=uri)
     finish_run(source, store)
-    quiet = compare_source("waves", source, store)
+    unchanged = compare_source("waves", source, store)
     with fsspec.open(uri, "wb") as file:
         file.write(after)
 
-    loud = compare_source("waves", source, store)
+    changed = compare_source("waves", source, store)
 
-    assert quiet.change is None
-    assert loud.change == "files rewritten: 1"
+    assert unchanged.change is None
+    assert changed.change == "files rewritten: 1"
 
 
-def test_new_rows_of_a_table_are_news_until_a_run_has_read_them(store: Store) -> None:
+def test_new_rows_of_a_table_are_a_change_until_a_run_has_read_them(store: Store) -> None:
     with sqlite3.connect("shop.db") as database:
         database.execute("CREATE TABLE sales (id INTEGER, amount REAL)")
         database.executemany("INSERT INTO sales VALUES (?, ?)", [(i, i / 2) for i in range(9)])
@@ -135,7 +139,9 @@ def test_new_rows_of_a_table_are_news_until_a_run_has_read_them(store: Store) ->
     assert len({first.key, third.key}) == 2
 
 
-def test_what_was_read_by_no_finished_run_is_still_news(folder: SourceConfig, store: Store) -> None:
+def test_a_source_read_without_a_finished_run_is_still_new(
+    folder: SourceConfig, store: Store
+) -> None:
     take_snapshot(folder, store)
 
     assert compare_source("waves", folder, store).change is not None

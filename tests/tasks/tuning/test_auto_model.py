@@ -1,4 +1,4 @@
-"""`model: auto`: which networks are tried, which one is chosen, and how a killed search resumes."""
+"""`model: auto`: which networks are tried, which one is chosen, and how a search resumes."""
 
 import json
 from dataclasses import asdict, replace
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.job.job import JOB_ADAPTER, format_job, load_job
-from models.bundle import load
+from models.bundle import load_bundle
 from models.features.config import SELF_SUPERVISED, TargetKind
 from models.learning.callbacks import Callbacks
 from models.networks.config import ModelConfig
@@ -37,31 +37,31 @@ from tasks.tuning.successive_halving import (
 )
 from tasks.tuning.trials import TrialContext
 from tests.support.input_tables import KINDS
-from tests.support.learning_fixtures import PulledPlugError
+from tests.support.learning_fixtures import ProcessKilledError
 from tests.support.sample_jobs import write_job
 from tests.support.tuning_fixtures import SEARCHED, copy_context, make_trial_context
 
-LAST_OF_TWO = [
+TWO_NETWORKS = [
     ModelConfig(cell="cnn", hidden_size=8, kernel_size=1),
     ModelConfig(cell="gru", hidden_size=8),
 ]
-"""A network that sees the last step alone, and one that remembers the first."""
+"""A convolution that reads only the last step, and a network that can remember the first."""
 
 
-LONGER: dict[str, Any] = {"epochs": 9, "batch_size": 64}
+NINE_EPOCHS: dict[str, Any] = {"epochs": 9, "batch_size": 64}
 
 
 @pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try only two networks, and compare them from the first epoch on: a search takes a second."""
+def use_two_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try only two networks, and compare them from the first epoch: a search takes a second."""
     monkeypatch.setattr(
-        "tasks.tuning.auto_model.list_candidate_models", lambda *_, **__: LAST_OF_TWO
+        "tasks.tuning.auto_model.list_candidate_models", lambda *_, **__: TWO_NETWORKS
     )
     monkeypatch.setattr("tasks.tuning.successive_halving.LEAST_STEPS", 1)
 
 
-def first_steps(rows: int) -> pl.DataFrame:
-    """Short series whose class depends on their first step alone."""
+def make_first_step_classes(rows: int) -> pl.DataFrame:
+    """Return short series whose class depends only on their first step."""
     draw = np.random.default_rng(3)
     kinds = draw.integers(0, 2, rows)
     cells = draw.normal(0, 1, (rows, 4))
@@ -79,26 +79,26 @@ def choose(context: TrialContext, **training: Any) -> Choice:
 
 
 def list_networks(choice: Choice) -> list[TriedNetwork]:
-    """Return all facts of the networks but their seconds."""
+    """Return the facts of the networks with their seconds set to 0."""
     rows = choice.facts.networks
     return [replace(row, seconds=0.0) for row in rows]
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> TrialContext:
-    """One context, whose features are made once for all tests."""
+    """Return a context whose features are made once for all tests."""
     return make_trial_context(tmp_path_factory.mktemp("prepared"))
 
 
 @pytest.fixture
 def context(prepared: TrialContext, tmp_path: Path) -> TrialContext:
-    """The prepared context, over a store of its own."""
+    """Return the prepared context with a copy of its store."""
     return copy_context(prepared, tmp_path / "one")
 
 
-@pytest.mark.usefixtures("few")
-def test_the_network_is_chosen_that_alone_can_learn_the_target(tmp_path: Path) -> None:
-    context = make_trial_context(tmp_path, table=first_steps(200))
+@pytest.mark.usefixtures("use_two_networks")
+def test_the_only_network_that_can_learn_the_target_is_chosen(tmp_path: Path) -> None:
+    context = make_trial_context(tmp_path, table=make_first_step_classes(200))
 
     choice = choose(context, epochs=9, batch_size=32, learning_rate=0.05, checkpoint_every=30.0)
 
@@ -108,15 +108,15 @@ def test_the_network_is_chosen_that_alone_can_learn_the_target(tmp_path: Path) -
     assert choice.facts.value < 0.2 < choice.facts.networks[1].value
 
 
-@pytest.mark.usefixtures("few")
-def test_what_was_chosen_is_the_model_that_a_job_with_this_network_gives(
+@pytest.mark.usefixtures("use_two_networks")
+def test_the_chosen_model_equals_that_of_a_job_with_this_network(
     context: TrialContext, tmp_path: Path
 ) -> None:
     searched, plain = context, copy_context(context, tmp_path / "plain")
 
     choice = choose(searched)
     model = choice.facts.model
-    found, expected = (
+    candidate, expected = (
         make_candidate(
             each.features,
             each.store,
@@ -128,39 +128,41 @@ def test_what_was_chosen_is_the_model_that_a_job_with_this_network_gives(
         for each in (searched, plain)
     )
 
-    assert not found.recomputed
+    assert not candidate.recomputed
     assert expected.recomputed
-    assert found.key == expected.key
-    assert found.content_hash == expected.content_hash
-    assert load(local_dir(plain.store, expected) / "bundle").model == model
+    assert candidate.key == expected.key
+    assert candidate.content_hash == expected.content_hash
+    assert load_bundle(local_dir(plain.store, expected) / "bundle").model == model
 
 
-@pytest.mark.usefixtures("few")
-@pytest.mark.parametrize("at", [3, 15])
+@pytest.mark.usefixtures("use_two_networks")
+@pytest.mark.parametrize("kill_step", [3, 15])
 def test_a_search_that_is_killed_anywhere_resumes_to_the_same_choice(
-    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_step: int
 ) -> None:
-    whole, broken = context, copy_context(context, tmp_path / "broken")
-    expected, seen = choose(whole, **LONGER), list[int]()
-    plain = successive_halving.train_settings
+    whole, interrupted = context, copy_context(context, tmp_path / "interrupted")
+    expected, steps = choose(whole, **NINE_EPOCHS), list[int]()
+    train_settings = successive_halving.train_settings
 
-    def interrupted(store: Any, features: Any, settings: Any, watch: Callbacks) -> Candidate:
-        def step(step: Any) -> None:
-            seen.append(step.done)
-            watch.on_step(step)
-            if len(seen) == at:
-                raise PulledPlugError
+    def train_until_kill(
+        store: Any, features: Any, settings: Any, callbacks: Callbacks
+    ) -> Candidate:
+        def count_step(step: Any) -> None:
+            steps.append(step.done)
+            callbacks.on_step(step)
+            if len(steps) == kill_step:
+                raise ProcessKilledError
 
-        return plain(store, features, settings, Callbacks(watch.on_epoch, step))
+        return train_settings(store, features, settings, Callbacks(callbacks.on_epoch, count_step))
 
-    monkeypatch.setattr(successive_halving, "train_settings", interrupted)
-    with pytest.raises(PulledPlugError):
-        choose(broken, **LONGER)
-    found = choose(broken, **LONGER)
+    monkeypatch.setattr(successive_halving, "train_settings", train_until_kill)
+    with pytest.raises(ProcessKilledError):
+        choose(interrupted, **NINE_EPOCHS)
+    resumed = choose(interrupted, **NINE_EPOCHS)
 
-    assert found.key == expected.key
-    assert list_networks(found) == list_networks(expected)
-    assert read_content_hash(broken, found) == read_content_hash(whole, expected)
+    assert resumed.key == expected.key
+    assert list_networks(resumed) == list_networks(expected)
+    assert read_content_hash(interrupted, resumed) == read_content_hash(whole, expected)
 
 
 def read_content_hash(context: TrialContext, choice: Choice) -> str:
@@ -169,7 +171,7 @@ def read_content_hash(context: TrialContext, choice: Choice) -> str:
         context.features,
         choice.facts.model,
         context.base.head,
-        replace(context.base.training, **LONGER),
+        replace(context.base.training, **NINE_EPOCHS),
     )
     manifest = json.loads(
         (Path(context.store.root) / "train" / recipe.key / "manifest.json").read_text("utf-8")
@@ -182,19 +184,19 @@ def test_few_rows_are_trained_on_for_many_epochs_before_networks_are_compared(
 ) -> None:
     training = replace(context.base.training, epochs=200, batch_size=64)
     halving = HalvingContext(
-        context.store, context.features, context.base.head, training, LAST_OF_TWO
+        context.store, context.features, context.base.head, training, TWO_NETWORKS
     )
 
     assert compute_min_epochs(halving, 9) == 50
     assert compute_min_epochs(halving, 3) == 150
 
 
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("use_two_networks")
 def test_a_finished_rung_is_not_trained_again(
     context: TrialContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     halving = HalvingContext(
-        context.store, context.features, context.base.head, context.base.training, LAST_OF_TWO
+        context.store, context.features, context.base.head, context.base.training, TWO_NETWORKS
     )
     first = run_rung(halving, 0, 3)
     monkeypatch.setattr(successive_halving, "_train_to_rung", None)
@@ -205,7 +207,7 @@ def test_a_finished_rung_is_not_trained_again(
     assert (first.state, first.epochs, first.epochs_planned) == ("paused", 2, 4)
 
 
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("use_two_networks")
 def test_a_second_search_of_the_same_data_trains_nothing(context: TrialContext) -> None:
     first = choose(context)
 
@@ -216,30 +218,30 @@ def test_a_second_search_of_the_same_data_trains_nothing(context: TrialContext) 
     assert again.key == first.key
 
 
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("use_two_networks")
 def test_pruned_networks_leave_no_checkpoint(context: TrialContext) -> None:
 
-    choose(context, **LONGER)
+    choose(context, **NINE_EPOCHS)
 
     assert context.store.fs.glob(f"{context.store.root}/checkpoints/*/state.pt") == []
 
 
-def test_the_cheap_networks_are_tried_however_short_the_budget(context: TrialContext) -> None:
+def test_the_cheapest_networks_are_tried_even_with_a_short_budget(context: TrialContext) -> None:
 
     choice = choose(context, budget=0.01, checkpoint_every=30.0)
 
-    assert 1 <= choice.facts.tried < choice.facts.contenders
+    assert 1 <= choice.facts.tried < choice.facts.candidates
     assert choice.facts.networks[0].model.hidden_size == 32
     assert choice.facts.budget == pytest.approx(0.01 / 4, abs=1e-3)
 
 
-def test_the_rungs_come_to_about_four_compute_whole_trainings() -> None:
+def test_all_rungs_cost_about_four_whole_trainings() -> None:
     assert compute_rung_sizes(14) == [14, 5, 2]
     assert compute_whole_trainings(14) == pytest.approx(14 / 9 + 5 * 2 / 9 + 2 * 2 / 3)
     assert compute_whole_trainings(1) == pytest.approx(1.0)
 
 
-def test_networks_that_cannot_learn_are_listed_and_do_not_end_the_search(
+def test_networks_that_cannot_be_trained_are_listed_and_do_not_end_the_search(
     context: TrialContext, tmp_path: Path
 ) -> None:
     (tmp_path / "old.h5").write_bytes(b"no model")
@@ -247,46 +249,47 @@ def test_networks_that_cannot_learn_are_listed_and_do_not_end_the_search(
     training = replace(context.base.training, batch_size=64)
     halving = HalvingContext(context.store, context.features, context.base.head, training, models)
 
-    made, ranking = run_halving(halving, budget=None)
+    results, ranking = run_halving(halving, budget=None)
 
-    assert made[0].state == "refused"
-    assert made[0].reason
-    assert [each.index for each in made[1:]] == [1, 1, 1]
-    assert made[-1].state == "complete"
+    assert results[0].state == "refused"
+    assert results[0].reason
+    assert [each.index for each in results[1:]] == [1, 1, 1]
+    assert results[-1].state == "complete"
     assert ranking == [1]
 
 
-@pytest.mark.usefixtures("few")
-def test_a_search_in_which_nothing_could_be_trained_says_why(context: TrialContext) -> None:
+@pytest.mark.usefixtures("use_two_networks")
+def test_a_search_in_which_no_network_could_be_trained_says_why(context: TrialContext) -> None:
+    message = r"model auto: none of the 2 tried networks .*stopped being a finite"
 
-    with pytest.raises(DataError, match=r"model auto: none of 2 networks .*stopped being a finite"):
+    with pytest.raises(DataError, match=message):
         choose(context, learning_rate=1e30)
 
 
-def test_the_champions_network_is_tried_where_it_can_read_the_input() -> None:
+def test_the_network_of_the_champion_is_tried_if_it_can_read_the_input() -> None:
     layout, champion = KINDS["series"][0], ModelConfig(cell="lru", hidden_size=48)
 
-    plain = list_candidate_models(layout, "category")
+    candidates = list_candidate_models(layout, "category")
 
-    assert list_candidate_models(layout, "category", champion=champion) == [*plain, champion]
-    assert list_candidate_models(layout, "category", champion=plain[2]) == plain
+    assert list_candidate_models(layout, "category", champion=champion) == [*candidates, champion]
+    assert list_candidate_models(layout, "category", champion=candidates[2]) == candidates
     other = ModelConfig(cell="tree-lstm")
-    assert list_candidate_models(layout, "category", champion=other) == plain
+    assert list_candidate_models(layout, "category", champion=other) == candidates
 
 
 @pytest.mark.parametrize("kind", ["category", "number", "tags", "text", *SELF_SUPERVISED])
 @pytest.mark.parametrize("name", sorted(KINDS))
-def test_every_kind_of_input_and_target_has_networks_that_fit(name: str, kind: TargetKind) -> None:
-    found = list_candidate_models(KINDS[name][0], kind)
+def test_every_kind_of_input_and_target_has_valid_candidates(name: str, kind: TargetKind) -> None:
+    candidates = list_candidate_models(KINDS[name][0], kind)
 
-    assert len(found) == len(set(map(repr, found))) >= 5
-    trees = {model.cell == "tree-lstm" for model in found}
+    assert len(candidates) == len(set(map(repr, candidates))) >= 5
+    trees = {model.cell == "tree-lstm" for model in candidates}
     assert trees == {name == "tree"}
     if kind == "next_step" and name != "tree":
-        assert not any(model.bidirectional or model.cell == "cnn" for model in found)
+        assert not any(model.bidirectional or model.cell == "cnn" for model in candidates)
 
 
-def test_of_equals_the_smaller_network_is_better() -> None:
+def test_of_equally_good_networks_the_smaller_is_better() -> None:
     study = HalvingStudy([4, 2, 1])
 
     for index, (cost, size) in enumerate([(0.1, 300), (0.1, 100), (None, 5), (0.05, 900)]):
@@ -308,9 +311,9 @@ def test_each_rung_passes_on_its_best_third_whatever_the_order_of_reports(
     for rung, (costs_N, size) in enumerate(zip(rungs, [3, 1, 1], strict=True)):
         for index in reversed(waiting):
             study.report(index, rung, costs_N[index], parameters=index)
-        valued = [(costs_N[index], index) for index in waiting if costs_N[index] is not None]
+        costs = [(costs_N[index], index) for index in waiting if costs_N[index] is not None]
         waiting = study.close_rung(rung)
-        assert waiting == [index for _, index in sorted(valued)][:size]
+        assert waiting == [index for _, index in sorted(costs)][:size]
 
     assert study.rank_networks()[:1] == waiting or not waiting
 
@@ -323,21 +326,21 @@ def test_a_budget_is_shared_by_the_rungs(context: TrialContext) -> None:
     assert DIVISORS[-1] == 1
 
 
-def test_a_job_that_chooses_its_network_is_written_as_if_it_had_named_it(tmp_path: Path) -> None:
+def test_a_job_with_a_chosen_network_is_written_like_one_that_names_it(tmp_path: Path) -> None:
 
     path = write_job(tmp_path, SEARCHED | {"model": "auto", "tuning": None})
     facts = ChoiceFacts(
         metric="loss",
-        model=LAST_OF_TWO[1],
+        model=TWO_NETWORKS[1],
         budget=None,
         value=0.5,
         tried=2,
-        contenders=2,
+        candidates=2,
         seconds=1.0,
         networks=[],
     )
     content = json.loads(json.dumps(asdict(facts)))
 
-    settled = load_job(path).with_choice(parse_record(ChoiceFacts, content, "manifest.json"))
+    chosen_job = load_job(path).with_choice(parse_record(ChoiceFacts, content, "manifest.json"))
 
-    assert JOB_ADAPTER.validate_json(format_job(settled)).model == LAST_OF_TWO[1]
+    assert JOB_ADAPTER.validate_json(format_job(chosen_job)).model == TWO_NETWORKS[1]

@@ -1,4 +1,4 @@
-"""Searching for better settings: what is tried and recorded, and how a killed search resumes."""
+"""Hyperparameter search: which trials are run and recorded, and how a killed search resumes."""
 
 import json
 from dataclasses import asdict, replace
@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from tasks.errors import DataError
 from tasks.records import Study
 from tasks.storage.artifacts import local_dir
-from tasks.tuning.default_space import contains_value
 from tasks.tuning.optuna_sampler import (
     TrialSampler,
     build_pruning_check,
     draw_latin_hypercube,
     interpolate_domain,
 )
-from tasks.tuning.search_space import Domain, Range
+from tasks.tuning.search_space import Domain, Range, contains_value
 from tasks.tuning.study_report import PLOT_FILES
 from tasks.tuning.trials import Trial, TrialContext, TrialRequest, make_trial
 from tasks.tuning.tune import run_search, run_trials
-from tests.support.learning_fixtures import PulledPlugError
+from tests.support.learning_fixtures import ProcessKilledError
+from tests.support.svg import parse_chart_file
 from tests.support.tuning_fixtures import NoRuns, make_trial_context
 
 SPACE: dict[str, Domain] = {
@@ -39,12 +39,12 @@ def create_sampler(context: TrialContext) -> TrialSampler:
 
 
 def list_trials(context: TrialContext, study: Study) -> list[dict[str, object]]:
-    """Return all facts of the trials but their seconds."""
+    """Return the records of the trials without their seconds."""
     rows = json.loads((local_dir(context.store, study) / "trials.json").read_text("utf-8"))
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
-def test_the_first_trial_is_the_job_as_it_is(tmp_path: Path) -> None:
+def test_the_first_trial_has_the_settings_of_the_job(tmp_path: Path) -> None:
     context = make_trial_context(tmp_path)
 
     first = next(run_trials(context, create_sampler(context)))
@@ -54,20 +54,20 @@ def test_the_first_trial_is_the_job_as_it_is(tmp_path: Path) -> None:
     assert first.value == min(first.validation_losses)
 
 
-def test_a_search_leaves_its_trials_and_plots_in_the_store(tmp_path: Path) -> None:
+def test_a_search_writes_its_trials_and_plots_to_the_store(tmp_path: Path) -> None:
     context = make_trial_context(tmp_path, n_trials=5, pruner="none")
 
     study = run_search(context, SPACE, NoRuns())
 
     values = [row["value"] for row in list_trials(context, study)]
     assert len(values) == 5
-    assert study.facts.value == min(values)
-    assert study.facts.own_value == values[0]
-    for picture in PLOT_FILES:
-        assert (local_dir(context.store, study) / picture).read_bytes().startswith(b"\x89PNG")
+    assert study.facts.best_value == min(values)
+    assert study.facts.initial_value == values[0]
+    for plot_file in PLOT_FILES:
+        parse_chart_file(local_dir(context.store, study) / plot_file)
 
 
-def test_a_job_that_asks_for_an_ensemble_is_searched_with_one_network(tmp_path: Path) -> None:
+def test_a_job_with_an_ensemble_is_searched_with_one_network(tmp_path: Path) -> None:
     context = make_trial_context(tmp_path)
     own = context.base._replace(training=replace(context.base.training, ensemble=3))
 
@@ -79,14 +79,14 @@ def test_a_job_that_asks_for_an_ensemble_is_searched_with_one_network(tmp_path: 
 
 
 def test_a_search_that_is_killed_anywhere_resumes_to_the_same_study(tmp_path: Path) -> None:
-    whole = make_trial_context(tmp_path / "whole", pruner="halving")
-    broken = make_trial_context(tmp_path / "broken", pruner="halving")
-    expected = run_search(whole, SPACE, NoRuns())
+    uninterrupted = make_trial_context(tmp_path / "uninterrupted", pruner="halving")
+    interrupted = make_trial_context(tmp_path / "interrupted", pruner="halving")
+    expected = run_search(uninterrupted, SPACE, NoRuns())
 
     # Once between two trials, and once within the third.
-    trials = run_trials(broken, create_sampler(broken))
+    trials = run_trials(interrupted, create_sampler(interrupted))
     first, second = next(trials), next(trials)
-    sampler = create_sampler(broken)
+    sampler = create_sampler(interrupted)
     for trial in (first, second):
         sampler.tell(sampler.ask(trial.number)[1], trial)
     chosen, _ = sampler.ask(2)
@@ -94,25 +94,27 @@ def test_a_search_that_is_killed_anywhere_resumes_to_the_same_study(tmp_path: Pa
     def interrupt(epoch: int, loss: float) -> bool:
         del loss
         if epoch:
-            raise PulledPlugError
+            raise ProcessKilledError
         return True
 
-    with pytest.raises(PulledPlugError):
-        make_trial(broken, TrialRequest(2, chosen, second.key, float("inf")), interrupt)
-    found = run_search(broken, SPACE, NoRuns())
+    with pytest.raises(ProcessKilledError):
+        make_trial(interrupted, TrialRequest(2, chosen, second.key, float("inf")), interrupt)
+    resumed = run_search(interrupted, SPACE, NoRuns())
 
-    assert found.key == expected.key
-    assert list_trials(broken, found) == list_trials(whole, expected)
+    assert resumed.key == expected.key
+    assert list_trials(interrupted, resumed) == list_trials(uninterrupted, expected)
 
 
 def test_more_trials_continue_the_same_search(tmp_path: Path) -> None:
     context = make_trial_context(tmp_path, n_trials=2, pruner="none")
-    few = run_search(context, SPACE, NoRuns())
+    two_trials = run_search(context, SPACE, NoRuns())
 
-    more = run_search(context._replace(tuning=replace(context.tuning, n_trials=4)), SPACE, NoRuns())
+    four_trials = run_search(
+        context._replace(tuning=replace(context.tuning, n_trials=4)), SPACE, NoRuns()
+    )
 
-    assert list_trials(context, more)[:2] == list_trials(context, few)
-    assert more.facts.trials == 4
+    assert list_trials(context, four_trials)[:2] == list_trials(context, two_trials)
+    assert four_trials.facts.trials == 4
 
 
 def test_trials_that_fall_behind_are_pruned_and_recorded(tmp_path: Path) -> None:
@@ -126,7 +128,7 @@ def test_trials_that_fall_behind_are_pruned_and_recorded(tmp_path: Path) -> None
     for row in pruned:
         assert 0 < len(row["validation_losses"]) <= context.base.training.epochs
         assert row["value"] == min(row["validation_losses"])
-        assert "fell behind in epoch" in row["reason"]
+        assert "worse than other trials in epoch" in row["reason"]
 
 
 def test_a_search_by_a_metric_measures_it_on_the_validation_rows(tmp_path: Path) -> None:
@@ -136,20 +138,20 @@ def test_a_search_by_a_metric_measures_it_on_the_validation_rows(tmp_path: Path)
 
     values = [row["value"] for row in list_trials(context, study)]
     assert all(0 <= value <= 1 for value in values)
-    assert study.facts.value == max(values)
+    assert study.facts.best_value == max(values)
 
 
 def test_a_budget_ends_a_search_and_records_the_running_trial(tmp_path: Path) -> None:
     context = make_trial_context(tmp_path, n_trials=50, budget=1e-6)
 
-    (only,) = run_trials(context, create_sampler(context))
+    (trial,) = run_trials(context, create_sampler(context))
 
-    assert only.state == "stopped"
-    assert len(only.validation_losses) == 1
-    assert only.value == only.validation_losses[0]
+    assert trial.state == "stopped"
+    assert len(trial.validation_losses) == 1
+    assert trial.value == trial.validation_losses[0]
 
 
-def test_settings_that_do_not_go_together_are_one_trial_that_is_refused(tmp_path: Path) -> None:
+def test_settings_that_contradict_each_other_are_a_refused_trial(tmp_path: Path) -> None:
     context = make_trial_context(tmp_path)
 
     trial = make_trial(
@@ -160,7 +162,7 @@ def test_settings_that_do_not_go_together_are_one_trial_that_is_refused(tmp_path
     assert "peephole" in trial.reason
 
 
-def test_a_search_in_which_nothing_could_be_trained_says_why(tmp_path: Path) -> None:
+def test_a_search_in_which_no_trial_could_be_trained_says_why(tmp_path: Path) -> None:
     context = make_trial_context(tmp_path, n_trials=2)
     own = context.base._replace(training=replace(context.base.training, learning_rate=1e30))
     space: dict[str, Domain] = {"training.batch_size": (16, 32)}
@@ -183,28 +185,28 @@ ranges = st.tuples(st.integers(1, 50), st.integers(51, 900), st.booleans()).flat
 
 @given(domain=choices | ranges, share=st.floats(0, 1, exclude_max=True))
 def test_every_interpolated_value_is_in_its_domain(domain: Domain, share: float) -> None:
-    found = interpolate_domain(domain, share)
+    value = interpolate_domain(domain, share)
 
-    assert contains_value(domain, found)
-    assert not isinstance(domain, Range) or not domain.is_integer or isinstance(found, int)
+    assert contains_value(domain, value)
+    assert not isinstance(domain, Range) or not domain.is_integer or isinstance(value, int)
 
 
-@given(choice=choices, seed=st.integers(0, 99), rounds=st.integers(1, 3))
+@given(choice=choices, seed=st.integers(0, 99), repetitions=st.integers(1, 3))
 def test_the_first_trials_try_every_value_equally_often(
-    choice: tuple[int, ...], seed: int, rounds: int
+    choice: tuple[int, ...], seed: int, repetitions: int
 ) -> None:
-    rows = draw_latin_hypercube({"model.hidden_size": choice}, rounds * len(choice), seed=seed)
+    rows = draw_latin_hypercube({"model.hidden_size": choice}, repetitions * len(choice), seed=seed)
 
     tried = sorted(row["model.hidden_size"] for row in rows)
-    assert tried == sorted(choice * rounds)
+    assert tried == sorted(choice * repetitions)
 
 
-def test_a_trial_is_written_and_read_without_loss(tmp_path: Path) -> None:
+def test_a_finished_trial_is_read_back_unchanged(tmp_path: Path) -> None:
     context = make_trial_context(tmp_path)
-    asked = TrialRequest(0, {"model.pooling": ["mean", "max"]}, "none", 600.0)
+    request = TrialRequest(0, {"model.pooling": ["mean", "max"]}, "none", 600.0)
 
-    made = make_trial(context, asked, build_pruning_check(None))
-    again = make_trial(context, asked, build_pruning_check(None))
+    trained = make_trial(context, request, build_pruning_check(None))
+    read_again = make_trial(context, request, build_pruning_check(None))
 
-    assert asdict(again) == asdict(made)
-    assert isinstance(again, Trial)
+    assert asdict(read_again) == asdict(trained)
+    assert isinstance(read_again, Trial)

@@ -1,79 +1,65 @@
-"""Scores agree with scikit-learn's, and intervals mean what they say."""
+"""Confidence intervals cover as often as their confidence, and are paired for gains."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn import metrics as sk
 
-from models.evaluation.baselines.single import SplitRows, predict_all
-from models.evaluation.metrics.by_kind import METRICS, compute_metrics
-from models.evaluation.metrics.classification import accuracy
-from models.evaluation.predictions import SinglePredictions
+from models.evaluation.baselines.single import (
+    choose_likeliest_class,
+)
+from models.evaluation.metrics.additive import Metric
+from models.evaluation.metrics.by_kind import (
+    METRICS,
+    compute_metrics,
+)
+from models.evaluation.metrics.classification import (
+    accuracy,
+    log_loss,
+)
+from models.evaluation.metrics.regression import mae
+from models.evaluation.predictions import (
+    SinglePredictions,
+)
 from models.evaluation.statistics.block_length import (
     choose_block_length,
-    compute_influence,
-    estimate_block_length,
 )
 from models.evaluation.statistics.bootstrap import (
+    Interval,
+    assign_strata,
     compute_gain_interval,
     compute_score_interval,
+    compute_score_intervals,
     draw_blocks,
+    draw_resamples,
+)
+from tests.support.sample_predictions import (
+    draw_predictions,
+    make_classes,
+    make_numbers,
 )
 
-
-def classes(truth, answer, chance=None, count: int = 4) -> SinglePredictions:
-    chances = np.full(len(truth), 0.5) if chance is None else np.asarray(chance)
-    return SinglePredictions(np.asarray(truth, float), np.asarray(answer, float), chances, count)
+OPTIONS = {"confidence": 0.95, "count": 300, "block": 1, "seed": 0}
 
 
-def numbers(truth, answer) -> SinglePredictions:
-    return SinglePredictions(
-        np.asarray(truth, float), np.asarray(answer, float), np.full(len(truth), 0.0), 0
-    )
+def simulate_classifier(share: float, rows: int, seed: int = 0) -> SinglePredictions:
+    """Predict that share of two equally frequent classes correctly."""
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(0, 2, rows)
+    return make_classes(targets, np.where(rng.random(rows) < share, targets, 1 - targets), 2)
 
 
-codes = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
+def list_metrics(predictions: SinglePredictions) -> list[Metric]:
+    """The metrics of classes that are defined for these predictions."""
+    return [METRICS["category"][name] for name in compute_metrics(predictions)]
 
 
-@given(codes)
-def test_scores_of_classes_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
-    truth, answer = np.array(pairs).T
-    chance = np.linspace(0.1, 1.0, len(truth))
-
-    found = compute_metrics(classes(truth, answer, chance))
-
-    recalls = sk.recall_score(truth, answer, labels=np.unique(truth), average="macro")
-    assert found["accuracy"] == pytest.approx(sk.accuracy_score(truth, answer))
-    assert found["balanced_accuracy"] == pytest.approx(recalls)
-    assert found["macro_f1"] == pytest.approx(sk.f1_score(truth, answer, average="macro"))
-    assert found["log_loss"] == pytest.approx(-np.log(chance).mean())
-
-
-@given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=2, max_size=30))
-def test_scores_of_numbers_are_those_of_scikit_learn(pairs) -> None:
-    truth, answer = np.array(pairs).T
-
-    found = compute_metrics(numbers(truth, answer))
-
-    assert found["mae"] == pytest.approx(sk.mean_absolute_error(truth, answer))
-    assert found["rmse"] == pytest.approx(sk.root_mean_squared_error(truth, answer))
-    if truth.std() > 1e-3:
-        assert found["r2"] == pytest.approx(sk.r2_score(truth, answer), abs=1e-9)
-
-
-def test_an_unseen_class_and_an_unanswered_row_count_as_wrong() -> None:
-    answers = classes([0, -1, 1], [0, 0, np.nan], [0.9, 0.0, 0.0])
-
-    found = compute_metrics(answers)
-
-    assert found["accuracy"] == pytest.approx(1 / 3)
-    assert found["balanced_accuracy"] == pytest.approx(1 / 3)
-    assert found["log_loss"] > 20
+def compute_width(interval: Interval) -> float:
+    return interval.high - interval.low
 
 
 @given(st.integers(1, 50), st.integers(1, 9))
-def test_resamples_are_runs_of_neighbours_within_range(rows: int, block: int) -> None:
+def test_resamples_are_blocks_of_neighbours_within_range(rows: int, block: int) -> None:
     [draw] = draw_blocks(rows, count=1, block=block, seed=0)
 
     runs = draw[: len(draw) - len(draw) % min(block, rows)].reshape(-1, min(block, rows))
@@ -82,127 +68,129 @@ def test_resamples_are_runs_of_neighbours_within_range(rows: int, block: int) ->
     assert (np.diff(runs, axis=1) == 1).all()
 
 
-def test_neighbours_in_time_are_resampled_together() -> None:
-    assert choose_block_length(1000, by_time=True) == 10
-    assert choose_block_length(1000, by_time=False) == 1
-
-
-@pytest.mark.parametrize(("memory", "least", "most"), [(0.0, 1, 1), (0.5, 5, 20), (0.9, 20, 60)])
-def test_rows_are_resampled_in_runs_as_long_as_they_remember(
-    memory: float, least: int, most: int
+@given(st.integers(1, 60), st.integers(1, 80), st.integers(0, 9))
+def test_each_resample_has_as_many_rows_as_the_data_and_valid_indices(
+    rows: int, block: int, seed: int
 ) -> None:
-    draw = np.random.default_rng(0)
-    values = draw.normal(size=600)
-    for step in range(1, 600):
-        values[step] += memory * values[step - 1]
+    draws = list(draw_blocks(rows, count=5, block=block, seed=seed))
 
-    assert least <= estimate_block_length(values[100:]) <= most
+    assert [len(draw) for draw in draws] == [rows] * 5
+    assert all(0 <= draw.min() <= draw.max() < rows for draw in draws)
 
 
-def test_the_influence_of_a_row_is_what_it_moves_in_the_score() -> None:
-    draw = np.random.default_rng(0)
-    truth, said = draw.integers(0, 3, 200).astype(float), draw.integers(0, 3, 200).astype(float)
-    answers = SinglePredictions(truth, said, np.full(200, np.nan), 3)
-    metric = METRICS["category"]["macro_f1"]
+@given(st.lists(st.integers(-1, 3), min_size=1, max_size=60), st.integers(0, 99))
+def test_a_resample_has_as_many_rows_of_each_class_as_the_test(targets: list, seed: int) -> None:
+    predictions = SinglePredictions(
+        np.array(targets, float), np.zeros(len(targets)), np.ones(len(targets)), 4
+    )
+    strata = assign_strata(predictions)
 
-    told = compute_influence(metric, answers)
-
-    for row in (0, 7, 199):
-        fewer = np.ones((1, 200))
-        fewer[0, row] = 1 - 1e-4
-        moved = (metric(answers) - metric.compute_resampled(answers, fewer)[0]) / 1e-4
-        assert told[row] == pytest.approx(moved, abs=1e-6)
+    for draw in draw_resamples(predictions, count=5, block=1, seed=seed):
+        assert sorted(strata[draw]) == sorted(strata)
 
 
-OPTIONS = {"confidence": 0.95, "count": 300, "block": 1, "seed": 0}
+def test_the_interval_covers_the_true_score_about_as_often_as_its_confidence() -> None:
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        correct = rng.random(150) < 0.8
+        predictions = make_classes(np.zeros(150), np.where(correct, 0, 1))
+        low, high = compute_score_interval(accuracy, predictions, **OPTIONS)
+        covered += low <= 0.8 <= high
+
+    assert 180 <= covered <= 199
 
 
-def test_a_model_gains_exactly_nothing_over_itself() -> None:
-    draw = np.random.default_rng(0)
-    own = classes(draw.integers(0, 4, 100), draw.integers(0, 4, 100))
+@settings(max_examples=25)
+@given(st.floats(0.2, 0.9), st.integers(40, 200), st.integers(0, 99))
+def test_an_interval_contains_the_score(share: float, rows: int, seed: int) -> None:
+    predictions = simulate_classifier(share, rows, seed)
+
+    for metric in list_metrics(predictions):
+        low, high = compute_score_interval(metric, predictions, **OPTIONS)
+        assert low <= metric(predictions) <= high
+
+
+def test_the_same_seed_draws_the_same_interval() -> None:
+    predictions = simulate_classifier(0.7, 100)
+
+    first, second = (compute_score_interval(accuracy, predictions, **OPTIONS) for _ in range(2))
+    other = compute_score_interval(log_loss, predictions, **{**OPTIONS, "seed": 1})
+
+    assert first == second
+    assert other != compute_score_interval(log_loss, predictions, **OPTIONS)
+
+
+def test_intervals_drawn_together_are_those_drawn_alone() -> None:
+    predictions = draw_predictions("category", 3)
+    options = {"confidence": 0.9, "count": 200, "block": 1, "seed": 0}
+
+    together = compute_score_intervals(METRICS["category"], predictions, **options)
+
+    for name, metric in METRICS["category"].items():
+        assert together[name] == compute_score_intervals({"": metric}, predictions, **options)[""]
+
+
+def test_intervals_are_narrower_with_more_rows_or_less_confidence() -> None:
+    few, many = simulate_classifier(0.7, 100), simulate_classifier(0.7, 2500)
+
+    uncertainty = compute_width(compute_score_interval(accuracy, few, **OPTIONS))
+
+    assert compute_width(compute_score_interval(accuracy, many, **OPTIONS)) < 0.4 * uncertainty
+    assert (
+        compute_width(compute_score_interval(accuracy, few, **{**OPTIONS, "confidence": 0.5}))
+        < 0.7 * uncertainty
+    )
+
+
+def test_intervals_are_wider_for_correlated_neighbours() -> None:
+    errors = np.repeat(np.random.default_rng(0).normal(size=100), 10)
+    correlated = make_numbers(np.zeros(1000), errors)
+    block = choose_block_length(1000, by_time=True)
+
+    in_runs = compute_score_interval(mae, correlated, **{**OPTIONS, "block": block})
+    one_by_one = compute_score_interval(mae, correlated, **OPTIONS)
+
+    assert compute_width(in_runs) > 2 * compute_width(one_by_one)
+
+
+def test_the_gain_of_a_model_over_itself_is_exactly_zero() -> None:
+    rng = np.random.default_rng(0)
+    own = make_classes(rng.integers(0, 4, 100), rng.integers(0, 4, 100))
 
     for name in compute_metrics(own):
         metric = METRICS["category"][name]
         assert compute_gain_interval(metric, own, own, sign=1.0, **OPTIONS) == (0.0, 0.0)
 
 
-def test_the_interval_holds_the_true_score_about_as_often_as_it_says() -> None:
-    draw = np.random.default_rng(1)
-    held = 0
-    for _ in range(200):
-        right = draw.random(150) < 0.8
-        answers = classes(np.zeros(150), np.where(right, 0, 1))
-        low, high = compute_score_interval(accuracy, answers, **OPTIONS)
-        held += low <= 0.8 <= high
+@given(st.integers(0, 99))
+def test_the_gain_of_one_model_is_the_loss_of_the_other(seed: int) -> None:
+    one, other = simulate_classifier(0.8, 60, seed), simulate_classifier(0.6, 60, seed)
+    options = {**OPTIONS, "count": 60}
 
-    assert 180 <= held <= 199
+    gain = compute_gain_interval(accuracy, one, other, sign=1.0, **options)
+    loss = compute_gain_interval(accuracy, other, one, sign=1.0, **options)
+
+    assert gain == pytest.approx((-loss.high, -loss.low), abs=1e-12)
 
 
 @settings(max_examples=20)
 @given(st.integers(0, 10_000))
-def test_lower_is_better_turns_the_gain_around(seed: int) -> None:
-    draw = np.random.default_rng(seed)
-    truth = draw.normal(size=80)
-    good, bad = numbers(truth, truth + 0.1), numbers(truth, truth + 1.0)
+def test_where_lower_is_better_the_gain_changes_sign(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    targets = rng.normal(size=80)
+    good, bad = make_numbers(targets, targets + 0.1), make_numbers(targets, targets + 1.0)
 
     low, _ = compute_gain_interval(METRICS["number"]["mae"], good, bad, sign=-1.0, **OPTIONS)
 
     assert low > 0
 
 
-def rows(count: int, seed: int) -> SplitRows:
-    """Sequences of three steps whose answer is the sign of the last one."""
-    draw = np.random.default_rng(seed)
-    values = draw.normal(size=(count * 3, 2)).astype(np.float32)
-    starts = np.arange(count) * 3
-    return SplitRows(
-        values, starts, starts + 3, (values[2::3, 0] > 0).astype(float), np.empty((len(starts), 0))
-    )
+def test_a_gain_in_a_rank_metric_is_measured_with_the_same_resamples_for_both_models() -> None:
+    good = draw_predictions("category", 1, rows=300)
+    flat = choose_likeliest_class(np.full((300, 5), 0.2), good.target_R)
+    options = {"sign": 1.0, "confidence": 0.95, "count": 200, "block": 1, "seed": 0}
 
+    low, high = compute_gain_interval(METRICS["category"]["auroc"], good, flat, **options)
 
-def test_baselines_of_classes_learn_from_training_and_answer_the_test() -> None:
-    answers = predict_all(rows(300, 0), rows(100, 1), classes=2, past={"last": np.zeros(100)})
-
-    scores = {name: accuracy(found) for name, found in answers.items()}
-    assert set(scores) == {"majority", "logistic regression", "last"}
-    assert scores["logistic regression"] > 0.95
-    assert 0.3 < scores["majority"] < 0.7
-    assert scores["last"] == (rows(100, 1).target_S == 0).mean()
-
-
-def test_baselines_of_numbers_learn_from_training_and_answer_the_test() -> None:
-    def linear(count: int, seed: int) -> SplitRows:
-        made = rows(count, seed)
-        return made._replace(target_S=made.values_NC[2::3, 0] * 3.0 + 100.0)
-
-    answers = predict_all(linear(200, 0), linear(50, 1), classes=0, past={})
-
-    assert compute_metrics(answers["ridge regression"])["mae"] < 0.05
-    assert compute_metrics(answers["mean"])["r2"] < 0.1
-
-
-def test_long_sequences_are_described_by_their_summary() -> None:
-    draw = np.random.default_rng(0)
-    values = draw.normal(size=(3000, 4)).astype(np.float32)
-    long = SplitRows(
-        values,
-        np.array([0, 1200]),
-        np.array([1200, 3000]),
-        np.array([0.0, 1.0]),
-        np.empty((2, 0)),
-    )
-
-    answers = predict_all(long, long, classes=2, past={})
-
-    assert accuracy(answers["logistic regression"]) == 1.0
-
-
-def test_more_rows_than_a_regression_sees_may_come_class_by_class() -> None:
-    many = rows(300, 0)
-    order = np.argsort(many.target_S, kind="stable")
-    sorted_rows = SplitRows(many.values_NC, *(column[order] for column in many[1:5]))
-
-    thin = sorted_rows.subsample(50)
-
-    assert len(thin.target_S) == 50
-    assert set(thin.target_S) == {0.0, 1.0}
+    assert 0.2 < low < high < 0.6

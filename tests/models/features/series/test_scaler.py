@@ -1,4 +1,4 @@
-"""Scaling: what NumPy finds in any cut, in any unit, and nothing that is no number."""
+"""Scaling: the statistics of NumPy for any chunks and units, and always finite values."""
 
 from itertools import pairwise
 
@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from models.errors import UnlearnableError
-from models.features.series.channels import cleaned
+from models.features.series.channels import replace_unusable
 from models.features.series.config import SeriesInput
-from models.features.series.sample import Sample, priorities_of
-from models.features.series.scaler import LEAST_STEPS, Chunk, Scaler, fit_scaler
-from models.features.series.scaling import FARTHEST, fill_gaps, scaled
+from models.features.series.quantile_sample import QuantileSample, compute_priorities
+from models.features.series.scaler import MIN_STEPS, Chunk, Scaler, fit_scaler
+from models.features.series.scaling import MAX_SCALED, fill_gaps, scale_values
 
 NAMES = ("a", "b", "c")
 
@@ -25,10 +25,10 @@ def reading(scale: str = "standard", **more: object) -> SeriesInput:
     return SeriesInput(column=NAMES, scaler=scale, **more)
 
 
-def chunks(values: np.ndarray, places: list[int], owners: np.ndarray | None = None) -> list[Chunk]:
-    """Cut steps [N, C] into chunks; owners change where a series ends."""
+def chunks(values: np.ndarray, cuts: list[int], owners: np.ndarray | None = None) -> list[Chunk]:
+    """Split steps [N, C] into chunks; owners change where a series ends."""
     parts = []
-    edges = [0, *sorted(places), len(values)]
+    edges = [0, *sorted(cuts), len(values)]
     for first, stop in pairwise(edges):
         part = np.ascontiguousarray(values[first:stop].T, np.float64)
         if owners is None:
@@ -52,19 +52,19 @@ def with_gaps(values: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def scale_by_numpy(values: np.ndarray, scale: str) -> tuple[np.ndarray, np.ndarray]:
-    """Give centre and spread of [N, C] with gaps."""
+    """Return center and scale of [N, C] with missing values."""
     if scale == "none":
         return np.zeros(3), np.ones(3)
     if scale == "minmax":
         low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
         return low, np.where(high > low, high - low, 1.0)
-    deviation = np.nanstd(values, axis=0)
+    std_of_values = np.nanstd(values, axis=0)
     if scale == "standard":
-        centre, spread = np.nanmean(values, axis=0), deviation
+        center, std = np.nanmean(values, axis=0), std_of_values
     else:
-        lower, centre, upper = np.nanquantile(values, [0.25, 0.5, 0.75], axis=0)
-        spread = np.where(upper > lower, (upper - lower) / 1.349, deviation)
-    return centre, np.where(spread > 1e-12 * np.abs(centre), spread, 1.0)
+        lower, center, upper = np.nanquantile(values, [0.25, 0.5, 0.75], axis=0)
+        std = np.where(upper > lower, (upper - lower) / 1.349, std_of_values)
+    return center, np.where(std > 1e-12 * np.abs(center), std, 1.0)
 
 
 @given(
@@ -74,16 +74,16 @@ def scale_by_numpy(values: np.ndarray, scale: str) -> tuple[np.ndarray, np.ndarr
     st.floats(0, 0.6),
     st.integers(0, 99),
 )
-def test_any_cut_of_the_steps_gives_what_numpy_finds_in_what_is_there(
-    places: list[int], scale: str, offset: float, gaps: float, seed: int
+def test_any_chunking_of_the_steps_gives_the_statistics_of_numpy(
+    cuts: list[int], scale: str, offset: float, gaps: float, seed: int
 ) -> None:
     values = with_gaps(noise(40, offset=offset, seed=seed), gaps, seed + 1)
 
-    scaler = fit_scaler(chunks(values, places), reading(scale))
+    scaler = fit_scaler(chunks(values, cuts), reading(scale))
 
-    centre, spread = scale_by_numpy(values, scale)
-    np.testing.assert_allclose(scaler.centre_EC[0], centre, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(scaler.spread_EC[0], spread, rtol=1e-6)
+    center, std = scale_by_numpy(values, scale)
+    np.testing.assert_allclose(scaler.centre_EC[0], center, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(scaler.spread_EC[0], std, rtol=1e-6)
     assert scaler.gaps == tuple(np.flatnonzero(np.isnan(values).any(axis=0)))
 
 
@@ -93,30 +93,30 @@ def test_any_cut_of_the_steps_gives_what_numpy_finds_in_what_is_there(
     st.sampled_from([0.0, -1e9]),
     st.integers(0, 99),
 )
-def test_each_entity_is_scaled_by_its_own_steps_and_one_with_few_by_those_of_all(
-    places: list[int], scale: str, offset: float, seed: int
+def test_each_entity_has_its_own_scale_and_small_ones_the_global_scale(
+    cuts: list[int], scale: str, offset: float, seed: int
 ) -> None:
     values = with_gaps(noise(60, offset=offset, seed=seed), 0.1, seed + 1)
     owners = np.sort(
         np.random.default_rng(seed).choice(["a", "b", "c", "d"], 60, p=[0.4, 0.3, 0.2, 0.1])
     )
 
-    scaler = fit_scaler(chunks(values, places, owners), reading(scale, scale_per="entity"))
+    scaler = fit_scaler(chunks(values, cuts, owners), reading(scale, scale_per="entity"))
 
     every, own = scale_by_numpy(values, scale), np.unique(owners)
     assert scaler.entities == tuple(own)
     for row, name in enumerate(["all", *own]):
         part = values if name == "all" else values[owners == name]
-        many = (~np.isnan(part)).sum(axis=0) >= (0 if name == "all" else LEAST_STEPS)
-        found = scale_by_numpy(part, scale)
-        for table, theirs, all_of_them in zip(
-            (scaler.centre_EC, scaler.spread_EC), found, every, strict=True
+        many = (~np.isnan(part)).sum(axis=0) >= (0 if name == "all" else MIN_STEPS)
+        result = scale_by_numpy(part, scale)
+        for table, expected_table, whole_table in zip(
+            (scaler.centre_EC, scaler.spread_EC), result, every, strict=True
         ):
-            expected = np.where(many, theirs, all_of_them)
+            expected = np.where(many, expected_table, whole_table)
             np.testing.assert_allclose(table[row], expected, rtol=1e-6, atol=1e-9)
 
 
-def test_many_entities_in_many_chunks_are_told_apart() -> None:
+def test_many_entities_in_many_chunks_have_separate_scales() -> None:
     owners = np.repeat(np.array([f"e{n}" for n in range(5000)]), 10)
     levels = np.arange(5000.0)
     values = np.repeat(levels, 10)[:, None] + np.tile(np.arange(10.0), 5000)[:, None] + np.zeros(3)
@@ -129,19 +129,19 @@ def test_many_entities_in_many_chunks_are_told_apart() -> None:
     np.testing.assert_allclose(scaler.spread_EC[1:, 0], np.std(np.arange(10.0)), rtol=1e-9)
 
 
-def test_a_series_without_a_name_counts_for_all_and_has_no_scale_of_its_own() -> None:
+def test_a_series_without_a_name_has_the_global_scale() -> None:
     values = noise(40)
-    nameless = chunks(values, [], np.repeat(["a", "b"], 20))[0]
-    nameless = nameless._replace(entities_S=pl.Series(["a", None]))
+    unnamed = chunks(values, [], np.repeat(["a", "b"], 20))[0]
+    unnamed = unnamed._replace(entities_S=pl.Series(["a", None]))
 
-    scaler = fit_scaler([nameless], reading(scale_per="entity"))
+    scaler = fit_scaler([unnamed], reading(scale_per="entity"))
 
     assert scaler.entities == ("a",)
     np.testing.assert_allclose(scaler.centre_EC[0], values.mean(axis=0), rtol=1e-12)
-    assert scaler.rows_of(pl.Series(["a", None, "new"])).tolist() == [1, 0, 0]
+    assert scaler.find_rows(pl.Series(["a", None, "new"])).tolist() == [1, 0, 0]
 
 
-def test_entities_that_are_numbers_are_known_again_as_fractions() -> None:
+def test_numeric_entities_are_recognized_as_floats() -> None:
     scaler = Scaler(
         centre_EC=np.zeros((3, 1)),
         spread_EC=np.ones((3, 1)),
@@ -149,12 +149,12 @@ def test_entities_that_are_numbers_are_known_again_as_fractions() -> None:
         entities=("1", "22"),
     )
 
-    assert scaler.rows_of(pl.Series([22, 1, 3])).tolist() == [2, 1, 0]
-    assert scaler.rows_of(pl.Series([22.0, None, 1.0])).tolist() == [2, 0, 1]
+    assert scaler.find_rows(pl.Series([22, 1, 3])).tolist() == [2, 1, 0]
+    assert scaler.find_rows(pl.Series([22.0, None, 1.0])).tolist() == [2, 0, 1]
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e7, -1e9])
-def test_a_channel_that_begins_with_gaps_keeps_its_digits(offset: float) -> None:
+def test_a_channel_that_starts_with_missing_values_is_precise(offset: float) -> None:
     late = noise(500, offset=offset)
     values = np.concatenate([np.full((20, 3), np.nan), late])
 
@@ -171,7 +171,7 @@ def test_the_unit_of_a_channel_changes_nothing(scale: str, exponent: int) -> Non
 
     def after(part: np.ndarray) -> np.ndarray:
         scaler = fit_scaler(chunks(part, []), reading(scale))
-        return scaled(part[:, 1], scaler.centre_EC[0, 1], scaler.spread_EC[0, 1], scale)
+        return scale_values(part[:, 1], scaler.centre_EC[0, 1], scaler.spread_EC[0, 1], scale)
 
     np.testing.assert_allclose(after(values * 2.0**exponent), after(values), rtol=1e-9, atol=1e-12)
 
@@ -184,11 +184,11 @@ def test_a_channel_that_never_changes_becomes_zero(scale: str, level: float) -> 
     scaler = fit_scaler(chunks(values, [3, 11]), reading(scale))
 
     assert scaler.spread_EC.tolist() == [[1.0, 1.0, 1.0]]
-    after = scaled(values[:, 0], scaler.centre_EC[0, 0], scaler.spread_EC[0, 0], scale)
+    after = scale_values(values[:, 0], scaler.centre_EC[0, 0], scaler.spread_EC[0, 0], scale)
     np.testing.assert_allclose(after, np.zeros(37), atol=1e-6)
 
 
-def test_an_entity_that_never_changes_is_centred_and_takes_the_spread_of_all() -> None:
+def test_a_constant_entity_is_centered_and_gets_the_global_std() -> None:
     values = np.concatenate([np.full((20, 3), 5.0), noise(20)])
 
     scaler = fit_scaler(
@@ -199,7 +199,7 @@ def test_an_entity_that_never_changes_is_centred_and_takes_the_spread_of_all() -
     np.testing.assert_allclose(scaler.spread_EC[1], scaler.spread_EC[0])
 
 
-def test_a_channel_that_is_mostly_one_value_has_a_spread_all_the_same() -> None:
+def test_a_channel_that_is_mostly_one_value_has_a_scale() -> None:
     values = np.zeros((100, 3))
     values[:10] = 7.0
 
@@ -210,24 +210,24 @@ def test_a_channel_that_is_mostly_one_value_has_a_spread_all_the_same() -> None:
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3.5e38, -1e300, 3.4e38])
-def test_no_value_however_absurd_becomes_something_that_is_no_number(
-    scale: str, value: float
-) -> None:
-    values = cleaned(np.array([[value]]))[0]
+def test_no_extreme_value_becomes_nan_or_infinite(scale: str, value: float) -> None:
+    values = replace_unusable(np.array([[value]]))[0]
 
     filled = fill_gaps(values, np.zeros(1, np.int64), 0, np.zeros(1))
-    after = scaled(filled, np.array([0.5]), np.array([0.01]), scale).astype(np.float32)
+    after = scale_values(filled, np.array([0.5]), np.array([0.01]), scale).astype(np.float32)
 
     assert np.isfinite(after).all()
-    assert scale == "none" or (np.abs(after) <= FARTHEST).all()
+    assert scale == "none" or (np.abs(after) <= MAX_SCALED).all()
 
 
-def test_numbers_that_are_not_scaled_are_not_cut_off_either() -> None:
-    assert scaled(np.array([3e9]), np.zeros(1), np.ones(1), "none").tolist() == [3e9]
+def test_numbers_that_are_not_scaled_are_not_clipped() -> None:
+    assert scale_values(np.array([3e9]), np.zeros(1), np.ones(1), "none").tolist() == [3e9]
 
 
 @pytest.mark.parametrize(("mask", "gaps"), [("auto", (1,)), ("always", (0, 1, 2)), ("never", ())])
-def test_the_job_says_which_channels_flag_their_gaps(mask: str, gaps: tuple[int, ...]) -> None:
+def test_missing_indicators_are_added_to_the_configured_channels(
+    mask: str, gaps: tuple[int, ...]
+) -> None:
     values = noise(20)
     values[3, 1] = np.nan
 
@@ -235,66 +235,66 @@ def test_the_job_says_which_channels_flag_their_gaps(mask: str, gaps: tuple[int,
 
 
 @given(st.lists(st.integers(0, 3000), max_size=5), st.integers(0, 9), st.booleans())
-def test_a_sample_is_the_same_however_the_stream_is_cut(
-    places: list[int], seed: int, several: bool
+def test_a_sample_does_not_depend_on_the_chunks_of_the_stream(
+    cuts: list[int], seed: int, several: bool
 ) -> None:
-    chance = np.random.default_rng(seed)
-    values, names = chance.normal(size=(2, 3000)), chance.choice(["x", "y", "z"], 3000)
+    generator = np.random.default_rng(seed)
+    values, names = generator.normal(size=(2, 3000)), generator.choice(["x", "y", "z"], 3000)
 
     def quartiles(edges: list[int]) -> dict[str, np.ndarray]:
-        sample = Sample(2, most_numbers=600)
+        sample = QuantileSample(2, max_numbers=600)
         for first, stop in zip([0, *edges], [*edges, 3000], strict=True):
-            named = pl.Series(names[first:stop], dtype=pl.String) if several else None
-            sample.add(values[:, first:stop], named)
-            sample.settle()
-        return sample.quartiles()
+            owner_names = pl.Series(names[first:stop], dtype=pl.String) if several else None
+            sample.add(values[:, first:stop], owner_names)
+            sample.trim()
+        return sample.compute_quartiles()
 
-    whole, cut = quartiles([]), quartiles(sorted(places))
+    whole, cut = quartiles([]), quartiles(sorted(cuts))
 
     for name, table in whole.items():
         np.testing.assert_array_equal(cut[name], table)
 
 
-def test_the_quartiles_of_a_long_stream_are_close_and_follow_no_season() -> None:
-    places = np.arange(400_000)
-    season = np.sin(places * (2 * np.pi / 16)) + places * 1e-9
-    sample = Sample(1, most_numbers=50_000)
+def test_the_quartiles_of_a_long_stream_are_close_despite_its_season() -> None:
+    cuts = np.arange(400_000)
+    season = np.sin(cuts * (2 * np.pi / 16)) + cuts * 1e-9
+    sample = QuantileSample(1, max_numbers=50_000)
     for part in np.array_split(season, 37):
         sample.add(part[None], None)
 
-    found = sample.quartiles()
+    result = sample.compute_quartiles()
 
     for name, share in (("lower", 0.25), ("median", 0.5), ("upper", 0.75)):
-        below = (season < found[name][0, 0]).mean()
+        below = (season < result[name][0, 0]).mean()
         # Sixteen values of equal weight: the share below a quartile jumps by a sixteenth.
         assert abs(below - share) < 1 / 16 + 4 * 0.5 / np.sqrt(50_000)
-    assert len(sample.settle()) == 50_000
+    assert len(sample.trim()) == 50_000
 
 
 def test_priorities_are_spread_evenly() -> None:
-    shares = priorities_of(np.arange(100_000, dtype=np.uint64)).astype(float) / 2.0**64
+    shares = compute_priorities(np.arange(100_000, dtype=np.uint64)).astype(float) / 2.0**64
 
     assert np.abs(np.histogram(shares, 20, (0, 1))[0] - 5000).max() < 300
 
 
-def test_a_scaler_survives_being_written_and_read() -> None:
+def test_a_scaler_survives_saving_and_loading() -> None:
     scaler = fit_scaler(
         chunks(noise(40), [], np.repeat(["a", "b"], 20)), reading(scale_per="entity")
     )
-    held = {name: getattr(scaler, name) for name in Scaler.__dataclass_fields__}
+    fields = {name: getattr(scaler, name) for name in Scaler.__dataclass_fields__}
 
-    again = TypeAdapter(Scaler).validate_python({**held, "entities": list(scaler.entities)})
+    again = TypeAdapter(Scaler).validate_python({**fields, "entities": list(scaler.entities)})
 
     np.testing.assert_array_equal(again.centre_EC, scaler.centre_EC)
     assert (again.entities, again.gaps) == (scaler.entities, scaler.gaps)
 
 
-def test_no_steps_at_all_are_refused() -> None:
+def test_an_empty_training_set_is_rejected() -> None:
     with pytest.raises(UnlearnableError, match="the training split has no steps"):
         fit_scaler([], reading())
 
 
-def test_a_channel_of_gaps_is_refused_by_name() -> None:
+def test_a_channel_without_values_is_rejected_by_name() -> None:
     values = noise(10)
     values[:, 1] = np.nan
 

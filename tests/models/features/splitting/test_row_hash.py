@@ -1,4 +1,4 @@
-"""Splits: equal rows stay together, a model knows its own test rows again, no step leaks."""
+"""Splits: equal rows share a split, a model recognizes its test rows, no step leaks."""
 
 import hashlib
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,19 +16,19 @@ from models.features.config import Layout, WindowConfig
 from models.features.featurizer import Featurizer, load_featurizer, save_featurizer
 from models.features.series import SeriesInput
 from models.features.splitting import row_hash
+from models.features.splitting.row_hash import hash_frame_rows
 from models.features.splitting.split import (
-    NAMES,
+    SPLIT_NAMES,
     TEST,
     TRAINING,
     UNUSED,
     VALIDATION,
     SplitConfig,
-    identities,
     split_by_hash,
     split_by_time,
 )
 from models.features.target import Target
-from tests.support.model_parts import featurizer_of, scale
+from tests.support.model_parts import build_featurizer, build_series_state
 from tests.support.split_plans import split_table
 
 SCHEMA = {
@@ -57,19 +57,19 @@ def frame_of(content: list[tuple]) -> pl.DataFrame:
 
 
 @given(rows, st.randoms(use_true_random=False))
-def test_equal_rows_share_an_identity_wherever_they_stand(content: list[tuple], random) -> None:
+def test_equal_rows_have_the_same_hash_at_any_position(content: list[tuple], random) -> None:
     doubled = content * 2
     random.shuffle(doubled)
     frame = frame_of(doubled)
 
-    hashes = identities(frame, frame.columns)
+    hashes = hash_frame_rows(frame, frame.columns)
 
-    alone = [identities(frame[row : row + 1], frame.columns)[0] for row in range(len(frame))]
+    alone = [hash_frame_rows(frame[row : row + 1], frame.columns)[0] for row in range(len(frame))]
     assert hashes.tolist() == alone
     assert len(set(hashes.tolist())) <= len({repr(row) for row in content})
 
 
-def test_rows_that_only_look_alike_have_identities_of_their_own() -> None:
+def test_rows_that_only_look_equal_have_different_hashes() -> None:
     frame = frame_of(
         [
             ("a", None, None, None, None),
@@ -84,7 +84,7 @@ def test_rows_that_only_look_alike_have_identities_of_their_own() -> None:
         ]
     )
 
-    assert len(set(identities(frame, frame.columns).tolist())) == len(frame)
+    assert len(set(hash_frame_rows(frame, frame.columns).tolist())) == len(frame)
 
 
 ZEROS = {
@@ -99,14 +99,14 @@ ZEROS = {
 
 
 @pytest.mark.parametrize("values", ZEROS.values(), ids=ZEROS.keys())
-def test_the_two_zeros_are_one_number(values: pl.Series) -> None:
-    negative, positive = identities(pl.DataFrame({"x": values}), ["x"])
+def test_both_zeros_have_the_same_hash(values: pl.Series) -> None:
+    negative, positive = hash_frame_rows(pl.DataFrame({"x": values}), ["x"])
 
     assert negative == positive
 
 
-def written(frame: pl.DataFrame, columns: list[str]) -> list[int]:
-    """The definition: each row as JSON, hashed by itself."""
+def hash_by_definition(frame: pl.DataFrame, columns: list[str]) -> list[int]:
+    """The definition: each row as JSON, hashed alone."""
     texts = frame.select(
         pl.struct(
             pl.col(name).bin.encode("hex") if frame.schema[name] == pl.Binary else pl.col(name)
@@ -118,47 +118,49 @@ def written(frame: pl.DataFrame, columns: list[str]) -> list[int]:
 
 
 @given(rows, st.integers(1, 4))
-def test_pieces_and_repetition_change_no_identity(content: list[tuple], piece: int) -> None:
+def test_chunks_and_repeated_rows_change_no_hash(content: list[tuple], piece: int) -> None:
     frame = frame_of(content * 2)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(row_hash, "PIECE_ROWS", piece)
+        patch.setattr(row_hash, "_BATCH_ROWS", piece)
         for columns in (frame.columns, ["bytes"], ["list"], ["text", "number"]):
-            assert identities(frame, columns).tolist() == written(frame, columns)
+            assert hash_frame_rows(frame, columns).tolist() == hash_by_definition(frame, columns)
 
 
 @pytest.mark.parametrize("name", ["blob", "", 'a"b', "\u007f\n\u00e9", "\U0001f422", "a\\"])
-def test_bytes_under_any_name_are_hashed_as_they_were(name: str) -> None:
+def test_bytes_are_hashed_by_content_in_any_column_type(name: str) -> None:
     frame = pl.DataFrame({name: [b"", None, b"\xff\x00" * 3000]})
 
-    assert identities(frame, [name]).tolist() == written(frame, [name])
+    assert hash_frame_rows(frame, [name]).tolist() == hash_by_definition(frame, [name])
 
 
-def test_bytes_within_lists_and_records_tell_rows_apart() -> None:
+def test_bytes_within_lists_and_structs_change_the_hash() -> None:
     lists = pl.Series([[b"a"], [b"b"], [], None, [None], [b"a", b"b"], [b"ab"]])
     records = pl.Series([{"a": b"x"}, {"a": b"y"}, {"a": None}, None])
 
     for values in (lists, lists.cast(pl.List(pl.Binary)), records):
         frame = pl.DataFrame({"x": values})
-        assert len(set(identities(frame, ["x"]).tolist())) == len(frame)
+        assert len(set(hash_frame_rows(frame, ["x"]).tolist())) == len(frame)
 
 
-def test_objects_are_refused_with_the_mend() -> None:
+def test_object_columns_are_rejected_with_a_hint() -> None:
     frame = pl.DataFrame({"x": pl.Series([object()], dtype=pl.Object)})
 
-    with pytest.raises(UnlearnableError, match=r"column 'x' holds Python objects.*set split\.id"):
-        identities(frame, ["x"])
+    with pytest.raises(
+        UnlearnableError, match=r"column 'x' contains Python objects.*set split\.id"
+    ):
+        hash_frame_rows(frame, ["x"])
 
 
-def test_rows_are_planned_in_their_order_however_many_there_are() -> None:
+def test_many_rows_are_split_in_their_order() -> None:
     frame = pl.DataFrame({"wave": [[float(number)] for number in range(150_000)]})
     whole = Layout(input=lists(), window=None, time=None, entity=None)
 
     plan = split_table(frame, whole, SplitConfig())
 
-    expected = split_by_hash(identities(frame, ["wave"]), SplitConfig())
+    expected = split_by_hash(hash_frame_rows(frame, ["wave"]), SplitConfig())
     np.testing.assert_array_equal(plan.splits_R, expected)
-    np.testing.assert_array_equal(plan.target_R, np.arange(150_000))
+    np.testing.assert_array_equal(plan.target_rows_R, np.arange(150_000))
 
 
 def lists() -> SeriesInput:
@@ -167,14 +169,14 @@ def lists() -> SeriesInput:
 
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=40))
 def test_rows_of_one_group_are_all_in_one_split(groups: list[str]) -> None:
-    waves = [[float(place)] for place in range(len(groups))]
+    waves = [[float(index)] for index in range(len(groups))]
     table = pl.DataFrame({"wave": waves, "patient": groups})
     whole = Layout(input=lists(), window=None, time=None, entity=None)
 
     plan = split_table(table, whole, SplitConfig(group="patient"))
 
     splits = table.with_columns(split=plan.splits_R).group_by("patient").agg(pl.col("split"))
-    assert all(len(set(found)) == 1 for found in splits["split"])
+    assert all(len(set(result)) == 1 for result in splits["split"])
     assert plan.split.columns == ("patient",)
 
 
@@ -183,16 +185,16 @@ def test_growth_never_moves_a_group_to_another_split() -> None:
     config = SplitConfig(group="patient")
     whole = Layout(input=lists(), window=None, time=None, entity=None)
     old = pl.DataFrame({"wave": [[0.0]] * 200, "patient": names})
-    grown = pl.DataFrame({"wave": [[1.0]] * 400, "patient": [f"new {n}" for n in names] + names})
+    larger = pl.DataFrame({"wave": [[1.0]] * 400, "patient": [f"new {n}" for n in names] + names})
 
-    before, after = (split_table(table, whole, config).splits_R for table in (old, grown))
+    before, after = (split_table(table, whole, config).splits_R for table in (old, larger))
 
     assert after[200:].tolist() == before.tolist()
     assert set(before.tolist()) == {TRAINING, VALIDATION, TEST}
 
 
 @given(st.integers(5, 80), st.integers(0, 3), st.floats(0.05, 0.4), st.floats(0.05, 0.4))
-def test_the_newest_share_of_the_points_in_time_is_kept_from_learning(
+def test_the_newest_share_of_the_times_is_not_trained_on(
     count: int, gap: int, test: float, validation: float
 ) -> None:
     config = SplitConfig(by="time", test=test, validation=validation, gap=gap)
@@ -200,7 +202,7 @@ def test_the_newest_share_of_the_points_in_time_is_kept_from_learning(
 
     splits, cuts = split_by_time(times, config)
 
-    counts = np.bincount(splits, minlength=len(NAMES)) // 2
+    counts = np.bincount(splits, minlength=len(SPLIT_NAMES)) // 2
     cut = cuts.test
     assert abs((count - cut) - count * test) <= 1
     assert (splits[times.to_numpy() >= cut] != TRAINING).all()
@@ -210,7 +212,7 @@ def test_the_newest_share_of_the_points_in_time_is_kept_from_learning(
     assert splits[:count].tolist() == splits[count:].tolist()
 
 
-def test_a_row_whose_time_is_unknown_is_never_learned_from_in_silence() -> None:
+def test_a_row_without_a_time_is_never_silently_trained_on() -> None:
     whole = Layout(input=lists(), window=None, time="t", entity=None)
     table = pl.DataFrame({"t": [None, *range(19)], "wave": [[0.0]] * 20})
 
@@ -218,7 +220,7 @@ def test_a_row_whose_time_is_unknown_is_never_learned_from_in_silence() -> None:
         split_table(table, whole, SplitConfig(by="time"))
 
 
-def test_a_split_by_time_without_a_time_column_says_what_to_set() -> None:
+def test_the_error_for_a_split_by_time_without_a_time_column_has_a_hint() -> None:
     whole = Layout(input=lists(), window=None, time=None, entity=None)
     table = pl.DataFrame({"wave": [[0.0]] * 20})
 
@@ -226,10 +228,10 @@ def test_a_split_by_time_without_a_time_column_says_what_to_set() -> None:
         split_table(table, whole, SplitConfig(by="time"))
 
 
-HOURS = [datetime(2024, 3, 30, tzinfo=UTC) + timedelta(hours=place) for place in range(40)]
+HOURS = [datetime(2024, 3, 30, tzinfo=UTC) + timedelta(hours=index) for index in range(40)]
 
 TIMES = {
-    "days": pl.Series([date(2023, 12, 20) + timedelta(days=place) for place in range(40)]),
+    "days": pl.Series([date(2023, 12, 20) + timedelta(days=index) for index in range(40)]),
     "hours": pl.Series(HOURS).dt.replace_time_zone(None),
     "over a change of the clocks": pl.Series(HOURS).dt.convert_time_zone("Europe/Vienna"),
     "milliseconds": pl.Series(range(1_700_000_000_000, 1_700_000_000_040)).cast(pl.Datetime("ms")),
@@ -239,24 +241,27 @@ TIMES = {
     "fractions": pl.Series(np.arange(40) * 0.1),
     "short fractions": pl.Series(np.arange(40) * 0.1).cast(pl.Float32),
     "decimals": pl.Series(range(40)).cast(pl.Decimal(12, 2)),
-    "times of the day": pl.Series([time(place // 2, place % 2 * 30) for place in range(40)]),
-    "durations": pl.Series([timedelta(seconds=place) for place in range(40)]),
+    "times of the day": pl.Series([time(index // 2, index % 2 * 30) for index in range(40)]),
+    "durations": pl.Series([timedelta(seconds=index) for index in range(40)]),
 }
 
 
 def planned(times: pl.Series) -> tuple[pl.DataFrame, Featurizer, np.ndarray]:
-    """Plan rows with these times; the featurizer has been to disk and back."""
+    """Split rows with these times; the featurizer is saved and loaded."""
     table = pl.DataFrame({"t": times, "wave": [[0.0]] * len(times)})
     whole = Layout(input=lists(), window=None, time="t", entity=None)
     plan = split_table(table, whole, SplitConfig(by="time", gap=0))
     target = Target(column="y", kind="category", classes=("a", "b"))
     with TemporaryDirectory() as folder:
-        save_featurizer(featurizer_of(whole, scale([0.0], [1.0]), target, plan.split), Path(folder))
+        save_featurizer(
+            build_featurizer(whole, build_series_state([0.0], [1.0]), target, plan.split),
+            Path(folder),
+        )
         return table, load_featurizer(Path(folder)), plan.splits_R
 
 
 @pytest.mark.parametrize("times", TIMES.values(), ids=TIMES.keys())
-def test_a_model_knows_its_test_period_again_whatever_time_is_written_in(times: pl.Series) -> None:
+def test_a_model_recognizes_its_test_period_in_any_time_type(times: pl.Series) -> None:
     table, featurizer, splits = planned(times)
 
     never = featurizer.mark_unseen_rows(table, table["t"])
@@ -264,12 +269,12 @@ def test_a_model_knows_its_test_period_again_whatever_time_is_written_in(times: 
     assert never.tolist() == (splits == TEST).tolist()
 
 
-def test_days_to_come_were_never_learned_from_and_a_change_of_their_type_is_noticed() -> None:
+def test_future_days_are_not_training_rows_and_a_change_of_time_type_is_an_error() -> None:
     table, featurizer, _ = planned(TIMES["hours"])
     future = pl.Series("t", [datetime(2030, 1, 1), None])  # noqa: DTZ001 - the column has no zone
 
     assert featurizer.mark_unseen_rows(table[:2], future).tolist() == [True, False]
-    with pytest.raises(UnlearnableError, match=r"is Datetime.*'ns'.* now"):
+    with pytest.raises(UnlearnableError, match=r"has Datetime.*'ns'.* now"):
         featurizer.mark_unseen_rows(table, table["t"].cast(pl.Datetime("ns")))
 
 
@@ -299,7 +304,7 @@ def shops(days: dict[str, int]) -> pl.DataFrame:
     st.integers(0, 4),
     st.integers(0, 3),
 )
-def test_no_training_answer_is_from_a_day_that_validation_or_test_is_judged_on(
+def test_no_training_target_is_from_a_day_of_validation_or_test(
     days: dict[str, int], horizon: int, gap: int
 ) -> None:
     table = shops(days).sample(fraction=1, shuffle=True, seed=horizon)
@@ -309,10 +314,10 @@ def test_no_training_answer_is_from_a_day_that_validation_or_test_is_judged_on(
 
     cut = plan.split.test_from
     for row in np.flatnonzero(plan.splits_R != UNUSED):
-        window, answer = table.row(int(row)), table.row(int(plan.target_R[row]))
-        assert (answer[0], answer[1]) == (window[0], window[1] + horizon)
-        assert (answer[1] >= cut + gap) == (plan.splits_R[row] == TEST)
-        assert answer[1] < cut or plan.splits_R[row] == TEST
+        window, target = table.row(int(row)), table.row(int(plan.target_rows_R[row]))
+        assert (target[0], target[1]) == (window[0], window[1] + horizon)
+        assert (target[1] >= cut + gap) == (plan.splits_R[row] == TEST)
+        assert target[1] < cut or plan.splits_R[row] == TEST
 
 
 @given(st.integers(2, 30), st.integers(1, 3))
@@ -328,7 +333,7 @@ def test_series_of_one_group_are_all_in_one_split(count: int, horizon: int) -> N
     assert len(used) == count * (6 - horizon)
 
 
-def test_a_group_that_cuts_a_series_in_two_is_refused() -> None:
+def test_a_group_that_splits_a_series_is_rejected() -> None:
     table = shops({"a": 40, "b": 40}).with_columns(week=pl.col("day") // 7)
 
     with pytest.raises(UnlearnableError, match="week"):

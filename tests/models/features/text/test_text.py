@@ -1,4 +1,4 @@
-"""Text as ids: whatever the tokenizer, the same however the rows are cut."""
+"""Text as ids: for every tokenizer, the same for any chunks of the rows."""
 
 import dataclasses
 import json
@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from models.errors import UnlearnableError
-from models.features.text import TextInput, TextState, counting, fit, normalise, signal, transform
-from models.features.text.jagged import Jagged, cut
+from models.features.text import (
+    TextInput,
+    TextState,
+    build_spec,
+    fit,
+    normalization,
+    token_counts,
+    transform,
+)
+from models.features.text.jagged import Jagged, truncate_rows
 
 TOKENIZERS = ("byte", "character", "word", "bpe")
 
@@ -40,8 +48,8 @@ def chosen(tokenizer: str, **settings) -> TextInput:
     return TextInput(column="text", tokenizer=tokenizer, **({"min_frequency": 1} | settings))
 
 
-def parts(frame: pl.DataFrame, places) -> list[pl.DataFrame]:
-    edges = [0, *sorted(min(place, len(frame)) for place in places), len(frame)]
+def parts(frame: pl.DataFrame, bounds) -> list[pl.DataFrame]:
+    edges = [0, *sorted(min(index, len(frame)) for index in bounds), len(frame)]
     return [frame[start:stop] for start, stop in pairwise(edges)]
 
 
@@ -53,11 +61,11 @@ def ids_of(steps) -> list[list[int]]:
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @settings(max_examples=25)
 @given(tables, cuts)
-def test_the_state_is_the_same_however_the_rows_are_cut(tokenizer: str, rows, places) -> None:
+def test_the_state_does_not_depend_on_the_chunks(tokenizer: str, rows, bounds) -> None:
     frame, config = column([*rows, "some words"]), chosen(tokenizer)
 
     whole = fit([frame], config)
-    chunked = fit(iter(parts(frame, places)), config)
+    chunked = fit(iter(parts(frame, bounds)), config)
 
     assert dataclasses.asdict(whole) == dataclasses.asdict(chunked)
 
@@ -65,12 +73,12 @@ def test_the_state_is_the_same_however_the_rows_are_cut(tokenizer: str, rows, pl
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @settings(max_examples=25)
 @given(tables, cuts)
-def test_the_ids_are_the_same_however_the_rows_are_cut(tokenizer: str, rows, places) -> None:
+def test_the_ids_do_not_depend_on_the_chunks(tokenizer: str, rows, bounds) -> None:
     frame, config = column(rows), chosen(tokenizer)
     state = fit([column(["a cat", "the Cat don't", *HARD])], config)
 
     whole = transform(frame, config, state)
-    chunked = [transform(part, config, state) for part in parts(frame, places)]
+    chunked = [transform(part, config, state) for part in parts(frame, bounds)]
 
     assert ids_of(whole) == [ids for part in chunked for ids in ids_of(part)]
     assert whole.errors_R == [error for part in chunked for error in part.errors_R]
@@ -81,13 +89,13 @@ def test_the_ids_are_the_same_however_the_rows_are_cut(tokenizer: str, rows, pla
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @settings(max_examples=25)
 @given(tables)
-def test_text_that_training_never_showed_has_only_ids_that_the_network_knows(tokenizer, rows):
+def test_unknown_text_has_only_ids_of_the_vocabulary(tokenizer, rows):
     config = chosen(tokenizer)
     state = fit([column(["a cat", "the cat"])], config)
 
     steps = transform(column(rows), config, state)
 
-    assert all(0 <= id_ < signal(config, state).size for ids in ids_of(steps) for id_ in ids)
+    assert all(0 <= id_ < build_spec(config, state).size for ids in ids_of(steps) for id_ in ids)
     for row, ids, error in zip(rows, ids_of(steps), steps.errors_R, strict=True):
         assert (len(ids) == 0) == (row is None) == (error == "the text is missing")
 
@@ -106,7 +114,9 @@ def test_the_fitted_state_survives_json(tokenizer: str) -> None:
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @pytest.mark.parametrize("options", [(), ("nfc", "collapse_spaces")])
-def test_an_empty_text_is_one_unknown_step_and_a_missing_one_its_rows_error(tokenizer, options):
+def test_an_empty_text_is_one_unknown_step_and_a_missing_one_an_error_of_its_row(
+    tokenizer, options
+):
     config = chosen(tokenizer, normalize=options)
     state = fit([column(["some words"])], config)
 
@@ -118,7 +128,7 @@ def test_an_empty_text_is_one_unknown_step_and_a_missing_one_its_rows_error(toke
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-def test_a_very_long_text_stands_beside_short_ones(tokenizer: str) -> None:
+def test_a_very_long_text_can_be_read_with_short_ones(tokenizer: str) -> None:
     long, config = "word after word " * 65_536, chosen(tokenizer, max_length=4, truncate="end")
     state = fit([column(["word after", long])], config)
 
@@ -133,43 +143,45 @@ def test_a_very_long_text_stands_beside_short_ones(tokenizer: str) -> None:
     st.lists(st.integers(0, 9), max_size=8), st.integers(1, 6),
     st.sampled_from(["start", "end", "both"]),
 )  # fmt: skip
-def test_a_long_text_keeps_the_end_that_was_asked_for(lengths, most: int, keep: str) -> None:
+def test_a_long_text_is_truncated_at_the_configured_end(lengths, most: int, truncate: str) -> None:
     stops = np.cumsum(np.array(lengths, np.int64))
     flat = np.arange(sum(lengths))
 
-    kept = cut(Jagged(flat, stops), TextInput(column="text", max_length=most, truncate=keep))
+    truncated = truncate_rows(
+        Jagged(flat, stops), TextInput(column="text", max_length=most, truncate=truncate)
+    )
 
-    head = {"start": most, "end": 0, "both": most - most // 2}[keep]
+    head = {"start": most, "end": 0, "both": most - most // 2}[truncate]
     expected = []
     for length, stop in zip(lengths, stops, strict=True):
         row = flat[stop - length : stop].tolist()
         expected.append(row if length <= most else row[:head] + row[length - (most - head) :])
-    assert kept.flat_N.tolist() == [place for row in expected for place in row]
-    assert kept.stops_R.tolist() == np.cumsum([len(row) for row in expected]).tolist()
+    assert truncated.flat_N.tolist() == [index for row in expected for index in row]
+    assert truncated.stops_R.tolist() == np.cumsum([len(row) for row in expected]).tolist()
 
 
 @given(st.lists(st.text(min_size=1).filter(lambda text: not text.isspace()), max_size=6))
-def test_bytes_can_be_read_back(rows: list[str]) -> None:
+def test_bytes_can_be_decoded(rows: list[str]) -> None:
     config = chosen("byte", normalize=(), max_length=10_000)
 
     steps = transform(column(rows), config, TextState())
 
-    assert [bytes(place - 1 for place in ids).decode() for ids in ids_of(steps)] == rows
-    assert signal(config, TextState()).size == 257
+    assert [bytes(index - 1 for index in ids).decode() for ids in ids_of(steps)] == rows
+    assert build_spec(config, TextState()).size == 257
 
 
 @given(st.lists(st.text(min_size=1).filter(lambda text: not text.isspace()), min_size=1))
-def test_characters_can_be_read_back(rows: list[str]) -> None:
+def test_characters_can_be_decoded(rows: list[str]) -> None:
     config = chosen("character", normalize=(), max_length=10_000)
     state = fit([column(rows)], config)
 
     steps = transform(column(rows), config, state)
 
-    read = ["".join(state.tokens[place - 1] for place in ids) for ids in ids_of(steps)]
+    read = ["".join(state.tokens[index - 1] for index in ids) for ids in ids_of(steps)]
     assert read == rows
 
 
-def test_the_most_frequent_tokens_have_the_first_ids_and_equals_stand_in_code_point_order() -> None:
+def test_ids_are_sorted_by_frequency_and_then_by_code_point() -> None:
     frame = column(["b a a", "c a b", "d c"])
 
     word = fit([frame], chosen("word", vocab_size=4, min_frequency=2))
@@ -180,15 +192,15 @@ def test_the_most_frequent_tokens_have_the_first_ids_and_equals_stand_in_code_po
 
 
 def test_identifiers_in_text_are_counted_in_bounded_memory(monkeypatch) -> None:
-    monkeypatch.setattr(counting, "MOST_TOKENS", 50)
-    monkeypatch.setattr(counting, "STRETCH_BYTES", 1000)
+    monkeypatch.setattr(token_counts, "MAX_TOKENS", 50)
+    monkeypatch.setattr(token_counts, "STRETCH_BYTES", 1000)
     frame = column([f"often id{row} {'twice' * (row % 3 == 0)}" for row in range(3000)])
     sizes = []
-    keep = counting.most_frequent
+    truncate = token_counts.keep_most_frequent
     monkeypatch.setattr(
-        counting,
-        "most_frequent",
-        lambda counts, most: sizes.append(len(counts)) or keep(counts, most),
+        token_counts,
+        "keep_most_frequent",
+        lambda counts, most: sizes.append(len(counts)) or truncate(counts, most),
     )
 
     state = fit([frame], chosen("word", vocab_size=20))
@@ -210,21 +222,21 @@ def test_identifiers_in_text_are_counted_in_bounded_memory(monkeypatch) -> None:
         ("collapse_spaces", "\u00a0a\x1c\t b \n", "a b"),
     ],
 )
-def test_a_step_of_normalising_changes_the_texts_that_need_it_alone(step, before, after) -> None:
+def test_normalization_changes_only_the_texts_that_need_it(step, before, after) -> None:
     config = TextInput(column="text", normalize=(step,))
 
-    found = normalise.normalise(pl.Series(["plain", before, "", before]), config)
+    result = normalization.normalize_texts(pl.Series(["plain", before, "", before]), config)
 
-    assert found.to_list() == ["plain", after, "", after]
+    assert result.to_list() == ["plain", after, "", after]
 
 
 @given(st.lists(st.text()))
-def test_collapsed_spaces_are_those_that_python_splits_at(rows: list[str]) -> None:
+def test_whitespace_is_collapsed_as_python_splits_it(rows: list[str]) -> None:
     config = TextInput(column="text", normalize=("collapse_spaces",))
 
-    found = normalise.normalise(pl.Series(rows, dtype=pl.String), config)
+    result = normalization.normalize_texts(pl.Series(rows, dtype=pl.String), config)
 
-    assert found.to_list() == [" ".join(row.split()) for row in rows]
+    assert result.to_list() == [" ".join(row.split()) for row in rows]
 
 
 @pytest.mark.parametrize("dtype", [pl.Categorical, pl.Enum(["a b", "b"])])
@@ -237,7 +249,7 @@ def test_categories_are_read_as_text(dtype) -> None:
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-def test_a_table_of_gaps_is_an_error_in_every_row(tokenizer: str) -> None:
+def test_a_column_of_missing_values_is_an_error_in_every_row(tokenizer: str) -> None:
     config = chosen(tokenizer)
     state = fit([column(["a"])], config)
 
@@ -256,7 +268,7 @@ def test_a_table_of_gaps_is_an_error_in_every_row(tokenizer: str) -> None:
         (pl.DataFrame({"other": ["a"]}), "column 'text' is missing; the table has: other"),
     ],
 )
-def test_a_column_that_is_no_text_is_refused(tokenizer: str, frame, message: str) -> None:
+def test_a_column_that_is_no_text_is_rejected(tokenizer: str, frame, message: str) -> None:
     with pytest.raises(UnlearnableError, match=message):
         fit([frame], chosen(tokenizer))
     with pytest.raises(UnlearnableError, match=message):
@@ -264,8 +276,8 @@ def test_a_column_that_is_no_text_is_refused(tokenizer: str, frame, message: str
 
 
 @pytest.mark.parametrize("tokenizer", ["character", "word", "bpe"])
-def test_training_rows_without_text_are_refused(tokenizer: str) -> None:
-    with pytest.raises(UnlearnableError, match=f"column 'text' has no {tokenizer} that training"):
+def test_training_rows_without_text_are_rejected(tokenizer: str) -> None:
+    with pytest.raises(UnlearnableError, match=f"column 'text' has no {tokenizer} that occurs"):
         fit([column([None, "", " "])], chosen(tokenizer))
 
 
@@ -277,9 +289,9 @@ def test_training_rows_without_text_are_refused(tokenizer: str) -> None:
         ({"min_frequency": 0}, "min_frequency: 0"),
         ({"max_length": 0}, "max_length: 0"),
         ({"pretrained_embeddings": "en_core_web_md"}, "set tokenizer: word"),
-        ({"freeze_embeddings": True}, "no vectors to freeze"),
+        ({"freeze_embeddings": True}, "there are none to freeze"),
     ],
 )
-def test_settings_that_leave_nothing_to_read_are_refused(options, message: str) -> None:
+def test_settings_that_leave_no_tokens_are_rejected(options, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TextInput(column="text", **options)

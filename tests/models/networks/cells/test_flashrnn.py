@@ -1,4 +1,4 @@
-"""FlashRNN's kernels: given what they expect, right before they are trusted, never in the way."""
+"""FlashRNN's kernels: correct inputs, tested before use, with a fallback."""
 
 import logging
 
@@ -24,28 +24,28 @@ def steps() -> tuple[Tensor, Offsets]:
     return torch.randn(sum(LENGTHS), 3, requires_grad=True), Offsets.from_lengths(LENGTHS)
 
 
-@pytest.mark.parametrize("carried", [False, True])
-def test_flashrnn_s_own_definition_comes_to_what_ours_does(carried: bool) -> None:
+@pytest.mark.parametrize("with_state", [False, True])
+def test_the_definition_of_flashrnn_agrees_with_ours(with_state: bool) -> None:
     cell, (values, offsets) = cell_of(), steps()
     state = None
-    if carried:
+    if with_state:
         before = torch.randn(4 * len(LENGTHS), 3)
         state = tuple(
             part.detach() for part in cell(before, Offsets.from_lengths([4] * len(LENGTHS)))[1]
         )
 
-    found = cell.run_flash_kernel(values, offsets, state, backend="vanilla")
+    result = cell.run_flash_kernel(values, offsets, state, backend="vanilla")
     expected = unroll_steps(cell, values, offsets, state)[0]
 
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    learned = [values, *cell.parameters()]
-    weights = torch.linspace(-1, 1, found.numel()).view_as(found)
-    slopes = [torch.autograd.grad((each * weights).sum(), learned) for each in (found, expected)]
-    torch.testing.assert_close(*slopes, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
+    inputs = [values, *cell.parameters()]
+    weights = torch.linspace(-1, 1, result.numel()).view_as(result)
+    gradients = [torch.autograd.grad((each * weights).sum(), inputs) for each in (result, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 16), (16, 16), (17, 32), (64, 64), (100, 128)])
-def test_grids_are_filled_up_to_few_sizes(count: int, size: int) -> None:
+def test_grids_are_padded_to_a_few_sizes(count: int, size: int) -> None:
     assert flashrnn.round_up_size(count) == size
 
 
@@ -59,7 +59,7 @@ def test_grids_are_filled_up_to_few_sizes(count: int, size: int) -> None:
         ("cpu", 32, True, False),
     ],
 )
-def test_a_kernel_is_asked_within_its_limits_alone(
+def test_a_kernel_is_used_only_within_its_limits(
     monkeypatch: pytest.MonkeyPatch, device: str, size: int, there: bool, expected: bool
 ) -> None:
     monkeypatch.setattr(flashrnn, "is_installed", lambda: there)
@@ -68,41 +68,41 @@ def test_a_kernel_is_asked_within_its_limits_alone(
 
 
 def at_once(monkeypatch: pytest.MonkeyPatch, change) -> Tensor:
-    """Let a kernel on this machine's CPU be asked, and be changed."""
+    """Run a fake kernel on this machine's CPU whose outputs are changed."""
 
     def read(driven: Tensor, again: Tensor, state, *, backend: str) -> Tensor:
-        asked.append(backend)
+        backends.append(backend)
         return change(plain(driven, again, state, backend="vanilla"))
 
-    asked: list[str] = []
+    backends: list[str] = []
     plain = flashrnn.run_slstm
     monkeypatch.setattr(flashrnn, "run_slstm", read)
     monkeypatch.setattr(flashrnn, "supports", lambda *_: True)
     slstm.passes_self_test.cache_clear()
     cell, (values, offsets) = cell_of(), steps()
     with torch.no_grad():
-        found = cell.outputs(values, offsets)
+        result = cell.outputs(values, offsets)
         cell.outputs(values, offsets)
         expected = unroll_steps(cell, values, offsets)[0]
     slstm.passes_self_test.cache_clear()
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    return asked
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
+    return backends
 
 
-def test_a_kernel_that_is_right_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert at_once(monkeypatch, lambda said: said) == ["triton_fused"] * 3
+def test_a_kernel_that_passes_its_self_test_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert at_once(monkeypatch, lambda outputs: outputs) == ["triton_fused"] * 3
 
 
-def test_a_kernel_that_is_wrong_here_is_left_alone_and_named(
+def test_a_kernel_that_fails_its_self_test_is_not_used_and_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        assert at_once(monkeypatch, lambda said: said.roll(1, 2)) == ["triton_fused"]
+        assert at_once(monkeypatch, lambda outputs: outputs.roll(1, 2)) == ["triton_fused"]
 
     assert "FlashRNN's kernel is off by" in caplog.text
 
 
-def test_a_kernel_that_cannot_be_compiled_is_left_alone_and_named(
+def test_a_kernel_that_cannot_be_compiled_is_not_used_and_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(_: Tensor) -> Tensor:

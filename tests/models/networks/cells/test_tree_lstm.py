@@ -1,4 +1,4 @@
-"""Tree-LSTMs: level by level they come to what the paper's equations say node by node."""
+"""Tree-LSTMs: level by level they agree with the paper's equations node by node."""
 
 import pytest
 import torch
@@ -13,21 +13,21 @@ FORMS = ("child-sum", "n-ary")
 
 
 def random_tree(draw: torch.Generator, size: int) -> list[int]:
-    """Parents of nodes in post-order: each node hangs on some later one, without crossing."""
+    """Parents of nodes in post-order: each parent is a later node, without crossing."""
     parents = [-1] * size
     roots: list[int] = []
     for node in range(size):
-        taken = int(torch.randint(0, len(roots) + 1, (1,), generator=draw))
+        num_children = int(torch.randint(0, len(roots) + 1, (1,), generator=draw))
         if node == size - 1:
-            taken = len(roots)
-        for child in roots[len(roots) - taken :]:
+            num_children = len(roots)
+        for child in roots[len(roots) - num_children :]:
             parents[child] = node
-        roots = [*roots[: len(roots) - taken], node]
+        roots = [*roots[: len(roots) - num_children], node]
     return parents
 
 
 def nodes_of(trees: list[list[int]]) -> tuple[Tensor, Offsets]:
-    """Lay trees out as the features do, [N, 3], end to end."""
+    """Concatenate trees as the features do, [N, 3]."""
     rows = []
     for parents in trees:
         heights = [0] * len(parents)
@@ -46,18 +46,18 @@ def node_by_node(layer: TreeLstm, inputs_TI: Tensor, parents: list[int]) -> Tens
     hidden, cells, states = layer.hidden, [], []
     for node in range(len(parents)):
         enter, leave, update, forget = layer.input(inputs_TI[node]).split(hidden)
-        below = [child for child, parent in enumerate(parents) if parent == node]
+        children = [child for child, parent in enumerate(parents) if parent == node]
         zero = torch.zeros(hidden, dtype=inputs_TI.dtype)
-        sides = [below] if layer.sides == 1 else [below[:1], below[1:]]
+        sides = [children] if layer.sides == 1 else [children[:1], children[1:]]
         sums = [sum((states[c] for c in side), zero) for side in sides]
         more = layer.gates(torch.cat(sums)).split(hidden)
         enter, leave, update = enter + more[0], leave + more[1], update + more[2]
         cell = torch.sigmoid(enter) * torch.tanh(update)
-        for place, child in enumerate(below):
+        for index, child in enumerate(children):
             if layer.sides == 1:
                 own = layer.forgets(states[child])
             else:
-                own = layer.forgets(torch.cat(sums)).split(hidden)[min(place, 1)]
+                own = layer.forgets(torch.cat(sums)).split(hidden)[min(index, 1)]
             cell = cell + torch.sigmoid(forget + own) * cells[child]
         cells.append(cell)
         states.append(torch.sigmoid(leave) * torch.tanh(cell))
@@ -66,7 +66,7 @@ def node_by_node(layer: TreeLstm, inputs_TI: Tensor, parents: list[int]) -> Tens
 
 @pytest.mark.parametrize("form", FORMS)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.integers(0, 10_000))
-def test_levels_come_to_what_the_equations_say(form: str, sizes: list[int], seed: int) -> None:
+def test_level_by_level_agrees_with_the_equations(form: str, sizes: list[int], seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     trees = [random_tree(draw, size) for size in sizes]
     nodes, offsets = nodes_of(trees)
@@ -75,26 +75,26 @@ def test_levels_come_to_what_the_equations_say(form: str, sizes: list[int], seed
     inputs = torch.randn(len(nodes), 3, dtype=torch.float64, requires_grad=True)
     weights = torch.arange(1, len(nodes) + 1)
 
-    found = layer.outputs(inputs, nodes, offsets)
-    (found[:, 0] * weights).sum().backward()
-    # What only children reach has no slope where there are none.
-    slopes = {n: v.grad.clone() for n, v in layer.named_parameters() if v.grad is not None}
+    result = layer.outputs(inputs, nodes, offsets)
+    (result[:, 0] * weights).sum().backward()
+    # Parameters that only children use have no gradient where there are none.
+    gradients = {n: v.grad.clone() for n, v in layer.named_parameters() if v.grad is not None}
     layer.zero_grad()
     plain = inputs.detach().clone().requires_grad_()
     pieces = zip(plain.split(offsets.lengths.tolist()), trees, strict=True)
     expected = torch.cat([node_by_node(layer, piece, tree) for piece, tree in pieces])
     (expected[:, 0] * weights).sum().backward()
 
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(inputs.grad, plain.grad, rtol=1e-9, atol=1e-11)
-    for name, slope in slopes.items():
+    for name, slope in gradients.items():
         other = layer.get_parameter(name).grad
         other = torch.zeros_like(slope) if other is None else other
         torch.testing.assert_close(slope, other, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_company_changes_no_tree(form: str) -> None:
+def test_the_other_trees_of_a_batch_change_no_output(form: str) -> None:
     draw = torch.Generator().manual_seed(1)
     trees = [random_tree(draw, size) for size in (5, 9, 1)]
     layer = TreeLstm(3, 6, children=form).eval()
@@ -110,7 +110,7 @@ def test_company_changes_no_tree(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_deep_chain_teaches_its_leaf(form: str) -> None:
+def test_the_gradient_reaches_the_leaf_of_a_deep_chain(form: str) -> None:
     chain = [*range(1, 500), -1]
     layer = TreeLstm(2, 3, children=form).double()
     inputs = torch.randn(500, 2, dtype=torch.float64, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Heads whose answers are lists: tags, texts, forecasts, and what is told again."""
+"""Heads whose predictions are lists: tags, texts, forecasts and reconstructions."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def read(lengths: list[int], seed: int = 0) -> Encoded:
     return Encoded(steps, steps[offsets.last_B], offsets)
 
 
-def answers(lists: list[list[float]]) -> Targets:
+def build_targets(lists: list[list[float]]) -> Targets:
     flat = [value for values in lists for value in values]
     return Targets(torch.tensor(flat), np.array([len(values) for values in lists], np.int64))
 
@@ -44,40 +44,40 @@ def alone(encoded: Encoded, row: int) -> Encoded:
     )
 
 
-def made(head, *given, seed: int = 1, **more):
+def build_head(head, *args, seed: int = 1, **more):
     torch.manual_seed(seed)
-    return head(*given, **more).eval()
+    return head(*args, **more).eval()
 
 
 def writer(beam: int = 1, longest: int = 5) -> AttentionHead:
     size = DecoderSizes(units=UNITS, pooled=UNITS, hidden=7, num_symbols=4, max_length=longest)
-    return made(AttentionHead, size, dropout=0.0, config=HeadConfig(beam_size=beam))
+    return build_head(AttentionHead, size, dropout=0.0, config=HeadConfig(beam_size=beam))
 
 
 # --- tags
 
 
 @given(st.lists(st.sets(st.integers(0, 3)), min_size=1, max_size=6))
-def test_a_tag_costs_its_binary_cross_entropy(held: list[set[int]]) -> None:
-    head, encoded = made(TagsHead, UNITS, 4, HeadConfig()), read([1] * len(held))
-    truth = torch.tensor([[float(code in row) for code in range(4)] for row in held])
+def test_the_loss_of_a_tag_is_the_binary_cross_entropy(labels: list[set[int]]) -> None:
+    head, encoded = build_head(TagsHead, UNITS, 4, HeadConfig()), read([1] * len(labels))
+    target = torch.tensor([[float(code in row) for code in range(4)] for row in labels])
 
-    loss = head.loss(encoded, answers([[*map(float, row)] for row in held]))
+    loss = head.loss(encoded, build_targets([[*map(float, row)] for row in labels]))
 
-    expected = functional.binary_cross_entropy_with_logits(head(encoded), truth)
+    expected = functional.binary_cross_entropy_with_logits(head(encoded), target)
     torch.testing.assert_close(loss, expected)
 
 
-def test_a_tag_that_training_never_showed_is_nobody_s() -> None:
-    head, encoded = made(TagsHead, UNITS, 4, HeadConfig()), read([1, 1])
+def test_a_tag_that_is_not_in_the_training_rows_has_no_output() -> None:
+    head, encoded = build_head(TagsHead, UNITS, 4, HeadConfig()), read([1, 1])
 
-    with_it = head.loss(encoded, answers([[1.0, -1.0], []]))
+    with_it = head.loss(encoded, build_targets([[1.0, -1.0], []]))
 
-    torch.testing.assert_close(with_it, head.loss(encoded, answers([[1.0], []])))
+    torch.testing.assert_close(with_it, head.loss(encoded, build_targets([[1.0], []])))
 
 
-def test_balanced_tags_count_as_much_present_as_absent() -> None:
-    head = made(TagsHead, UNITS, 2, HeadConfig(class_weights="balanced"))
+def test_the_presence_and_absence_of_balanced_tags_have_equal_weights() -> None:
+    head = build_head(TagsHead, UNITS, 2, HeadConfig(class_weights="balanced"))
 
     head.set_class_weights(torch.tensor([5, 40]), 50)
 
@@ -88,36 +88,38 @@ def test_balanced_tags_count_as_much_present_as_absent() -> None:
 
 
 @given(sizes, st.integers(0, 99))
-def test_ctc_writes_the_best_path_without_repeats(lengths: list[int], seed: int) -> None:
-    head, encoded = made(CtcHead, UNITS, 3), read(lengths, seed)
+def test_ctc_decodes_the_best_path_without_repeats(lengths: list[int], seed: int) -> None:
+    head, encoded = build_head(CtcHead, UNITS, 3), read(lengths, seed)
     best = head.scores(encoded.steps_NH).argmax(dim=1).tolist()
 
-    found = head(encoded)
+    result = head(encoded)
 
     for row, (first, stop) in enumerate(
         zip(encoded.offsets.bounds[:-1], encoded.offsets.bounds[1:], strict=True)
     ):
         path = best[first:stop]
-        kept = [s for at, s in enumerate(path) if s != 3 and (at == 0 or s != path[at - 1])]
-        written = [value for value in found[row, 1:].tolist() if value >= 0]
-        assert written == kept
+        valid = [s for at, s in enumerate(path) if s != 3 and (at == 0 or s != path[at - 1])]
+        written = [value for value in result[row, 1:].tolist() if value >= 0]
+        assert written == valid
 
 
 @given(sizes, st.integers(0, 99))
-def test_ctc_costs_what_torch_says_of_each_sequence_alone(lengths: list[int], seed: int) -> None:
-    head, encoded = made(CtcHead, UNITS, 3), read(lengths, seed)
-    right = [[1.0 + (place % 2) for place in range(length // 2)] for length in lengths]
+def test_the_ctc_loss_is_that_of_torch_for_each_sequence_alone(
+    lengths: list[int], seed: int
+) -> None:
+    head, encoded = build_head(CtcHead, UNITS, 3), read(lengths, seed)
+    right = [[1.0 + (index % 2) for index in range(length // 2)] for length in lengths]
 
-    loss = head.loss(encoded, answers(right))
+    loss = head.loss(encoded, build_targets(right))
 
     losses = []
     for row, symbols in enumerate(right):
         own = alone(encoded, row)
-        chances = functional.log_softmax(head.scores(own.steps_NH), dim=1)
+        log_probs = functional.log_softmax(head.scores(own.steps_NH), dim=1)
         one = functional.ctc_loss(
-            chances[:, None],
+            log_probs[:, None],
             torch.tensor([symbols]).long(),
-            torch.tensor([len(chances)]),
+            torch.tensor([len(log_probs)]),
             torch.tensor([len(symbols)]),
             blank=3,
             reduction="sum",
@@ -126,20 +128,26 @@ def test_ctc_costs_what_torch_says_of_each_sequence_alone(lengths: list[int], se
     assert loss.item() == pytest.approx(np.mean(losses), rel=1e-4)
 
 
-def test_the_steps_that_a_text_takes_count_equal_neighbours_twice() -> None:
-    assert count_min_steps(answers([[1.0, 1.0, 2.0], [], [2.0, 2.0, 2.0]])).tolist() == [4, 0, 5]
+def test_the_steps_that_a_text_needs_count_equal_neighbors_twice() -> None:
+    assert count_min_steps(build_targets([[1.0, 1.0, 2.0], [], [2.0, 2.0, 2.0]])).tolist() == [
+        4,
+        0,
+        5,
+    ]
 
 
 # --- attention
 
 
 @given(sizes, st.integers(0, 99))
-def test_the_decoder_learns_what_it_does_when_it_writes(lengths: list[int], seed: int) -> None:
+def test_the_decoder_is_trained_on_the_probabilities_that_it_decodes_with(
+    lengths: list[int], seed: int
+) -> None:
     head, encoded = writer(), read(lengths, seed)
     draw = np.random.default_rng(seed)
     right = [draw.integers(1, 4, draw.integers(0, 5)).astype(float).tolist() for _ in lengths]
 
-    loss = head.loss(encoded, answers(right))
+    loss = head.loss(encoded, build_targets(right))
 
     costs = []
     for row, symbols in enumerate(right):
@@ -148,15 +156,15 @@ def test_the_decoder_learns_what_it_does_when_it_writes(lengths: list[int], seed
         last = head.begin
         for symbol in [*map(int, symbols), head.end]:
             _, (state,) = head.cell.step(head.embedding(torch.tensor([last])), (state,))
-            seen = head.attend(state[:, None], memory)[:, 0]
-            chances = functional.log_softmax(head.compute_logits(state, seen), dim=1)
-            costs.append(-chances[0, symbol].item())
+            context = head.attend(state[:, None], memory)[:, 0]
+            log_probs = functional.log_softmax(head.compute_logits(state, context), dim=1)
+            costs.append(-log_probs[0, symbol].item())
             last = symbol
     assert loss.item() == pytest.approx(np.mean(costs), rel=1e-4)
 
 
 @given(sizes, st.integers(0, 99))
-def test_a_wider_beam_finds_no_worse_text(lengths: list[int], seed: int) -> None:
+def test_a_wider_beam_never_finds_a_less_probable_text(lengths: list[int], seed: int) -> None:
     narrow, wide, encoded = writer(beam=1), writer(beam=64), read(lengths, seed)
 
     one, many = narrow(encoded), wide(encoded)
@@ -164,16 +172,16 @@ def test_a_wider_beam_finds_no_worse_text(lengths: list[int], seed: int) -> None
     assert (many[:, 0] >= one[:, 0] - 1e-5).all()
 
 
-def test_a_beam_of_all_texts_finds_the_best_there_is() -> None:
+def test_a_beam_of_all_texts_finds_the_most_probable_one() -> None:
     head, encoded = writer(beam=25, longest=-1), read([3])
     memory = collect_steps(encoded)
 
-    def chances_of(text: list[int]) -> float:
+    def compute_log_probs(text: list[int]) -> float:
         state, last, total = torch.tanh(head.start(encoded.pooled_BP)), head.begin, 0.0
         for symbol in text:
             _, (state,) = head.cell.step(head.embedding(torch.tensor([last])), (state,))
-            seen = head.attend(state[:, None], memory)[:, 0]
-            total += functional.log_softmax(head.compute_logits(state, seen), dim=1)[
+            context = head.attend(state[:, None], memory)[:, 0]
+            total += functional.log_softmax(head.compute_logits(state, context), dim=1)[
                 0, symbol
             ].item()
             last = symbol
@@ -182,13 +190,13 @@ def test_a_beam_of_all_texts_finds_the_best_there_is() -> None:
     # One symbol at most and the end, or two symbols without one.
     whole = [[head.end], *([a, head.end] for a in range(4))]
     cut = [[a, b] for a in range(4) for b in range(4)]
-    best = max(map(chances_of, [*whole, *cut]))
+    best = max(map(compute_log_probs, [*whole, *cut]))
 
     assert head(encoded)[0, 0].item() == pytest.approx(best, rel=1e-4)
 
 
 @settings(deadline=None)
-@pytest.mark.parametrize("make", [lambda: made(CtcHead, UNITS, 3), lambda: writer(beam=3)])
+@pytest.mark.parametrize("make", [lambda: build_head(CtcHead, UNITS, 3), lambda: writer(beam=3)])
 @given(lengths=sizes, seed=st.integers(0, 99))
 def test_a_text_does_not_depend_on_its_batch(make, lengths: list[int], seed: int) -> None:
     head, encoded = make(), read(lengths, seed)
@@ -202,7 +210,7 @@ def test_a_text_does_not_depend_on_its_batch(make, lengths: list[int], seed: int
         assert [x for x in other[1:] if x >= 0] == [x for x in one[1:] if x >= 0]
 
 
-# --- forecasts and mining, through the network
+# --- forecasts and self-supervised heads, through the network
 
 
 def network(
@@ -210,11 +218,11 @@ def network(
 ) -> Network:
     config = ModelConfig(cell="gru", hidden_size=5, embedding_dim=4)
     settings_of = HeadConfig(normalization=normalization, **head)
-    asked = HeadSpec(kind=kind, horizon=4, config=settings_of)
-    signal = Tokens(size=9) if tokens else Numbers(channels=3)
+    spec = HeadSpec(kind=kind, horizon=4, config=settings_of)
+    features = Tokens(size=9) if tokens else Numbers(channels=3)
     channel = 1 if kind == "forecast" else -1
-    face = NetworkSpec(features=signal, head=asked, target_channel=channel, num_observed=2)
-    return build_network(config, face, seed=2).eval()
+    network_spec = NetworkSpec(features=features, head=spec, target_channel=channel, num_observed=2)
+    return build_network(config, network_spec, seed=2).eval()
 
 
 def steps(lengths: list[int], *, tokens: bool = False, seed: int = 0) -> torch.Tensor:
@@ -233,55 +241,57 @@ def test_a_forecast_does_not_depend_on_its_batch(
     normalization, decoder, lengths: list[int]
 ) -> None:
     patch_length = 2 if decoder == "patches" else 1
-    net = network(
+    model = network(
         "forecast", normalization=normalization, decoder=decoder, patch_length=patch_length
     )
     values, offsets = steps(lengths), Offsets.from_lengths(lengths)
 
-    together = net(values, offsets)
+    together = model(values, offsets)
 
     assert together.shape == (len(lengths), 4)
     for row, (first, stop) in enumerate(zip(offsets.bounds[:-1], offsets.bounds[1:], strict=True)):
-        one = net(values[first:stop], Offsets.from_lengths([stop - first]))
+        one = model(values[first:stop], Offsets.from_lengths([stop - first]))
         torch.testing.assert_close(together[row], one[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("decoder", ["direct", "patches", "recursive"])
 @pytest.mark.parametrize(("normalization", "scale"), [("nlinear", 1.0), ("revin", 3.0)])
-def test_an_anchored_forecast_moves_with_its_series(decoder, normalization, scale) -> None:
-    net = network("forecast", normalization=normalization, decoder=decoder)
+def test_a_normalized_forecast_is_shifted_with_its_series(decoder, normalization, scale) -> None:
+    model = network("forecast", normalization=normalization, decoder=decoder)
     values, offsets = steps([8, 5]), Offsets.from_lengths([8, 5])
-    moved = values.clone()
-    moved[:, :2] = moved[:, :2] * scale + 100.0
+    shifted = values.clone()
+    shifted[:, :2] = shifted[:, :2] * scale + 100.0
 
-    here, there = net(values, offsets), net(moved, offsets)
+    here, there = model(values, offsets), model(shifted, offsets)
 
     torch.testing.assert_close(there, here * scale + 100.0, rtol=1e-3, atol=1e-3)
 
 
-def test_gaps_ahead_teach_nothing() -> None:
-    net = network("forecast")
+def test_missing_targets_of_a_forecast_give_no_gradient() -> None:
+    model = network("forecast")
     values, offsets = steps([4]), Offsets.from_lengths([4])
-    encoded = net.encode(values, offsets)
-    whole = net.head(encoded)[0].detach()
+    encoded = model.encode(values, offsets)
+    whole = model.head(encoded)[0].detach()
 
     right = Targets(torch.cat([whole[:2], torch.full((2,), torch.nan)]), np.array([4]))
 
-    assert net.loss(encoded, right).item() == pytest.approx(0.0, abs=1e-10)
+    assert model.loss(encoded, right).item() == pytest.approx(0.0, abs=1e-10)
 
 
-def test_a_recursive_forecast_is_shown_the_right_steps_in_training_alone() -> None:
-    net = network("forecast", decoder="recursive")
-    encoded = net.encode(steps([4]), Offsets.from_lengths([4]))
+def test_a_recursive_forecast_gets_its_targets_only_in_training() -> None:
+    model = network("forecast", decoder="recursive")
+    encoded = model.encode(steps([4]), Offsets.from_lengths([4]))
     one = Targets(torch.tensor([1.0, 2.0, 3.0, 4.0]), np.array([4]))
     two = Targets(torch.tensor([1.0, 2.0, -3.0, 4.0]), np.array([4]))
 
-    def last_error(shown: Targets) -> float:
-        parts = net.head.parts(encoded, shown.values_M.view(1, -1) if net.training else None)
+    def last_error(true_targets: Targets) -> float:
+        parts = model.head.compute_parts(
+            encoded, true_targets.values_M.view(1, -1) if model.training else None
+        )
         return parts[0, 3, 0].item()
 
     assert last_error(one) == last_error(two)
-    net.train()
+    model.train()
     assert last_error(one) != last_error(two)
 
 
@@ -290,32 +300,32 @@ def test_a_recursive_forecast_is_shown_the_right_steps_in_training_alone() -> No
 @pytest.mark.parametrize("tokens", [False, True])
 @given(lengths=sizes)
 def test_an_error_does_not_depend_on_its_batch(kind, tokens: bool, lengths: list[int]) -> None:
-    net = network(kind, tokens=tokens)
+    model = network(kind, tokens=tokens)
     values, offsets = steps(lengths, tokens=tokens), Offsets.from_lengths(lengths)
 
-    together = net(values, offsets)
+    together = model(values, offsets)
 
     assert together.shape == (len(lengths), 3 + 5)
     for row, (first, stop) in enumerate(zip(offsets.bounds[:-1], offsets.bounds[1:], strict=True)):
-        one = net(values[first:stop], Offsets.from_lengths([stop - first]))
+        one = model(values[first:stop], Offsets.from_lengths([stop - first]))
         torch.testing.assert_close(together[row], one[0], rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 @pytest.mark.parametrize("tokens", [False, True])
-def test_the_next_step_is_foretold_from_those_before_it_alone(tokens: bool) -> None:
-    net = network("next_step", tokens=tokens)
+def test_the_next_step_is_predicted_from_earlier_steps_only(tokens: bool) -> None:
+    model = network("next_step", tokens=tokens)
     values = steps([6], tokens=tokens)
     changed = values.clone()
     changed[3:] = (changed[3:] + 4) % 9 if tokens else changed[3:] + 4.0
 
-    def said(of: torch.Tensor) -> torch.Tensor:
-        return net.head.compute_step_inputs(net.encode(of, Offsets.from_lengths([6])))
+    def predict(of: torch.Tensor) -> torch.Tensor:
+        return model.head.compute_step_inputs(model.encode(of, Offsets.from_lengths([6])))
 
-    torch.testing.assert_close(said(values)[:4], said(changed)[:4])
-    assert not torch.allclose(said(values)[4:], said(changed)[4:])
+    torch.testing.assert_close(predict(values)[:4], predict(changed)[:4])
+    assert not torch.allclose(predict(values)[4:], predict(changed)[4:])
 
 
-def test_the_usual_is_what_training_shows_in_the_mean() -> None:
+def test_the_baseline_is_the_mean_of_the_training_steps() -> None:
     numbers, ids = network("reconstruction"), network("reconstruction", tokens=True)
     values, tokens = steps([50]), steps([50], tokens=True)
 

@@ -1,4 +1,4 @@
-"""Pixels as a network reads them: in every order, alone as in a batch, and varied in training."""
+"""Pixels as steps: in every order, alone or in a batch, and augmented in training."""
 
 import importlib
 import sys
@@ -23,29 +23,29 @@ from models.networks.jagged import Offsets
 sides = st.integers(1, 12)
 
 
-def pixels(height: int = 6, width: int = 8, colours: int = 1) -> Pixels:
+def pixels(height: int = 6, width: int = 8, colors: int = 1) -> Pixels:
     return Pixels(
         height=height,
         width=width,
-        colors=colours,
-        mean=tuple(100.0 + n for n in range(colours)),
-        std=tuple(50.0 + n for n in range(colours)),
+        colors=colors,
+        mean=tuple(100.0 + n for n in range(colors)),
+        std=tuple(50.0 + n for n in range(colors)),
     )
 
 
-def images(signal: Pixels, batch: int = 3, dtype: torch.dtype = torch.uint8) -> torch.Tensor:
-    shape = (batch, signal.height, signal.width * signal.colors)
+def images(features: Pixels, batch: int = 3, dtype: torch.dtype = torch.uint8) -> torch.Tensor:
+    shape = (batch, features.height, features.width * features.colors)
     draw = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, shape, generator=draw).to(dtype)
 
 
-def front(signal: Pixels, **options: object) -> PixelFront:
+def front(features: Pixels, **options: object) -> PixelFront:
     config = ImageInput(column="image", **options)
-    return PixelFront(signal, config, pretrained=bool(options.get("pretrained_weights")))
+    return PixelFront(features, config, pretrained=bool(options.get("pretrained_weights")))
 
 
 def steps_of(reading: PixelFront, values: torch.Tensor) -> torch.Tensor:
-    rows = Offsets.from_lengths([reading.signal.height] * len(values))
+    rows = Offsets.from_lengths([reading.pixels.height] * len(values))
     steps, offsets = reading(values.flatten(0, 1), rows)
     assert steps.shape == (len(values) * reading.steps, reading.channels)
     assert offsets.lengths.tolist() == [reading.steps] * len(values)
@@ -54,10 +54,10 @@ def steps_of(reading: PixelFront, values: torch.Tensor) -> torch.Tensor:
 
 
 def unscaled(reading: PixelFront, values: torch.Tensor) -> np.ndarray:
-    colours = reading.signal.colors
-    steps = steps_of(reading, values).unflatten(2, (-1, colours))
-    spread, mean = torch.tensor(reading.signal.std), torch.tensor(reading.signal.mean)
-    return (steps * spread + mean).round().numpy()
+    colors = reading.pixels.colors
+    steps = steps_of(reading, values).unflatten(2, (-1, colors))
+    std, mean = torch.tensor(reading.pixels.std), torch.tensor(reading.pixels.mean)
+    return (steps * std + mean).round().numpy()
 
 
 @given(sides, sides)
@@ -69,32 +69,32 @@ def test_every_order_reads_each_cell_once(height: int, width: int) -> None:
 
 
 @pytest.mark.parametrize("side", [1, 2, 4, 8, 16, 32])
-def test_the_hilbert_curve_of_a_power_of_two_walks_from_neighbour_to_neighbour(side: int) -> None:
-    places = [divmod(cell, side) for cell in order_hilbert(side, side)]
+def test_the_hilbert_curve_of_a_power_of_two_goes_from_neighbor_to_neighbor(side: int) -> None:
+    cells_read = [divmod(cell, side) for cell in order_hilbert(side, side)]
 
-    assert all(abs(a - c) + abs(b - d) == 1 for (a, b), (c, d) in pairwise(places))
+    assert all(abs(a - c) + abs(b - d) == 1 for (a, b), (c, d) in pairwise(cells_read))
 
 
 @given(st.integers(1, 20), st.integers(1, 20))
 def test_the_hilbert_curve_of_any_rectangle_has_one_diagonal_step_at_most(
     height: int, width: int
 ) -> None:
-    places = [divmod(cell, width) for cell in order_hilbert(height, width)]
+    cells_read = [divmod(cell, width) for cell in order_hilbert(height, width)]
 
-    moves = [(abs(a - c), abs(b - d)) for (a, b), (c, d) in pairwise(places)]
+    moves = [(abs(a - c), abs(b - d)) for (a, b), (c, d) in pairwise(cells_read)]
 
     assert all(max(move) == 1 for move in moves)
     assert moves.count((1, 1)) <= (height % 2 or width % 2)
 
 
-@pytest.mark.parametrize("colours", [1, 3])
-def test_rows_and_columns_are_the_image_from_the_top_and_from_the_left(colours: int) -> None:
-    signal = pixels(colours=colours)
-    values = images(signal)
-    grid = values.unflatten(2, (8, colours)).numpy()
+@pytest.mark.parametrize("colors", [1, 3])
+def test_rows_and_columns_are_the_image_from_the_top_and_from_the_left(colors: int) -> None:
+    features = pixels(colors=colors)
+    values = images(features)
+    grid = values.unflatten(2, (8, colors)).numpy()
 
-    rows = unscaled(front(signal), values)
-    columns = unscaled(front(signal, sequence="columns"), values)
+    rows = unscaled(front(features), values)
+    columns = unscaled(front(features, sequence="columns"), values)
 
     np.testing.assert_array_equal(rows, grid)
     np.testing.assert_array_equal(columns, grid.swapaxes(1, 2))
@@ -104,34 +104,34 @@ def test_rows_and_columns_are_the_image_from_the_top_and_from_the_left(colours: 
 def test_patches_are_the_squares_of_the_image_in_their_order(
     height: int, width: int, patch: int, order: str
 ) -> None:
-    signal = pixels(height, width, 3)
-    values = images(signal, batch=2)
-    reading = front(signal, sequence="patches", patch=patch, scan_order=order)
+    features = pixels(height, width, 3)
+    values = images(features, batch=2)
+    reading = front(features, sequence="patches", patch=patch, scan_order=order)
 
-    found = unscaled(reading, values).reshape(2, -1, patch, patch, 3)
+    result = unscaled(reading, values).reshape(2, -1, patch, patch, 3)
 
     down, right = -(-height // patch), -(-width // patch)
     grid = np.empty((2, down * patch, right * patch, 3))
-    grid[:] = signal.mean
+    grid[:] = features.mean
     grid[:, :height, :width] = values.unflatten(2, (width, 3)).numpy()
-    for place, cell in enumerate(
+    for index, cell in enumerate(
         (order_hilbert if order == "hilbert" else order_raster)(down, right)
     ):
         top, left = cell // right * patch, cell % right * patch
         square = grid[:, top : top + patch, left : left + patch]
-        np.testing.assert_array_equal(found[:, place], square)
+        np.testing.assert_array_equal(result[:, index], square)
 
 
 @pytest.mark.parametrize("sequence", ["rows", "columns", "patches"])
-@given(batch=st.integers(1, 4), place=st.integers(0, 3))
+@given(batch=st.integers(1, 4), index=st.integers(0, 3))
 @settings(max_examples=20)
 def test_an_image_reads_the_same_alone_and_in_any_batch(
-    sequence: str, batch: int, place: int
+    sequence: str, batch: int, index: int
 ) -> None:
-    signal = pixels()
-    values = images(signal, batch)
-    reading = front(signal, sequence=sequence)
-    one = min(place, batch - 1)
+    features = pixels()
+    values = images(features, batch)
+    reading = front(features, sequence=sequence)
+    one = min(index, batch - 1)
 
     together = steps_of(reading, values)
 
@@ -139,23 +139,25 @@ def test_an_image_reads_the_same_alone_and_in_any_batch(
     assert torch.equal(together, steps_of(reading, values.float()))
 
 
-def test_an_absurd_pixel_stays_a_number() -> None:
-    signal = pixels()
+def test_an_extreme_pixel_stays_finite() -> None:
+    features = pixels()
     values = torch.full((1, 6, 8), 3e38)
 
-    assert steps_of(front(signal), values).isfinite().all()
+    assert steps_of(front(features), values).isfinite().all()
 
 
-def test_reading_learns_nothing_and_keeps_nothing() -> None:
+def test_reading_pixels_adds_no_parameters_and_no_state() -> None:
     assert front(pixels(), sequence="patches", scan_order="hilbert").state_dict() == {}
 
 
 @settings(max_examples=20)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), stride=st.sampled_from([2, 4, 8]))
-def test_convolutions_give_a_step_for_so_many_columns(height: int, width: int, stride: int) -> None:
-    signal = pixels(height, width, 3)
-    reading = front(signal, sequence="convolutions", feature_stride=stride).eval()
-    values = images(signal, batch=2)
+def test_convolutions_give_one_step_for_every_stride_of_columns(
+    height: int, width: int, stride: int
+) -> None:
+    features = pixels(height, width, 3)
+    reading = front(features, sequence="convolutions", feature_stride=stride).eval()
+    values = images(features, batch=2)
 
     together = steps_of(reading, values)
     alone = torch.cat([steps_of(reading, values[n : n + 1]) for n in range(2)])
@@ -165,19 +167,19 @@ def test_convolutions_give_a_step_for_so_many_columns(height: int, width: int, s
 
 
 @pytest.mark.parametrize(
-    ("place", "steps"), [(0, range(3)), (30, range(6, 11)), (56, range(13, 16))]
+    ("index", "steps"), [(0, range(3)), (30, range(6, 11)), (56, range(13, 16))]
 )
-def test_convolutions_read_from_left_to_right_and_are_learned(place: int, steps: range) -> None:
+def test_convolutions_read_from_left_to_right_and_are_trained(index: int, steps: range) -> None:
     torch.manual_seed(0)
-    signal = pixels(16, 64, 3)
-    values = images(signal)
-    reading = front(signal, sequence="convolutions", feature_stride=4)
-    marked = values.clone()
-    marked.unflatten(2, (64, 3))[:, :, place : place + 8] = 0
+    features = pixels(16, 64, 3)
+    values = images(features)
+    reading = front(features, sequence="convolutions", feature_stride=4)
+    changed = values.clone()
+    changed.unflatten(2, (64, 3))[:, :, index : index + 8] = 0
 
-    off = (steps_of(reading, marked) - steps_of(reading, values)).square().mean(dim=(0, 2))
+    off = (steps_of(reading, changed) - steps_of(reading, values)).square().mean(dim=(0, 2))
 
-    # The others move a little: what is normalised over is the whole image.
+    # The others change a little: the normalization is over the whole image.
     assert int(off.argmax()) in steps
     steps_of(reading, values).sum().backward()
     assert all(weight.grad is not None for weight in reading.convolutions.parameters())
@@ -185,7 +187,7 @@ def test_convolutions_read_from_left_to_right_and_are_learned(place: int, steps:
 
 @pytest.fixture(scope="module")
 def timm():
-    """Give timm, with the operators that torchvision lacks where its build does not fit torch."""
+    """Return timm, with the operators that torchvision lacks where its build does not fit torch."""
     library = torch.library.Library("torchvision", "FRAGMENT")
     try:
         importlib.import_module("torchvision")
@@ -210,50 +212,54 @@ BACKBONE = {"sequence": "backbone", "backbone": "test_resnet"}
 @pytest.mark.parametrize("stride", [4, 8])
 @backbone_test
 def test_a_backbone_reads_its_features_from_left_to_right(stride: int) -> None:
-    signal = pixels(16, 64, 3)
-    values = images(signal)
-    reading = front(signal, feature_stride=stride, **BACKBONE).eval()
-    marked = values.clone()
-    marked.unflatten(2, (64, 3))[:, :, 48:] = 0
+    features = pixels(16, 64, 3)
+    values = images(features)
+    reading = front(features, feature_stride=stride, **BACKBONE).eval()
+    changed = values.clone()
+    changed.unflatten(2, (64, 3))[:, :, 48:] = 0
 
-    moved = (steps_of(reading, marked) - steps_of(reading, values)).abs().amax(dim=(0, 2)) > 1e-5
+    is_changed = (steps_of(reading, changed) - steps_of(reading, values)).abs().amax(
+        dim=(0, 2)
+    ) > 1e-5
 
     assert reading.steps == 64 // stride
-    assert moved[-1]
-    assert not moved[0]
+    assert is_changed[-1]
+    assert not is_changed[0]
 
 
 @backbone_test
-def test_bytes_meet_the_backbones_own_scale_and_other_numbers_ours() -> None:
-    signal = pixels(16, 16, 3)
-    reading = front(signal, **BACKBONE)
-    seen = []
-    reading.backbone.body.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    values = images(signal)
+def test_bytes_get_the_scale_of_the_backbone_and_other_numbers_ours() -> None:
+    features = pixels(16, 16, 3)
+    reading = front(features, **BACKBONE)
+    model_inputs = []
+    reading.backbone.body.register_forward_pre_hook(
+        lambda _, inputs: model_inputs.append(inputs[0])
+    )
+    values = images(features)
 
     steps_of(reading, values)
     steps_of(reading, values.float())
 
-    learned = reading.backbone.body.pretrained_cfg
-    colours = values.unflatten(2, (16, 3)).movedim(3, 1).float()
-    for found, scale, mean, spread in (
-        (seen[0], 255, learned["mean"], learned["std"]),
-        (seen[1], 1, signal.mean, signal.std),
+    pretrained_config = reading.backbone.body.pretrained_cfg
+    colors = values.unflatten(2, (16, 3)).movedim(3, 1).float()
+    for result, scale, mean, std in (
+        (model_inputs[0], 255, pretrained_config["mean"], pretrained_config["std"]),
+        (model_inputs[1], 1, features.mean, features.std),
     ):
-        expected = (colours / scale - torch.tensor(mean)[:, None, None]) / torch.tensor(spread)[
+        expected = (colors / scale - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[
             :, None, None
         ]
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
 
 
 @backbone_test
-def test_grey_is_repeated_for_a_backbone() -> None:
-    grey, colour = pixels(16, 16), pixels(16, 16, 3)
+def test_gray_images_are_repeated_for_a_backbone() -> None:
+    gray, color = pixels(16, 16), pixels(16, 16, 3)
     torch.manual_seed(0)
-    one = front(grey, **BACKBONE)
-    three = front(colour, **BACKBONE)
+    one = front(gray, **BACKBONE)
+    three = front(color, **BACKBONE)
     three.load_state_dict(one.state_dict())
-    values = images(grey)
+    values = images(gray)
 
     expected = steps_of(three, values.repeat_interleave(3, dim=2))
 
@@ -261,13 +267,13 @@ def test_grey_is_repeated_for_a_backbone() -> None:
 
 
 @backbone_test
-def test_a_frozen_backbone_never_moves_and_a_tuned_one_learns() -> None:
-    signal = pixels(16, 16, 3)
+def test_a_frozen_backbone_never_changes_and_a_fine_tuned_one_is_trained() -> None:
+    features = pixels(16, 16, 3)
     for fine_tune in (False, True):
-        reading = front(signal, fine_tune=fine_tune, **BACKBONE).train()
+        reading = front(features, fine_tune=fine_tune, **BACKBONE).train()
         before = {name: value.clone() for name, value in reading.state_dict().items()}
 
-        steps = steps_of(reading, images(signal))
+        steps = steps_of(reading, images(features))
 
         same = all(torch.equal(before[name], v) for name, v in reading.state_dict().items())
         assert same != fine_tune
@@ -276,9 +282,9 @@ def test_a_frozen_backbone_never_moves_and_a_tuned_one_learns() -> None:
 
 @backbone_test
 def test_an_image_has_the_same_features_in_any_batch() -> None:
-    signal = pixels(16, 16, 3)
-    values = images(signal, 4)
-    reading = front(signal, **BACKBONE).train()
+    features = pixels(16, 16, 3)
+    values = images(features, 4)
+    reading = front(features, **BACKBONE).train()
 
     alone = torch.cat([steps_of(reading, values[n : n + 1]) for n in range(4)])
 
@@ -287,21 +293,23 @@ def test_an_image_has_the_same_features_in_any_batch() -> None:
 
 @pytest.mark.parametrize("kind", ["safetensors", "pth"])
 def test_weights_come_from_a_local_file_and_then_from_the_state(timm, kind, tmp_path) -> None:
-    torch.manual_seed(0)  # Weights drawn as timm itself would draw them are weights all the same.
+    torch.manual_seed(0)  # Weights drawn as timm itself would draw them are valid weights.
     path = tmp_path / f"weights.{kind}"
-    learned = timm.create_model("test_resnet").state_dict()
-    save_file(learned, path) if kind == "safetensors" else torch.save(learned, path)
-    signal = pixels(16, 16, 3)
+    pretrained_config = timm.create_model("test_resnet").state_dict()
+    save_file(pretrained_config, path) if kind == "safetensors" else torch.save(
+        pretrained_config, path
+    )
+    features = pixels(16, 16, 3)
 
-    loaded = front(signal, pretrained_weights=str(path), **BACKBONE)
+    loaded = front(features, pretrained_weights=str(path), **BACKBONE)
     path.unlink()
     config = loaded.config
-    again = PixelFront(signal, config, pretrained=False)
+    again = PixelFront(features, config, pretrained=False)
     again.load_state_dict(loaded.state_dict())
 
-    found = loaded.state_dict()
-    assert torch.equal(found["backbone.body.conv1.0.weight"], learned["conv1.0.weight"])
-    assert torch.equal(steps_of(again, images(signal)), steps_of(loaded, images(signal)))
+    result = loaded.state_dict()
+    assert torch.equal(result["backbone.body.conv1.0.weight"], pretrained_config["conv1.0.weight"])
+    assert torch.equal(steps_of(again, images(features)), steps_of(loaded, images(features)))
 
 
 def junk(path: Path) -> None:
@@ -312,24 +320,24 @@ def other(path: Path) -> None:
     save_file({"other.weight": torch.zeros(3, 3)}, path)
 
 
-def nothing(path: Path) -> None:
+def write_empty(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize(
-    ("write", "words"),
-    [(junk, "does not hold those of"), (other, "are not in"), (nothing, "there is no file")],
+    ("write", "message"),
+    [(junk, "does not hold those of"), (other, "are not in"), (write_empty, "there is no file")],
 )
 @backbone_test
-def test_weights_that_are_not_the_backbones_are_refused(write, words, tmp_path) -> None:
+def test_weights_of_another_backbone_are_rejected(write, message, tmp_path) -> None:
     write(tmp_path / "w.safetensors")
 
-    with pytest.raises(UnlearnableError, match=rf"pretrained_weights: .*{words}"):
+    with pytest.raises(UnlearnableError, match=rf"pretrained_weights: .*{message}"):
         front(pixels(16, 16, 3), pretrained_weights=str(tmp_path / "w.safetensors"), **BACKBONE)
 
 
 @pytest.mark.parametrize(
-    ("signal", "options", "words"),
+    ("features", "options", "message"),
     [
         (pixels(16, 16, 3), {"backbone": "resnet19"}, "no model 'resnet19'; it has"),
         (
@@ -341,12 +349,12 @@ def test_weights_that_are_not_the_backbones_are_refused(write, words, tmp_path) 
     ],
 )
 @backbone_test
-def test_a_backbone_that_cannot_be_made_says_why(signal, options, words) -> None:
-    with pytest.raises(UnlearnableError, match=words):
-        front(signal, sequence="backbone", **options)
+def test_the_error_for_an_unavailable_backbone_has_its_reason(features, options, message) -> None:
+    with pytest.raises(UnlearnableError, match=message):
+        front(features, sequence="backbone", **options)
 
 
-def test_a_timm_that_cannot_be_imported_says_what_to_install(monkeypatch) -> None:
+def test_the_error_for_a_missing_timm_names_the_package_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
 
     with pytest.raises(UnlearnableError, match=r"needs timm.*pip install 'ostinato\[images\]'"):
@@ -370,87 +378,89 @@ each_kind = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 
 
 def vary(
-    values: torch.Tensor, signal: Pixels, config: AugmentConfig, batch: int = 0
+    values: torch.Tensor, features: Pixels, config: AugmentConfig, batch: int = 0
 ) -> torch.Tensor:
     draws = torch.Generator().manual_seed(batch)
-    return augment(values, signal, config, generator=draws)
+    return augment(values, features, config, generator=draws)
 
 
 @each_kind
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-@pytest.mark.parametrize("colours", [1, 3])
-def test_varied_images_keep_shape_and_type_and_come_again_the_same(config, dtype, colours) -> None:
-    signal = pixels(colours=colours)
-    values = images(signal, 16, dtype)
+@pytest.mark.parametrize("colors", [1, 3])
+def test_augmented_images_have_the_same_shape_and_dtype_and_are_reproducible(
+    config, dtype, colors
+) -> None:
+    features = pixels(colors=colors)
+    values = images(features, 16, dtype)
     before = values.clone()
 
-    varied = vary(values, signal, config)
+    varied = vary(values, features, config)
 
     assert (varied.shape, varied.dtype) == (values.shape, values.dtype)
     assert torch.equal(values, before)
     assert not torch.equal(varied, values)
-    assert torch.equal(varied, vary(values, signal, config))
-    assert not torch.equal(varied, vary(values, signal, config, batch=1))
+    assert torch.equal(varied, vary(values, features, config))
+    assert not torch.equal(varied, vary(values, features, config, batch=1))
 
 
-def test_images_are_left_alone_unless_asked_for() -> None:
+def test_images_are_not_augmented_by_default() -> None:
     values = images(pixels())
 
     assert vary(values, pixels(), AugmentConfig()) is values
 
 
-def test_moving_and_mirroring_invent_no_pixel() -> None:
-    signal = pixels(7, 9, 3)
-    values = images(signal, 64)
-    colours = values.unflatten(2, (9, 3))
+def test_shifts_and_flips_add_no_new_pixel_value() -> None:
+    features = pixels(7, 9, 3)
+    values = images(features, 64)
+    colors = values.unflatten(2, (9, 3))
 
-    mirrored = vary(values, signal, KINDS["flip"]).unflatten(2, (9, 3))
-    shifted = vary(values, signal, KINDS["shift"]).unflatten(2, (9, 3))
+    flipped = vary(values, features, KINDS["flip"]).unflatten(2, (9, 3))
+    shifted = vary(values, features, KINDS["shift"]).unflatten(2, (9, 3))
 
-    same = (mirrored == colours).all(dim=(1, 2, 3))
-    assert torch.equal(mirrored[~same], colours[~same].flip(2))
+    same = (flipped == colors).all(dim=(1, 2, 3))
+    assert torch.equal(flipped[~same], colors[~same].flip(2))
     assert 16 < same.sum() < 48
-    for image, moved in zip(colours, shifted, strict=True):
+    for image, is_changed in zip(colors, shifted, strict=True):
         known = {tuple(pixel.tolist()) for pixel in image.reshape(-1, 3)}
-        assert {tuple(pixel.tolist()) for pixel in moved.reshape(-1, 3)} <= known
+        assert {tuple(pixel.tolist()) for pixel in is_changed.reshape(-1, 3)} <= known
 
 
 @given(st.integers(1, 9), st.integers(1, 9))
 @settings(max_examples=20)
-def test_a_plain_image_stays_plain_however_it_is_moved(height: int, width: int) -> None:
-    signal = pixels(height, width)
+def test_a_constant_image_stays_constant_under_shift_and_rotation(height: int, width: int) -> None:
+    features = pixels(height, width)
     plain = torch.full((4, height, width), 90, dtype=torch.uint8)
 
-    varied = vary(plain, signal, AugmentConfig(shift=1.0, flip=True, rotate=180.0, contrast=1.0))
+    varied = vary(plain, features, AugmentConfig(shift=1.0, flip=True, rotate=180.0, contrast=1.0))
 
     assert torch.equal(varied, plain)
 
 
-def test_a_turned_image_keeps_its_middle_and_its_proportions() -> None:
-    signal = pixels(21, 61)
+def test_a_rotated_image_has_the_same_center_and_proportions() -> None:
+    features = pixels(21, 61)
     disc = (torch.arange(21)[:, None] - 10) ** 2 + (torch.arange(61) - 30) ** 2 < 64
     values = (disc * 200).to(torch.uint8).expand(8, -1, -1).contiguous()
 
-    turned = vary(values, signal, AugmentConfig(rotate=180.0))
+    turned = vary(values, features, AugmentConfig(rotate=180.0))
 
     assert ((turned.float() - values.float()).abs() > 110).float().mean() < 0.01
 
 
 @given(st.floats(0.05, 1.0))
 @settings(max_examples=20)
-def test_no_more_is_blotted_out_than_was_asked_for(share: float) -> None:
-    signal = pixels(20, 30)
+def test_no_more_is_erased_than_configured(share: float) -> None:
+    features = pixels(20, 30)
     values = torch.zeros(64, 20, 30)
 
-    hidden = vary(values, signal, AugmentConfig(erase=share)) == 100
+    hidden = vary(values, features, AugmentConfig(erase=share)) == 100
 
     areas = hidden.float().mean(dim=(1, 2))
-    rim = (20 + 30 + 1) / 600
-    assert areas.max() <= share + rim
+    border_share = (20 + 30 + 1) / 600
+    assert areas.max() <= share + border_share
     assert (areas == 0).sum() > 10
 
 
-def test_strengths_that_mean_nothing_are_refused() -> None:
+def test_augmentation_out_of_range_is_rejected() -> None:
     for name, value in (("shift", 2.0), ("rotate", -1.0), ("noise", float("nan"))):
         with pytest.raises(ValueError, match=f"{name}: {value} is out of range"):
             AugmentConfig(**{name: value})

@@ -1,4 +1,4 @@
-"""Compiled kernels: what they compute is what the equations say, and nobody needs a compiler."""
+"""Compiled kernels: they agree with the equations, and work without a compiler too."""
 
 import logging
 import os
@@ -21,10 +21,10 @@ from models.networks.layer import Layer, build_cell
 from models.networks.native import build, kernels
 from models.networks.native.call import KernelLibrary
 from tests.support.learning_fixtures import (
-    Disk,
-    PulledPlugError,
+    CheckpointDisk,
+    ProcessKilledError,
     assert_equal_weights,
-    new_network,
+    build_small_network,
     train,
 )
 
@@ -44,46 +44,46 @@ def compiled() -> KernelLibrary:
         build.find_compiler()
     except OSError:
         pytest.skip("no compiler")
-    found = kernels.load_kernels()
-    assert found is not None
-    return found
+    result = kernels.load_kernels()
+    assert result is not None
+    return result
 
 
 @pytest.fixture
 def afresh() -> Iterator[None]:
-    """A process that has not looked for kernels yet."""
+    """Reset this process, as if it had not looked for kernels yet."""
     forget()
     yield
     forget()
 
 
 def forget() -> None:
-    """Let kernels be looked for again."""
+    """Clear the caches, so that kernels are looked for again."""
     kernels.load_kernels.cache_clear()
     kernels.load_compiled.cache_clear()
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Which kernels are called."""
-    seen: list[str] = []
+    """Record the names of the kernels that are called."""
+    called: list[str] = []
     call = KernelLibrary.call
 
-    def noted(self: KernelLibrary, kernel: str, *given: object, **named: object) -> None:
-        seen.append(kernel)
-        call(self, kernel, *given, **named)
+    def record_call(self: KernelLibrary, kernel: str, *args: object, **kwargs: object) -> None:
+        called.append(kernel)
+        call(self, kernel, *args, **kwargs)
 
-    monkeypatch.setattr(KernelLibrary, "call", noted)
-    return seen
+    monkeypatch.setattr(KernelLibrary, "call", record_call)
+    return called
 
 
 CALL = KernelLibrary.call
 
 
-def call_with_three_threads(self: KernelLibrary, kernel: str, *given: object, **more: int) -> None:
-    """Let a kernel have three threads, and nothing else."""
+def call_with_three_threads(self: KernelLibrary, kernel: str, *args: object, **more: int) -> None:
+    """Give three threads to the kernels alone."""
     torch.set_num_threads(3)
-    CALL(self, kernel, *given, **more)
+    CALL(self, kernel, *args, **more)
     torch.set_num_threads(1)
 
 
@@ -95,13 +95,13 @@ def cell_of(name: str, inputs: int = 3, hidden: int = 4, seed: int = 0) -> Cell:
     return cell
 
 
-def slopes(read, cell: Cell, values: Tensor, state: tuple[Tensor, ...]) -> list[Tensor]:
-    """Outputs, last states, and the gradients of all that went in."""
+def gradients(read, cell: Cell, values: Tensor, state: tuple[Tensor, ...]) -> list[Tensor]:
+    """Return outputs, last states, and the gradients of all inputs."""
     outputs, ends = read(values, state)
     weights = torch.linspace(0.5, 1.5, outputs.numel(), dtype=outputs.dtype).view_as(outputs)
     total = (outputs * weights).sum() + sum(end.square().sum() for end in ends)
-    learned = [values, *state, *cell.parameters()]
-    return [outputs, *ends, *torch.autograd.grad(total, learned)]
+    inputs = [values, *state, *cell.parameters()]
+    return [outputs, *ends, *torch.autograd.grad(total, inputs)]
 
 
 def batch_of(cell: Cell, lengths: list[int]) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -110,37 +110,37 @@ def batch_of(cell: Cell, lengths: list[int]) -> tuple[Tensor, tuple[Tensor, ...]
     return values, tuple(torch.rand_like(part).requires_grad_() for part in start)
 
 
-def assert_near(found: list[Tensor], expected: list[Tensor]) -> None:
+def assert_near(result: list[Tensor], expected: list[Tensor]) -> None:
     # A sum that nearly cancels keeps the rounding of its terms, so the scale is a tenth of the
     # largest number among all tensors at least.
     floor = max(1e-3, *(0.1 * float(right.detach().abs().max()) for right in expected))
-    for ours, right in zip(found, expected, strict=True):
-        off = (ours - right).abs().max() / right.abs().max().clamp(min=floor)
+    for actual, right in zip(result, expected, strict=True):
+        off = (actual - right).abs().max() / right.abs().max().clamp(min=floor)
         assert off < TOLERANCE
 
 
 @every_cell
 @settings(max_examples=30)
 @given(lengths=sizes, hidden=st.integers(1, 70), threads=st.integers(1, 3))
-def test_a_kernel_comes_to_what_the_equations_say(
+def test_a_kernel_agrees_with_the_equations(
     name: str, lengths: list[int], hidden: int, threads: int
 ) -> None:
     cell, offsets = cell_of(name, hidden=hidden), Offsets.from_lengths(lengths)
     values, state = batch_of(cell, lengths)
     torch.set_num_threads(threads)
 
-    fast = slopes(lambda v, s: cell(v, offsets, s), cell, values, state)
+    fast = gradients(lambda v, s: cell(v, offsets, s), cell, values, state)
 
     torch.set_num_threads(1)
     exact = cell.double()
     many = values.detach().double().requires_grad_()
     start = tuple(part.detach().double().requires_grad_() for part in state)
-    slow = slopes(lambda v, s: run_step_by_step(exact, v, offsets, s), exact, many, start)
+    slow = gradients(lambda v, s: run_step_by_step(exact, v, offsets, s), exact, many, start)
     assert_near([part.double() for part in fast], slow)
 
 
 @every_cell
-def test_a_layer_that_reads_from_both_ends_learns_the_same_without_kernels(
+def test_a_bidirectional_layer_has_the_same_gradients_without_kernels(
     name: str, calls: list[str]
 ) -> None:
     torch.manual_seed(0)
@@ -149,25 +149,25 @@ def test_a_layer_that_reads_from_both_ends_learns_the_same_without_kernels(
     )
     config = ModelConfig(cell=name, hidden_size=19, bidirectional=True, **options)
     layer, offsets = Layer(config, inputs=3), Offsets.from_lengths([5, 1, 8, 8, 2])
-    values, learned = torch.randn(24, 3), list(layer.parameters())
+    values, inputs = torch.randn(24, 3), list(layer.parameters())
 
-    ours = layer.outputs(values, offsets)
-    found = [ours, *torch.autograd.grad(ours.square().sum(), learned)]
+    actual = layer.outputs(values, offsets)
+    result = [actual, *torch.autograd.grad(actual.square().sum(), inputs)]
     used = len(calls)
-    with kernels.pin_kernels() as keep:
-        keep(kernels.TORCH)
-        torchs = layer.outputs(values, offsets)
-        expected = [torchs, *torch.autograd.grad(torchs.square().sum(), learned)]
+    with kernels.pin_kernels() as pin:
+        pin(kernels.TORCH)
+        expected_outputs = layer.outputs(values, offsets)
+        expected = [expected_outputs, *torch.autograd.grad(expected_outputs.square().sum(), inputs)]
 
     assert used == len(calls) == 4
-    assert_near(found, expected)
+    assert_near(result, expected)
 
 
 @every_cell
-def test_neither_neighbours_nor_threads_change_a_bit_in_a_kernel(
+def test_neither_the_batch_nor_the_threads_change_a_bit_in_a_kernel(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The matrix products around a kernel keep one thread here.
+    """The matrix products around a kernel use one thread here.
 
     They are MKL's, whose results do depend on the number of threads, in the last bits and where a
     width is no multiple of 16. So a model is the same bit for bit for as many threads.
@@ -176,9 +176,9 @@ def test_neither_neighbours_nor_threads_change_a_bit_in_a_kernel(
     offsets, (values, state) = Offsets.from_lengths(lengths), batch_of(cell, lengths)
 
     with monkeypatch.context() as patched:
-        alone = slopes(lambda v, s: cell(v, offsets, s), cell, values, state)
+        alone = gradients(lambda v, s: cell(v, offsets, s), cell, values, state)
         patched.setattr(KernelLibrary, "call", call_with_three_threads)
-        together = slopes(lambda v, s: cell(v, offsets, s), cell, values, state)
+        together = gradients(lambda v, s: cell(v, offsets, s), cell, values, state)
 
     assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))
 
@@ -189,14 +189,14 @@ def test_the_same_batch_gives_the_same_gradients_to_the_last_bit(name: str) -> N
     offsets, (values, state) = Offsets.from_lengths(lengths), batch_of(cell, lengths)
 
     first, second = (
-        slopes(lambda v, s: cell(v, offsets, s), cell, values, state) for _ in range(2)
+        gradients(lambda v, s: cell(v, offsets, s), cell, values, state) for _ in range(2)
     )
 
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
 @every_cell
-def test_what_is_not_a_number_is_passed_on(name: str) -> None:
+def test_a_kernel_propagates_nan(name: str) -> None:
     cell, values = cell_of(name, hidden=20), torch.randn(12, 3)
     values[3] = float("nan")
 
@@ -208,13 +208,13 @@ def test_what_is_not_a_number_is_passed_on(name: str) -> None:
 
 
 @every_cell
-def test_drives_of_any_size_shut_gates_and_break_nothing(name: str) -> None:
+def test_gate_inputs_of_any_size_saturate_without_overflow(name: str) -> None:
     cell, values = cell_of(name, hidden=20), 1e4 * torch.randn(12, 3)
     offsets = Offsets.from_lengths([6, 6])
 
     outputs = cell.outputs(values, offsets)
 
-    # Of a drive of 1e4 float32 knows three places behind the point, and so of a gate's value.
+    # Near 1e4 float32 has three decimals, and so has the value of a gate.
     torch.testing.assert_close(
         outputs.double(),
         run_step_by_step(cell.double(), values.double(), offsets)[0],
@@ -223,7 +223,7 @@ def test_drives_of_any_size_shut_gates_and_break_nothing(name: str) -> None:
     )
 
 
-def test_what_a_kernel_cannot_do_is_torchs(calls: list[str]) -> None:
+def test_unsupported_inputs_are_computed_by_torch(calls: list[str]) -> None:
     values, offsets = torch.randn(6, 3), Offsets.from_lengths([4, 2])
     noisy = build_cell(ModelConfig(cell="gru", hidden_size=4, zoneout=0.1), inputs=3)
     normal = build_cell(ModelConfig(cell="lstm", hidden_size=4, layer_norm=True), inputs=3)
@@ -239,7 +239,7 @@ def test_what_a_kernel_cannot_do_is_torchs(calls: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("afresh")
-def test_without_a_compiler_torch_does_it_and_it_is_said_once(
+def test_without_a_compiler_torch_is_used_and_it_is_logged_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -249,8 +249,8 @@ def test_without_a_compiler_torch_does_it_and_it_is_said_once(
     with caplog.at_level(logging.WARNING):
         outputs = [cell.outputs(values, offsets) for _ in range(2)]
 
-    [said] = caplog.messages
-    assert "no compiler of C++ on the path" in said
+    [messages] = caplog.messages
+    assert "no C++ compiler on the path" in messages
     assert kernels.get_kernel_name() == kernels.TORCH
     assert_near([outputs[0]], [run_step_by_step(cell, values, offsets)[0]])
 
@@ -261,11 +261,11 @@ def test_without_a_compiler_torch_does_it_and_it_is_said_once(
     [
         "echo wrong >&2; exit 1",
         'case "$*" in *version*) echo 1;; *) echo "no room" >&2; exit 1;; esac',
-        # A compiler that makes something else.
+        # A compiler whose output is no library.
         'case "$*" in *version*) exit;; esac; while [ "$1" != -o ]; do shift; done; echo x > "$2"',
     ],
 )
-def test_a_compiler_that_fails_leaves_the_work_to_torch(
+def test_a_compiler_that_fails_falls_back_to_torch(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -281,7 +281,7 @@ def test_a_compiler_that_fails_leaves_the_work_to_torch(
 
 
 @pytest.mark.slow
-def test_two_processes_that_build_at_once_both_get_a_whole_library(tmp_path: Path) -> None:
+def test_two_processes_that_compile_at_once_both_get_a_complete_library(tmp_path: Path) -> None:
     code = (
         "import ctypes; from models.networks.native.build import find_or_compile\n"
         "place = find_or_compile(); ctypes.CDLL(str(place)).gru_forward; print(place)"
@@ -292,14 +292,14 @@ def test_two_processes_that_build_at_once_both_get_a_whole_library(tmp_path: Pat
         for _ in range(2)
     ]
 
-    said = {process.communicate(timeout=120)[0].decode().strip() for process in running}
+    messages = {process.communicate(timeout=120)[0].decode().strip() for process in running}
 
-    [place] = said
-    assert [path.name for path in (tmp_path / "ostinato").iterdir()] == [Path(place).name]
+    [library] = messages
+    assert [path.name for path in (tmp_path / "ostinato").iterdir()] == [Path(library).name]
     assert (tmp_path / "ostinato").stat().st_mode & 0o077 == 0
 
 
-def test_importing_builds_nothing(tmp_path: Path) -> None:
+def test_importing_compiles_nothing(tmp_path: Path) -> None:
     code = "import models.networks.network, models.learning.loop, models.bundle"
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
 
@@ -308,7 +308,7 @@ def test_importing_builds_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_forked_process_reads_on() -> None:
+def test_a_forked_process_can_use_the_kernels() -> None:
     code = """
 import os, sys, torch
 from models.networks.config import ModelConfig
@@ -333,7 +333,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @pytest.mark.usefixtures("afresh")
-def test_a_folder_that_others_may_write_to_is_not_loaded_from(
+def test_a_library_is_never_loaded_from_a_folder_that_others_may_write_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -348,13 +348,13 @@ def test_a_folder_that_others_may_write_to_is_not_loaded_from(
 @pytest.mark.parametrize(
     ("began", "then", "anew"),
     [
-        # A compiler that went, and left what it made; one that went with it; one that came.
+        # A removed compiler whose library exists; one whose library is gone; a new compiler.
         ("compiler", "cache", False),
         ("compiler", "nothing", True),
         ("nothing", "compiler", False),
     ],
 )
-def test_a_run_that_goes_on_computes_as_it_began_or_begins_anew(
+def test_a_resumed_run_uses_the_same_kernels_or_starts_again(
     began: str,
     then: str,
     anew: bool,
@@ -363,7 +363,7 @@ def test_a_run_that_goes_on_computes_as_it_began_or_begins_anew(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nothing that came or went between a kill and the next start changes a number within a run."""
+    """No compiler or library that changed between a kill and the resume changes a result."""
 
     def here(what: str) -> None:
         with monkeypatch.context() as own:
@@ -376,16 +376,20 @@ def test_a_run_that_goes_on_computes_as_it_began_or_begins_anew(
             kernels.load_compiled(known)
 
     known = kernels.get_kernel_name()
-    lasting, resumed, disk = new_network("gru"), new_network("gru"), Disk()
+    uninterrupted, resumed, disk = (
+        build_small_network("gru"),
+        build_small_network("gru"),
+        CheckpointDisk(),
+    )
     here(began)
-    with pytest.raises(PulledPlugError):
-        train(new_network("gru"), disk.checkpoints(lives=9))
+    with pytest.raises(ProcessKilledError):
+        train(build_small_network("gru"), disk.open_store(max_saves=9))
     here(then if anew else began)
-    whole = train(lasting)
+    whole = train(uninterrupted)
     here(then)
 
-    history = train(resumed, disk.checkpoints())
+    history = train(resumed, disk.open_store())
 
     assert history == whole
-    assert_equal_weights(resumed, lasting)
+    assert_equal_weights(resumed, uninterrupted)
     assert ("training starts again" in caplog.text) is anew

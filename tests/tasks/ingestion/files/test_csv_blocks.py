@@ -1,4 +1,4 @@
-"""Blocks of a text file are the file."""
+"""The blocks of a CSV file contain the rows of the file."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tasks.ingestion.ingest import take_snapshot
 from tasks.storage.store import Store
 from tests.support.sources import read_snapshot
 
-lines = st.lists(
+csv_rows = st.lists(
     st.tuples(
         st.one_of(st.none(), st.integers(-(10**6), 10**6)),
         st.text(st.sampled_from("ab \u00fc'"), max_size=4),
@@ -23,13 +23,13 @@ lines = st.lists(
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(values=lines, size=st.integers(1, 60), ending=st.sampled_from(["\n", "\r\n"]))
-def test_blocks_of_a_text_file_are_the_file(
-    values: list[tuple], size: int, ending: str, tmp_path: Path
+@given(values=csv_rows, size=st.integers(1, 60), line_end=st.sampled_from(["\n", "\r\n"]))
+def test_the_blocks_of_a_file_contain_its_rows(
+    values: list[tuple], size: int, line_end: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.csv"
     cells = [f"{'' if a is None else a},{b}" for a, b in values]
-    path.write_bytes(ending.join(["a,b", *cells, ""]).encode())
+    path.write_bytes(line_end.join(["a,b", *cells, ""]).encode())
     schema = {"a": pl.Int64(), "b": pl.String()}
 
     frames = list(read_csv_blocks(path, separator=",", schema=schema, size=size))
@@ -38,7 +38,7 @@ def test_blocks_of_a_text_file_are_the_file(
     assert pl.concat(frames).equals(pl.read_csv(path, schema=schema))
 
 
-def test_a_quoted_line_feed_is_no_end_of_a_row(tmp_path: Path, local_store: Store) -> None:
+def test_a_quoted_line_feed_does_not_end_a_row(tmp_path: Path, local_store: Store) -> None:
     (tmp_path / "a.csv").write_text('a,b\n1,"x\ny"\n2,z\n')
 
     rows = read_snapshot(take_snapshot(SourceConfig(uri=str(tmp_path)), local_store), local_store)

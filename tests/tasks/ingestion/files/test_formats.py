@@ -12,7 +12,7 @@ from tests.support.sources import read_snapshot
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "csv.zst", "tsv", "jsonl.gz", "arrow", "pq"])
-def test_every_kind_of_file_is_read(suffix: str, tmp_path: Path, local_store: Store) -> None:
+def test_every_file_format_is_read(suffix: str, tmp_path: Path, local_store: Store) -> None:
     frame = pl.DataFrame({"a": [1, 2], "b": ["x", "\u00fc"]})
     path = tmp_path / f"data.{suffix}"
     match suffix:
@@ -36,7 +36,7 @@ def test_every_kind_of_file_is_read(suffix: str, tmp_path: Path, local_store: St
     assert read_snapshot(snapshot, local_store).equals(frame)
 
 
-def test_a_file_without_values_does_not_make_the_others_text(
+def test_a_file_without_values_does_not_change_the_types(
     tmp_path: Path, local_store: Store
 ) -> None:
     (tmp_path / "a.csv").write_text("a,t\n1,2024-01-01\n")

@@ -15,18 +15,18 @@ from tests.support.sources import read_snapshot
 def test_columns_of_paths_become_the_bytes_of_their_files(
     tmp_path: Path, local_store: Store, caplog
 ) -> None:
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "1.png").write_bytes(b"one")
-    paths = ["pictures/1.png", None, "pictures/2.png"]
-    pl.DataFrame({"id": [1, 2, 3], "picture": paths}).write_csv(tmp_path / "list.csv")
-    source = SourceConfig(uri=str(tmp_path / "list.csv"), file_columns=("picture",))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.png").write_bytes(b"one")
+    paths = ["images/1.png", None, "images/2.png"]
+    pl.DataFrame({"id": [1, 2, 3], "image": paths}).write_csv(tmp_path / "list.csv")
+    source = SourceConfig(uri=str(tmp_path / "list.csv"), file_columns=("image",))
 
     first = take_snapshot(source, local_store)
-    (tmp_path / "pictures" / "1.png").write_bytes(b"other")
+    (tmp_path / "images" / "1.png").write_bytes(b"other")
     second = take_snapshot(source, local_store)
 
-    assert read_snapshot(first, local_store)["picture"].to_list() == [b"one", None, None]
-    assert read_snapshot(second, local_store)["picture"].to_list() == [b"other", None, None]
+    assert read_snapshot(first, local_store)["image"].to_list() == [b"one", None, None]
+    assert read_snapshot(second, local_store)["image"].to_list() == [b"other", None, None]
     assert "1 file(s) that rows refer to are not there" in caplog.text
 
 

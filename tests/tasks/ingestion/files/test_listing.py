@@ -13,13 +13,11 @@ from tasks.errors import SourceError
 from tasks.ingestion.config import SourceConfig
 from tasks.ingestion.ingest import take_snapshot
 from tasks.storage.store import Store
-from tests.support.sources import days, read_snapshot
+from tests.support.sources import make_daily_rows, read_snapshot
 
 
 @pytest.mark.parametrize("pattern", ["sales", "sales/*/*/*.parquet"])
-def test_folders_of_a_hive_partition_are_columns(
-    pattern: str, tmp_path: Path, local_store: Store
-) -> None:
+def test_hive_partitions_are_columns(pattern: str, tmp_path: Path, local_store: Store) -> None:
     for year, shop_name in ((2023, "a b"), (2024, "a b"), (2024, "__HIVE_DEFAULT_PARTITION__")):
         folder = tmp_path / "sales" / f"year={year}" / f"shop={shop_name.replace(' ', '%20')}"
         folder.mkdir(parents=True)
@@ -34,8 +32,8 @@ def test_folders_of_a_hive_partition_are_columns(
     ]  # fmt: skip
 
 
-def test_a_file_on_the_web_is_read(tmp_path: Path, local_store: Store) -> None:
-    days(1, 3).write_parquet(tmp_path / "a.parquet")
+def test_a_file_at_a_url_is_read(tmp_path: Path, local_store: Store) -> None:
+    make_daily_rows(1, 3).write_parquet(tmp_path / "a.parquet")
     handler = partial(QuietHandler, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -46,7 +44,7 @@ def test_a_file_on_the_web_is_read(tmp_path: Path, local_store: Store) -> None:
         with pytest.raises(SourceError, match="names no file"):
             take_snapshot(SourceConfig(uri=uri.replace("a.p", "b.p")), local_store)
         server.shutdown()
-    assert read_snapshot(snapshot, local_store).equals(days(1, 3))
+    assert read_snapshot(snapshot, local_store).equals(make_daily_rows(1, 3))
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -58,10 +56,10 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 def test_a_missing_storage_package_is_named_with_its_extra(
     scheme: str, extra: str, local_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def absent(*_args: object, **_kwargs: object) -> None:
+    def fail_to_import(*_args: object, **_kwargs: object) -> None:
         raise ImportError("no such package")
 
-    monkeypatch.setattr("fsspec.core.url_to_fs", absent)
+    monkeypatch.setattr("fsspec.core.url_to_fs", fail_to_import)
 
     with pytest.raises(SourceError, match=rf"cannot be opened(?s:.*)\[{extra}\] for {scheme}://"):
         take_snapshot(SourceConfig(uri=f"{scheme}://bucket/a.parquet"), local_store)
@@ -70,18 +68,20 @@ def test_a_missing_storage_package_is_named_with_its_extra(
 @pytest.mark.parametrize(
     "name", ["x[1].csv", "x*.csv", "x?.csv", "x#2.csv", "x y.csv", "\u00fc.csv"]
 )
-def test_any_name_of_a_file_is_its_name(name: str, tmp_path: Path, local_store: Store) -> None:
+def test_special_characters_in_file_names_are_literal(
+    name: str, tmp_path: Path, local_store: Store
+) -> None:
     (tmp_path / "x1.csv").write_text("a\n1\n")
     (tmp_path / name).write_text("a\n2\n")
 
     folder = take_snapshot(SourceConfig(uri=str(tmp_path)), local_store)
-    alone = take_snapshot(SourceConfig(uri=str(tmp_path / name)), local_store)
+    single = take_snapshot(SourceConfig(uri=str(tmp_path / name)), local_store)
 
     assert sorted(read_snapshot(folder, local_store)["a"]) == [1, 2]
-    assert read_snapshot(alone, local_store)["a"].to_list() == [2]
+    assert read_snapshot(single, local_store)["a"].to_list() == [2]
 
 
-def test_hidden_folders_are_no_data(tmp_path: Path, local_store: Store) -> None:
+def test_hidden_folders_are_ignored(tmp_path: Path, local_store: Store) -> None:
     for folder in (".ipynb_checkpoints", "_temporary/0", ".ostinato/store"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "a.csv").write_text("a\n9\n")
@@ -92,7 +92,7 @@ def test_hidden_folders_are_no_data(tmp_path: Path, local_store: Store) -> None:
     assert read_snapshot(snapshot, local_store)["a"].to_list() == [1]
 
 
-def test_a_link_is_read_as_its_file(tmp_path: Path, local_store: Store) -> None:
+def test_a_symbolic_link_is_read_as_its_file(tmp_path: Path, local_store: Store) -> None:
     real = tmp_path / "real.txt"
     real.write_text("a\n1\n")
     (tmp_path / "link.csv").symlink_to(real)
@@ -107,7 +107,7 @@ def test_a_link_is_read_as_its_file(tmp_path: Path, local_store: Store) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["", "/day=2024*/*.csv", "/*/*.csv"])
-def test_partitions_by_day_are_days(pattern: str, tmp_path: Path, local_store: Store) -> None:
+def test_partitions_by_day_are_dates(pattern: str, tmp_path: Path, local_store: Store) -> None:
     for day in ("2024-01-01", "2024-01-02"):
         (tmp_path / f"day={day}").mkdir()
         (tmp_path / f"day={day}" / "a.csv").write_text("a\n1\n")

@@ -27,13 +27,8 @@ from tasks.ingestion.tables.reader import (
     read_table_schema,
     read_table_version,
 )
-from tests.support.postgres import free_port
-from tests.support.tables import (
-    LATER,
-    SALES,
-    make_iceberg,
-    read_rows,
-)
+from tests.support.postgres import find_free_port
+from tests.support.tables import LATER, SALES, create_iceberg, read_rows
 
 pytestmark = [
     # Polars asks for a faster planner of Iceberg's files; these tables have three.
@@ -54,34 +49,34 @@ pytestmark = [
 def test_a_missing_package_is_named_with_its_extra(
     tmp_path: Path, monkeypatch, module: str, extra: str
 ) -> None:
-    mark = tmp_path / {"delta": "_delta_log", "iceberg": "metadata"}[extra]
-    mark.mkdir()
-    (mark / "v1.metadata.json").touch()
+    metadata_dir = tmp_path / {"delta": "_delta_log", "iceberg": "metadata"}[extra]
+    metadata_dir.mkdir()
+    (metadata_dir / "v1.metadata.json").touch()
     monkeypatch.setitem(sys.modules, module, None)
 
     with pytest.raises(SourceError, match=rf"pip install 'ostinato\[{extra}\]'"):
         read_table_schema(Table(uri=str(tmp_path)))
 
 
-def test_a_pinned_delta_version_is_read_whatever_came_after(tmp_path: Path) -> None:
+def test_a_pinned_delta_version_is_read_after_later_writes(tmp_path: Path) -> None:
     table = Table(uri=str(tmp_path / "t"))
     SALES.write_delta(table.uri)
     pinned = Table(uri=table.uri, version=read_table_version(table))
 
     LATER.write_delta(table.uri, mode="append", delta_write_options={"schema_mode": "merge"})
 
-    assert_grown(table, pinned)
+    assert_pinned_and_newest(table, pinned)
 
 
-def test_a_pinned_iceberg_version_is_read_whatever_came_after(tmp_path: Path) -> None:
-    table = Table(uri=make_iceberg(tmp_path, SALES, LATER))
+def test_a_pinned_iceberg_version_is_read_after_later_writes(tmp_path: Path) -> None:
+    table = Table(uri=create_iceberg(tmp_path, SALES, LATER))
     metadata = StaticTable.from_metadata(find_newest_metadata(table.uri)[0]).metadata
     first = metadata.snapshots[0].snapshot_id
 
-    assert_grown(table, Table(uri=table.uri, version=f"{metadata.table_uuid}@{first}"))
+    assert_pinned_and_newest(table, Table(uri=table.uri, version=f"{metadata.table_uuid}@{first}"))
 
 
-def assert_grown(table: Table, pinned: Table) -> None:
+def assert_pinned_and_newest(table: Table, pinned: Table) -> None:
     assert read_rows(pinned, order_by="id").equals(SALES)
     assert read_table_schema(pinned) == SALES.schema
     assert count_rows(pinned, None) == 6
@@ -90,35 +85,35 @@ def assert_grown(table: Table, pinned: Table) -> None:
     assert read_table_version(table) != read_table_version(pinned) == pinned.version
 
 
-def test_delta_partitions_and_deleted_rows(tmp_path: Path) -> None:
+def test_delta_partitions_and_deleted_rows_are_respected(tmp_path: Path) -> None:
     SALES.write_delta(str(tmp_path / "t"), delta_write_options={"partition_by": ["shop"]})
     DeltaTable(str(tmp_path / "t")).delete("id = 4")
     table = Table(uri=str(tmp_path / "t"))
 
-    found = read_rows(table, RowRange(column="shop", after="", until="it's"), order_by="id")
+    rows = read_rows(table, RowRange(column="shop", after="", until="it's"), order_by="id")
 
-    assert found["id"].to_list() == [1, 6]
-    assert found.select("shop").rows() == [("a",), ("it's",)]
+    assert rows["id"].to_list() == [1, 6]
+    assert rows.select("shop").rows() == [("a",), ("it's",)]
 
 
 def encode_deletion_vector(*rows: int) -> str:
-    """Write a deletion vector as Delta's log holds it: a portable Roaring bitmap in Z85."""
+    """Encode a deletion vector as in Delta's log: a portable Roaring bitmap in Z85."""
     bitmap = struct.pack("<iqi", 1681511377, 1, 0)
     bitmap += struct.pack("<iiHHI", 12346, 1, 0, len(rows) - 1, 16)
     bitmap += struct.pack(f"<{len(rows)}H", *rows)
     bitmap += b"\0" * (-len(bitmap) % 4)
-    usual = string.digits + string.ascii_uppercase + string.ascii_lowercase
+    base85 = string.digits + string.ascii_uppercase + string.ascii_lowercase
     z85 = string.digits + string.ascii_lowercase + string.ascii_uppercase
     return (
         base64.b85encode(bitmap)
         .decode()
         .translate(
-            str.maketrans(usual + "!#$%&()*+-;<=>?@^_`{|}~", z85 + ".-:+=^!/*?&<>()[]{}@%$#")
+            str.maketrans(base85 + "!#$%&()*+-;<=>?@^_`{|}~", z85 + ".-:+=^!/*?&<>()[]{}@%$#")
         )
     )
 
 
-def test_delta_rows_that_a_deletion_vector_hides_stay_hidden(tmp_path: Path) -> None:
+def test_delta_rows_in_a_deletion_vector_are_not_read(tmp_path: Path) -> None:
     SALES.write_delta(
         str(tmp_path / "t"),
         delta_write_options={"configuration": {"delta.enableDeletionVectors": "true"}},
@@ -153,7 +148,7 @@ def test_lakehouse_tables_are_read_from_s3(
     if kind == "delta":
         SALES.write_delta(uri)
     else:
-        make_iceberg(tmp_path, SALES, warehouse=f"s3://{s3_bucket}")
+        create_iceberg(tmp_path, SALES, warehouse=f"s3://{s3_bucket}")
     table = Table(uri=uri)
     span = RowRange(column="id", after=1, until=5)
 
@@ -163,8 +158,8 @@ def test_lakehouse_tables_are_read_from_s3(
     assert count_rows(pinned, None) == 6
 
 
-def test_iceberg_columns_keep_their_rows_under_a_new_name(tmp_path: Path) -> None:
-    table = Table(uri=make_iceberg(tmp_path, SALES))
+def test_a_renamed_iceberg_column_has_its_old_rows(tmp_path: Path) -> None:
+    table = Table(uri=create_iceberg(tmp_path, SALES))
     catalog = SqlCatalog("c", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=tmp_path.as_uri())
     stored = catalog.load_table("n.sales")
     before = read_table_version(table)
@@ -179,13 +174,13 @@ def test_iceberg_columns_keep_their_rows_under_a_new_name(tmp_path: Path) -> Non
     stored.delete("id = 11")
     catalog.close()
 
-    found = read_rows(table, order_by="id")
-    assert found["id"].to_list() == [1, 2, 3, 4, 5, 6, 12, 13, 14, 15, 16]
-    assert found["energy"].to_list() == [*SALES["kwh"], *SALES["kwh"][1:]]
+    rows = read_rows(table, order_by="id")
+    assert rows["id"].to_list() == [1, 2, 3, 4, 5, 6, 12, 13, 14, 15, 16]
+    assert rows["energy"].to_list() == [*SALES["kwh"], *SALES["kwh"][1:]]
     assert read_rows(Table(uri=table.uri, version=before), order_by="id").equals(SALES)
 
 
-def test_a_table_created_again_is_another_table(tmp_path: Path) -> None:
+def test_a_recreated_table_is_another_table(tmp_path: Path) -> None:
     table = Table(uri=str(tmp_path / "t"))
     SALES.write_delta(table.uri)
     version = read_table_version(table)
@@ -199,7 +194,7 @@ def test_a_table_created_again_is_another_table(tmp_path: Path) -> None:
 def test_a_missing_version_is_reported(tmp_path: Path) -> None:
     delta = Table(uri=str(tmp_path / "t"))
     SALES.write_delta(delta.uri)
-    iceberg = Table(uri=make_iceberg(tmp_path, SALES))
+    iceberg = Table(uri=create_iceberg(tmp_path, SALES))
 
     for table in (delta, iceberg):
         identity = read_table_version(table).partition("@")[0]
@@ -212,7 +207,7 @@ def test_a_missing_version_is_reported(tmp_path: Path) -> None:
 def test_a_table_with_a_missing_file_is_reported(tmp_path: Path) -> None:
     delta = Table(uri=str(tmp_path / "t"))
     SALES.write_delta(delta.uri)
-    iceberg = Table(uri=make_iceberg(tmp_path, SALES))
+    iceberg = Table(uri=create_iceberg(tmp_path, SALES))
 
     for table in (delta, iceberg):
         for file in Path(table.uri).rglob("*.parquet"):
@@ -222,7 +217,7 @@ def test_a_table_with_a_missing_file_is_reported(tmp_path: Path) -> None:
 
 
 def test_an_iceberg_table_without_rows_has_a_schema(tmp_path: Path) -> None:
-    table = Table(uri=make_iceberg(tmp_path, SALES.head(0)))
+    table = Table(uri=create_iceberg(tmp_path, SALES.head(0)))
 
     assert read_table_schema(table) == SALES.schema
     assert read_rows(table, order_by="id").is_empty()
@@ -240,7 +235,7 @@ def test_a_lakehouse_table_cannot_be_queried(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_storage_is_transient(monkeypatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{find_free_port()}")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
@@ -253,12 +248,12 @@ def test_an_unreachable_storage_is_transient(monkeypatch) -> None:
 
 
 def test_a_full_disk_is_not_blamed_on_the_table(tmp_path: Path, monkeypatch) -> None:
-    def no_room(*_) -> None:
+    def fail_with_full_disk(*_) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     SALES.write_delta(str(tmp_path / "t"))
     monkeypatch.setattr(external_sort, "RANGE_BYTES", 64)
-    monkeypatch.setattr(external_sort, "_write_ranges", no_room)
+    monkeypatch.setattr(external_sort, "_write_ranges", fail_with_full_disk)
 
     with pytest.raises(StoreError, match=r"temporary folder.*No space left"):
         read_rows(Table(uri=str(tmp_path / "t")), order_by="id")
@@ -267,11 +262,11 @@ def test_a_full_disk_is_not_blamed_on_the_table(tmp_path: Path, monkeypatch) -> 
 def test_delta_features_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     SALES.write_delta(str(tmp_path / "t"))
     log = tmp_path / "t" / "_delta_log" / f"{0:020}.json"
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    for action in lines:
+    actions = [json.loads(line) for line in log.read_text().splitlines()]
+    for action in actions:
         if "protocol" in action:
             action["protocol"] = {"minReaderVersion": 2, "minWriterVersion": 5}
-    log.write_text("\n".join(map(json.dumps, lines)))
+    log.write_text("\n".join(map(json.dumps, actions)))
 
     with pytest.raises(SourceError, match="cannot be read as delta"):
         read_rows(Table(uri=str(tmp_path / "t")))

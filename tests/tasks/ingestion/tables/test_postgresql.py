@@ -16,16 +16,13 @@ from tasks.ingestion.tables.reader import (
     read_table_schema,
     read_table_version,
 )
-from tests.support.postgres import Postgres, free_port
-from tests.support.tables import (
-    NOON,
-    read_rows,
-)
+from tests.support.postgres import Postgres, find_free_port
+from tests.support.tables import NOON, read_rows
 
 UUID = "5f0c3c52-7b1a-4c63-a3b4-0123456789ab"
 
 
-def select(server: Postgres, text: str) -> Table:
+def build_select(server: Postgres, text: str) -> Table:
     return Table(uri=server.uri, query=f"SELECT {text}")
 
 
@@ -72,7 +69,7 @@ TYPES = [
 
 
 @pytest.fixture(scope="session")
-def typed(postgres: Postgres) -> Postgres:
+def postgres_with_types(postgres: Postgres) -> Postgres:
     postgres.sql(
         "CREATE TYPE mood AS ENUM ('sad', 'happy')",
         "CREATE DOMAIN positive AS int CHECK (VALUE > 0)",
@@ -82,21 +79,23 @@ def typed(postgres: Postgres) -> Postgres:
 
 
 @pytest.mark.parametrize(("sql", "dtype", "value"), TYPES)
-def test_postgresql_types_are_read_as_arrow_types(typed: Postgres, sql: str, dtype, value) -> None:
-    table = select(
-        typed,
+def test_postgresql_types_are_read_as_arrow_types(
+    postgres_with_types: Postgres, sql: str, dtype, value
+) -> None:
+    table = build_select(
+        postgres_with_types,
         f"v.x, n FROM (SELECT {sql} AS x) AS v RIGHT JOIN generate_series(1, 2) AS n ON n = 1",
     )
 
-    found = read_rows(table, order_by="n")
+    rows = read_rows(table, order_by="n")
 
-    assert found.schema["x"] == dtype
-    assert found["x"].to_list() == [value, None]
-    assert read_table_schema(table) == found.schema
+    assert rows.schema["x"] == dtype
+    assert rows["x"].to_list() == [value, None]
+    assert read_table_schema(table) == rows.schema
 
 
 @pytest.mark.parametrize(
-    ("sql", "shown"),
+    ("sql", "message_value"),
     [
         ("'infinity'::timestamptz", "infinity"),
         ("'-infinity'::timestamp", "-infinity"),
@@ -111,28 +110,28 @@ def test_postgresql_types_are_read_as_arrow_types(typed: Postgres, sql: str, dty
     ],
 )
 def test_values_that_arrow_cannot_represent_are_refused_by_column_and_value(
-    typed: Postgres, sql: str, shown: str | None
+    postgres_with_types: Postgres, sql: str, message_value: str | None
 ) -> None:
     with pytest.raises(SourceError) as caught:
-        read_rows(select(typed, f'{sql} AS "it\'s x"'))
+        read_rows(build_select(postgres_with_types, f'{sql} AS "it\'s x"'))
 
-    if shown is not None:
-        assert f"column it's x holds {shown}" in str(caught.value)
+    if message_value is not None:
+        assert f"column it's x holds {message_value}" in str(caught.value)
 
 
-def test_not_a_number_is_not_the_newest(postgres: Postgres) -> None:
-    table = select(postgres, "x FROM (VALUES (1.5::float8), ('NaN'), (NULL)) AS v (x)")
+def test_nan_is_not_the_newest_value(postgres: Postgres) -> None:
+    table = build_select(postgres, "x FROM (VALUES (1.5::float8), ('NaN'), (NULL)) AS v (x)")
 
     assert find_newest(table, "x") == 1.5
-    assert find_newest(select(postgres, "NULL::date AS day"), "day") is None
-    assert find_newest(select(postgres, f"'{UUID}'::uuid AS x"), "x") == UUID
+    assert find_newest(build_select(postgres, "NULL::date AS day"), "day") is None
+    assert find_newest(build_select(postgres, f"'{UUID}'::uuid AS x"), "x") == UUID
     with pytest.raises(SourceError, match="outside of the years 1 to 9999"):
-        find_newest(select(postgres, "date '4713-01-01 BC' AS day"), "day")
-    assert find_newest(select(postgres, "1.10::numeric(4, 2) AS x"), "x") == Decimal("1.10")
+        find_newest(build_select(postgres, "date '4713-01-01 BC' AS day"), "day")
+    assert find_newest(build_select(postgres, "1.10::numeric(4, 2) AS x"), "x") == Decimal("1.10")
 
 
 @pytest.mark.parametrize(
-    ("column", "after", "left"),
+    ("column", "after", "remaining"),
     [
         ("number", Decimal("2.00"), 1),
         ("day", dt.date(2024, 1, 2), 1),
@@ -142,22 +141,24 @@ def test_not_a_number_is_not_the_newest(postgres: Postgres) -> None:
         ("word", "it's", 2),
         ("word", "'); DROP TABLE ranged; --", 3),
         ("ratio", 2, 1),
-        ("place", "(2,0)", 1),
+        ("point", "(2,0)", 1),
         ("uuid", UUID.replace("5", "2", 1), 1),
     ],
 )
-def test_ranges_compare_values_of_every_type(postgres: Postgres, column, after, left: int) -> None:
-    table = select(
+def test_ranges_compare_values_of_every_type(
+    postgres: Postgres, column, after, remaining: int
+) -> None:
+    table = build_select(
         postgres,
         "g::numeric(6, 2) AS number, date '2024-01-01' + (g - 1) AS day, g::float8 AS ratio,"
         " timestamptz '2024-01-01Z' + (g - 1) * interval '1 day' AS moment,"
         " timestamp '2024-01-01' + (g - 1) * interval '1 day' AS local,"
-        f" point(g, 0) AS place, (left('{UUID}', 0) || g || right('{UUID}', 35))::uuid AS uuid,"
+        f" point(g, 0) AS point, (left('{UUID}', 0) || g || right('{UUID}', 35))::uuid AS uuid,"
         " (ARRAY['it''s', 'j', 'k'])[g] AS word FROM generate_series(1, 3) AS g",
     )
 
-    assert count_rows(table, RowRange(column=column, after=after)) == left
-    assert len(read_rows(table, RowRange(column=column, after=after), column)) == left
+    assert count_rows(table, RowRange(column=column, after=after)) == remaining
+    assert len(read_rows(table, RowRange(column=column, after=after), column)) == remaining
 
 
 def test_names_are_quoted(postgres: Postgres) -> None:
@@ -183,7 +184,7 @@ def test_names_are_quoted(postgres: Postgres) -> None:
         ("SELECT 1 / 0 AS x", "division by zero"),
         ("SELECT nextval('stored_rows_id_seq') AS x", "read-only"),
         (
-            "WITH gone AS (DELETE FROM stored_rows RETURNING id) SELECT * FROM gone",
+            "WITH deleted AS (DELETE FROM stored_rows RETURNING id) SELECT * FROM deleted",
             "data-modifying",
         ),
         ("stored_rowst", "no table 'stored_rowst'(.|\n)*did you mean 'stored_rows'"),
@@ -212,7 +213,7 @@ def test_an_empty_table_has_a_schema_and_no_batch(postgres: Postgres) -> None:
         read_table_schema(Table(uri=postgres.uri, query="stored_rows", version="a@1"))
 
 
-def test_all_of_one_read_is_one_snapshot(postgres: Postgres) -> None:
+def test_all_batches_of_a_read_are_of_one_database_snapshot(postgres: Postgres) -> None:
     postgres.sql(
         "DROP TABLE IF EXISTS grown",
         "CREATE TABLE grown AS SELECT g AS id, repeat('x', 900) AS x"
@@ -240,7 +241,7 @@ def test_a_table_dropped_between_two_reads_is_reported(postgres: Postgres) -> No
 
 
 def test_an_unreachable_server_is_transient() -> None:
-    table = Table(uri=f"postgresql://me@127.0.0.1:{free_port()}/db", query="sales")
+    table = Table(uri=f"postgresql://me@127.0.0.1:{find_free_port()}/db", query="sales")
 
     with pytest.raises(SourceDownError, match="could not be reached") as caught:
         count_rows(table, None)
@@ -258,13 +259,13 @@ def test_an_unknown_database_or_user_is_not_transient(postgres: Postgres, login:
     assert not caught.value.transient
 
 
-@pytest.mark.parametrize("how", ["session", "server"])
-def test_a_server_killed_in_the_middle_of_a_read_is_transient(postgres: Postgres, how) -> None:
-    table = select(postgres, "g, repeat('x', 1000) AS x FROM generate_series(1, 500000) AS g")
+@pytest.mark.parametrize("killed", ["session", "server"])
+def test_a_server_killed_in_the_middle_of_a_read_is_transient(postgres: Postgres, killed) -> None:
+    table = build_select(postgres, "g, repeat('x', 1000) AS x FROM generate_series(1, 500000) AS g")
     batches = read_batches(table, None, order_by=None)
     next(batches)
 
-    if how == "session":
+    if killed == "session":
         postgres.sql(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
             " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
@@ -274,5 +275,5 @@ def test_a_server_killed_in_the_middle_of_a_read_is_transient(postgres: Postgres
 
     with pytest.raises(SourceDownError, match="was lost during the read"):
         list(batches)
-    if how == "server":
+    if killed == "server":
         postgres.start()

@@ -1,4 +1,4 @@
-"""Every kind of table returns its rows, the range that is asked for, in order."""
+"""Every kind of table returns its rows, or a range of them, in order."""
 
 from pathlib import Path
 
@@ -15,12 +15,7 @@ from tasks.ingestion.tables.reader import (
     read_batches,
     read_table_schema,
 )
-from tests.support.tables import (
-    NOON,
-    SALES,
-    read_rows,
-    write_sales,
-)
+from tests.support.tables import NOON, SALES, read_rows, write_sales
 
 pytestmark = [
     # Polars asks for a faster planner of Iceberg's files; these tables have three.
@@ -32,7 +27,7 @@ pytestmark = [
 
 
 @pytest.fixture(params=["postgresql", "sqlite", "delta", "iceberg"])
-def stored(request, tmp_path: Path) -> Table:
+def sales_table(request, tmp_path: Path) -> Table:
     return write_sales(request.param, tmp_path, request)
 
 
@@ -42,79 +37,79 @@ def build_expected(table: Table) -> pl.DataFrame:
     return SALES
 
 
-def test_every_kind_of_table_returns_its_rows(stored: Table) -> None:
-    expected = build_expected(stored)
+def test_every_kind_of_table_returns_its_rows(sales_table: Table) -> None:
+    expected = build_expected(sales_table)
 
-    found = read_rows(stored, order_by="id")
+    rows = read_rows(sales_table, order_by="id")
 
-    assert found.equals(expected)
-    assert read_table_schema(stored) == expected.schema
-    assert count_rows(stored, None) == len(expected)
+    assert rows.equals(expected)
+    assert read_table_schema(sales_table) == expected.schema
+    assert count_rows(sales_table, None) == len(expected)
 
 
-def test_a_range_holds_the_rows_after_and_until(stored: Table) -> None:
-    times = build_expected(stored)["at"]
+def test_a_range_excludes_its_start_and_includes_its_end(sales_table: Table) -> None:
+    times = build_expected(sales_table)["at"]
     after, until = times[1], times[0]
     span = RowRange(column="at", after=after, until=until)
 
-    found = read_rows(stored, span, order_by="at")
+    rows = read_rows(sales_table, span, order_by="at")
 
-    assert found["id"].to_list() == [3, 4, 1]
-    assert count_rows(stored, span) == 3
-    assert count_rows(stored, RowRange(column="at", after=after)) == 4
-    assert count_rows(stored, RowRange(column="at", until=until)) == 4
-    assert count_rows(stored, RowRange(column="at")) == 6
-    assert read_rows(stored, RowRange(column="at", after=times[4])).is_empty()
+    assert rows["id"].to_list() == [3, 4, 1]
+    assert count_rows(sales_table, span) == 3
+    assert count_rows(sales_table, RowRange(column="at", after=after)) == 4
+    assert count_rows(sales_table, RowRange(column="at", until=until)) == 4
+    assert count_rows(sales_table, RowRange(column="at")) == 6
+    assert read_rows(sales_table, RowRange(column="at", after=times[4])).is_empty()
 
 
-def test_adjacent_ranges_share_no_row_and_leave_none_out(stored: Table) -> None:
-    times = build_expected(stored)["at"].drop_nulls().unique().sort()
+def test_adjacent_ranges_contain_every_row_once(sales_table: Table) -> None:
+    times = build_expected(sales_table)["at"].drop_nulls().unique().sort()
 
     counts = [
-        count_rows(stored, RowRange(column="at", after=after, until=until))
+        count_rows(sales_table, RowRange(column="at", after=after, until=until))
         for after, until in zip([None, *times], [*times, None], strict=True)
     ]
 
     assert counts == [1, 2, 1, 1, 0]
 
 
-def test_order_puts_nulls_first_and_breaks_ties(stored: Table) -> None:
-    found = read_rows(stored, order_by="at")["id"].to_list()
+def test_order_puts_nulls_first_and_breaks_ties(sales_table: Table) -> None:
+    rows = read_rows(sales_table, order_by="at")["id"].to_list()
 
-    assert found == [6, 2, 3, 4, 1, 5]
-
-
-def test_newest_is_the_largest_value(stored: Table) -> None:
-    expected = build_expected(stored)
-
-    assert find_newest(stored, "at") == expected["at"].max()
-    assert find_newest(stored, "id") == 6
-    assert find_newest(stored, "kwh") == 1e300
+    assert rows == [6, 2, 3, 4, 1, 5]
 
 
-def test_an_unknown_column_gets_a_suggestion(stored: Table) -> None:
+def test_the_newest_value_is_the_largest(sales_table: Table) -> None:
+    expected = build_expected(sales_table)
+
+    assert find_newest(sales_table, "at") == expected["at"].max()
+    assert find_newest(sales_table, "id") == 6
+    assert find_newest(sales_table, "kwh") == 1e300
+
+
+def test_an_unknown_column_gets_a_suggestion(sales_table: Table) -> None:
     with pytest.raises(SourceError, match=r"has no column 'shopp'.*\n.*\n.*'shop'"):
-        find_newest(stored, "shopp")
+        find_newest(sales_table, "shopp")
     with pytest.raises(SourceError, match=r"has no column 'AT'.*\n.*\n.*'at'"):
-        count_rows(stored, RowRange(column="AT", after=NOON))
+        count_rows(sales_table, RowRange(column="AT", after=NOON))
     with pytest.raises(SourceError, match="has no column 'nope'"):
-        read_rows(stored, order_by="nope")
+        read_rows(sales_table, order_by="nope")
 
 
-def test_a_bound_of_another_type_is_refused(stored: Table) -> None:
+def test_a_bound_of_a_wrong_type_is_refused(sales_table: Table) -> None:
     with pytest.raises(SourceError, match="'id' is Int64, which cannot be compared with '3'"):
-        count_rows(stored, RowRange(column="id", after="3"))
+        count_rows(sales_table, RowRange(column="id", after="3"))
     with pytest.raises(SourceError, match="'shop' is String, which cannot be compared with 3"):
-        read_rows(stored, RowRange(column="shop", until=3))
+        read_rows(sales_table, RowRange(column="shop", until=3))
 
 
-def test_a_read_can_be_closed_early(stored: Table) -> None:
-    batches = read_batches(stored, None, order_by="id")
+def test_a_read_can_be_closed_early(sales_table: Table) -> None:
+    batches = read_batches(sales_table, None, order_by="id")
 
     next(iter(batches))
     batches.close()
 
-    assert count_rows(stored, None) == 6
+    assert count_rows(sales_table, None) == 6
 
 
 @pytest.mark.parametrize(

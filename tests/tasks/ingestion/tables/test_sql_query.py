@@ -3,14 +3,9 @@
 import pytest
 
 from tasks.errors import SourceError
-from tasks.ingestion.tables.reader import (
-    Table,
-    read_table_schema,
-)
+from tasks.ingestion.tables.reader import Table, read_table_schema
 from tests.support.postgres import Postgres
-from tests.support.tables import (
-    read_rows,
-)
+from tests.support.tables import read_rows
 
 
 @pytest.mark.parametrize(
@@ -31,7 +26,7 @@ def test_a_query_that_is_not_one_select_is_refused(query: str | None, message: s
         read_table_schema(Table(uri="postgresql://127.0.0.1:1/db", query=query))
 
 
-def test_semicolons_in_texts_and_comments_are_no_statements(postgres: Postgres) -> None:
+def test_semicolons_in_texts_and_comments_do_not_end_a_statement(postgres: Postgres) -> None:
     query = "WITH a AS (SELECT ';' AS x) -- one; two\nSELECT x, $q$;)$q$ AS y /* ; ( */ FROM a ; "
 
     assert read_rows(Table(uri=postgres.uri, query=query)).rows() == [(";", ";)")]

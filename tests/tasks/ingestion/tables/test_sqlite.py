@@ -20,14 +20,11 @@ from tasks.ingestion.tables.reader import (
     read_batches,
     read_table_schema,
 )
-from tests.support.tables import (
-    make_sqlite,
-    read_rows,
-)
+from tests.support.tables import create_sqlite, read_rows
 
 
 def test_sqlite_uses_declared_types(tmp_path: Path) -> None:
-    uri = make_sqlite(
+    uri = create_sqlite(
         tmp_path / "a.db",
         "CREATE TABLE t (i INTEGER, r REAL, s VARCHAR(9), b BLOB, d DATE, f BOOLEAN, n NUMERIC, u)",
         "INSERT INTO t VALUES (NULL, 1, 5, x'00', '2024-01-01', 1, 1, NULL)",
@@ -35,37 +32,39 @@ def test_sqlite_uses_declared_types(tmp_path: Path) -> None:
     )
     table = Table(uri=uri, query="t")
 
-    found = read_rows(table)
+    rows = read_rows(table)
 
-    assert found.rows() == [
+    assert rows.rows() == [
         (None, 1.0, "5", b"\x00", "2024-01-01", 1, 1.0, None),
         (None, 2.0, "x", b"", "2024-01-02", 0, 1.5, None),
     ]
-    assert found.dtypes == [
+    assert rows.dtypes == [
         pl.Int64, pl.Float64, pl.String, pl.Binary, pl.String, pl.Int64, pl.Float64, pl.String
     ]  # fmt: skip
-    assert found.schema == read_table_schema(table)
+    assert rows.schema == read_table_schema(table)
 
 
 def test_sqlite_types_do_not_depend_on_the_first_rows(tmp_path: Path) -> None:
-    uri = make_sqlite(
+    uri = create_sqlite(
         tmp_path / "a.db",
         "CREATE TABLE t (id INTEGER, late, mixed)",
         "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 9000)"
         " INSERT INTO t SELECT n, iif(n > 8500, 'text', NULL), iif(n > 8500, n + 0.5, n) FROM s",
     )
 
-    found = read_rows(Table(uri=uri, query="SELECT * FROM t"), order_by="id")
+    rows = read_rows(Table(uri=uri, query="SELECT * FROM t"), order_by="id")
 
-    assert found.dtypes == [pl.Int64, pl.String, pl.Float64]
-    assert found.row(0) == (1, None, 1.0)
-    assert found.row(8999) == (9000, "text", 9000.5)
+    assert rows.dtypes == [pl.Int64, pl.String, pl.Float64]
+    assert rows.row(0) == (1, None, 1.0)
+    assert rows.row(8999) == (9000, "text", 9000.5)
 
 
 @pytest.mark.parametrize("row", [10, 9000])
 @pytest.mark.parametrize("query", ["t", "SELECT id, x FROM t"])
-def test_sqlite_names_a_text_among_numbers(tmp_path: Path, row: int, query: str) -> None:
-    uri = make_sqlite(
+def test_a_text_among_numbers_is_refused_with_its_column(
+    tmp_path: Path, row: int, query: str
+) -> None:
+    uri = create_sqlite(
         tmp_path / "a.db",
         "CREATE TABLE t (id INTEGER, x INTEGER)",
         "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 9500)"
@@ -77,8 +76,8 @@ def test_sqlite_names_a_text_among_numbers(tmp_path: Path, row: int, query: str)
         read_rows(Table(uri=uri, query=query))
 
 
-def test_sqlite_reads_only(tmp_path: Path) -> None:
-    uri = make_sqlite(tmp_path / "a.db", "CREATE TABLE t (id INTEGER)")
+def test_sqlite_is_read_only(tmp_path: Path) -> None:
+    uri = create_sqlite(tmp_path / "a.db", "CREATE TABLE t (id INTEGER)")
 
     with pytest.raises(SourceError, match="neither a table's name nor a SELECT"):
         read_rows(Table(uri=uri, query="INSERT INTO t VALUES (1)"))
@@ -98,13 +97,13 @@ def test_sqlite_reads_only(tmp_path: Path) -> None:
     ],
 )
 def test_errors_of_sqlite_are_explained(tmp_path: Path, query: str, message: str) -> None:
-    uri = make_sqlite(tmp_path / "a.db", "CREATE TABLE t (a INTEGER)")
+    uri = create_sqlite(tmp_path / "a.db", "CREATE TABLE t (a INTEGER)")
 
     with pytest.raises(SourceError, match=message):
         read_rows(Table(uri=uri, query=query))
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.db").write_text("no database " * 200)
 
     with pytest.raises(SourceError, match="file is not a database"):
@@ -138,8 +137,8 @@ def test_sqlite_returns_every_column_or_refuses_it(tmp_path: Path, values: list)
     if kinds <= {int, float} or len(kinds) == 1:
         kind = float if len(kinds) == 2 else None
         expected = [v if v is None or kind is None else kind(v) for v in values]
-        found = read_rows(Table(uri=f"sqlite:///{path}", query="t"), order_by="id")
-        assert (found["x"].to_list() if values else []) == expected
+        rows = read_rows(Table(uri=f"sqlite:///{path}", query="t"), order_by="id")
+        assert (rows["x"].to_list() if values else []) == expected
     else:
         with pytest.raises(SourceError, match="column 'x' mixes types"):
             read_rows(Table(uri=f"sqlite:///{path}", query="t"))
@@ -155,7 +154,7 @@ sys.stdin.readline()
 
 
 @contextmanager
-def another_writer(path: Path, statement: str) -> Iterator[None]:
+def write_from_another_process(path: Path, statement: str) -> Iterator[None]:
     """Write from a process of its own: SQLite's locks do not hold within one."""
     command = [sys.executable, "-c", WRITER, str(path), statement]
     with subprocess.Popen(
@@ -168,10 +167,10 @@ def another_writer(path: Path, statement: str) -> Iterator[None]:
 
 def test_sqlite_waits_for_a_writer_and_then_fails(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)
-    uri = make_sqlite(tmp_path / "a.db", "CREATE TABLE t (id INTEGER)")
+    uri = create_sqlite(tmp_path / "a.db", "CREATE TABLE t (id INTEGER)")
 
     with (
-        another_writer(tmp_path / "a.db", "BEGIN EXCLUSIVE"),
+        write_from_another_process(tmp_path / "a.db", "BEGIN EXCLUSIVE"),
         pytest.raises(SourceDownError, match="another program has been writing"),
     ):
         count_rows(Table(uri=uri, query="t"), None)
@@ -180,7 +179,7 @@ def test_sqlite_waits_for_a_writer_and_then_fails(tmp_path: Path, monkeypatch) -
 
 
 def test_sqlite_is_read_as_it_was_when_the_read_began(tmp_path: Path) -> None:
-    uri = make_sqlite(
+    uri = create_sqlite(
         tmp_path / "a.db",
         "PRAGMA journal_mode = WAL",
         "CREATE TABLE t (id INTEGER)",
@@ -190,7 +189,7 @@ def test_sqlite_is_read_as_it_was_when_the_read_began(tmp_path: Path) -> None:
     batches = read_batches(Table(uri=uri, query="t"), None, order_by="id")
 
     first = next(batches)
-    with another_writer(tmp_path / "a.db", "DELETE FROM t WHERE id > 100"):
+    with write_from_another_process(tmp_path / "a.db", "DELETE FROM t WHERE id > 100"):
         rest = list(batches)
 
     assert first.num_rows + sum(batch.num_rows for batch in rest) == 20000
@@ -198,7 +197,7 @@ def test_sqlite_is_read_as_it_was_when_the_read_began(tmp_path: Path) -> None:
 
 
 def test_sqlite_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    uri = make_sqlite(
+    uri = create_sqlite(
         tmp_path / "a.db", "CREATE TABLE t (x TEXT)", "INSERT INTO t VALUES (CAST(x'ff' AS TEXT))"
     )
 
@@ -206,8 +205,8 @@ def test_sqlite_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
         read_rows(Table(uri=uri, query="t"))
 
 
-def test_large_cells_come_a_few_a_batch(tmp_path: Path) -> None:
-    uri = make_sqlite(
+def test_batches_of_large_cells_have_few_rows(tmp_path: Path) -> None:
+    uri = create_sqlite(
         tmp_path / "a.db",
         "CREATE TABLE t (x BLOB)",
         "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100)"

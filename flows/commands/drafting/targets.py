@@ -1,0 +1,72 @@
+"""Choose the column to predict, and whether it is a class, a number or a text."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from flows.commands.drafting.column_kinds import MAX_CLASSES, is_key, is_number_text, is_text
+from flows.commands.drafting.draft import DraftOptions
+from tasks.errors import DataError
+
+_TARGET_NAMES = ("target", "label", "class", "y", "category", "answer")
+
+_CLASS_NAMES = ("label", "class", "category")
+
+
+def choose_target(frame: pl.DataFrame, names: Sequence[str], options: DraftOptions) -> str:
+    """Choose the target: the given column, a typical name, the last class, else the last number.
+
+    A text and a key are chosen only where nothing else is left.
+
+    Args:
+        frame: a sample of the table.
+        names: columns that may be the target.
+        options: what is told of the data.
+
+    Raises:
+        DataError: no column is left.
+    """
+    if options.target:
+        return options.target
+    if typical := [name for name in names if name.lower() in _TARGET_NAMES]:
+        return typical[0]
+    classes = [
+        name
+        for name in names
+        if frame.schema[name] in {pl.String, pl.Boolean}
+        and not (is_text(frame[name]) or is_key(frame[name]) or is_number_text(frame[name]))
+    ]
+    numbers = [name for name in names if is_number(frame[name]) and not is_key(frame[name])]
+    texts = [name for name in names if is_text(frame[name])]
+    usable = classes or numbers or texts
+    if not usable and options.ask and names:
+        return options.ask("Which column is to be predicted?", list(names))
+    if not usable:
+        raise DataError.of(
+            "no column can be the target",
+            found=f"Columns: {', '.join(names) or 'none'} besides the input",
+            hint="name it with --target",
+        )
+    return usable[-1]
+
+
+def guess_target_kind(column: pl.Series) -> str:
+    """Return `number`, `text` or `category`, by type and number of distinct values."""
+    if column.dtype.is_float() or is_number_text(column):
+        return "number"
+    if column.dtype.is_integer() and column.n_unique() > MAX_CLASSES:
+        return "number"
+    return "text" if is_text(column) else "category"
+
+
+def is_series_number(column: pl.Series) -> bool:
+    """Check whether the values of a long table's column are amounts rather than classes."""
+    if not is_number(column):
+        return False
+    is_class = column.name.lower() in _CLASS_NAMES and column.n_unique() <= MAX_CLASSES
+    return column.n_unique() > 2 and not (is_class and column.dtype.is_integer())
+
+
+def is_number(column: pl.Series) -> bool:
+    """Check whether a column has numbers, or texts that are numbers."""
+    return column.dtype.is_numeric() or is_number_text(column)

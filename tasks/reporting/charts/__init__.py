@@ -1,0 +1,1 @@
+"""Charts as SVG: one drawing for the page and for the file that MLflow shows."""
