@@ -1,0 +1,88 @@
+"""Defaults of a job that depend on its kind of input and target.
+
+They are what wins most often on such data, measured on sets that are not the user's; a value in the
+job file replaces each of them. Defaults that depend on the size of the data are resolved when a
+model is trained (`training.batch_size`, `epochs`, `folds`, `model.parallel_branch`).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from models.networks.families import FAMILIES
+
+_POOLED_KINDS = ("series", "audio", "text", "image")
+
+_SEQUENCE_TARGETS = ("category", "number", "tags")
+
+_DROPOUT = 0.3
+
+_LABEL_SMOOTHING = 0.1
+"""For texts, of which a network learns the training rows by heart."""
+
+
+def fill_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a job file with the defaults of its kind; what is not valid stays."""
+    filled = dict(raw)
+    inputs, target = raw.get("inputs"), raw.get("target")
+    kinds = [each.get("kind") for each in _list_mappings(inputs)]
+    if not kinds or not isinstance(target, Mapping):
+        return filled
+    model = _choose_model(kinds[0], target.get("kind"), raw)
+    if model and isinstance(raw.get("model", {}), Mapping):
+        filled["model"] = {**model, **raw.get("model", {})}
+    head = _choose_head(kinds[0], target, raw)
+    if head and isinstance(raw.get("head", {}), Mapping):
+        filled["head"] = {**head, **raw.get("head", {})}
+    return filled
+
+
+def _list_mappings(section: object) -> list[Mapping[str, Any]]:
+    """Return the entries of a section that are mappings."""
+    return (
+        [each for each in section if isinstance(each, Mapping)] if isinstance(section, list) else []
+    )
+
+
+def _choose_model(kind: object, target: object, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the network."""
+    section = raw.get("model", {})
+    if not isinstance(section, Mapping) or target not in _SEQUENCE_TARGETS:
+        return {}
+    if kind == "tree":
+        return {"cell": "tree-lstm", "dropout": _DROPOUT}
+    if kind not in _POOLED_KINDS or "window" in raw:
+        return {}
+    family = FAMILIES.get(section.get("cell", "gru"))
+    model: dict[str, Any] = {"pooling": ["mean", "max"], "dropout": _DROPOUT}
+    if family is not None and family.causal:
+        model["bidirectional"] = True
+    return model
+
+
+def _choose_head(kind: object, target: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the head."""
+    head = raw.get("head", {})
+    if not isinstance(head, Mapping):
+        return {}
+    if (
+        kind == "text"
+        and target.get("kind") in {"category", "tags"}
+        and not head.get("focal_gamma")
+    ):
+        return {"label_smoothing": _LABEL_SMOOTHING}
+    if target.get("kind") == "forecast" and head.get("loss") != "negative_binomial":
+        own = [
+            each
+            for each in _list_mappings(raw.get("inputs"))
+            if _reads(each, target.get("column")) and each.get("scaler") not in {"arcsinh", "none"}
+        ]
+        return {"normalization": "nlinear"} if own else {}
+    return {}
+
+
+def _reads(entry: Mapping[str, Any], column: object) -> bool:
+    """Return whether an input reads a column as it is observed."""
+    columns = entry.get("column")
+    known = entry.get("known_future") or ()
+    names = columns if isinstance(columns, list) else [columns]
+    return column in names and column not in known

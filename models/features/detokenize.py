@@ -1,0 +1,54 @@
+"""From the ids of a sequence back to the text that they stand for."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.features.text.config import TextInput, TextState
+from models.features.tree.config import TreeInput, TreeState
+
+Detokenizer = Callable[[NDArray[np.int64]], str]
+
+_UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+
+
+def build_detokenizer(config: Any, state: Any) -> Detokenizer | None:  # noqa: ANN401 - of any kind
+    """Build what turns ids [N] into text; None where steps are no tokens.
+
+    Args:
+        config: of the input.
+        state: what training fitted about it.
+    """
+    if isinstance(config, TreeInput) and isinstance(state, TreeState):
+        words = ["", "", *state.words]
+        words[0] = _UNKNOWN
+        return lambda ids_N: " ".join(words[index] for index in ids_N.tolist() if words[index])
+    if not isinstance(config, TextInput) or not isinstance(state, TextState):
+        return None
+    if config.tokenizer == "byte":
+        return lambda ids_N: bytes((ids_N - 1).clip(0).astype(np.uint8)).decode(errors="replace")
+    tokens = [_UNKNOWN, *state.tokens]
+    if config.tokenizer == "bpe":
+        byte_of = _list_printable_bytes()
+        parts = [b"", *(bytes(byte_of[sign] for sign in token) for token in state.tokens)]
+        return lambda ids_N: (
+            b"".join(parts[index] for index in ids_N.tolist()).decode(errors="replace").strip()
+        )
+    joiner = " " if config.tokenizer == "word" else ""
+    return lambda ids_N: joiner.join(tokens[index] for index in ids_N.tolist())
+
+
+@lru_cache(maxsize=1)
+def _list_printable_bytes() -> dict[str, int]:
+    """Return the byte of each printable character by which byte-level BPE writes bytes.
+
+    As in GPT-2 (Radford et al. 2019): printable bytes of Latin-1 stand for themselves, the others
+    for the characters from 256 on, in their order.
+    """
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    table = {chr(byte): byte for byte in printable}
+    return table | {chr(256 + index): byte for index, byte in enumerate(others)}

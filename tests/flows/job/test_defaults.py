@@ -1,0 +1,50 @@
+"""Defaults by kind of input and target: what is missing is filled, what is there stays."""
+
+from flows.job.defaults import fill_defaults
+
+SERIES = {
+    "inputs": [{"column": "x", "kind": "series"}],
+    "target": {"column": "y", "kind": "category"},
+}
+
+
+def test_series_in_lists_are_read_from_both_ends() -> None:
+    assert fill_defaults(SERIES)["model"] == {
+        "pooling": ["mean", "max"],
+        "dropout": 0.3,
+        "bidirectional": True,
+    }
+
+
+def test_a_setting_of_the_job_stays() -> None:
+    filled = fill_defaults(SERIES | {"model": {"pooling": "last", "cell": "lstm"}})
+
+    assert filled["model"]["pooling"] == "last"
+    assert filled["model"]["bidirectional"]
+
+
+def test_a_cell_that_reads_all_steps_at_once_has_no_second_direction() -> None:
+    assert "bidirectional" not in fill_defaults(SERIES | {"model": {"cell": "cnn"}})["model"]
+
+
+def test_trees_are_read_by_a_tree_lstm() -> None:
+    job = SERIES | {"inputs": [{"column": "x", "kind": "tree"}]}
+
+    assert fill_defaults(job)["model"]["cell"] == "tree-lstm"
+
+
+def test_a_forecast_whose_past_is_read_is_measured_from_its_last_value() -> None:
+    job = {
+        "inputs": [{"column": ["x", "y"], "kind": "series"}],
+        "target": {"column": "y", "kind": "forecast"},
+        "window": {"lookback": 10, "horizon": 2},
+    }
+
+    assert fill_defaults(job)["head"] == {"normalization": "nlinear"}
+    assert "head" not in fill_defaults(job | {"inputs": [{"column": "x", "kind": "series"}]})
+    assert "model" not in fill_defaults(job)
+
+
+def test_a_job_that_is_not_valid_stays_as_it_is() -> None:
+    for job in ({}, {"inputs": 3, "target": {}}, SERIES | {"model": "auto"}):
+        assert fill_defaults(job) == job

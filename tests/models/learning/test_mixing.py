@@ -1,0 +1,108 @@
+"""How parts are joined: the weights follow what rows show that no part has seen."""
+
+import numpy as np
+import pytest
+import torch
+
+from models.learning.mixing import PartOutputs, fit_mix
+from models.networks.blend import mix_outputs
+from models.networks.heads.config import HeadConfig
+
+HEAD = HeadConfig()
+
+
+def draw_logits(codes: np.ndarray, accuracy: float, seed: int, scale: float = 4.0) -> torch.Tensor:
+    draw = np.random.default_rng(seed)
+    said = np.where(draw.random(len(codes)) < accuracy, codes, draw.integers(0, 3, len(codes)))
+    return torch.from_numpy(scale * np.eye(3)[said] + draw.normal(0, 0.1, (len(codes), 3))).float()
+
+
+def test_a_part_that_is_clearly_worse_has_no_weight() -> None:
+    codes = np.arange(600) % 3
+    good, bad = draw_logits(codes, 0.97, 0), draw_logits(codes, 0.0, 1)
+
+    mix = fit_mix(PartOutputs([bad, good], torch.from_numpy(codes)[:, None]), "category", HEAD)
+
+    assert mix.weights[0] <= 0.1
+
+
+def test_parts_that_are_equally_good_have_equal_weights() -> None:
+    codes = np.arange(60) % 3
+    parts = [draw_logits(codes, 0.9, seed) for seed in range(3)]
+
+    mix = fit_mix(PartOutputs(parts, torch.from_numpy(codes)[:, None]), "category", HEAD)
+
+    assert mix.weights == pytest.approx((1 / 3,) * 3)
+
+
+def test_overconfident_logits_are_cooled_down() -> None:
+    codes = np.arange(300) % 3
+    calm, loud = draw_logits(codes, 0.8, 0), draw_logits(codes, 0.8, 1, scale=40.0)
+
+    mix = fit_mix(PartOutputs([calm, loud], torch.from_numpy(codes)[:, None]), "category", HEAD)
+
+    assert mix.temperatures[1] > 5 * mix.temperatures[0]
+
+
+def test_few_rows_that_are_all_classified_correctly_leave_room_for_doubt() -> None:
+    codes = torch.arange(12)[:, None] % 3
+    perfect = torch.eye(3)[codes[:, 0]]
+
+    mix = fit_mix(PartOutputs([perfect, perfect], codes), "category", HEAD)
+
+    probabilities = mix_outputs([perfect, perfect], mix, "category").exp()
+    assert probabilities.max() < 0.95
+
+
+def test_the_joined_outputs_of_classes_are_log_probabilities_of_each_part_alone() -> None:
+    codes = torch.arange(30)[:, None] % 3
+    parts = [draw_logits(codes[:, 0].numpy(), 0.9, seed) for seed in range(2)]
+    mix = fit_mix(PartOutputs(parts, codes), "category", HEAD)
+
+    alone = mix_outputs(
+        [parts[0], None],
+        mix.__class__(weights=(1.0, 0.0), temperatures=mix.temperatures),
+        "category",
+    )
+
+    torch.testing.assert_close(alone.exp().sum(dim=1), torch.ones(30))
+
+
+def test_numbers_stay_with_the_branch_unless_the_mix_is_better() -> None:
+    draw = np.random.default_rng(4)
+    targets = torch.from_numpy(draw.normal(size=(400, 2)))
+    branch = targets + torch.from_numpy(draw.normal(0, 0.1, (400, 2)))
+    noise = torch.from_numpy(draw.normal(0, 5, (400, 2)))
+
+    mix = fit_mix(PartOutputs([noise, branch], targets), "forecast", HEAD)
+
+    assert mix.weights == (0.0, 1.0)
+
+
+def test_independent_errors_of_numbers_are_averaged() -> None:
+    draw = np.random.default_rng(5)
+    targets = torch.from_numpy(draw.normal(size=(400, 1)))
+    parts = [targets + torch.from_numpy(draw.normal(0, 0.3, (400, 1))) for _ in range(2)]
+
+    mix = fit_mix(PartOutputs(parts, targets), "number", HEAD)
+
+    assert 0.3 <= mix.weights[0] <= 0.7
+
+
+@pytest.mark.parametrize(
+    ("loss", "numbers"), [("quantile", 3), ("gaussian_nll", 2), ("student_t", 3), ("mae", 1)]
+)
+def test_a_branch_gives_every_number_of_a_prediction(loss: str, numbers: int) -> None:
+    draw = np.random.default_rng(6)
+    targets = torch.from_numpy(draw.normal(size=(500, 1)))
+    branch = torch.zeros(500, 1)
+    head = HeadConfig(loss=loss)
+
+    mix = fit_mix(PartOutputs([torch.full((500, numbers), 9.0), branch], targets), "number", head)
+    mixed = mix_outputs([None, branch], mix, "number")
+
+    assert mixed.shape == (500, numbers)
+    if loss == "quantile":
+        assert mixed[0].tolist() == pytest.approx([-1.28, 0.0, 1.28], abs=0.2)
+    if loss == "gaussian_nll":
+        assert mixed[0].tolist() == pytest.approx([0.0, 1.0], abs=0.1)

@@ -1,0 +1,145 @@
+"""A network joined with branches: one model, whatever the input, that predicts raw rows."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from flows.job.job import load_job
+from models.bundle import Bundle, load_bundle
+from models.learning.loop import Callbacks
+from models.networks.blend import Blend
+from tasks.records import Candidate
+from tasks.storage.artifacts import local_dir
+from tasks.storage.store import Store
+from tasks.training.train import make_candidate
+from tests.support.input_tables import KINDS, build_table
+from tests.support.pipeline import prepare_features
+from tests.support.sample_jobs import make_sales, make_waves, write_job
+
+INPUTS = {
+    "series": {"kind": "series"},
+    "text, bpe": {"kind": "text", "vocab_size": 300},
+    "text, words": {"kind": "text", "tokenizer": "word"},
+    "text, characters": {"kind": "text", "tokenizer": "character"},
+    "tree": {"kind": "tree"},
+}
+
+
+def write_table_job(folder: Path, table: pl.DataFrame, **sections: object) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    table.write_parquet(folder / "rows.parquet")
+    job = {
+        "name": "rows",
+        "source": {"uri": str(folder / "rows.parquet")},
+        "contract": str(folder / "contract.yaml"),
+        "store": {"uri": str(folder / "store")},
+        "model": {"hidden_size": 8},
+        "training": {"epochs": 2, "folds": 1},
+    }
+    return write_job(folder, job | sections)
+
+
+def train(path: Path) -> tuple[Store, Candidate, Bundle]:
+    job = load_job(path)
+    store, _, _, features = prepare_features(job)
+    assert job.model != "auto"
+    candidate = make_candidate(
+        features,
+        store,
+        model=job.model,
+        head=job.head,
+        training=job.training,
+        callbacks=Callbacks(lambda _: None),
+    )
+    return store, candidate, load_bundle(local_dir(store, candidate) / "bundle")
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize("folds", [1, 3])
+def test_every_kind_of_input_is_predicted_together(kind: str, folds: int, tmp_path: Path) -> None:
+    table = build_table(KINDS[kind][1])
+    path = write_table_job(
+        tmp_path,
+        table,
+        inputs=[
+            {"column": "x", **INPUTS[kind]},
+            {"column": "town", "kind": "category", "min_frequency": 1},
+            {"column": "size", "kind": "number"},
+        ],
+        target={"column": "label", "kind": "category"},
+        split={"by": "column", "column": "split"},
+        training={"epochs": 1, "folds": folds},
+    )
+
+    _, candidate, bundle = train(path)
+
+    assert isinstance(bundle.network, Blend)
+    assert candidate.facts.branches
+    assert candidate.facts.folds == folds
+    together = bundle.predict(table)
+    alone = pl.concat(bundle.predict(table[row : row + 1]) for row in range(5))
+    np.testing.assert_allclose(
+        alone["probabilities"].to_list(), together["probabilities"][:5].to_list(), atol=1e-4
+    )
+
+
+def test_a_number_with_quantiles_has_them_in_order(tmp_path: Path) -> None:
+    waves = make_waves(120).with_columns(height=pl.col("wave").list.max())
+    path = write_table_job(
+        tmp_path,
+        waves,
+        inputs=[{"column": "wave", "kind": "series"}],
+        target={"column": "height", "kind": "number"},
+        head={"loss": "quantile"},
+    )
+
+    _, _, bundle = train(path)
+
+    predictions = bundle.predict(waves)
+    low, middle, high = (predictions[f"quantile_{level}"] for level in ("0.1", "0.5", "0.9"))
+    assert (low <= middle).all()
+    assert (middle <= high).all()
+
+
+def test_a_forecast_has_all_its_steps(tmp_path: Path) -> None:
+    path = write_table_job(
+        tmp_path,
+        make_sales(200),
+        source={"uri": str(tmp_path / "rows.parquet"), "time": "day"},
+        inputs=[{"column": "sales", "kind": "series"}],
+        target={"column": "sales", "kind": "forecast"},
+        window={"lookback": 14, "horizon": 3},
+    )
+
+    _, candidate, bundle = train(path)
+
+    assert candidate.facts.branches == ["linear"]
+    assert sum(candidate.facts.branch_weights) + candidate.facts.recurrent_weight == pytest.approx(
+        1
+    )
+    predictions = bundle.predict(make_sales(200))
+    assert (
+        predictions.filter(pl.col("status") == "ok")["prediction"].list.len().unique().item() == 3
+    )
+
+
+def test_the_same_job_gives_the_same_bytes(tmp_path: Path) -> None:
+    contents = []
+    for name in ("one", "two"):
+        path = write_table_job(
+            tmp_path / name,
+            make_waves(60),
+            inputs=[{"column": "wave", "kind": "series"}],
+            target={"column": "label", "kind": "category"},
+            training={"epochs": 2, "folds": 3},
+        )
+        store, candidate, _ = train(path)
+        folder = Path(local_dir(store, candidate)) / "bundle"
+        contents.append({file.name: file.read_bytes() for file in sorted(folder.iterdir())})
+
+    assert contents[0] == contents[1]
+    assert {"branch_1.safetensors", "network_3.safetensors", "training_rows.safetensors"} <= set(
+        contents[0]
+    )
