@@ -67,9 +67,9 @@ def measure_peak_memory() -> int:
     status = Path("/proc/self/status")
     if status.is_file():
         lines = status.read_text(encoding="utf-8", errors="replace").splitlines()
-        told = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-        if told:
-            return int(told[0]) * 1024
+        kibibytes = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+        if kibibytes:
+            return int(kibibytes[0]) * 1024
     import resource
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -117,10 +117,10 @@ def read_gpu_energy() -> dict[str, float]:
 
 
 def compute_energy(before: Mapping[str, float]) -> float | None:
-    """Return the joules since the first reading; None where nobody counts them.
+    """Return the joules since the first reading; None where the machine does not count them.
 
-    A package's counter begins anew after some minutes to hours, at most once in between as far as
-    anyone can tell; then its range is added.
+    A package's counter begins anew after some minutes to hours, at most once in between, it is
+    assumed; then its range is added.
     """
     if not before:
         return None
@@ -145,7 +145,7 @@ def measure_latency(bundle: Bundle, frame: pl.DataFrame) -> dict[str, float] | N
 
     Args:
         bundle: the model.
-        frame: raw rows that it can answer; of windows the last rows have a past.
+        frame: raw rows that it can predict; of windows the last rows have a past.
     """
     if not len(frame):
         return None
@@ -158,7 +158,7 @@ def measure_latency(bundle: Bundle, frame: pl.DataFrame) -> dict[str, float] | N
         else:
             bundle.predict(frame[row : row + 1])
         taken.append((time.perf_counter() - began) / MILLI)
-    # The first answer opens what later ones find open.
+    # The first prediction opens files and caches that later ones find open.
     median, high = np.quantile(np.array(taken[1:]), [0.5, 0.95])
     return {"p50": round(float(median), 3), "p95": round(float(high), 3)}
 

@@ -1,4 +1,4 @@
-"""What every stage's task shares: when Prefect retries it, and where it says what it does."""
+"""What every stage's task shares: when Prefect retries it, and its logger."""
 
 import logging
 from typing import Any, TypedDict
@@ -49,7 +49,7 @@ def publish_page(key: str, markdown: str) -> None:
 
 
 HOUR = 3600
-"""Seconds; the timeouts of stages are told in hours."""
+"""Seconds of an hour, in which the timeouts of stages are given."""
 
 
 def logger() -> AnyLogger:

@@ -7,27 +7,21 @@ from typing import Any
 from flows.job.form import Preset
 from flows.job.job import Job, load_job
 
+_DEFAULTS = {
+    "training.epochs": "auto",
+    "training.patience": "auto",
+    "training.weight_averaging": "ema",
+    "training.ensemble": 1,
+}
+
 PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "job": {},
-    "quick": {
-        "training.epochs": 10,
-        "training.patience": 3,
-        "training.budget": "2m",
-        "training.weight_averaging": "none",
-        "training.ensemble": 1,
-    },
-    "balanced": {
-        "training.epochs": 50,
-        "training.patience": 8,
-        "training.budget": None,
-        "training.weight_averaging": "none",
-        "training.ensemble": 1,
-    },
+    "quick": {**_DEFAULTS, "training.budget": "30s"},
+    "balanced": {**_DEFAULTS, "training.budget": "3m"},
     "best": {
+        **_DEFAULTS,
         "training.epochs": 200,
-        "training.patience": 20,
-        "training.budget": None,
-        "training.weight_averaging": "none",
+        "training.budget": "10m",
         "training.ensemble": 5,
     },
 }

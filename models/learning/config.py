@@ -1,6 +1,6 @@
 """Settings of training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from models.units import Duration
@@ -33,8 +33,9 @@ class TrainingConfig:
     """What selects the best epoch on the validation rows: the loss, or a metric of this kind of
     target. The weights of that epoch are kept, and `schedule: plateau` uses the same value."""
     budget: Duration | None = None
-    """Time that training may take, such as `10m`. The number of epochs that fit (or a part of the
-    first one) and the learning rate schedule are planned from a short measurement."""
+    """Time that all of training may take, such as `10m`, shared by the networks of an ensemble, of
+    folds and of a distillation: how many epochs fit into it, or which part of the first, is planned
+    from a short measurement, and the schedule is fitted to that."""
     batch_size: int | Literal["auto", "fastest"] = "auto"
     """Sequences in a batch. `auto`: the largest power of two from 4 to 64 that leaves 10 steps in
     an epoch. `fastest`: the largest one from 16 to 512 that fits into memory, is faster than the
@@ -104,6 +105,12 @@ class TrainingConfig:
             raise ValueError("distill: there is no ensemble to learn from; set ensemble: 5")
         if self.weight_decay < 0 or self.checkpoint_every < 0:
             raise ValueError("weight_decay and checkpoint_every: give 0 or more")
+
+    def share_budget(self, networks: int) -> "TrainingConfig":
+        """Return the training of one of so many networks, with its share of the time."""
+        if self.budget is None:
+            return self
+        return replace(self, budget=round(self.budget / networks, 3))
 
     @property
     def patience_epochs(self) -> int:

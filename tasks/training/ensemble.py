@@ -26,9 +26,11 @@ from tasks.training.folds import build_folds
 
 def _list_member_configs(training: TrainingConfig, folds: int) -> list[TrainingConfig]:
     """List the training of each member, equally many for each fold."""
+    count = -(-training.ensemble // folds) * folds
+    shared = training.share_budget(count)
     return [
-        replace(training, ensemble=1, distill=False, seed=training.seed + index)
-        for index in range(-(-training.ensemble // folds) * folds)
+        replace(shared, ensemble=1, distill=False, seed=training.seed + index)
+        for index in range(count)
     ]
 
 

@@ -81,7 +81,14 @@ def make_candidate(
     make_again = partial(make_again, model=model)
     teacher, folds = None, choose_fold_count(training, featurizer, sizes)
     if training.distill:
-        teacher = make_again(training=replace(training, distill=False), plans=plans[:-1])
+        own = training.share_budget(training.ensemble + 1)
+        rest = (
+            None if training.budget is None or own.budget is None else training.budget - own.budget
+        )
+        teacher = make_again(
+            training=replace(training, distill=False, budget=rest), plans=plans[:-1]
+        )
+        training = own
     elif fold is None and max(training.ensemble, folds) > 1:
         return make_ensemble(
             store,

@@ -94,7 +94,7 @@ def test_the_more_specific_setting_takes_precedence(tmp_path: Path) -> None:
     )
 
     assert (job.training.epochs, job.training.patience) == (6, 4)
-    assert (job.training.budget, job.training.learning_rate) == (120.0, 0.02)
+    assert (job.training.budget, job.training.learning_rate) == (30.0, 0.02)
     assert (job.model.cell, job.training.seed) == ("gru", 7)
 
 
@@ -111,5 +111,5 @@ def test_an_unchanged_form_is_the_job_file(tmp_path: Path) -> None:
 def test_every_preset_is_valid_for_every_example(path: Path) -> None:
     jobs = {name: load_requested_job(path, None, preset=name) for name in PRESETS}
 
-    assert jobs["quick"].training.epochs < jobs["best"].training.epochs
+    assert jobs["quick"].training.budget < jobs["best"].training.budget
     assert len({job.model for job in jobs.values()}) == 1

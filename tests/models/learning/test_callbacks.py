@@ -53,3 +53,8 @@ def test_patience_follows_the_planned_epochs() -> None:
     assert TrainingConfig(epochs=90).patience_epochs == 30
     assert TrainingConfig(epochs=9).patience_epochs == 8
     assert TrainingConfig(epochs=90, patience=4).patience_epochs == 4
+
+
+def test_the_budget_is_that_of_all_networks_together() -> None:
+    assert TrainingConfig(budget=60.0).share_budget(5).budget == 12.0
+    assert TrainingConfig().share_budget(5).budget is None

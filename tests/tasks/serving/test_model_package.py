@@ -1,6 +1,6 @@
 """The model package in MLflow predicts as the bundle does, for every kind of target."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -108,6 +108,21 @@ def test_the_package_predicts_as_the_bundle_does(tmp_path: Path, kind: str) -> N
     requirements = (tmp_path / "package" / "requirements.txt").read_text()
     optional = {"scipy", "keras", "tokenizers"}
     assert {name for name in optional if f"{name}==" in requirements} == case.packages
+
+
+def test_dates_in_texts_are_served_in_the_format_of_the_source(tmp_path: Path) -> None:
+    layout = replace(build_weekly_layout(SERIES, horizon=2), parse={"day": "%d/%m/%Y"})
+    target = TargetConfig(column="sales", kind="forecast")
+    rows = write_features(tmp_path / "f", make_weekly_sales(), layout, target, BY_TIME)
+    golden = choose_golden_rows(train_bundle(tmp_path / "f", epochs=1), rows, tmp_path / "f")
+    texts = golden.with_columns(pl.col("day").dt.strftime("%d/%m/%Y"))
+
+    save_package(tmp_path / "f" / "model" / "bundle", tmp_path / "package", golden)
+
+    model = mlflow.pyfunc.load_model(str(tmp_path / "package"))
+    predictions = pl.from_pandas(model.predict(texts.to_pandas()))
+    stored = pl.read_parquet(tmp_path / "package" / "golden_predictions.parquet")
+    assert are_predictions_equal(predictions, stored)
 
 
 LISTS = pl.DataFrame({"a": [[1.0, 2.0], [], None, [float("nan")]], "b": [["x"], [], None, ["y"]]})
