@@ -1,6 +1,7 @@
 """Explanations of some test rows: what each of their steps adds to the prediction.
 
-Classes, tags, numbers and forecasts by integrated gradients; texts by the attention of each symbol,
+Classes, tags, numbers and forecasts by integrated gradients, or by occlusion where a network is
+joined with branches, which have no gradient; texts by the attention of each symbol,
 or by what each step writes; self-supervised sequences by the error of each step.
 Shapes: R test rows, N steps of one row, O outputs, L symbols of a text.
 """
@@ -22,10 +23,12 @@ from models.evaluation.attention_weights import (
     read_ctc_outputs,
 )
 from models.evaluation.attribution import SequenceInput, compute_attribution
+from models.evaluation.occlusion import compute_occlusion
 from models.evaluation.predictions import Predictions, SinglePredictions, TagPredictions
 from models.features.config import SELF_SUPERVISED
 from models.features.splitting.split import TEST
 from models.learning.batches import Spans, gather, to_device
+from models.networks.blend import Blend
 from models.networks.heads.ctc import TEXT_PADDING, CtcHead
 from models.networks.network import Network
 from tasks.dataset.feature_files import map_steps, read_sequences, read_static_covariates
@@ -79,7 +82,8 @@ def explain_rows(
         rows: of the source, for the texts and trees themselves.
         features_dir: the folder of the rows' sequences.
     """
-    bundle = replace(bundle, network=_get_network(bundle))
+    if not isinstance(bundle.network, Blend):
+        bundle = replace(bundle, network=_get_network(bundle))
     known = prediction_table["prediction"].is_not_null()
     chosen = [example for example in choose_rows(predictions) if known[example.position]]
     cases = _read_cases(bundle, chosen, test, rows=rows, features_dir=features_dir)
@@ -107,7 +111,7 @@ def _explain_case(bundle: Bundle, predictions: Predictions, case: _Case) -> _Par
         return _explain_by_errors(bundle, case)
     if kind == "text":
         return _explain_text(bundle, case)
-    return _explain_by_gradients(bundle, case, _choose_target(bundle, predictions, case))
+    return _explain_by_attribution(bundle, case, _choose_target(bundle, predictions, case))
 
 
 def _get_network(bundle: Bundle) -> Network:
@@ -219,13 +223,18 @@ def _choose_target(bundle: Bundle, predictions: Predictions, case: _Case) -> Att
     return build_number_target(bundle, len(case.output_O), case.scale)
 
 
-def _explain_by_gradients(bundle: Bundle, case: _Case, target: AttributionTarget) -> _Parts:
-    """Divide the output among the steps by integrated gradients."""
+def _explain_by_attribution(bundle: Bundle, case: _Case, target: AttributionTarget) -> _Parts:
+    """Divide the output among the steps: by integrated gradients, or by occlusion with branches."""
     weight_O: Tensor = torch.from_numpy(target.weight_O).to(case.sequence.values_NC.device)
-    attribution = compute_attribution(_get_network(bundle), case.sequence, weight_O)
+    if isinstance(bundle.network, Blend):
+        method = "occlusion"
+        attribution = compute_occlusion(bundle.network, case.sequence, weight_O)
+    else:
+        method = "integrated gradients"
+        attribution = compute_attribution(_get_network(bundle), case.sequence, weight_O)
     described = describe_steps(case.raw, attribution.contributions, bundle.featurizer)
     return {
-        "method": "integrated gradients",
+        "method": method,
         "quantity": target.description,
         "start": round_number(attribution.baseline_output + target.offset),
         "end": round_number(attribution.output + target.offset),
