@@ -71,6 +71,12 @@ class Blend(nn.Module):
         self.recurrent, self.branches = recurrent, nn.ModuleList(branches)
         self.mix, self.kind, self.settings = mix, kind, tuple(settings)
 
+    @property
+    def packages(self) -> list[str]:
+        """Packages that the branches need for predictions, besides those of every model."""
+        branches = [branch for branch in self.branches if isinstance(branch, Branch)]
+        return [name for branch in branches for name in branch.packages]
+
     def forward(
         self, values_NC: Tensor, offsets: Offsets, statics: StaticBatch | None = None
     ) -> Tensor:

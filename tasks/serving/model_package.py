@@ -14,6 +14,7 @@ from models.errors import UnlearnableError
 from models.features.kinds import KINDS
 from models.features.series import ROW_COLUMN, compute_context, is_resampled, resample_series
 from models.features.splitting.split import TEST
+from models.networks.blend import Blend
 from models.networks.families import FAMILIES
 from models.networks.heads.config import DISTRIBUTION_LOSSES
 from tasks.dataset.feature_files import read_sequences
@@ -113,6 +114,8 @@ def _list_requirements(bundle: Bundle) -> tuple[str, ...]:
         names.append("tokenizers")
     if bundle.head.loss in DISTRIBUTION_LOSSES:
         names.append("scipy")
+    if isinstance(bundle.network, Blend):
+        names += bundle.network.packages
     if extra := FAMILIES[bundle.model.cell].extra:
         names.append(extra)
     return tuple(dict.fromkeys(names))

@@ -98,10 +98,11 @@ def make_blend(
     def build(target: Path) -> CandidateFacts:
         bundle = load_bundle(folder / "bundle")
         streaming = recurrent.facts.data_loading == "streaming"
-        folds = build_folds(
+        all_folds = build_folds(
             features_dir, bundle.featurizer, training, device=_CPU, streaming=streaming
         )
-        joined, outputs_SO = _join(replace(bundle, model=model), _thin(folds))
+        folds = _thin(all_folds)
+        joined, outputs_SO = _join(replace(bundle, model=model), folds)
         held_out = folds.rows.select(folds.held_out_rows)
         calibrated = calibrate_bundle(joined, held_out, features_dir, outputs_SO=outputs_SO)
         save_bundle(calibrated, target / "bundle")
@@ -120,14 +121,22 @@ def make_blend(
 
 
 def _thin(folds: Folds) -> Folds:
-    """Return so many rows that a branch can be fitted on; all that are held out stay."""
-    always = np.flatnonzero(folds.fold_S < 0)
-    room = max(0, _MAX_ROWS - len(folds.held_out_rows))
-    if len(always) <= room or len(folds.rows) <= _MAX_ROWS:
+    """Return so many rows that a branch can be fitted on, at most half of them held out."""
+    if len(folds.rows) <= _MAX_ROWS:
         return folds
-    chosen = always[np.linspace(0, len(always) - 1, room).round().astype(np.int64)]
-    index_S = np.sort(np.concatenate([np.unique(chosen), folds.held_out_rows]))
+    held_out = folds.held_out_rows
+    if folds.count == 1:
+        held_out = _take_evenly(held_out, _MAX_ROWS // 2)
+    always = _take_evenly(np.flatnonzero(folds.fold_S < 0), _MAX_ROWS - len(held_out))
+    index_S = np.sort(np.concatenate([always, held_out]))
     return Folds(rows=folds.rows.select(index_S), fold_S=folds.fold_S[index_S], count=folds.count)
+
+
+def _take_evenly(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return at most so many of the rows, evenly spread."""
+    if len(rows) <= count:
+        return rows
+    return rows[np.unique(np.linspace(0, len(rows) - 1, count).round().astype(np.int64))]
 
 
 def _join(bundle: Bundle, folds: Folds) -> tuple[Bundle, NDArray[np.float32]]:

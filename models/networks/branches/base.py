@@ -46,6 +46,9 @@ Features = Any
 class Branch(nn.Module):
     """Base class."""
 
+    packages: tuple[str, ...] = ()
+    """Packages that prediction needs besides those of every model."""
+
     inverse_penalties: tuple[float, ...] = ()
     """Of its fit, to choose from by rows that it has not seen; none where it chooses itself."""
 

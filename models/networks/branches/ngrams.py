@@ -49,6 +49,8 @@ _BLOCKS: tuple[dict[str, Any], ...] = (
 class NgramBranch(Branch):
     """TF-IDF and a linear model."""
 
+    packages = ("scikit-learn", "scipy")
+
     weight_FO: Tensor
     bias_O: Tensor
 

@@ -143,3 +143,22 @@ def test_the_same_job_gives_the_same_bytes(tmp_path: Path) -> None:
     assert {"branch_1.safetensors", "network_3.safetensors", "training_rows.safetensors"} <= set(
         contents[0]
     )
+
+
+def test_more_rows_than_a_branch_can_be_fitted_on_are_thinned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.training.blend._MAX_ROWS", 40)
+    path = write_table_job(
+        tmp_path,
+        make_waves(300),
+        inputs=[{"column": "wave", "kind": "series"}],
+        target={"column": "label", "kind": "category"},
+        split={"validation": 0.4},
+    )
+
+    _, candidate, bundle = train(path)
+
+    assert candidate.facts.branches == ["rocket", "linear"]
+    predictions = bundle.predict(make_waves(100, seed=9))["prediction"]
+    assert (predictions == make_waves(100, seed=9)["label"]).mean() > 0.8

@@ -115,7 +115,7 @@ def test_the_chosen_model_equals_that_of_a_job_with_this_network(
     searched, plain = context, copy_context(context, tmp_path / "plain")
 
     choice = choose(searched)
-    model = choice.facts.model
+    model = choice.facts.model.recurrent_part
     candidate, expected = (
         make_candidate(
             each.features,
@@ -169,7 +169,7 @@ def read_content_hash(context: TrialContext, choice: Choice) -> str:
     """Return the content hash of the candidate that a search left finished."""
     recipe = build_candidate_recipe(
         context.features,
-        choice.facts.model,
+        choice.facts.model.recurrent_part,
         context.base.head,
         replace(context.base.training, **NINE_EPOCHS),
     )
