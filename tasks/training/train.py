@@ -1,6 +1,6 @@
 """Train a candidate on the features, resumable after a kill at any moment."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -81,26 +81,11 @@ def make_candidate(
     make_again = partial(make_again, model=model)
     teacher, folds = None, choose_fold_count(training, featurizer, sizes)
     if training.distill:
-        own = training.share_budget(training.ensemble + 1)
-        rest = (
-            None if training.budget is None or own.budget is None else training.budget - own.budget
-        )
-        teacher = make_again(
-            training=replace(training, distill=False, budget=rest), plans=plans[:-1]
-        )
-        training = own
+        of_teacher, training = _share_with_teacher(training)
+        teacher = make_again(training=of_teacher, plans=plans[:-1])
     elif fold is None and max(training.ensemble, folds) > 1:
-        return make_ensemble(
-            store,
-            recipe,
-            training,
-            lambda index, config: make_again(
-                training=config,
-                plans=plans[index : index + 1],
-                fold=index % folds if folds > 1 else None,
-            ),
-            features_dir=features_dir,
-            folds=folds,
+        return _make_members(
+            store, recipe, training, make_again, plans=plans, folds=folds, features_dir=features_dir
         )
     return _make_single(
         features,
@@ -114,6 +99,38 @@ def make_candidate(
         plan=plans[-1] if plans else None,
         fold=fold,
     )
+
+
+def _make_members(
+    store: Store,
+    recipe: Recipe,
+    training: TrainingConfig,
+    make_again: Callable[..., Candidate],
+    *,
+    plans: Sequence[TrainingPlan],
+    folds: int,
+    features_dir: Path,
+) -> Candidate:
+    """Make an ensemble, each network with its own seed, plan and fold."""
+
+    def make_member(index: int, config: TrainingConfig) -> Candidate:
+        fold = index % folds if folds > 1 else None
+        return make_again(training=config, plans=plans[index : index + 1], fold=fold)
+
+    return make_ensemble(
+        store, recipe, training, make_member, features_dir=features_dir, folds=folds
+    )
+
+
+def _share_with_teacher(training: TrainingConfig) -> tuple[TrainingConfig, TrainingConfig]:
+    """Return the training of the ensemble, and of the network that is distilled from it."""
+    student, teacher = (
+        training.share_budget(training.ensemble + 1),
+        replace(training, distill=False),
+    )
+    if training.budget is None or student.budget is None:
+        return teacher, student
+    return replace(teacher, budget=training.budget - student.budget), student
 
 
 def _make_single(

@@ -43,10 +43,12 @@ def draft_long_table(
     reserved = {time.name, entity, split}
     constant = _list_constant_columns(frame, entity)
     free = [n for n in frame.columns if n not in reserved and n not in constant]
-    numbers = [n for n in frame.columns if n not in reserved and is_number(frame[n])]
+    numbers = [n for n in frame.columns if n not in reserved and _can_be_channel(frame[n])]
     if not numbers:
         raise _build_no_sequence_error(frame, options.time)
-    target = choose_target(frame, free, options)
+    # A flag, such as a holiday, is rather an input; any other column comes before it.
+    no_flags = [n for n in free if frame.schema[n] != pl.Boolean]
+    target = choose_target(frame, no_flags or free, options)
     is_forecast = is_series_number(frame[target])
     columns = [n for n in numbers if n in {*free, target}] or numbers
     draft = JobDraft(
@@ -78,7 +80,7 @@ def _explain(draft: JobDraft, time: TimeColumn, *, unused: list[str]) -> None:
     if draft.target_kind == "forecast":
         past = f"the past of '{draft.target}' is a channel too"
         draft.comments["inputs"] = (
-            f"{past}; the other {len(others)} columns of numbers are inputs" if others else past
+            f"{past}; all other columns of numbers ({len(others)}) are inputs" if others else past
         )
         draft.comments["target"] = (
             f"the next steps of '{draft.target}'; another column with --target"
@@ -93,6 +95,11 @@ def _explain(draft: JobDraft, time: TimeColumn, *, unused: list[str]) -> None:
 def _can_be_entity(column: pl.Series) -> bool:
     """Check whether a column may identify series: texts or whole numbers, each repeated."""
     return column.dtype == pl.String or column.dtype.is_integer()
+
+
+def _can_be_channel(column: pl.Series) -> bool:
+    """Check whether a column has numbers or flags."""
+    return is_number(column) or column.dtype == pl.Boolean
 
 
 def _find_entity(frame: pl.DataFrame, time: str, names: Iterable[str]) -> str | None:

@@ -168,8 +168,7 @@ def _widen_validation(draft: JobDraft, facts: _SeriesFacts) -> None:
         return
     draft.shares["validation"] = config.test
     draft.comments["split"] = (
-        f"a tenth of the {facts.points} points in time has few windows of {horizon} steps ahead "
-        "for validation"
+        f"a tenth of the {facts.points} points in time has few windows with a horizon of {horizon}"
     )
 
 

@@ -205,7 +205,7 @@ def test_all_numbers_of_a_wide_table_are_inputs(tmp_path: Path) -> None:
 
     assert job.target.column == "price"
     assert job.layout.input.columns == ("sold", "price", "heat")
-    assert "the other 2 columns of numbers are inputs" in files.job.read_text(encoding="utf-8")
+    assert "all other columns of numbers (2) are inputs" in files.job.read_text(encoding="utf-8")
 
 
 def test_days_that_could_be_months_are_asked_for(tmp_path: Path) -> None:
@@ -297,3 +297,34 @@ def test_the_calendar_tells_a_season_that_is_too_long_to_read(tmp_path: Path) ->
     assert job.inputs[0].calendar == ("day_of_year",)
     assert job.window is not None
     assert (job.window.lookback, job.window.horizon) == (48, 24)
+
+
+def test_a_flag_is_an_input_of_a_forecast(tmp_path: Path) -> None:
+    frame = make_seasonal(144).with_columns(holiday=pl.int_range(pl.len()) % 5 == 0)
+
+    job = draft_job(frame, tmp_path)
+
+    assert job.target.column == "sold"
+    assert job.layout.input.columns == ("sold", "holiday")
+    assert check_job(job)["test"] > 0
+
+
+def test_the_past_of_a_predicted_flag_is_an_input(tmp_path: Path) -> None:
+    frame = make_seasonal(144).with_columns(holiday=pl.int_range(pl.len()) % 5 == 0)
+
+    job = draft_job(frame, tmp_path, target="holiday")
+
+    assert job.target.kind == "category"
+    assert job.layout.input.columns == ("sold", "holiday")
+
+
+def test_several_targets_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"(?s)'day,sold' is missing.*name one column"):
+        draft_job(make_seasonal(144), tmp_path, target="day,sold")
+
+
+def test_a_time_without_a_known_format_is_refused(tmp_path: Path) -> None:
+    frame = make_seasonal(144).select(pl.lit("soon").alias("day"), "sold")
+
+    with pytest.raises(DataError, match=r"(?s)--time: column 'day' does not order.*--time-format"):
+        draft_job(frame, tmp_path, time="day")
