@@ -277,10 +277,11 @@ def _compare_weights(first_dir: Path, second_dir: Path) -> _WeightComparison:
 
 
 def _read_weights(folder: Path) -> dict[str, _Array]:
-    """Read every tensor of a bundle's networks, by file and name."""
+    """Read every tensor of a bundle's networks and branches, by file and name."""
     return {
         f"{path.stem}.{name}": tensor
-        for path in sorted(folder.glob("network*.safetensors"))
+        for pattern in ("network*.safetensors", "branch*.safetensors")
+        for path in sorted(folder.glob(pattern))
         for name, tensor in load_file(path).items()
     }
 

@@ -48,8 +48,16 @@ def test_a_version_is_reproduced_bit_for_bit_or_its_differences_are_reported(sto
     assert set(again.stages.values()) == {"same"}
     assert list_files(store) == before
 
-    # Other weights, made by another torch.
+    # Other weights of a branch count as well.
     folder = versions.fetch_files("waves", "1") / "artifacts" / "bundle"
+    branch = folder / "branch_1.safetensors"
+    content, weights = branch.read_bytes(), load_file(branch)
+    save_file(weights | {"bias_O": weights["bias_O"] + 1}, branch)
+    [difference] = reproduce(store, "waves", "1").differing_tensors
+    assert difference.name == "branch_1.bias_O"
+    branch.write_bytes(content)
+
+    # Other weights, made by another torch.
     tensors = load_file(folder / "network.safetensors")
     name = min(tensors)
     changed = tensors[name].copy()
