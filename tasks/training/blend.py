@@ -46,6 +46,12 @@ from tasks.training.folds import Folds, build_folds, read_targets
 _MAX_ROWS = 20_000
 """Rows that a branch is fitted on; more are thinned evenly."""
 
+_MIN_ROWS = 200
+"""Fewest rows that long sequences are thinned to."""
+
+_MAX_CONVOLVED_STEPS = 2_000_000
+"""Steps of all sequences that are convolved at most: some minutes."""
+
 _MAX_WIDE_ROWS = 3_000
 """Rows up to which a rocket has its wide regression: its cost grows with the square of the rows."""
 
@@ -101,7 +107,7 @@ def make_blend(
         all_folds = build_folds(
             features_dir, bundle.featurizer, training, device=_CPU, streaming=streaming
         )
-        folds = _thin(all_folds)
+        folds = _thin(all_folds, _count_max_rows(bundle.featurizer, model, bundle.head, all_folds))
         joined, outputs_SO = _join(replace(bundle, model=model), folds)
         held_out = folds.rows.select(folds.held_out_rows)
         calibrated = calibrate_bundle(joined, held_out, features_dir, outputs_SO=outputs_SO)
@@ -120,14 +126,25 @@ def make_blend(
     return produce(store, recipe, build, CandidateFacts)
 
 
-def _thin(folds: Folds) -> Folds:
+def _count_max_rows(
+    featurizer: Featurizer, model: ModelConfig, head: HeadConfig, folds: Folds
+) -> int:
+    """Return how many rows branches are fitted on: convolutions read every step."""
+    lengths_S = folds.rows.lengths_S
+    kinds = find_branches(featurizer, model, head, max_length=int(lengths_S.max()))
+    if "rocket" not in kinds:
+        return _MAX_ROWS
+    return min(_MAX_ROWS, max(_MIN_ROWS, int(_MAX_CONVOLVED_STEPS / lengths_S.mean())))
+
+
+def _thin(folds: Folds, max_rows: int) -> Folds:
     """Return so many rows that a branch can be fitted on, at most half of them held out."""
-    if len(folds.rows) <= _MAX_ROWS:
+    if len(folds.rows) <= max_rows:
         return folds
     held_out = folds.held_out_rows
     if folds.count == 1:
-        held_out = _take_evenly(held_out, _MAX_ROWS // 2)
-    always = _take_evenly(np.flatnonzero(folds.fold_S < 0), _MAX_ROWS - len(held_out))
+        held_out = _take_evenly(held_out, max_rows // 2)
+    always = _take_evenly(np.flatnonzero(folds.fold_S < 0), max_rows - len(held_out))
     index_S = np.sort(np.concatenate([always, held_out]))
     return Folds(rows=folds.rows.select(index_S), fold_S=folds.fold_S[index_S], count=folds.count)
 
