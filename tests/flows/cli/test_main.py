@@ -43,15 +43,16 @@ def test_a_preset_is_chosen_by_one_word_and_a_setting_overrides_it(tmp_path: Pat
     write_job(tmp_path, SALES)
 
     wrong = run_ostinato(tmp_path, "run", "sales.yaml", "--preset", "fast")
-    arguments = ("--preset", "quick", "--set", "training.epochs=2", "--json")
-    done = run_ostinato(tmp_path, "run", "sales.yaml", *arguments)
+    arguments = ("--preset", "quick", "--set", "training.epochs=2")
+    alone = ("--set", "model.parallel_branch=none")
+    done = run_ostinato(tmp_path, "run", "sales.yaml", *arguments, *alone, "--json")
 
     assert wrong.returncode == 2
     assert "quick" in wrong.stderr
     assert done.returncode == 0, done.stderr
     [trained] = (tmp_path / ".ostinato" / "store" / "train").glob("*/manifest.json")
     training = json.loads(trained.read_text())["recipe"]["config"]["training"]
-    assert (training["epochs"], training["patience"], training["budget"]) == (2, 3, 120.0)
+    assert (training["epochs"], training["patience"], training["budget"]) == (2, "auto", 30.0)
 
 
 def test_init_drafts_a_job_that_check_accepts(tmp_path: Path) -> None:

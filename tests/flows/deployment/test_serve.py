@@ -46,6 +46,7 @@ LONG = WAVES | {
         "patience": EPOCHS,
         "learning_rate": 0.02,
         "checkpoint_every": 0.2,
+        "folds": 1,
     },
 }
 
