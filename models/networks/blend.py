@@ -90,11 +90,11 @@ class Blend(nn.Module):
 
     def list_parts(self) -> dict[str, "Blend"]:
         """Return each part alone, as a blend in which it has all the weight, by name and weight."""
-        names = ["recurrent part", *(f"{each.kind} branch" for each in self.settings)]
+        names = ["recurrent", *(each.kind for each in self.settings)]
         parts = {}
         for index, (name, weight) in enumerate(zip(names, self.mix.weights, strict=True)):
             alone = tuple(float(other == index) for other in range(len(names)))
-            parts[f"{name} alone (weight {weight:.2g})"] = Blend(
+            parts[f"{name} alone ({weight:.2g})"] = Blend(
                 self.recurrent,
                 [branch for branch in self.branches if isinstance(branch, Branch)],
                 replace(self.mix, weights=alone),

@@ -52,7 +52,7 @@ def build_record(**changes: Any) -> dict[str, Any]:
         "baselines": {"mean": {"mae": 9.0}, "ridge regression": {"mae": 2.5}},
         "references": {"last value": {"mae": 4.0, "mse": 16.0}},
         "decision": "keep",
-        "parts": {"recurrent part alone (weight 0.25)": {"mae": 2.2}},
+        "parts": {"recurrent alone (0.25)": {"mae": 2.2}},
         "recurrent_weight": 0.25,
         "seconds": 10.0,
         "cpu_seconds": 12.0,
@@ -119,7 +119,7 @@ def test_a_row_of_the_table_has_means_of_the_seeds_and_the_gain_over_the_best_re
         seed=8,
         scores={"mae": 2.2, "rmse": 3.0},
         decision="promote",
-        parts={"recurrent part alone (weight 0.75)": {"mae": 2.4}},
+        parts={"recurrent alone (0.75)": {"mae": 2.4}},
         recurrent_weight=0.75,
     )
 
@@ -129,7 +129,7 @@ def test_a_row_of_the_table_has_means_of_the_seeds_and_the_gain_over_the_best_re
         "| sales | quick | mae | 2.100 (sd 0.141) | report's ridge regression 2.5"
     )
     assert "last value 4.000 | +0.400 |" in row
-    assert "keep (1), promote (1) | recurrent part 2.300 | 0.50 | 10 | 12 |" in row
+    assert "keep (1), promote (1) | recurrent 2.300 | 0.50 | 10 | 12 |" in row
 
 
 def test_a_failed_run_is_a_row_with_its_error() -> None:
