@@ -12,6 +12,11 @@ from models.networks.families import FAMILIES
 
 _POOLED_KINDS = ("series", "audio", "text", "image")
 
+_SHORT_OF_ROWS = ("series", "audio")
+
+_SMALL_HIDDEN_SIZE = 64
+"""For series in lists and sounds, which are mostly short of rows: half the time of 128 units."""
+
 _SEQUENCE_TARGETS = ("category", "number", "tags")
 
 _DROPOUT = 0.3
@@ -54,6 +59,8 @@ def _choose_model(kind: object, target: object, raw: Mapping[str, Any]) -> dict[
         return {}
     family = FAMILIES.get(section.get("cell", "gru"))
     model: dict[str, Any] = {"pooling": ["mean", "max"], "dropout": _DROPOUT}
+    if kind in _SHORT_OF_ROWS:
+        model["hidden_size"] = _SMALL_HIDDEN_SIZE
     if family is not None and family.causal:
         model["bidirectional"] = True
     return model

@@ -24,7 +24,7 @@ class TrainingConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     epochs: int | Literal["auto"] = "auto"
-    """Upper bound on passes over the training rows. `auto`: at least 12, and so many that 800
+    """Upper bound on passes over the training rows. `auto`: at least 12, and so many that 500
     optimizer steps are taken."""
     patience: int | Literal["auto"] = "auto"
     """Epochs without a better validation loss, or metric, before training stops. `auto`: a third
