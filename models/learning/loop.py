@@ -41,7 +41,7 @@ from models.learning.flush_denormals import flush_subnormals
 from models.learning.optimizer import Optimizer
 from models.learning.plan import TrainingPlan, follow_plan, measure_step_seconds, plan_training
 from models.learning.schedule import compute_learning_rate
-from models.learning.step import take_step
+from models.learning.step import limit_threads, take_step
 from models.learning.validation import predict, validate
 from models.learning.weight_averaging import WeightAverage
 from models.networks.native.kernels import pin_kernels
@@ -131,10 +131,12 @@ def fit(
         config = plan.apply_to(config)
         loop = TrainingLoop(network, plan, config, metric=metric, state=state)
         progress = loop.progress
+        batch_steps = float(training.lengths_S.mean()) * plan.batch_size
         while not progress.is_over(plan, config, first=loop.average.first_epoch):
             epoch_plan = draw_epoch(training, config, epoch=progress.epoch).truncate(plan.steps)
-            loop.run_epoch(epoch_plan, training, writer, callbacks)
-            result = loop.close_epoch(epoch_plan.steps, training, validation)
+            with limit_threads(batch_steps):
+                loop.run_epoch(epoch_plan, training, writer, callbacks)
+                result = loop.close_epoch(epoch_plan.steps, training, validation)
             with _checkpoint_on_pause(loop, writer):
                 callbacks.on_epoch(result)
     network.load_state_dict(progress.best_state)

@@ -1,6 +1,7 @@
 """One optimizer step: batches, their loss, gradients, and the update of the weights."""
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,3 +90,18 @@ def autocast(device: torch.device, config: TrainingConfig) -> Any:  # noqa: ANN4
     """Return the context that computes in bf16 where the settings or the device require it."""
     use_bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, torch.bfloat16) if use_bf16 else nullcontext()
+
+
+MIN_PARALLEL_STEPS = 1_024
+"""Time steps in a batch from which on torch computes it on several threads."""
+
+
+@contextmanager
+def limit_threads(batch_steps: float) -> Iterator[None]:
+    """Compute on one thread where a batch has few time steps: more would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if batch_steps >= MIN_PARALLEL_STEPS else 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
