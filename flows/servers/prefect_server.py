@@ -1,4 +1,8 @@
-"""Prefect's command line for the servers that we start, with two faults of Prefect patched.
+"""Prefect's command line for the servers that we start, with three faults of Prefect patched.
+
+Prefect's server answers every `Host` and `Origin`, so that any web page that the user has open could
+start runs and read blocks with their secrets. Here it answers only programs of this machine and its
+own pages.
 
 When the webhook of a block fails, Prefect's server logs the error, whose message contains the
 address with all its secrets. Here the log names only the type of the error.
@@ -12,9 +16,12 @@ requests the lock as it begins, and waits for it.
 import logging
 import runpy
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from flows.servers.local_access import LocalAccess
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 ACTION_LOGGER = "prefect.server.utilities.messaging.memory"
@@ -36,6 +43,24 @@ def patch_server() -> None:
     """Patch Prefect's server code in this process."""
     logging.getLogger(ACTION_LOGGER).addFilter(ErrorKindFilter())
     _lock_on_begin()
+    _refuse_foreign_pages()
+
+
+def _refuse_foreign_pages() -> None:
+    """Patch Prefect so that its application answers only this machine and its own pages."""
+    from prefect.server.api import server
+
+    original = server.create_app
+
+    def create_app(*arguments: Any, **options: Any) -> "FastAPI":
+        app = original(*arguments, **options)
+        # Prefect keeps applications that it has created, and returns them again.
+        if not hasattr(app.state, "local_access"):
+            app.state.local_access = True
+            app.add_middleware(LocalAccess)
+        return app
+
+    server.create_app = create_app
 
 
 def _lock_on_begin() -> None:

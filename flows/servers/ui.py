@@ -18,6 +18,7 @@ from flows.environment import (
     build_local_tracking_uri,
     configure_environment,
 )
+from flows.servers.local_access import list_origins
 from flows.servers.ports import find_free_port
 from flows.servers.processes import (
     Child,
@@ -85,7 +86,8 @@ def _start_servers(children: list[Child], *, prefect_port: int, mlflow_port: int
         port = find_free_port(prefect_port)
         prefect = f"http://127.0.0.1:{port}/api"
         command = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        variables = {"PREFECT_API_URL": prefect}
+        origins = ",".join(list_origins(port))
+        variables = {"PREFECT_API_URL": prefect, "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origins}
         children.append(_start("prefect", ["flows.servers.prefect_server", *command], variables))
     mlflow = os.environ["MLFLOW_TRACKING_URI"]
     if not mlflow.startswith("http"):
