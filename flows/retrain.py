@@ -26,6 +26,7 @@ from flows.job.form import (
 from flows.job.job import Job, flatten_params, format_job
 from flows.job.presets import load_requested_job
 from flows.results.outcome import RunArtifacts, report_outcome
+from flows.runtime.concurrency import keep_running_without_slot
 from flows.runtime.heartbeat import send_heartbeats
 from flows.runtime.run_names import build_run_name
 from tasks.evaluation.evaluate import evaluate
@@ -36,6 +37,8 @@ from tasks.tracking.live_metrics import Experiment
 from tasks.training.train import train
 from tasks.triggers.new_data import record_source_read
 from tasks.tuning.auto_model import choose
+
+keep_running_without_slot()
 
 
 @flow(name="retrain", flow_run_name=build_run_name(), persist_result=False)

@@ -12,6 +12,7 @@ from flows.job.form import Uri
 from flows.job.job import Job, load_job
 from flows.job.registered import load_registered_job
 from flows.results.scoring import format_page
+from flows.runtime.concurrency import keep_running_without_slot
 from flows.runtime.heartbeat import send_heartbeats
 from flows.runtime.run_names import build_run_name
 from tasks.ingestion.config import OnChangeConfig, SourceConfig
@@ -28,6 +29,8 @@ _JobOrName = Annotated[str, Field(min_length=1)]
 RowsChoice = Literal["job", "auto", "all", "last"]
 
 _JOB_SUFFIXES = (".yaml", ".yml")
+
+keep_running_without_slot()
 
 
 @flow(name="score", flow_run_name=build_run_name("score"), persist_result=False)

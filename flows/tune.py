@@ -12,6 +12,7 @@ from flows.accept_rows import accept_rows
 from flows.environment import configure_run, find_artifact_root
 from flows.job.job import Job, load_job
 from flows.results.tuned_job import TuneResult, build_tuned_path, check_overwrite, write_tuned_job
+from flows.runtime.concurrency import keep_running_without_slot
 from flows.runtime.heartbeat import send_heartbeats
 from flows.runtime.run_names import build_run_name
 from models.units import parse_duration
@@ -19,6 +20,8 @@ from tasks.features.featurize import featurize
 from tasks.records import Study
 from tasks.tuning.search_space import TuningConfig
 from tasks.tuning.tune import search_settings
+
+keep_running_without_slot()
 
 
 @flow(name="tune", flow_run_name=build_run_name("tune"), persist_result=False)

@@ -13,6 +13,7 @@
       RegistryError          8    MLflow refused
         RegistryDownError    8    MLflow could not be reached (transient)
       PagesError             9    a server of `ostinato ui` did not start
+      PrefectDownError      11    the Prefect server could not be reached (transient)
 
 A message has four parts: what was refused, where, what was found against what was expected, and
 a hint how to fix it. Transient errors may not occur again and are retried; the others fail at once.
@@ -131,6 +132,13 @@ class PagesError(OstinatoError):
     """A server of `ostinato ui` did not start."""
 
     exit_code = 9
+
+
+class PrefectDownError(OstinatoError):
+    """The Prefect server could not be reached."""
+
+    exit_code = 11
+    transient = True
 
 
 def is_transient(error: BaseException) -> bool:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _EPILOG = """\
 Exit codes: 0 done (whatever the gate decided); 1 unexpected error; 2 job file or arguments;
 3 source; 4 contract; 5 unusable data; 6 training failed; 7 store; 8 MLflow;
-9 a server of `ui` did not start; 10 a version was not reproduced; 130 interrupted.
+9 a server of `ui` did not start; 10 a version was not reproduced;
+11 the Prefect server does not answer; 130 interrupted.
 """
 
 

@@ -33,10 +33,11 @@ def start_server() -> Callable[[], None]:
     """Start a server, unless the user may have configured one; Prefect then uses that.
 
     Returns:
-        A function that waits until the server responds.
+        A function that waits until the server responds, and raises `PagesError` or, where one is
+        configured, `PrefectDownError` when it does not.
     """
     if is_server_configured():
-        return lambda: None
+        return _require_configured_server
     port = find_free_port()
     server = start_child(
         "the Prefect server of this command",
@@ -61,6 +62,13 @@ def is_server_configured() -> bool:
         Path("pyproject.toml"): "tool.prefect",
     }
     return any(path.exists() and mark in path.read_text("utf-8") for path, mark in marks.items())
+
+
+def _require_configured_server() -> None:
+    """Check the user's server, with Prefect's client, which is imported only then."""
+    from flows.servers.prefect_api import require_server
+
+    require_server()
 
 
 def _serve(port: int, parent_pid: int) -> None:

@@ -75,6 +75,7 @@ def _split(url: str) -> tuple[str, int | None] | None:
     """Return the host's name and the port of a URL; None when it has none or is malformed."""
     try:
         parts = urlsplit(url)
-        return (parts.hostname, parts.port) if parts.hostname else None
+        port = parts.port
     except ValueError:
         return None
+    return (parts.hostname, port) if parts.hostname else None

@@ -1,8 +1,8 @@
 """Prefect's command line for the servers that we start, with three faults of Prefect patched.
 
-Prefect's server answers every `Host` and `Origin`, so that any web page that the user has open could
-start runs and read blocks with their secrets. Here it answers only programs of this machine and its
-own pages.
+Prefect's server answers every `Host` and `Origin`, so that any web page that the user has open
+could start runs and read blocks with their secrets. Here it answers only programs of this machine
+and its own pages.
 
 When the webhook of a block fails, Prefect's server logs the error, whose message contains the
 address with all its secrets. Here the log names only the type of the error.
@@ -16,7 +16,7 @@ requests the lock as it begins, and waits for it.
 import logging
 import runpy
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flows.servers.local_access import LocalAccess
 
@@ -52,8 +52,8 @@ def _refuse_foreign_pages() -> None:
 
     original = server.create_app
 
-    def create_app(*arguments: Any, **options: Any) -> "FastAPI":
-        app = original(*arguments, **options)
+    def create_app(*arguments: object, **options: object) -> "FastAPI":
+        app = original(*arguments, **options)  # type: ignore[arg-type]
         # Prefect keeps applications that it has created, and returns them again.
         if not hasattr(app.state, "local_access"):
             app.state.local_access = True

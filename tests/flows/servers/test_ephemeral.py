@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from flows.servers import ephemeral
-from flows.servers.ports import is_responding
-from tests.support.sample_jobs import wait_until
+from flows.servers.ports import find_free_port, is_responding
+from tests.support.sample_jobs import WAVES, make_waves, run_ostinato, wait_until, write_job
 
 COMMAND = """
 import os, sys, time
@@ -87,3 +87,18 @@ def test_a_server_from_a_profile_is_left_to_prefect(
 
     assert not before
     assert ephemeral.is_server_configured()
+
+
+def test_a_configured_server_that_is_away_is_told_within_seconds(tmp_path: Path) -> None:
+    write_job(tmp_path, WAVES)
+    make_waves(50).write_parquet(tmp_path / "waves.parquet")
+    address = f"http://user:secret@127.0.0.1:{find_free_port()}/api"
+
+    done = run_ostinato(tmp_path, "run", "waves.yaml", "--json", PREFECT_API_URL=address)
+
+    assert done.returncode == 11
+    assert "does not answer" in done.stderr
+    assert "PREFECT_API_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr + done.stdout
+    assert not (tmp_path / ".ostinato" / "store").exists()
