@@ -12,6 +12,8 @@ from typing import Any, Literal, cast
 
 import yaml
 
+from data_contracts.yaml_file import YamlFileError, read_yaml
+
 Severity = Literal["critical", "warning"]
 
 
@@ -51,11 +53,11 @@ def read_contract(path: Path) -> Contract:
         ContractFileError: the file cannot be read or is invalid; the message gives the place.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = read_yaml(path)
     except OSError as error:
         raise ContractFileError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ContractFileError(f"{path} is not YAML: {error}") from error
+    except YamlFileError as error:
+        raise ContractFileError(str(error)) from error
     if not isinstance(raw, dict):
         raise ContractFileError(f"{path}: expected the keys name, columns and expectations")
     if unknown := raw.keys() - _KEYS:

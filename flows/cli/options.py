@@ -18,14 +18,17 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
     """Parse KEY=VALUE pairs, values as in YAML.
 
     Raises:
-        click.BadParameter: a pair has no equals sign.
+        click.BadParameter: a pair has no equals sign, or a value is not YAML.
     """
-    import yaml
+    from data_contracts.yaml_file import YamlFileError, parse_yaml
 
     pairs = {}
     for setting in settings:
         key, sign, value = setting.partition("=")
         if not sign:
             raise click.BadParameter(f"'{setting}' is not KEY=VALUE", param_hint="--set")
-        pairs[key.strip()] = yaml.safe_load(value)
+        try:
+            pairs[key.strip()] = parse_yaml(value, f"the value of {key.strip()}")
+        except YamlFileError as error:
+            raise click.BadParameter(str(error), param_hint="--set") from error
     return pairs

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import get_args
 
-from models.evaluation.metrics.by_kind import METRICS
+from models.evaluation.metrics.by_kind import DESCRIPTIVE_METRICS, METRICS
 from models.features.config import SELF_SUPERVISED, Layout, TargetConfig, TargetKind
 from models.learning.config import EarlyStoppingMetric, TrainingConfig
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
+from tasks.gate.comparison import GateConfig
 from tasks.tuning.auto_candidates import list_candidate_models
 from tasks.tuning.search_space import Domain, Range, Settings, TuningConfig
 
@@ -100,6 +101,20 @@ def check_early_stopping_metric(training: TrainingConfig, target: TargetConfig) 
         raise ValueError(
             f"training.early_stopping_metric: '{training.early_stopping_metric}' does not fit a "
             f"target of kind '{target.kind}'; choose one of {', '.join(['loss', *known])}"
+        )
+
+
+def check_gate_metric(gate: GateConfig, target: TargetConfig) -> None:
+    """Check that the deciding metric exists for this kind of target.
+
+    Raises:
+        ValueError: names the setting and the choices.
+    """
+    known = [name for name in METRICS[target.kind] if name not in DESCRIPTIVE_METRICS]
+    if gate.metric not in {"auto", *known}:
+        raise ValueError(
+            f"gate.metric: '{gate.metric}' does not fit a target of kind '{target.kind}'; choose "
+            f"one of {', '.join(['auto', *known])}"
         )
 
 

@@ -11,15 +11,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
+from data_contracts.yaml_file import YamlFileError, read_yaml
+from flows.job.bounds import describe_outside_path, list_unusable_numbers
 from flows.job.cross_checks import (
     check_auto_model,
     check_column_names,
     check_early_stopping_metric,
     check_ensemble,
     check_forecast,
+    check_gate_metric,
     check_head,
     check_model_reads_input,
     check_sampler,
@@ -46,6 +48,9 @@ from tasks.storage.store import StoreConfig
 from tasks.triggers.limits import TriggersConfig
 from tasks.triggers.schedule import ScheduleConfig
 from tasks.tuning.search_space import Settings, TuningConfig
+
+_MAX_LINES, _MAX_LINE = 12, 400
+"""Bounds of an error message: lines, and characters of each."""
 
 _PYDANTIC_CONFIG: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True}
 
@@ -127,6 +132,7 @@ class Job:
         check_head(self.head, self.target)
         check_sampler(self.training, self.target)
         check_early_stopping_metric(self.training, self.target)
+        check_gate_metric(self.gate, self.target)
         check_ensemble(self.training, self.target)
         check_forecast(self.layout, self.head, self.target)
         if self.model == "auto":
@@ -208,28 +214,53 @@ def load_job(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
     Raises:
         JobError: the file cannot be read, or is not valid; one line for every error.
     """
+    raw = read_job_file(path)
+    for key, value in (overrides or {}).items():
+        set_value(raw, key, value)
+    if lines := list(list_unusable_numbers(raw)):
+        raise _build_error(path, lines)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        job = JOB_ADAPTER.validate_python(fill_defaults(raw))
+    except ValidationError as error:
+        schema = JOB_ADAPTER.json_schema()
+        lines = [format_error(each, schema) for each in merge_union_errors(error.errors())]
+        raise _build_error(path, lines) from error
+    if job.contract and (problem := describe_outside_path(job.contract, [Path(), path.parent])):
+        raise _build_error(path, [f"  contract: {job.contract} {problem}"])
+    return job
+
+
+def read_job_file(path: Path) -> dict[str, Any]:
+    """Read a job file's sections, as they stand there.
+
+    Raises:
+        JobError: the file cannot be read, or has no sections.
+    """
+    try:
+        raw = read_yaml(path)
     except OSError as error:
         raise JobError.of(
             f"job file {path} cannot be read: {error.strerror}",
             hint="correct the path, or draft one with `ostinato init DATA`",
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise JobError.of(f"job file {path} is not YAML: {error}") from error
+    except YamlFileError as error:
+        raise JobError.of(f"job file {error}") from error
     if not isinstance(raw, dict):
         raise JobError.of(
             f"job file {path} is of type {type(raw).__name__}, expected keys such as name",
             hint="draft one with `ostinato init DATA`",
         )
-    for key, value in (overrides or {}).items():
-        set_value(raw, key, value)
-    try:
-        return JOB_ADAPTER.validate_python(fill_defaults(raw))
-    except ValidationError as error:
-        schema = JOB_ADAPTER.json_schema()
-        lines = [format_error(each, schema) for each in merge_union_errors(error.errors())]
-        raise JobError("\n".join([f"job file {path} is not valid:", *lines])) from error
+    return raw
+
+
+def _build_error(path: Path, lines: list[str]) -> JobError:
+    """Build the error of a job file, bounded whatever its values and however many its faults."""
+    shown = [
+        line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 100]} ... {line[-95:]}"
+        for line in lines[:_MAX_LINES]
+    ]
+    rest = [f"  and {len(lines) - _MAX_LINES} more"] if len(lines) > _MAX_LINES else []
+    return JobError("\n".join([f"job file {path} is not valid:", *shown, *rest]))
 
 
 def set_value(raw: dict[str, Any], key: str, value: object) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from flows.job.job import load_job, set_value
+from flows.job.job import load_job, read_job_file, set_value
 from tasks.errors import JobError
 from tasks.facts import StudyFacts
 from tasks.records import Study
@@ -79,7 +79,7 @@ def write_tuned_job(
         seconds: duration of the search.
     """
     job, facts = load_job(path, overrides), study.facts
-    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    raw = read_job_file(path)
     for key, value in overrides.items():
         set_value(raw, key, value)
     comments = _apply_settings(raw, job.settings, facts.best_params)

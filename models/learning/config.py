@@ -16,6 +16,9 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 _MIN_PATIENCE = 8
 
+_MAX_SEED = 2**32 - 1
+"""The largest seed of every random number generator that is used."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingConfig:
@@ -101,8 +104,14 @@ class TrainingConfig:
             number = getattr(self, name)
             if number not in {None, "auto"} and number <= 0:
                 raise ValueError(f"{name}: {number} is not above 0; give more")
+        for name, most in (("ensemble", 100), ("folds", 100), ("batch_size", 2**20)):
+            count = getattr(self, name)
+            if not isinstance(count, str) and count > most:
+                raise ValueError(f"{name}: {count} is too large; give at most {most}")
         if self.distill and self.ensemble < 2:
             raise ValueError("distill: there is no ensemble to learn from; set ensemble: 5")
+        if not 0 <= self.seed <= _MAX_SEED:
+            raise ValueError(f"seed: {self.seed} is not from 0 to {_MAX_SEED}")
         if self.weight_decay < 0 or self.checkpoint_every < 0:
             raise ValueError("weight_decay and checkpoint_every: give 0 or more")
 

@@ -10,6 +10,8 @@ PoolingName = Literal["last", "mean", "max", "attention", "multi-head"]
 
 ClosedFormBranch = Literal["rocket", "ngrams", "linear"]
 
+_MAX_GIGABYTES, _MAX_LAYERS = 500, 1_000
+
 OPTION_DEFAULTS = {
     "zoneout": 0.0,
     "learn_initial_state": False,
@@ -96,6 +98,7 @@ class ModelConfig:
         for name, share in (("dropout", self.dropout), ("zoneout", self.zoneout)):
             if not 0 <= share < 1:
                 raise ValueError(f"{name}: {share} is not between 0 and 1")
+        self._check_size()
         self._check_cell_options()
         width = self.hidden_size * (2 if self.bidirectional else 1)
         divided = [width] if "multi-head" in self.poolings else []
@@ -110,6 +113,22 @@ class ModelConfig:
                 raise ValueError(
                     f"num_heads: {self.num_heads} do not divide {units} units; change one of them"
                 )
+
+    def _check_size(self) -> None:
+        """Check that the recurrent layers are of a size that can be trained at all.
+
+        An LSTM's layer has 4 u (i + u) weights of i inputs and u units; training keeps each weight,
+        its gradient and two moments as numbers of 4 bytes.
+        """
+        width = self.hidden_size * (2 if self.bidirectional else 1)
+        first = 4 * width * (self.embedding_dim + self.hidden_size)
+        others = (self.num_layers - 1) * 4 * width * (width + self.hidden_size)
+        gigabytes = (first + others) * 16 / 1e9
+        if gigabytes > _MAX_GIGABYTES or self.num_layers > _MAX_LAYERS:
+            raise ValueError(
+                f"hidden_size: {self.num_layers} layers of {self.hidden_size} units, of inputs of "
+                f"{self.embedding_dim}, need about {gigabytes:,.0f} GB to train; give fewer"
+            )
 
     def _check_cell_options(self) -> None:
         """Check that this cell has the options that are set."""

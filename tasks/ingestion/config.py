@@ -9,6 +9,10 @@ from pydantic import Field
 from models.units import Share
 from tasks.ingestion.tables.reader import Table, detect_table_kind
 from tasks.redaction import NO_SECRET_PATTERN, check_no_secret
+from tasks.storage.store import FILE_SCHEMES, check_scheme
+
+_FURTHER_SCHEMES = {"http", "https", "postgresql", "postgres", "sqlite"}
+"""What is read, but holds no store."""
 
 ChangePolicy = Literal["ignore", "warn", "fail"]
 
@@ -65,6 +69,7 @@ class SourceConfig:
         if not self.uri.strip():
             raise ValueError("uri: name a file, a glob, a folder, a table or a database")
         check_no_secret(self.uri)
+        check_scheme(self.uri, FILE_SCHEMES | _FURTHER_SCHEMES)
         database = self.uri.startswith(("postgresql://", "postgres://", "sqlite://"))
         if database and not (self.query or "").strip():
             raise ValueError("query: name the database's table, or write a SELECT")

@@ -2,9 +2,10 @@
 
 import errno
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,12 @@ from pydantic import Field
 
 from tasks.errors import StoreError
 from tasks.redaction import NO_SECRET_PATTERN, check_no_secret
+
+FILE_SCHEMES = {
+    "file", "memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hdfs", "webhdfs",
+    "sftp", "ssh", "smb", "oci",
+}  # fmt: skip
+"""Filesystems of fsspec with files that can be listed and read in parts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,8 +37,28 @@ class StoreConfig:
     """Folder for local copies of artifacts of a remote store."""
 
     def __post_init__(self) -> None:
-        """Refuse a secret in the URI."""
+        """Refuse an empty URI, and a secret in it.
+
+        Raises:
+            ValueError: there is none, or it has a secret.
+        """
+        for name, value in (("uri", self.uri), ("cache", self.cache)):
+            if not value.strip():
+                raise ValueError(f"{name}: name a folder, or leave it out")
         check_no_secret(self.uri)
+        check_scheme(self.uri, FILE_SCHEMES)
+
+
+def check_scheme(uri: str, known: Collection[str]) -> None:
+    """Refuse a URI of a scheme that is not read or written.
+
+    Raises:
+        ValueError: names the scheme and the known ones.
+    """
+    scheme, sign, _ = uri.partition(":")
+    if sign and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.\-]+", scheme) and scheme.lower() not in known:
+        names = ", ".join(sorted(f"{name}://" for name in known))
+        raise ValueError(f"uri: '{scheme}:' is not supported; name a path, or one of {names}")
 
 
 @dataclass(frozen=True, slots=True)

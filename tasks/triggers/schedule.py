@@ -1,6 +1,7 @@
 """Cron schedules of a job's flows."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import ClassVar
 
 
@@ -23,8 +24,18 @@ class ScheduleConfig:
         """
         from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+        from cronsim import CronSim, CronSimError
+
         if len(self.cron.split()) != 5:
             raise ValueError(f"cron: '{self.cron}' does not have five fields, such as '0 3 * * *'")
+        try:
+            next(CronSim(self.cron, datetime(2024, 1, 1, tzinfo=UTC)))
+        except CronSimError as error:
+            raise ValueError(
+                f"cron: '{self.cron}' is no schedule ({error}); write it as '0 3 * * *'"
+            ) from error
+        except StopIteration:
+            raise ValueError(f"cron: '{self.cron}' is never; no month has that day") from None
         try:
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -241,3 +242,56 @@ def test_a_job_survives_serialization(hidden: int, test: float, cell: str, time)
     job: Job = JOB_ADAPTER.validate_python(raw)
 
     assert JOB_ADAPTER.validate_python(json.loads(format_job(job))) == job
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"training": {"learning_rate": float("nan")}}, "training.learning_rate: nan is not a fin"),
+        ({"training": {"max_grad_norm": float("inf")}}, "training.max_grad_norm: inf is not a fin"),
+        (
+            {"training": {"weight_decay": float("nan")}},
+            "training.weight_decay: nan is not a fin",
+        ),
+        ({"training": {"budget": float("nan")}}, "training.budget: nan is not a finite number"),
+        ({"training": {"seed": -1}}, "training.seed: -1 is not from 0 to"),
+        ({"training": {"seed": 2**64}}, "training.seed: 18446744073709551616 is larger than 64"),
+        ({"training": {"ensemble": 10**8}}, "training.ensemble: 100000000 is too large"),
+        ({"model": {"hidden_size": 10**9}}, "model.hidden_size: 1 layers of 1000000000 units"),
+        ({"model": {"num_layers": 10**6}}, "GB to train; give fewer"),
+        ({"schedule": {"cron": "61 * * * *"}}, "schedule.cron: '61 * * * *' is no schedule"),
+        ({"schedule": {"cron": "a b c d e"}}, "schedule.cron: 'a b c d e' is no schedule"),
+        ({"schedule": {"cron": "0 0 31 2 *"}}, "schedule.cron: '0 0 31 2 *' is"),
+        ({"store": {"uri": ""}}, "store.uri: name a folder"),
+        ({"store": {"uri": "http://x/y"}}, "store.uri: 'http:' is not supported"),
+        ({"source": {"uri": "ftp://x/y.parquet"}}, "source.uri: 'ftp:' is not supported"),
+        ({"source": {"uri": "data:abc"}}, "source.uri: 'data:' is not supported"),
+        ({"contract": "../../x.yaml"}, "contract: ../../x.yaml lies outside"),
+        ({"contract": "/etc/passwd"}, "contract: /etc/passwd lies outside"),
+        (
+            {"gate": {"metric": "mae"}},
+            "gate.metric: 'mae' does not fit a target of kind",
+        ),
+        ({"name": "x" * 9000}, "use letters, digits"),
+        ({"inputs": [{"column": "values", "kind": "y" * 9000}]}, "is not a kind"),
+    ],
+)
+def test_values_that_cannot_be_right_are_refused_briefly(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(JobError) as error:
+        load_job(write_job(tmp_path, LEAST | change))
+
+    assert message in str(error.value)
+    assert len(str(error.value)) < 2000
+
+
+def test_overrides_are_bounded_like_the_file(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="learning_rate: nan is not a finite number"):
+        load_job(write_job(tmp_path, LEAST), {"training.learning_rate": float("nan")})
+
+
+def test_a_windows_path_is_no_scheme(tmp_path: Path) -> None:
+    job = load_job(write_job(tmp_path, LEAST | {"source": {"uri": "C:/data/x.parquet"}}))
+
+    assert job.source.uri == "C:/data/x.parquet"

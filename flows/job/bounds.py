@@ -1,0 +1,35 @@
+"""Values that no setting may have, refused before the sections see them."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+_MAX_INTEGER = 2**63 - 1
+_MAX_SHOWN = 40
+
+
+def list_unusable_numbers(node: object, key: str = "") -> Iterator[str]:
+    """Yield a line for each number that is not finite, or beyond 64 bits.
+
+    Comparisons with NaN are false, so that range checks would let it pass.
+    """
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from list_unusable_numbers(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list | tuple):
+        for index, value in enumerate(node):
+            yield from list_unusable_numbers(value, f"{key}[{index}]")
+    elif isinstance(node, float) and not math.isfinite(node):
+        yield f"  {key}: {node} is not a finite number; give one"
+    elif isinstance(node, int) and abs(node) > _MAX_INTEGER:
+        digits = str(node) if node.bit_length() < 10_000 else "a number of thousands of digits"
+        shown = digits if len(digits) <= _MAX_SHOWN else f"{digits[:_MAX_SHOWN]}..."
+        yield f"  {key}: {shown} is larger than 64 bits hold; give a smaller number"
+
+
+def describe_outside_path(name: str, roots: list[Path]) -> str | None:
+    """Return why a path of a job file is refused: None where it lies in one of the folders."""
+    path = Path(name).resolve()
+    if any(path.is_relative_to(root.resolve()) for root in roots):
+        return None
+    return "lies outside of the job's folder; name a file within it"
