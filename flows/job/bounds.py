@@ -13,18 +13,26 @@ def list_unusable_numbers(node: object, key: str = "") -> Iterator[str]:
 
     Comparisons with NaN are false, so that range checks would let it pass.
     """
+    children: list[tuple[str, object]] = []
     if isinstance(node, dict):
-        for name, value in node.items():
-            yield from list_unusable_numbers(value, f"{key}.{name}" if key else str(name))
-    elif isinstance(node, list | tuple):
-        for index, value in enumerate(node):
-            yield from list_unusable_numbers(value, f"{key}[{index}]")
-    elif isinstance(node, float) and not math.isfinite(node):
-        yield f"  {key}: {node} is not a finite number; give one"
-    elif isinstance(node, int) and abs(node) > _MAX_INTEGER:
-        digits = str(node) if node.bit_length() < 10_000 else "a number of thousands of digits"
-        shown = digits if len(digits) <= _MAX_SHOWN else f"{digits[:_MAX_SHOWN]}..."
-        yield f"  {key}: {shown} is larger than 64 bits hold; give a smaller number"
+        children = [(f"{key}.{name}" if key else str(name), value) for name, value in node.items()]
+    if isinstance(node, list | tuple):
+        children = [(f"{key}[{index}]", value) for index, value in enumerate(node)]
+    for name, value in children:
+        yield from list_unusable_numbers(value, name)
+    if problem := _describe_problem(node):
+        yield f"  {key}: {problem}"
+
+
+def _describe_problem(value: object) -> str | None:
+    """Return why a value is refused as a number; None for anything else."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value} is not a finite number; give one"
+    if not isinstance(value, int) or abs(value) <= _MAX_INTEGER:
+        return None
+    digits = str(value) if value.bit_length() < 10_000 else "a number of thousands of digits"
+    shown = digits if len(digits) <= _MAX_SHOWN else f"{digits[:_MAX_SHOWN]}..."
+    return f"{shown} is larger than 64 bits hold; give a smaller number"
 
 
 def describe_outside_path(name: str, roots: list[Path]) -> str | None:
