@@ -164,6 +164,36 @@ class FeatureFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainingFacts:
+    """Front and layers of a network that were trained to predict the next step."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    rows: int
+    """Rows that were learned from."""
+    held_out_rows: int
+    """Rows of the training split that decided when to stop."""
+    start: str
+    """What it began with, such as `random weights`."""
+    metric: str
+    """`perplexity` of tokens, the exponential of the mean loss in nats; `mse` of numbers."""
+    value: float
+    """On the held-out rows, in the best epoch."""
+    steps: int
+    """Optimizer steps that were taken."""
+    epochs: int
+    best_epoch: int
+    """From 1."""
+    training_losses: Sequence[float]
+    """Of each epoch, with the penalties of the outputs; of a large vocabulary, by a sample."""
+    values: Sequence[float]
+    """Of the metric, in each epoch."""
+    plan: Mapping[str, Scalar]
+    """What was measured before, as in `TrainingPlan`."""
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CandidateFacts:
     """A trained model; an ensemble has the facts of its best network unless said otherwise."""
 
@@ -219,6 +249,8 @@ class CandidateFacts:
     """Weight of the recurrent part in the joined predictions, from 0 to 1."""
     branch_weights: Sequence[float] = ()
     """Weight of each branch."""
+    pretraining: PretrainingFacts | None = None
+    """What the networks started from; None for random weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ from tasks.facts import (
     ChoiceFacts,
     FeatureFacts,
     PartFacts,
+    PretrainingFacts,
     ReportFacts,
     SnapshotFacts,
     StudyFacts,
@@ -46,6 +47,9 @@ Accepted = Artifact[AcceptedFacts]
 
 Features = Artifact[FeatureFacts]
 """Jagged sequences and their splits: `steps.npy`, `steps.parquet`, `sequences.parquet`."""
+
+Pretrained = Artifact[PretrainingFacts]
+"""The weights that networks start from: `weights.safetensors`."""
 
 Candidate = Artifact[CandidateFacts]
 """A trained model: `bundle/`, `history.json`."""

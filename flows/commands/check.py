@@ -12,6 +12,7 @@ from tasks.features.featurize import make_features
 from tasks.ingestion.ingest import take_snapshot
 from tasks.records import Features, Snapshot
 from tasks.storage.store import Store, open_store
+from tasks.training.pretrain import estimate_pretraining_epoch_seconds
 from tasks.training.train import count_networks, estimate_epoch_seconds
 from tasks.tuning.auto_model import estimate_search_seconds
 from tasks.validation.validate import accept_snapshot, create_contract, find_contract
@@ -30,6 +31,8 @@ def check_job(job: Job) -> dict[str, Any]:
     features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
     prepared = time.perf_counter() - start_time
     epoch_seconds, at_most = _estimate_training_time(job, features, store)
+    before = _estimate_pretraining_time(job, features, store)
+    at_most += before or 0.0
     return {
         "job": job.name,
         "rows": snapshot.facts.rows,
@@ -42,6 +45,7 @@ def check_job(job: Job) -> dict[str, Any]:
         "unreadable": features.facts.unreadable,
         "prepared_seconds": round(prepared, 2),
         "epoch_seconds": round(epoch_seconds, 4),
+        "pretraining_seconds_at_most": None if before is None else round(before, 3),
         "training_seconds_at_most": round(min(at_most, job.training.budget or at_most), 3),
     }
 
@@ -64,6 +68,11 @@ def format_check(result: dict[str, Any]) -> str:
             f"{result['training_seconds_at_most']} s at most, without early stopping"
         ),
     ]
+    if result["pretraining_seconds_at_most"] is not None:
+        lines.append(
+            f"pretraining: {result['pretraining_seconds_at_most']} s of these at most, once for "
+            "all networks"
+        )
     if result["warnings"]:
         lines.append(result["warnings"])
     return "\n".join(lines)
@@ -79,6 +88,18 @@ def _estimate_training_time(job: Job, features: Features, store: Store) -> tuple
     networks = count_networks(features, store, job.training)
     epochs = estimate_epochs(job.training, features.facts.training)
     return epoch_seconds, epoch_seconds * epochs * networks
+
+
+def _estimate_pretraining_time(job: Job, features: Features, store: Store) -> float | None:
+    """Estimate the seconds of pretraining without early stopping; None where there is none."""
+    if job.training.pretrain == "none" or job.model == "auto":
+        return None
+    epoch_seconds = estimate_pretraining_epoch_seconds(
+        features, store, model=job.model, head=job.head, training=job.training
+    )
+    config, _ = job.training.split_pretraining()
+    at_most = epoch_seconds * estimate_epochs(config, features.facts.training)
+    return at_most if config.budget is None else min(at_most, config.budget)
 
 
 def _load_or_draft_contract(job: Job, snapshot: Snapshot, store: Store) -> Contract:

@@ -42,6 +42,7 @@ def reproduce(store: Store, name: str, number: str) -> Reproduction:
             **job.settings._asdict(),
             callbacks=Callbacks(lambda _: None),
             plans=origin.plans,
+            start=origin.pretraining_plan,
         )
         bundle_dir = local_dir(scratch, candidate) / "bundle"
         repeated = ReproducedArtifacts(accepted, features, candidate, bundle_dir)

@@ -5,12 +5,13 @@ Each raises a ValueError that begins with the key and ends with the fix.
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import get_args
+from typing import Literal, get_args
 
 from models.evaluation.metrics.by_kind import DESCRIPTIVE_METRICS, METRICS
 from models.features.config import SELF_SUPERVISED, Layout, TargetConfig, TargetKind
 from models.learning.config import EarlyStoppingMetric, TrainingConfig
 from models.networks.config import ModelConfig
+from models.networks.families import FAMILIES
 from models.networks.heads.config import HeadConfig
 from tasks.gate.comparison import GateConfig
 from tasks.tuning.auto_candidates import list_candidate_models
@@ -182,6 +183,38 @@ def check_ensemble(training: TrainingConfig, target: TargetConfig) -> None:
         raise ValueError(
             f"training.distill: a target of kind {target.kind} is the sequence itself, so a "
             "teacher adds nothing; remove it"
+        )
+
+
+def check_pretraining(
+    layout: Layout, model: ModelConfig | Literal["auto"], training: TrainingConfig
+) -> None:
+    """Check that the network can predict the next step, and does so before one training only.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    if training.pretrain == "none":
+        return
+    if model == "auto":
+        raise ValueError(
+            "training.pretrain: model: auto would pretrain each network that it tries; name one "
+            "network, such as model: {cell: gru}, or remove pretrain"
+        )
+    if layout.input.kind == "tree" or not FAMILIES[model.cell].causal:
+        raise ValueError(
+            f"training.pretrain: a {model.cell} does not read step by step, so it has no next "
+            "step to predict; choose another model.cell, or remove pretrain"
+        )
+    if model.downsample > 1:
+        raise ValueError(
+            "training.pretrain: every step is predicted; set model.downsample: 1, or remove "
+            "pretrain"
+        )
+    if getattr(layout.input, "sequence", "") in {"convolutions", "backbone"}:
+        raise ValueError(
+            "training.pretrain: steps that are computed by layers are not predicted; set "
+            "inputs.sequence: rows, columns or patches, or remove pretrain"
         )
 
 

@@ -24,6 +24,7 @@ from flows.job.cross_checks import (
     check_gate_metric,
     check_head,
     check_model_reads_input,
+    check_pretraining,
     check_sampler,
     check_target_is_no_input,
     check_tuning,
@@ -135,6 +136,7 @@ class Job:
         check_gate_metric(self.gate, self.target)
         check_ensemble(self.training, self.target)
         check_forecast(self.layout, self.head, self.target)
+        check_pretraining(self.layout, self.model, self.training)
         if self.model == "auto":
             check_auto_model(self.layout, self.target, has_tuning=self.tuning is not None)
             return

@@ -45,6 +45,8 @@ class Callbacks(NamedTuple):
 
     on_epoch: Callable[[EpochResult], None]
     on_step: Callable[[StepResult], None] = lambda _: None
+    pretraining: "Callbacks | None" = None
+    """Those of the network that predicts the next step; None for none."""
 
 
 class ValidationMetric(NamedTuple):

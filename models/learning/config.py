@@ -19,6 +19,9 @@ _MIN_PATIENCE = 8
 _MAX_SEED = 2**32 - 1
 """The largest seed of every random number generator that is used."""
 
+PRETRAINING_SHARE = 0.3
+"""Share of the budget that predicting the next step takes."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingConfig:
@@ -82,6 +85,12 @@ class TrainingConfig:
     distill: bool = False
     """Whether one network is trained on the mean predictions of the `ensemble` and on the targets,
     and serves alone: nearly as accurate, and as small and fast as one."""
+    pretrain: Literal["none", "next_step"] = "none"
+    """Whether the networks start from a network that was trained before to predict the next step of
+    the training rows, without their targets. `next_step`: the tokens of a text, in both directions
+    of reading, as in ULMFiT, or the steps of a series. It takes 30 % of the `budget`, and is done
+    once for all networks of an ensemble and of folds. The layers then learn gradually, from the
+    head down, the lower ones more slowly."""
     seed: int = 7
     """Seed of all random numbers. The same seed, data and job give the same model, bit for bit on
     one kind of CPU with the same number of threads."""
@@ -120,6 +129,24 @@ class TrainingConfig:
         if self.budget is None:
             return self
         return replace(self, budget=round(self.budget / networks, 3))
+
+    def split_pretraining(self) -> tuple["TrainingConfig", "TrainingConfig"]:
+        """Return the training that predicts the next step, and the one that starts from it.
+
+        The first depends on few settings, so that trainings that differ in others share it.
+        """
+        shared = {
+            name: getattr(self, name)
+            for name in (
+                "epochs", "batch_size", "data_loading", "gradient_accumulation", "precision",
+                "device", "seed", "checkpoint_every",
+            )
+        }  # fmt: skip
+        if self.budget is None:
+            return TrainingConfig(**shared), self
+        spent = round(self.budget * PRETRAINING_SHARE, 3)
+        left = round(self.budget - spent, 3)
+        return TrainingConfig(**shared, budget=spent), replace(self, budget=left)
 
     @property
     def patience_epochs(self) -> int:

@@ -198,6 +198,8 @@ class TrainingLoop:
 
     def train_step(self, sequences: SequenceSet, rows: NDArray[np.int64]) -> Tensor:
         """Train on one step; return its mean loss, on the device."""
+        done = self.progress.epoch * self.plan.steps + self.progress.step
+        self.optimizer.share_done = done / self.plan.total_steps
         loss = take_step(
             self.network,
             self.optimizer,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from models.learning.config import TrainingConfig
+from models.learning.fine_tuning import schedule_parts
 
 BETAS = 0.9, 0.999
 """Decay rates of the moving averages of the gradients and of their squares."""
@@ -23,8 +24,12 @@ NORM_EPSILON = 1e-6
 class Optimizer:
     """The trainable parameters, the moving averages of AdamW, and the last learning rate."""
 
+    share_done: float = 1.0
+    """Share of the planned steps that are done: the parts that begin later are not updated."""
+
     def __init__(self, network: nn.Module, config: TrainingConfig) -> None:
         self.config, self.learning_rate = config, 0.0
+        self.schedules = schedule_parts(network, pretrained=config.pretrain != "none")
         self.parameters = [weight for weight in network.parameters() if weight.requires_grad]
         self.means = [torch.zeros_like(weight) for weight in self.parameters]
         self.squares = [torch.zeros_like(weight) for weight in self.parameters]
@@ -42,22 +47,34 @@ class Optimizer:
         A parameter without a gradient is not changed.
         """
         self.learning_rate = learning_rate
-        parts_by_weight = zip(self.parameters, self.means, self.squares, self.steps, strict=True)
         updated = [
-            (*parts, parts[0].grad) for parts in parts_by_weight if parts[0].grad is not None
+            index
+            for index, weight in enumerate(self.parameters)
+            if weight.grad is not None and self.schedules[index].start <= self.share_done
         ]
-        weights, means, squares, steps, gradients = (
-            list(part) for part in zip(*updated, strict=True)
+        gradients = [self.parameters[index].grad for index in updated]
+        clip_factor = _compute_clip_factor(
+            [gradient for gradient in gradients if gradient is not None], self.config.max_grad_norm
+        )
+        for factor in dict.fromkeys(self.schedules[index].rate_factor for index in updated):
+            chosen = [index for index in updated if self.schedules[index].rate_factor == factor]
+            self._update(chosen, learning_rate * factor, clip_factor)
+
+    def _update(self, indices: list[int], learning_rate: float, clip_factor: Tensor) -> None:
+        """Update some of the parameters."""
+        weights, means, squares, steps = (
+            [tensors[index] for index in indices]
+            for tensors in (self.parameters, self.means, self.squares, self.steps)
         )
         adamw(
             weights,
-            gradients,
+            [weight.grad for weight in weights if weight.grad is not None],
             means,
             squares,
             [],
             steps,
             fused=True,
-            grad_scale=_compute_clip_factor(gradients, self.config.max_grad_norm),
+            grad_scale=clip_factor,
             amsgrad=False,
             beta1=BETAS[0],
             beta2=BETAS[1],

@@ -28,6 +28,8 @@ class Cell(nn.Module):
     """Numbers of the output at every step."""
     has_kernel: ClassVar[bool] = False
     """Whether there is a compiled kernel for it."""
+    recurrent_weights: ClassVar[tuple[str, ...]] = ()
+    """Names of the matrices by which the state is multiplied, if any."""
 
     def init_state(self, like_BI: Tensor, rows: int) -> State:
         """Return the state before the first step: zeros."""

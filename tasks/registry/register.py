@@ -13,7 +13,7 @@ from prefect import task
 from models.bundle import load_bundle
 from tasks.dataset.rowset import open_rows
 from tasks.environment import describe_environment, find_installed_version
-from tasks.facts import ReportFacts
+from tasks.facts import PretrainingFacts, ReportFacts
 from tasks.records import Accepted, Candidate, Features, Report, Snapshot, Version
 from tasks.registry import versions
 from tasks.registry.aliases import AliasMove, move_aliases
@@ -44,7 +44,9 @@ class VersionInputs:
 
     def build_tags(self, job_text: str) -> dict[str, str]:
         """Return the version's tags: everything that is needed to reproduce it."""
+        pretraining = self.candidate.facts.pretraining
         return {
+            **({f"{TAG}pretraining": _format_pretraining(pretraining)} if pretraining else {}),
             f"{TAG}snapshot_key": self.snapshot.key,
             f"{TAG}snapshot_hash": self.snapshot.content_hash,
             f"{TAG}accepted_key": self.accepted.key,
@@ -76,7 +78,8 @@ def _build_run_record(
     return RunRecord(
         params=params,
         metrics=metrics,
-        curves=_collect_curves(report.history),
+        curves=_collect_curves(report.history)
+        | _collect_pretraining_curves(inputs.candidate.facts.pretraining),
         tags=inputs.build_tags(job_text),
         dataset_name=job_name,
         dataset_hash=inputs.snapshot.content_hash,
@@ -97,6 +100,22 @@ def _collect_curves(history: Sequence[EpochRecord]) -> dict[str, list[float]]:
     if len(metrics) == len(history):
         curves[f"validation_{history[0].metric_name}"] = metrics
     return curves
+
+
+def _collect_pretraining_curves(pretraining: PretrainingFacts | None) -> dict[str, list[float]]:
+    """Return the quantities of pretraining by its epochs; empty where there was none."""
+    if pretraining is None:
+        return {}
+    return {
+        "pretrain_loss": list(pretraining.training_losses),
+        f"pretrain_{pretraining.metric}": list(pretraining.values),
+    }
+
+
+def _format_pretraining(pretraining: PretrainingFacts) -> str:
+    """Format what the networks started from, and the plan by which it can be made again."""
+    names = ("metric", "value", "steps", "rows", "start", "plan")
+    return json.dumps({name: getattr(pretraining, name) for name in names})
 
 
 def _list_validation_files(inputs: VersionInputs, store: Store) -> tuple[Path, ...]:

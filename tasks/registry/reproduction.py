@@ -6,7 +6,7 @@ the first store, and nothing is added to it.
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,8 @@ class VersionSources(NamedTuple):
     job_text: str
     plans: list[TrainingPlan]
     """What was measured before the training of each of its networks, in order."""
+    pretraining_plan: TrainingPlan | None
+    """What was measured before their pretraining; None where there was none."""
     snapshot: Snapshot
     accepted: Accepted
 
@@ -117,21 +119,36 @@ def find_sources(store: Store, name: str, number: str) -> VersionSources:
             found=f"Looked for: ingest/{values['snapshot_key']}, validate/{values['accepted_key']}",
             hint="name the store that has it with --store, or restore it from a copy",
         )
-    plans = _parse_plans(str(values["plans"]), f"{name} version {number}")
-    sources = VersionSources(tags, str(values["job"]), plans, snapshot, accepted)
+    title = f"{name} version {number}"
+    plans = _parse_plans(json.loads, str(values["plans"]), title)
+    pretraining = tags.get(f"{TAG}pretraining")
+    start = _parse_plans(_read_pretraining_plans, pretraining, title) if pretraining else [None]
+    sources = VersionSources(tags, str(values["job"]), plans, start[0], snapshot, accepted)
     _check_unchanged(store, sources, f"{name} version {number}")
     return sources
 
 
-def _parse_plans(text: str, title: str) -> list[TrainingPlan]:
+def _read_pretraining_plans(text: str) -> list[Mapping[str, Any]]:
+    """Read the plan of a version's pretraining from its tag."""
+    return [json.loads(text)["plan"]]
+
+
+def _parse_plans(
+    read: Callable[[str], list[Mapping[str, Any]]], text: str, title: str
+) -> list[TrainingPlan]:
     """Parse the training plans of a version's networks.
+
+    Args:
+        read: returns the plans of the tag's text.
+        text: of the tag.
+        title: of the version.
 
     Raises:
         RegistryError: another version of this program wrote them.
     """
     try:
-        return [TrainingPlan(**plan) for plan in json.loads(text)]
-    except (TypeError, ValueError) as error:
+        return [TrainingPlan(**plan) for plan in read(text)]
+    except (KeyError, TypeError, ValueError) as error:
         raise RegistryError.of(
             f"{title} has training plans that this version of ostinato cannot read: {error}",
             hint="install the version that is in its tag ostinato.code_version",

@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
+from markupsafe import Markup
+
+from tasks.facts import PretrainingFacts
 from tasks.report_record import ReportRecord
 from tasks.reporting import lineage_sections, score_sections
 from tasks.reporting.charts.axes import Axis
@@ -35,7 +38,20 @@ def _build_curves(report: ReportRecord, lineage: Lineage) -> Content | None:
     """Draw training and validation loss by epoch."""
     facts = lineage.candidate.facts
     chart = draw_learning_curve(report.history, facts.best_epoch)
-    return {"chart": chart, "facts": facts} if chart else None
+    pretraining = facts.pretraining and _draw_pretraining(facts.pretraining)
+    return {"chart": chart, "facts": facts, "pretraining": pretraining} if chart else None
+
+
+def _draw_pretraining(facts: PretrainingFacts) -> Markup | None:
+    """Draw the metric of pretraining on the held-out rows, by epoch."""
+    epochs = [float(epoch) for epoch in range(1, len(facts.values) + 1)]
+    return draw_plot(
+        Plot(
+            layers=[Curve("", epochs, list(facts.values), "b")],
+            x_axis=Axis("epoch of pretraining", is_whole=True),
+            y_axis=Axis(f"{facts.metric}, held-out rows"),
+        )
+    )
 
 
 def _build_search(report: ReportRecord, lineage: Lineage) -> Content | None:

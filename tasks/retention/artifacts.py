@@ -20,8 +20,8 @@ WORK_SECONDS = 86_400.0
 """Age up to which an artifact, or a folder without a manifest, may belong to an active run."""
 
 _STAGES = (
-    "part", "ingest", "refused", "validate", "profile", "featurize", "train", "evaluate", "trial",
-    "tune", "choose",
+    "part", "ingest", "refused", "validate", "profile", "featurize", "pretrain", "train",
+    "evaluate", "trial", "tune", "choose",
 )  # fmt: skip
 
 _KEY_TAGS = {

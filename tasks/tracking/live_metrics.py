@@ -58,20 +58,40 @@ class LiveMetrics:
     @property
     def callbacks(self) -> Callbacks:
         """The training loop's hooks."""
-        return Callbacks(self.on_epoch, self.on_step)
+        pretraining = Callbacks(self.on_pretraining_epoch, self.on_pretraining_step)
+        return Callbacks(self.on_epoch, self.on_step, pretraining)
 
     def on_step(self, step: StepResult) -> None:
         """Record a step, and start the thread with the first."""
         self.last_step = step
         self.throughput.add(step.sequences)
-        if self.thread is None:
-            self.thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
-            self.thread.start()
+        self._start()
 
     def on_epoch(self, epoch: EpochResult) -> None:
         """Record an epoch."""
         self.pending += _list_epoch_metrics(epoch, self.throughput.end_epoch())
         self.wake.set()
+
+    def on_pretraining_step(self, step: StepResult) -> None:
+        """Start the thread with the first step; the losses are those of another task."""
+        del step
+        self._start()
+
+    def on_pretraining_epoch(self, epoch: EpochResult) -> None:
+        """Record an epoch of pretraining."""
+        values = {"loss": epoch.training_loss, str(epoch.metric_name): epoch.metric}
+        self.pending += [
+            MetricValue.now(f"pretrain_{name}", value, epoch.epoch)
+            for name, value in values.items()
+            if value is not None
+        ]
+        self.wake.set()
+
+    def _start(self) -> None:
+        """Start the thread, unless it runs."""
+        if self.thread is None:
+            self.thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
+            self.thread.start()
 
     def _run(self) -> None:
         """Send what is pending again and again, until training has ended."""

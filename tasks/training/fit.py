@@ -1,11 +1,12 @@
 """Train one network: from the folder of the features to a bundle, its history and its facts."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from models.bundle import Bundle, build_network_spec, save_bundle
 from models.features.featurizer import load_featurizer
@@ -20,6 +21,7 @@ from models.networks.config import ModelConfig
 from models.networks.ensemble import Ensemble
 from models.networks.heads.config import HeadConfig
 from models.networks.network import Network, build_network, count_parameters
+from models.networks.pretraining.network import load_pretrained_weights
 from tasks.dataset.training_membership import copy_training_rows
 from tasks.facts import CandidateFacts
 from tasks.resource_usage import ResourceUsage, start_meter
@@ -44,6 +46,7 @@ def train_network(
     teacher: Ensemble | None = None,
     plan: TrainingPlan | None = None,
     fold: int | None = None,
+    start: Mapping[str, Tensor] | None = None,
 ) -> CandidateFacts:
     """Train one network on the features; write its bundle and history into `folder`.
 
@@ -58,6 +61,7 @@ def train_network(
         teacher: ensemble whose outputs are further targets, of a distilled network.
         plan: of a run that is reproduced.
         fold: the fold to validate on; None for the validation split.
+        start: pretrained weights of its front and its layers; None for random ones.
 
     Raises:
         DivergedError: the loss stopped being finite.
@@ -65,6 +69,8 @@ def train_network(
     retain_freed_memory()
     device, featurizer = choose_device(training), load_featurizer(features_dir)
     network = build_network(model, build_network_spec(featurizer, head), seed=training.seed)
+    if start is not None:
+        load_pretrained_weights(network, start)
     saved_plan = load_plan(checkpoints) or plan
     streaming = should_stream(features_dir, training, device, saved_plan)
     training = replace(training, precision=choose_precision(training, model, device, saved_plan))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import cast
 from uuid import UUID
 
@@ -26,8 +27,9 @@ _DrawBar = Callable[[StepResult, str], None]
 class TrainingProgress:
     """The progress of a running training, as one line of text."""
 
-    def __init__(self) -> None:
-        """Begin before the first step."""
+    def __init__(self, title: str = "") -> None:
+        """Begin before the first step; the title is written before the line."""
+        self.title = title
         self.start_time, self.first_step, self.sequences_read = 0.0, 0, 0
         self.step: StepResult | None = None
         self.epoch: EpochResult | None = None
@@ -49,7 +51,7 @@ class TrainingProgress:
         if self.step is None:
             return ""
         done, total, _, loss = self.step
-        parts = [f"step {done}/{total}", f"loss {float(loss):.4f}"]
+        parts = [f"{self.title}step {done}/{total}", f"loss {float(loss):.4f}"]
         if self.epoch is not None:
             parts.append(f"validation {self.epoch.validation_loss:.4f}")
             if self.epoch.metric is not None:
@@ -68,13 +70,14 @@ def report_progress() -> Iterator[Callbacks]:
     The artifact is created at the first step: none is needed where the model is in the store.
     """
     artifact: UUID | None = None
-    progress, updated_at, drawn_at = TrainingProgress(), 0.0, time.monotonic()
+    updated_at, drawn_at = 0.0, time.monotonic()
+    before, progress = TrainingProgress("pretraining: "), TrainingProgress()
 
     with _open_terminal_bar() as draw:
 
-        def step(step: StepResult) -> None:
+        def show_step(progress: TrainingProgress, step: StepResult) -> None:
             nonlocal artifact, updated_at, drawn_at
-            if progress.step is None:
+            if artifact is None and progress.step is None:
                 artifact, updated_at = create_artifact(), time.monotonic()
             progress.on_step(step)
             now = time.monotonic()
@@ -85,7 +88,11 @@ def report_progress() -> Iterator[Callbacks]:
                 _update_artifact(artifact, 100.0 * step.done / step.total, progress.format_line())
                 updated_at = now
 
-        yield Callbacks(progress.on_epoch, step)
+        yield Callbacks(
+            progress.on_epoch,
+            partial(show_step, progress),
+            Callbacks(before.on_epoch, partial(show_step, before)),
+        )
     if artifact is not None:
         _update_artifact(artifact, 100.0, progress.format_line())
 
@@ -101,7 +108,9 @@ def combine_callbacks(first: Callbacks, second: Callbacks) -> Callbacks:
         first.on_step(step)
         second.on_step(step)
 
-    return Callbacks(epoch, step)
+    if first.pretraining is None or second.pretraining is None:
+        return Callbacks(epoch, step, first.pretraining or second.pretraining)
+    return Callbacks(epoch, step, combine_callbacks(first.pretraining, second.pretraining))
 
 
 def create_artifact() -> UUID | None:

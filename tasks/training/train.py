@@ -18,15 +18,15 @@ from models.learning.precision import choose_precision
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
 from models.networks.network import build_network
-from tasks.errors import DataError, JobError, TrainingError
+from tasks.errors import DataError, TrainingError
 from tasks.facts import CandidateFacts
-from tasks.records import Candidate, Features
-from tasks.storage.artifacts import Recipe, find_artifact, hash_file, local_dir, produce
-from tasks.storage.lease import hold_lease
-from tasks.storage.store import Store, StoreConfig, open_store, read_bytes, write_bytes
+from tasks.records import Candidate, Features, Pretrained
+from tasks.storage.artifacts import Recipe, find_artifact, local_dir, produce
+from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger
 from tasks.tracking.live_metrics import Experiment, LiveMetrics
 from tasks.training.blend import find_branches, make_blend
+from tasks.training.checkpoints import hold_checkpoints
 from tasks.training.data import choose_device, load_split, should_stream
 from tasks.training.ensemble import add_teacher_facts, load_ensemble, make_ensemble
 from tasks.training.fit import train_network
@@ -35,15 +35,19 @@ from tasks.training.folds import (
     measure_rows,
     read_training_row_numbers,
 )
+from tasks.training.pretrain import (
+    PROBE_SECONDS,
+    build_pretraining_recipe,
+    hash_pretrained_weights,
+    make_pretrained,
+)
+from tasks.training.pretraining import load_weights
 from tasks.training.progress import combine_callbacks, report_progress
 
 VERSION = 11
 
 _MAX_LISTED_ROWS = 10
 """Rows that an error lists."""
-
-PROBE_SECONDS = 2.0
-"""Time in which `check` measures the speed of training."""
 
 
 def make_candidate(
@@ -56,23 +60,41 @@ def make_candidate(
     callbacks: Callbacks,
     plans: Sequence[TrainingPlan] = (),
     fold: int | None = None,
+    start: Pretrained | TrainingPlan | None = None,
 ) -> Candidate:
     """Return the model of these features and settings, trained unless the store has it.
 
     A reproduction follows the `plans` of its networks; a distilled network's own is the last. A
-    `fold` makes the member of an ensemble that is validated on this fold.
+    `fold` makes the member of an ensemble that is validated on this fold. `start` are the weights
+    that its networks start from, or the plan of their pretraining in a reproduction.
 
     Raises:
         TrainingError: the loss stopped being finite.
         DataError: this network cannot learn these targets.
         LeaseHeldError: another process is training the same model.
     """
-    recipe = build_candidate_recipe(features, model, head, training, fold=fold)
+    pretrained = None if isinstance(start, TrainingPlan) else start
+    recipe = build_candidate_recipe(
+        features, model, head, training, fold=fold, pretrained=pretrained
+    )
     if found := find_artifact(store, recipe, CandidateFacts):
         return found
+    if training.pretrain != "none" and pretrained is None:
+        pretrained = make_pretrained(
+            features,
+            store,
+            model=model,
+            head=head,
+            training=training,
+            callbacks=callbacks.pretraining,
+            plan=start if isinstance(start, TrainingPlan) else None,
+        )
+        _, training = training.split_pretraining()
     features_dir = local_dir(store, features)
     featurizer, sizes = load_featurizer(features_dir), measure_rows(features_dir)
-    make_again = partial(make_candidate, features, store, head=head, callbacks=callbacks)
+    make_again = partial(
+        make_candidate, features, store, head=head, callbacks=callbacks, start=pretrained
+    )
     if fold is None and find_branches(featurizer, model, head, max_length=sizes.max_length):
         recurrent = make_again(model=model.recurrent_part, training=training, plans=plans)
         return make_blend(
@@ -98,6 +120,7 @@ def make_candidate(
         teacher=teacher,
         plan=plans[-1] if plans else None,
         fold=fold,
+        pretrained=pretrained,
     )
 
 
@@ -145,12 +168,11 @@ def _make_single(
     teacher: Candidate | None = None,
     plan: TrainingPlan | None = None,
     fold: int | None = None,
+    pretrained: Pretrained | None = None,
 ) -> Candidate:
     """Train one network under a lease, resumed from the checkpoint of a killed run."""
-    folder = f"checkpoints/{recipe.key}"
-    checkpoints = _open_checkpoints(store, f"{folder}/state.pt")
 
-    def build_candidate(target: Path) -> CandidateFacts:
+    def build_candidate(checkpoints: CheckpointStore, target: Path) -> CandidateFacts:
         try:
             facts = train_network(
                 local_dir(store, features),
@@ -163,6 +185,7 @@ def _make_single(
                 teacher=load_ensemble(store, teacher),
                 plan=plan,
                 fold=fold,
+                start=load_weights(local_dir(store, pretrained)) if pretrained else None,
             )
         except DivergedError as error:
             raise _describe_divergence(
@@ -170,12 +193,11 @@ def _make_single(
             ) from error
         except UnlearnableError as error:
             raise DataError.of(str(error)) from error
+        facts = replace(facts, pretraining=pretrained.facts if pretrained else None)
         return facts if teacher is None else add_teacher_facts(facts, teacher)
 
-    with hold_lease(store, folder):
-        candidate = produce(store, recipe, build_candidate, CandidateFacts)
-    store.fs.rm(f"{store.root}/{folder}", recursive=True)
-    return candidate
+    with hold_checkpoints(store, recipe.key) as checkpoints:
+        return produce(store, recipe, partial(build_candidate, checkpoints), CandidateFacts)
 
 
 def _describe_divergence(
@@ -196,13 +218,6 @@ def _describe_divergence(
     )
 
 
-def _open_checkpoints(store: Store, path: str) -> CheckpointStore:
-    """Return a checkpoint store in one file, which is replaced atomically."""
-    return CheckpointStore(
-        load=lambda: read_bytes(store, path), save=lambda data: write_bytes(store, path, data)
-    )
-
-
 def build_candidate_recipe(
     features: Features,
     model: ModelConfig,
@@ -210,8 +225,11 @@ def build_candidate_recipe(
     training: TrainingConfig,
     *,
     fold: int | None = None,
+    pretrained: Pretrained | None = None,
 ) -> Recipe:
     """Return the recipe of a candidate, without the checkpoint interval, which changes no result.
+
+    Without `pretrained`, that of a candidate whose training includes its pretraining.
 
     Raises:
         JobError: the pretrained weights cannot be read.
@@ -222,16 +240,13 @@ def build_candidate_recipe(
         "training": replace(training, checkpoint_every=0.0),
         "fold": fold,
     }
-    inputs = {"features": features.key}
-    if model.pretrained_weights:
-        try:
-            inputs["weights"] = hash_file(Path(model.pretrained_weights))
-        except OSError as error:
-            raise JobError.of(
-                f"model.pretrained_weights: '{model.pretrained_weights}' cannot be read: "
-                f"{error.strerror}",
-                hint="correct the path, which is taken from where the command runs",
-            ) from error
+    inputs = {"features": features.key, **hash_pretrained_weights(model)}
+    if training.pretrain != "none":
+        inputs["pretrained"] = (
+            pretrained.key
+            if pretrained
+            else build_pretraining_recipe(features, model, head, training).key
+        )
     return Recipe(stage="train", version=VERSION, config=config, inputs=inputs)
 
 
@@ -293,6 +308,13 @@ def train(
             callbacks=combine_callbacks(progress, live.callbacks),
         )
     facts = candidate.facts
+    if facts.pretraining is not None:
+        logger().info(
+            "pretrained to predict the next step: %s %.4g after %s steps",
+            facts.pretraining.metric,
+            facts.pretraining.value,
+            facts.pretraining.steps,
+        )
     logger().info(
         "%s parameters, best epoch %s of %s, validation loss %.4f",
         facts.parameters,

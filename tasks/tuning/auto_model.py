@@ -23,7 +23,8 @@ from tasks.registry import versions
 from tasks.storage.artifacts import Recipe, find_artifact, local_dir, produce, to_plain
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger, publish_page
-from tasks.training.train import PROBE_SECONDS, estimate_epoch_seconds
+from tasks.training.pretrain import PROBE_SECONDS
+from tasks.training.train import estimate_epoch_seconds
 from tasks.tuning.auto_candidates import list_candidate_models
 from tasks.tuning.successive_halving import (
     DIVISORS,

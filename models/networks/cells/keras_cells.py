@@ -22,6 +22,7 @@ LARGEST_SEED = 2**31
 class KerasCell(PaddedGridCell):
     """A recurrent layer of Keras, with its own initial distribution of the weights."""
 
+    recurrent_weights = ("weights.1",)
     layer_name: ClassVar[str]
     """Its name in keras.layers."""
     num_states: ClassVar[int] = 1

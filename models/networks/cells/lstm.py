@@ -44,6 +44,8 @@ class Lstm(TorchCell):
 class GatedLstm(Cell):
     """The cell with peepholes, with layer normalisation, or with both."""
 
+    recurrent_weights = ("again.weight",)
+
     def __init__(
         self, inputs: int, hidden: int, *, peephole: bool, layer_norm: bool, zoneout: float = 0.0
     ) -> None:

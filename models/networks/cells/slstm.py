@@ -52,6 +52,8 @@ class HeadNorm(nn.Module):
 class Slstm(Cell):
     """Exponential gates over scalar memories."""
 
+    recurrent_weights = ("again_AD4D",)
+
     def __init__(self, inputs: int, hidden: int, *, num_heads: int = 4) -> None:
         super().__init__()
         self.hidden, self.heads = hidden, num_heads

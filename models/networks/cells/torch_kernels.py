@@ -20,6 +20,7 @@ class TorchCell(PaddedGridCell):
     without padding, and its threads do not wait for each other at every step.
     """
 
+    recurrent_weights = ("kernel.weight_hh_l0",)
     forget: ClassVar[int | None] = None
     """Index of the forget gate, if there is one."""
 
