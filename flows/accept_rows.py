@@ -16,7 +16,7 @@ def accept_rows(job: Job, as_of: datetime) -> tuple[Snapshot, Accepted]:
         name=job.name,
         contract_path=job.contract_path,
         required_columns=job.required_columns,
-        target=job.target.required_column,
+        target=job.required_target,
         store=job.store,
     )
     return snapshot, accepted

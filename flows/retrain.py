@@ -92,7 +92,12 @@ def retrain_job(job: Job, as_of: datetime) -> Outcome:
     start_time, root = time.perf_counter(), find_artifact_root()
     snapshot, accepted = accept_rows(job, as_of)
     features = featurize(
-        accepted, layout=job.layout, target=job.target, split=job.split, store=job.store
+        accepted,
+        layout=job.layout,
+        target=job.target,
+        split=job.split,
+        keep_unlabelled=job.keeps_unlabelled,
+        store=job.store,
     )
     job, choice = _choose_network(job, features)
     candidate = train(

@@ -80,7 +80,12 @@ def _run_search(job: Job, tuning: TuningConfig) -> Study:
     settings = job.settings
     _, accepted = accept_rows(job, datetime.now(UTC))
     features = featurize(
-        accepted, layout=job.layout, target=job.target, split=job.split, store=job.store
+        accepted,
+        layout=job.layout,
+        target=job.target,
+        split=job.split,
+        keep_unlabelled=job.keeps_unlabelled,
+        store=job.store,
     )
     return search_settings(
         features,

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from models.networks.config import ModelConfig
 from tasks.gate_record import Decision, GateRecord
+from tasks.pretraining_record import PretrainingFacts
 
 Scores = Mapping[str, float]
 """Score by metric."""
@@ -147,6 +148,8 @@ class FeatureFacts:
     """Validation sequences."""
     test: int
     """Test sequences."""
+    unlabelled: int = 0
+    """Training sequences without a target, which pretraining alone reads."""
     steps: int
     """Steps of all sequences together."""
     channels: int
@@ -161,36 +164,6 @@ class FeatureFacts:
     """Sequences whose class is not in the training rows."""
     duplicates: Mapping[str, int]
     """Rows that were removed from the evaluation, by what they duplicate."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PretrainingFacts:
-    """Front and layers of a network that were trained to predict the next step."""
-
-    __pydantic_config__: ClassVar = _STRICT
-
-    rows: int
-    """Rows that were learned from."""
-    held_out_rows: int
-    """Rows of the training split that decided when to stop."""
-    start: str
-    """What it began with, such as `random weights`."""
-    metric: str
-    """`perplexity` of tokens, the exponential of the mean loss in nats; `mse` of numbers."""
-    value: float
-    """On the held-out rows, in the best epoch."""
-    steps: int
-    """Optimizer steps that were taken."""
-    epochs: int
-    best_epoch: int
-    """From 1."""
-    training_losses: Sequence[float]
-    """Of each epoch, with the penalties of the outputs; of a large vocabulary, by a sample."""
-    values: Sequence[float]
-    """Of the metric, in each epoch."""
-    plan: Mapping[str, Scalar]
-    """What was measured before, as in `TrainingPlan`."""
-    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,12 +10,12 @@ from tasks.facts import (
     ChoiceFacts,
     FeatureFacts,
     PartFacts,
-    PretrainingFacts,
     ReportFacts,
     SnapshotFacts,
     StudyFacts,
 )
 from tasks.gate_record import Decision
+from tasks.pretraining_record import PretrainingFacts
 
 Facts_co = TypeVar("Facts_co", covariant=True)
 

@@ -28,7 +28,14 @@ def check_job(job: Job) -> dict[str, Any]:
     store = open_store(job.store)
     snapshot = take_snapshot(job.source, store, as_of=datetime.now(UTC), remember=False)
     accepted = accept_snapshot(snapshot, _load_or_draft_contract(job, snapshot, store), store)
-    features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
+    features = make_features(
+        accepted,
+        store,
+        layout=job.layout,
+        target=job.target,
+        split=job.split,
+        keep_unlabelled=job.keeps_unlabelled,
+    )
     prepared = time.perf_counter() - start_time
     epoch_seconds, at_most = _estimate_training_time(job, features, store)
     before = _estimate_pretraining_time(job, features, store)
@@ -111,5 +118,5 @@ def _load_or_draft_contract(job: Job, snapshot: Snapshot, store: Store) -> Contr
         path=path,
         name=job.name,
         required_columns=job.required_columns,
-        target=job.target.required_column,
+        target=job.required_target,
     )

@@ -34,7 +34,12 @@ def reproduce(store: Store, name: str, number: str) -> Reproduction:
         contract = load_accepted_contract(store, origin.accepted)
         accepted = accept_snapshot(origin.snapshot, contract, scratch)
         features = make_features(
-            accepted, scratch, layout=job.layout, target=job.target, split=job.split
+            accepted,
+            scratch,
+            layout=job.layout,
+            target=job.target,
+            split=job.split,
+            keep_unlabelled=job.keeps_unlabelled,
         )
         candidate = make_candidate(
             features,

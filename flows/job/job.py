@@ -198,6 +198,16 @@ class Job:
         return list(dict.fromkeys(names))
 
     @property
+    def keeps_unlabelled(self) -> bool:
+        """Whether rows without a target are kept, for pretraining; a window has none."""
+        return self.training.pretrain != "none" and self.window is None and bool(self.target.column)
+
+    @property
+    def required_target(self) -> str | None:
+        """The column of the target, where none may be missing."""
+        return None if self.keeps_unlabelled else self.target.required_column
+
+    @property
     def contract_path(self) -> str:
         """Path of the contract file; it is drafted there when it does not exist."""
         return self.contract or f".ostinato/contracts/{self.name}.yaml"

@@ -1,5 +1,6 @@
 """Turn accepted rows into jagged sequences; all state is fitted on training alone."""
 
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,7 @@ from models.features.featurizer import check_columns, save_featurizer
 from models.features.splitting.split import (
     TEST,
     TRAINING,
+    UNLABELLED,
     VALIDATION,
     SplitConfig,
     list_split_columns,
@@ -35,7 +37,13 @@ VERSION = 5
 
 
 def build_features(
-    folder: Path, rows: RowSet, *, layout: Layout, target: TargetConfig, split: SplitConfig
+    folder: Path,
+    rows: RowSet,
+    *,
+    layout: Layout,
+    target: TargetConfig,
+    split: SplitConfig,
+    keep_unlabelled: bool = False,
 ) -> BuiltFeatures:
     """Fill `folder` with the features of these rows.
 
@@ -46,7 +54,11 @@ def build_features(
     _require_columns(rows.schema, [*target.columns, *list_split_columns(split)])
     if target.column:
         check_target_type(rows.schema[target.column], target)
-    make = make_window_features if layout.window else make_row_features
+    make = (
+        make_window_features
+        if layout.window
+        else partial(make_row_features, keep_unlabelled=keep_unlabelled)
+    )
     built = make(folder, rows, layout=layout, target=target, split=split)
     save_featurizer(built.featurizer, folder)
     write_training_rows(folder, rows, built.featurizer)
@@ -60,8 +72,17 @@ def make_features(
     layout: Layout,
     target: TargetConfig,
     split: SplitConfig,
+    keep_unlabelled: bool = False,
 ) -> Features:
     """Return the features of the accepted rows, made unless the store has them.
+
+    Args:
+        accepted: the rows.
+        store: where the features are.
+        layout: the columns that are read.
+        target: what is predicted.
+        split: how rows are divided.
+        keep_unlabelled: whether training rows without a target are kept, for pretraining alone.
 
     Raises:
         DataError: the rows satisfy their contract, but nothing can be learned from them.
@@ -69,7 +90,12 @@ def make_features(
     recipe = Recipe(
         stage="featurize",
         version=VERSION,
-        config={"layout": layout, "target": target, "split": split},
+        config={
+            "layout": layout,
+            "target": target,
+            "split": split,
+            "keep_unlabelled": keep_unlabelled,
+        },
         # A changed contract that accepts the same rows gives the same features.
         inputs={"rows": accepted.facts.rows_key},
     )
@@ -77,7 +103,14 @@ def make_features(
     def build(folder: Path) -> FeatureFacts:
         rows = open_rows(store, accepted)
         try:
-            made = build_features(folder, rows, layout=layout, target=target, split=split)
+            made = build_features(
+                folder,
+                rows,
+                layout=layout,
+                target=target,
+                split=split,
+                keep_unlabelled=keep_unlabelled,
+            )
         except UnlearnableError as error:
             raise DataError.of(str(error)) from error
         _write_quarantine(folder, rows, made, read_origins(find_snapshot(store, accepted)))
@@ -105,6 +138,7 @@ def _summarize_features(built: BuiltFeatures) -> FeatureFacts:
         training=built.counts.get(TRAINING, 0),
         validation=built.counts.get(VALIDATION, 0),
         test=built.counts.get(TEST, 0),
+        unlabelled=built.counts.get(UNLABELLED, 0),
         steps=built.steps,
         channels=built.channels,
         classes=built.featurizer.target.classes,
@@ -142,10 +176,18 @@ def featurize(
     target: TargetConfig,
     split: SplitConfig,
     store: StoreConfig,
+    keep_unlabelled: bool = False,
 ) -> Features:
     """Turn the accepted rows into sequences."""
     opened = open_store(store)
-    features = make_features(accepted, opened, layout=layout, target=target, split=split)
+    features = make_features(
+        accepted,
+        opened,
+        layout=layout,
+        target=target,
+        split=split,
+        keep_unlabelled=keep_unlabelled,
+    )
     facts = features.facts
     logger().info(
         "%s training, %s validation, %s test sequences of %s channels",
@@ -154,6 +196,8 @@ def featurize(
         facts.test,
         facts.channels,
     )
+    if facts.unlabelled:
+        logger().info("%s training rows without a target, for pretraining", facts.unlabelled)
     if facts.unreadable:
         logger().warning(
             "%s rows cannot be read and are in quarantine: %s; the first: %s",

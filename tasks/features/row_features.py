@@ -19,7 +19,7 @@ from models.errors import UnlearnableError
 from models.features.config import Layout, TargetConfig
 from models.features.featurizer import Featurizer
 from models.features.kinds import KINDS
-from models.features.splitting.split import TRAINING, UNUSED, SplitConfig
+from models.features.splitting.split import TRAINING, UNLABELLED, UNUSED, SplitConfig
 from models.features.static_covariates import StaticCovariates, fit_static_covariates
 from models.features.target import Target, TargetLists, check_missing_targets, fit_target
 from tasks.dataset.feature_files import to_static_columns, write_steps, write_targets
@@ -47,20 +47,29 @@ class _TransformedRows(NamedTuple):
 
 
 def make_row_features(
-    folder: Path, rows: RowSet, *, layout: Layout, target: TargetConfig, split: SplitConfig
+    folder: Path,
+    rows: RowSet,
+    *,
+    layout: Layout,
+    target: TargetConfig,
+    split: SplitConfig,
+    keep_unlabelled: bool = False,
 ) -> BuiltFeatures:
     """Write steps, sequences and targets of rows that are sequences of their own.
+
+    With `keep_unlabelled`, a training row without a target is kept, for pretraining alone.
 
     Raises:
         UnlearnableError: these rows do not make a training set.
     """
-    plan = split_rows(rows, layout, split, target=target)
+    plan = split_rows(rows, layout, split, target=target, keep_unlabelled=keep_unlabelled)
     unfitted = _fit_featurizer(rows, plan, layout, target)
     transformed = _transform_rows(rows, unfitted, folder)
     reason = next(iter(transformed.reasons.values()), None)
     table = _build_sequence_table(rows, transformed, plan, target=target)
     featurizer, lists = _fit_targets(table, unfitted, target, reason=reason)
     table = add_targets(table, lists, target.kind, offset=0)
+    table = table.with_columns(pl.col("known") | (pl.col("split") == UNLABELLED))
     counts: dict[int, int] = {}
     known: dict[int, int] = {}
     count_sequences(table, counts, known)
@@ -81,10 +90,10 @@ def make_row_features(
 def _read_training_frames(
     rows: RowSet, columns: list[str], splits_R: NDArray[Any]
 ) -> Iterator[pl.DataFrame]:
-    """Yield the rows of the training split, in order."""
+    """Yield the rows of the training split, with or without a target, in order."""
     seen = 0
     for frame in rows.iter_frames(columns):
-        chosen = splits_R[seen : seen + len(frame)] == TRAINING
+        chosen = np.isin(splits_R[seen : seen + len(frame)], (TRAINING, UNLABELLED))
         seen += len(frame)
         if chosen.any():
             yield frame.filter(pl.Series(chosen))
@@ -156,7 +165,7 @@ def _build_sequence_table(
     targets = {}
     if target.column:
         column = rows.scan().select(target.column).collect().to_series()
-        assigned = np.flatnonzero(plan.splits_R != UNUSED)
+        assigned = np.flatnonzero((plan.splits_R != UNUSED) & (plan.splits_R != UNLABELLED))
         check_missing_targets(column.gather(assigned), assigned, name=target.column)
         targets["target"] = column.gather(usable)
     stops_R = np.cumsum(transformed.lengths_R)

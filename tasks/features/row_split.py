@@ -20,6 +20,7 @@ from models.features.splitting.row_hash import hash_frame_rows
 from models.features.splitting.split import (
     TEST,
     TRAINING,
+    UNLABELLED,
     UNUSED,
     VALIDATION,
     SplitConfig,
@@ -31,6 +32,7 @@ from models.features.splitting.split import (
 from models.features.splitting.stratified_split import assign_strata, split_stratified
 from models.features.splitting.training_rows import list_content_columns
 from models.features.splitting.unseen_rows import SplitRecord, format_column_types
+from models.features.target import mark_missing_targets
 from tasks.dataset.rowset import RowSet
 
 _Hashes = NDArray[np.uint64]
@@ -45,9 +47,22 @@ class RowSplit(NamedTuple):
 
 
 def split_rows(
-    rows: RowSet, layout: Layout, config: SplitConfig, *, target: TargetConfig
+    rows: RowSet,
+    layout: Layout,
+    config: SplitConfig,
+    *,
+    target: TargetConfig,
+    keep_unlabelled: bool = False,
 ) -> RowSplit:
     """Decide the split of every row.
+
+    Args:
+        rows: the table.
+        layout: its columns.
+        config: how rows are divided.
+        target: what is predicted.
+        keep_unlabelled: whether training rows without a target are kept for pretraining; those of
+            validation and test are unused, as are all that are as new as a split by time's.
 
     Raises:
         UnlearnableError: the data does not allow the configured split.
@@ -58,8 +73,11 @@ def split_rows(
     content_R = (
         _hash_rows(rows, inputs) if config.duplicates == "remove" or columns == inputs else None
     )
+    missing_R = np.zeros(rows.scan().select(pl.len()).collect().item(), bool)
+    if keep_unlabelled:
+        missing_R = mark_missing_targets(_read_column(rows, target.column))
     if by == "time":
-        splits_R, split = _split_by_time(rows, layout, config)
+        splits_R, split = _split_by_time(rows, layout, config, missing_R=missing_R)
     else:
         hashes_R = (
             content_R if content_R is not None and columns == inputs else _hash_rows(rows, columns)
@@ -73,6 +91,7 @@ def split_rows(
             types=format_column_types(rows.schema, columns),
             learned=build_bloom_filter(hashes_R[fitted_R]) if by == "column" else None,
         )
+    splits_R = np.where(missing_R & (splits_R != TRAINING), np.int8(UNUSED), splits_R)
     duplicates: dict[str, int] = {}
     if content_R is not None and config.duplicates == "remove":
         splits_R, duplicates = _remove_duplicates(content_R, splits_R)
@@ -81,6 +100,7 @@ def split_rows(
             rows, layout, splits_R, threshold=config.near_duplicate_threshold
         )
         duplicates |= near_duplicates
+    splits_R = np.where(missing_R & (splits_R == TRAINING), np.int8(UNLABELLED), splits_R)
     return RowSplit(splits_R, split, {kind: count for kind, count in duplicates.items() if count})
 
 
@@ -96,15 +116,18 @@ def _read_column(rows: RowSet, name: str) -> pl.Series:
 
 
 def _split_by_time(
-    rows: RowSet, layout: Layout, config: SplitConfig
+    rows: RowSet, layout: Layout, config: SplitConfig, *, missing_R: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int8], SplitRecord]:
-    """Assign the newest rows to the test split."""
+    """Assign the newest rows to the test split; rows without a target move no cut."""
     if layout.time is None:
         raise UnlearnableError(
             "a split by time needs a column of times; set source.time, or split.by: hash"
         )
     times = _read_column(rows, layout.time)
-    splits_R, cuts = split_by_time(times, config)
+    splits_R = np.full(len(times), UNUSED, np.int8)
+    splits_R[~missing_R], cuts = split_by_time(times.filter(pl.Series(~missing_R)), config)
+    is_early_R = (times.to_physical() < cuts.validation).fill_null(value=False).to_numpy()
+    splits_R[missing_R & is_early_R] = TRAINING
     split = SplitRecord(config=config, by="time", test_from=cuts.test, time_type=str(times.dtype))
     return splits_R, split
 

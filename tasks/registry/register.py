@@ -13,7 +13,8 @@ from prefect import task
 from models.bundle import load_bundle
 from tasks.dataset.rowset import open_rows
 from tasks.environment import describe_environment, find_installed_version
-from tasks.facts import PretrainingFacts, ReportFacts
+from tasks.facts import ReportFacts
+from tasks.pretraining_record import PretrainingFacts
 from tasks.records import Accepted, Candidate, Features, Report, Snapshot, Version
 from tasks.registry import versions
 from tasks.registry.aliases import AliasMove, move_aliases

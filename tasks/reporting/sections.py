@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from tasks.facts import PretrainingFacts
+from tasks.pretraining_record import PretrainingFacts
 from tasks.report_record import ReportRecord
 from tasks.reporting import lineage_sections, score_sections
 from tasks.reporting.charts.axes import Axis

@@ -15,7 +15,7 @@ from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
 from models.networks.pretraining.network import build_next_step_network
 from tasks.errors import DataError, JobError, TrainingError
-from tasks.facts import PretrainingFacts
+from tasks.pretraining_record import PretrainingFacts
 from tasks.records import Features, Pretrained
 from tasks.storage.artifacts import Recipe, find_artifact, hash_file, local_dir, produce
 from tasks.storage.store import Store
@@ -31,6 +31,34 @@ VERSION = 1
 
 PROBE_SECONDS = 2.0
 """Time in which `check` measures the speed of a training."""
+
+
+def make_start(
+    features: Features,
+    store: Store,
+    model: ModelConfig,
+    training: TrainingConfig,
+    *,
+    head: HeadConfig,
+    callbacks: Callbacks,
+    plan: TrainingPlan | None = None,
+) -> tuple[Pretrained | None, TrainingConfig]:
+    """Return the weights that networks start from, if any, and the training that is left for them.
+
+    The arguments and errors are those of `make_pretrained`.
+    """
+    if training.pretrain == "none":
+        return None, training
+    pretrained = make_pretrained(
+        features,
+        store,
+        model=model,
+        head=head,
+        training=training,
+        callbacks=callbacks.pretraining,
+        plan=plan,
+    )
+    return pretrained, training.split_pretraining()[1]
 
 
 def make_pretrained(

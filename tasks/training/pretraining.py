@@ -1,10 +1,10 @@
 """Pretraining: a network learns to predict the next step before it learns the target.
 
-It reads the training rows without their targets, and never a row of validation or test: what a
-model has read of those, it would be too good at in the very comparison that decides on it. Folds
-and the members of an ensemble start from the same weights, so with folds a network has read the
-steps of the training rows in its own fold before, though never their targets; its scores out of
-fold may be a little too good for that, those on the test rows are not.
+It reads the training rows, also those without a target, and never a target. Nor does it read a row
+of validation or test: with what it had read of them, a model would be too good at the very rows
+that decide on it. Folds and the members of an ensemble start from the same weights, so with folds a
+network has read the steps of the training rows in its own fold before, though never their targets;
+its scores out of fold may be a little too good for that, those on the test rows are not.
 
 The weights are an artifact of their own, under a key that leaves head, pooling and branches out, so
 that another model of the same layers does not pretrain again.
@@ -25,7 +25,7 @@ from models.bundle import build_network_spec
 from models.errors import UnlearnableError
 from models.features.feature_spec import Tokens
 from models.features.featurizer import Featurizer, load_featurizer
-from models.features.splitting.split import TRAINING
+from models.features.splitting.split import TRAINING, UNLABELLED
 from models.learning.callbacks import Callbacks, EpochResult, ValidationMetric, smooth_scores
 from models.learning.config import TrainingConfig
 from models.learning.data_source import Sequences
@@ -40,7 +40,7 @@ from models.networks.pretraining.network import (
     build_next_step_network,
     select_pretrained_weights,
 )
-from tasks.facts import PretrainingFacts
+from tasks.pretraining_record import PretrainingFacts
 from tasks.resource_usage import start_meter
 from tasks.training.calibration import compute_sequence_hashes
 from tasks.training.data import choose_device, load_split, should_stream
@@ -145,7 +145,8 @@ def load_pretraining_rows(
         UnlearnableError: there are too few rows with a next step.
     """
     rows = replace(
-        load_split(features_dir, TRAINING, device=device, streaming=streaming), augmentation=None
+        load_split(features_dir, TRAINING, UNLABELLED, device=device, streaming=streaming),
+        augmentation=None,
     )
     rows = rows.select(np.flatnonzero(rows.lengths_S > 1))
     if len(rows) < 2:

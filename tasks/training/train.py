@@ -20,7 +20,7 @@ from models.networks.heads.config import HeadConfig
 from models.networks.network import build_network
 from tasks.errors import DataError, TrainingError
 from tasks.facts import CandidateFacts
-from tasks.records import Candidate, Features, Pretrained
+from tasks.records import Artifact, Candidate, Features, Pretrained
 from tasks.storage.artifacts import Recipe, find_artifact, local_dir, produce
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger
@@ -39,7 +39,7 @@ from tasks.training.pretrain import (
     PROBE_SECONDS,
     build_pretraining_recipe,
     hash_pretrained_weights,
-    make_pretrained,
+    make_start,
 )
 from tasks.training.pretraining import load_weights
 from tasks.training.progress import combine_callbacks, report_progress
@@ -73,27 +73,17 @@ def make_candidate(
         DataError: this network cannot learn these targets.
         LeaseHeldError: another process is training the same model.
     """
-    pretrained = None if isinstance(start, TrainingPlan) else start
-    recipe = build_candidate_recipe(
-        features, model, head, training, fold=fold, pretrained=pretrained
-    )
+    recipe = build_candidate_recipe(features, model, head, training, fold=fold, start=start)
     if found := find_artifact(store, recipe, CandidateFacts):
         return found
-    if training.pretrain != "none" and pretrained is None:
-        pretrained = make_pretrained(
-            features,
-            store,
-            model=model,
-            head=head,
-            training=training,
-            callbacks=callbacks.pretraining,
-            plan=start if isinstance(start, TrainingPlan) else None,
+    if not isinstance(start, Artifact):
+        start, training = make_start(
+            features, store, model, training, head=head, callbacks=callbacks, plan=start
         )
-        _, training = training.split_pretraining()
     features_dir = local_dir(store, features)
     featurizer, sizes = load_featurizer(features_dir), measure_rows(features_dir)
     make_again = partial(
-        make_candidate, features, store, head=head, callbacks=callbacks, start=pretrained
+        make_candidate, features, store, head=head, callbacks=callbacks, start=start
     )
     if fold is None and find_branches(featurizer, model, head, max_length=sizes.max_length):
         recurrent = make_again(model=model.recurrent_part, training=training, plans=plans)
@@ -120,7 +110,7 @@ def make_candidate(
         teacher=teacher,
         plan=plans[-1] if plans else None,
         fold=fold,
-        pretrained=pretrained,
+        start=start,
     )
 
 
@@ -168,7 +158,7 @@ def _make_single(
     teacher: Candidate | None = None,
     plan: TrainingPlan | None = None,
     fold: int | None = None,
-    pretrained: Pretrained | None = None,
+    start: Pretrained | None = None,
 ) -> Candidate:
     """Train one network under a lease, resumed from the checkpoint of a killed run."""
 
@@ -185,7 +175,7 @@ def _make_single(
                 teacher=load_ensemble(store, teacher),
                 plan=plan,
                 fold=fold,
-                start=load_weights(local_dir(store, pretrained)) if pretrained else None,
+                start=load_weights(local_dir(store, start)) if start else None,
             )
         except DivergedError as error:
             raise _describe_divergence(
@@ -193,7 +183,7 @@ def _make_single(
             ) from error
         except UnlearnableError as error:
             raise DataError.of(str(error)) from error
-        facts = replace(facts, pretraining=pretrained.facts if pretrained else None)
+        facts = replace(facts, pretraining=start.facts if start else None)
         return facts if teacher is None else add_teacher_facts(facts, teacher)
 
     with hold_checkpoints(store, recipe.key) as checkpoints:
@@ -225,11 +215,9 @@ def build_candidate_recipe(
     training: TrainingConfig,
     *,
     fold: int | None = None,
-    pretrained: Pretrained | None = None,
+    start: Pretrained | TrainingPlan | None = None,
 ) -> Recipe:
     """Return the recipe of a candidate, without the checkpoint interval, which changes no result.
-
-    Without `pretrained`, that of a candidate whose training includes its pretraining.
 
     Raises:
         JobError: the pretrained weights cannot be read.
@@ -243,8 +231,8 @@ def build_candidate_recipe(
     inputs = {"features": features.key, **hash_pretrained_weights(model)}
     if training.pretrain != "none":
         inputs["pretrained"] = (
-            pretrained.key
-            if pretrained
+            start.key
+            if isinstance(start, Artifact)
             else build_pretraining_recipe(features, model, head, training).key
         )
     return Recipe(stage="train", version=VERSION, config=config, inputs=inputs)

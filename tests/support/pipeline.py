@@ -36,10 +36,17 @@ def prepare_features(job: Job) -> Prepared:
         path=Path(job.contract_path),
         name=job.name,
         required_columns=job.required_columns,
-        target=job.target.column,
+        target=job.required_target,
     )
     accepted = accept_snapshot(snapshot, contract, store)
-    features = make_features(accepted, store, layout=job.layout, target=job.target, split=job.split)
+    features = make_features(
+        accepted,
+        store,
+        layout=job.layout,
+        target=job.target,
+        split=job.split,
+        keep_unlabelled=job.keeps_unlabelled,
+    )
     return Prepared(store, snapshot, accepted, features)
 
 

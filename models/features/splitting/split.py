@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from models.errors import UnlearnableError
 from models.units import Share, parse_duration
 
-TRAINING, VALIDATION, TEST, UNUSED = 0, 1, 2, 3
+TRAINING, VALIDATION, TEST, UNUSED, UNLABELLED = 0, 1, 2, 3, 4
+"""An unlabelled row is a training row without a target: only pretraining reads it."""
 
-SPLIT_NAMES = ("training", "validation", "test", "unused")
+SPLIT_NAMES = ("training", "validation", "test", "unused", "unlabelled")
 
 _TICKS_PER_SECOND = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 

@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 
 from models.features.config import SymbolTokenizer, TargetConfig, TargetKind
 from models.features.steps import Floats, Integers
-from models.features.target.checks import check_missing_targets, check_target_type
+from models.features.target.checks import (
+    check_missing_targets,
+    check_target_type,
+    mark_missing_targets,
+)
 from models.features.target.classes import (
     MAX_CLASSES,
     UNSEEN_CODE,
@@ -43,6 +47,7 @@ __all__ = [
     "check_target_type",
     "fit_target",
     "format_class",
+    "mark_missing_targets",
     "read_numbers",
 ]
 

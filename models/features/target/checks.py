@@ -38,13 +38,20 @@ def check_missing_targets(column: pl.Series, rows: NDArray[np.int64], *, name: s
     Raises:
         UnlearnableError: some are missing or not finite; says how many, and the first row.
     """
-    is_float = column.dtype.is_float()
-    missing = ~np.isfinite(read_numbers(column)) if is_float else column.is_null().to_numpy()
+    missing = mark_missing_targets(column)
     if missing.any():
         raise UnlearnableError(
             f"target '{name}' is missing or not finite in {missing.sum()} of {len(column)} rows "
             f"(first: row {int(rows[np.argmax(missing)])}); drop or fix these rows upstream"
         )
+
+
+def mark_missing_targets(column: pl.Series) -> NDArray[np.bool_]:
+    """Return which targets are missing or not finite."""
+    if column.dtype.is_float():
+        return np.logical_not(np.isfinite(read_numbers(column)))
+    missing: NDArray[np.bool_] = column.is_null().to_numpy()
+    return missing
 
 
 def _is_class_type(dtype: pl.DataType) -> bool:

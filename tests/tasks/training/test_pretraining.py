@@ -17,7 +17,7 @@ from models.features.splitting.split import TRAINING
 from models.learning.config import PRETRAINING_SHARE, TrainingConfig
 from models.learning.loop import Callbacks, EpochResult
 from tasks.dataset.feature_files import read_sequences
-from tasks.errors import JobError
+from tasks.errors import ContractError, JobError
 from tasks.records import Candidate
 from tasks.storage.artifacts import local_dir
 from tasks.training.pretrain import build_pretraining_recipe
@@ -288,3 +288,75 @@ def test_series_are_pretrained_by_the_error_of_the_next_values(tmp_path: Path) -
     assert facts is not None
     assert facts.metric == "mse"
     assert facts.values[-1] < facts.values[0]
+
+
+def load_unlabelled(
+    folder: Path, table: pl.DataFrame, changes: dict[str, Any] | None = None
+) -> tuple[Prepared, Job]:
+    folder.mkdir(exist_ok=True)
+    load_reviews(folder)
+    table.write_parquet(folder / "reviews.parquet")
+    job = load_job(folder / "reviews.yaml", changes)
+    return prepare_features(job), job
+
+
+def drop_labels(table: pl.DataFrame, *, every: int) -> pl.DataFrame:
+    is_kept = pl.int_range(pl.len()) % every == 0
+    return table.with_columns(label=pl.when(is_kept).then("label"))
+
+
+def test_rows_without_a_target_are_read_by_pretraining_alone(tmp_path: Path) -> None:
+    whole, _ = load_unlabelled(tmp_path / "whole", make_reviews(400))
+    prepared, job = load_unlabelled(tmp_path / "some", drop_labels(make_reviews(400), every=4))
+
+    candidate = train(prepared, job)
+
+    facts, pretraining = prepared.features.facts, candidate.facts.pretraining
+    assert pretraining is not None
+    # A row has the same split with and without a target, so that none is read that is tested.
+    assert facts.training + facts.unlabelled == whole.features.facts.training
+    assert facts.unlabelled > 2 * facts.training
+    assert pretraining.rows + pretraining.held_out_rows == facts.training + facts.unlabelled
+    assert facts.unseen_classes == 0
+    assert prepared.accepted.facts.quarantined == 0
+    assert candidate.facts.plans[0]["steps"] == -(-facts.training // 16)
+
+
+def test_words_of_rows_without_a_target_are_in_the_vocabulary(tmp_path: Path) -> None:
+    texts = [f"the film was {'good' if row % 2 else 'bad'} {row}" for row in range(200)]
+    rare = [f"magnificent {row}" for row in range(100)]
+    table = pl.DataFrame(
+        {
+            "text": texts + rare,
+            "label": [["bad", "good"][row % 2] for row in range(200)] + [None] * 100,
+        }
+    )
+    prepared, _ = load_unlabelled(tmp_path, table)
+
+    state = load_featurizer(local_dir(prepared.store, prepared.features)).state
+
+    assert "magnificent" in state.tokens
+
+
+def test_new_rows_without_a_target_take_no_place_in_a_test_by_time(tmp_path: Path) -> None:
+    table = make_reviews(300).with_row_index("day").cast({"day": pl.Int64})
+    labels = pl.when(pl.col("day") < 200).then("label")
+    changes = {"source.time": "day", "split.by": "time"}
+    labelled, _ = load_unlabelled(tmp_path / "labelled", table.head(200), changes)
+    prepared, _ = load_unlabelled(tmp_path / "all", table.with_columns(label=labels), changes)
+
+    facts, expected = prepared.features.facts, labelled.features.facts
+    assert (facts.training, facts.validation, facts.test) == (
+        expected.training,
+        expected.validation,
+        expected.test,
+    )
+    # All of them are newer than the training rows.
+    assert facts.unlabelled == 0
+
+
+def test_without_pretraining_a_row_without_a_target_breaks_the_contract(tmp_path: Path) -> None:
+    table = drop_labels(make_reviews(160), every=4)
+
+    with pytest.raises(ContractError, match=r"label .* expect_column_values_to_not_be_null"):
+        load_unlabelled(tmp_path, table, {"training.pretrain": "none"})
