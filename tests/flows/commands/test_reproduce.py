@@ -84,8 +84,9 @@ def test_a_version_is_reproduced_bit_for_bit_or_its_differences_are_reported(sto
         ({"ensemble": 3, "batch_size": "fastest"}, 3),
         ({"folds": 3, "batch_size": "fastest"}, 3),
         ({"ensemble": 3, "distill": True, "learning_rate": "auto"}, 4),
+        ({"ensemble": 2, "pretrain": "next_step", "batch_size": "fastest"}, 2),
     ],
-    ids=["measured", "ensemble", "folds", "distilled"],
+    ids=["measured", "ensemble", "folds", "distilled", "pretrained"],
 )
 def test_reproduction_uses_the_recorded_measurements(
     home: Path, monkeypatch: pytest.MonkeyPatch, training: dict[str, Any], networks: int

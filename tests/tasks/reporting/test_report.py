@@ -19,6 +19,7 @@ from models.learning.config import TrainingConfig
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
 from tasks.facts import AcceptedFacts, CandidateFacts, CutFacts, FeatureFacts, SnapshotFacts
+from tasks.pretraining_record import PretrainingFacts
 from tasks.records import Artifact
 from tasks.registry.register import MAX_DESCRIPTION, shorten_text
 from tasks.report_record import ExplanationStep, ReportRecord, read_report, write_report
@@ -279,6 +280,34 @@ def test_every_lineage_is_shown_and_escaped(change: dict[str, Any]) -> None:
 
     parse_safe_page(render_page(parse_report(FULL), lineage))
     assert render_card(parse_report(FULL), lineage)
+
+
+def test_page_and_card_say_what_the_networks_started_from() -> None:
+    pretraining = PretrainingFacts(
+        rows=900,
+        held_out_rows=100,
+        start="random weights",
+        metric="perplexity",
+        value=123.5,
+        steps=40,
+        epochs=2,
+        best_epoch=2,
+        training_losses=[6.0, 5.0],
+        values=[200.0, 123.5],
+        plan={"epochs": 2},
+        seconds=3.0,
+    )
+    facts = replace(LINEAGE.candidate.facts, pretraining=pretraining)
+    lineage = replace(LINEAGE, candidate=replace(LINEAGE.candidate, facts=facts))
+
+    page, card = render_page(parse_report(FULL), lineage), render_card(parse_report(FULL), lineage)
+
+    parse_safe_page(page)
+    for text in (page, card):
+        assert "predict the next step" in text
+        assert "123.5" in text
+        assert "random weights" in text
+    assert "epoch of pretraining" in page
 
 
 def test_the_page_lists_the_columns_with_their_roles() -> None:

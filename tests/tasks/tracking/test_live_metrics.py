@@ -89,6 +89,21 @@ def test_metrics_are_sent_during_training_and_the_run_is_closed_at_its_end() -> 
     } <= set(after.data.metrics)
 
 
+def test_pretraining_has_curves_of_its_own_in_the_run_of_the_training() -> None:
+    with LiveMetrics(JOB, "key") as metrics:
+        before = metrics.callbacks.pretraining
+        assert before is not None
+        for number in range(2):
+            before.on_step(build_step(number + 1))
+            before.on_epoch(build_epoch(number)._replace(metric=90.0, metric_name="perplexity"))
+        train(metrics, range(3))
+
+    [run] = list_runs()
+    assert list_steps(run, "pretrain_loss") == list_steps(run, "pretrain_perplexity") == [0, 1]
+    assert run.data.metrics["pretrain_perplexity"] == 90.0
+    assert list_steps(run, "training_loss") == [0, 1, 2]
+
+
 @pytest.mark.parametrize("first", [2, 1], ids=["at the checkpoint", "before the checkpoint"])
 def test_a_killed_training_is_resumed_in_the_same_run(first: int) -> None:
     killed_metrics = LiveMetrics(JOB, "key")
