@@ -243,7 +243,7 @@ def build_network_spec(featurizer: Featurizer, head: HeadConfig) -> NetworkSpec:
         statics=featurizer.static_state,
         head=_build_head_spec(featurizer, head),
         label_codes=map_node_labels(featurizer),
-        target_channel=featurizer.target_channel,
+        target_channels=featurizer.target_channels,
         num_observed=len(getattr(featurizer.layout.input, "observed", ())),
     )
 
@@ -293,6 +293,7 @@ def _build_head_spec(featurizer: Featurizer, head: HeadConfig) -> HeadSpec:
         kind=target.kind,
         num_classes=target.num_codes,
         horizon=window.horizon if window else 1,
+        num_columns=len(target.list_parts()),
         max_length=target.max_length,
         mean=target.mean,
         std=target.std,

@@ -1,7 +1,8 @@
 """Outputs of a head to the table of predictions: one function for each kind of target.
 
-Shapes: S rows, O outputs of the head for each row, K classes or labels, T steps of a forecast,
-R outputs of each step, Q quantiles, P numbers of a vector.
+Shapes: S rows, O outputs of the head for each row, K classes or labels, T numbers of a forecast
+(its steps, of several columns by step and then by column), R outputs of each
+number, Q quantiles, P numbers of a vector.
 """
 
 from collections.abc import Callable
@@ -79,18 +80,24 @@ def reshape_step_outputs(outputs_SO: NDArray[np.float32], head: HeadConfig) -> D
 
 
 def rescale_step_outputs(
-    outputs_STR: NDArray[Any], head: HeadConfig, means_S: Doubles, scales_S: Doubles
+    outputs_STR: NDArray[Any], head: HeadConfig, means: Doubles, scales: Doubles
 ) -> dict[str, Doubles]:
-    """Return prediction, standard deviation and quantiles in the target's unit, [S, T] each."""
+    """Return prediction, standard deviation and quantiles in the target's unit, [S, T] each.
+
+    Args:
+        outputs_STR: of the head.
+        head: with the loss.
+        means: of the targets, [S, 1] or [S, T].
+        scales: their standard deviations, likewise.
+    """
     outputs = outputs_STR.astype(np.float64)
-    mean_S1, scale_S1 = means_S[:, None], scales_S[:, None]
-    columns = {"prediction": outputs[:, :, _find_point_index(head)] * scale_S1 + mean_S1}
+    columns = {"prediction": outputs[:, :, _find_point_index(head)] * scales + means}
     if head.loss == "gaussian_nll":
-        columns["standard_deviation"] = outputs[:, :, 1] * scale_S1
+        columns["standard_deviation"] = outputs[:, :, 1] * scales
     if head.loss in DISTRIBUTION_LOSSES:
         for number, level in enumerate(head.quantiles):
-            scaled_ST = _compute_quantile(outputs, head, number, mean=means_S, std=scales_S)
-            columns[f"quantile_{level:g}"] = scaled_ST * scale_S1 + mean_S1
+            scaled_ST = _compute_quantile(outputs, head, number, mean=means, std=scales)
+            columns[f"quantile_{level:g}"] = scaled_ST * scales + means
     return columns
 
 
@@ -100,6 +107,7 @@ def _count_min_outputs(featurizer: Featurizer, head: HeadConfig) -> int:
     if kind in SELF_SUPERVISED:
         return 3
     steps = window.horizon if window and kind == "forecast" else 1
+    steps *= len(featurizer.target.list_parts())
     return max(len(featurizer.target.classes), steps * _count_step_outputs(head))
 
 
@@ -160,10 +168,17 @@ def _write_numbers(
 def _write_forecasts(
     outputs_SO: NDArray[np.float32], target: Target, head: HeadConfig, context: PredictionContext
 ) -> _Columns:
-    """Return the steps of forecasts as lists, with quantiles and intervals likewise."""
+    """Return the steps of forecasts as lists, with quantiles and intervals likewise.
+
+    Of several columns each has lists of its own, such as `prediction_a` and `interval_low_a`.
+    """
     columns = _build_step_columns(reshape_step_outputs(outputs_SO, head), target, head, context)
+    count = len(target.list_parts())
     return {
-        name: _to_lists(values_ST, gaps=name.startswith(_INTERVAL_PREFIX))
+        target.list_output_names(name)[index]: _to_lists(
+            values_ST[:, index::count], gaps=name.startswith(_INTERVAL_PREFIX)
+        )
+        for index in range(count)
         for name, values_ST in columns.items()
     }
 
@@ -172,8 +187,10 @@ def _build_step_columns(
     outputs_STR: Doubles, target: Target, head: HeadConfig, context: PredictionContext
 ) -> dict[str, Doubles]:
     """Return prediction, quantiles and interval bounds in the target's unit, [S, T] each."""
-    means_S, scales_S = target.get_scales(len(outputs_STR), context.entities)
-    columns = rescale_step_outputs(outputs_STR, head, means_S, scales_S)
+    rows, numbers, _ = outputs_STR.shape
+    steps = numbers // len(target.list_parts())
+    means, scales = target.get_step_scales(rows, context.entities, steps)
+    columns = rescale_step_outputs(outputs_STR, head, means, scales)
     conformal_quantiles = context.calibration.conformal_quantiles if context.calibration else ()
     if all(quantile is None for quantile in conformal_quantiles):
         return columns
@@ -182,9 +199,9 @@ def _build_step_columns(
         reference, outputs_STR[:, :, _find_point_index(head)], conformal_quantiles
     )
     is_count = head.loss == "negative_binomial"
-    low_ST = low_ST * scales_S[:, None] + means_S[:, None]
+    low_ST = low_ST * scales + means
     columns[f"{_INTERVAL_PREFIX}low"] = np.maximum(low_ST, 0.0) if is_count else low_ST
-    columns[f"{_INTERVAL_PREFIX}high"] = high_ST * scales_S[:, None] + means_S[:, None]
+    columns[f"{_INTERVAL_PREFIX}high"] = high_ST * scales + means
     return columns
 
 
@@ -196,7 +213,10 @@ def _find_point_index(head: HeadConfig) -> int:
 def _compute_quantile(
     outputs_STR: Doubles, head: HeadConfig, number: int, *, mean: Doubles, std: Doubles
 ) -> Doubles:
-    """Return one quantile of the predicted distribution, on the scale of the network, [S, T]."""
+    """Return one quantile of the predicted distribution, on the scale of the network, [S, T].
+
+    `mean` and `std` are those of the targets, [S, 1] or [S, T].
+    """
     from scipy import special, stats
 
     level = head.quantiles[number]
@@ -207,12 +227,12 @@ def _compute_quantile(
     if head.loss == "student_t":
         offset = special.stdtrit(outputs_STR[:, :, 2], level)
         return np.asarray(outputs_STR[:, :, 0] + outputs_STR[:, :, 1] * offset)
-    counts_ST = np.maximum(outputs_STR[:, :, 0] * std[:, None] + mean[:, None], 1e-6)
+    counts_ST = np.maximum(outputs_STR[:, :, 0] * std + mean, 1e-6)
     dispersion_ST = outputs_STR[:, :, 1]
     counts_at_level_ST = stats.nbinom.ppf(
         level, 1 / dispersion_ST, 1 / (1 + dispersion_ST * counts_ST)
     )
-    return np.asarray((counts_at_level_ST - mean[:, None]) / std[:, None])
+    return np.asarray((counts_at_level_ST - mean) / std)
 
 
 def _write_texts(

@@ -136,6 +136,26 @@ class StepErrors:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ColumnErrors:
+    """Errors of one of several columns that are forecast together."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    column: str
+    mae: float
+    """In the column's unit, as `rmse`."""
+    rmse: float
+    smape: float
+    mase: float | None
+    """None where no row has a known past that varies."""
+    standardized_mae: float
+    """Of values less their mean, over their standard deviation in training; so is the next."""
+    standardized_mse: float
+    coverage: float | None
+    """Share of targets inside the model's interval; None where it has none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LabelScores:
     """Precision, recall and F1 of one label of tags."""
 
@@ -308,6 +328,8 @@ class ReportRecord(ReportFacts):
     """None where the model predicts neither sets nor intervals."""
     steps: Sequence[StepErrors] | None = None
     """Of a forecast."""
+    by_column: Sequence[ColumnErrors] | None = None
+    """Of a forecast of several columns."""
     by_label: Sequence[LabelScores] | None = None
     """Of tags."""
     confusion: Confusion | None = None

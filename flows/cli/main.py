@@ -156,7 +156,12 @@ def backfill(
 
 @main.command()
 @click.argument("data")
-@click.option("--target", help="Column to predict; guessed by default.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    help="Column to predict; guessed by default. Several are forecast together: a,b,c.",
+)
 @click.option("--time", help="Column with the time of each row; found by default.")
 @click.option("--time-format", help='Format of a time in texts, such as "%d/%m/%Y".')
 @click.option("--entity", help="Column that identifies the series of a row; found by default.")

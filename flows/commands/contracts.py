@@ -138,7 +138,7 @@ def compare_with_last_run(job: Job) -> dict[str, Any]:
         open_snapshot(store, now).scan(),
         name=contract.name,
         required_columns=tuple(job.required_columns),
-        target=job.target.column,
+        target=job.target.required_column,
     )
     return {
         "job": job.name,

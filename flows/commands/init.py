@@ -15,6 +15,7 @@ from flows.commands.drafting.draft import DraftOptions, JobDraft
 from flows.commands.drafting.job_text import format_job
 from flows.commands.drafting.long_table import draft_long_table
 from flows.commands.drafting.row_table import draft_row_table
+from flows.commands.drafting.target_columns import split_target_names
 from flows.commands.drafting.times import TimeColumn, find_time, guess_formats
 from models.features.splitting.column_split import parse_split_names
 from models.features.splitting.split import TEST, TRAINING
@@ -79,10 +80,12 @@ def _draft_job(scan: pl.LazyFrame, options: DraftOptions) -> JobDraft:
         DataError: no column can be read as a sequence, or no column can be the target.
     """
     sample = scan.head(_SAMPLE_ROWS).collect()
+    options = split_target_names(options, sample.columns)
     _check_options(sample, options)
     split = _find_split(scan, sample)
     time = _find_time(sample, options)
-    rest = [n for n in sample.columns if n not in {options.target, time.name if time else None}]
+    taken = {options.target, *options.targets, time.name if time else None}
+    rest = [name for name in sample.columns if name not in taken]
     for kind, is_one in (
         ("image", column_kinds.is_image),
         ("audio", column_kinds.is_audio),
@@ -91,7 +94,7 @@ def _draft_job(scan: pl.LazyFrame, options: DraftOptions) -> JobDraft:
         ("text", column_kinds.is_prose if time or options.time else column_kinds.is_text),
     ):
         own = [name for name in rest if is_one(sample[name])]
-        if own:
+        if own and not options.targets:
             time = _settle_format(scan, time, options)
             return draft_row_table(
                 scan, sample, options, kind=kind, own=own, time=time, split=split
@@ -110,13 +113,13 @@ def _check_options(sample: pl.DataFrame, options: DraftOptions) -> None:
     Raises:
         DataError: one does not.
     """
-    for key in ("target", "time", "entity"):
-        name = getattr(options, key)
+    named = [("target", name) for name in options.targets or [options.target]]
+    for key, name in [*named, ("time", options.time), ("entity", options.entity)]:
         if name and name not in sample.columns:
             raise DataError.of(
                 f"--{key}: column '{name}' is missing",
                 found=f"Columns: {', '.join(sample.columns)}",
-                hint="name one column" if "," in name else suggest_name(name, sample.columns),
+                hint=suggest_name(name, sample.columns),
             )
     if options.time_format and not options.time:
         raise DataError.of("--time-format: the column is not known", hint="name it with --time")
@@ -126,7 +129,8 @@ def _find_time(sample: pl.DataFrame, options: DraftOptions) -> TimeColumn | None
     """Find the column of dates or times, but not in the target."""
     if options.time and options.time_format:
         return TimeColumn(options.time, (options.time_format,))
-    names = [name for name in sample.columns if name != options.target]
+    targets = {options.target, *options.targets}
+    names = [name for name in sample.columns if name not in targets]
     return find_time(sample.select(names), wanted=options.time)
 
 

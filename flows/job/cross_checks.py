@@ -3,7 +3,7 @@
 Each raises a ValueError that begins with the key and ends with the fix.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Literal, get_args
 
@@ -18,8 +18,8 @@ from tasks.tuning.auto_candidates import list_candidate_models
 from tasks.tuning.search_space import Domain, Range, Settings, TuningConfig
 
 
-def check_target_is_no_input(layout: Layout, target: str) -> None:
-    """Check that the target is not an input of the same row.
+def check_target_is_no_input(layout: Layout, targets: Sequence[str]) -> None:
+    """Check that no target is an input of the same row.
 
     Raises:
         ValueError: names the column.
@@ -31,8 +31,9 @@ def check_target_is_no_input(layout: Layout, target: str) -> None:
         *known_future,
         *([] if is_window else [*layout.input.columns, *static_columns]),
     ]
-    if target and target in input_columns:
-        raise ValueError(f"target.column: '{target}' is also an input; remove it from inputs")
+    for name in targets:
+        if name in input_columns:
+            raise ValueError(f"target.column: '{name}' is also an input; remove it from inputs")
 
 
 def check_column_names(columns: list[str]) -> None:
@@ -158,11 +159,18 @@ def check_forecast(layout: Layout, head: HeadConfig, target: TargetConfig) -> No
             f"{window.horizon}; choose a divisor of it"
         )
     scaler = getattr(series, "scaler", "")
-    has_past = target.column in getattr(series, "observed", ())
-    if head.normalization != "none" and (not has_past or scaler in {"arcsinh", "none"}):
+    observed = getattr(series, "observed", ())
+    no_past = [name for name in target.columns if name not in observed]
+    if head.normalization != "none" and (no_past or scaler in {"arcsinh", "none"}):
+        missing = ", ".join(f"'{name}'" for name in no_past or target.columns)
         raise ValueError(
-            f"head.normalization: it needs the target's past as an input; add '{target.column}' "
+            f"head.normalization: it needs the target's past as an input; add {missing} "
             "to inputs.column, with a scaler that is neither arcsinh nor none"
+        )
+    if head.loss == "negative_binomial" and len(target.columns) > 1:
+        raise ValueError(
+            "head.loss: negative_binomial forecasts one column; name one in target.column, or set "
+            "head.loss: student_t"
         )
     if head.loss == "negative_binomial" and getattr(series, "scale_per", "all") == "entity":
         raise ValueError("head.loss: negative_binomial needs one scale; set inputs.scale_per: all")
@@ -274,6 +282,8 @@ def check_tuning(
         ValueError: names the setting.
     """
     known = ["loss", *METRICS[target.kind]]
+    if len(target.columns) < 2 and target.kind == "forecast":
+        known.remove("mse")
     if tuning.metric not in known:
         raise ValueError(
             f"tuning.metric: '{tuning.metric}' does not fit a target of kind {target.kind}; "

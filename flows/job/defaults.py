@@ -81,10 +81,16 @@ def _choose_head(kind: object, target: Mapping[str, Any], raw: Mapping[str, Any]
         own = [
             each
             for each in _list_mappings(raw.get("inputs"))
-            if _reads(each, target.get("column")) and each.get("scaler") not in {"arcsinh", "none"}
+            if all(_reads(each, name) for name in _list_names(target.get("column")))
+            and each.get("scaler") not in {"arcsinh", "none"}
         ]
         return {"normalization": "nlinear"} if own else {}
     return {}
+
+
+def _list_names(column: object) -> list[object]:
+    """Return one column or several as a list."""
+    return column if isinstance(column, list) else [column]
 
 
 def _reads(entry: Mapping[str, Any], column: object) -> bool:

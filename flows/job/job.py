@@ -127,7 +127,7 @@ class Job:
             raise ValueError("window: only a series is cut into windows; remove it")
         if self.window and self.source.time is None:
             raise ValueError("window: a series needs source.time, the column that orders it")
-        check_target_is_no_input(self.layout, self.target.column)
+        check_target_is_no_input(self.layout, self.target.columns)
         check_column_names(self.required_columns)
         check_unique_blocks(self.notify)
         check_head(self.head, self.target)

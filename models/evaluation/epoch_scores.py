@@ -15,6 +15,7 @@ from models.evaluation.metrics.by_kind import LOWER_IS_BETTER, METRICS
 from models.evaluation.metrics.forecast import summarize_forecasts
 from models.evaluation.metrics.text import compare_texts
 from models.evaluation.predictions import (
+    ColumnScales,
     Floats,
     ForecastSteps,
     Predictions,
@@ -103,15 +104,27 @@ def _build_forecast_predictions(
 ) -> Predictions:
     """Predict each step, with the quantiles where the head has them."""
     columns = _rescale_outputs(outputs_SO, targets)
+    target = targets.target
+
+    def read(name: str) -> Floats:
+        lists = [_stack_lists(columns[own]) for own in target.list_output_names(name)]
+        return np.stack(lists, axis=2).reshape(len(outputs_SO), -1)
+
     levels = {f"quantile_{level:g}": level for level in targets.head.quantiles}
-    names = [name for name in columns if name in levels]
+    names = [name for name in levels if target.list_output_names(name)[0] in columns]
     steps = ForecastSteps(
         targets.values,
-        _stack_lists(columns["prediction"]),
-        tuple(_stack_lists(columns[name]) for name in names),
+        read("prediction"),
+        tuple(read(name) for name in names),
         tuple(levels[name] for name in names),
     )
-    return summarize_forecasts(steps, np.full(len(outputs_SO), np.nan))
+    unknown_R = np.full(len(outputs_SO), np.nan)
+    if not target.parts:
+        return summarize_forecasts(steps, unknown_R)
+    shape = (len(outputs_SO), len(target.parts))
+    stds_RK = np.broadcast_to([part.std for part in target.parts], shape)
+    unknown_RK = np.broadcast_to(unknown_R[:, None], shape)
+    return summarize_forecasts(steps, ColumnScales(target.columns, stds_RK, unknown_RK))
 
 
 def _build_text_predictions(

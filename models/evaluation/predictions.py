@@ -78,8 +78,28 @@ class TagPredictions(Predictions):
         return "tags"
 
 
+class ColumnScales(NamedTuple):
+    """Scales of several columns that are forecast together, so that their errors can be averaged.
+
+    K columns.
+    """
+
+    names: tuple[str, ...]
+    std_RK: Floats
+    """Standard deviation of each column in training; of the row's entity, where scaled by it."""
+    naive_error_RK: Floats
+    """Mean error of the seasonal naive forecast on each row's past; NaN where unknown."""
+
+
+ForecastScale = Floats | ColumnScales
+"""Mean error of the seasonal naive forecast on each row's past, [R], or the scales of columns."""
+
+
 class ForecastSteps(NamedTuple):
-    """The steps of forecasts, for the report; they are not resampled."""
+    """The steps of forecasts, for the report; they are not resampled.
+
+    Of several columns the numbers of a step stand side by side, by column.
+    """
 
     target_RT: Floats
     """NaN where the target is unknown."""
@@ -88,11 +108,35 @@ class ForecastSteps(NamedTuple):
     quantiles_QRT: tuple[Floats, ...]
     """Empty for a point forecast."""
     levels: tuple[float, ...]
+    columns: ColumnScales | None = None
+    """Of several columns."""
+
+    def select_numbers(self, numbers: slice) -> "ForecastSteps":
+        """Return some of the T numbers of each forecast, without the columns."""
+        return ForecastSteps(
+            self.target_RT[:, numbers],
+            self.prediction_RT[:, numbers],
+            tuple(quantile_RT[:, numbers] for quantile_RT in self.quantiles_QRT),
+            self.levels,
+        )
+
+    def divide_by(self, unit_R: Floats) -> "ForecastSteps":
+        """Return the forecasts in another unit."""
+        unit_R1 = unit_R[:, None]
+        return ForecastSteps(
+            self.target_RT / unit_R1,
+            self.prediction_RT / unit_R1,
+            tuple(quantile_RT / unit_R1 for quantile_RT in self.quantiles_QRT),
+            self.levels,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class ForecastPredictions(Predictions):
-    """Forecasts of several steps, as sums over each row's steps with a known target."""
+    """Forecasts of several steps, as sums over each row's steps with a known target.
+
+    Of several columns the sums are of errors in standard deviations of each column.
+    """
 
     count_R: Floats
     """Steps with a known target."""

@@ -57,8 +57,9 @@ class TargetConfig:
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    column: str = ""
-    """Column with the target; `next_step` and `reconstruction` have none."""
+    column: str | tuple[str, ...] = ""
+    """Column with the target; `next_step` and `reconstruction` have none. A list of columns is
+    forecast together by one model: `[a, b, c]`, of kind `forecast`."""
     kind: TargetKind
     """`category`: one of the values seen in training. `number`: a real number. `tags`: any of the
     values seen in training, as a list. `forecast`: the next `window.horizon` numbers of a series.
@@ -73,6 +74,7 @@ class TargetConfig:
 
     def __post_init__(self) -> None:
         """Check that a column is given where the kind needs one, and the options of a text."""
+        self._check_columns()
         if (self.kind in SELF_SUPERVISED) == bool(self.column):
             raise ValueError(
                 f"column: kind {self.kind} is self-supervised and has no target column; remove it"
@@ -89,15 +91,42 @@ class TargetConfig:
                 f"give at least {257 if self.tokenizer == 'bpe' else 2}"
             )
 
+    def _check_columns(self) -> None:
+        """Check a list of columns; a list of one is that column.
+
+        Raises:
+            ValueError: it is empty, names a column twice, or the kind has one column only.
+        """
+        if isinstance(self.column, str):
+            return
+        names = self.column
+        if not all(names):
+            raise ValueError("column: the list has an empty name; name the columns, or one column")
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"column: {', '.join(map(repr, repeated))} is listed twice; remove it")
+        if len(names) > 1 and self.kind != "forecast":
+            raise ValueError(
+                f"column: several columns are predicted together by kind forecast alone, not by "
+                f"{self.kind}; name one column, and write a job for each of the others"
+            )
+        object.__setattr__(self, "column", names if len(names) > 1 else "".join(names))
+
     @property
     def columns(self) -> tuple[str, ...]:
-        """The column with the target, as a tuple; empty for self-supervised kinds."""
+        """The columns with the target; empty for self-supervised kinds."""
+        if isinstance(self.column, tuple):
+            return self.column
         return (self.column,) if self.column else ()
+
+    @property
+    def name(self) -> str:
+        """The column with the target, or the columns in one text; empty for none."""
+        return ", ".join(self.columns)
 
     @property
     def required_column(self) -> str | None:
         """The column that must not have missing values; that of a forecast may."""
-        return self.column if self.column and self.kind != "forecast" else None
+        return self.name if self.name and self.kind != "forecast" else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,7 @@
 Shapes: N steps, C channels, R rows of the table.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,13 +67,21 @@ class Featurizer:
         return KINDS[self.layout.input.kind].compute_max_rows(self.state)
 
     @property
-    def target_channel(self) -> int:
-        """Index of the channel with a forecast's own past on the targets' scale; -1 for none."""
+    def target_channels(self) -> tuple[int, ...]:
+        """Indices of the channels with the own past of each column of a forecast, on its scale.
+
+        Empty unless the past of all of them is an input.
+        """
         if self.target.kind != "forecast" or not isinstance(self.state, SeriesState):
-            return -1
-        if find_channel_scale(self.layout, self.state, self.target.column) is None:
-            return -1
-        return get_series_input(self.layout).observed.index(self.target.column)
+            return ()
+        columns, observed = self.target.columns, get_series_input(self.layout).observed
+        if any(find_channel_scale(self.layout, self.state, name) is None for name in columns):
+            return ()
+        return tuple(observed.index(name) for name in columns)
+
+    def list_by_column(self) -> "list[Featurizer]":
+        """List one featurizer for each column of the target, with that column as its target."""
+        return [replace(self, target=part) for part in self.target.list_parts()]
 
     def transform(self, frame: pl.DataFrame) -> EncodedRows:
         """Return one sequence, or one error, for each raw row.
@@ -91,7 +99,7 @@ class Featurizer:
         check_columns(frame.schema, self.layout)
         if not is_resampled(self.layout):
             return self.transform_resampled(frame)
-        grid = resample_series(frame.with_row_index(ROW_COLUMN), self.layout, target=None)
+        grid = resample_series(frame.with_row_index(ROW_COLUMN), self.layout, averaged=())
         resampled = self.transform_resampled(grid)
         return _repeat_sequences(
             resampled, find_resampled_rows(frame, grid, self.layout).to_numpy()
@@ -106,7 +114,7 @@ class Featurizer:
 
     def select_entities(self, frame: pl.DataFrame, rows: NDArray[np.int64]) -> pl.Series | None:
         """Return the entities of these rows; None unless the target is scaled per entity."""
-        if not self.target.entities or self.layout.entity is None:
+        if not self.target.is_scaled_per_entity or self.layout.entity is None:
             return None
         return frame[self.layout.entity].gather(rows)
 

@@ -46,8 +46,9 @@ class NetworkSpec:
     head: HeadSpec = DEFAULT_HEAD
     label_codes: tuple[int, ...] = ()
     """The class of each label of a tree's nodes, -1 for none."""
-    target_channel: int = -1
-    """The channel with the past of the forecast target, on its scale; -1 where there is none."""
+    target_channels: tuple[int, ...] = ()
+    """The channels with the past of the columns that are forecast, on their scale; empty where
+    there are none."""
     num_observed: int = 0
     """How many channels, the first ones, hold observed values."""
 
@@ -89,7 +90,7 @@ class Network(nn.Module):
         codes = torch.tensor([*spec.label_codes, -1])
         self.register_buffer("label_codes", codes, persistent=False)
         self.anchor = WindowNormalization(
-            spec.head.config.normalization, spec.target_channel, spec.num_observed
+            spec.head.config.normalization, spec.target_channels, spec.num_observed
         )
         if is_self_supervised := spec.head.kind in SELF_SUPERVISED:
             _validate_self_supervised_input(config, spec, self.front)

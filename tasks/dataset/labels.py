@@ -1,6 +1,7 @@
 """Load the rows that a model is evaluated on, with their targets.
 
-Shapes: R rows, K labels, T steps of a forecast, M encoded numbers of all targets.
+Shapes: R rows, K labels, T numbers of a forecast (its steps, of several columns by step and then by
+column), M encoded numbers of all targets.
 """
 
 from pathlib import Path
@@ -65,9 +66,9 @@ def load_targets(
     if target.kind == "text":
         return table["target"].cast(pl.String)
     if target.kind == "forecast":
-        means_R, stds_R = find_target_scales(table, rows, featurizer)
+        means_RT, stds_RT = find_step_scales(table, rows, featurizer)
         scaled_RT = read_scaled_targets(table, features_dir, featurizer).astype(np.float64)
-        return scaled_RT * stds_R[:, None] + means_R[:, None]
+        return scaled_RT * stds_RT + means_RT
     return np.zeros(len(table))
 
 
@@ -89,7 +90,8 @@ def read_scaled_targets(
     """Return the targets of forecasts as the network sees them, scaled, [R, T]."""
     window = featurizer.layout.window
     assert window is not None  # noqa: S101 - forecasts come from windows
-    indices_RT = table["target_start"].to_numpy()[:, None] + np.arange(window.horizon)
+    numbers = window.horizon * len(featurizer.target.list_parts())
+    indices_RT = table["target_start"].to_numpy()[:, None] + np.arange(numbers)
     return map_targets(features_dir)[indices_RT]
 
 
@@ -97,8 +99,25 @@ def find_target_scales(
     table: pl.DataFrame, rows: RowSet, featurizer: Featurizer
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean and standard deviation that scaled the targets of each sequence, [R] each."""
-    target, entity = featurizer.target, featurizer.layout.entity
-    if not target.entities or entity is None:
-        return target.get_scales(len(table), None)
-    names = rows.scan().select(entity).collect().to_series()
-    return target.get_scales(len(table), names.gather(table["row"]))
+    entities = read_scaled_entities(rows, table, featurizer)
+    return featurizer.target.get_scales(len(table), entities)
+
+
+def find_step_scales(
+    table: pl.DataFrame, rows: RowSet, featurizer: Featurizer
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the same for the numbers of forecasts, [R, 1] or [R, T]; see `get_step_scales`."""
+    window = featurizer.layout.window
+    assert window is not None  # noqa: S101 - forecasts come from windows
+    entities = read_scaled_entities(rows, table, featurizer)
+    return featurizer.target.get_step_scales(len(table), entities, window.horizon)
+
+
+def read_scaled_entities(
+    rows: RowSet, table: pl.DataFrame, featurizer: Featurizer
+) -> pl.Series | None:
+    """Read the entity of each sequence, where the target is scaled by it; else None."""
+    entity = featurizer.layout.entity
+    if not featurizer.target.is_scaled_per_entity or entity is None:
+        return None
+    return rows.scan().select(entity).collect().to_series().gather(table["row"])

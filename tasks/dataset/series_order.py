@@ -38,7 +38,7 @@ def list_sort_keys(layout: Layout) -> list[str]:
 
 
 def sort_series(
-    rows: RowSet, layout: Layout, *, columns: Sequence[str], target: str | None, folder: Path
+    rows: RowSet, layout: Layout, *, columns: Sequence[str], averaged: Sequence[str], folder: Path
 ) -> RowSet:
     """Sort rows by entity and time; resample them where the layout requires it.
 
@@ -48,7 +48,7 @@ def sort_series(
         rows: the table.
         layout: how rows form series.
         columns: to read.
-        target: the target's column, where it is a number and so is averaged in bins.
+        averaged: the target's columns, where they are numbers and so are averaged in bins.
         folder: for temporary files, which must exist as long as the result is read.
 
     Raises:
@@ -68,7 +68,7 @@ def sort_series(
     if is_resampled(layout):
         path = folder / "bins.parquet"
         write_temporary_rows(
-            _resample_series(sorted_rows, layout, columns=columns, target=target), path
+            _resample_series(sorted_rows, layout, columns=columns, averaged=averaged), path
         )
         return open_temporary_rows(path)
     return sorted_rows
@@ -138,7 +138,7 @@ def _is_sorted(rows: RowSet, keys: Sequence[str]) -> bool:
 
 
 def _resample_series(
-    sorted_rows: RowSet, layout: Layout, *, columns: Sequence[str], target: str | None
+    sorted_rows: RowSet, layout: Layout, *, columns: Sequence[str], averaged: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
     """Resample frame by frame; the last bin of each waits for rows that the next may add."""
     pending: pl.DataFrame | None = None
@@ -146,7 +146,7 @@ def _resample_series(
         sorted_rows, list(dict.fromkeys([*list_sort_keys(layout), *columns]))
     ):
         pending = piece if pending is None else pl.concat([pending, piece])
-        table = resample_series(pending, layout, target=target)
+        table = resample_series(pending, layout, averaged=averaged)
         yield from to_record_batches(table[:-1])
         last = table.row(-1, named=True)
         in_last_bin = pl.col(layout.time or ROW_COLUMN) >= last[layout.time or ROW_COLUMN]
@@ -154,7 +154,7 @@ def _resample_series(
             in_last_bin &= pl.col(layout.entity) == last[layout.entity]
         pending = pending.filter(in_last_bin)
     if pending is not None:
-        yield from to_record_batches(resample_series(pending, layout, target=target))
+        yield from to_record_batches(resample_series(pending, layout, averaged=averaged))
 
 
 def _read_numbered_frames(sorted_rows: RowSet, columns: Sequence[str]) -> Iterator[pl.DataFrame]:

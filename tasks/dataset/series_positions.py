@@ -4,7 +4,7 @@ A row without a time or entity, or with the same time as another row of its seri
 that reason; its values affect no other row.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,7 +49,7 @@ class OrderedRows(NamedTuple):
 
 
 def order_rows(
-    rows: RowSet, layout: Layout, columns: list[str], *, averaged: str | None, folder: Path
+    rows: RowSet, layout: Layout, columns: list[str], *, averaged: Sequence[str], folder: Path
 ) -> OrderedRows:
     """Sort the rows by series and time, without those that have no unique position.
 
@@ -57,7 +57,7 @@ def order_rows(
         rows: the table.
         layout: how rows form series.
         columns: to read.
-        averaged: the target's column, where it is a number and so is averaged in bins.
+        averaged: the target's columns, where they are numbers and so are averaged in bins.
         folder: for temporary files, which must exist as long as the result is read.
     """
     keys = list_sort_keys(layout)
@@ -69,7 +69,7 @@ def order_rows(
     )
     missing = _list_rejected(rows, reasons)
     complete = RowSet(rows.paths, rows.schema, rows.cut, _to_excluded(missing))
-    sorted_rows = sort_series(complete, layout, columns=columns, target=averaged, folder=folder)
+    sorted_rows = sort_series(complete, layout, columns=columns, averaged=averaged, folder=folder)
     ordered = OrderedRows(sorted_rows, missing[ROW].to_numpy(), missing)
     if is_resampled(layout):
         return ordered

@@ -21,12 +21,13 @@ from models.evaluation.metrics.forecast import summarize_forecasts
 from models.evaluation.metrics.text import compare_texts
 from models.evaluation.predictions import (
     Floats,
+    ForecastScale,
     ForecastSteps,
     Predictions,
     SelfSupervisedErrors,
     TagPredictions,
 )
-from models.features.feature_spec import Tokens, Trees
+from models.features.feature_spec import Numbers, Tokens, Trees
 from models.features.featurizer import Featurizer
 from models.features.splitting.split import TEST, TRAINING
 from models.features.target import read_numbers
@@ -50,14 +51,14 @@ class Baselines:
         self.test = read_sequences(features_dir, TEST)
 
     def predict(
-        self, predictions: pl.DataFrame, test: TestRows, scale_R: Floats
+        self, predictions: pl.DataFrame, test: TestRows, scale: ForecastScale
     ) -> dict[str, Predictions]:
         """Predict the test rows with every baseline that fits the kind of target.
 
         Args:
             predictions: the candidate's; of a self-supervised target with the naive errors.
             test: the rows.
-            scale_R: of forecasts, the naive error in each row's past.
+            scale: of forecasts, the naive error in each row's past.
         """
         kind = self.featurizer.target.kind
         if kind in {"category", "number"}:
@@ -71,7 +72,7 @@ class Baselines:
         if kind == "text":
             return self._predict_texts(test)
         if kind == "forecast":
-            return self._predict_forecasts(test, scale_R)
+            return self._predict_forecasts(test, scale)
         return _read_self_supervised(predictions)
 
     def load_split(self, split: int) -> SplitRows:
@@ -110,30 +111,53 @@ class Baselines:
         )
         return dict(predictions)
 
-    def _predict_forecasts(self, test: TestRows, scale_R: Floats) -> dict[str, Predictions]:
-        """Predict by naive forecasts, and by regressions on scaled windows."""
-        horizon = test.targets.shape[1]
-        history = load_target_history(self.rows, self.test, self.featurizer)
-        forecasts = forecast_naive(history, horizon=horizon, season=self.season)
+    def _predict_forecasts(self, test: TestRows, scale: ForecastScale) -> dict[str, Predictions]:
+        """Predict by naive forecasts, and by regressions on scaled windows; column by column."""
         table = read_sequences(self.folder, TRAINING, known_only=True)
         indexes = np.linspace(0, len(table) - 1, min(len(table), 2 * FORECAST_ROWS)).round()
         table = table[indexes.astype(np.int64)]
-        training_windows = self.build_rows(
-            table, read_scaled_targets(table, self.folder, self.featurizer)
+        training_windows, test_windows = (
+            self.build_rows(each, read_scaled_targets(each, self.folder, self.featurizer))
+            for each in (table, self.test)
         )
-        test_windows = self.build_rows(
-            self.test, read_scaled_targets(self.test, self.folder, self.featurizer)
-        )
-        means_R, stds_R = find_target_scales(self.test, self.rows, self.featurizer)
-        channel = self.featurizer.target_channel
-        for name, forecast_RT in predict_forecasts(
-            training_windows, test_windows, channel=channel
-        ).items():
-            forecasts[name] = forecast_RT * stds_R[:, None] + means_R[:, None]
-        return {
-            name: summarize_forecasts(ForecastSteps(test.targets, forecast_RT, (), ()), scale_R)
-            for name, forecast_RT in forecasts.items()
+        columns, forecasts = self.featurizer.list_by_column(), []
+        for index, own in enumerate(columns):
+            channels = _list_channels(own, self.featurizer)
+            windows = [
+                _select_column(each, channels, numbers=slice(index, None, len(columns)))
+                for each in (training_windows, test_windows)
+            ]
+            forecasts.append(self._forecast_column(own, *windows, channels=channels))
+        names = [name for name in forecasts[0] if all(name in each for each in forecasts)]
+        joined = {
+            name: np.stack([each[name] for each in forecasts], axis=2).reshape(len(self.test), -1)
+            for name in names
         }
+        return {
+            name: summarize_forecasts(ForecastSteps(test.targets, forecast_RT, (), ()), scale)
+            for name, forecast_RT in joined.items()
+        }
+
+    def _forecast_column(
+        self, featurizer: Featurizer, training: SplitRows, test: SplitRows, *, channels: list[int]
+    ) -> dict[str, Floats]:
+        """Forecast one column by every baseline, in its unit, [S, T] by name.
+
+        Args:
+            featurizer: with that column as its target.
+            training: windows to fit on.
+            test: windows to predict.
+            channels: of these windows, by their index among all.
+        """
+        history = load_target_history(self.rows, self.test, featurizer)
+        horizon = test.target_S.shape[1]
+        forecasts = forecast_naive(history, horizon=horizon, season=self.season)
+        means_R, stds_R = find_target_scales(self.test, self.rows, featurizer)
+        own = featurizer.target_channels
+        channel = channels.index(own[0]) if own else -1
+        for name, forecast_RT in predict_forecasts(training, test, channel=channel).items():
+            forecasts[name] = forecast_RT * stds_R[:, None] + means_R[:, None]
+        return forecasts
 
     def _predict_texts(self, test: TestRows) -> dict[str, Predictions]:
         """Predict texts of the training rows."""
@@ -144,6 +168,22 @@ class Baselines:
         predictions = predict_texts(training, test_rows, table["target"].cast(pl.String).to_list())
         targets = test.targets.to_list()
         return {name: compare_texts(targets, texts) for name, texts in predictions.items()}
+
+
+def _list_channels(own: Featurizer, whole: Featurizer) -> list[int]:
+    """List the channels that the regression of one column reads: all but other columns' past."""
+    others = set(whole.target_channels) - set(own.target_channels)
+    spec = whole.feature_spec
+    count = spec.channels if isinstance(spec, Numbers) else 1
+    return [channel for channel in range(count) if channel not in others]
+
+
+def _select_column(rows: SplitRows, channels: list[int], *, numbers: slice) -> SplitRows:
+    """Return the windows of one column: its targets, and the channels that it reads."""
+    rows = rows._replace(target_S=rows.target_S[:, numbers])
+    if len(channels) == rows.values_NC.shape[1]:
+        return rows
+    return rows._replace(values_NC=rows.values_NC[:, channels])
 
 
 def _read_self_supervised(predictions: pl.DataFrame) -> dict[str, Predictions]:

@@ -1,13 +1,14 @@
 """Calibration of the candidate's probabilities, and coverage of its sets and intervals.
 
-Both are measured on the test rows. Shapes: R test rows, K classes, T steps of a forecast,
-M members of all prediction sets.
+Both are measured on the test rows. Shapes: R test rows, K classes, T numbers of a forecast (its
+steps, of several columns by step and then by column), M members of all prediction sets.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from models.calibration import Calibration
 from models.evaluation.metrics.calibration import (
@@ -15,11 +16,11 @@ from models.evaluation.metrics.calibration import (
     measure_coverage,
     undo_temperature,
 )
-from models.evaluation.predictions import Floats
+from models.evaluation.predictions import ColumnScales, Floats
 from models.features.featurizer import Featurizer
-from models.features.target import read_numbers
+from models.features.target import Target, read_numbers
 from tasks.dataset.labels import TestRows
-from tasks.prediction.test_predictions import read_number_lists
+from tasks.prediction.test_predictions import read_forecast_lists, read_number_lists
 from tasks.report_record import (
     CalibrationRecord,
     ConformalRecord,
@@ -68,10 +69,17 @@ def measure_conformal(
     calibration: Calibration | None,
     *,
     confidence: float,
+    columns: ColumnScales | None = None,
 ) -> ConformalRecord | None:
     """Measure how many sets or intervals contain the target; None where the model gives none.
 
-    `confidence` is that of the interval of the measured coverage.
+    Args:
+        predictions: of the test rows.
+        test: the test rows.
+        featurizer: of the model.
+        calibration: of the model.
+        confidence: of the interval of the measured coverage.
+        columns: of a forecast of several columns; widths are then in their standard deviations.
     """
     if calibration is None:
         return None
@@ -80,9 +88,12 @@ def measure_conformal(
         measured = _measure_sets(
             predictions["prediction_set"], test.targets, featurizer, confidence=confidence
         )
-    elif _LOW in predictions.columns:
+    elif featurizer.target.list_output_names(_LOW)[0] in predictions.columns:
         kind = "intervals"
-        measured = _measure_intervals(predictions, test.targets, confidence=confidence)
+        bounds = read_bounds(predictions, test.targets, featurizer.target)
+        measured = _measure_intervals(bounds, confidence=confidence, columns=columns)
+        if test.targets.ndim == 1:
+            measured["by_step"] = None
     else:
         return None
     return ConformalRecord(
@@ -110,31 +121,59 @@ def _measure_sets(
     return {"by_step": None, **measure_coverage(covered_R, sizes_R, confidence=confidence)}
 
 
-def _measure_intervals(
-    predictions: pl.DataFrame, target: Floats, *, confidence: float
-) -> dict[str, Any]:
-    """Count the intervals that contain the target [R] or [R, T], over all steps and by step."""
+class Bounds(NamedTuple):
+    """Targets and the ends of their intervals."""
+
+    target_RT: Floats
+    low_RT: Floats
+    high_RT: Floats
+
+    @property
+    def is_known_RT(self) -> NDArray[np.bool_]:
+        """Where there is a target and an interval.
+
+        A step with too few calibration rows has no interval, so it has no nominal coverage either.
+        """
+        return np.isfinite(self.target_RT) & np.isfinite(self.low_RT).any(axis=0)
+
+    @property
+    def is_covered_RT(self) -> NDArray[np.bool_]:
+        """Where the interval contains the target."""
+        return (self.low_RT <= self.target_RT) & (self.target_RT <= self.high_RT)
+
+
+def read_bounds(predictions: pl.DataFrame, target: Floats, config: Target) -> Bounds:
+    """Read the intervals of numbers, whose targets are [R], or of forecasts, [R, T]."""
     if target.ndim == 1:
-        target_RT = target[:, None]
         low_RT, high_RT = (read_numbers(predictions[name])[:, None] for name in (_LOW, _HIGH))
-    else:
-        target_RT, steps = target, target.shape[1]
-        low_RT, high_RT = (read_number_lists(predictions[name], steps) for name in (_LOW, _HIGH))
-    # A step with too few calibration rows has no interval, so it has no nominal coverage either.
-    has_interval_T = np.isfinite(low_RT).any(axis=0)
-    valid_RT = np.isfinite(target_RT) & has_interval_T
-    covered_RT = (low_RT <= target_RT) & (target_RT <= high_RT)
-    width_RT = np.nan_to_num(high_RT - low_RT)
+        return Bounds(target[:, None], low_RT, high_RT)
+    low_RT, high_RT = (
+        read_forecast_lists(predictions, name, config, target.shape[1]) for name in (_LOW, _HIGH)
+    )
+    return Bounds(target, low_RT, high_RT)
+
+
+def _measure_intervals(
+    bounds: Bounds, *, confidence: float, columns: ColumnScales | None
+) -> dict[str, Any]:
+    """Count the intervals that contain the target, over all steps and by step."""
+    valid_RT, covered_RT = bounds.is_known_RT, bounds.is_covered_RT
+    width_RT, count = np.nan_to_num(bounds.high_RT - bounds.low_RT), 1
+    if columns:
+        count = len(columns.names)
+        width_RT = width_RT / np.tile(columns.std_RK, (1, width_RT.shape[1] // count))
     if not valid_RT.any():
         names = ("coverage", "coverage_low", "coverage_high", "size", "by_step")
         return {"rows": 0, **dict.fromkeys(names)}
     by_step = []
-    for step, valid in enumerate(valid_RT.T):
+    for step in range(valid_RT.shape[1] // count):
+        numbers = slice(step * count, (step + 1) * count)
+        valid = valid_RT[:, numbers]
         if valid.any():
-            covered, widths = covered_RT[valid, step], width_RT[valid, step]
+            covered, widths = covered_RT[:, numbers][valid], width_RT[:, numbers][valid]
             found: dict[str, Any] = dict(measure_coverage(covered, widths, confidence=confidence))
             by_step.append(StepCoverage(step=step + 1, **found))
     return {
         **measure_coverage(covered_RT[valid_RT], width_RT[valid_RT], confidence=confidence),
-        "by_step": by_step if target.ndim > 1 else None,
+        "by_step": by_step,
     }

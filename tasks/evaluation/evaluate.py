@@ -26,6 +26,7 @@ from tasks.dataset.labels import load_test_rows
 from tasks.dataset.profile import compare_with_champion, write_drift
 from tasks.dataset.rowset import open_rows
 from tasks.evaluation.baselines import Baselines
+from tasks.evaluation.columns import score_columns
 from tasks.evaluation.leakage_checks import run_leakage_checks
 from tasks.evaluation.slices import (
     EvaluationConfig,
@@ -66,7 +67,7 @@ from tasks.storage.artifacts import Recipe, find_by_key, local_dir, produce
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger
 
-_VERSION = 11
+_VERSION = 12
 
 
 def make_report(
@@ -199,24 +200,28 @@ def _evaluate_candidate(
     explanations = explain_rows(
         bundle, challenger, prediction_table=table, test=test, rows=rows, features_dir=features_dir
     )
-    column = featurizer.target.column
     report = ReportRecord(
         **{each.name: getattr(facts, each.name) for each in fields(facts)},
         intervals=score_metrics(challenger, gate, by_time=data.by_time),
         leakage_checks=[LeakageCheckRecord(**each._asdict()) for each in checks],
         history=_read_history(context.candidate_dir),
         explanations=explanations,
-        units=get_metric_units(featurizer.target.kind, column),
+        units=get_metric_units(featurizer.target.kind, featurizer.target.columns),
         slices=details.slices,
         worst_slice=details.worst_slice,
         calibration=details.calibration,
         conformal=details.conformal,
         steps=steps,
+        by_column=score_columns(challenger, table, test, featurizer.target),
         by_label=labels,
         confusion=confusion,
     )
     write_prediction_plots(
-        folder, challenger, column=column, targets=test.targets, prediction_table=table
+        folder,
+        challenger,
+        column=featurizer.target.column,
+        targets=test.targets,
+        prediction_table=table,
     )
     write_report(report, folder)
     return facts
@@ -303,6 +308,6 @@ def _write_drift(
         return None
     layout, target = featurizer.layout, featurizer.target
     # Time only ever grows, so it would always drift.
-    columns = [c for c in {*layout.raw_columns, target.column} if c and c != layout.time]
+    columns = [c for c in {*layout.raw_columns, *target.columns} if c != layout.time]
     found = compare_with_champion(context.champion, context.rows, context.store, columns=columns)
     return None if found is None else write_drift(folder, found)

@@ -3,6 +3,7 @@
 Shapes: S sequences, F features, T steps of a forecast.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,41 @@ from models.features.splitting.sequence_hash import hash_sequences
 from models.features.splitting.split import TEST, TRAINING
 from models.features.static_covariates import StaticCovariates
 from tasks.dataset.feature_files import map_steps, read_sequences, read_static_covariates
-from tasks.dataset.labels import find_target_scales, read_scaled_targets
+from tasks.dataset.labels import find_target_scales
 from tasks.dataset.rowset import RowSet
 from tasks.evaluation.baselines import Baselines
 from tasks.prediction.naive_forecast import load_target_history, read_targets_at
 
 
 def run_leakage_checks(rows: RowSet, folder: Path, featurizer: Featurizer) -> list[LeakageCheck]:
-    """Run every check that fits this kind of target; the network takes no part in them."""
+    """Run every check that fits this kind of target; the network takes no part in them.
+
+    Of several columns the worst result of each check is returned, with the column's name.
+    """
     found = [check_repeated_rows(*(_hash_split(folder, split) for split in (TRAINING, TEST)))]
     if featurizer.target.kind not in {"category", "number", "forecast"}:
         return found
+    columns = featurizer.list_by_column()
+    checks = [_check_targets(rows, folder, each) for each in columns]
+    if len(columns) == 1:
+        return [*found, *checks[0]]
+    named = [
+        [check._replace(message=f"{each.target.column}: {check.message}") for check in own]
+        for each, own in zip(columns, checks, strict=True)
+    ]
+    by_check = zip(*(own for own in named if own), strict=True)
+    return [*found, *(max(same, key=_rank_check) for same in by_check)]
+
+
+def _rank_check(check: LeakageCheck) -> tuple[int, float]:
+    """Return the order of a check among those of other columns, the worst last."""
+    value = -math.inf if check.value is None else check.value
+    return ("passed", "warning", "failed").index(check.status), value
+
+
+def _check_targets(rows: RowSet, folder: Path, featurizer: Featurizer) -> list[LeakageCheck]:
+    """Run the checks of one column with targets."""
+    found: list[LeakageCheck] = []
     training, test = (_sample_rows(rows, folder, featurizer, split) for split in (TRAINING, TEST))
     if len(training.starts_S) < 2 or not len(test.starts_S):
         return found
@@ -76,10 +101,8 @@ def _sample_rows(rows: RowSet, folder: Path, featurizer: Featurizer, split: int)
     if target.kind == "category":
         return naive.load_rows(table)
     if target.kind == "forecast":
-        found = naive.build_rows(
-            table, read_scaled_targets(table, folder, featurizer)[:, 0].astype(np.float64)
-        )
         known = _read_first_targets(rows, table, target.column)
+        found = naive.build_rows(table, known)
     else:
         found = naive.load_rows(table)
         known = np.asarray(found.target_S, np.float64)

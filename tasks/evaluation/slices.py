@@ -10,7 +10,7 @@ import polars as pl
 from models.calibration import Calibration
 from models.evaluation.leakage_checks import LeakageCheck
 from models.evaluation.metrics.by_kind import METRICS
-from models.evaluation.predictions import Predictions
+from models.evaluation.predictions import ForecastPredictions, Predictions
 from models.evaluation.slices import (
     Slice,
     find_worst_slice,
@@ -91,6 +91,7 @@ def measure_details(
     With a champion that can be compared, slices are of the rows that neither was trained on.
     """
     about = (data.predictions, data.test, data.featurizer, data.calibration)
+    columns = challenger.steps.columns if isinstance(challenger, ForecastPredictions) else None
     slices, measured = _build_slices(data, challenger, evaluation.slices), challenger
     if comparison is not None and comparison.rows_F is not None:
         slices = reindex_slices(slices, comparison.rows_F, len(challenger))
@@ -98,7 +99,7 @@ def measure_details(
     scores = _score_slices(measured, slices, comparison, gate=gate, by_time=data.by_time)
     return EvaluationDetails(
         measure_calibration(*about),
-        measure_conformal(*about, confidence=gate.confidence),
+        measure_conformal(*about, confidence=gate.confidence, columns=columns),
         scores,
         _find_worst(scores, measured, gate),
     )

@@ -33,7 +33,7 @@ from tasks.storage.artifacts import Recipe, local_dir, produce
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger
 
-VERSION = 5
+VERSION = 6
 
 
 def build_features(
@@ -52,8 +52,8 @@ def build_features(
     """
     check_columns(rows.schema, layout)
     _require_columns(rows.schema, [*target.columns, *list_split_columns(split)])
-    if target.column:
-        check_target_type(rows.schema[target.column], target)
+    for name in target.columns:
+        check_target_type(rows.schema[name], target, column=name)
     make = (
         make_window_features
         if layout.window

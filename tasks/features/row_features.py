@@ -113,7 +113,7 @@ def _fit_featurizer(
         layout=layout,
         state=state,
         static_state=statics,
-        target=Target(column=target.column, kind=target.kind),
+        target=Target(column=target.name, kind=target.kind),
         split=plan.split,
     )
 
@@ -163,10 +163,10 @@ def _build_sequence_table(
     """
     usable = np.flatnonzero((plan.splits_R != UNUSED) & (transformed.lengths_R > 0))
     targets = {}
-    if target.column:
-        column = rows.scan().select(target.column).collect().to_series()
+    if target.name:
+        column = rows.scan().select(target.name).collect().to_series()
         assigned = np.flatnonzero((plan.splits_R != UNUSED) & (plan.splits_R != UNLABELLED))
-        check_missing_targets(column.gather(assigned), assigned, name=target.column)
+        check_missing_targets(column.gather(assigned), assigned, name=target.name)
         targets["target"] = column.gather(usable)
     stops_R = np.cumsum(transformed.lengths_R)
     return pl.DataFrame(
@@ -193,7 +193,7 @@ def _fit_targets(
     training = table.filter(pl.col("split") == TRAINING)
     if training.is_empty():
         raise UnlearnableError(format_empty_split("training", reason, windowed=False))
-    if not target.column:
+    if not target.name:
         return unfitted, TargetLists(np.empty(0, np.float32), np.zeros(len(table), np.int64))
     fitted = fit_target([(training["target"], None)], target)
     return replace(unfitted, target=fitted), fitted.encode_lists(table["target"])

@@ -146,7 +146,7 @@ def _assign_splits(
                 f"split.by: stratified balances classes, and the target is of kind {target.kind}; "
                 "set split.by: hash"
             )
-        strata = assign_strata(_read_column(rows, target.column), number=target.kind == "number")
+        strata = assign_strata(_read_column(rows, target.name), number=target.kind == "number")
         return split_stratified(hashes_R, strata, config)
     if by == "column" and config.column:
         return split_by_column(_read_column(rows, config.column), hashes_R, config)

@@ -2,7 +2,8 @@
 
 The table is read in the order of its series, slice by slice: once to fit, once to write. Memory
 use does not grow with the rows.
-Shapes: N steps, C channels, R rows of a slice with its context, M target numbers.
+Shapes: N steps, C channels, R rows of a slice with its context, K target columns, M target
+numbers.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,6 +37,7 @@ from models.features.target import (
     TargetLists,
     check_missing_targets,
     fit_target,
+    join_targets,
     read_numbers,
 )
 from tasks.dataset.feature_files import NpyWriter, to_static_columns, write_steps
@@ -87,7 +89,9 @@ class _SeriesReader(NamedTuple):
             # All targets of a window belong to one split, and at least one of them is known.
             first = np.arange(part.first, part.stop) + 1
             first = np.minimum(first, len(splits) - 1)
-            known = np.isfinite(read_numbers(part.frame[self.target.column]))
+            known = np.logical_or.reduce(
+                [np.isfinite(read_numbers(part.frame[name])) for name in self.target.columns]
+            )
             valid &= _has_one_value(splits, first, targets) & _has_any(known, first, targets)
         else:
             valid &= present[targets]
@@ -105,9 +109,9 @@ def make_window_features(
     keys = [name for name in (layout.entity, layout.time) if name]
     columns = _list_unique(layout.raw_columns, target.columns, list_split_columns(split))
     with TemporaryDirectory(dir=folder) as temporary_dir:
-        value_column = target.column if target.kind in {"number", "forecast"} else None
+        averaged = target.columns if target.kind in {"number", "forecast"} else ()
         sorted_rows = sort_series(
-            rows, layout, columns=columns, target=value_column, folder=Path(temporary_dir)
+            rows, layout, columns=columns, averaged=averaged, folder=Path(temporary_dir)
         )
         plan = split_windows(sorted_rows, layout, split)
         reader = _SeriesReader(sorted_rows, layout, plan, target)
@@ -172,18 +176,23 @@ def _fit_featurizer(reader: _SeriesReader, *, keys: list[str], target: TargetCon
         _read_training_ends(reader, _list_unique(keys, static_columns)), layout.static_inputs
     )
     fitted = Target(column="", kind=target.kind)
-    if target.column:
-        columns = _list_unique(keys, [target.column])
-        targets = _read_training_targets(reader, columns, target.column)
-        per_entity = scales_per_entity(layout)
-        fitted = fit_target(((t, names if per_entity else None) for t, names in targets), target)
+    if target.columns:
+        parts = [_fit_column(reader, replace(target, column=n), keys=keys) for n in target.columns]
+        fitted = join_targets(_scale_target_as_channel(part, layout, state) for part in parts)
     return Featurizer(
         layout=layout,
         state=state,
         static_state=statics,
-        target=_scale_target_as_channel(fitted, layout, state),
+        target=fitted,
         split=reader.plan.split,
     )
+
+
+def _fit_column(reader: _SeriesReader, target: TargetConfig, *, keys: list[str]) -> Target:
+    """Fit the target of one column on the training windows."""
+    targets = _read_training_targets(reader, _list_unique(keys, target.columns), target.name)
+    per_entity = scales_per_entity(reader.layout)
+    return fit_target(((t, names if per_entity else None) for t, names in targets), target)
 
 
 def _scale_target_as_channel(target: Target, layout: Layout, state: Any) -> Target:  # noqa: ANN401 - of any kind
@@ -273,7 +282,8 @@ def _add_window_targets(
 ) -> tuple[pl.DataFrame, NDArray[np.float32]]:
     """Add the targets of a slice's windows; return the table and their numbers.
 
-    A forecast's targets are the rows themselves, so windows share them.
+    A forecast's targets are the rows themselves, so windows share them. Of several columns they
+    are written row by row, so that those of a window are step by step.
 
     Args:
         table: the windows, from `_build_window_table`.
@@ -293,14 +303,16 @@ def _add_window_targets(
     if target.kind == "forecast":
         assert window is not None  # noqa: S101 - this is a table of windows
         own = np.arange(part.first, part.stop)
-        values_M = target.encode(
-            frame[target.column].gather(own), featurizer.select_entities(frame, own)
+        entities = featurizer.select_entities(frame, own)
+        parts = target.list_parts()
+        values_NK = np.stack(
+            [each.encode(frame[each.column].gather(own), entities) for each in parts], axis=1
         )
-        first = pl.Series(ends + 1 + part.offset - part.first, dtype=pl.Int64)
-        known = pl.lit(value=True)
+        first = pl.Series((ends + 1 + part.offset - part.first) * len(parts), dtype=pl.Int64)
+        stop, known = first + window.horizon * len(parts), pl.lit(value=True)
         return (
-            plain.with_columns(target_start=first, target_stop=first + window.horizon, known=known),
-            values_M,
+            plain.with_columns(target_start=first, target_stop=stop, known=known),
+            values_NK.reshape(-1),
         )
     column = frame[target.column].gather(targets)
     check_missing_targets(column, frame[ROW_COLUMN].to_numpy()[targets], name=target.column)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.bundle import Bundle, load_bundle
 from models.errors import BundleError, UnlearnableError
-from models.evaluation.predictions import Floats, Predictions
+from models.evaluation.predictions import ForecastScale, Predictions
 from models.features.featurizer import Featurizer
 from models.features.splitting.training_rows import load_training_rows
 from tasks.dataset.labels import TestRows
@@ -28,8 +28,9 @@ class EvaluationSet(NamedTuple):
     rows: RowSet
     test: TestRows
     featurizer: Featurizer
-    scale_R: Floats
-    """Of forecasts, the naive forecast's error in each row's past."""
+    scale_R: ForecastScale
+    """Of forecasts, the naive forecast's error in each row's past; of several columns their
+    scales."""
 
 
 class ChampionPredictions(NamedTuple):

@@ -8,7 +8,7 @@ upper = drop + sqrt((b_high - b)^2 + (w - w_low)^2), with b and w the better and
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -92,9 +92,18 @@ def compare_quality(
     scorer = open_scorer(versions.fetch_files(champion.name, champion.version), champion.version)
     metric = choose_metric(gate, scorer.featurizer.target.kind)
     row_filter, columns = _build_new_row_filter(champion, rows, scorer.featurizer, store)
-    request = PredictionRequest(scorer, rows, row_filter=row_filter, filter_columns=columns)
+    request = PredictionRequest(
+        scorer,
+        rows,
+        _list_scaling_columns(scorer.featurizer),
+        row_filter=row_filter,
+        filter_columns=columns,
+    )
     with TemporaryDirectory() as folder:
-        predictions = _collect_scorable(_predict_new_rows(request, Path(folder)))
+        predictions = _collect_scorable(
+            _predict_new_rows(request, Path(folder)),
+            scorer.featurizer.target.list_output_names(TARGET),
+        )
     if len(predictions) < gate.min_rows:
         reason = f"only {len(predictions)} new rows have a known target; {gate.min_rows} are needed"
         return ModelQuality(champion.version, metric, len(predictions), unknown_reason=reason)
@@ -171,14 +180,25 @@ def _predict_new_rows(request: PredictionRequest, folder: Path) -> Iterator[Lazy
     return predict_windows(request, "all", folder, by_step=False)
 
 
-def _collect_scorable(batches: Iterator[LazyPredictions]) -> pl.DataFrame:
-    """Collect the last predictions whose target is known and that are not of training rows."""
+def _list_scaling_columns(featurizer: Featurizer) -> tuple[str, ...]:
+    """List the columns by which the errors of several columns are scaled: the entity, or none."""
+    target, entity = featurizer.target, featurizer.layout.entity
+    return (entity,) if target.parts and target.is_scaled_per_entity and entity else ()
+
+
+def _collect_scorable(batches: Iterator[LazyPredictions], targets: Sequence[str]) -> pl.DataFrame:
+    """Collect the last predictions with a known target that are not of training rows.
+
+    Args:
+        batches: of predictions.
+        targets: columns with targets; of several, one has to be known.
+    """
     tables: list[pl.DataFrame] = []
     for compute_batch in batches:
         table = compute_batch()
         scorable = (pl.col("status") == OK) & ~pl.col(IN_TRAINING).fill_null(value=False)
-        if TARGET in table.columns:
-            scorable &= pl.col(TARGET).is_not_null()
+        if targets[0] in table.columns:
+            scorable &= pl.any_horizontal(pl.col(name).is_not_null() for name in targets)
         tables.append(table.filter(scorable))
         while sum(map(len, tables[1:])) >= MAX_ROWS:
             tables.pop(0)

@@ -44,18 +44,19 @@ def explode_steps(table: pl.DataFrame, layout: Layout, time: str, lists: list[st
         table: of predictions, with column `TIME_STEP` where the series is not resampled.
         layout: how rows form series.
         time: the column with the time of the window's end.
-        lists: the columns that have a value for each step.
+        lists: the columns that have a value for each step, a prediction first.
     """
     assert layout.window is not None  # noqa: S101 - forecasts come from windows
-    steps = pl.int_ranges(1, pl.col("prediction").list.len() + 1, dtype=pl.Int64)
-    has_forecast = pl.col("prediction").is_not_null()
+    first = lists[0]
+    steps = pl.int_ranges(1, pl.col(first).list.len() + 1, dtype=pl.Int64)
+    has_forecast = pl.col(first).is_not_null()
     numbered = table.with_columns(
         pl.when(has_forecast).then(steps).alias(STEP),
         *(pl.when(has_forecast).then(pl.col(name)).alias(name) for name in lists),
     )
     rows = numbered.explode([STEP, *lists])
     order = [name for name in rows.columns if name not in {STEP, FORECAST_TIME, TIME_STEP}]
-    index = order.index("prediction")
+    index = order.index(first)
     columns = [*order[:index], STEP, FORECAST_TIME, *order[index:]]
     return rows.with_columns(_compute_step_times(rows, layout, time)).select(columns)
 

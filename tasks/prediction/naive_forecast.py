@@ -48,8 +48,8 @@ def load_target_history(rows: RowSet, table: pl.DataFrame, featurizer: Featurize
     frame = rows.scan().select(columns).collect()
     ends_R = table["row"].to_numpy()
     if is_resampled(layout):
-        averaged = None if target.kind == "category" else target.column
-        frame = resample_series(frame.with_row_index(ROW_COLUMN), layout, target=averaged)
+        averaged = () if target.kind == "category" else target.columns
+        frame = resample_series(frame.with_row_index(ROW_COLUMN), layout, averaged=averaged)
         bins = frame.select(row=pl.col(ROW_COLUMN).cast(pl.Int64)).with_row_index("index")
         joined = table.select("row").join(bins, on="row", how="left", maintain_order="left")
         ends_R = joined["index"].to_numpy().astype(np.int64)

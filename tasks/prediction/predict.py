@@ -4,7 +4,7 @@ Memory does not grow with the rows. A row that cannot be predicted stays, with t
 Shapes: R rows of a frame.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
-from models.features.config import SELF_SUPERVISED
 from models.features.featurizer import Featurizer, load_featurizer
 from models.features.splitting.training_rows import (
     TrainingRows,
@@ -70,15 +69,21 @@ class PredictionRequest(NamedTuple):
 
     def choose_output_name(self, column: str) -> str:
         """Return the output name of a passthrough column: with a prefix where it would collide."""
-        reserved = {*self.scorer.schema, ROW, TARGET, IN_TRAINING, VERSION, *FORECAST_COLUMNS}
+        targets = self.target_columns or [TARGET]
+        reserved = {*self.scorer.schema, ROW, *targets, IN_TRAINING, VERSION, *FORECAST_COLUMNS}
         return f"source_{column}" if column in reserved else column
 
     @property
-    def target_column(self) -> str | None:
-        """The target's column; None where the rows lack it or the task is self-supervised."""
+    def target_columns(self) -> dict[str, str]:
+        """The columns of the output with targets, each with its column of the source.
+
+        Empty where the rows lack one of these, or the task is self-supervised.
+        """
         target = self.scorer.featurizer.target
-        known = target.kind not in SELF_SUPERVISED and target.column in self.rows.schema
-        return target.column if known else None
+        if not all(name in self.rows.schema for name in target.columns):
+            return {}
+        names = target.list_output_names(TARGET) if target.columns else ()
+        return dict(zip(names, target.columns, strict=True))
 
     @property
     def membership_columns(self) -> list[str]:
@@ -90,11 +95,10 @@ class PredictionRequest(NamedTuple):
     @property
     def columns(self) -> list[str]:
         """All columns to read."""
-        targets = [self.target_column] if self.target_column else []
         names = [
             *self.scorer.featurizer.layout.raw_columns,
             *self.passthrough_columns,
-            *targets,
+            *self.target_columns.values(),
             *self.membership_columns,
         ]
         return list(dict.fromkeys([*names, *self.filter_columns]))
@@ -104,7 +108,8 @@ class PredictionRequest(NamedTuple):
         """Rows of one call of the model, so that they and their predictions fit in memory."""
         featurizer = self.scorer.featurizer
         window = featurizer.layout.window
-        width = max(len(featurizer.target.classes), window.horizon if window else 1, 1)
+        steps = (window.horizon if window else 1) * len(featurizer.target.list_parts())
+        width = max(len(featurizer.target.classes), steps, 1)
         return max(1, min(featurizer.max_rows, _MAX_BATCH_VALUES // width))
 
 
@@ -186,7 +191,7 @@ def build_output(
     rows_R: RowNumbers,
     predictions: pl.DataFrame,
     *,
-    targets: pl.Series | None,
+    targets: Sequence[pl.Series],
     in_training: pl.Series,
 ) -> pl.DataFrame:
     """Join row numbers, passthrough columns, predictions, targets and version into one table.
@@ -196,7 +201,7 @@ def build_output(
         frame: the rows.
         rows_R: their numbers in the source.
         predictions: of the rows, in their order.
-        targets: of the rows; None where they are unknown.
+        targets: of the rows, one for each column with targets; none where they are unknown.
         in_training: whether a row was in the version's training or validation; null: unknown.
     """
     columns = [
@@ -207,8 +212,9 @@ def build_output(
         ),
         *predictions.get_columns(),
     ]
-    if targets is not None:
-        columns.append(targets.rename(TARGET))
+    columns += [
+        values.rename(name) for name, values in zip(request.target_columns, targets, strict=False)
+    ]
     columns.append(in_training.rename(IN_TRAINING))
     version = pl.lit(request.scorer.version).alias(VERSION)
     return pl.DataFrame(columns).with_columns(version)
@@ -225,7 +231,7 @@ def _predict_later(
             frame,
             rows_R,
             predict_frame(request, frame),
-            targets=frame[request.target_column] if request.target_column else None,
+            targets=[frame[name] for name in request.target_columns.values()],
             in_training=flag_training_rows(request, frame),
         )
 

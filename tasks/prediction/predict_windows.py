@@ -5,7 +5,7 @@ windows need. A row without a unique position in its series has the reason as it
 Shapes: R windows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +29,6 @@ from tasks.prediction import forecast_table
 from tasks.prediction.forecast_table import TIME_STEP, infer_time_steps
 from tasks.prediction.predict import (
     IN_TRAINING,
-    TARGET,
     LazyPredictions,
     PredictionRequest,
     build_output,
@@ -55,7 +54,7 @@ def predict_windows(
         by_step: whether a forecast has a row for each step, rather than a list.
     """
     layout, target = request.scorer.featurizer.layout, request.scorer.featurizer.target
-    averaged = request.target_column if target.kind in {"number", "forecast"} else None
+    averaged = [*request.target_columns.values()] if target.kind in {"number", "forecast"} else []
     ordered = order_rows(request.rows, layout, request.columns, averaged=averaged, folder=folder)
     last = _find_series_ends(request, ordered.sorted_rows, layout) if ends == "last" else None
     columns = [name for name in request.columns if name in ordered.sorted_rows.schema]
@@ -85,7 +84,7 @@ def _find_series_ends(
     newest = time.max()
     if isinstance(series_input, SeriesInput) and series_input.known_future:
         observed = series_input.observed
-        names = [request.target_column] if request.target_column else list(observed)
+        names = [*request.target_columns.values()] or list(observed)
         known = pl.any_horizontal(pl.col(name).is_not_null() for name in names)
         newest = pl.coalesce(time.filter(known).max(), newest)
     if layout.entity is None:
@@ -169,7 +168,7 @@ def _name_time_column(request: PredictionRequest) -> str:
 def _name_list_columns(request: PredictionRequest) -> list[str]:
     """Return the output columns of a forecast that have a value for each step."""
     lists = [name for name, dtype in request.scorer.schema.items() if dtype == pl.List]
-    return [*lists, *([TARGET] if request.target_column else [])]
+    return [*lists, *request.target_columns]
 
 
 def _flag_training_windows(
@@ -212,19 +211,24 @@ def _find_target_indices(part: SeriesSlice, request: PredictionRequest) -> RowNu
 
 def _read_targets(
     request: PredictionRequest, frame: pl.DataFrame, ends_R: RowNumbers, targets_R: RowNumbers
-) -> pl.Series | None:
-    """Return the targets, of forecasts as lists of all steps; null where they do not exist yet."""
-    name, featurizer = request.target_column, request.scorer.featurizer
-    if name is None:
-        return None
+) -> list[pl.Series]:
+    """Return the targets of each column, of forecasts as lists of all steps.
+
+    They are null where they do not exist yet.
+    """
+    names, featurizer = request.target_columns.values(), request.scorer.featurizer
     if featurizer.target.kind != "forecast":
-        return _gather_values(frame[name], targets_R)
+        return [_gather_values(frame[name], targets_R) for name in names]
     window = featurizer.layout.window
     assert window is not None  # noqa: S101 - this is a table of windows
     series = index_series(frame, featurizer.layout)
-    steps = range(1, window.horizon + 1)
-    targets = [_gather_values(frame[name], find_rows_ahead(series, step)[ends_R]) for step in steps]
-    columns = [each.cast(pl.Float64).rename(str(step)) for step, each in enumerate(targets)]
+    rows = [find_rows_ahead(series, step)[ends_R] for step in range(1, window.horizon + 1)]
+    return [_gather_steps(frame[name].cast(pl.Float64), rows) for name in names]
+
+
+def _gather_steps(column: pl.Series, rows: Sequence[RowNumbers]) -> pl.Series:
+    """Gather the values at several indices of each window, as lists; null where one is unknown."""
+    columns = [_gather_values(column, each).rename(str(step)) for step, each in enumerate(rows)]
     return pl.DataFrame(columns).select(pl.concat_list(pl.all())).to_series()
 
 
@@ -244,10 +248,11 @@ def _build_rejected(request: PredictionRequest, ordered: OrderedRows) -> pl.Data
     empty = pl.DataFrame(schema=dict(scorer.schema)).clear(len(rejected))
     predictions = empty.with_columns(status=rejected["status"])
     unknown = pl.Series([None] * len(rejected), dtype=pl.Boolean)
-    targets, forecast = None, scorer.featurizer.target.kind == "forecast"
-    if name := request.target_column:
+    forecast = scorer.featurizer.target.kind == "forecast"
+    targets = []
+    for name in request.target_columns.values():
         dtype = pl.List(pl.Float64) if forecast else ordered.sorted_rows.schema[name]
-        targets = pl.Series([None] * len(rejected), dtype=dtype)
+        targets.append(pl.Series([None] * len(rejected), dtype=dtype))
     frame = passthrough.collect(engine="streaming")
     table = build_output(
         request, frame, rejected[ROW].to_numpy(), predictions, targets=targets, in_training=unknown

@@ -1,6 +1,7 @@
 """Predict test rows, and pair the predictions with their targets so that metrics apply.
 
-Shapes: R test rows, K labels, T steps of a forecast.
+Shapes: R test rows, K labels or columns, T numbers of a forecast (its steps, of several columns by
+step and then by column).
 """
 
 import numpy as np
@@ -12,7 +13,9 @@ from models.evaluation.metrics.forecast import summarize_forecasts
 from models.evaluation.metrics.text import compare_texts
 from models.evaluation.predictions import (
     MAX_PROBABILITIES,
+    ColumnScales,
     Floats,
+    ForecastScale,
     ForecastSteps,
     Predictions,
     SelfSupervisedErrors,
@@ -21,8 +24,8 @@ from models.evaluation.predictions import (
 )
 from models.features.config import SELF_SUPERVISED
 from models.features.featurizer import Featurizer
-from models.features.target import read_numbers
-from tasks.dataset.labels import TestRows, encode_tags
+from models.features.target import Target, read_numbers
+from tasks.dataset.labels import TestRows, encode_tags, read_scaled_entities
 from tasks.dataset.rowset import RowSet
 from tasks.prediction.naive_forecast import compute_naive_error, load_target_history
 
@@ -46,7 +49,7 @@ def predict_test_rows(bundle: Bundle, rows: RowSet, test: TestRows) -> pl.DataFr
 
 
 def pair_with_targets(
-    predictions: pl.DataFrame, test: TestRows, featurizer: Featurizer, scale_R: Floats
+    predictions: pl.DataFrame, test: TestRows, featurizer: Featurizer, scale: ForecastScale
 ) -> Predictions:
     """Pair a model's predictions with the targets, by the kind of the target.
 
@@ -54,7 +57,7 @@ def pair_with_targets(
         predictions: of the test rows, as the model returns them.
         test: the rows with their targets.
         featurizer: of the model.
-        scale_R: for forecasts, see `compute_naive_scale`.
+        scale: for forecasts, see `compute_naive_scale`.
     """
     kind = featurizer.target.kind
     if kind == "category":
@@ -71,7 +74,8 @@ def pair_with_targets(
         return SelfSupervisedErrors(
             read_numbers(predictions["prediction"]), read_numbers(predictions["mean_error"])
         )
-    return summarize_forecasts(_read_forecasts(predictions, test.targets), scale_R)
+    steps = _read_forecasts(predictions, test.targets, featurizer.target)
+    return summarize_forecasts(steps, scale)
 
 
 def read_number_lists(lists: pl.Series, width: int) -> NDArray[np.float64]:
@@ -84,17 +88,41 @@ def read_number_lists(lists: pl.Series, width: int) -> NDArray[np.float64]:
 
 def compute_naive_scale(
     rows: RowSet, table: pl.DataFrame, featurizer: Featurizer, *, season: int
-) -> Floats:
-    """Return `compute_naive_error` of each row's series, [R]; empty where nothing is forecast."""
+) -> ForecastScale:
+    """Return `compute_naive_error` of each row's series, [R]; empty where nothing is forecast.
+
+    Of several columns the same of each, with its standard deviation.
+    """
     if featurizer.target.kind != "forecast":
         return np.empty(0)
-    return compute_naive_error(load_target_history(rows, table, featurizer), season=season)
+    errors = [
+        compute_naive_error(load_target_history(rows, table, each), season=season)
+        for each in featurizer.list_by_column()
+    ]
+    if not featurizer.target.parts:
+        return errors[0]
+    entities = read_scaled_entities(rows, table, featurizer)
+    return build_column_scales(featurizer.target, entities, np.stack(errors, axis=1))
+
+
+def build_column_scales(
+    target: Target, entities: pl.Series | None, naive_error_RK: Floats
+) -> ColumnScales:
+    """Build the scales of several columns.
+
+    Args:
+        target: with the columns.
+        entities: of the rows, where the target is scaled per entity.
+        naive_error_RK: mean error of the seasonal naive forecast on each row's past.
+    """
+    _, stds_RK = target.get_step_scales(len(naive_error_RK), entities, 1)
+    return ColumnScales(target.columns, stds_RK, naive_error_RK)
 
 
 def have_same_target(ours: Featurizer, theirs: Featurizer) -> bool:
     """Check whether two models predict the same target, so that they can be compared."""
     one, other = ours.target, theirs.target
-    if (one.kind, one.column, one.classes) != (other.kind, other.column, other.classes):
+    if (one.kind, one.columns, one.classes) != (other.kind, other.columns, other.classes):
         return False
     if one.kind != "forecast":
         return True
@@ -118,13 +146,36 @@ def _pair_classes(
     return SinglePredictions(test.targets, codes, probabilities, count, all_RK)
 
 
-def _read_forecasts(predictions: pl.DataFrame, targets_RT: Floats) -> ForecastSteps:
+def read_forecast_lists(
+    table: pl.DataFrame, name: str, target: Target, numbers: int
+) -> NDArray[np.float64]:
+    """Read one quantity of forecasts, such as `prediction`, [R, T]; NaN where a row is null.
+
+    Args:
+        table: of predictions or targets.
+        name: of the quantity; of several columns each has its own, see `list_output_names`.
+        target: of the model.
+        numbers: T.
+    """
+    names = target.list_output_names(name)
+    lists = [read_number_lists(table[each], numbers // len(names)) for each in names]
+    return np.stack(lists, axis=2).reshape(len(table), -1)
+
+
+def _read_forecasts(predictions: pl.DataFrame, targets_RT: Floats, target: Target) -> ForecastSteps:
     """Read forecasts and their quantiles, [R, T] each."""
-    horizon = targets_RT.shape[1]
-    names = [name for name in predictions.columns if name.startswith(_QUANTILE_PREFIX)]
+    numbers, suffix = targets_RT.shape[1], f"_{target.columns[0]}" if target.parts else ""
+    levels = [
+        name.removeprefix(_QUANTILE_PREFIX).removesuffix(suffix)
+        for name in predictions.columns
+        if name.startswith(_QUANTILE_PREFIX) and name.endswith(suffix)
+    ]
     return ForecastSteps(
         targets_RT,
-        read_number_lists(predictions["prediction"], horizon),
-        tuple(read_number_lists(predictions[name], horizon) for name in names),
-        tuple(float(name.removeprefix(_QUANTILE_PREFIX)) for name in names),
+        read_forecast_lists(predictions, "prediction", target, numbers),
+        tuple(
+            read_forecast_lists(predictions, f"{_QUANTILE_PREFIX}{level}", target, numbers)
+            for level in levels
+        ),
+        tuple(float(level) for level in levels),
     )

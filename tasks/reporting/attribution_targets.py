@@ -62,13 +62,23 @@ def build_tag_target(
     return AttributionTarget(weight_K, f"log odds of {labels[label]!s}")
 
 
-def build_number_target(bundle: Bundle, outputs: int, scale: TargetScale) -> AttributionTarget:
-    """Build a predicted number, or the mean of a forecast's steps, in the target's unit."""
-    target, window = bundle.featurizer.target, bundle.featurizer.layout.window
+def build_number_target(
+    bundle: Bundle, outputs: int, scale: TargetScale, *, column: int
+) -> AttributionTarget:
+    """Build a predicted number, or the mean of a forecast's steps, in the target's unit.
+
+    Args:
+        bundle: the model.
+        outputs: their count.
+        scale: of the column.
+        column: index of the column, where several are forecast together.
+    """
+    parts, window = bundle.featurizer.target.list_parts(), bundle.featurizer.layout.window
     outputs_per_value, index = _locate_value(bundle.head)
-    steps = outputs // outputs_per_value
+    steps, target = outputs // outputs_per_value // len(parts), parts[column]
     weight_O = np.zeros(outputs)
-    weight_O[index::outputs_per_value] = scale.std / steps
+    first = column * outputs_per_value + index
+    weight_O[first :: outputs_per_value * len(parts)] = scale.std / steps
     is_forecast = target.kind == "forecast" and window is not None
     description = target.column
     if is_forecast:

@@ -27,6 +27,7 @@ from models.evaluation.occlusion import compute_occlusion
 from models.evaluation.predictions import Predictions, SinglePredictions, TagPredictions
 from models.features.config import SELF_SUPERVISED
 from models.features.splitting.split import TEST
+from models.features.target import Target
 from models.learning.batches import Spans, gather, to_device
 from models.networks.blend import Blend
 from models.networks.heads.ctc import TEXT_PADDING, CtcHead
@@ -60,6 +61,8 @@ class _Case(NamedTuple):
     sequence: SequenceInput
     raw: RawRow
     output_O: NDArray[np.float32]
+    column: int
+    """Index of the column that is explained, where several are forecast: one after the other."""
     scale: TargetScale
 
 
@@ -84,7 +87,8 @@ def explain_rows(
     """
     if not isinstance(bundle.network, Blend):
         bundle = replace(bundle, network=_get_network(bundle))
-    known = prediction_table["prediction"].is_not_null()
+    first = bundle.featurizer.target.list_output_names("prediction")[0]
+    known = prediction_table[first].is_not_null()
     chosen = [example for example in choose_rows(predictions) if known[example.position]]
     cases = _read_cases(bundle, chosen, test, rows=rows, features_dir=features_dir)
     explanations = []
@@ -141,8 +145,9 @@ def _read_cases(
     texts = list(layout.input.columns) if layout.input.kind in _TEXTS else []
     cells = _read_cells(rows, [*texts, *entity_column], test.rows_R[positions])
     entity_names = cells[entity_column[0]] if entity_column else None
-    entities = entity_names if featurizer.target.entities else None
-    means, stds = featurizer.target.get_scales(len(positions), entities)
+    parts = featurizer.target.list_parts()
+    entities = entity_names if featurizer.target.is_scaled_per_entity else None
+    scales = [part.get_scales(len(positions), entities) for part in parts]
     cases = []
     for index, position in enumerate(positions.tolist()):
         batch = gather(sequences, np.array([index]))
@@ -151,10 +156,17 @@ def _read_cases(
         cell = cells[texts[0]][index] if texts else None
         entity = None if entity_names is None else str(entity_names[index])
         raw = RawRow(batch.values_NC.cpu().numpy(), cell, entity)
-        scale = TargetScale(float(means[index]), float(stds[index]))
-        output_O = output_1O[0].float().cpu().numpy()
+        means, stds = scales[index % len(parts)]
+        sequence = SequenceInput(batch.values_NC, batch.statics)
         cases.append(
-            _Case(position, SequenceInput(batch.values_NC, batch.statics), raw, output_O, scale)
+            _Case(
+                position,
+                sequence,
+                raw,
+                output_O=output_1O[0].float().cpu().numpy(),
+                column=index % len(parts),
+                scale=TargetScale(float(means[index]), float(stds[index])),
+            )
         )
     return cases
 
@@ -184,6 +196,8 @@ def _describe_row(
 ) -> _Parts:
     """Return target and prediction of a row; of a category also its class and its probability."""
     target = bundle.featurizer.target
+    if target.parts:
+        return _describe_columns(target, table, test, position=position)
     predicted = _convert_to_json(table["prediction"][position])
     if isinstance(predictions, SinglePredictions) and predictions.num_classes:
         code = int(predictions.target_R[position])
@@ -204,6 +218,25 @@ def _describe_row(
     return {"target": true, "prediction": predicted, "class_name": None}
 
 
+def _describe_columns(
+    target: Target, table: pl.DataFrame, test: TestRows, *, position: int
+) -> _Parts:
+    """Return target and prediction of a forecast of several columns, by column."""
+    names, count = target.list_output_names("prediction"), len(target.parts)
+    true_T = test.targets[position]
+    return {
+        "target": {
+            part.column: _convert_to_json(true_T[index::count])
+            for index, part in enumerate(target.parts)
+        },
+        "prediction": {
+            part.column: _convert_to_json(table[name][position])
+            for part, name in zip(target.parts, names, strict=True)
+        },
+        "class_name": None,
+    }
+
+
 def _convert_to_json(value: Any) -> Any:  # noqa: ANN401 - what JSON can hold
     """Convert a cell to what JSON can hold, rounded; None for a number that is not finite."""
     if isinstance(value, (pl.Series, np.ndarray)):
@@ -220,7 +253,7 @@ def _choose_target(bundle: Bundle, predictions: Predictions, case: _Case) -> Att
         return build_class_target(case.output_O, int(predictions.target_R[case.position]), classes)
     if isinstance(predictions, TagPredictions):
         return build_tag_target(case.output_O, predictions.target_RK[case.position, :-1], classes)
-    return build_number_target(bundle, len(case.output_O), case.scale)
+    return build_number_target(bundle, len(case.output_O), case.scale, column=case.column)
 
 
 def _explain_by_attribution(bundle: Bundle, case: _Case, target: AttributionTarget) -> _Parts:

@@ -39,7 +39,7 @@ def _list_roles(lineage: Lineage) -> list[Mapping[str, str]]:
     roles: list[tuple[str, object]] = [
         *(("sequence", name) for name in layout.input.columns),
         *(("static covariate", static.column) for static in layout.static_inputs),
-        ("target", lineage.target.column),
+        *(("target", name) for name in lineage.target.columns),
         ("time", layout.time),
         ("entity", layout.entity),
     ]

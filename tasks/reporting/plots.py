@@ -197,20 +197,26 @@ def draw_errors(error_R: Floats) -> Markup | None:
 
 
 def draw_forecasts(steps: ForecastSteps, column: str) -> Markup | None:
-    """Draw some forecasts with their targets, evenly spaced over the test rows."""
+    """Draw some forecasts with their targets, evenly spaced over the test rows.
+
+    Of several columns each picture shows another one.
+    """
     rows = take_evenly(np.arange(len(steps.target_RT)), _FORECASTS_SHOWN)
-    ahead = list(range(1, steps.target_RT.shape[1] + 1))
+    names = steps.columns.names if steps.columns else (column,)
+    ahead = list(range(1, steps.target_RT.shape[1] // len(names) + 1))
+    by_column = [steps.select_numbers(slice(i, None, len(names))) for i in range(len(names))]
     plots = []
-    for row in rows.tolist():
+    for index, row in enumerate(rows.tolist()):
+        own, name = by_column[index % len(names)], names[index % len(names)]
         layers: list[Layer] = []
-        if len(steps.levels) > 1:
-            low_T, high_T = steps.quantiles_QRT[0][row], steps.quantiles_QRT[-1][row]
-            share = f"{steps.levels[-1] - steps.levels[0]:.0%} interval"
+        if len(own.levels) > 1:
+            low_T, high_T = own.quantiles_QRT[0][row], own.quantiles_QRT[-1][row]
+            share = f"{own.levels[-1] - own.levels[0]:.0%} interval"
             layers.append(Band(share, ahead, low_T.tolist(), high_T.tolist(), "b"))
-        layers.append(Curve("target", ahead, steps.target_RT[row].tolist(), "a"))
-        layers.append(Curve("prediction", ahead, steps.prediction_RT[row].tolist(), "b"))
+        layers.append(Curve("target", ahead, own.target_RT[row].tolist(), "a"))
+        layers.append(Curve("prediction", ahead, own.prediction_RT[row].tolist(), "b"))
         x_axis = Axis("steps ahead", is_whole=True)
-        plots.append(Plot(layers=layers, x_axis=x_axis, y_axis=Axis(column)))
+        plots.append(Plot(layers=layers, x_axis=x_axis, y_axis=Axis(name)))
     note = f"{len(rows)} of {len(steps.target_RT):,} test rows, evenly spaced."
     return draw_panels(plots, title="Forecasts of some test rows", note=note)
 

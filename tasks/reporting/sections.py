@@ -14,7 +14,7 @@ from tasks.report_record import ReportRecord
 from tasks.reporting import lineage_sections, score_sections
 from tasks.reporting.charts.axes import Axis
 from tasks.reporting.charts.plots import Curve, Plot, draw_plot
-from tasks.reporting.charts.rows import Interval, draw_intervals
+from tasks.reporting.charts.rows import Interval, draw_bars, draw_intervals
 from tasks.reporting.explanation_views import render_explanation
 from tasks.reporting.formatting import Content, format_number
 from tasks.reporting.lineage import Lineage
@@ -94,6 +94,26 @@ def _build_labels(report: ReportRecord, lineage: Lineage) -> Content | None:
     return {
         "chart": draw_label_scores(report.by_label),
         "columns": columns,
+        "rows": rows[:_MAX_LABELS],
+        "left": len(rows) - _MAX_LABELS,
+    }
+
+
+def _build_columns(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """List the errors of each of several columns that are forecast together, and draw them."""
+    del lineage
+    if not report.by_column:
+        return None
+    rows = [asdict(each) for each in report.by_column]
+    errors = {each.column: each.standardized_mae for each in report.by_column}
+    return {
+        "chart": draw_bars(
+            errors,
+            title="Standardized mean absolute error of each column on the test rows",
+            x_name="mean absolute error in standard deviations",
+            high=max(errors.values()),
+        ),
+        "columns": [name for name in rows[0] if name != "column"],
         "rows": rows[:_MAX_LABELS],
         "left": len(rows) - _MAX_LABELS,
     }
@@ -200,6 +220,7 @@ SECTIONS = (
     Section("gate", "The gate", score_sections.build_gate),
     Section("confusion", "Confusion", _build_confusion),
     Section("labels", "Labels", _build_labels),
+    Section("columns", "Columns", _build_columns),
     Section("steps", "Steps ahead", _build_steps),
     Section("calibration", "Calibration", _build_calibration),
     Section("conformal", "Coverage", _build_conformal),

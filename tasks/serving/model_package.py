@@ -72,7 +72,7 @@ def choose_golden_rows(bundle: Bundle, rows: RowSet, features_dir: Path) -> pl.D
     steps = context.past_steps + context.future_steps + _GOLDEN_ROWS
     if not is_resampled(layout):
         return frame.tail(steps).collect(engine="streaming")
-    bins = resample_series(frame.collect().with_row_index(ROW_COLUMN), layout, target=None)
+    bins = resample_series(frame.collect().with_row_index(ROW_COLUMN), layout, averaged=())
     since = bins[layout.time or ROW_COLUMN].tail(steps).head(1).item()
     return frame.filter(pl.col(layout.time or ROW_COLUMN) >= since).collect(engine="streaming")
 

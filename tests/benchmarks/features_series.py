@@ -176,7 +176,7 @@ report()
     "resample: ours": OURS
     + """
 layout = build_layout(frequency="5m")
-resample_series(frame.with_row_index("__row__"), layout, target=None); report()
+resample_series(frame.with_row_index("__row__"), layout, averaged=()); report()
 """,
     "resample: pandas": PANDAS
     + """

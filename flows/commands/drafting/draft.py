@@ -13,6 +13,8 @@ class DraftOptions:
 
     target: str | None = None
     """The column to predict."""
+    targets: tuple[str, ...] = ()
+    """Several columns to forecast together, each one or a list with commas."""
     time: str | None = None
     """The column with the time of each row."""
     time_format: str | None = None
@@ -37,6 +39,8 @@ class JobDraft:
     """Columns of the input."""
     target: str
     target_kind: str
+    targets: list[str] = field(default_factory=list)
+    """Several columns that are forecast together, `target` among them; empty for one."""
     time: str | None = None
     entity: str | None = None
     split: str | None = None
@@ -59,7 +63,12 @@ class JobDraft:
     """What the author of the job should know; it is shown on the terminal too."""
 
     @property
+    def target_columns(self) -> list[str]:
+        """The columns with the target."""
+        return self.targets or [self.target]
+
+    @property
     def used_columns(self) -> list[str]:
         """The columns that the job reads, each once."""
-        names = [*self.columns, self.time, self.entity, self.target, self.split]
+        names = [*self.columns, self.time, self.entity, *self.target_columns, self.split]
         return list(dict.fromkeys(name for name in names if name))

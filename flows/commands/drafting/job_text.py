@@ -16,7 +16,7 @@ def format_job(draft: JobDraft, *, name: str, uri: str, contract: str) -> str:
         "name": [f"name: {quote(name)}"],
         "source": [f"source: {{{', '.join(_list_source_settings(draft, uri))}}}"],
         "inputs": ["inputs:", *_format_input(draft)],
-        "target": [f"target: {{column: {quote(draft.target)}, kind: {draft.target_kind}}}"],
+        "target": _format_target(draft),
         "split": _format_split(draft),
         "window": [f"window: {{lookback: {draft.lookback}, horizon: {draft.horizon}}}"]
         if draft.lookback
@@ -61,16 +61,30 @@ def _format_input(draft: JobDraft) -> list[str]:
     line = f"  - {{column: {column}{options}}}"
     if len(line) <= _WIDTH:
         return [line]
-    names = textwrap.wrap(
-        column,
+    others = [f"    {key}: {value}" for key, value in settings.items()]
+    return ["  - column:", *_wrap_names(column), *others]
+
+
+def _format_target(draft: JobDraft) -> list[str]:
+    """Format the target, in one line where it fits."""
+    names = [quote(name) for name in draft.target_columns]
+    column = names[0] if len(names) == 1 else f"[{', '.join(names)}]"
+    line = f"target: {{column: {column}, kind: {draft.target_kind}}}"
+    if len(line) <= _WIDTH:
+        return [line]
+    return ["target:", "  column:", *_wrap_names(column), f"  kind: {draft.target_kind}"]
+
+
+def _wrap_names(names: str) -> list[str]:
+    """Wrap a list of columns."""
+    return textwrap.wrap(
+        names,
         _WIDTH,
         initial_indent=" " * 6,
         subsequent_indent=" " * 7,
         break_long_words=False,
         break_on_hyphens=False,
     )
-    others = [f"    {key}: {value}" for key, value in settings.items()]
-    return ["  - column:", *names, *others]
 
 
 def _format_split(draft: JobDraft) -> list[str]:

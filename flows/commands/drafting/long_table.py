@@ -7,7 +7,8 @@ import polars as pl
 from flows.commands.drafting.column_kinds import is_key, is_number_text
 from flows.commands.drafting.draft import DraftOptions, JobDraft
 from flows.commands.drafting.row_table import warn_few_test_rows
-from flows.commands.drafting.targets import choose_target, is_number, is_series_number
+from flows.commands.drafting.target_columns import choose_targets
+from flows.commands.drafting.targets import is_number, is_series_number
 from flows.commands.drafting.times import TimeColumn, find_step
 from flows.commands.drafting.window_plan import plan_window
 from models.features.text_columns import parse_text
@@ -29,7 +30,9 @@ def draft_long_table(
         DataError: no column can be the time, or none has numbers.
     """
     keys = [
-        n for n in frame.columns if _can_be_entity(frame[n]) and n not in {options.target, split}
+        n
+        for n in frame.columns
+        if _can_be_entity(frame[n]) and n not in {options.target, *options.targets, split}
     ]
     entity = options.entity
     if time is None:
@@ -48,19 +51,21 @@ def draft_long_table(
         raise _build_no_sequence_error(frame, options.time)
     # A flag, such as a holiday, is rather an input; any other column comes before it.
     no_flags = [n for n in free if frame.schema[n] != pl.Boolean]
-    target = choose_target(frame, no_flags or free, options)
-    is_forecast = is_series_number(frame[target])
-    columns = [n for n in numbers if n in {*free, target}] or numbers
+    targets = choose_targets(frame, no_flags or free, options, entity=entity)
+    target = targets[-1]
+    is_forecast = len(targets) > 1 or is_series_number(frame[target])
+    columns = [n for n in numbers if n in {*free, *targets}] or numbers
     draft = JobDraft(
         kind="series",
         columns=columns,
         target=target,
         target_kind="forecast" if is_forecast else "category",
+        targets=targets if len(targets) > 1 else [],
         time=time.name,
         entity=entity,
         split=split,
     )
-    draft.parse = {n: "number" for n in [*columns, target] if is_number_text(frame[n])}
+    draft.parse = {n: "number" for n in [*columns, *targets] if is_number_text(frame[n])}
     if time.formats:
         draft.parse[time.name] = time.formats[0]
     _explain(draft, time, unused=[n for n in frame.columns if n not in draft.used_columns])
@@ -76,15 +81,22 @@ def _explain(draft: JobDraft, time: TimeColumn, *, unused: list[str]) -> None:
         draft.notes.append(
             f"'{time.name}' has whole numbers that rise evenly, so it is read as the time"
         )
-    others = [name for name in draft.columns if name != draft.target]
+    others = [name for name in draft.columns if name not in draft.target_columns]
     if draft.target_kind == "forecast":
         past = f"the past of '{draft.target}' is a channel too"
+        if draft.targets:
+            past = f"the past of all {len(draft.targets)} columns that are forecast"
         draft.comments["inputs"] = (
             f"{past}; all other columns of numbers ({len(others)}) are inputs" if others else past
         )
         draft.comments["target"] = (
             f"the next steps of '{draft.target}'; another column with --target"
         )
+        if draft.targets:
+            draft.comments["target"] = (
+                f"the next steps of these {len(draft.targets)} columns, forecast together; "
+                f"for one alone write column: {draft.target}, or draft with --target"
+            )
         if draft.entity:
             draft.input_options["scale_per"] = "entity"
             draft.comments["inputs"] += "; each entity has its own scale"

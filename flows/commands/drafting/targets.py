@@ -8,7 +8,7 @@ from flows.commands.drafting.column_kinds import MAX_CLASSES, is_key, is_number_
 from flows.commands.drafting.draft import DraftOptions
 from tasks.errors import DataError
 
-_TARGET_NAMES = ("target", "label", "class", "y", "category", "answer")
+TARGET_NAMES = ("target", "label", "class", "y", "category", "answer")
 
 _CLASS_NAMES = ("label", "class", "category")
 
@@ -28,7 +28,7 @@ def choose_target(frame: pl.DataFrame, names: Sequence[str], options: DraftOptio
     """
     if options.target:
         return options.target
-    if typical := [name for name in names if name.lower() in _TARGET_NAMES]:
+    if typical := [name for name in names if name.lower() in TARGET_NAMES]:
         return typical[0]
     classes = [
         name

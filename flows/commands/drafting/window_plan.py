@@ -102,7 +102,12 @@ def _measure_series(draft: JobDraft, frame: pl.DataFrame) -> _SeriesFacts:
     seasons = list_calendar_seasons(longest[time]) if has_dates and len(longest) > 2 else {}
     is_number = draft.target_kind == "forecast"
     return _SeriesFacts(
-        values=[each[draft.target].cast(pl.Float64).to_numpy() for each in series if is_number],
+        values=[
+            each[name].cast(pl.Float64).to_numpy()
+            for each in series
+            for name in draft.target_columns
+            if is_number
+        ],
         seasons=seasons,
         steps=int(_median(lengths)),
         points=len(points),

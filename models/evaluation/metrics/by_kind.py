@@ -1,5 +1,7 @@
 """The metrics of each kind of target, with their units and their direction."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from models.evaluation.metrics.additive import Metric
@@ -23,6 +25,7 @@ from models.evaluation.metrics.regression import (
     character_error_rate,
     coverage,
     forecast_mae,
+    forecast_mse,
     forecast_rmse,
     mae,
     mape,
@@ -66,6 +69,7 @@ METRICS: dict[TargetKind, dict[str, Metric]] = {
     "forecast": {
         "mae": forecast_mae,
         "rmse": forecast_rmse,
+        "mse": forecast_mse,
         "smape": smape,
         "mase": mase,
         "pinball": pinball,
@@ -84,14 +88,15 @@ METRICS: dict[TargetKind, dict[str, Metric]] = {
 """The first metric of each kind is its default, except for a category: macro_f1."""
 
 LOWER_IS_BETTER = {
-    "log_loss", "mae", "rmse", "mape", "hamming_loss", "smape", "mase", "pinball",
+    "log_loss", "mae", "rmse", "mse", "mape", "hamming_loss", "smape", "mase", "pinball",
     "character_error_rate", "word_error_rate", "unexplained_variance",
 }  # fmt: skip
 
 DESCRIPTIVE_METRICS = ("coverage", "width")
 """Metrics of which neither a higher nor a lower value is better in itself."""
 
-_UNITS = {"log_loss": "nats", "mape": "%", "smape": "% (0 to 200)", "bleu": "points (0 to 100)"}
+_UNITS = {"log_loss": "nats", "mape": "%", "smape": "% (0 to 200)", "bleu": "points (0 to 100)",
+          "mse": "variances of each column"}  # fmt: skip
 
 _HIGHEST_SCORES = {"bleu": 100.0}
 """Of metrics of which a higher value is better, where it is not 1."""
@@ -99,9 +104,17 @@ _HIGHEST_SCORES = {"bleu": 100.0}
 _IN_TARGET_UNITS = ("mae", "rmse", "pinball", "width")
 
 
-def get_metric_units(kind: TargetKind, column: str) -> dict[str, str]:
-    """Return the unit of each metric of a kind; empty for shares and correlations."""
-    target_units = dict.fromkeys(_IN_TARGET_UNITS, f"unit of {column}")
+def get_metric_units(kind: TargetKind, columns: Sequence[str]) -> dict[str, str]:
+    """Return the unit of each metric of a kind; empty for shares and correlations.
+
+    Args:
+        kind: of the target.
+        columns: with the target; errors of several are in standard deviations.
+    """
+    unit = f"unit of {', '.join(columns)}"
+    if len(columns) > 1:
+        unit = f"standard deviations, mean over {len(columns)} columns"
+    target_units = dict.fromkeys(_IN_TARGET_UNITS, unit)
     return {name: (_UNITS | target_units).get(name, "") for name in METRICS[kind]}
 
 

@@ -87,13 +87,28 @@ predictions that are too low."""
 forecast_mae = AdditiveMetric(
     lambda forecasts: stack_columns(forecasts.absolute_error_R, forecasts.count_R), compute_ratio
 )
-"""Mean absolute error over rows and steps, in the target's unit."""
+"""Mean absolute error over rows and steps, in the target's unit; of several columns over these too,
+in standard deviations of each."""
 
 forecast_rmse = AdditiveMetric(
     lambda forecasts: stack_columns(forecasts.squared_error_R, forecasts.count_R),
     lambda sums_BF: np.sqrt(compute_ratio(sums_BF)),
 )
 """Root of the mean squared error over rows and steps, in the target's unit."""
+
+
+def _compute_standardized_squares(forecasts: ForecastPredictions) -> Floats:
+    """Return squared errors in standard deviations, of several columns alone."""
+    undefined = forecasts.steps.columns is None
+    return stack_columns(
+        np.full(len(forecasts), np.nan) if undefined else forecasts.squared_error_R,
+        forecasts.count_R,
+    )
+
+
+forecast_mse = AdditiveMetric(_compute_standardized_squares, compute_ratio)
+"""Mean squared error over rows, steps and columns, standardized by each column's mean and standard
+deviation in training, as benchmarks of many columns state it; NaN for a single column."""
 
 smape = AdditiveMetric(
     lambda forecasts: stack_columns(forecasts.symmetric_error_R, forecasts.count_R),

@@ -6,6 +6,8 @@ column has the value of the last row of the step.
 Shapes: G steps of the grid that have rows, P steps of the grid.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -36,14 +38,16 @@ _ALLOWED_STEPS = 10_000_000
 """Number of steps that is always allowed."""
 
 
-def resample_series(frame: pl.DataFrame, layout: Layout, *, target: str | None) -> pl.DataFrame:
+def resample_series(
+    frame: pl.DataFrame, layout: Layout, *, averaged: Sequence[str]
+) -> pl.DataFrame:
     """Return one row for each step of the grid, by entity and time.
 
     Args:
         frame: a long table with `ROW_COLUMN`, the number of each row.
         layout: which columns make the series.
-        target: the column of a target that is aggregated if it has numbers; None for a target
-            of which the last value of a step counts, such as a category.
+        averaged: the columns of a target that are aggregated if they have numbers; none for a
+            target of which the last value of a step counts, such as a category.
 
     Returns:
         The columns of the table; `ROW_COLUMN` is the last row of each step, null where it has none.
@@ -54,7 +58,7 @@ def resample_series(frame: pl.DataFrame, layout: Layout, *, target: str | None) 
     check_sort_keys(frame, layout)
     config, step = get_series_input(layout), _get_grid_step(layout)
     ordered = _sort_rows(frame, layout)
-    table = _aggregate_bins(_add_bins(ordered, layout, step), layout, config, target=target)
+    table = _aggregate_bins(_add_bins(ordered, layout, step), layout, config, averaged=averaged)
     if not len(table):
         return table.select(frame.columns)
     return _fill_grid(table, layout, step).select(frame.columns)
@@ -92,7 +96,7 @@ def _add_bins(frame: pl.DataFrame, layout: Layout, step: GridStep) -> pl.DataFra
 
 
 def _aggregate_bins(
-    ordered: pl.DataFrame, layout: Layout, config: SeriesInput, *, target: str | None
+    ordered: pl.DataFrame, layout: Layout, config: SeriesInput, *, averaged: Sequence[str]
 ) -> pl.DataFrame:
     """Return one row for each step that has rows; its time is their last one."""
     keys = [*([layout.entity] if layout.entity else []), _BIN_COLUMN]
@@ -100,8 +104,8 @@ def _aggregate_bins(
     grouped = ordered.with_columns(
         is_new.fill_null(value=False).cum_sum().alias(_GROUP_COLUMN).set_sorted()
     )
-    numeric_target = [target] if target and ordered.schema[target].is_numeric() else []
-    aggregated = {*config.columns, *numeric_target} - set(list_sort_keys(layout))
+    numeric_targets = [name for name in averaged if ordered.schema[name].is_numeric()]
+    aggregated = {*config.columns, *numeric_targets} - set(list_sort_keys(layout))
     return grouped.group_by(_GROUP_COLUMN, maintain_order=True).agg(
         _build_aggregation(name, config) if name in aggregated else pl.col(name).last()
         for name in ordered.columns

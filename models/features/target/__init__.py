@@ -1,7 +1,7 @@
 """Targets: what is predicted, as the numbers that the outputs of a network are compared with.
 
 Classes and tags become codes, texts the ids of their symbols, and numbers are standardized.
-Shapes: R rows, M numbers of the targets of all rows.
+Shapes: R rows, M numbers of the targets of all rows, K columns, T numbers of a forecast.
 """
 
 from collections.abc import Iterable
@@ -47,6 +47,7 @@ __all__ = [
     "check_target_type",
     "fit_target",
     "format_class",
+    "join_targets",
     "mark_missing_targets",
     "read_numbers",
 ]
@@ -65,7 +66,10 @@ class Target:
     """What was fitted about the target on the training rows."""
 
     column: str
+    """Of several columns, their names in one text."""
     kind: TargetKind
+    parts: "tuple[Target, ...]" = ()
+    """Of several columns that are forecast together, the target of each; empty for one column."""
     classes: tuple[ClassLabel, ...] = ()
     """The classes or tags of the training rows, sorted; empty for other kinds."""
     mean: float = 0.0
@@ -78,6 +82,27 @@ class Target:
     """The symbols of texts."""
     max_length: int = 0
     """Symbols of the longest text in training."""
+
+    def list_parts(self) -> "tuple[Target, ...]":
+        """List the target of each column."""
+        return self.parts or (self,)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns with the target; empty for self-supervised kinds."""
+        return tuple(part.column for part in self.list_parts() if part.column)
+
+    @property
+    def is_scaled_per_entity(self) -> bool:
+        """Whether some entities have a scale of their own."""
+        return any(part.entities for part in self.list_parts())
+
+    def list_output_names(self, name: str) -> tuple[str, ...]:
+        """List the columns of the predictions that hold one quantity, such as `prediction`.
+
+        Of several columns each has its own: `prediction_a`, `prediction_b`.
+        """
+        return tuple(f"{name}_{part.column}" for part in self.parts) or (name,)
 
     @property
     def num_codes(self) -> int:
@@ -133,6 +158,34 @@ class Target:
         stds[is_known] = found["std"].drop_nulls().to_numpy()
         return means, stds
 
+    def get_step_scales(
+        self, rows: int, entities: pl.Series | None, steps: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean and standard deviation for the numbers of each row's forecast.
+
+        Args:
+            rows: count of rows.
+            entities: see `get_scales`.
+            steps: ahead.
+
+        Returns:
+            [R, 1] each; of several columns [R, T], step by step and within a step by column.
+        """
+        scales = [part.get_scales(rows, entities) for part in self.list_parts()]
+        means_RK, stds_RK = (np.stack(each, axis=1) for each in zip(*scales, strict=True))
+        if not self.parts:
+            return means_RK, stds_RK
+        return np.tile(means_RK, (1, steps)), np.tile(stds_RK, (1, steps))
+
+
+def join_targets(parts: "Iterable[Target]") -> Target:
+    """Return the target of several columns that are forecast together; of one, it is that."""
+    joined = tuple(parts)
+    if len(joined) == 1:
+        return joined[0]
+    name = ", ".join(part.column for part in joined)
+    return Target(column=name, kind="forecast", parts=joined)
+
 
 def fit_target(
     targets: Iterable[tuple[pl.Series, pl.Series | None]], config: TargetConfig
@@ -146,7 +199,7 @@ def fit_target(
     Raises:
         UnlearnableError: there is one class only, or too many, or the number is constant.
     """
-    name = config.column
+    name = config.name
     columns = (column for column, _ in targets)
     if config.kind == "category":
         return Target(column=name, kind="category", classes=fit_classes(columns, name))

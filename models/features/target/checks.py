@@ -13,8 +13,13 @@ from models.features.target.scale import read_numbers
 _TEXT_TYPES = {pl.String, pl.Categorical, pl.Enum}
 
 
-def check_target_type(dtype: pl.DataType, config: TargetConfig) -> None:
-    """Check the type of the target's column.
+def check_target_type(dtype: pl.DataType, config: TargetConfig, *, column: str) -> None:
+    """Check the type of a column with the target.
+
+    Args:
+        dtype: of the column.
+        config: with the kind of target.
+        column: its name.
 
     Raises:
         UnlearnableError: this kind of target cannot have this type.
@@ -22,8 +27,7 @@ def check_target_type(dtype: pl.DataType, config: TargetConfig) -> None:
     is_valid, hint = _TYPE_CHECKS[config.kind]
     if not is_valid(dtype):
         raise UnlearnableError(
-            f"target.kind is '{config.kind}', but column '{config.column}' holds {dtype}; "
-            f"{hint} upstream"
+            f"target.kind is '{config.kind}', but column '{column}' holds {dtype}; {hint} upstream"
         )
 
 

@@ -38,8 +38,8 @@ def fit_symbols(targets: Iterable[pl.Series], config: TargetConfig) -> tuple[Tex
     Raises:
         UnlearnableError: all targets are missing or empty.
     """
-    texts = [target.cast(pl.String).alias(config.column) for target in targets]
-    text_input = build_text_input(config.column, config.tokenizer, config.vocab_size)
+    texts = [target.cast(pl.String).alias(config.name) for target in targets]
+    text_input = build_text_input(config.name, config.tokenizer, config.vocab_size)
     frames = (column.to_frame() for column in texts)
     try:
         state = text.fit(frames, text_input)

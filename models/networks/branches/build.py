@@ -6,6 +6,7 @@ from typing import get_args
 from models.errors import UnlearnableError
 from models.features.feature_spec import Numbers, Tokens, Trees
 from models.networks.branches.base import Branch, BranchSpec, BranchTarget
+from models.networks.branches.columns import ColumnsBranch
 from models.networks.branches.lookback import MAX_FEATURES, LookbackBranch
 from models.networks.branches.ngrams import Detokenizer, NgramBranch
 from models.networks.branches.rocket_ridge import RocketBranch
@@ -100,11 +101,19 @@ def build_branch(
     assert isinstance(spec.features, Numbers)  # noqa: S101 - chosen for numbers alone
     if settings.kind == "rocket":
         return RocketBranch(branch, spec.features.channels, wide=settings.wide)
+    if spec.head.num_columns > 1:
+        return ColumnsBranch(
+            branch,
+            channels=spec.features.channels,
+            steps=settings.lookback,
+            num_columns=spec.head.num_columns,
+            own_channels=spec.target_channels,
+        )
     return LookbackBranch(
         branch,
         channels=spec.features.channels,
         steps=settings.lookback,
-        own_channel=spec.target_channel,
+        own_channel=next(iter(spec.target_channels), -1),
         inverse_penalty=settings.inverse_penalty,
     )
 
@@ -113,4 +122,4 @@ def _count_outputs(spec: NetworkSpec) -> int:
     """Return the number of outputs of a branch."""
     if spec.head.kind in {"category", "tags"}:
         return spec.head.num_classes
-    return spec.head.horizon if spec.head.kind == "forecast" else 1
+    return spec.head.horizon * spec.head.num_columns if spec.head.kind == "forecast" else 1

@@ -1,7 +1,7 @@
 """Shared by all heads: the encoder's outputs, the targets, and the base class.
 
 Shapes: N steps of all sequences, B sequences, M numbers of all targets, H units, P of the pooling,
-C channels of a step, O outputs of a head.
+C channels of a step, K columns of a forecast, O outputs of a head.
 """
 
 from typing import NamedTuple
@@ -15,13 +15,13 @@ from models.networks.jagged import Offsets
 
 
 class Origin(NamedTuple):
-    """Where a forecast starts, on the scale of its targets."""
+    """Where a forecast starts, on the scale of its targets, for each column that is forecast."""
 
-    last_B: Tensor
+    last_BK: Tensor
     """The target's last known value; zeros where the input does not contain it."""
-    level_B: Tensor
+    level_BK: Tensor
     """Subtracted from the series (level)."""
-    scale_B: Tensor
+    scale_BK: Tensor
     """By which the series is divided (scale)."""
 
 

@@ -26,6 +26,8 @@ class HeadSpec:
     """Classes, labels or symbols; 0 where the target is numbers or nothing."""
     horizon: int = 1
     """Steps of a forecast."""
+    num_columns: int = 1
+    """Columns that are forecast together."""
     max_length: int = 0
     """Symbols of the longest text in training."""
     mean: float = 0.0
@@ -90,6 +92,7 @@ def _build_forecast_head(spec: HeadSpec, sizes: EncoderSizes) -> Head:
         sizes.pooled,
         hidden=sizes.hidden,
         steps=spec.horizon,
+        columns=spec.num_columns,
         dropout=sizes.dropout,
         config=spec.config,
         form=_build_output(spec),

@@ -4,8 +4,11 @@ A series whose level drifts looks alike at every level. Inputs and forecast are 
 same point: the last value (as SegRNN, Lin et al. 2023), or mean and standard deviation (reversible
 instance normalization, Kim et al. 2022, without its learned factors).
 
-Shapes: N steps of all sequences, B sequences, C channels, O of them observed.
+Shapes: N steps of all sequences, B sequences, C channels, O of them observed, K columns that are
+forecast.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,25 +23,27 @@ MIN_SCALE = 1e-2
 class WindowNormalization(nn.Module):
     """Normalizes the observed channels and returns the origin of the forecast."""
 
-    def __init__(self, method: str, target_channel: int, num_observed: int) -> None:
+    def __init__(self, method: str, target_channels: Sequence[int], num_observed: int) -> None:
         """Choose the method.
 
         Args:
             method: `none`, `nlinear` (the last value) or `revin` (mean and standard deviation).
-            target_channel: the channel that is forecast; -1 where the input lacks it.
+            target_channels: those that are forecast; empty where the input lacks them.
             num_observed: how many channels, the first ones, are normalized.
         """
         super().__init__()
-        self.method, self.target_channel, self.num_observed = method, target_channel, num_observed
+        self.method, self.num_observed = method, num_observed
+        self.target_channels = list(target_channels)
 
     def forward(self, values_NC: Tensor, offsets: Offsets) -> tuple[Tensor, Origin | None]:
         """Return the steps and the origin; None where the input lacks the target's past."""
-        if self.target_channel < 0:
+        channels = self.target_channels
+        if not channels:
             return values_NC, None
         last_BC = values_NC[offsets.last_B]
-        last_B = last_BC[:, self.target_channel]
+        last_BK = last_BC[:, channels]
         if self.method == "none":
-            return values_NC, Origin(last_B, torch.zeros_like(last_B), torch.ones_like(last_B))
+            return values_NC, Origin(last_BK, torch.zeros_like(last_BK), torch.ones_like(last_BK))
         observed_NO = values_NC[:, : self.num_observed]
         if self.method == "nlinear":
             level_BO = last_BC[:, : self.num_observed]
@@ -53,8 +58,7 @@ class WindowNormalization(nn.Module):
             scale_BO
         )
         normalized_NC = torch.cat([normalized_NO, values_NC[:, self.num_observed :]], dim=1)
-        channel = self.target_channel
-        return normalized_NC, Origin(last_B, level_BO[:, channel], scale_BO[:, channel])
+        return normalized_NC, Origin(last_BK, level_BO[:, channels], scale_BO[:, channels])
 
 
 def _mean_per_sequence(values_NO: Tensor, offsets: Offsets) -> Tensor:

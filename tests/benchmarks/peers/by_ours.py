@@ -73,7 +73,7 @@ def build_forecast(task: Task) -> tuple[SequenceSet, SequenceSet, NetworkSpec]:
     head = HeadConfig(normalization="nlinear", loss="mae")
     head_spec = HeadSpec(kind="forecast", horizon=HORIZON, config=head)
     spec = NetworkSpec(
-        features=Numbers(channels=1), head=head_spec, target_channel=0, num_observed=1
+        features=Numbers(channels=1), head=head_spec, target_channels=(0,), num_observed=1
     )
     windows = np.arange(len(ends))
     training_count = len(ends) - len(last_S)

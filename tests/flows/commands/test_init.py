@@ -318,9 +318,62 @@ def test_the_past_of_a_predicted_flag_is_an_input(tmp_path: Path) -> None:
     assert job.layout.input.columns == ("sold", "holiday")
 
 
-def test_several_targets_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"(?s)'day,sold' is missing.*name one column"):
-        draft_job(make_seasonal(144), tmp_path, target="day,sold")
+def test_all_numbers_of_a_wide_table_are_forecast_together(tmp_path: Path) -> None:
+    frame = make_seasonal(144).with_columns(
+        returned=pl.col("sold") * 0.1, weekday=pl.int_range(pl.len()) % 7
+    )
+
+    files = draft_files(frame, tmp_path)
+
+    job = load_job(files.job)
+    assert job.target.columns == ("sold", "returned")
+    assert job.layout.input.columns == ("sold", "returned", "weekday")
+    assert job.gate.season_length == 12
+    assert "for one alone write column: returned" in files.job.read_text()
+    assert check_job(job)["test"] > 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sold": "y"},  # named like a target
+        {"weekday": "label"},  # has classes
+    ],
+)
+def test_a_column_that_stands_out_is_predicted_alone(
+    tmp_path: Path, change: dict[str, str]
+) -> None:
+    codes = pl.Series(["low", "high"] * 72)
+    frame = make_seasonal(144).with_columns(returned=pl.col("sold") * 0.1, weekday=codes)
+
+    job = draft_job(frame.rename(change), tmp_path)
+
+    assert len(job.target.columns) == 1
+    assert job.target.name in {"y", "label", "weekday"}
+
+
+@pytest.mark.parametrize(
+    "options", [{"target": "sold,returned"}, {"targets": ("sold", "returned")}]
+)
+def test_several_targets_are_forecast_together(tmp_path: Path, options: dict[str, Any]) -> None:
+    frame = make_seasonal(144).with_columns(returned=pl.col("sold") * 0.1, price=pl.col("sold") + 1)
+
+    job = draft_job(frame, tmp_path, **options)
+
+    assert (job.target.columns, job.target.kind) == (("sold", "returned"), "forecast")
+    assert job.layout.input.columns == ("sold", "returned", "price")
+
+
+def test_a_missing_column_among_several_targets_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--target: column 'bought' is missing"):
+        draft_job(make_seasonal(144), tmp_path, target="bought,sold")
+
+
+def test_a_text_among_several_targets_is_refused(tmp_path: Path) -> None:
+    frame = make_seasonal(144).with_columns(shop=pl.lit("Graz"))
+
+    with pytest.raises(DataError, match=r"(?s)--target: 'shop' cannot be forecast .*one column"):
+        draft_job(frame, tmp_path, target="sold,shop")
 
 
 def test_a_time_without_a_known_format_is_refused(tmp_path: Path) -> None:

@@ -46,6 +46,17 @@ def test_a_forecast_whose_past_is_read_is_measured_from_its_last_value() -> None
     assert "model" not in fill_defaults(job)
 
 
+def test_columns_are_measured_from_their_last_values_where_the_past_of_all_is_read() -> None:
+    job = {
+        "inputs": [{"column": ["x", "y"], "kind": "series"}],
+        "target": {"column": ["x", "y"], "kind": "forecast"},
+        "window": {"lookback": 10, "horizon": 2},
+    }
+
+    assert fill_defaults(job)["head"] == {"normalization": "nlinear"}
+    assert "head" not in fill_defaults(job | {"inputs": [{"column": "x", "kind": "series"}]})
+
+
 def test_a_job_that_is_not_valid_stays_as_it_is() -> None:
     for job in ({}, {"inputs": 3, "target": {}}, SERIES | {"model": "auto"}):
         assert fill_defaults(job) == job

@@ -101,6 +101,28 @@ def with_input(**changes: object) -> dict:
             "target.column: 'wave' is also an input",
         ),
         (
+            LEAST | {"target": {"column": ["y", "y"], "kind": "forecast"}},
+            "target.column: 'y' is listed twice; remove it",
+        ),
+        (
+            LEAST | {"target": {"column": ["y", "z"], "kind": "number"}},
+            "target.column: several columns are predicted together by kind forecast alone",
+        ),
+        (
+            LEAST | {"target": {"column": [], "kind": "forecast"}},
+            "target.column: kind forecast needs one",
+        ),
+        (
+            SERIES
+            | {
+                "source": {"uri": "rows.parquet", "time": "t"},
+                "window": {"lookback": 3},
+                "target": {"column": ["wave", "z"], "kind": "forecast"},
+                "head": {"normalization": "revin"},
+            },
+            "head.normalization: it needs the target's past as an input; add 'z'",
+        ),
+        (
             LEAST | {"head": {"loss": "huber"}},
             "head.loss: a target of kind category does not have this setting",
         ),

@@ -167,7 +167,7 @@ def test_the_error_for_an_unusable_target_names_the_row_and_the_reason(
     targets, config, message: str
 ) -> None:
     def check() -> None:
-        check_target_type(pl.Series(targets).dtype, config)
+        check_target_type(pl.Series(targets).dtype, config, column="label")
         check_missing_targets(pl.Series(targets), np.arange(2), name="label")
 
     with pytest.raises(UnlearnableError, match=message):

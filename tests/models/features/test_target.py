@@ -21,8 +21,8 @@ def fit_target(column: pl.Series, config: TargetConfig) -> Target:
 
 
 def check_target(column: pl.Series, config: TargetConfig) -> None:
-    check_type(column.dtype, config)
-    check_missing_targets(column, np.arange(len(column)), name=config.column)
+    check_type(column.dtype, config, column=config.name)
+    check_missing_targets(column, np.arange(len(column)), name=config.name)
 
 
 ALIKE = ["1", "01", "1.0", "true", "True", "null", "", " ", "\u00e9", "e\u0301"]

@@ -139,6 +139,31 @@ def test_windows_are_scored_by_new_targets(kind: str, local_store: Store) -> Non
     assert worse.drop.low > 0
 
 
+def test_a_forecast_of_several_columns_is_scored_where_one_of_them_is_known(
+    local_store: Store,
+) -> None:
+    def make_rows(days: int) -> pl.DataFrame:
+        return make_weekly_sales(days).with_columns(visits=1000 * pl.col("sales"))
+
+    series = SeriesInput(column=("sales", "visits"), scale_per="entity")
+    target = TargetConfig(column=("sales", "visits"), kind="forecast")
+    register_version(make_rows(160), build_weekly_layout(series, horizon=3), target, split=BY_TIME)
+    last_day = make_rows(160)["day"].max()
+    now = make_rows(220).with_columns(
+        visits=pl.when(pl.col("day") < pl.date(2024, 7, 20)).then("visits")
+    )
+    before = now.filter(pl.col("day") <= last_day)
+
+    better = measure_quality(local_store, before, now, "mae", 1e6)
+    worse = measure_quality(local_store, before, now, "mae", 1e-6)
+
+    assert better.rows == 2 * (60 - 2)
+    assert better.drop.high < 0
+    assert worse.drop.low > 0
+    # In standard deviations of each column and shop: about as good as in training.
+    assert better.current.value < 1.5
+
+
 def test_a_resampled_series_is_scored_from_its_next_step(local_store: Store) -> None:
     series = SeriesInput(column="sales", frequency="2d", aggregate="sum")
     layout = Layout(

@@ -82,6 +82,10 @@ OPTIONAL_PARTS = {
         {"name": "shuffled", "status": "failed", "message": MARKUP, "value": 0.9, "threshold": 0.5},
     ],
     "confusion": {"classes": ["a", MARKUP], "counts": [[40, 5], [30, 15]]},
+    "by_column": [
+        {"column": MARKUP, "mae": 1.5, "rmse": 2.0, "smape": 30.0, "mase": None}
+        | {"standardized_mae": 0.4, "standardized_mse": 0.3, "coverage": 0.9}
+    ],
     "by_label": [{"label": MARKUP, "rows": 10, "precision": 0.5, "recall": 0.5, "f1": 0.5}],
     "steps": [{"step": 1.0, "mae": 0.1, "rmse": 0.1, "smape": 9.0, "coverage": 0.9},
               {"step": 2.0, "mae": 0.2, "rmse": 0.2, "smape": 9.0, "coverage": 0.8}],

@@ -182,6 +182,30 @@ def test_a_forecast_has_one_row_a_step_at_the_end_of_each_series(local_store: St
     assert dataset.facts.output_rows == 14
 
 
+def test_a_forecast_of_several_columns_has_a_column_for_each(local_store: Store) -> None:
+    def make_rows(days: int) -> pl.DataFrame:
+        return make_weekly_sales(days).with_columns(visits=1000 * pl.col("sales"))
+
+    series = SeriesInput(column=("sales", "visits"), scale_per="entity")
+    target = TargetConfig(column=("sales", "visits"), kind="forecast")
+    layout = build_weekly_layout(series, horizon=7)
+    bundle = register_version(make_rows(160), layout, target, split=BY_TIME)
+    frame = make_rows(60)
+
+    scored = read_predictions(score_frame(frame, local_store, build_request(rows="all")))
+
+    expected = bundle.predict(frame).with_columns(frame["shop"], frame["day"])
+    for name in ("sales", "visits"):
+        steps = scored.filter(shop="b", day=pl.date(2024, 2, 1))
+        [row] = expected.filter(shop="b", day=pl.date(2024, 2, 1)).to_dicts()
+        following = frame.filter(pl.col("shop") == "b", pl.col("day") > pl.date(2024, 2, 1))
+        assert steps["step"].to_list() == list(range(1, 8))
+        assert np.allclose(steps[f"prediction_{name}"], row[f"prediction_{name}"], rtol=1e-5)
+        assert np.allclose(steps[f"interval_high_{name}"], row[f"interval_high_{name}"], rtol=1e-5)
+        assert np.allclose(steps[f"target_{name}"], following[name][:7])
+    assert not {"prediction", "target"} & set(scored.columns)
+
+
 def test_rows_without_a_time_or_with_a_repeated_time_have_a_reason(local_store: Store) -> None:
     target = TargetConfig(column="sales", kind="number")
     bundle = register_version(

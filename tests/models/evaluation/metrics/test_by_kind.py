@@ -41,8 +41,8 @@ def test_a_resample_scores_as_the_rows_that_it_contains(kind: str) -> None:
 
 def test_every_metric_has_a_unit_and_a_direction_or_is_descriptive() -> None:
     for kind, metrics in METRICS.items():
-        assert set(get_metric_units(kind, "sales")) == set(metrics)
-    assert get_metric_units("number", "sales")["mae"] == "unit of sales"
+        assert set(get_metric_units(kind, ["sales"])) == set(metrics)
+    assert get_metric_units("number", ["sales"])["mae"] == "unit of sales"
     assert (get_metric_sign("auroc"), get_metric_sign("mape")) == (1.0, -1.0)
     assert [get_best_score(name) for name in ("auroc", "mape", "bleu")] == [1.0, 0.0, 100.0]
     assert set(DESCRIPTIVE_METRICS) <= set(METRICS["forecast"])

@@ -103,7 +103,7 @@ def test_the_grid_is_that_of_pandas(
     zone = None if every in {"36h", "2d"} else zone
     table = in_zone(table, zone)
 
-    actual = resample_series(table, layout(every, aggregate), target=None)
+    actual = resample_series(table, layout(every, aggregate), averaged=())
 
     expected_frame = grid_of_pandas(table, RULES[every], aggregate)
     assert actual["shop"].to_list() == expected_frame["shop"].tolist()
@@ -124,15 +124,15 @@ def test_the_grid_is_that_of_pandas(
 def test_the_order_of_the_rows_changes_nothing(table: pl.DataFrame, every: str, seed: int) -> None:
     shuffled = table.sample(fraction=1, shuffle=True, seed=seed)
 
-    assert resample_series(shuffled, layout(every), target=None).equals(
-        resample_series(table, layout(every), target=None)
+    assert resample_series(shuffled, layout(every), averaged=()).equals(
+        resample_series(table, layout(every), averaged=())
     )
 
 
 @given(tables(), st.sampled_from(sorted(RULES)), st.sampled_from(ZONES))
 def test_every_row_is_mapped_to_its_step(table: pl.DataFrame, every: str, zone: str | None) -> None:
     table = in_zone(table, zone)
-    grid = resample_series(table, layout(every), target=None)
+    grid = resample_series(table, layout(every), averaged=())
 
     positions = find_resampled_rows(table, grid, layout(every))
 
@@ -152,9 +152,9 @@ def test_each_series_is_resampled_alone(table: pl.DataFrame, every: str, positio
     ordered = table.sort("shop", "at", ROW_COLUMN)
     own = ordered.filter(pl.col("shop") == ordered["shop"][min(positions, len(table) - 1)])
 
-    whole = resample_series(table, layout(every), target=None)
+    whole = resample_series(table, layout(every), averaged=())
 
-    assert resample_series(own, layout(every), target=None).equals(
+    assert resample_series(own, layout(every), averaged=()).equals(
         whole.filter(pl.col("shop") == own["shop"][0])
     )
 
@@ -168,14 +168,14 @@ def test_resampling_in_chunks_equals_resampling_the_whole_table(
 
     for first in range(0, len(ordered), size):
         resampled = pl.concat([resampled, ordered[first : first + size]])
-        grid = resample_series(resampled, window_layout, target=None)
+        grid = resample_series(resampled, window_layout, averaged=())
         parts.append(grid[:-1])
         # The last step is held back, since the next chunk may add rows to it.
         last = (pl.col("shop") == grid["shop"][-1]) & (pl.col("at") >= grid["at"][-1])
         resampled = resampled.filter(last)
 
-    whole = pl.concat([*parts, resample_series(resampled, window_layout, target=None)])
-    assert whole.equals(resample_series(ordered, window_layout, target=None))
+    whole = pl.concat([*parts, resample_series(resampled, window_layout, averaged=())])
+    assert whole.equals(resample_series(ordered, window_layout, averaged=()))
 
 
 @given(st.integers(-(10**6), 10**6), st.integers(1, 40), st.sampled_from(["d", "w", "mo", "y"]))
@@ -230,7 +230,7 @@ def test_times_that_are_numbers_have_steps_of_numbers(dtype: pl.DataType, every:
     times = pl.Series("at", [0, 4, 5, 17], dtype=dtype)
     table = pl.DataFrame([times]).with_columns(sales=1.0, price=1.0).with_row_index(ROW_COLUMN)
 
-    grid = resample_series(table, layout(every, "sum", entity=None), target=None)
+    grid = resample_series(table, layout(every, "sum", entity=None), averaged=())
 
     width = float(every)
     steps = int(17 // width) + 1
@@ -245,8 +245,8 @@ def test_numeric_targets_are_averaged_and_the_last_category_is_taken() -> None:
     table = pl.DataFrame({"at": days, "sales": [1, 2, 3], "price": [1, 2, 3], "y": [10, 20, 30]})
     table = table.with_row_index(ROW_COLUMN)
 
-    as_number = resample_series(table, layout("1w", entity=None), target="y")
-    as_category = resample_series(table, layout("1w", entity=None), target=None)
+    as_number = resample_series(table, layout("1w", entity=None), averaged=("y",))
+    as_category = resample_series(table, layout("1w", entity=None), averaged=())
 
     assert as_number["y"].to_list() == [15.0, 30.0]
     assert as_category["y"].to_list() == [20, 30]
@@ -264,7 +264,7 @@ def test_a_table_without_rows_has_no_steps() -> None:
         }
     )
 
-    assert resample_series(table, layout("1d"), target=None).is_empty()
+    assert resample_series(table, layout("1d"), averaged=()).is_empty()
 
 
 def test_a_nearly_empty_grid_is_rejected() -> None:
@@ -272,7 +272,7 @@ def test_a_nearly_empty_grid_is_rejected() -> None:
     table = pl.DataFrame({"at": times, "sales": [1, 2], "price": [1, 2]}).with_row_index(ROW_COLUMN)
 
     with pytest.raises(UnlearnableError, match=r"longest gap: from 1970-.* to 2024-"):
-        resample_series(table, layout("1s", entity=None), target=None)
+        resample_series(table, layout("1s", entity=None), averaged=())
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,12 @@ def network(
     spec = HeadSpec(kind=kind, horizon=4, config=settings_of)
     features = Tokens(size=9) if tokens else Numbers(channels=3)
     channel = 1 if kind == "forecast" else -1
-    network_spec = NetworkSpec(features=features, head=spec, target_channel=channel, num_observed=2)
+    network_spec = NetworkSpec(
+        features=features,
+        head=spec,
+        target_channels=() if channel < 0 else (channel,),
+        num_observed=2,
+    )
     return build_network(config, network_spec, seed=2).eval()
 
 
@@ -265,6 +270,34 @@ def test_a_normalized_forecast_is_shifted_with_its_series(decoder, normalization
     here, there = model(values, offsets), model(shifted, offsets)
 
     torch.testing.assert_close(there, here * scale + 100.0, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("decoder", ["direct", "patches", "recursive"])
+@pytest.mark.parametrize(("normalization", "scale"), [("nlinear", 1.0), ("revin", 3.0)])
+def test_each_column_of_a_forecast_is_shifted_with_its_own_series(
+    decoder, normalization, scale
+) -> None:
+    head = HeadConfig(
+        normalization=normalization, decoder=decoder, patch_length=2 if decoder == "patches" else 1
+    )
+    spec = NetworkSpec(
+        features=Numbers(channels=3),
+        head=HeadSpec(kind="forecast", horizon=4, num_columns=2, config=head),
+        target_channels=(1, 0),
+        num_observed=2,
+    )
+    config = ModelConfig(cell="gru", hidden_size=5)
+    model = build_network(config, spec, seed=2).eval()
+    values, offsets = steps([8, 5]), Offsets.from_lengths([8, 5])
+    shifted = values.clone()
+    shifted[:, 0] = shifted[:, 0] * scale + 100.0
+    shifted[:, 1] = shifted[:, 1] * scale - 7.0
+
+    here, there = (model(each, offsets).view(2, 4, 2) for each in (values, shifted))
+
+    expected = here * scale + torch.tensor([-7.0, 100.0])
+    torch.testing.assert_close(there, expected, rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(here[:, :, 0], here[:, :, 1])
 
 
 def test_missing_targets_of_a_forecast_give_no_gradient() -> None:
