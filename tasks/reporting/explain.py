@@ -93,9 +93,7 @@ def explain_rows(
     cases = _read_cases(bundle, chosen, test, rows=rows, features_dir=features_dir)
     explanations = []
     for example, case in zip(chosen, cases, strict=True):
-        described = _describe_row(
-            bundle, predictions, prediction_table, test, position=case.position
-        )
+        described = _describe_row(bundle, predictions, prediction_table, test, case=case)
         explanations.append(
             Explanation(
                 row=int(test.rows_R[case.position]),
@@ -192,12 +190,13 @@ def _describe_row(
     table: pl.DataFrame,
     test: TestRows,
     *,
-    position: int,
+    case: _Case,
 ) -> _Parts:
     """Return target and prediction of a row; of a category also its class and its probability."""
     target = bundle.featurizer.target
     if target.parts:
-        return _describe_columns(target, table, test, position=position)
+        return _describe_column(target, table, test, case)
+    position = case.position
     predicted = _convert_to_json(table["prediction"][position])
     if isinstance(predictions, SinglePredictions) and predictions.num_classes:
         code = int(predictions.target_R[position])
@@ -218,21 +217,12 @@ def _describe_row(
     return {"target": true, "prediction": predicted, "class_name": None}
 
 
-def _describe_columns(
-    target: Target, table: pl.DataFrame, test: TestRows, *, position: int
-) -> _Parts:
-    """Return target and prediction of a forecast of several columns, by column."""
-    names, count = target.list_output_names("prediction"), len(target.parts)
-    true_T = test.targets[position]
+def _describe_column(target: Target, table: pl.DataFrame, test: TestRows, case: _Case) -> _Parts:
+    """Return target and prediction of the column that is explained."""
+    name = target.list_output_names("prediction")[case.column]
     return {
-        "target": {
-            part.column: _convert_to_json(true_T[index::count])
-            for index, part in enumerate(target.parts)
-        },
-        "prediction": {
-            part.column: _convert_to_json(table[name][position])
-            for part, name in zip(target.parts, names, strict=True)
-        },
+        "target": _convert_to_json(test.targets[case.position][case.column :: len(target.parts)]),
+        "prediction": _convert_to_json(table[name][case.position]),
         "class_name": None,
     }
 

@@ -19,6 +19,7 @@ _METRIC_NAMES = {
     "log_loss": "log loss",
     "mae": "mean absolute error",
     "rmse": "root mean squared error",
+    "mse": "mean squared error",
     "r2": "R squared",
     "bleu": "BLEU",
     "smape": "sMAPE",

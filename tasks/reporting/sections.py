@@ -168,7 +168,8 @@ def _build_conformal(report: ReportRecord, lineage: Lineage) -> Content | None:
         low, high = conformal.coverage_low, conformal.coverage_high
         rows.append(Interval("measured", conformal.coverage, low, high))
     chart = draw_intervals(rows, label="Coverage, nominal and measured")
-    return {"conformal": conformal, "chart": chart}
+    unit = " standard deviations of the column" if report.by_column else ""
+    return {"conformal": conformal, "chart": chart, "unit": unit}
 
 
 def _build_slices(report: ReportRecord, lineage: Lineage) -> Content | None:

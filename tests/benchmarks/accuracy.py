@@ -181,7 +181,7 @@ def add_references(record: Record, data: Path, store: Path, known: Iterable[Reco
             analyzer=dataset.analyzer,
             season=dataset.season,
         )
-    except (LookupError, OSError, PolarsError, TypeError, ValueError) as error:
+    except (LookupError, OSError, PolarsError, ValueError) as error:
         record["reference_error"] = f"{type(error).__name__}: {error}"
 
 

@@ -172,6 +172,8 @@ def score_references(
     sequences = pl.read_parquet(features / "sequences.parquet")
     target, layout = settings["target"], settings["layout"]
     if layout["window"] and target["kind"] in {"number", "forecast"}:
+        if target["parts"]:
+            return score_column_references(data, sequences, settings, season=season)
         return score_forecast_references(read_windows(data, sequences, settings, season=season))
     if text and target["kind"] == "category":
         codes = sequences.select(row="target_row", split_code="split")
@@ -182,6 +184,31 @@ def score_references(
     return {}
 
 
+def score_column_references(
+    data: Path, sequences: pl.DataFrame, settings: dict[str, Any], *, season: int
+) -> dict[str, dict[str, float]]:
+    """Return the means of the references' errors over several columns, in standard deviations.
+
+    Raises:
+        ValueError: columns are scaled entity by entity.
+    """
+    parts = settings["target"]["parts"]
+    if any(part["entities"] for part in parts):
+        raise ValueError("no reference for several columns that are scaled by entity")
+    scores = []
+    for part in parts:
+        windows = read_windows(data, sequences, settings | {"target": part}, season=season)
+        scores.append(
+            score_forecast_references(windows._replace(values_N=windows.values_N / part["std"]))
+        )
+    return {
+        name: {
+            metric: float(np.mean([each[name][metric] for each in scores])) for metric in metrics
+        }
+        for name, metrics in scores[0].items()
+    }
+
+
 def read_windows(
     data: Path, sequences: pl.DataFrame, settings: dict[str, Any], *, season: int
 ) -> Windows:
@@ -189,11 +216,8 @@ def read_windows(
 
     Raises:
         ValueError: the windows do not fit the file.
-        TypeError: there are several targets.
     """
     layout, target = settings["layout"], settings["target"]
-    if not isinstance(target["column"], str):
-        raise TypeError(f"no reference for several targets: {target['column']}")
     keys = [name for name in (layout["entity"], layout["time"]) if name]
     rows = pl.read_parquet(data).with_row_index("row").sort(keys, maintain_order=True)
     entity_N = rows[layout["entity"]].rank("dense").to_numpy() - 1 if layout["entity"] else None

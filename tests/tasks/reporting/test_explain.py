@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -232,3 +233,20 @@ def test_the_number_of_explanations_is_limited_with_many_classes() -> None:
     chosen = choose_rows(SinglePredictions(targets, targets, np.ones(500), 90))
 
     assert 0 < len(chosen) <= MAX_ROWS
+
+
+def test_the_columns_of_a_forecast_are_explained_in_turn(tmp_path: Path) -> None:
+    frame = make_weekly_sales().with_columns(visits=1000 * pl.col("sales"))
+    layout = build_weekly_layout(SeriesInput(column=("sales", "visits")), horizon=3)
+    target = TargetConfig(column=("sales", "visits"), kind="forecast")
+    folder = tmp_path / "features"
+    rows = write_features(folder, frame, layout, target, BY_TIME)
+
+    explanations = explain_test_rows(folder, rows, train_bundle(folder, epochs=2))
+
+    assert_complete(explanations[0::2])
+    assert {row.quantity for row in explanations[0::2]} == {"mean of the next 3 values of sales"}
+    assert {row.quantity for row in explanations[1::2]} == {"mean of the next 3 values of visits"}
+    for row in explanations:
+        assert len(row.target) == len(row.prediction) == 3
+        assert row.end == pytest.approx(np.mean(row.prediction), rel=1e-2)
