@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prefect import task
 
@@ -176,9 +176,8 @@ def _evaluate_candidate(
     rows, features_dir = context.rows, context.features_dir
     featurizer = load_featurizer(features_dir)
     test = load_test_rows(rows, features_dir, featurizer)
-    scale_R = compute_naive_scale(
-        rows, read_sequences(features_dir, TEST), featurizer, season=gate.season_length
-    )
+    sequences = read_sequences(features_dir, TEST)
+    scale_R = compute_naive_scale(rows, sequences, featurizer, season=gate.season_length)
     bundle = load_bundle(context.candidate_dir / "bundle")
     table = predict_test_rows(bundle, rows, test)
     challenger = pair_with_targets(table, test, featurizer, scale_R)
@@ -194,9 +193,9 @@ def _evaluate_candidate(
     drift = _write_drift(folder, context, featurizer)
     facts = _build_facts(scored, decision, gate=gate, drift=drift)
     data = EvaluationData(rows, features_dir, featurizer, test, table, bundle.calibration)
-    comparison = result.champion_comparison
-    details = measure_details(data, challenger, comparison, gate=gate, evaluation=evaluation)
-    steps, labels, confusion = _measure_by_kind(challenger, featurizer)
+    details = measure_details(
+        data, challenger, result.champion_comparison, gate=gate, evaluation=evaluation
+    )
     explanations = explain_rows(
         bundle, challenger, prediction_table=table, test=test, rows=rows, features_dir=features_dir
     )
@@ -211,10 +210,7 @@ def _evaluate_candidate(
         worst_slice=details.worst_slice,
         calibration=details.calibration,
         conformal=details.conformal,
-        steps=steps,
-        by_column=score_columns(challenger, table, test, featurizer.target),
-        by_label=labels,
-        confusion=confusion,
+        **_measure_by_kind(challenger, data),
     )
     write_prediction_plots(
         folder,
@@ -279,19 +275,25 @@ def _score_parts(bundle: Bundle, test_set: EvaluationSet) -> dict[str, Scores]:
     return scores
 
 
-def _measure_by_kind(
-    challenger: Predictions, featurizer: Featurizer
-) -> tuple[list[StepErrors] | None, list[LabelScores] | None, Confusion | None]:
-    """Measure a forecast by step, tags by label, a category by pairs of classes."""
-    steps, labels, confusion, classes = None, None, None, featurizer.target.classes
+def _measure_by_kind(challenger: Predictions, data: EvaluationData) -> dict[str, Any]:
+    """Measure a forecast by step and by column, tags by label, a category by pairs of classes.
+
+    Returns:
+        Fields of the report.
+    """
+    target = data.featurizer.target
     if isinstance(challenger, ForecastPredictions):
-        steps = [StepErrors(**each) for each in compute_step_errors(challenger.steps)]
+        return {
+            "steps": [StepErrors(**each) for each in compute_step_errors(challenger.steps)],
+            "by_column": score_columns(challenger, data.predictions, data.test, target),
+        }
     if isinstance(challenger, TagPredictions):
-        labels = [LabelScores(**each) for each in score_labels(challenger, classes)]
+        labels = score_labels(challenger, target.classes)
+        return {"by_label": [LabelScores(**each) for each in labels]}
     if isinstance(challenger, SinglePredictions) and challenger.num_classes:
-        names, counts = build_confusion_table(challenger, classes)
-        confusion = Confusion(classes=names, counts=counts.tolist())
-    return steps, labels, confusion
+        names, counts = build_confusion_table(challenger, target.classes)
+        return {"confusion": Confusion(classes=names, counts=counts.tolist())}
+    return {}
 
 
 def _read_history(candidate_dir: Path) -> list[EpochRecord]:
