@@ -75,7 +75,7 @@ def split_rows(
     )
     missing_R = np.zeros(rows.scan().select(pl.len()).collect().item(), bool)
     if keep_unlabelled:
-        missing_R = mark_missing_targets(_read_column(rows, target.column))
+        missing_R = mark_missing_targets(_read_column(rows, target.name))
     if by == "time":
         splits_R, split = _split_by_time(rows, layout, config, missing_R=missing_R)
     else:
