@@ -5,7 +5,7 @@ Shapes: R rows, O outputs, T steps of a forecast, P numbers of each, M mixes, K 
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -40,6 +40,8 @@ class PartOutputs(NamedTuple):
     """Of the recurrent part, then of each branch, [R, O]."""
     target_RT: Tensor
     """Codes of classes [R, 1], labels as 0 and 1, or scaled numbers; NaN where one is missing."""
+    chose_epochs: bool = False
+    """Whether these rows also chose the epochs of the recurrent part, which flatters it."""
 
 
 def fit_mix(parts: PartOutputs, kind: TargetKind, head: HeadConfig) -> Mix:
@@ -68,37 +70,110 @@ def _list_weights(parts: int) -> list[tuple[float, ...]]:
 
 
 def _fit_logits_mix(parts: PartOutputs, kind: TargetKind) -> Mix:
-    """Fit the temperatures, then the weights, by the log loss.
+    """Fit a temperature of each part, then the weights by the log loss, then a shared temperature.
 
-    Weights are equal unless others are better by more than one standard error: on few rows fitted
-    weights are rarely better.
+    A part is dropped where the equally weighted mean of the others is better by more than one
+    standard error. The weights of those that stay are equal unless others are better by as much: on
+    few rows fitted weights are rarely better. Where the rows chose the epochs of the recurrent
+    part, its weight is at most an equal share.
     """
     count, targets = len(parts.outputs), parts.target_RT
-    mix = Mix(
-        weights=(1 / count,) * count,
-        temperatures=tuple(_fit_temperature(each, targets, kind) for each in parts.outputs),
+    temperatures = tuple(_fit_temperature(each, targets, kind) for each in parts.outputs)
+    mix = Mix(weights=(1 / count,) * count, temperatures=temperatures)
+
+    def compute_losses(weights: Sequence[float]) -> Tensor:
+        mixed_RO = mix_outputs(parts.outputs, replace(mix, weights=tuple(weights)), kind)
+        return _compute_log_loss(mixed_RO, targets, kind)
+
+    weights = _drop_parts(mix.weights, compute_losses)
+    if max(weights) < 1:
+        limit = weights[0] if parts.chose_epochs else 1.0
+        weights = _weigh_parts(weights, compute_losses, max_recurrent=limit)
+    mix = replace(mix, weights=weights)
+    # Independent errors make a mean of calibrated parts too cautious (Ranjan and Gneiting 2010).
+    shared = _fit_temperature(
+        mix_outputs(parts.outputs, mix, kind), targets, kind, doubt=1 / (len(targets) + 2)
     )
-    candidates = [mix, *(replace(mix, weights=weights) for weights in _list_weights(count))]
-    losses_MR = torch.stack(
-        [
-            _compute_log_loss(mix_outputs(parts.outputs, each, kind), targets, kind)
-            for each in candidates
-        ]
-    )
-    best = int(losses_MR.mean(dim=1).argmin())
-    excess_R = losses_MR[0] - losses_MR[best]
+    return replace(mix, temperatures=tuple(shared * each for each in temperatures))
+
+
+def _drop_parts(
+    weights: tuple[float, ...], compute_losses: Callable[[Sequence[float]], Tensor]
+) -> tuple[float, ...]:
+    """Return equal weights of the parts without those that make their mean clearly worse."""
+    kept = [index for index, weight in enumerate(weights) if weight]
+    if len(kept) == 1:
+        return weights
+    fewer = []
+    for dropped in kept:
+        share = 1 / (len(kept) - 1)
+        fewer.append(
+            tuple(
+                share if index in kept and index != dropped else 0.0
+                for index in range(len(weights))
+            )
+        )
+    best = _choose_weights(weights, fewer, compute_losses)
+    return weights if best == weights else _drop_parts(best, compute_losses)
+
+
+def _weigh_parts(
+    weights: tuple[float, ...],
+    compute_losses: Callable[[Sequence[float]], Tensor],
+    *,
+    max_recurrent: float,
+) -> tuple[float, ...]:
+    """Return the best weights of several parts: no branch alone is better than their mean.
+
+    Args:
+        weights: equal ones; parts without weight stay without.
+        compute_losses: returns the log loss of each row.
+        max_recurrent: most weight of the recurrent part.
+    """
+    candidates = [
+        each
+        for each in _list_weights(len(weights))
+        if each[0] <= max_recurrent
+        and all(own or not other for own, other in zip(weights, each, strict=True))
+    ]
+    chosen = _choose_weights(weights, candidates, compute_losses)
+    branches = [each for each in candidates if 1.0 in each[1:]]
+    best_branch = min(float(compute_losses(each).mean()) for each in branches)
+    if float(compute_losses(chosen).mean()) <= best_branch:
+        return chosen
+    return min(candidates, key=lambda each: float(compute_losses(each).mean()))
+
+
+def _choose_weights(
+    weights: tuple[float, ...],
+    candidates: Sequence[tuple[float, ...]],
+    compute_losses: Callable[[Sequence[float]], Tensor],
+) -> tuple[float, ...]:
+    """Return the best candidate if it is better by more than one standard error, else `weights`."""
+    excess_MR = compute_losses(weights) - torch.stack([compute_losses(each) for each in candidates])
+    best = int(excess_MR.mean(dim=1).argmax())
+    excess_R = excess_MR[best]
     error = float(excess_R.std()) / math.sqrt(len(excess_R)) if len(excess_R) > 1 else math.inf
-    return candidates[best] if float(excess_R.mean()) > error else mix
+    return candidates[best] if float(excess_R.mean()) > error else weights
 
 
-def _fit_temperature(outputs_RO: Tensor, target_RT: Tensor, kind: TargetKind) -> float:
+def _fit_temperature(
+    outputs_RO: Tensor, target_RT: Tensor, kind: TargetKind, *, doubt: float | None = None
+) -> float:
     """Return the temperature of the least log loss, of targets that are smoothed as Platt's.
 
-    With n rows of C classes a share of 1 / (n / C + 2) of each target is given to the other
-    classes, so that few rows that are all classified correctly leave room for doubt.
+    Of each target a share is given to the other classes, so that few rows that are all classified
+    correctly leave room for doubt.
+
+    Args:
+        outputs_RO: logits.
+        target_RT: codes of classes, or labels as 0 and 1.
+        kind: of the target.
+        doubt: the share; by default 1 / (n / C + 2) for n rows of C classes.
     """
     rows, classes = outputs_RO.shape
-    doubt = 1 / (rows / max(classes, 1) + 2)
+    if doubt is None:
+        doubt = 1 / (rows / max(classes, 1) + 2)
 
     def compute_cost(temperature: float) -> float:
         scaled_RO = outputs_RO.double() / temperature

@@ -169,7 +169,8 @@ def _join(bundle: Bundle, folds: Folds) -> tuple[Bundle, NDArray[np.float32]]:
     fitted = [_fit_branch(bundle, each, folds, target_RO) for each in _list_settings(bundle, folds)]
     outputs = [folds.predict_out_of_fold(network), *(each.outputs_SO for each in fitted)]
     targets = torch.from_numpy(target_RO[folds.held_out_rows])
-    mix = fit_mix(PartOutputs(outputs, targets), kind, bundle.head)
+    parts = PartOutputs(outputs, targets, chose_epochs=folds.count > 1)
+    mix = fit_mix(parts, kind, bundle.head)
     branches, settings = [each.branch for each in fitted], [each.settings for each in fitted]
     blend = Blend(network, branches, mix, kind, settings=settings)
     mixed_SO = mix_outputs(outputs, mix, kind)

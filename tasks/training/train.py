@@ -44,7 +44,7 @@ from tasks.training.pretrain import (
 from tasks.training.pretraining import load_weights
 from tasks.training.progress import combine_callbacks, report_progress
 
-VERSION = 11
+VERSION = 12
 
 _MAX_LISTED_ROWS = 10
 """Rows that an error lists."""

@@ -1,8 +1,11 @@
 """How parts are joined: the weights follow what rows show that no part has seen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from models.learning.mixing import PartOutputs, fit_mix
 from models.networks.blend import mix_outputs
@@ -52,6 +55,54 @@ def test_few_rows_that_are_all_classified_correctly_leave_room_for_doubt() -> No
 
     probabilities = mix_outputs([perfect, perfect], mix, "category").exp()
     assert probabilities.max() < 0.95
+
+
+def test_a_useless_part_does_not_spoil_two_that_are_good() -> None:
+    codes = np.arange(300) % 3
+    good = [draw_logits(codes, 0.85, seed) for seed in range(2)]
+    useless = draw_logits(codes, 0.0, 9)
+
+    mix = fit_mix(PartOutputs([*good, useless], torch.from_numpy(codes)[:, None]), "category", HEAD)
+
+    assert mix.weights == pytest.approx((0.5, 0.5, 0.0))
+
+
+def test_rows_that_chose_the_epochs_give_the_recurrent_part_no_more_than_its_share() -> None:
+    codes = np.arange(600) % 3
+    parts = [draw_logits(codes, 0.95, 0), draw_logits(codes, 0.8, 1)]
+    targets = torch.from_numpy(codes)[:, None]
+
+    independent = fit_mix(PartOutputs(parts, targets), "category", HEAD)
+    flattering = fit_mix(PartOutputs(parts, targets, chose_epochs=True), "category", HEAD)
+
+    assert independent.weights[0] > 0.5
+    assert flattering.weights[0] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("accuracy", [0.4, 0.6, 0.75, 0.9])
+def test_the_mix_has_no_larger_log_loss_than_a_branch_alone(accuracy: float) -> None:
+    codes = np.arange(90) % 3
+    targets = torch.from_numpy(codes)[:, None]
+    parts = [draw_logits(codes, accuracy, 0), draw_logits(codes, 0.9, 1)]
+
+    mix = fit_mix(PartOutputs(parts, targets, chose_epochs=True), "category", HEAD)
+
+    losses = [
+        float(functional.cross_entropy(mix_outputs(parts, each, "category"), targets[:, 0]))
+        for each in (mix, replace(mix, weights=(0.0, 1.0)))
+    ]
+    assert losses[0] <= losses[1] + 1e-6
+
+
+def test_the_mean_of_calibrated_parts_is_sharpened() -> None:
+    codes = np.arange(300) % 3
+    parts = [draw_logits(codes, 0.8, seed) for seed in range(4)]
+
+    mix = fit_mix(PartOutputs(parts, torch.from_numpy(codes)[:, None]), "category", HEAD)
+
+    probability = float(mix_outputs(parts, mix, "category").softmax(dim=1).max(dim=1).values.mean())
+    hits = mix_outputs(parts, mix, "category").argmax(dim=1).numpy() == codes
+    assert probability == pytest.approx(hits.mean(), abs=0.05)
 
 
 def test_the_joined_outputs_of_classes_are_log_probabilities_of_each_part_alone() -> None:
