@@ -52,6 +52,9 @@ _MIN_ROWS = 200
 _MAX_CONVOLVED_STEPS = 2_000_000
 """Steps of all sequences that are convolved at most: some minutes."""
 
+_MAX_IMAGES, _SAMPLE_IMAGES = 10_000, 2_000
+"""Images that a branch is fitted on, and those that its filters are drawn from."""
+
 _MAX_WIDE_ROWS = 3_000
 """Rows up to which a rocket has its wide regression: its cost grows with the square of the rows."""
 
@@ -132,6 +135,8 @@ def _count_max_rows(
     """Return how many rows branches are fitted on: convolutions read every step."""
     lengths_S = folds.rows.lengths_S
     kinds = find_branches(featurizer, model, head, max_length=int(lengths_S.max()))
+    if "patches" in kinds:
+        return _MAX_IMAGES
     if "rocket" not in kinds:
         return _MAX_ROWS
     return min(_MAX_ROWS, max(_MIN_ROWS, int(_MAX_CONVOLVED_STEPS / lengths_S.mean())))
@@ -248,10 +253,13 @@ def _predict_folds(
 
 def _sample(rows: Sequences, settings: BranchSettings) -> Sequences:
     """Return the sequences that the features are fitted on."""
-    if settings.kind != "rocket":
+    if settings.kind == "patches":
+        count = min(len(rows), _SAMPLE_IMAGES)
+    elif settings.kind == "rocket":
+        share = min(1.0, _SAMPLE_STEPS / max(int(rows.lengths_S.sum()), 1))
+        count = max(1, round(share * len(rows)))
+    else:
         return rows
-    share = min(1.0, _SAMPLE_STEPS / max(int(rows.lengths_S.sum()), 1))
-    count = max(1, round(share * len(rows)))
     return rows.select(np.linspace(0, len(rows) - 1, count).round().astype(np.int64))
 
 

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import get_args
 
 from models.errors import UnlearnableError
-from models.features.feature_spec import Numbers, Tokens, Trees
+from models.features.feature_spec import Numbers, Pixels, Tokens, Trees
 from models.networks.branches.base import Branch, BranchSpec, BranchTarget
 from models.networks.branches.columns import ColumnsBranch
 from models.networks.branches.lookback import MAX_FEATURES, LookbackBranch
 from models.networks.branches.ngrams import Detokenizer, NgramBranch
+from models.networks.branches.patches import MIN_SIDE, PatchBranch
 from models.networks.branches.rocket_ridge import RocketBranch
 from models.networks.config import ClosedFormBranch
 from models.networks.network import NetworkSpec
@@ -73,10 +74,11 @@ def _list_fitting(
     """Return the branches that fit the input and the target."""
     if spec.head.kind not in _TARGETS or spec.head.config.loss == "negative_binomial":
         return []
-    if spec.label_codes:
-        return []
     if isinstance(spec.features, (Tokens, Trees)):
         return ["ngrams"] if text and spec.head.kind != "forecast" else []
+    if isinstance(spec.features, Pixels):
+        large = min(spec.features.height, spec.features.width) >= MIN_SIDE
+        return ["patches"] if large and not windowed else []
     if not isinstance(spec.features, Numbers):
         return []
     fitting: list[ClosedFormBranch] = []
@@ -98,6 +100,9 @@ def build_branch(
     if settings.kind == "ngrams":
         assert detokenize is not None  # noqa: S101 - chosen for texts alone
         return NgramBranch(branch, detokenize, inverse_penalty=settings.inverse_penalty)
+    if settings.kind == "patches":
+        assert isinstance(spec.features, Pixels)  # noqa: S101 - chosen for images alone
+        return PatchBranch(branch, spec.features)
     assert isinstance(spec.features, Numbers)  # noqa: S101 - chosen for numbers alone
     if settings.kind == "rocket":
         return RocketBranch(branch, spec.features.channels, wide=settings.wide)

@@ -24,6 +24,7 @@ INPUTS = {
     "text, words": {"kind": "text", "tokenizer": "word"},
     "text, characters": {"kind": "text", "tokenizer": "character"},
     "tree": {"kind": "tree"},
+    "image": {"kind": "image", "size": [8, 8]},
 }
 
 
