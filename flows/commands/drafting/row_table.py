@@ -6,6 +6,7 @@ from flows.commands.drafting import column_kinds
 from flows.commands.drafting.draft import DraftOptions, JobDraft
 from flows.commands.drafting.targets import choose_target, guess_target_kind
 from flows.commands.drafting.times import TimeColumn
+from flows.commands.drafting.trees import labels_are_classes
 from models.features.splitting.column_split import parse_split_names
 from models.features.splitting.split import TEST, SplitConfig
 
@@ -58,6 +59,9 @@ def draft_row_table(
     _note_unread_columns(draft, sample, own)
     if kind == "series":
         _shorten_long_series(draft, sample)
+    if kind == "tree" and labels_are_classes(sample[draft.columns[0]], sample[target]):
+        draft.input_options["supervise_nodes"] = "true"
+        draft.comments["inputs"] = "the labels of nodes are classes of the target: they teach too"
     warn_few_test_rows(draft, _count_test_rows(scan, split))
     return draft
 
