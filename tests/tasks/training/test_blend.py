@@ -86,6 +86,25 @@ def test_every_kind_of_input_is_predicted_together(kind: str, folds: int, tmp_pa
     )
 
 
+def test_trees_whose_nodes_are_supervised_have_a_branch_of_their_words(tmp_path: Path) -> None:
+    table = build_table(KINDS["tree"][1]).with_columns(label=pl.col("x").str.slice(1, 1))
+    path = write_table_job(
+        tmp_path,
+        table,
+        inputs=[{"column": "x", "kind": "tree", "supervise_nodes": True, "min_frequency": 1}],
+        target={"column": "label", "kind": "category"},
+        split={"by": "column", "column": "split"},
+        training={"epochs": 1, "folds": 1},
+    )
+
+    _, candidate, bundle = train(path)
+
+    assert candidate.facts.branches == ["ngrams"]
+    predicted = bundle.predict(table)
+    assert set(predicted["status"]) == {"ok"}
+    assert set(predicted["prediction"]) <= set(table["label"])
+
+
 def test_a_number_with_quantiles_has_them_in_order(tmp_path: Path) -> None:
     waves = make_waves(120).with_columns(height=pl.col("wave").list.max())
     path = write_table_job(
