@@ -26,10 +26,12 @@ from flows.job.form import (
 from flows.job.job import Job, flatten_params, format_job
 from flows.job.presets import load_requested_job
 from flows.results.outcome import RunArtifacts, report_outcome
+from flows.results.serving_baseline import ServingBaseline
 from flows.runtime.concurrency import keep_running_without_slot
 from flows.runtime.heartbeat import send_heartbeats
 from flows.runtime.run_names import build_run_name
 from tasks.evaluation.evaluate import evaluate
+from tasks.evaluation.fallback import make_fallback
 from tasks.features.featurize import featurize
 from tasks.records import Choice, Features, Outcome
 from tasks.registry.register import register
@@ -129,7 +131,43 @@ def retrain_job(job: Job, as_of: datetime) -> Outcome:
         store=job.store,
     )
     artifacts = RunArtifacts(snapshot, accepted, features, choice, candidate, report)
-    return report_outcome(job, version, artifacts, start_time)
+    serving = _serve_baseline(job, artifacts, root)
+    return report_outcome(job, version, artifacts, start_time, serving=serving)
+
+
+def _serve_baseline(job: Job, artifacts: RunArtifacts, root: str | None) -> ServingBaseline | None:
+    """Register the baseline that no network has beaten, and let it serve; None where one has."""
+    network = artifacts.report
+    if network.facts.decision != "keep" or job.gate.fallback == "none":
+        return None
+    fallback = make_fallback(
+        network,
+        name=job.name,
+        features=artifacts.features,
+        accepted=artifacts.accepted,
+        head=job.head,
+        gate=job.gate,
+        evaluation=job.evaluation,
+        store=job.store,
+    )
+    if fallback is None:
+        return None
+    if fallback.report is None or not fallback.is_registered:
+        return ServingBaseline(fallback, None)
+    version = register(
+        fallback.report,
+        snapshot=artifacts.snapshot,
+        accepted=artifacts.accepted,
+        features=artifacts.features,
+        candidate=fallback.candidate,
+        name=job.name,
+        params=flatten_params(job),
+        job_text=format_job(job),
+        artifact_root=root,
+        store=job.store,
+        fallback_for=network,
+    )
+    return ServingBaseline(fallback, version)
 
 
 def _choose_network(job: Job, features: Features) -> tuple[Job, Choice | None]:

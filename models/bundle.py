@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from models.calibration import Calibration, load_calibration, save_calibration
 from models.errors import BundleError, UnlearnableError
+from models.evaluation.baselines.served import Baseline, build_baseline
 from models.features.detokenize import Detokenizer, build_detokenizer
 from models.features.featurizer import EncodedRows, Featurizer, load_featurizer, save_featurizer
 from models.features.steps import Floats
@@ -44,13 +45,18 @@ _STATUS_OK = "ok"
 
 _BRANCH_FILE = "branch_{}.safetensors"
 
+_BASELINE_FILE = "baseline.safetensors"
+
+AnyNetwork = Network | Ensemble | Blend | Baseline
+"""What a bundle predicts with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A featurizer and the network, ensemble or blend with a branch that was trained behind it."""
+    """A featurizer and what was fitted behind it: a network, an ensemble, a blend or a baseline."""
 
     featurizer: Featurizer
-    network: Network | Ensemble | Blend
+    network: AnyNetwork
     model: ModelConfig
     head: HeadConfig = field(default_factory=HeadConfig)
     calibration: Calibration | None = None
@@ -91,7 +97,7 @@ class Bundle:
             steps.values_NC,
             Spans(steps.starts_R[rows_S], steps.stops_R[rows_S]),
             statics=encoded.static_covariates.select(rows_S),
-            device=next(self.network.parameters()).device,
+            device=find_device(self.network),
         )
         return self.run_network(sequences)
 
@@ -130,6 +136,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Write the bundle into a folder; equal bundles give equal bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     blend = bundle.network if isinstance(bundle.network, Blend) else None
+    baseline = bundle.network if isinstance(bundle.network, Baseline) else None
     networks = list_networks(bundle.network)
     spec = {
         "format": FORMAT,
@@ -138,6 +145,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "head": asdict(bundle.head),
         "branches": [asdict(each) for each in blend.settings] if blend else [],
         "mix": asdict(blend.mix) if blend else None,
+        "baseline": baseline.describe() if baseline else None,
     }
     save_featurizer(bundle.featurizer, folder)
     text = json.dumps(spec, indent=2, ensure_ascii=False)
@@ -148,6 +156,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         _save_module(network, folder / name)
     for number, branch in enumerate(blend.branches if blend else (), 1):
         _save_module(branch, folder / _BRANCH_FILE.format(number))
+    if baseline is not None:
+        _save_module(baseline, folder / _BASELINE_FILE)
 
 
 def read_bundle_spec(folder: Path) -> dict[str, Any]:
@@ -181,6 +191,9 @@ def load_bundle(folder: Path) -> Bundle:
         head = HeadConfig(**spec["head"])
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder} has a damaged bundle.json: {error!r}") from error
+    if spec.get("baseline"):
+        baseline = _load_baseline(folder, spec["baseline"], featurizer)
+        return Bundle(featurizer, baseline.eval(), model, head, load_calibration(folder))
     networks = []
     for name in _list_weight_files(int(spec["networks"])):
         network = Network(model, build_network_spec(featurizer, head))
@@ -194,6 +207,20 @@ def load_bundle(folder: Path) -> Bundle:
     joined = _load_blend(folder, spec, recurrent, featurizer=featurizer, head=head)
     network_or_blend = (joined or recurrent).eval()
     return Bundle(featurizer, network_or_blend, model, head, load_calibration(folder))
+
+
+def _load_baseline(folder: Path, spec: Mapping[str, Any], featurizer: Featurizer) -> Baseline:
+    """Load a baseline.
+
+    Raises:
+        BundleError: it is damaged.
+    """
+    try:
+        baseline = build_baseline(spec, featurizer)
+        baseline.restore(load_file(folder / _BASELINE_FILE))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{folder} holds a damaged baseline: {error!r}") from error
+    return baseline
 
 
 def _load_blend(
@@ -271,9 +298,17 @@ def _save_module(module: torch.nn.Module, path: Path) -> None:
     save_file(tensors, path)
 
 
-def list_networks(network: Network | Ensemble | Blend) -> list[Network]:
+def find_device(network: AnyNetwork) -> torch.device:
+    """Return the device of a network's weights; a baseline has none and reads from any."""
+    weights = next(network.parameters(), None)
+    return torch.device("cpu") if weights is None else weights.device
+
+
+def list_networks(network: AnyNetwork) -> list[Network]:
     """Return the networks that were trained by gradients: one, or the members of an ensemble."""
     recurrent = network.recurrent if isinstance(network, Blend) else network
+    if isinstance(recurrent, Baseline):
+        return []
     if isinstance(recurrent, Network):
         return [recurrent]
     return [member for member in recurrent.members if isinstance(member, Network)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from models.networks.config import ModelConfig
-from tasks.gate_record import Decision, GateRecord
+from tasks.gate_record import BaselineFacts, Decision, GateRecord
 from tasks.pretraining_record import PretrainingFacts
 
 Scores = Mapping[str, float]
@@ -224,6 +224,8 @@ class CandidateFacts:
     """Weight of each branch."""
     pretraining: PretrainingFacts | None = None
     """What the networks started from; None for random weights."""
+    baseline: BaselineFacts | None = None
+    """The baseline that this model is; None for networks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -248,6 +250,8 @@ class ReportFacts:
 
     headline: str
     """Whether the network is better than the best baseline, in one sentence."""
+    fallback: str | None = None
+    """The baseline that the candidate is; None for networks."""
     decision: Decision
     """The gate's decision."""
     reason: str

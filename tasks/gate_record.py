@@ -1,12 +1,32 @@
-"""The gate's decision with its evidence: the content of `gate.json`, and part of a report."""
+"""The gate's decision with its evidence (`gate.json`), and the baseline that serves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 Decision = Literal["promote", "keep", "not-comparable", "needs-approval"]
 
 _STRICT = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaselineFacts:
+    """A baseline that can serve, and how it was chosen."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    name: str
+    """Such as `logistic regression`."""
+    metric: str
+    """The gate's metric, by which it was chosen."""
+    rows: int
+    """Rows of the choice: of validation, or of training and validation out of fold."""
+    folds: int
+    """Folds that these rows were cut into; 1 for the validation split."""
+    scores: Mapping[str, float]
+    """Of every baseline on these rows, by name; without those that have none."""
+    better: str | None
+    """A better one that cannot serve; None where this is the best."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +117,8 @@ class GateRecord:
     is_tie: bool
     """Whether a first version is promoted that is not better than the best baseline by the whole
     interval, but as good within the margin."""
+    fallback: Literal["baseline", "none"]
+    """What serves where no network has beaten the best baseline."""
     holdout: HoldoutRecord
 
     @property

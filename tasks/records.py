@@ -78,6 +78,29 @@ class Champion:
     """Key of the rows that it was trained on."""
     source_uri: str
     """Where MLflow keeps the model's files."""
+    fallback: str | None = None
+    """The baseline that it is; None for networks."""
+    fallback_for: str | None = None
+    """Key of the report of the network beside which this baseline became the champion."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fallback:
+    """The baseline that is to serve where no network has beaten it."""
+
+    candidate: Candidate
+    report: Report | None
+    """Its evaluation; None where it serves already."""
+    champion: Champion | None
+    """The baseline that serves so far; None where nothing does."""
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether it becomes a version: to replace the champion, or where there is none."""
+        if self.report is None:
+            return False
+        decision = self.report.facts.decision
+        return decision == "promote" or (decision == "needs-approval" and self.champion is None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,3 +141,7 @@ class Outcome:
     compared on rows that it was trained on."""
     advice: list[str] = field(default_factory=list)
     """What to look at and to try after a lost comparison."""
+    serving: str = ""
+    """Which baseline serves, as which version and why, in one sentence; empty where none does."""
+    serving_version: str | None = None
+    """Number of that version."""

@@ -1,11 +1,15 @@
 """Reproduce: train a registered version again from its own tags, and compare the weights."""
 
+from flows.job.job import Job
 from flows.job.registered import load_registered_job
 from models.learning.loop import Callbacks
+from tasks.evaluation.fallback import make_fallback_candidate
 from tasks.features.featurize import make_features
+from tasks.records import Accepted, Candidate, Features
 from tasks.registry.reproduction import (
     ReproducedArtifacts,
     Reproduction,
+    VersionSources,
     compare_versions,
     find_sources,
     isolate_snapshot,
@@ -41,17 +45,26 @@ def reproduce(store: Store, name: str, number: str) -> Reproduction:
             split=job.split,
             keep_unlabelled=job.keeps_unlabelled,
         )
-        candidate = make_candidate(
-            features,
-            scratch,
-            **job.settings._asdict(),
-            callbacks=Callbacks(lambda _: None),
-            plans=origin.plans,
-            start=origin.pretraining_plan,
-        )
+        candidate = _make_candidate(job, origin, accepted, features, scratch=scratch)
         bundle_dir = local_dir(scratch, candidate) / "bundle"
         repeated = ReproducedArtifacts(accepted, features, candidate, bundle_dir)
         return compare_versions(name, number, origin, repeated, store=store)
+
+
+def _make_candidate(
+    job: Job, origin: VersionSources, accepted: Accepted, features: Features, *, scratch: Store
+) -> Candidate:
+    """Make the version's model again: a baseline, or a network by its plans."""
+    if origin.is_fallback:
+        return make_fallback_candidate(features, accepted, scratch, head=job.head, gate=job.gate)
+    return make_candidate(
+        features,
+        scratch,
+        **job.settings._asdict(),
+        callbacks=Callbacks(lambda _: None),
+        plans=origin.plans,
+        start=origin.pretraining_plan,
+    )
 
 
 def format_reproduction(result: Reproduction) -> str:

@@ -42,6 +42,8 @@ _OUTCOME_PHRASES: dict[NotifyEvent, str] = {
     "unchanged": "remains, because data and job are unchanged",
 }
 
+_BASELINE_PHRASE = "was not better than a baseline"
+
 _MAX_METRICS = 3
 """Metrics in a notification, the gate's first; the report has all of them."""
 
@@ -84,8 +86,12 @@ def notify_outcome(
         "decision": outcome.decision,
         "reason": outcome.reason,
         "metrics": dict(outcome.metrics),
+        "serving_version": outcome.serving_version,
     }
-    title = f"{job.name} version {outcome.version} {_OUTCOME_PHRASES[kind]}"
+    phrase = _OUTCOME_PHRASES[kind]
+    if kind == "kept" and outcome.serving:
+        phrase = _BASELINE_PHRASE
+    title = f"{job.name} version {outcome.version} {phrase}"
     text = _format_outcome(outcome, champion, baseline, rows_note)
     return _notify(job, kind, title, text, facts=facts)
 
@@ -103,6 +109,7 @@ def _format_outcome(
     """Format the decision, the metrics with those of champion and baseline, and the links."""
     others = {"champion": champion or {}, str(outcome.baseline["name"]): baseline}
     lines = [f"{outcome.decision}: {outcome.reason}"]
+    lines += [f"serving: {outcome.serving}"] if outcome.serving else []
     gate_first = sorted(outcome.metrics, key=lambda metric: metric not in outcome.baseline)
     for metric in gate_first[:_MAX_METRICS]:
         scores = ", ".join(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from flows.job.job import Job
 from flows.notifications.send import notify_outcome
 from flows.results.mlflow_links import find_mlflow_url, format_version_url
+from flows.results.serving_baseline import ServingBaseline, describe_serving
 from tasks.facts import FeatureFacts, ReportFacts
 from tasks.gate_record import GateRecord
 from tasks.records import (
@@ -38,7 +39,12 @@ class RunArtifacts(NamedTuple):
 
 
 def report_outcome(
-    job: Job, version: Version, artifacts: RunArtifacts, start_time: float
+    job: Job,
+    version: Version,
+    artifacts: RunArtifacts,
+    start_time: float,
+    *,
+    serving: ServingBaseline | None = None,
 ) -> Outcome:
     """Build the outcome, publish it as a page in Prefect, and send the notifications.
 
@@ -47,6 +53,7 @@ def report_outcome(
         version: the registered version.
         artifacts: the artifact of each stage.
         start_time: start of the run, of `time.perf_counter`.
+        serving: the baseline that serves where no network has beaten it.
     """
     recomputed = [each.stage for each in artifacts if each is not None and each.recomputed]
     facts = artifacts.report.facts
@@ -58,7 +65,9 @@ def report_outcome(
         reason=version.reason,
         metrics=facts.metrics,
         baseline={"name": best, facts.metric: facts.baselines[best][facts.metric]},
-        recomputed=recomputed + (["register"] if version.recomputed else []),
+        recomputed=recomputed
+        + (["register"] if version.recomputed else [])
+        + (["fallback"] if serving and serving.is_new else []),
         seconds=round(time.perf_counter() - start_time, 3),
         links=_build_links(version),
         headline=facts.headline,
@@ -68,6 +77,8 @@ def report_outcome(
         ],
         test_rows=facts.rows,
         advice=list_advice(facts, artifacts.candidate.facts, job.training),
+        serving=describe_serving(serving, facts) if serving else "",
+        serving_version=serving.version_number if serving else None,
     )
     warnings = notify_outcome(
         job,
@@ -97,6 +108,7 @@ def format_summary(outcome: Outcome) -> str:
             *([f"  {outcome.headline}"] if outcome.headline else []),
             *(f"  warning: {warning}" for warning in outcome.warnings),
             f"  why       {outcome.reason}",
+            *([f"  serving   {outcome.serving}"] if outcome.serving else []),
             *(f"  advice    {advice}" for advice in outcome.advice),
             f"  metrics   {scores} on all {outcome.test_rows} test rows",
             f"  baseline  {baseline} on the same rows",
@@ -200,6 +212,7 @@ def _format_page(outcome: Outcome, facts: ReportFacts) -> str:
         *(line for warning in outcome.warnings for line in (f"> Warning: {warning}", "")),
         f"Version {outcome.version}: {outcome.reason}.",
         "",
+        *([f"**Serving: {outcome.serving}.**", ""] if outcome.serving else []),
         *(line for advice in outcome.advice for line in (f"> Advice: {advice}.", "")),
         f"| on {facts.rows} test rows | " + " | ".join(columns) + " |",
         "|---|" + "---:|" * len(columns),

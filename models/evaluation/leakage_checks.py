@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.baselines.single import (
+from models.evaluation.baselines.features import (
     SplitRows,
     build_scaler,
     compute_features,

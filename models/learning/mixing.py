@@ -207,7 +207,7 @@ def _fit_number_mix(parts: PartOutputs, kind: TargetKind, head: HeadConfig) -> M
     targets = parts.target_RT.double()
     mix = Mix(
         weights=(0.0, 1.0, *(0.0 for _ in branches[1:])),
-        offsets=tuple(_fit_offsets(targets - each.double(), head) for each in branches),
+        offsets=tuple(fit_offsets(targets - each.double(), head) for each in branches),
         num_locations=len(head.quantiles) if head.loss == "quantile" else 1,
     )
     candidates = [replace(mix, weights=weights) for weights in _list_weights(1 + len(branches))]
@@ -235,7 +235,7 @@ def _compute_block_losses(
     return np.array([float(error_RT[torch.from_numpy(block)].nanmean()) for block in blocks])
 
 
-def _fit_offsets(error_RT: Tensor, head: HeadConfig) -> Numbers:
+def fit_offsets(error_RT: Tensor, head: HeadConfig) -> Numbers:
     """Return what makes the numbers of the head's prediction of a branch's number, [T][P].
 
     Args:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.evaluation.baselines.served import Baseline
 from models.learning.batches import gather
 from models.learning.callbacks import ValidationMetric
 from models.learning.config import TrainingConfig
@@ -64,7 +65,7 @@ def validate(
 
 @torch.no_grad()
 def predict(
-    network: Network | Ensemble | Blend, sequences: Sequences, config: TrainingConfig
+    network: Network | Ensemble | Blend | Baseline, sequences: Sequences, config: TrainingConfig
 ) -> Tensor:
     """Return the outputs for all sequences in their order, [S, O].
 

@@ -39,7 +39,7 @@ from tasks.facts import DriftedColumn, ReportFacts, Scores
 from tasks.gate.champion import EvaluationSet
 from tasks.gate.comparison import GateConfig, score_metrics
 from tasks.gate.decide import EvaluationContext, GateResult, decide, write_decision
-from tasks.gate.standing import format_headline
+from tasks.gate.standing import format_fallback_headline, format_headline
 from tasks.gate_record import GateRecord
 from tasks.prediction.test_predictions import (
     compute_naive_scale,
@@ -63,7 +63,7 @@ from tasks.reporting.lineage import ReportInputs
 from tasks.reporting.plots import write_prediction_plots
 from tasks.reporting.write import write_pages
 from tasks.resource_usage import start_meter
-from tasks.storage.artifacts import Recipe, find_by_key, local_dir, produce
+from tasks.storage.artifacts import Recipe, find_artifact, find_by_key, local_dir, produce
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger
 
@@ -95,18 +95,8 @@ def make_report(
         store: where the artifacts are.
         choice: of `model: auto`, for the report.
     """
-    recipe = Recipe(
-        stage="evaluate",
-        version=_VERSION,
-        config={"gate": gate, "evaluation": evaluation},
-        inputs={
-            "candidate": candidate.key,
-            "features": features.key,
-            "rows": accepted.facts.rows_key,
-            "champion": champion.model_key if champion else "none",
-            **({"choice": choice.key} if choice else {}),
-        },
-    )
+    inputs = ReportInputs(candidate, features, accepted, choice)
+    recipe = _build_recipe(inputs, champion, gate, evaluation)
 
     def build(folder: Path) -> ReportFacts:
         context = EvaluationContext(
@@ -117,13 +107,36 @@ def make_report(
             champion_dir=champion_dir,
             store=store,
             key=recipe.key,
+            fallback=candidate.facts.baseline.name if candidate.facts.baseline else None,
         )
         meter = start_meter()
         facts = _evaluate_candidate(folder, context, gate, evaluation)
-        write_pages(folder, ReportInputs(candidate, features, accepted, choice), store, meter)
+        write_pages(folder, inputs, store, meter)
         return facts
 
     return produce(store, recipe, build, ReportFacts)
+
+
+def _build_recipe(
+    inputs: ReportInputs,
+    champion: Champion | None,
+    gate: GateConfig,
+    evaluation: EvaluationConfig,
+) -> Recipe:
+    """Return the recipe of a report."""
+    choice = inputs.choice
+    return Recipe(
+        stage="evaluate",
+        version=_VERSION,
+        config={"gate": gate, "evaluation": evaluation},
+        inputs={
+            "candidate": inputs.candidate.key,
+            "features": inputs.features.key,
+            "rows": inputs.accepted.facts.rows_key,
+            "champion": champion.model_key if champion else "none",
+            **({"choice": choice.key} if choice else {}),
+        },
+    )
 
 
 @task(name="evaluate", task_run_name="evaluate {name}", timeout_seconds=2 * HOUR, **STAGE)
@@ -146,6 +159,13 @@ def evaluate(
         if known := find_by_key(opened, "evaluate", champion.report_key, ReportFacts):
             return known
         champion = None
+    if champion and champion.fallback_for:
+        # A baseline became the champion beside this candidate: what it lost by still applies.
+        inputs = ReportInputs(candidate, features, accepted, choice)
+        recipe = _build_recipe(inputs, None, gate, evaluation)
+        known = find_artifact(opened, recipe, ReportFacts)
+        if known and known.key == champion.fallback_for:
+            return known
     report = make_report(
         candidate,
         features=features,
@@ -240,13 +260,8 @@ def _build_facts(
     evidence, metric = scored.result.evidence, decision.metric
     baselines = {name: compute_metrics(each) for name, each in scored.baselines.items()}
     return ReportFacts(
-        headline=format_headline(
-            evidence.over_baseline,
-            gate,
-            metric=metric,
-            test_rows=len(scored.challenger),
-            is_perfect=evidence.is_perfect,
-        ),
+        headline=_format_headline(scored, gate, metric),
+        fallback=evidence.fallback,
         decision=decision.decision,
         reason=decision.reason,
         metric=metric,
@@ -259,6 +274,20 @@ def _build_facts(
         gate=decision,
         warnings=scored.warnings,
         drift=drift,
+    )
+
+
+def _format_headline(scored: _Scored, gate: GateConfig, metric: str) -> str:
+    """Format in one sentence what the candidate is worth."""
+    evidence = scored.result.evidence
+    if evidence.fallback:
+        return format_fallback_headline(evidence.fallback, evidence.over_baseline, metric)
+    return format_headline(
+        evidence.over_baseline,
+        gate,
+        metric=metric,
+        test_rows=len(scored.challenger),
+        is_perfect=evidence.is_perfect,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.evaluation.baselines.single import SplitRows, compute_step_features
+from models.evaluation.baselines.features import SplitRows, compute_step_features
 from models.evaluation.leakage_checks import (
     MAX_ROWS,
     LeakageCheck,

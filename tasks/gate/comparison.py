@@ -71,6 +71,10 @@ class GateConfig:
     of its gain: in points of a score (0.01 is one point of accuracy; of bleu, 1 of its 100), in
     nats of the log loss, and as a share of the baseline's for other errors (0.01 is 1 % of its
     mae). With 0 it has to be better."""
+    fallback: Literal["baseline", "none"] = "baseline"
+    """What serves while no network has beaten the best baseline. `baseline`: that baseline, chosen
+    by the validation rows, is registered as a version and becomes the champion; a network has to
+    beat it to take over. `none`: nothing."""
     max_slice_drop: float | None = 0.1
     """How much worse than the champion the challenger may be on one class, label or entity: in
     points of the metric (of a class, of its recall), or as a share of the champion's error. Only a

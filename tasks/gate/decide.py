@@ -44,6 +44,8 @@ class EvaluationContext(NamedTuple):
     """Of the report."""
     block_reason: str | None = None
     """What speaks against a promotion, whatever the scores."""
+    fallback: str | None = None
+    """The baseline that the candidate is; None for networks."""
 
 
 class GateResult(NamedTuple):
@@ -90,6 +92,7 @@ def decide(
         incomparable_reason=champion.incomparable_reason if champion else None,
         block_reason=context.block_reason,
         is_perfect=gains[0].score == get_best_score(metric),
+        fallback=context.fallback,
     )
     scores = compute_metrics(compared.reference) if compared else None
     return GateResult(apply_rules(evidence, gate, metric), evidence, scores, compared)
@@ -142,6 +145,7 @@ def build_record(
         incomparable_reason=evidence.incomparable_reason,
         block_reason=evidence.block_reason,
         is_tie=verdict.is_tie,
+        fallback=gate.fallback,
         holdout=HoldoutRecord(**holdout._asdict(), warning=holdout.warning),
     )
 

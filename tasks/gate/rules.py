@@ -49,6 +49,8 @@ class Evidence(NamedTuple):
     """What else speaks against a promotion, until a person has approved it."""
     is_perfect: bool = False
     """Whether the challenger makes no error, so that no model can be better."""
+    fallback: str | None = None
+    """The baseline that the challenger is; None for networks."""
 
 
 def apply_rules(evidence: Evidence, gate: GateConfig, metric: str) -> Verdict:
@@ -65,13 +67,21 @@ def apply_rules(evidence: Evidence, gate: GateConfig, metric: str) -> Verdict:
             "needs-approval", f"{evidence.block_reason}; otherwise it would be promoted: {gain}"
         )
     if evidence.champion is None:
-        claim = f"no champion yet, and {_describe_first_version(evidence, gate, metric)}"
-        return Verdict("promote", f"{claim}: {gain}", _rate(evidence, gate, metric) in _TIES)
+        return _promote_first(evidence, gate, metric)
     if gate.mode == "superiority":
         claim = f"better with {gate.confidence:.0%} confidence"
     else:
         claim = "not worse by more than the margin"
     return Verdict("promote", f"{claim}: {gain}")
+
+
+def _promote_first(evidence: Evidence, gate: GateConfig, metric: str) -> Verdict:
+    """Promote a first version, or the baseline that no network has beaten."""
+    if evidence.fallback:
+        return Verdict("promote", _describe_fallback(evidence, metric))
+    claim = f"no champion yet, and {_describe_first_version(evidence, gate, metric)}"
+    gain = _format_gain(evidence, gate, metric)
+    return Verdict("promote", f"{claim}: {gain}", _rate(evidence, gate, metric) in _TIES)
 
 
 def _describe_row_shortage(evidence: Evidence, gate: GateConfig) -> str | None:
@@ -89,7 +99,8 @@ def _describe_shortfall(evidence: Evidence, gate: GateConfig, metric: str) -> st
     """Describe what the challenger did not show; None where it showed all that is required."""
     champion = evidence.over_champion
     # Each condition is a negated "shown", so that NaN never counts as shown.
-    if gate.require_baseline and (behind := _describe_baseline_shortfall(evidence, gate, metric)):
+    is_compared = gate.require_baseline and evidence.fallback is None
+    if is_compared and (behind := _describe_baseline_shortfall(evidence, gate, metric)):
         return behind
     if evidence.champion is not None and not (champion and champion.low > gate.bound):
         if gate.mode == "superiority":
@@ -106,16 +117,17 @@ def _describe_baseline_shortfall(evidence: Evidence, gate: GateConfig, metric: s
     """Describe that the challenger is not good enough beside the best baseline; None where it is.
 
     A first version is held to the baseline by its interval, as later ones are to the champion. A
-    later version only has to score better than it, or to make no error.
+    later version, which has to beat the champion too, only has to score better than the baseline,
+    or as well within the margin by its interval.
     """
     gain = evidence.over_baseline
     if evidence.champion is None:
         return _describe_first_shortfall(evidence, gate, metric)
-    if gain.gain > 0 or (evidence.is_perfect and gain.gain == 0):
+    if gain.gain > 0 or _rate(evidence, gate, metric) in _TIES:
         return None
     return (
         f"the challenger does not beat the {gain.name} baseline ({gain.gain:+.4f} on "
-        f"{gain.rows} rows)"
+        f"{gain.rows} rows), and may be worse by {format_margin(gain, gate, metric)} or more"
     )
 
 
@@ -160,6 +172,15 @@ def _describe_first_version(evidence: Evidence, gate: GateConfig, metric: str) -
     if standing == "slightly worse":
         return f"worse than the best baseline, but by less than {margin}"
     return "the job does not require that it beats the baselines"
+
+
+def _describe_fallback(evidence: Evidence, metric: str) -> str:
+    """Describe that a baseline is the first version to serve."""
+    gain = evidence.over_baseline
+    return (
+        f"no champion yet, and no network has beaten the baselines: {evidence.fallback}, "
+        f"{metric} {gain.score:.4f} on {gain.rows} test rows, serves until one does"
+    )
 
 
 def _format_gain(evidence: Evidence, gate: GateConfig, metric: str) -> str:

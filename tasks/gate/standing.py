@@ -72,6 +72,14 @@ def format_row_count(rows: int, all_rows: int) -> str:
     return f"{rows} of {all_rows} test rows (the champion was trained on the other {left})"
 
 
+def format_fallback_headline(name: str, gain: Gain, metric: str) -> str:
+    """Format in one sentence that a baseline is the model."""
+    return (
+        f"A baseline, {name}: {metric} {gain.score:.4f} on {gain.rows} test rows; it serves until "
+        "a network beats it"
+    )
+
+
 def format_headline(
     gain: Gain, gate: GateConfig, *, metric: str, test_rows: int, is_perfect: bool
 ) -> str:

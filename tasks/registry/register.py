@@ -42,11 +42,16 @@ class VersionInputs:
     features: Features
     candidate: Candidate
     report: Report
+    fallback_for: Report | None = None
+    """Of a baseline, the report of the network beside which it serves."""
 
     def build_tags(self, job_text: str) -> dict[str, str]:
         """Return the version's tags: everything that is needed to reproduce it."""
+        baseline, network = self.candidate.facts.baseline, self.fallback_for
         pretraining = self.candidate.facts.pretraining
         return {
+            **({f"{TAG}fallback": baseline.name} if baseline else {}),
+            **({f"{TAG}fallback_for": network.key} if network else {}),
             **({f"{TAG}pretraining": _format_pretraining(pretraining)} if pretraining else {}),
             f"{TAG}snapshot_key": self.snapshot.key,
             f"{TAG}snapshot_hash": self.snapshot.content_hash,
@@ -97,6 +102,8 @@ def _collect_curves(history: Sequence[EpochRecord]) -> dict[str, list[float]]:
     """Return each quantity's values by epoch."""
     names = ("training_loss", "validation_loss", "learning_rate", "padding_share")
     curves = {name: [getattr(epoch, name) for epoch in history] for name in names}
+    if not history:
+        return {}
     metrics = [epoch.metric for epoch in history if epoch.metric is not None]
     if len(metrics) == len(history):
         curves[f"validation_{history[0].metric_name}"] = metrics
@@ -214,14 +221,17 @@ def shorten_text(text: str, max_length: int) -> str:
 
 
 def _assign_aliases(inputs: VersionInputs, store: Store, *, name: str, number: str) -> None:
-    """Make the version the challenger, and the champion if the gate promotes it."""
+    """Make the version the challenger, and the champion if the gate promotes it.
+
+    A baseline challenges nothing: the network that has not beaten it stays the challenger.
+    """
     is_promoted = inputs.report.facts.decision == "promote"
     request = AliasMove(
         name,
         number,
         "promote" if is_promoted else "register",
         inputs.report.facts.reason,
-        make_challenger=True,
+        make_challenger=inputs.candidate.facts.baseline is None,
         once=True,
     )
     check = partial(
@@ -260,10 +270,14 @@ def register(
     job_text: str,
     artifact_root: str | None,
     store: StoreConfig,
+    fallback_for: Report | None = None,
 ) -> Version:
-    """Register the candidate, and make it the champion if the gate promotes it."""
+    """Register the candidate, and make it the champion if the gate promotes it.
+
+    Of a baseline that serves beside a network, `fallback_for` is the network's report.
+    """
     version = register_candidate(
-        VersionInputs(snapshot, accepted, features, candidate, report),
+        VersionInputs(snapshot, accepted, features, candidate, report, fallback_for),
         open_store(store),
         name=name,
         params=params,

@@ -46,6 +46,11 @@ class VersionSources(NamedTuple):
     snapshot: Snapshot
     accepted: Accepted
 
+    @property
+    def is_fallback(self) -> bool:
+        """Whether the version is a baseline."""
+        return f"{TAG}fallback" in self.tags
+
 
 class ReproducedArtifacts(NamedTuple):
     """The artifacts that were made again, in a store of their own."""
@@ -294,10 +299,10 @@ def _compare_weights(first_dir: Path, second_dir: Path) -> _WeightComparison:
 
 
 def _read_weights(folder: Path) -> dict[str, _Array]:
-    """Read every tensor of a bundle's networks and branches, by file and name."""
+    """Read every tensor of a bundle's networks, branches or baseline, by file and name."""
     return {
         f"{path.stem}.{name}": tensor
-        for pattern in ("network*.safetensors", "branch*.safetensors")
+        for pattern in ("network*.safetensors", "branch*.safetensors", "baseline.safetensors")
         for path in sorted(folder.glob(pattern))
         for name, tensor in load_file(path).items()
     }

@@ -35,6 +35,8 @@ def find_champion(name: str) -> Champion | None:
         report_key=version.tags.get(f"{TAG}report_key", ""),
         accepted_key=version.tags.get(f"{TAG}accepted_key", ""),
         source_uri=version.source or "",
+        fallback=version.tags.get(f"{TAG}fallback"),
+        fallback_for=version.tags.get(f"{TAG}fallback_for"),
     )
 
 

@@ -34,6 +34,8 @@ def list_advice(
 
 def list_training_warnings(candidate: CandidateFacts, features: FeatureFacts) -> list[str]:
     """List the reasons why a network could hardly learn anything; empty for none."""
+    if candidate.baseline is not None:
+        return []
     warnings = []
     if candidate.folds == 1 and features.validation < _FEW_VALIDATION_ROWS:
         warnings.append(

@@ -1,7 +1,7 @@
 """Explanations of some test rows: what each of their steps adds to the prediction.
 
-Classes, tags, numbers and forecasts by integrated gradients, or by occlusion where a network is
-joined with branches, which have no gradient; texts by the attention of each symbol,
+Classes, tags, numbers and forecasts by integrated gradients, or by occlusion where there is none:
+in a network that is joined with branches, and in a baseline; texts by the attention of each symbol,
 or by what each step writes; self-supervised sequences by the error of each step.
 Shapes: R test rows, N steps of one row, O outputs, L symbols of a text.
 """
@@ -16,13 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.bundle import Bundle, list_networks
+from models.bundle import Bundle, find_device, list_networks
 from models.evaluation.attention_weights import (
     compute_attention,
     compute_step_errors,
     read_ctc_outputs,
 )
 from models.evaluation.attribution import SequenceInput, compute_attribution
+from models.evaluation.baselines.naive_errors import NaiveErrors
+from models.evaluation.baselines.served import Baseline
 from models.evaluation.occlusion import compute_occlusion
 from models.evaluation.predictions import Predictions, SinglePredictions, TagPredictions
 from models.features.config import SELF_SUPERVISED
@@ -77,6 +79,8 @@ def explain_rows(
 ) -> list[Explanation]:
     """Explain some of the test rows; an ensemble is explained by its first network.
 
+    The texts of a baseline are those of training rows, which steps do not explain.
+
     Args:
         bundle: the model.
         predictions: of the test rows, with their targets.
@@ -85,8 +89,10 @@ def explain_rows(
         rows: of the source, for the texts and trees themselves.
         features_dir: the folder of the rows' sequences.
     """
-    if not isinstance(bundle.network, Blend):
+    if not isinstance(bundle.network, (Blend, Baseline)):
         bundle = replace(bundle, network=_get_network(bundle))
+    if isinstance(bundle.network, Baseline) and bundle.featurizer.target.kind == "text":
+        return []
     first = bundle.featurizer.target.list_output_names("prediction")[0]
     known = prediction_table[first].is_not_null()
     chosen = [example for example in choose_rows(predictions) if known[example.position]]
@@ -130,7 +136,7 @@ def _read_cases(
         return []
     featurizer, layout = bundle.featurizer, bundle.featurizer.layout
     table = read_sequences(features_dir, TEST)[positions]
-    device = next(bundle.network.parameters()).device
+    device = find_device(bundle.network)
     sequences = to_device(
         map_steps(features_dir),
         Spans(table["start"].to_numpy(), table["stop"].to_numpy()),
@@ -249,7 +255,7 @@ def _choose_target(bundle: Bundle, predictions: Predictions, case: _Case) -> Att
 def _explain_by_attribution(bundle: Bundle, case: _Case, target: AttributionTarget) -> _Parts:
     """Divide the output among the steps: by integrated gradients, or by occlusion with branches."""
     weight_O: Tensor = torch.from_numpy(target.weight_O).to(case.sequence.values_NC.device)
-    if isinstance(bundle.network, Blend):
+    if isinstance(bundle.network, (Blend, Baseline)):
         method = "occlusion"
         attribution = compute_occlusion(bundle.network, case.sequence, weight_O)
     else:
@@ -268,9 +274,18 @@ def _explain_by_attribution(bundle: Bundle, case: _Case, target: AttributionTarg
 
 def _explain_by_errors(bundle: Bundle, case: _Case) -> _Parts:
     """Return the error of each step of a self-supervised sequence."""
-    errors_N = compute_step_errors(_get_network(bundle), case.sequence)
+    errors_N = _compute_step_errors(bundle, case.sequence)
     described = describe_steps(case.raw, errors_N[:, None], bundle.featurizer)
     return {"method": "error by step", "quantity": "error of each step", **described._asdict()}
+
+
+def _compute_step_errors(bundle: Bundle, sequence: SequenceInput) -> NDArray[np.float64]:
+    """Return the self-supervised error of each step, [N]."""
+    baseline = bundle.network
+    if not isinstance(baseline, Baseline):
+        return compute_step_errors(_get_network(bundle), sequence)
+    assert isinstance(baseline.fitted, NaiveErrors)  # noqa: S101 - of self-supervised targets
+    return baseline.fitted.compute_step_errors(baseline.build_rows(*sequence.repeat(1)))
 
 
 def _explain_text(bundle: Bundle, case: _Case) -> _Parts:

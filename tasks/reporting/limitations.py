@@ -26,7 +26,8 @@ def _describe_scores(report: ReportRecord, lineage: Lineage) -> Iterator[str]:
     if report.rows < _FEW_ROWS:
         yield f"It was tested on {report.rows} rows only; the intervals are wide."
     for each in report.gate.comparisons:
-        if each.gain is None or each.low is None or each.high is None:
+        is_same = report.fallback is not None and not each.is_champion
+        if is_same or each.gain is None or each.low is None or each.high is None:
             continue
         if each.high < 0:
             yield f"It is worse than {each.name}, by {format_number(-each.gain)}."
@@ -107,9 +108,24 @@ def _describe_data(report: ReportRecord, lineage: Lineage) -> Iterator[str]:
             yield f"Leakage check '{check.name}' has the status {check.status}: {check.message}"
 
 
+def _describe_baseline(report: ReportRecord, lineage: Lineage) -> Iterator[str]:
+    """Describe that it is a baseline, and which better one cannot serve."""
+    del report
+    baseline = lineage.candidate.facts.baseline
+    if baseline is None:
+        return
+    yield f"It is a baseline, {baseline.name}: no network has beaten it yet."
+    if baseline.better:
+        yield (
+            f"{baseline.better} is better on the {baseline.rows} rows of the choice, but cannot "
+            "serve: it reads the target's past from outside the inputs, or is too large."
+        )
+
+
 _Describer = Callable[[ReportRecord, Lineage], Iterator[str]]
 
 _DESCRIBERS: tuple[_Describer, ...] = (
+    _describe_baseline,
     _describe_scores,
     _describe_training,
     _describe_classes,

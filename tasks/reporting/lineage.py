@@ -31,11 +31,11 @@ class ReportInputs(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingSettings:
-    """The settings that a candidate was trained with."""
+    """The settings that a candidate was trained with; a baseline has those of the head alone."""
 
-    model: ModelConfig
     head: HeadConfig
-    training: TrainingConfig
+    model: ModelConfig | None = None
+    training: TrainingConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -94,9 +94,9 @@ def build_provenance(report: ReportRecord, lineage: Lineage) -> Content | None:
         "model_hash": lineage.candidate.content_hash,
         "code_version": lineage.code_version,
         "settings": {
-            "model": _format_settings(settings.model),
+            "model": _format_settings(settings.model) if settings.model else {},
             "head": _format_settings(settings.head),
-            "training": _format_settings(settings.training),
+            "training": _format_settings(settings.training) if settings.training else {},
             "input": _format_settings(layout.input),
             "window": _format_settings(layout.window) if layout.window else {},
         },

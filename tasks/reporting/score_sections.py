@@ -23,7 +23,11 @@ _DECISION_MESSAGES = {
 
 def format_decision(report: ReportRecord) -> str:
     """Describe the gate's decision in one line."""
-    if report.decision == "keep" and not report.champion:
+    if report.fallback and report.decision == "promote":
+        return "A baseline that serves until a network beats it"
+    if report.decision == "keep" and report.gate.champion is None:
+        if report.gate.fallback == "baseline":
+            return "Not promoted: a baseline serves until a network beats it"
         return "Not promoted: there is no champion yet"
     if report.gate.is_tie:
         return "Promoted on a tie with the best baseline: it is the champion now"
@@ -78,7 +82,8 @@ def build_gate(report: ReportRecord, lineage: Lineage) -> Content | None:
     gate, metric = report.gate, format_metric_name(report.metric)
     if not gate.comparisons:
         return None
-    advice = list_advice(report, lineage.candidate.facts, lineage.settings.training)
+    training = lineage.settings.training
+    advice = list_advice(report, lineage.candidate.facts, training) if training else []
     return {"gate": gate, "chart": draw_gains(gate), "metric": metric, "advice": advice}
 
 

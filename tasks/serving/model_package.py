@@ -11,6 +11,7 @@ import polars as pl
 
 from models.bundle import Bundle, load_bundle
 from models.errors import UnlearnableError
+from models.evaluation.baselines.served import Baseline
 from models.features.kinds import KINDS
 from models.features.series import ROW_COLUMN, compute_context, is_resampled, resample_series
 from models.features.splitting.split import TEST
@@ -114,6 +115,8 @@ def _list_requirements(bundle: Bundle) -> tuple[str, ...]:
         names.append("tokenizers")
     if bundle.head.loss in DISTRIBUTION_LOSSES:
         names.append("scipy")
+    if isinstance(bundle.network, Baseline):
+        return tuple(dict.fromkeys([*names, *bundle.network.packages]))
     if isinstance(bundle.network, Blend):
         names += bundle.network.packages
     if extra := FAMILIES[bundle.model.cell].extra:

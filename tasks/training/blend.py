@@ -26,6 +26,7 @@ from models.bundle import (
     load_detokenizer,
     save_bundle,
 )
+from models.evaluation.baselines.served import Baseline
 from models.features.featurizer import Featurizer
 from models.learning.config import TrainingConfig
 from models.learning.data_source import Sequences, gather_rows
@@ -169,7 +170,7 @@ def _join(bundle: Bundle, folds: Folds) -> tuple[Bundle, NDArray[np.float32]]:
         learned from the row, [S, O].
     """
     network, kind = bundle.network, bundle.featurizer.target.kind
-    assert not isinstance(network, Blend)  # noqa: S101 - trained without its branches
+    assert not isinstance(network, (Blend, Baseline))  # noqa: S101 - trained without its branches
     target_RO = read_targets(folds.rows, bundle.featurizer)
     fitted = [_fit_branch(bundle, each, folds, target_RO) for each in _list_settings(bundle, folds)]
     outputs = [folds.predict_out_of_fold(network), *(each.outputs_SO for each in fitted)]

@@ -83,6 +83,7 @@ def calibrate_bundle(
     features_dir: Path,
     *,
     outputs_SO: NDArray[np.float32] | None = None,
+    fits_temperature: bool = True,
 ) -> Bundle:
     """Return the bundle with a calibration, where its kind of target has one.
 
@@ -91,6 +92,7 @@ def calibrate_bundle(
         validation: validation rows, all of them or those for calibration alone.
         features_dir: with all validation rows, those of classes unseen in training included.
         outputs_SO: of the model without these rows, where it has learned from them.
+        fits_temperature: whether probabilities may change.
     """
     featurizer, kind = bundle.featurizer, bundle.featurizer.target.kind
     if kind not in {"category", "number", "forecast"}:
@@ -109,6 +111,8 @@ def calibrate_bundle(
     )
     if kind == "category":
         targets_S = values_M.astype(np.int64)
+        temperature = fit_temperature(outputs_SO, targets_S) if fits_temperature else 1.0
+        start = replace(start, temperature=temperature)
         return replace(
             bundle, calibration=_calibrate_classes(outputs_SO, targets_S, start, unseen=unseen)
         )
@@ -125,17 +129,16 @@ def _calibrate_classes(
     *,
     unseen: int,
 ) -> Calibration:
-    """Fit the temperature, and the probability from which on a class is in the prediction set.
+    """Fit the probability from which on a class is in the prediction set.
 
     Rows of unseen classes count as probability 0: no prediction set can contain their class.
     """
-    temperature = fit_temperature(outputs_SK, targets_S)
-    probabilities_SK = compute_softmax(outputs_SK, temperature)
+    probabilities_SK = compute_softmax(outputs_SK, start.temperature)
     probability_S = np.concatenate(
         [probabilities_SK[np.arange(len(targets_S)), targets_S], np.zeros(unseen)]
     )
     threshold = fit_probability_threshold(probability_S, start.coverage)
-    return replace(start, temperature=temperature, probability_threshold=threshold)
+    return replace(start, probability_threshold=threshold)
 
 
 def _calibrate_intervals(

@@ -160,12 +160,15 @@ def _build_row(context: HalvingContext, result: RungResult, *, seconds: float) -
 
 
 def _load_champion_model(name: str) -> ModelConfig | None:
-    """Load the champion's network; None where there is none, or its bundle cannot be read."""
+    """Load the champion's network; None where there is none, as of a baseline, or it is damaged."""
     champion = versions.find_champion(name)
     if champion is None:
         return None
     try:
-        model = ModelConfig.from_json(read_bundle_spec(versions.fetch_bundle(champion))["model"])
+        spec = read_bundle_spec(versions.fetch_bundle(champion))
+        if spec.get("baseline"):
+            return None
+        model = ModelConfig.from_json(spec["model"])
     except (BundleError, KeyError, TypeError, ValueError) as error:
         logger().warning("model auto: the champion's network is not tried: %s", error)
         return None

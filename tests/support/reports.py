@@ -17,6 +17,7 @@ GATE = {
     "require_baseline": True, "min_rows": 50, "champion": None, "rows": 90, "excluded_rows": 0,
     "comparisons": [GAIN], "guardrails": [], "incomparable_reason": None, "block_reason": None,
     "is_tie": False,
+    "fallback": "baseline",
     "holdout": {"hash": "abc", "rows": 90, "uses": 2, "limit": 20, "warning": None},
 }  # fmt: skip
 

@@ -58,29 +58,34 @@ class SplitSequences(NamedTuple):
         return SplitSequences(self.values_NC, self.starts_S[rows], self.stops_S[rows])
 
 
-def compute_convolution_features(
-    training: SplitSequences, test: SplitSequences
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """Compute features of both splits; None where steps are not numeric, too few or too many.
+def build_rocket(channels: int) -> Rocket:
+    """Build convolutions, the same in every run, that are not fitted yet."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Rocket(channels)
 
-    Returns:
-        Features of the training and of the test sequences, [S, F] each.
+
+def fit_rocket(training: SplitSequences, *, other_steps: int) -> Rocket | None:
+    """Fit convolutions on training sequences; None where steps are not numeric, too few or many.
+
+    Args:
+        training: sequences to fit on.
+        other_steps: steps of all further sequences that will be convolved.
     """
     channels = training.values_NC.shape[1]
     longest = int((training.stops_S - training.starts_S).max())
     floats = np.issubdtype(training.values_NC.dtype, np.floating)
     if not floats or channels > _MAX_CHANNELS or longest < TAPS:
         return None
-    if training.steps + test.steps > _MAX_STEPS:
+    if training.steps + other_steps > _MAX_STEPS:
         return None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        rocket = Rocket(channels)
+    rocket = build_rocket(channels)
     parts = list(training.subsample(_SAMPLE_STEPS).iterate_batches())
     lengths = np.concatenate([offsets.lengths for _, offsets in parts])
     rocket.fit(torch.cat([values_NC for values_NC, _ in parts]), Offsets.from_lengths(lengths))
-    training_SF, test_SF = (
-        np.concatenate([rocket(*batch).numpy() for batch in split.iterate_batches()])
-        for split in (training, test)
-    )
-    return training_SF, test_SF
+    return rocket
+
+
+def compute_convolution_features(rocket: Rocket, sequences: SplitSequences) -> NDArray[np.float32]:
+    """Compute the features of sequences, [S, F]."""
+    return np.concatenate([rocket(*batch).numpy() for batch in sequences.iterate_batches()])

@@ -2,29 +2,29 @@
 
 Classes: the most frequent one, logistic regression, and for series a ridge classifier on random
 convolutions. Numbers: the training mean and ridge regression. Windows also have the last value and
-the value one season before. Features are the last steps side by side where sequences are short,
-else mean, standard deviation, minimum, maximum and last value of each channel; of trees the count
-of each id, of texts also that of each bigram, weighted by TF-IDF; and static covariates.
-Shapes: N steps, S sequences, C channels, F features, V ids.
+the value one season before. Features are those of `features.py`.
+Shapes: S sequences, K classes, F features, O outputs.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.baselines.minirocket import SplitSequences, compute_convolution_features
+from models.evaluation.baselines.features import SplitRows, find_max_length
+from models.evaluation.baselines.fitted import (
+    LOG_ZERO,
+    ConstantBaseline,
+    FittedBaseline,
+    LinearBaseline,
+    Outputs,
+)
+from models.evaluation.baselines.minirocket import SplitSequences, fit_rocket
+from models.evaluation.baselines.readers import ConvolutionReader, fit_reader
 from models.evaluation.predictions import MAX_PROBABILITIES, SinglePredictions
-
-_MAX_FLAT_FEATURES = 2_000
-"""Largest number of features with the steps side by side."""
 
 ID_STRENGTH = 10.0
 """Inverse regularization strength for TF-IDF weights, which are small numbers."""
-
-_BIGRAM_COLUMNS = 2**18
-"""Hash buckets of bigrams; the few collisions hardly matter."""
 
 MAX_ROWS = 50_000
 """Largest number of training rows of a regression."""
@@ -33,134 +33,59 @@ _MAX_CONVOLVED_ROWS = 4_000
 """Largest number of training rows of a ridge classifier on convolutions."""
 
 
-class SplitRows(NamedTuple):
-    """The sequences of one split with their targets."""
-
-    values_NC: NDArray[Any]
-    starts_S: NDArray[np.int64]
-    stops_S: NDArray[np.int64]
-    target_S: NDArray[Any]
-    """Class codes, or numbers in the target's unit; [S, ...] where a target has several values."""
-    static_features_SF: NDArray[np.float64]
-    """Encoded static covariates."""
-    vocab_size: int = 0
-    """V, where steps are ids; 0 where they are numbers."""
-    with_bigrams: bool = False
-    """Whether the order of neighbouring ids matters, as in texts."""
-
-    def subsample(self, count: int) -> "SplitRows":
-        """Select at most `count` evenly spaced rows, so that every part of the data is included."""
-        return self.select(self.choose_row_indices(count))
-
-    def choose_row_indices(self, count: int) -> NDArray[np.int64]:
-        """Return the indices of at most `count` evenly spaced rows."""
-        total = len(self.starts_S)
-        return np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
-
-    def select(self, rows: NDArray[np.int64]) -> "SplitRows":
-        """Select rows by index."""
-        return self._replace(
-            starts_S=self.starts_S[rows],
-            stops_S=self.stops_S[rows],
-            target_S=self.target_S[rows],
-            static_features_SF=self.static_features_SF[rows],
-        )
-
-
-def compute_features(rows: SplitRows, *, flat_steps: int) -> Any:  # noqa: ANN401 - an array, or a sparse matrix
-    """Compute a fixed number of features of each sequence, [S, F].
+def fit_baselines(
+    training: SplitRows, *, num_classes: int, test_steps: int
+) -> dict[str, FittedBaseline]:
+    """Fit every baseline that fits the target.
 
     Args:
-        rows: sequences of numbers or of ids.
-        flat_steps: steps that are laid side by side, where these features are not too many.
+        training: rows to fit on, with codes of classes or numbers.
+        num_classes: K; 0 for a number.
+        test_steps: steps of all rows that will be predicted: too many are not convolved.
     """
-    from scipy.sparse import csr_matrix, hstack
-
-    if rows.vocab_size:
-        return hstack([count_ids(rows), csr_matrix(rows.static_features_SF)], format="csr")
-    return np.concatenate(
-        [compute_step_features(rows, flat_steps=flat_steps), rows.static_features_SF], axis=1
-    )
-
-
-def count_ids(rows: SplitRows) -> Any:  # noqa: ANN401 - a sparse matrix
-    """Count the ids of each sequence, with bigrams in texts, [S, V (+ _BIGRAM_COLUMNS)], sparse."""
-    from scipy.sparse import csr_matrix
-
-    lengths = rows.stops_S - rows.starts_S
-    edges = np.concatenate([[0], np.cumsum(lengths)])
-    indices = np.repeat(rows.starts_S - edges[:-1], lengths) + np.arange(edges[-1])
-    ids = rows.values_NC[indices, 0]
-    if rows.with_bigrams and len(ids):
-        # The last id of a sequence forms a bigram with an end mark, not with the next sequence.
-        last = np.zeros(len(ids), bool)
-        last[edges[1:][lengths > 0] - 1] = True
-        second = np.where(last, rows.vocab_size, np.roll(ids, -1)).astype(np.int64)
-        bigrams = rows.vocab_size + (ids.astype(np.int64) * 1_000_003 + second) % _BIGRAM_COLUMNS
-        ids, edges = np.stack([ids, bigrams], axis=1).reshape(-1), 2 * edges
-    shape = (len(lengths), _count_id_columns(rows))
-    counts = csr_matrix((np.ones(len(ids)), ids, edges), shape=shape)
-    counts.sum_duplicates()
-    return counts
+    if not num_classes:
+        mean = ConstantBaseline(np.array([training.target_S.mean()]))
+        return {"mean": mean, "ridge regression": fit_ridge(training)}
+    fitted: dict[str, FittedBaseline] = {"majority": _fit_majority(training, num_classes)}
+    if logistic := _fit_logistic(training, num_classes):
+        fitted["logistic regression"] = logistic
+    if by_convolutions := _fit_convolutions(training, num_classes, test_steps=test_steps):
+        fitted["random convolutions"] = by_convolutions
+    return fitted
 
 
-def compute_step_features(rows: SplitRows, *, flat_steps: int) -> NDArray[np.float64]:
-    """Compute a fixed number of features of each sequence of numbers, [S, F]."""
-    channels = rows.values_NC.shape[1]
-    if 0 < flat_steps * channels <= _MAX_FLAT_FEATURES:
-        index = rows.stops_S[:, None] - flat_steps + np.arange(flat_steps)
-        inside = index >= rows.starts_S[:, None]
-        steps = rows.values_NC[np.maximum(index, 0)] * inside[:, :, None]
-        return np.asarray(steps.reshape(len(index), -1), np.float64)
-    ends = zip(rows.starts_S, rows.stops_S, strict=True)
-    return np.stack([_summarize_channels(rows.values_NC[start:stop]) for start, stop in ends])
+def predict_baselines(
+    training: SplitRows,
+    test: SplitRows,
+    *,
+    num_classes: int,
+    past: Mapping[str, NDArray[np.float64]],
+) -> dict[str, SinglePredictions]:
+    """Predict the test rows with every baseline that fits the target.
 
-
-def build_scaler(rows: SplitRows) -> Any:  # noqa: ANN401 - scikit-learn's
-    """Build the scaler of the features: TF-IDF for counts of ids, standardization for numbers."""
-    from sklearn.compose import ColumnTransformer
-    from sklearn.feature_extraction.text import TfidfTransformer
-    from sklearn.preprocessing import StandardScaler
-
-    if not rows.vocab_size:
-        return StandardScaler()
-    columns = _count_id_columns(rows)
-    parts = [("ids", TfidfTransformer(sublinear_tf=True), slice(0, columns))]
-    if rows.static_features_SF.shape[1]:
-        static_scaler = StandardScaler(with_mean=False)
-        parts.append(("static", static_scaler, slice(columns, None)))
-    return ColumnTransformer(parts)
-
-
-def find_max_length(rows: SplitRows) -> int:
-    """Return the number of steps of the longest sequence."""
-    return int((rows.stops_S - rows.starts_S).max())
-
-
-def predict_random_convolutions(
-    training: SplitRows, test: SplitRows, num_classes: int
-) -> SinglePredictions | None:
-    """Predict by a ridge classifier on random convolutions; None where they cannot be computed.
-
-    Its scores are not probabilities; their softmax is used instead.
+    Args:
+        training: rows to fit on.
+        test: rows to predict.
+        num_classes: number of classes; 0 for a number.
+        past: of windows, predictions from the target's own past, by name.
     """
-    from scipy.special import softmax
-    from sklearn.linear_model import RidgeClassifierCV
+    test_steps = int((test.stops_S - test.starts_S).sum())
+    fitted = fit_baselines(training, num_classes=num_classes, test_steps=test_steps)
+    outputs = {name: each.compute_outputs(test) for name, each in fitted.items()}
+    if num_classes:
+        return {
+            **{name: read_classes(each, test) for name, each in outputs.items()},
+            **{name: predict_from_past(values, test, num_classes) for name, values in past.items()},
+        }
+    numbers = {name: each[:, 0].astype(np.float64) for name, each in outputs.items()}
+    return {name: wrap_numbers(values, test) for name, values in {**numbers, **past}.items()}
 
-    sample = training.subsample(_MAX_CONVOLVED_ROWS)
-    splits = [
-        SplitSequences(rows.values_NC, rows.starts_S, rows.stops_S) for rows in (sample, test)
-    ]
-    if training.vocab_size or (features := compute_convolution_features(*splits)) is None:
-        return None
-    model = RidgeClassifierCV(alphas=np.logspace(-1, 5, 10))
-    model.fit(np.concatenate([features[0], sample.static_features_SF], axis=1), sample.target_S)
-    scores = model.decision_function(np.concatenate([features[1], test.static_features_SF], axis=1))
-    if scores.ndim == 1:
-        scores = np.stack([-scores, scores], axis=1)
-    return _expand_probabilities(
-        softmax(2 * scores, axis=1), model.classes_.astype(np.int64), test, num_classes
-    )
+
+def read_classes(outputs_SK: Outputs, test: SplitRows) -> SinglePredictions:
+    """Predict the likeliest class by log probabilities."""
+    probabilities_SK = np.exp(outputs_SK.astype(np.float64))
+    probabilities_SK /= probabilities_SK.sum(axis=1, keepdims=True)
+    return choose_likeliest_class(probabilities_SK, test.target_S)
 
 
 def choose_likeliest_class(
@@ -182,36 +107,6 @@ def wrap_numbers(prediction_S: NDArray[np.float64], test: SplitRows) -> SinglePr
     return SinglePredictions(test.target_S, prediction_S, np.full(len(prediction_S), np.nan), 0)
 
 
-def predict_baselines(
-    training: SplitRows,
-    test: SplitRows,
-    *,
-    num_classes: int,
-    past: Mapping[str, NDArray[np.float64]],
-) -> dict[str, SinglePredictions]:
-    """Predict the test rows with every baseline that fits the target.
-
-    Args:
-        training: rows to fit on.
-        test: rows to predict.
-        num_classes: number of classes; 0 for a number.
-        past: of windows, predictions from the target's own past, by name.
-    """
-    if num_classes:
-        by_convolutions = predict_random_convolutions(training, test, num_classes)
-        return {
-            "majority": _predict_majority(training, test, num_classes),
-            "logistic regression": _predict_logistic(training, test, num_classes),
-            **({} if by_convolutions is None else {"random convolutions": by_convolutions}),
-            **{name: predict_from_past(values, test, num_classes) for name, values in past.items()},
-        }
-    return {
-        "mean": _predict_mean(training, test),
-        "ridge regression": _predict_ridge(training, test),
-        **{name: wrap_numbers(values, test) for name, values in past.items()},
-    }
-
-
 def predict_from_past(
     values: NDArray[np.float64], test: SplitRows, num_classes: int
 ) -> SinglePredictions:
@@ -223,67 +118,73 @@ def predict_from_past(
     return choose_likeliest_class(probabilities_SK, test.target_S)
 
 
-def _count_id_columns(rows: SplitRows) -> int:
-    """Return the number of columns of `count_ids`."""
-    return rows.vocab_size + _BIGRAM_COLUMNS if rows.with_bigrams else rows.vocab_size
+def fit_ridge(training: SplitRows, *, channel: int = -1) -> LinearBaseline:
+    """Fit a ridge regression; for numbers its strength is chosen by leave-one-out.
+
+    Args:
+        training: rows to fit on; `target_S` is [S], or [S, O].
+        channel: the channel with the target's own past: it is read, and the target predicted, as a
+            difference from its last value; -1 for none.
+    """
+    from sklearn.linear_model import Ridge, RidgeCV
+
+    sample = training.subsample(MAX_ROWS)
+    reader = fit_reader(sample, flat_steps=find_max_length(training), channel=channel)
+    model = Ridge() if training.vocab_size else RidgeCV(alphas=(0.1, 1.0, 10.0, 100.0, 1000.0))
+    model.fit(reader.transform(sample), sample.target_S)
+    baseline = LinearBaseline(reader, channel=channel)
+    baseline.set_weights(np.atleast_2d(model.coef_).T, np.atleast_1d(model.intercept_))
+    return baseline
 
 
-def _summarize_channels(steps_NC: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Compute mean, standard deviation, minimum, maximum and last value of each channel, [5 C]."""
-    parts = (
-        steps_NC.mean(0),
-        steps_NC.std(0),
-        steps_NC.min(0),
-        steps_NC.max(0),
-        steps_NC[-1],
-    )
-    return np.concatenate(parts).astype(np.float64)
-
-
-def _predict_majority(training: SplitRows, test: SplitRows, num_classes: int) -> SinglePredictions:
+def _fit_majority(training: SplitRows, num_classes: int) -> ConstantBaseline:
     """Predict the most frequent class, with the classes' shares as probabilities."""
     counts = np.bincount(training.target_S.astype(np.int64), minlength=num_classes)
     shares = counts / counts.sum()
-    probabilities = np.tile(shares, (len(test.target_S), 1))
-    return _expand_probabilities(probabilities, np.arange(num_classes), test, num_classes)
+    return ConstantBaseline(np.log(np.maximum(shares, np.exp(LOG_ZERO))))
 
 
-def _predict_logistic(training: SplitRows, test: SplitRows, num_classes: int) -> SinglePredictions:
-    """Predict by logistic regression on scaled features, with scikit-learn's defaults."""
+def _fit_logistic(training: SplitRows, num_classes: int) -> LinearBaseline | None:
+    """Fit a logistic regression with scikit-learn's defaults; None where there is one class."""
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
 
-    steps = find_max_length(training)
     sample = training.subsample(MAX_ROWS)
+    if len(np.unique(sample.target_S)) < 2:
+        return None
+    reader = fit_reader(sample, flat_steps=find_max_length(training))
     strength = ID_STRENGTH if training.vocab_size else 1.0
-    model = make_pipeline(build_scaler(training), LogisticRegression(C=strength, max_iter=1000))
-    model.fit(compute_features(sample, flat_steps=steps), sample.target_S)
-    probabilities = model.predict_proba(compute_features(test, flat_steps=steps))
-    return _expand_probabilities(probabilities, model.classes_.astype(np.int64), test, num_classes)
+    model = LogisticRegression(C=strength, max_iter=1000)
+    model.fit(reader.transform(sample), sample.target_S)
+    weight_KF, bias_K = model.coef_, model.intercept_
+    if len(model.classes_) == 2:
+        weight_KF, bias_K = (np.concatenate([0 * each, each]) for each in (weight_KF, bias_K))
+    baseline = LinearBaseline(reader, num_classes=num_classes)
+    baseline.set_weights(weight_KF.T, bias_K, model.classes_.astype(np.int64))
+    return baseline
 
 
-def _expand_probabilities(
-    probabilities: NDArray[np.float64], known: NDArray[np.int64], test: SplitRows, num_classes: int
-) -> SinglePredictions:
-    """Add zeros for the classes that the sample lacks, and predict the likeliest class."""
-    all_SK = np.zeros((len(probabilities), num_classes))
-    all_SK[:, known] = probabilities
-    return choose_likeliest_class(all_SK, test.target_S)
+def _fit_convolutions(
+    training: SplitRows, num_classes: int, *, test_steps: int
+) -> LinearBaseline | None:
+    """Fit a ridge classifier on random convolutions; None where they cannot be computed.
 
+    Its scores are not probabilities; their softmax is used instead.
+    """
+    from sklearn.linear_model import RidgeClassifierCV
 
-def _predict_mean(training: SplitRows, test: SplitRows) -> SinglePredictions:
-    """Predict the mean of the training rows."""
-    return wrap_numbers(np.full(len(test.target_S), training.target_S.mean()), test)
-
-
-def _predict_ridge(training: SplitRows, test: SplitRows) -> SinglePredictions:
-    """Predict by ridge regression; for numbers its strength is chosen by leave-one-out."""
-    from sklearn.linear_model import Ridge, RidgeCV
-    from sklearn.pipeline import make_pipeline
-
-    steps = find_max_length(training)
-    sample = training.subsample(MAX_ROWS)
-    regressor = Ridge() if training.vocab_size else RidgeCV(alphas=(0.1, 1.0, 10.0, 100.0, 1000.0))
-    model = make_pipeline(build_scaler(training), regressor)
-    model.fit(compute_features(sample, flat_steps=steps), sample.target_S)
-    return wrap_numbers(model.predict(compute_features(test, flat_steps=steps)), test)
+    sample = training.subsample(_MAX_CONVOLVED_ROWS)
+    if training.vocab_size or len(np.unique(sample.target_S)) < 2:
+        return None
+    sequences = SplitSequences(sample.values_NC, sample.starts_S, sample.stops_S)
+    rocket = fit_rocket(sequences, other_steps=test_steps)
+    if rocket is None:
+        return None
+    reader = ConvolutionReader(channels=sample.values_NC.shape[1], rocket=rocket)
+    model = RidgeClassifierCV(alphas=np.logspace(-1, 5, 10))
+    model.fit(reader.transform(sample), sample.target_S)
+    weight_KF, bias_K = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
+    if len(model.classes_) == 2:
+        weight_KF, bias_K = (np.concatenate([-each, each]) for each in (weight_KF, bias_K))
+    baseline = LinearBaseline(reader, num_classes=num_classes)
+    baseline.set_weights(2 * weight_KF.T, 2 * bias_K, model.classes_.astype(np.int64))
+    return baseline

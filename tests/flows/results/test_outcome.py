@@ -1,5 +1,7 @@
 """What a run prints at its end."""
 
+from dataclasses import replace
+
 from flows.results.outcome import format_summary
 from tasks.records import Outcome
 
@@ -32,3 +34,11 @@ def test_the_summary_says_what_was_decided_why_and_what_to_try() -> None:
         "  baseline  ridge, 1.4000 on the same rows",
         "  done      train (12.3 s)",
     ]
+
+
+def test_the_summary_says_which_baseline_serves() -> None:
+    serving = "ridge as version 4, because the network did not beat it"
+
+    lines = format_summary(replace(OUTCOME, serving=serving)).splitlines()
+
+    assert lines[4] == f"  serving   {serving}"

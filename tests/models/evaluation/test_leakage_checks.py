@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.evaluation.baselines.single import SplitRows
+from models.evaluation.baselines.features import SplitRows
 from models.evaluation.leakage_checks import (
     check_future_columns,
     check_repeated_rows,

@@ -136,6 +136,46 @@ def test_a_challenger_behind_a_baseline_is_not_promoted_even_if_it_beats_the_cha
     )
 
 
+def test_a_later_version_that_ties_with_the_best_baseline_and_beats_the_champion_is_promoted() -> (
+    None
+):
+    tie = AHEAD._replace(gain=-0.002, low=-0.008, high=0.004)
+
+    verdict = decide(draw_predictions(0.9), draw_predictions(0.5), over_baseline=tie)
+
+    assert verdict.decision == "promote"
+    strict = GateConfig(bootstrap_samples=300, baseline_margin=0.0)
+    verdict = decide(draw_predictions(0.9), draw_predictions(0.5), strict, over_baseline=tie)
+    assert verdict.decision == "keep"
+    assert "does not beat the logistic regression baseline" in verdict.reason
+
+
+def test_a_baseline_is_promoted_where_nothing_serves_and_has_to_beat_what_does() -> None:
+    itself = AHEAD._replace(gain=0.0, low=0.0, high=0.0, score=0.7)
+
+    first = decide_first_version(itself, fallback="ridge")
+    same = draw_predictions(0.7, seed=1)
+    renewed = decide(draw_predictions(0.95), same, over_baseline=itself, fallback="ridge")
+    equal = decide(same, same, over_baseline=itself, fallback="ridge")
+
+    assert (first.decision, first.is_tie) == ("promote", False)
+    assert "no network has beaten the baselines: ridge, accuracy 0.7000" in first.reason
+    assert renewed.decision == "promote"
+    assert "gain over champion waves v3" in renewed.reason
+    assert equal.decision == "keep"
+
+
+def test_a_baseline_is_held_to_guardrails_and_leakage_checks() -> None:
+    itself = AHEAD._replace(gain=0.0, low=0.0, high=0.0)
+    too_large = Guardrail("size of the model in MB", 2.0, 1.0, False)
+
+    held = decide_first_version(itself, fallback="ridge", guardrails=[too_large])
+    blocked = decide_first_version(itself, fallback="ridge", block_reason="it leaks")
+
+    assert held.decision == "keep"
+    assert blocked.decision == "needs-approval"
+
+
 def test_a_first_version_that_beats_its_baselines_is_promoted() -> None:
     verdict = decide_first_version(AHEAD._replace(gain=0.02, low=0.001))
 
