@@ -28,6 +28,18 @@ def build_detokenizer(config: Any, state: Any) -> Detokenizer | None:  # noqa: A
         return lambda ids_N: " ".join(words[index] for index in ids_N.tolist() if words[index])
     if not isinstance(config, TextInput) or not isinstance(state, TextState):
         return None
+    separator = config.find_separator(len(state.tokens))
+    detokenize = _build_text_detokenizer(config, state)
+    if separator < 0:
+        return detokenize
+    return lambda ids_N: "\n".join(
+        detokenize(part_N[part_N != separator])
+        for part_N in np.split(ids_N, np.flatnonzero(ids_N == separator))
+    )
+
+
+def _build_text_detokenizer(config: TextInput, state: TextState) -> Detokenizer:
+    """Build what turns the ids of one column into text."""
     if config.tokenizer == "byte":
         return lambda ids_N: bytes((ids_N - 1).clip(0).astype(np.uint8)).decode(errors="replace")
     tokens = [_UNKNOWN, *state.tokens]

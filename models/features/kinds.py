@@ -62,19 +62,19 @@ def _build_row_kind(
     )
 
 
-def _check_text_column(schema: pl.Schema, layout: Layout) -> None:
-    """Check that the column contains texts.
+def _check_text_columns(schema: pl.Schema, layout: Layout) -> None:
+    """Check that the columns contain texts.
 
     Raises:
-        UnlearnableError: it contains something else.
+        UnlearnableError: one contains something else.
     """
-    name = layout.input.columns[0]
-    kind, dtype = layout.input.kind, schema[name]
-    if not isinstance(dtype, (pl.String, pl.Categorical, pl.Enum, pl.Null)):
-        raise UnlearnableError(
-            f"inputs: column '{name}' holds {dtype}, and a {kind} is read from texts; "
-            "name another column, or another kind"
-        )
+    for name in layout.input.columns:
+        kind, dtype = layout.input.kind, schema[name]
+        if not isinstance(dtype, (pl.String, pl.Categorical, pl.Enum, pl.Null)):
+            raise UnlearnableError(
+                f"inputs: column '{name}' holds {dtype}, and a {kind} is read from texts; "
+                "name another column, or another kind"
+            )
 
 
 def _check_bytes_column(schema: pl.Schema, layout: Layout) -> None:
@@ -103,8 +103,8 @@ KINDS: dict[str, InputKind] = {
         compute_max_rows=lambda _: _MAX_ROWS,
         list_packages=lambda _: (),
     ),
-    "text": _build_row_kind(text, text.TextState, _check_text_column),
+    "text": _build_row_kind(text, text.TextState, _check_text_columns),
     "image": _build_row_kind(image, image.ImageState, _check_bytes_column),
     "audio": _build_row_kind(audio, audio.AudioState, _check_bytes_column),
-    "tree": _build_row_kind(tree, tree.TreeState, _check_text_column),
+    "tree": _build_row_kind(tree, tree.TreeState, _check_text_columns),
 }

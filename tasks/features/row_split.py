@@ -15,7 +15,7 @@ from models.errors import UnlearnableError
 from models.features.config import Layout, TargetConfig
 from models.features.splitting.column_split import split_by_column
 from models.features.splitting.duplicates import build_bloom_filter, remove_duplicates
-from models.features.splitting.minhash import mark_near_duplicates
+from models.features.splitting.minhash import join_texts, mark_near_duplicates
 from models.features.splitting.row_hash import hash_frame_rows
 from models.features.splitting.split import (
     TEST,
@@ -180,10 +180,10 @@ def _remove_near_duplicates(
             "split.near_duplicate_threshold: only texts are compared, and the input is "
             f"{layout.input.kind}; remove it"
         )
-    column = layout.input.columns[0]
+    columns = list(layout.input.columns)
 
     def read_texts() -> Iterable[pl.Series]:
-        return (frame[column] for frame in rows.iter_frames([column]))
+        return (join_texts(frame, columns) for frame in rows.iter_frames(columns))
 
     near_R = mark_near_duplicates(read_texts, splits_R, threshold) & (splits_R != UNUSED)
     counts = {

@@ -157,9 +157,9 @@ def _read_cases(
         batch = gather(sequences, np.array([index]))
         with torch.no_grad():
             output_1O = bundle.network(batch.values_NC, batch.offsets, batch.statics)
-        cell = cells[texts[0]][index] if texts else None
+        own_cells = tuple(cells[name][index] for name in texts)
         entity = None if entity_names is None else str(entity_names[index])
-        raw = RawRow(batch.values_NC.cpu().numpy(), cell, entity)
+        raw = RawRow(batch.values_NC.cpu().numpy(), own_cells, entity)
         means, stds = scales[index % len(parts)]
         sequence = SequenceInput(batch.values_NC, batch.statics)
         cases.append(

@@ -39,8 +39,8 @@ class RawRow(NamedTuple):
     """One row, as the network reads it and as the source has it."""
 
     values_NC: NDArray[Any]
-    cell: str | None
-    """The text or tree itself; None for other kinds."""
+    cells: tuple[str | None, ...]
+    """The texts or the tree itself; empty for other kinds."""
     entity: str | None
 
 
@@ -131,9 +131,9 @@ def _describe_text(raw: RawRow, shares_N1: _Floats, featurizer: Featurizer) -> D
     read, state = featurizer.layout.input, featurizer.state
     assert isinstance(read, TextInput)  # noqa: S101 - chosen by its kind
     ids = raw.values_NC[:, 0]
-    tokens = split_tokens(raw.cell or "", read, state)
+    tokens = split_tokens(raw.cells, read, state)
     if len(tokens) != len(ids):
-        tokens = [_get_token(int(token_id), state) for token_id in ids]
+        tokens = [_get_token(int(token_id), read, state) for token_id in ids]
     return DescribedSteps(
         [
             ExplanationStep(token=token, share=round_number(share), unknown=not token_id)
@@ -142,8 +142,10 @@ def _describe_text(raw: RawRow, shares_N1: _Floats, featurizer: Featurizer) -> D
     )
 
 
-def _get_token(token_id: int, state: TextState) -> str:
+def _get_token(token_id: int, read: TextInput, state: TextState) -> str:
     """Look a token up by its id; a question mark for an unknown one."""
+    if token_id == read.find_separator(len(state.tokens)):
+        return "|"
     return state.tokens[token_id - 1] if 0 < token_id <= len(state.tokens) else "?"
 
 
@@ -151,7 +153,7 @@ def _describe_tree(raw: RawRow, shares_N1: _Floats, featurizer: Featurizer) -> D
     """Return the word of each node with its share, and the distance to its parent."""
     read = featurizer.layout.input
     assert isinstance(read, TreeInput)  # noqa: S101 - chosen by its kind
-    nodes = read_trees(pl.Series([raw.cell]), max_nodes=read.max_nodes)
+    nodes = read_trees(pl.Series(raw.cells), max_nodes=read.max_nodes)
     words = read_node_words(nodes, read).to_list()
     return DescribedSteps(
         [

@@ -5,6 +5,7 @@ import polars as pl
 from flows.commands.drafting import column_kinds
 from flows.commands.drafting.draft import DraftOptions, JobDraft
 from flows.commands.drafting.targets import choose_target, guess_target_kind
+from flows.commands.drafting.text_columns import choose_text_columns, explain_text_columns
 from flows.commands.drafting.times import TimeColumn
 from flows.commands.drafting.trees import labels_are_classes
 from models.features.splitting.column_split import parse_split_names
@@ -42,7 +43,10 @@ def draft_row_table(
         DataError: no column can be the target.
     """
     columns = [n for n in own if n != options.target]
-    columns = columns if kind == "series" else columns[:1]
+    if kind == "text":
+        reserved = {name for name in (split, time.name if time else None) if name}
+        columns = choose_text_columns(sample, own, reserved=reserved, target=options.target)
+    columns = columns if kind in {"series", "text"} else columns[:1]
     taken = {*columns, split, time.name if time else None}
     target = choose_target(sample, [n for n in sample.columns if n not in taken], options)
     draft = JobDraft(
@@ -56,6 +60,8 @@ def draft_row_table(
     if column_kinds.is_number_text(sample[target]):
         draft.parse[target] = "number"
         draft.comments["target"] = f"the texts of '{target}' are numbers (source.parse)"
+    if kind == "text" and len(draft.columns) > 1:
+        draft.comments["inputs"] = explain_text_columns(sample, draft.columns)
     _note_unread_columns(draft, sample, own)
     if kind == "series":
         _shorten_long_series(draft, sample)
@@ -81,7 +87,7 @@ def _note_unread_columns(draft: JobDraft, sample: pl.DataFrame, own: list[str]) 
     if not unread:
         return
     note = f"not read: {', '.join(unread)}"
-    if set(unread) & set(own):
+    if draft.kind != "text" and set(unread) & set(own):
         note += (
             f"; a job reads one {draft.kind} column, here '{draft.columns[0]}': join them upstream "
             "if the others matter"

@@ -28,6 +28,21 @@ def choose_target(frame: pl.DataFrame, names: Sequence[str], options: DraftOptio
     """
     if options.target:
         return options.target
+    texts = [name for name in names if is_text(frame[name])]
+    found = find_plain_target(frame, names) or (texts[-1] if texts else None)
+    if found is None and options.ask and names:
+        return options.ask("Which column is to be predicted?", list(names))
+    if found is None:
+        raise DataError.of(
+            "no column can be the target",
+            found=f"Columns: {', '.join(names) or 'none'} besides the input",
+            hint="name it with --target",
+        )
+    return found
+
+
+def find_plain_target(frame: pl.DataFrame, names: Sequence[str]) -> str | None:
+    """Find a typical name, the last class, else the last number; None where there is none."""
     if typical := [name for name in names if name.lower() in TARGET_NAMES]:
         return typical[0]
     classes = [
@@ -37,17 +52,7 @@ def choose_target(frame: pl.DataFrame, names: Sequence[str], options: DraftOptio
         and not (is_text(frame[name]) or is_key(frame[name]) or is_number_text(frame[name]))
     ]
     numbers = [name for name in names if is_number(frame[name]) and not is_key(frame[name])]
-    texts = [name for name in names if is_text(frame[name])]
-    usable = classes or numbers or texts
-    if not usable and options.ask and names:
-        return options.ask("Which column is to be predicted?", list(names))
-    if not usable:
-        raise DataError.of(
-            "no column can be the target",
-            found=f"Columns: {', '.join(names) or 'none'} besides the input",
-            hint="name it with --target",
-        )
-    return usable[-1]
+    return next(reversed([*(classes or numbers)]), None)
 
 
 def guess_target_kind(column: pl.Series) -> str:

@@ -15,7 +15,7 @@ Shapes: R rows, T texts of a batch, S shingles, K bins, B bands, P pairs.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -109,6 +109,16 @@ def mark_near_duplicates(
     near_R = np.zeros(len(splits_R), bool)
     near_R[_confirm_pairs(texts, np.concatenate(pairs, axis=1), threshold)] = True
     return near_R
+
+
+def join_texts(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
+    """Return the texts of several columns as one, null where all are missing."""
+    if len(columns) == 1:
+        return frame[columns[0]]
+    texts = [pl.col(name).cast(pl.String) for name in columns]
+    joined = pl.concat_str(texts, separator=" ", ignore_nulls=True)
+    is_missing = pl.all_horizontal(text.is_null() for text in texts)
+    return frame.select(pl.when(~is_missing).then(joined).alias(columns[0])).to_series()
 
 
 def normalize_texts(texts: pl.Series) -> pl.Series:

@@ -25,7 +25,12 @@ from safetensors.numpy import save_file
 from models.errors import BundleError, UnlearnableError
 from models.features.config import Layout
 from models.features.splitting.duplicates import mark_known
-from models.features.splitting.minhash import choose_bands, compute_band_keys, normalize_texts
+from models.features.splitting.minhash import (
+    choose_bands,
+    compute_band_keys,
+    join_texts,
+    normalize_texts,
+)
 from models.features.splitting.row_hash import hash_frame_rows
 from models.features.splitting.split import SplitConfig, choose_split_method
 from models.features.splitting.unseen_rows import format_column_types
@@ -37,7 +42,7 @@ TRAINING_ROWS_FILE = "training_rows.safetensors"
 class NearDuplicateKey(NamedTuple):
     """The text column and the Jaccard similarity from which on two texts count as the same."""
 
-    column: str
+    columns: tuple[str, ...]
     threshold: float
 
 
@@ -53,7 +58,7 @@ class RowKeys:
         """Every column of the keys, once."""
         names = [name for group in self.columns for name in group]
         return list(
-            dict.fromkeys(names + ([self.near_duplicates.column] if self.near_duplicates else []))
+            dict.fromkeys([*names, *(self.near_duplicates.columns if self.near_duplicates else ())])
         )
 
 
@@ -84,7 +89,7 @@ def build_row_keys(layout: Layout, split: SplitConfig) -> RowKeys:
     group = [(split.group,)] if split.group else []
     content = [list_content_columns(layout)] if split.duplicates == "remove" else []
     near_duplicates = (
-        NearDuplicateKey(layout.input.columns[0], split.near_duplicate_threshold)
+        NearDuplicateKey(layout.input.columns, split.near_duplicate_threshold)
         if split.near_duplicate_threshold
         else None
     )
@@ -168,7 +173,7 @@ def save_training_rows(training_rows: TrainingRows, folder: Path) -> None:
     record = {
         "columns": training_rows.keys.columns,
         "types": training_rows.types,
-        "near": [near.column, near.threshold] if near else None,
+        "near": [list(near.columns), near.threshold] if near else None,
     }
     arrays = {f"hashes_{number}": hashes for number, hashes in enumerate(training_rows.hashes)}
     save_file(
@@ -193,12 +198,13 @@ def load_training_rows(folder: Path) -> TrainingRows | None:
             groups = tuple(tuple(columns) for columns in record["columns"])
             hashes = tuple(file.get_tensor(f"hashes_{number}") for number in range(len(groups)))
             bands_BT = file.get_tensor("bands")
+            near = record["near"]
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path} is damaged: {error!r}") from error
     return TrainingRows(
         keys=RowKeys(
             columns=groups,
-            near_duplicates=NearDuplicateKey(*record["near"]) if record["near"] else None,
+            near_duplicates=NearDuplicateKey(tuple(near[0]), near[1]) if near else None,
         ),
         types=tuple(tuple(types) for types in record["types"]),
         hashes=hashes,
@@ -225,4 +231,6 @@ def _merge_hashes(pieces: Sequence[Hashes]) -> Hashes:
 
 def _compute_near_keys(frame: pl.DataFrame, near: NearDuplicateKey) -> NDArray[np.uint32]:
     """Return the band keys of texts, [R, B]."""
-    return compute_band_keys(normalize_texts(frame[near.column]), choose_bands(near.threshold))
+    return compute_band_keys(
+        normalize_texts(join_texts(frame, near.columns)), choose_bands(near.threshold)
+    )

@@ -54,7 +54,7 @@ def encode_symbols(
     column: pl.Series, text_input: TextInput, state: TextState
 ) -> tuple[Floats, Integers]:
     """Return the ids of texts, and their count for each row; an empty text has none."""
-    texts = column.cast(pl.String).alias(text_input.column)
+    texts = column.cast(pl.String).alias(text_input.columns[0])
     is_filled_R = (texts.str.len_chars() > 0).fill_null(value=False).to_numpy()
     steps = text.transform(texts.filter(pl.Series(is_filled_R)).to_frame(), text_input, state)
     lengths_R = np.zeros(len(texts), np.int64)

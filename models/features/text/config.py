@@ -23,8 +23,9 @@ class TextInput:
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    column: str
-    """Column with the text."""
+    column: str | tuple[str, ...]
+    """Column with the text; or several, which are read one after the other in this order, with a
+    separator token between them. A missing text of several counts as empty."""
     kind: Literal["text"] = "text"
     """`text`: a text, read as a sequence of tokens."""
     tokenizer: Literal["byte", "character", "word", "bpe"] = "bpe"
@@ -34,14 +35,15 @@ class TextInput:
     """Language of `tokenizer: word`, as a code of spaCy: `de`, `fr`, or `xx` for any; `zh` is
     segmented by jieba."""
     vocab_size: int = 16_000
-    """Largest number of token ids, the one of unknown tokens (0) included; not used by `byte`."""
+    """Largest number of token ids, the one of unknown tokens (0) included; the separator of several
+    columns is one more. Not used by `byte`."""
     min_frequency: int = 2
     """Tokens that are rarer in the training rows count as unknown, and rarer byte pairs are not
     merged. With 1, training has no unknown token, so the network does not learn to handle one."""
     normalize: tuple[NormalizationStep, ...] = ("nfc", "collapse_spaces")
     """Normalisation of a text before it is split into tokens, in this order."""
     max_length: int = 512
-    """Largest number of tokens; longer texts are truncated."""
+    """Largest number of tokens of a row; longer texts are truncated."""
     truncate: Literal["start", "end", "both"] = "start"
     """Which part of a longer text is kept; `both`: one half from its start, one from its end."""
     pretrained_embeddings: str | None = None
@@ -55,6 +57,10 @@ class TextInput:
         Raises:
             ValueError: a number is too small, or two settings contradict each other.
         """
+        if not self.columns:
+            raise ValueError("column: name at least one column")
+        if twice := [name for i, name in enumerate(self.columns) if name in self.columns[:i]]:
+            raise ValueError(f"column: '{twice[0]}' is named twice; name each column once")
         fewest = NUM_BYTES + 1 if self.tokenizer == "bpe" else 2
         if self.vocab_size < fewest:
             raise ValueError(
@@ -78,8 +84,21 @@ class TextInput:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The column, as a tuple."""
-        return (self.column,)
+        """The columns, one or several."""
+        return (self.column,) if isinstance(self.column, str) else tuple(self.column)
+
+    def count_ids(self, tokens: int) -> int:
+        """Return the number of ids: the unknown one, those of tokens, and the separator's."""
+        known = NUM_BYTES if self.tokenizer == "byte" else tokens
+        return 1 + known + (len(self.columns) > 1)
+
+    def find_separator(self, tokens: int) -> int:
+        """Return the id of the separator of columns, the last one; -1 where there is one column.
+
+        Args:
+            tokens: number of tokens in the vocabulary.
+        """
+        return self.count_ids(tokens) - 1 if len(self.columns) > 1 else -1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

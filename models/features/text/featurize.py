@@ -3,9 +3,10 @@
 Shapes: R rows, N steps.
 """
 
+import functools
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -14,15 +15,21 @@ from models.errors import UnlearnableError
 from models.features.feature_spec import Tokens
 from models.features.steps import Steps
 from models.features.text.characters import encode_bytes, encode_characters, fit_characters
-from models.features.text.config import NUM_BYTES, UNKNOWN_ID, TextInput, TextState
+from models.features.text.config import UNKNOWN_ID, TextInput, TextState
 from models.features.text.jagged import (
     Jagged,
     concatenate_rows,
     expand_pieces,
     fill_empty_rows,
+    join_columns,
     truncate_rows,
 )
-from models.features.text.normalization import normalize_texts, read_texts, split_blocks
+from models.features.text.normalization import (
+    find_blocks,
+    normalize_texts,
+    read_texts,
+    split_blocks,
+)
 from models.features.text.pieces import Encoder, Pieces, cache_pieces
 from models.features.text.pretrained_embeddings import load_word_vectors
 from models.features.text.subwords import build_subword_encoder, fit_subwords
@@ -41,27 +48,32 @@ def fit(frames: Iterable[pl.DataFrame], config: TextInput) -> TextState:
     """
     if config.tokenizer == "byte":
         for frame in frames:
-            read_texts(frame, config.column)
+            _read_columns(frame, config)
             break
         return TextState()
     fitter = {"character": fit_characters, "word": _fit_words, "bpe": fit_subwords}
     state = fitter[config.tokenizer](_read_training_texts(frames, config), config)
     if not state.tokens:
+        names = "', '".join(config.columns)
         raise UnlearnableError(
-            f"column '{config.column}' has no {config.tokenizer} that occurs "
+            f"column '{names}' has no {config.tokenizer} that occurs "
             f"{config.min_frequency} times in training; give more data, or lower min_frequency"
         )
     return state
 
 
 def transform(frame: pl.DataFrame, config: TextInput, state: TextState) -> Steps:
-    """Return one sequence of ids for each text; a missing text is the error of its row.
+    """Return one sequence of ids for each row; a row without any text is an error.
 
     Raises:
-        UnlearnableError: the column is missing or holds no text.
+        UnlearnableError: a column is missing or holds no text.
     """
-    texts = read_texts(frame, config.column)
-    parts = [_encode_block(block, config, state) for block in split_blocks(texts)]
+    columns = _read_columns(frame, config)
+    missing = functools.reduce(operator.and_, (texts.is_null() for texts in columns))
+    parts = [
+        _encode_block([texts[block] for texts in columns], config, state)
+        for block in find_blocks(columns)
+    ]
     flat = [part.flat_N for part in parts] or [np.empty(0, np.int32)]
     lengths = [np.diff(part.stops_R, prepend=0) for part in parts] or [np.empty(0, np.int64)]
     lengths_R = np.concatenate(lengths)
@@ -70,15 +82,19 @@ def transform(frame: pl.DataFrame, config: TextInput, state: TextState) -> Steps
         values_NC=np.concatenate(flat).reshape(-1, 1),
         starts_R=stops_R - lengths_R,
         stops_R=stops_R,
-        errors_R=[_MISSING if missing else None for missing in texts.is_null()],
+        errors_R=[_MISSING if is_missing else None for is_missing in missing],
     )
 
 
 def build_spec(config: TextInput, state: TextState) -> Tokens:
     """Return the number of ids, and their pretrained embeddings if there are any."""
+    size, vectors_VD = config.count_ids(len(state.tokens)), state.vectors_VD
+    if vectors_VD is not None and len(vectors_VD) < size:
+        # The separator has no pretrained vector.
+        vectors_VD = np.pad(vectors_VD, ((0, size - len(vectors_VD)), (0, 0)))
     return Tokens(
-        size=1 + (NUM_BYTES if config.tokenizer == "byte" else len(state.tokens)),
-        vectors_VD=state.vectors_VD,
+        size=size,
+        vectors_VD=vectors_VD,
         frozen=config.freeze_embeddings,
     )
 
@@ -86,8 +102,18 @@ def build_spec(config: TextInput, state: TextState) -> Tokens:
 def _read_training_texts(frames: Iterable[pl.DataFrame], config: TextInput) -> Iterator[pl.Series]:
     """Yield the normalized texts in blocks, without missing ones."""
     for frame in frames:
-        for texts in split_blocks(read_texts(frame, config.column).drop_nulls()):
-            yield normalize_texts(texts, config)
+        for column in _read_columns(frame, config):
+            for texts in split_blocks(column.drop_nulls()):
+                yield normalize_texts(texts, config)
+
+
+def _read_columns(frame: pl.DataFrame, config: TextInput) -> list[pl.Series]:
+    """Return the texts of each column, null where one is missing.
+
+    Raises:
+        UnlearnableError: a column is missing or holds no text.
+    """
+    return [read_texts(frame, name) for name in config.columns]
 
 
 def _fit_words(streams: Iterable[pl.Series], config: TextInput) -> TextState:
@@ -101,11 +127,16 @@ def _fit_words(streams: Iterable[pl.Series], config: TextInput) -> TextState:
     return replace(state, vectors_VD=load_word_vectors(config.pretrained_embeddings, state.tokens))
 
 
-def _encode_block(block: pl.Series, config: TextInput, state: TextState) -> Jagged:
-    """Return the ids of a block of texts, at most `max_length` of each."""
-    present_R = block.is_not_null().to_numpy()
-    texts = normalize_texts(block.fill_null(""), config)
-    return fill_empty_rows(truncate_rows(_encode_texts(texts, config, state), config), present_R)
+def _encode_block(columns: list[pl.Series], config: TextInput, state: TextState) -> Jagged:
+    """Return the ids of a block of rows, at most `max_length` of each."""
+    present_R = np.logical_or.reduce([texts.is_not_null().to_numpy() for texts in columns])
+    encoded = [
+        _encode_texts(normalize_texts(texts.fill_null(""), config), config, state)
+        for texts in columns
+    ]
+    separator = config.find_separator(len(state.tokens))
+    rows = join_columns(encoded, separator, present_R) if len(encoded) > 1 else encoded[0]
+    return fill_empty_rows(truncate_rows(rows, config), present_R)
 
 
 def _encode_texts(texts: pl.Series, config: TextInput, state: TextState) -> Jagged:
@@ -127,7 +158,7 @@ def _encode_pieces(pieces: Pieces, encoder: Encoder) -> Jagged:
     )
 
 
-@lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=8)
 def _build_word_encoder(tokens: tuple[str, ...], language: str) -> Encoder:
     """Return the function that encodes pieces as ids of their words."""
     ids = {token: id_ for id_, token in enumerate(tokens, 1)}

@@ -82,6 +82,26 @@ def fill_empty_rows(rows: Jagged, present_R: NDArray[np.bool_]) -> Jagged:
     return Jagged(flat_N, rows.stops_R + np.cumsum(empty_R))
 
 
+def join_columns(columns: Sequence[Jagged], separator: int, present_R: NDArray[np.bool_]) -> Jagged:
+    """Return rows with the ids of each column in turn, and a separator between two columns.
+
+    Args:
+        columns: the rows of each column.
+        separator: the id between them.
+        present_R: rows that have a text in any column; the others stay empty.
+    """
+    lengths_KR = np.stack([np.diff(rows.stops_R, prepend=0) for rows in columns])
+    lengths_KR[1:] += 1
+    lengths_KR *= present_R
+    stops_R = np.cumsum(lengths_KR.sum(axis=0))
+    starts_KR = stops_R - lengths_KR.sum(axis=0) + np.cumsum(lengths_KR, axis=0) - lengths_KR
+    flat_N = np.full(int(lengths_KR.sum()), separator, np.int32)
+    for number, (rows, starts_R) in enumerate(zip(columns, starts_KR, strict=True)):
+        own_R = np.diff(rows.stops_R, prepend=0)
+        flat_N[_expand_ranges(starts_R + (number > 0), own_R)] = rows.flat_N
+    return Jagged(flat_N, stops_R)
+
+
 def _expand_ranges(starts_R: Integers, lengths_R: Integers) -> Integers:
     """Return the indices start, start + 1, ... of each range, concatenated."""
     stops_R = np.cumsum(lengths_R)

@@ -1,6 +1,7 @@
 """A column to normalized texts; only texts that need a change are processed."""
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -35,14 +36,20 @@ def read_texts(frame: pl.DataFrame, column: str) -> pl.Series:
     return frame[column].cast(pl.String)
 
 
-def split_blocks(texts: pl.Series) -> Iterator[pl.Series]:
-    """Yield blocks of texts of some megabytes; a longer text is a block of its own."""
-    if texts.is_empty():
+def find_blocks(columns: Sequence[pl.Series]) -> Iterator[slice]:
+    """Yield ranges of rows with texts of some megabytes; a longer row is a range of its own."""
+    rows = len(columns[0])
+    if not rows:
         return
-    ends_R = texts.str.len_bytes().fill_null(0).to_numpy().astype(np.int64).cumsum()
-    starts = np.flatnonzero(np.diff(ends_R // _BLOCK_BYTES, prepend=-1))
-    for start, stop in zip(starts, [*starts[1:], len(texts)], strict=True):
-        yield texts[int(start) : int(stop)]
+    lengths_R = sum(texts.str.len_bytes().fill_null(0).cast(pl.Int64) for texts in columns)
+    ends_R = np.cumsum(np.asarray(lengths_R, np.int64))
+    starts = np.flatnonzero(np.diff(ends_R // _BLOCK_BYTES, prepend=-1)).tolist()
+    yield from itertools.starmap(slice, itertools.pairwise([*starts, rows]))
+
+
+def split_blocks(texts: pl.Series) -> Iterator[pl.Series]:
+    """Yield blocks of texts of some megabytes."""
+    return (texts[block] for block in find_blocks([texts]))
 
 
 def normalize_texts(texts: pl.Series, config: TextInput) -> pl.Series:

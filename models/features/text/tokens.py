@@ -1,5 +1,7 @@
 """The tokens of a text as readable text, unknown ones too, for reports."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from models.features.text.config import TextInput, TextState
@@ -10,14 +12,29 @@ from models.features.text.subwords import split_words as cut_subwords
 from models.features.text.words import build_word_tokenizer
 
 
-def split_tokens(text: str, config: TextInput, state: TextState) -> list[str]:
-    """Return the text of each token that the network reads of a text."""
-    texts = normalize_texts(pl.Series([text], dtype=pl.String), config)
-    tokens = _TOKENIZERS[config.tokenizer](texts, config, state) or [""]
+def split_tokens(cells: Sequence[str | None], config: TextInput, state: TextState) -> list[str]:
+    """Return the text of each token that the network reads of a row.
+
+    Args:
+        cells: the text of each column; the separator before a further column shows its name.
+        config: settings of the text.
+        state: the vocabulary.
+    """
+    tokens = []
+    for number, (name, cell) in enumerate(zip(config.columns, cells, strict=True)):
+        texts = normalize_texts(pl.Series([cell or ""], dtype=pl.String), config)
+        tokens += [format_separator(name)] if number else []
+        tokens += _TOKENIZERS[config.tokenizer](texts, config, state)
+    tokens = tokens or [""]
     if len(tokens) <= config.max_length:
         return tokens
     head, tail = split_max_length(config)
     return tokens[:head] + tokens[len(tokens) - tail :]
+
+
+def format_separator(column: str) -> str:
+    """Format the separator before a column."""
+    return f"[{column}]"
 
 
 def _show_bytes(texts: pl.Series, config: TextInput, state: TextState) -> list[str]:

@@ -234,17 +234,38 @@ def test_numbers_in_texts_are_numbers(tmp_path: Path) -> None:
     assert job.source.parse == {"label": "number"}
 
 
-def test_a_second_text_is_not_dropped_in_silence(tmp_path: Path) -> None:
-    words = [f"a text of number {row} and more" for row in range(200)]
+def test_title_and_body_are_joined_the_shorter_first(tmp_path: Path) -> None:
     frame = pl.DataFrame(
-        {"title": words, "body": words[::-1], "label": ["x", "y"] * 100}
-    ).with_columns(pl.col("body") + "!")
+        {
+            "body": [f"a long text of number {row} and much more" for row in range(200)],
+            "title": [f"short {row} news" for row in range(200)],
+            "link": [f"https://example.org/a-b-c/{row}" for row in range(200)],
+            "label": ["x", "y"] * 100,
+        }
+    )
 
     files = draft_files(frame, tmp_path)
+    job = load_job(files.job)
 
-    assert load_job(files.job).target.column == "label"
-    assert "not read: body" in files.notes[0]
-    assert "not read: body" in files.job.read_text(encoding="utf-8")
+    assert job.layout.input.columns == ("title", "body")
+    assert job.target.column == "label"
+    assert "not read: link" in files.notes[0]
+    assert "read one after the other" in files.job.read_text(encoding="utf-8")
+    assert check_job(job)["unreadable"] == 0
+
+
+def test_a_text_that_has_to_be_the_target_is_not_joined(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {
+            "english": [f"a text of number {row} here" for row in range(200)],
+            "french": [f"un texte du nombre {row} ici" for row in range(200)],
+        }
+    )
+
+    job = draft_job(frame, tmp_path)
+
+    assert (job.layout.input.columns, job.target.column) == (("english",), "french")
+    assert job.target.kind == "text"
 
 
 def test_rows_with_a_time_are_split_by_time(tmp_path: Path) -> None:
