@@ -271,6 +271,7 @@ def build_network_spec(featurizer: Featurizer, head: HeadConfig) -> NetworkSpec:
         head=_build_head_spec(featurizer, head),
         label_codes=map_node_labels(featurizer),
         target_channels=featurizer.target_channels,
+        label_channels=featurizer.label_channels,
         num_observed=len(getattr(featurizer.layout.input, "observed", ())),
     )
 

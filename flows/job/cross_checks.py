@@ -33,7 +33,15 @@ def check_target_is_no_input(layout: Layout, targets: Sequence[str]) -> None:
     ]
     for name in targets:
         if name in input_columns:
-            raise ValueError(f"target.column: '{name}' is also an input; remove it from inputs")
+            hint = (
+                "; to read its past, set window.horizon: 1, and name the columns that are known "
+                "at the time of the target under inputs.known_future"
+                if layout.window and name not in known_future
+                else ""
+            )
+            raise ValueError(
+                f"target.column: '{name}' is also an input; remove it from inputs{hint}"
+            )
 
 
 def check_column_names(columns: list[str]) -> None:

@@ -20,6 +20,7 @@ from models.features.series import (
     ROW_COLUMN,
     SeriesState,
     find_channel_scale,
+    find_label_channels,
     find_resampled_rows,
     get_series_input,
     is_resampled,
@@ -82,6 +83,13 @@ class Featurizer:
     def list_by_column(self) -> "list[Featurizer]":
         """List one featurizer for each column of the target, with that column as its target."""
         return [replace(self, target=part) for part in self.target.list_parts()]
+
+    @property
+    def label_channels(self) -> tuple[int, ...]:
+        """Indices of the channels with the past labels of a target of classes; empty for none."""
+        if self.target.kind != "category" or not isinstance(self.state, SeriesState):
+            return ()
+        return find_label_channels(self.layout, self.state, self.target.column)
 
     def transform(self, frame: pl.DataFrame) -> EncodedRows:
         """Return one sequence, or one error, for each raw row.

@@ -159,7 +159,7 @@ def transform_static_covariates(
         column = frame[static.column]
         if static.kind == "category":
             values = state.values[static.column]
-            coded = _format_categories(column).replace_strict(
+            coded = format_categories(column).replace_strict(
                 values, range(1, len(values) + 1), default=_UNKNOWN_CODE, return_dtype=pl.Int32
             )
             codes.append(coded.fill_null(_UNKNOWN_CODE).to_numpy())
@@ -177,7 +177,7 @@ def transform_static_covariates(
     )
 
 
-def _format_categories(column: pl.Series) -> pl.Series:
+def format_categories(column: pl.Series) -> pl.Series:
     """Return categories as text, equal whichever library wrote the column.
 
     Whole numbers give the same text as integers and as floats (which missing values turn them
@@ -205,7 +205,7 @@ def _add_counts(counts: pl.DataFrame | None, column: pl.Series) -> pl.DataFrame:
     Raises:
         UnlearnableError: there are too many different values.
     """
-    new_counts = _format_categories(column).drop_nulls().rename("value").value_counts(name="count")
+    new_counts = format_categories(column).drop_nulls().rename("value").value_counts(name="count")
     all_counts = new_counts if counts is None else pl.concat([counts, new_counts])
     summed = all_counts.group_by("value").agg(pl.col("count").sum())
     if len(summed) > _MAX_VALUES:

@@ -8,7 +8,7 @@ from models.networks.families import FAMILIES, CellName
 
 PoolingName = Literal["last", "mean", "max", "attention", "multi-head"]
 
-ClosedFormBranch = Literal["rocket", "ngrams", "linear", "patches"]
+ClosedFormBranch = Literal["rocket", "ngrams", "transition", "linear", "patches"]
 
 _MAX_GIGABYTES, _MAX_LAYERS = 500, 1_000
 
@@ -74,9 +74,10 @@ class ModelConfig:
     their predictions are mixed with the network's, by weights that are fitted on rows that neither
     has seen: `rocket`, random convolutions and ridge regression, for series and sound; `ngrams`,
     TF-IDF of words and characters and logistic regression, for texts and trees; `patches`, filters
-    drawn from the images and ridge regression, for images; `linear`, ridge regression on the steps
-    of a window, beside the naive forecasts. `auto`: those that fit the input and the target, if
-    any."""
+    drawn from the images and ridge regression, for images; `transition`, the frequency of each
+    class after the last one, for windows with `inputs.categories` that have the target's past;
+    `linear`, ridge regression on the steps of a window, beside the naive forecasts. `auto`: those
+    that fit the input and the target, if any."""
     pretrained_weights: str | None = None
     """Keras model (.keras or .h5) whose recurrent layers initialise those of an rnn, lstm or gru;
     their number and sizes have to be the same."""

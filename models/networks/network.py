@@ -49,6 +49,8 @@ class NetworkSpec:
     target_channels: tuple[int, ...] = ()
     """The channels with the past of the columns that are forecast, on their scale; empty where
     there are none."""
+    label_channels: tuple[int, ...] = ()
+    """The channels with the past classes of the target, one for each class; empty for none."""
     num_observed: int = 0
     """How many channels, the first ones, hold observed values."""
 

@@ -22,7 +22,7 @@ from models.evaluation.leakage_checks import (
 )
 from models.features.feature_spec import Numbers
 from models.features.featurizer import Featurizer
-from models.features.series import get_series_input
+from models.features.series import SeriesState, get_series_input, list_channels
 from models.features.splitting.sequence_hash import hash_sequences
 from models.features.splitting.split import TEST, TRAINING
 from models.features.static_covariates import StaticCovariates
@@ -126,19 +126,26 @@ def _compute_column_features(
     """Compute features [S, F] of each column alone: mean, spread, extremes, last value."""
     found: dict[str, NDArray[np.float64]] = {}
     if isinstance(featurizer.feature_spec, Numbers) and not rows.vocab_size:
-        names = list(featurizer.layout.input.columns)
-        channels = rows.values_NC.shape[1]
+        columns = _list_channel_columns(featurizer, channels := rows.values_NC.shape[1])
         features = compute_step_features(rows, flat_steps=0).reshape(
             len(rows.starts_S), -1, channels
         )
-        for channel in range(channels):
-            name = names[channel] if channel < len(names) else f"channel {channel}"
-            found[name] = features[:, :, channel]
+        for name in dict.fromkeys(columns):
+            own_channels = [index for index, column in enumerate(columns) if column == name]
+            found[name] = features[:, :, own_channels].reshape(len(features), -1)
     static_SF = rows.static_features_SF
     for index in range(static_SF.shape[1]):
         found[f"static covariate {index}"] = static_SF[:, index : index + 1]
     own = featurizer.target.column
     return {name: values for name, values in found.items() if name != own}
+
+
+def _list_channel_columns(featurizer: Featurizer, channels: int) -> list[str]:
+    """List the column of each channel; a sound has numbered bands."""
+    if isinstance(featurizer.state, SeriesState):
+        listed = list_channels(featurizer.layout, featurizer.state)
+        return [channel.column for channel in listed]
+    return [f"channel {index}" for index in range(channels)]
 
 
 def _list_observed_channels(featurizer: Featurizer) -> list[int]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.features.featurizer import Featurizer
 from models.features.image import ImageState
-from models.features.series import SeriesState, find_channel_scale, get_series_input
+from models.features.series import SeriesState, find_channel_scale, list_channels
 from models.features.text import TextInput, TextState
 from models.features.text.tokens import split_tokens
 from models.features.tree import TreeInput, read_node_words, read_trees
@@ -70,7 +70,7 @@ def describe_steps(raw: RawRow, shares: _Floats, featurizer: Featurizer) -> Desc
 def _describe_series(raw: RawRow, shares_NC: _Floats, featurizer: Featurizer) -> DescribedSteps:
     """Return values and shares [N, C] of a series, in the unit of the source where it is known."""
     values_NC = raw.values_NC.astype(np.float64)
-    names = _list_channel_names(featurizer, values_NC.shape[1])
+    names = [channel.name for channel in list_channels(featurizer.layout, featurizer.state)]
     for index, name in enumerate(names):
         if scale := _find_scale(featurizer, name, raw.entity):
             values_NC[:, index] = values_NC[:, index] * scale[1] + scale[0]
@@ -87,17 +87,6 @@ def _pair_values(values: _Floats, shares: _Floats) -> list[ExplanationStep]:
         ExplanationStep(values=round_numbers(values_C), shares=round_numbers(shares_C))
         for values_C, shares_C in zip(values, shares, strict=True)
     ]
-
-
-def _list_channel_names(featurizer: Featurizer, channels: int) -> list[str]:
-    """List the names of the channels in their order."""
-    read, state = get_series_input(featurizer.layout), featurizer.state
-    names = list(read.channel_names)
-    flags = [f"no {names[index]}" for index in state.scaler.gaps]
-    for part in read.calendar:
-        names += [f"{part} (sine)", f"{part} (cosine)"]
-    names += flags
-    return names[:channels]
 
 
 def _find_scale(

@@ -41,6 +41,8 @@ class JobDraft:
     target_kind: str
     targets: list[str] = field(default_factory=list)
     """Several columns that are forecast together, `target` among them; empty for one."""
+    category_columns: list[str] = field(default_factory=list)
+    """Columns of the input with classes of each step."""
     time: str | None = None
     entity: str | None = None
     split: str | None = None
@@ -70,5 +72,12 @@ class JobDraft:
     @property
     def used_columns(self) -> list[str]:
         """The columns that the job reads, each once."""
-        names = [*self.columns, self.time, self.entity, *self.target_columns, self.split]
+        names = [
+            *self.columns,
+            *self.category_columns,
+            self.time,
+            self.entity,
+            *self.target_columns,
+            self.split,
+        ]
         return list(dict.fromkeys(name for name in names if name))

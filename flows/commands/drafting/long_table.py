@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from flows.commands.drafting.column_kinds import is_key, is_number_text
+from flows.commands.drafting.column_kinds import MAX_CLASSES, is_key, is_number_text
 from flows.commands.drafting.draft import DraftOptions, JobDraft
+from flows.commands.drafting.job_text import quote
 from flows.commands.drafting.row_table import warn_few_test_rows
 from flows.commands.drafting.target_columns import choose_targets
 from flows.commands.drafting.targets import is_number, is_series_number
@@ -47,7 +48,7 @@ def draft_long_table(
     constant = _list_constant_columns(frame, entity)
     free = [n for n in frame.columns if n not in reserved and n not in constant]
     numbers = [n for n in frame.columns if n not in reserved and _can_be_channel(frame[n])]
-    if not numbers:
+    if not any(_is_class(frame[n]) or n in numbers for n in free):
         raise _build_no_sequence_error(frame, options.time)
     # A flag, such as a holiday, is rather an input; any other column comes before it.
     no_flags = [n for n in free if frame.schema[n] != pl.Boolean]
@@ -55,6 +56,8 @@ def draft_long_table(
     target = targets[-1]
     is_forecast = len(targets) > 1 or is_series_number(frame[target])
     columns = [n for n in numbers if n in {*free, *targets}] or numbers
+    categories = [n for n in free if _is_class(frame[n]) or (n == target and not is_forecast)]
+    columns = [n for n in columns if n not in categories]
     draft = JobDraft(
         kind="series",
         columns=columns,
@@ -65,6 +68,9 @@ def draft_long_table(
         entity=entity,
         split=split,
     )
+    if categories:
+        draft.input_options["categories"] = f"[{', '.join(map(quote, categories))}]"
+        draft.category_columns = categories
     draft.parse = {n: "number" for n in [*columns, *targets] if is_number_text(frame[n])}
     if time.formats:
         draft.parse[time.name] = time.formats[0]
@@ -82,6 +88,11 @@ def _explain(draft: JobDraft, time: TimeColumn, *, unused: list[str]) -> None:
             f"'{time.name}' has whole numbers that rise evenly, so it is read as the time"
         )
     others = [name for name in draft.columns if name not in draft.target_columns]
+    if draft.target_kind == "category":
+        draft.comments["inputs"] = (
+            f"categories: the past classes of '{draft.target}' are channels too, up to the step "
+            "from which it is predicted"
+        )
     if draft.target_kind == "forecast":
         past = f"the past of '{draft.target}' is a channel too"
         if draft.targets:
@@ -112,6 +123,11 @@ def _can_be_entity(column: pl.Series) -> bool:
 def _can_be_channel(column: pl.Series) -> bool:
     """Check whether a column has numbers or flags."""
     return is_number(column) or column.dtype == pl.Boolean
+
+
+def _is_class(column: pl.Series) -> bool:
+    """Check whether a column has a few texts, each of them repeated."""
+    return column.dtype == pl.String and 1 < column.n_unique() <= min(MAX_CLASSES, len(column) // 5)
 
 
 def _find_entity(frame: pl.DataFrame, time: str, names: Iterable[str]) -> str | None:

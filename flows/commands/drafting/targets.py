@@ -68,8 +68,10 @@ def is_series_number(column: pl.Series) -> bool:
     """Check whether the values of a long table's column are amounts rather than classes."""
     if not is_number(column):
         return False
+    if not column.dtype.is_integer():
+        return True
     is_class = column.name.lower() in _CLASS_NAMES and column.n_unique() <= MAX_CLASSES
-    return column.n_unique() > 2 and not (is_class and column.dtype.is_integer())
+    return column.n_unique() > 2 and not is_class
 
 
 def is_number(column: pl.Series) -> bool:

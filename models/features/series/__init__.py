@@ -1,8 +1,9 @@
 """Time series: a long table with one row per step, or a table with one list per row.
 
 `config` has the settings, `sorted_series` orders a long table, `frequency` and `resample` bring it
-to a regular grid, `channels` and `time_features` read it, `statistics`, `quantile_sample` and
-`scaler` fit its scale, `scaling` applies it, and `checks` validates the columns.
+to a regular grid, `channels`, `categories` and `time_features` read it, `statistics`,
+`quantile_sample` and `scaler` fit its scale, `scaling` applies it, and `checks` validates the
+columns.
 """
 
 from models.features.series.checks import check_series
@@ -19,8 +20,10 @@ from models.features.series.featurize import (
     SeriesState,
     build_spec,
     find_channel_scale,
+    find_label_channels,
     fit,
     fit_windows,
+    list_channels,
     transform,
 )
 from models.features.series.resample import find_resampled_rows, resample_series
@@ -38,6 +41,7 @@ __all__ = [
     "check_series",
     "compute_context",
     "find_channel_scale",
+    "find_label_channels",
     "find_resampled_rows",
     "find_rows_ahead",
     "fit",
@@ -45,6 +49,7 @@ __all__ = [
     "get_series_input",
     "index_series",
     "is_resampled",
+    "list_channels",
     "resample_series",
     "scales_per_entity",
     "transform",

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.features.config import Layout
+from models.features.series.categories import read_labels
 from models.features.series.config import get_series_input, scales_per_entity
 from models.features.series.sorted_series import SortedSeries, find_positions_ahead, index_series
 from models.features.series.time_features import compute_log_gaps, encode_calendar
@@ -34,6 +35,8 @@ class RawSteps(NamedTuple):
     starts_R: Integers
     stops_R: Integers
     errors_R: list[str | None]
+    labels: tuple[pl.Series, ...] = ()
+    """Of each step the value of each column of classes, as text."""
 
 
 def read_raw_steps(frame: pl.DataFrame, layout: Layout) -> RawSteps:
@@ -70,6 +73,10 @@ def _read_windows(frame: pl.DataFrame, layout: Layout) -> RawSteps:
         starts_R,
         stops_R,
         errors.tolist(),
+        tuple(
+            read_labels(frame[name]).gather(series.order_N)
+            for name in get_series_input(layout).categories
+        ),
     )
 
 
@@ -87,7 +94,7 @@ def _read_window_channels(frame: pl.DataFrame, layout: Layout, series: SortedSer
     ahead_N = find_positions_ahead(
         series, layout.window.horizon if layout.window and config.known_future else 0
     )
-    for row_N, name in zip(channels_CN, config.columns, strict=False):
+    for row_N, name in zip(channels_CN, config.numbers, strict=False):
         row_N[:] = _read_doubles(frame[name])[series.order_N]
         if name in config.known_future:
             row_N[:] = np.where(ahead_N >= 0, row_N[ahead_N], np.nan)

@@ -15,8 +15,10 @@ def check_series(schema: pl.Schema, layout: Layout) -> None:
         UnlearnableError: names the column and how to fix it.
     """
     config = get_series_input(layout)
-    for name in config.columns:
+    for name in config.numbers:
         _check_channel(name, schema[name], layout)
+    for name in config.categories:
+        _check_category(name, schema[name])
     if config.scale_per == "entity" and layout.entity is None:
         raise UnlearnableError(
             "inputs: scale_per: 'entity' needs the column that identifies the series; "
@@ -29,7 +31,10 @@ def check_series(schema: pl.Schema, layout: Layout) -> None:
     }
     first_setting = next((key for key, value in time_settings.items() if value), None)
     if layout.window is None:
-        _check_needs_no_window(first_setting or ("known_future" if config.known_future else None))
+        window_settings = {"known_future": config.known_future, "categories": config.categories}
+        _check_needs_no_window(
+            first_setting or next((key for key, names in window_settings.items() if names), None)
+        )
     elif layout.time:
         _check_time_column(schema[layout.time], layout)
     elif first_setting:
@@ -73,6 +78,19 @@ def _check_channel(name: str, dtype: pl.DataType, layout: Layout) -> None:
         raise UnlearnableError(
             f"column '{name}' holds one step per row: give the job a window, such as "
             "window: {lookback: 28, horizon: 1}"
+        )
+
+
+def _check_category(name: str, dtype: pl.DataType) -> None:
+    """Check that a column has classes.
+
+    Raises:
+        UnlearnableError: names the column.
+    """
+    if dtype.is_nested() or dtype == pl.Binary:
+        raise UnlearnableError(
+            f"inputs.categories: column '{name}' holds {dtype}, expected texts, whole numbers or "
+            "flags; leave it out"
         )
 
 

@@ -21,12 +21,15 @@ class SeriesInput:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     column: str | tuple[str, ...]
-    """The column of each channel."""
+    """The column of each channel; `[]` where there are only `categories`."""
     kind: Literal["series"] = "series"
     """`series`: numbers over time, with one row per step (set `window`) or one list per row."""
     known_future: tuple[str, ...] = ()
     """Channels that are known in advance, such as prices or holidays. Each step has their values
     of `window.horizon` steps later, so the last step has those of the row that is predicted."""
+    categories: tuple[str, ...] = ()
+    """Columns with classes of each step, such as the past of the target: one channel of 0 and 1 for
+    each class of the training rows. All are 0 where the class is missing, not yet known or new."""
     calendar: tuple[CalendarPart, ...] = ()
     """Parts of each step's timestamp, in its time zone, each encoded as a sine and a cosine."""
     time_delta: bool = False
@@ -61,11 +64,12 @@ class SeriesInput:
         Raises:
             ValueError: a column is named twice, or two settings contradict each other.
         """
-        if not self.observed:
+        if not self.observed and not self.categories:
             raise ValueError("column: name at least one column")
-        names = [*self.observed, *self.known_future]
+        names = list(self.columns)
         if twice := [name for index, name in enumerate(names) if name in names[:index]]:
-            where = "known_future" if twice[0] in self.known_future else "column"
+            named = {"categories": self.categories, "known_future": self.known_future}
+            where = next((key for key, own in named.items() if twice[0] in own), "column")
             raise ValueError(f"{where}: '{twice[0]}' is named twice; name each column once")
         if len(set(self.calendar)) < len(self.calendar):
             raise ValueError("calendar: a part is named twice; name each once")
@@ -89,14 +93,19 @@ class SeriesInput:
         return (self.column,) if isinstance(self.column, str) else tuple(self.column)
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """All columns: observed, then known in advance."""
+    def numbers(self) -> tuple[str, ...]:
+        """The columns of numbers: observed, then known in advance."""
         return (*self.observed, *self.known_future)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns: those of numbers, then those of classes."""
+        return (*self.numbers, *self.categories)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
         """The names of the channels that are scaled, in their order."""
-        return (*self.columns, *(("(time since the step before)",) if self.time_delta else ()))
+        return (*self.numbers, *(("(time since the step before)",) if self.time_delta else ()))
 
 
 class WindowContext(NamedTuple):

@@ -1,13 +1,15 @@
 """Fitting of a series, and its steps from the fitted state, in training as in prediction."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from models.features.config import Layout
 from models.features.feature_spec import Numbers
+from models.features.series.categories import CategoryCounts, encode_labels
 from models.features.series.channels import read_raw_steps
 from models.features.series.config import get_series_input
 from models.features.series.scaler import Chunk, Scaler, fit_scaler
@@ -25,6 +27,8 @@ class SeriesState:
     __pydantic_config__: ClassVar = {"arbitrary_types_allowed": True}
 
     scaler: Scaler
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of each column of classes those that have a channel, in the order of the settings."""
 
 
 def fit(frames: Iterable[pl.DataFrame], layout: Layout) -> SeriesState:
@@ -48,25 +52,74 @@ def fit_windows(parts: Iterable[tuple[pl.DataFrame, Integers]], layout: Layout) 
     Raises:
         UnlearnableError: there are no steps, or a channel has no finite value.
     """
+    counts = CategoryCounts(get_series_input(layout).categories)
 
     def chunks() -> Iterator[Chunk]:
         for frame, rows in parts:
             steps = read_raw_steps(frame, layout)
+            counts.add(labels.gather(rows) for labels in steps.labels)
             yield Chunk(steps.values_CN[:, rows], steps.series_N[rows], steps.entities_S)
 
-    return SeriesState(scaler=fit_scaler(chunks(), get_series_input(layout)))
+    scaler = fit_scaler(chunks(), get_series_input(layout))
+    return SeriesState(scaler=scaler, classes=counts.list_classes())
 
 
 def transform(frame: pl.DataFrame, layout: Layout, state: SeriesState) -> Steps:
     """Return the scaled steps of a frame; a long table has to be resampled before."""
     raw = read_raw_steps(frame, layout)
     steps_NC = scale_steps(raw, layout, state.scaler)
+    if state.classes:
+        one_hot_NK = encode_labels(raw.labels, state.classes.values())
+        steps_NC = np.concatenate([steps_NC, one_hot_NK], axis=1)
     return Steps(steps_NC, raw.starts_R, raw.stops_R, raw.errors_R)
 
 
 def build_spec(layout: Layout, state: SeriesState) -> Numbers:
     """Return the number of channels of a step."""
-    return Numbers(channels=state.scaler.channels + 2 * len(get_series_input(layout).calendar))
+    return Numbers(channels=len(list_channels(layout, state)))
+
+
+class Channel(NamedTuple):
+    """What a channel holds."""
+
+    column: str
+    """The column that it is read from; of a part of the calendar, its name."""
+    name: str
+    """For reports."""
+
+
+def list_channels(layout: Layout, state: SeriesState) -> list[Channel]:
+    """List the channels of a step, in their order."""
+    config = get_series_input(layout)
+    channels = [Channel(name, name) for name in config.channel_names]
+    flags = [
+        Channel(channels[index].column, f"no {channels[index].name}") for index in state.scaler.gaps
+    ]
+    for part in config.calendar:
+        channels += [Channel(part, f"{part} ({wave})") for wave in ("sine", "cosine")]
+    return [
+        *channels,
+        *flags,
+        *(
+            Channel(name, f"{name}: {label}")
+            for name, labels in state.classes.items()
+            for label in labels
+        ),
+    ]
+
+
+def find_label_channels(layout: Layout, state: SeriesState, name: str) -> tuple[int, ...]:
+    """Return the indices of the channels of a column of classes; none where it is no such."""
+    if name not in state.classes:
+        return ()
+    channels = list_channels(layout, state)
+    stop = len(channels)
+    for other in reversed(state.classes):
+        start = stop - len(state.classes[other])
+        if other == name:
+            return tuple(range(start, stop))
+        stop = start
+    return ()
 
 
 def find_channel_scale(

@@ -105,7 +105,8 @@ def _aggregate_bins(
         is_new.fill_null(value=False).cum_sum().alias(_GROUP_COLUMN).set_sorted()
     )
     numeric_targets = [name for name in averaged if ordered.schema[name].is_numeric()]
-    aggregated = {*config.columns, *numeric_targets} - set(list_sort_keys(layout))
+    aggregated = {*config.numbers, *numeric_targets} - set(config.categories)
+    aggregated -= set(list_sort_keys(layout))
     return grouped.group_by(_GROUP_COLUMN, maintain_order=True).agg(
         _build_aggregation(name, config) if name in aggregated else pl.col(name).last()
         for name in ordered.columns

@@ -227,4 +227,4 @@ def _list_flagged_channels(missing_C: Integers, config: SeriesInput) -> tuple[in
         "always": np.ones(len(missing_C), bool),
         "never": np.zeros(len(missing_C), bool),
     }[config.missing_indicator]
-    return tuple(np.flatnonzero(flagged[: len(config.columns)]).tolist())
+    return tuple(np.flatnonzero(flagged[: len(config.numbers)]).tolist())

@@ -67,6 +67,10 @@ def compute_statistics(values_CN: Doubles, begins_S: Integers) -> ChannelStatist
         begins_S: index of the first step of each run.
     """
     by_channel = [_compute_channel_statistics(row_N, begins_S) for row_N in values_CN]
+    if not by_channel:
+        # A series of classes alone.
+        nothing = np.empty((len(begins_S), 0))
+        return ChannelStatistics(*(nothing for _ in fields(ChannelStatistics)))
     return ChannelStatistics(*(np.stack(parts, axis=1) for parts in zip(*by_channel, strict=True)))
 
 

@@ -11,6 +11,7 @@ from models.networks.branches.lookback import MAX_FEATURES, LookbackBranch
 from models.networks.branches.ngrams import Detokenizer, NgramBranch
 from models.networks.branches.patches import MIN_SIDE, PatchBranch
 from models.networks.branches.rocket_ridge import RocketBranch
+from models.networks.branches.transition import TransitionBranch
 from models.networks.config import ClosedFormBranch
 from models.networks.network import NetworkSpec
 from models.networks.rocket import TAPS
@@ -84,6 +85,8 @@ def _list_fitting(
     fitting: list[ClosedFormBranch] = []
     if not windowed and max_length >= TAPS:
         fitting.append("rocket")
+    if windowed and spec.label_channels and spec.head.kind == "category":
+        fitting.append("transition")
     small = windowed or max_length * spec.features.channels <= MAX_FEATURES
     if small and spec.head.kind != "tags":
         fitting.append("linear")
@@ -103,6 +106,8 @@ def build_branch(
     if settings.kind == "patches":
         assert isinstance(spec.features, Pixels)  # noqa: S101 - chosen for images alone
         return PatchBranch(branch, spec.features)
+    if settings.kind == "transition":
+        return TransitionBranch(branch, label_channels=spec.label_channels)
     assert isinstance(spec.features, Numbers)  # noqa: S101 - chosen for numbers alone
     if settings.kind == "rocket":
         return RocketBranch(branch, spec.features.channels, wide=settings.wide)

@@ -336,7 +336,31 @@ def test_the_past_of_a_predicted_flag_is_an_input(tmp_path: Path) -> None:
     job = draft_job(frame, tmp_path, target="holiday")
 
     assert job.target.kind == "category"
-    assert job.layout.input.columns == ("sold", "holiday")
+    assert (job.layout.input.observed, job.layout.input.categories) == (("sold",), ("holiday",))
+
+
+def test_the_past_of_a_predicted_class_is_an_input(tmp_path: Path) -> None:
+    sky = ["sun", "rain", "fog"] * 48
+    frame = make_seasonal(144).with_columns(sky=pl.Series(sky), wind=pl.Series(["n", "s"] * 72))
+
+    files = draft_files(frame, tmp_path, target="sky")
+    job = load_job(files.job)
+
+    assert (job.layout.input.observed, job.layout.input.categories) == (("sold",), ("sky", "wind"))
+    assert "the past classes of 'sky' are channels too" in files.job.read_text(encoding="utf-8")
+    assert check_job(job)["test"] > 0
+
+
+def test_classes_alone_are_read_as_windows(tmp_path: Path) -> None:
+    days = pl.date_range(date(2024, 1, 1), date(2024, 12, 31), eager=True)
+    frame = pl.DataFrame({"day": days}).with_columns(
+        state=pl.Series((["on", "off", "off"] * 122)[: len(days)])
+    )
+
+    job = draft_job(frame, tmp_path)
+
+    assert (job.target.column, job.target.kind) == ("state", "category")
+    assert check_job(job)["test"] > 0
 
 
 def test_all_numbers_of_a_wide_table_are_forecast_together(tmp_path: Path) -> None:

@@ -182,3 +182,52 @@ def test_more_rows_than_a_branch_can_be_fitted_on_are_thinned(
     assert candidate.facts.branches == ["rocket", "linear"]
     predictions = bundle.predict(make_waves(100, seed=9))["prediction"]
     assert (predictions == make_waves(100, seed=9)["label"]).mean() > 0.8
+
+
+def make_states(rows: int = 260, *, seed: int = 0) -> pl.DataFrame:
+    """A machine that keeps its state nine times of ten, and goes on to the next one otherwise."""
+    draw = np.random.default_rng(seed)
+    index = np.cumsum(draw.random(rows) < 0.1) % 3
+    hours = pl.datetime_range(
+        pl.datetime(2024, 1, 1), pl.datetime(2025, 1, 1), "1h", eager=True
+    ).head(rows)
+    states = np.array(["busy", "down", "idle"])[index]
+    return pl.DataFrame({"at": hours, "heat": draw.normal(size=rows), "state": states})
+
+
+def write_state_job(folder: Path) -> Path:
+    return write_table_job(
+        folder,
+        make_states(),
+        source={"uri": str(folder / "rows.parquet"), "time": "at"},
+        inputs=[{"column": "heat", "kind": "series", "categories": ["state"]}],
+        target={"column": "state", "kind": "category"},
+        window={"lookback": 5, "horizon": 1},
+    )
+
+
+def test_the_last_class_of_a_window_is_known(tmp_path: Path) -> None:
+    _, candidate, bundle = train(write_state_job(tmp_path))
+
+    assert candidate.facts.branches == ["transition", "linear"]
+    states = make_states(seed=1)
+    predicted = bundle.predict(states)["prediction"].head(-1)
+    following = states["state"].shift(-1).head(-1)
+    assert (predicted == following).tail(-5).mean() > 0.85
+
+
+def test_no_prediction_changes_with_labels_that_come_later(tmp_path: Path) -> None:
+    _, _, bundle = train(write_state_job(tmp_path))
+    states, end = make_states(seed=2), 100
+    later = pl.Series("state", states["state"].to_list()[end + 1 :]).shuffle(seed=3)
+    changed = states.with_columns(state=pl.concat([states["state"].head(end + 1), later]))
+    unknown = states.with_columns(
+        state=pl.when(pl.int_range(pl.len()) <= end).then("state").otherwise(None)
+    )
+
+    before = bundle.predict(states)
+
+    for other in (changed, unknown):
+        after = bundle.predict(other)
+        assert before[: end + 1].equals(after[: end + 1])
+        assert not before[end + 1 :].equals(after[end + 1 :])
