@@ -162,6 +162,8 @@ class FeatureFacts:
     """The reason for the first of them."""
     unseen_classes: int
     """Sequences whose class is not in the training rows."""
+    absent_classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Classes of training without a sequence, by the name of the split that lacks them."""
     duplicates: Mapping[str, int]
     """Rows that were removed from the evaluation, by what they duplicate."""
 

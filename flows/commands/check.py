@@ -8,12 +8,13 @@ from typing import Any
 from data_contracts.contract import Contract
 from flows.job.job import Job
 from models.learning.plan import estimate_epochs
+from tasks.dataset.split_warnings import list_split_warnings
 from tasks.features.featurize import make_features
 from tasks.ingestion.ingest import take_snapshot
 from tasks.records import Features, Snapshot
 from tasks.storage.store import Store, open_store
 from tasks.training.pretrain import estimate_pretraining_epoch_seconds
-from tasks.training.train import count_networks, estimate_epoch_seconds
+from tasks.training.train import count_folds, count_networks, estimate_epoch_seconds
 from tasks.tuning.auto_model import estimate_search_seconds
 from tasks.validation.validate import accept_snapshot, create_contract, find_contract
 
@@ -50,6 +51,7 @@ def check_job(job: Job) -> dict[str, Any]:
         "validation": features.facts.validation,
         "test": features.facts.test,
         "unreadable": features.facts.unreadable,
+        "split_warnings": _list_split_warnings(job, features, store),
         "prepared_seconds": round(prepared, 2),
         "epoch_seconds": round(epoch_seconds, 4),
         "pretraining_seconds_at_most": None if before is None else round(before, 3),
@@ -80,9 +82,16 @@ def format_check(result: dict[str, Any]) -> str:
             f"pretraining: {result['pretraining_seconds_at_most']} s of these at most, once for "
             "all networks"
         )
+    lines += [f"warning: {warning}" for warning in result["split_warnings"]]
     if result["warnings"]:
         lines.append(result["warnings"])
     return "\n".join(lines)
+
+
+def _list_split_warnings(job: Job, features: Features, store: Store) -> list[str]:
+    """List what is wrong with the splits."""
+    in_folds = count_folds(features, store, job.training) > 1
+    return list_split_warnings(features.facts, in_folds=in_folds)
 
 
 def _estimate_training_time(job: Job, features: Features, store: Store) -> tuple[float, float]:

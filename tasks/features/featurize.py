@@ -22,6 +22,7 @@ from models.features.splitting.split import (
 from models.features.target import check_target_type
 from tasks.dataset.quarantine import MAX_REPORTED_ROWS, add_origins, read_origins
 from tasks.dataset.rowset import RowSet, find_snapshot, open_rows
+from tasks.dataset.split_warnings import list_absent_classes
 from tasks.dataset.training_membership import write_training_rows
 from tasks.errors import DataError
 from tasks.facts import FeatureFacts
@@ -114,7 +115,7 @@ def make_features(
         except UnlearnableError as error:
             raise DataError.of(str(error)) from error
         _write_quarantine(folder, rows, made, read_origins(find_snapshot(store, accepted)))
-        return _summarize_features(made)
+        return _summarize_features(made, folder)
 
     return produce(store, recipe, build, FeatureFacts)
 
@@ -132,7 +133,7 @@ def _require_columns(schema: pl.Schema, names: list[str]) -> None:
             )
 
 
-def _summarize_features(built: BuiltFeatures) -> FeatureFacts:
+def _summarize_features(built: BuiltFeatures, folder: Path) -> FeatureFacts:
     """Count sequences, steps and channels, and the rows that were left out."""
     return FeatureFacts(
         training=built.counts.get(TRAINING, 0),
@@ -145,6 +146,7 @@ def _summarize_features(built: BuiltFeatures) -> FeatureFacts:
         unreadable=len(built.reasons),
         first_unreadable=next(iter(built.reasons.values()), None),
         unseen_classes=built.unseen_classes,
+        absent_classes=list_absent_classes(folder, built.featurizer.target),
         duplicates=built.duplicates,
     )
 

@@ -1,13 +1,12 @@
 """What to look at and to try after a training that was not good enough."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 from models.evaluation.metrics.by_kind import get_best_score
 from models.learning.config import TrainingConfig
+from tasks.dataset.split_warnings import list_split_warnings
 from tasks.facts import CandidateFacts, FeatureFacts, ReportFacts, Scalar
-
-_FEW_VALIDATION_ROWS = 20
-"""Validation rows below which the best epoch is a matter of chance."""
 
 _FEW_STEPS = 50
 """Optimizer steps in all below which a network has hardly left its initial weights."""
@@ -33,15 +32,11 @@ def list_advice(
 
 
 def list_training_warnings(candidate: CandidateFacts, features: FeatureFacts) -> list[str]:
-    """List the reasons why a network could hardly learn anything; empty for none."""
+    """List the reasons why a network could hardly learn, or be measured; empty for none."""
     if candidate.baseline is not None:
         return []
-    warnings = []
-    if candidate.folds == 1 and features.validation < _FEW_VALIDATION_ROWS:
-        warnings.append(
-            f"{features.validation} validation rows are too few to choose the best epoch by; set "
-            "training.folds: 5, or a larger split.validation"
-        )
+    warnings = list_split_warnings(features, in_folds=candidate.folds > 1)
+    warnings += _describe_guessing(candidate, features)
     if candidate.epochs == 1:
         warnings.append(
             "the network was trained for a single epoch, the best of 1; raise training.epochs, or "
@@ -55,6 +50,22 @@ def list_training_warnings(candidate: CandidateFacts, features: FeatureFacts) ->
             "training.batch_size, or raise training.epochs"
         )
     return warnings
+
+
+def _describe_guessing(candidate: CandidateFacts, features: FeatureFacts) -> Iterator[str]:
+    """Describe a recurrent part whose loss did not fall."""
+    classes = len(features.classes)
+    if classes > 1 and candidate.validation_loss >= math.log(classes):
+        yield (
+            f"the validation loss {candidate.validation_loss:.3g} of the recurrent part is that of "
+            f"guessing among {classes} classes ({math.log(classes):.3g}) or worse; see the "
+            "learning curve, and try more training.epochs or another training.learning_rate"
+        )
+    elif candidate.best_epoch == 1 < candidate.epochs:
+        yield (
+            f"the validation loss did not fall after the first of {candidate.epochs} epochs; try a "
+            "lower training.learning_rate, more model.dropout, or more rows"
+        )
 
 
 def _is_lost(report: ReportFacts) -> bool:

@@ -42,7 +42,7 @@ def _describe_training(report: ReportRecord, lineage: Lineage) -> Iterator[str]:
     """Describe a training that could hardly teach anything."""
     del report
     for warning in list_training_warnings(lineage.candidate.facts, lineage.features.facts):
-        yield f"It could hardly learn: {warning}."
+        yield f"A warning of its training: {warning}."
 
 
 def _describe_classes(report: ReportRecord, lineage: Lineage) -> Iterator[str]:

@@ -240,10 +240,15 @@ def build_candidate_recipe(
 
 def count_networks(features: Features, store: Store, training: TrainingConfig) -> int:
     """Return how many networks are trained for one model, with folds and a distilled one."""
-    features_dir = local_dir(store, features)
-    folds = choose_fold_count(training, load_featurizer(features_dir), measure_rows(features_dir))
+    folds = count_folds(features, store, training)
     members = -(-training.ensemble // folds) * folds
     return members + 1 if training.distill else members
+
+
+def count_folds(features: Features, store: Store, training: TrainingConfig) -> int:
+    """Return the number of folds that a training would have; 1 for a validation split."""
+    features_dir = local_dir(store, features)
+    return choose_fold_count(training, load_featurizer(features_dir), measure_rows(features_dir))
 
 
 def estimate_epoch_seconds(

@@ -91,13 +91,15 @@ def test_the_best_preset_is_not_advised_twice() -> None:
     ("facts", "validation", "words"),
     [
         ({}, 30, []),
-        ({}, 5, ["5 validation rows are too few to choose the best epoch by"]),
+        ({}, 5, ["validation split has 5 rows only: too few to choose the best epoch by"]),
         ({"folds": 5}, 5, []),
         ({"plans": ()}, 30, []),
         ({"epochs": 9, "plans": [{"steps": 1}, {"steps": 1}]}, 30, ["for 9 optimizer steps"]),
         ({"epochs": 1, "best_epoch": 1}, 30, ["for a single epoch, the best of 1"]),
         ({"epochs": 1, "best_epoch": 1, "plans": [{"steps": 4}]}, 4,
-         ["4 validation rows", "single epoch", "4 optimizer steps"]),
+         ["validation split has 4 rows", "single epoch", "4 optimizer steps"]),
+        ({"validation_loss": 0.7}, 30, ["is that of guessing among 2 classes"]),
+        ({"best_epoch": 1}, 30, ["did not fall after the first of 12 epochs"]),
     ],
 )  # fmt: skip
 def test_a_training_that_could_hardly_teach_is_warned_of(facts, validation, words) -> None:

@@ -444,7 +444,7 @@ def test_a_training_that_could_hardly_teach_is_a_limitation() -> None:
 
     sentences = list_limitations(parse_report(REPORT), lineage)
 
-    assert [each for each in sentences if "could hardly learn: 5 validation rows" in each]
+    assert [each for each in sentences if "its training: the validation split has 5 rows" in each]
     assert not [
         each for each in list_limitations(parse_report(REPORT), LINEAGE) if "learn:" in each
     ]
