@@ -12,7 +12,9 @@ from tasks.dataset.split_warnings import list_split_warnings
 from tasks.features.featurize import make_features
 from tasks.ingestion.ingest import take_snapshot
 from tasks.records import Features, Snapshot
+from tasks.storage.artifacts import local_dir
 from tasks.storage.store import Store, open_store
+from tasks.training.front import resolve_downsample
 from tasks.training.pretrain import estimate_pretraining_epoch_seconds
 from tasks.training.train import count_folds, count_networks, estimate_epoch_seconds
 from tasks.tuning.auto_model import estimate_search_seconds
@@ -51,6 +53,7 @@ def check_job(job: Job) -> dict[str, Any]:
         "validation": features.facts.validation,
         "test": features.facts.test,
         "unreadable": features.facts.unreadable,
+        "resolved": _resolve_settings(job, features, store),
         "split_warnings": _list_split_warnings(job, features, store),
         "prepared_seconds": round(prepared, 2),
         "epoch_seconds": round(epoch_seconds, 4),
@@ -82,6 +85,7 @@ def format_check(result: dict[str, Any]) -> str:
             f"pretraining: {result['pretraining_seconds_at_most']} s of these at most, once for "
             "all networks"
         )
+    lines += [f"{key}: auto is {value} here" for key, value in result["resolved"].items()]
     lines += [f"warning: {warning}" for warning in result["split_warnings"]]
     if result["warnings"]:
         lines.append(result["warnings"])
@@ -92,6 +96,14 @@ def _list_split_warnings(job: Job, features: Features, store: Store) -> list[str
     """List what is wrong with the splits."""
     in_folds = count_folds(features, store, job.training) > 1
     return list_split_warnings(features.facts, in_folds=in_folds)
+
+
+def _resolve_settings(job: Job, features: Features, store: Store) -> dict[str, Any]:
+    """Return the settings of the network that are `auto`, as these rows resolve them."""
+    if job.model == "auto" or job.model.downsample != "auto":
+        return {}
+    resolved = resolve_downsample(job.model, local_dir(store, features))
+    return {"model.downsample": resolved.downsample}
 
 
 def _estimate_training_time(job: Job, features: Features, store: Store) -> tuple[float, float]:

@@ -59,6 +59,8 @@ def _choose_model(kind: object, target: object, raw: Mapping[str, Any]) -> dict[
         return {}
     family = FAMILIES.get(section.get("cell", "gru"))
     model: dict[str, Any] = {"pooling": ["mean", "max"], "dropout": _DROPOUT}
+    if kind == "series":
+        model["downsample"] = "auto"
     if kind in _SHORT_OF_ROWS:
         model["hidden_size"] = _SMALL_HIDDEN_SIZE
     if family is not None and family.causal:

@@ -4,8 +4,13 @@ from collections.abc import Mapping
 
 import polars as pl
 
-NUMBER = "number"
-"""The format of a text that is a number."""
+NUMBER, DECIMAL_COMMA = "number", "decimal_comma"
+"""The formats of a text that is a number: `1234.5`, or `1.234,5`."""
+
+MISSING_MARKS = ("", "-", "--", "?", ".", "n/a", "na", "nan", "null", "none", "#n/a", "missing")
+"""Texts, in lower case, that stand for a number that is missing."""
+
+_DECIMAL_COMMA = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?$"
 
 _QUARTER_MONTHS = {"Q1": "Q01", "Q2": "Q04", "Q3": "Q07", "Q4": "Q10"}
 """Quarters as Q and the first month, which is what Polars can read."""
@@ -16,11 +21,15 @@ def parse_text(column: pl.Expr, text_format: str) -> pl.Expr:
 
     Args:
         column: of texts; an empty one is null.
-        text_format: `number`, or the parts of a date as in strftime (`%d/%m/%Y`). `Q%q` is a
-            quarter; a date without a day is the first of its month.
+        text_format: `number`, `decimal_comma`, or the parts of a date as in strftime (`%d/%m/%Y`).
+            `Q%q` is a quarter; a date without a day is the first of its month.
     """
     text = column.str.strip_chars().replace("", None)
-    if text_format == NUMBER:
+    if text_format == DECIMAL_COMMA:
+        plain = text.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+        # Otherwise the date 01.02.2024 would be a number.
+        text = pl.when(text.str.contains(_DECIMAL_COMMA)).then(plain)
+    if text_format in {NUMBER, DECIMAL_COMMA}:
         return text.cast(pl.Float64, strict=False)
     if "Q%q" in text_format:
         text = text.str.replace_many(_QUARTER_MONTHS)

@@ -63,8 +63,9 @@ class ModelConfig:
     """Steps in the kernel of a convolution; by default 2 for a qrnn, 3 for a tcn, 5 for a cnn."""
     num_heads: int = 4
     """Heads of multi-head pooling, of an slstm and of an mlstm; a divisor of the units."""
-    downsample: int = 1
-    """Factor by which the sequence is shortened before the first layer."""
+    downsample: int | Literal["auto"] = 1
+    """Factor by which the sequence is shortened before the first layer. `auto`, the default of
+    series in lists: 4 where the median of the training rows has 64 steps or more, else 1."""
     downsample_by: Literal["conv", "patch"] = "conv"
     """How `downsample` shortens it: by convolutions and pooling, as in a CRNN, or by one linear
     layer over patches of so many steps, as in SegRNN."""
@@ -93,7 +94,7 @@ class ModelConfig:
             ("embedding_dim", self.embedding_dim),
             ("kernel_size", 1 if self.kernel_size is None else self.kernel_size),
             ("num_heads", self.num_heads),
-            ("downsample", self.downsample),
+            ("downsample", 1 if self.downsample == "auto" else self.downsample),
         ):
             if size < 1:
                 raise ValueError(f"{name}: {size} is too small; give at least 1")
@@ -155,8 +156,8 @@ class ModelConfig:
             raise ValueError(
                 "downsample_by: nothing is downsampled; set downsample above 1, or remove it"
             )
-        if family.reads == "trees" and (self.downsample > 1 or self.parallel_branch == "fcn"):
-            name = "downsample" if self.downsample > 1 else "parallel_branch"
+        if family.reads == "trees" and (self.downsample != 1 or self.parallel_branch == "fcn"):
+            name = "downsample" if self.downsample != 1 else "parallel_branch"
             raise ValueError(f"{name}: the nodes of a tree are no series of steps; remove it")
 
     @classmethod
@@ -166,6 +167,12 @@ class ModelConfig:
             k: tuple(v) if isinstance(v, list) else v for k, v in section.items()
         }
         return cls(**values)
+
+    @property
+    def stride(self) -> int:
+        """The factor of `downsample`, which is no longer `auto` when a network is built."""
+        assert self.downsample != "auto"  # noqa: S101 - resolved by the training rows
+        return self.downsample
 
     @property
     def recurrent_part(self) -> "ModelConfig":

@@ -28,10 +28,10 @@ class Encoder(nn.Module):
         self.reads_trees = FAMILIES[config.cell].reads == "trees"
         self.embeds_inputs = embeds_inputs
         self.shorten: Downsample | PatchDownsample | None = None
-        if config.downsample > 1:
+        if config.stride > 1:
             classes = {"conv": Downsample, "patch": PatchDownsample}
             self.shorten = classes[config.downsample_by](
-                inputs, config.hidden_size, stride=config.downsample
+                inputs, config.hidden_size, stride=config.stride
             )
             inputs = config.hidden_size
         self.layers = nn.ModuleList()

@@ -201,7 +201,7 @@ def _validate_self_supervised_input(config: ModelConfig, spec: NetworkSpec, fron
     learned = any(weight.requires_grad for weight in front.parameters())
     validate_self_supervised(
         kind,
-        same_steps=config.downsample == 1,
+        same_steps=config.stride == 1,
         learned=learned and not isinstance(front, TokenFront),
         causal=FAMILIES[config.cell].causal and not config.bidirectional,
     )

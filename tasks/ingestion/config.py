@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from models.features.text_columns import DECIMAL_COMMA, NUMBER
 from models.units import Share
 from tasks.ingestion.tables.reader import Table, detect_table_kind
 from tasks.redaction import NO_SECRET_PATTERN, check_no_secret
@@ -55,9 +56,10 @@ class SourceConfig:
     entity: str | None = None
     """Column that identifies the series of a row, where a table has several."""
     parse: Mapping[str, str] = field(default_factory=dict)
-    """Columns of text that are dates, times or numbers, with the format of each: `number`, or the
-    parts of a date as in strftime, such as `"%d/%m/%Y"`, `"%Y-%m"` or `"%Y-Q%q"` (a quarter). They
-    are parsed when the snapshot is taken. CSV files' ISO dates and numbers need no entry."""
+    """Columns of text that are dates, times or numbers, with the format of each: `number`,
+    `decimal_comma` (1.234,5), or the parts of a date as in strftime, such as `"%d/%m/%Y"`,
+    `"%Y-%m"` or `"%Y-Q%q"` (a quarter). They are parsed when the snapshot is taken. CSV files' ISO
+    dates and numbers need no entry."""
     file_columns: tuple[str, ...] = ()
     """Columns with paths of files, such as images or recordings, relative to the folder of the
     source: the snapshot has the files' bytes instead."""
@@ -76,10 +78,10 @@ class SourceConfig:
         if self.query and not database:
             raise ValueError("query: only a database is queried; remove it")
         for name, text_format in self.parse.items():
-            if text_format != "number" and "%" not in text_format:
+            if text_format not in {NUMBER, DECIMAL_COMMA} and "%" not in text_format:
                 raise ValueError(
-                    f"parse.{name}: '{text_format}' is no format; write number, or a date as in "
-                    'strftime, such as "%d/%m/%Y"'
+                    f"parse.{name}: '{text_format}' is no format; write number, decimal_comma, or "
+                    'a date as in strftime, such as "%d/%m/%Y"'
                 )
 
     @property

@@ -19,7 +19,7 @@ from tasks.dataset.rowset import choose_frame_rows, merge_schemas
 from tasks.errors import SourceError
 from tasks.facts import FileSchema, PartFacts
 from tasks.ingestion.files.csv_blocks import is_unquoted_text, read_csv_blocks
-from tasks.ingestion.files.formats import SEPARATORS, Format
+from tasks.ingestion.files.formats import TEXT_TABLES, Format, find_separator
 from tasks.ingestion.files.linked_files import read_linked_file
 from tasks.ingestion.files.listing import (
     SourceFile,
@@ -33,7 +33,7 @@ from tasks.records import Part
 from tasks.storage.artifacts import Recipe, hash_file, produce
 from tasks.storage.store import Store, open_staging_dir
 
-_VERSION = 1
+_VERSION = 2
 
 _PART_BYTES = 8 * 2**20
 """Most bytes of a shared part; a larger file is a part of its own."""
@@ -202,8 +202,8 @@ def _write_rows(rows: pl.LazyFrame, target: Path, *, single: tuple[Path, Format]
     has_arrays = any("Array(" in str(dtype) for dtype in rows.collect_schema().values())
     if path is not None and kind == "parquet" and not has_arrays:
         copy_parquet(path, target, rows=choose_frame_rows(rows))
-    elif path is not None and kind in SEPARATORS and is_unquoted_text(path):
-        _copy_csv(path, target, schema=rows.collect_schema(), separator=SEPARATORS[kind])
+    elif path is not None and kind in TEXT_TABLES and is_unquoted_text(path):
+        _copy_csv(path, target, schema=rows.collect_schema(), separator=find_separator(path, kind))
     else:
         rows.sink_parquet(target, row_group_size=choose_frame_rows(rows), maintain_order=True)
 

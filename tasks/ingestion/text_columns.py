@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from models.features.text_columns import parse_text
+from models.features.text_columns import DECIMAL_COMMA, MISSING_MARKS, NUMBER, parse_text
 from tasks.errors import SourceError
 
 
@@ -39,7 +39,10 @@ def _check_format(rows: pl.LazyFrame, name: str, text_format: str, *, where: str
         SourceError: names the first that does not, or the format where it is none.
     """
     text = pl.col(name).str.strip_chars()
-    unlike = (text != "") & parse_text(pl.col(name), text_format).is_null()
+    is_given = text != ""
+    if text_format in {NUMBER, DECIMAL_COMMA}:
+        is_given = ~text.str.to_lowercase().is_in(list(MISSING_MARKS))
+    unlike = is_given & parse_text(pl.col(name), text_format).is_null()
     found = rows.select(unlike.sum().alias("count"), pl.col(name).filter(unlike).first())
     try:
         count, example = found.collect(engine="streaming").row(0)
@@ -47,7 +50,7 @@ def _check_format(rows: pl.LazyFrame, name: str, text_format: str, *, where: str
         raise SourceError.of(
             f"source.parse: '{text_format}' is no format for column '{name}'",
             found=str(error).partition("\n")[0],
-            hint='write `number`, or a date as in strftime, such as "%d/%m/%Y"',
+            hint='write `number`, `decimal_comma`, or a date as in strftime, such as "%d/%m/%Y"',
         ) from error
     if count:
         raise SourceError.of(

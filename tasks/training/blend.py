@@ -43,6 +43,7 @@ from tasks.storage.artifacts import Recipe, local_dir, produce
 from tasks.storage.store import Store
 from tasks.training.calibration import calibrate_bundle
 from tasks.training.folds import Folds, build_folds, read_targets
+from tasks.training.front import resolve_downsample
 
 _MAX_ROWS = 20_000
 """Rows that a branch is fitted on; more are thinned evenly."""
@@ -112,7 +113,9 @@ def make_blend(
             features_dir, bundle.featurizer, training, device=_CPU, streaming=streaming
         )
         folds = _thin(all_folds, _count_max_rows(bundle.featurizer, model, bundle.head, all_folds))
-        joined, outputs_SO = _join(replace(bundle, model=model), folds)
+        joined, outputs_SO = _join(
+            replace(bundle, model=resolve_downsample(model, features_dir)), folds
+        )
         held_out = folds.rows.select(folds.held_out_rows)
         calibrated = calibrate_bundle(joined, held_out, features_dir, outputs_SO=outputs_SO)
         save_bundle(calibrated, target / "bundle")

@@ -30,6 +30,7 @@ from tasks.training.data import choose_device, should_stream
 from tasks.training.folds import (
     load_fold,
 )
+from tasks.training.front import resolve_downsample
 from tasks.training.head_setup import prepare_network
 from tasks.training.validation_metric import build_validation_metric
 
@@ -68,6 +69,7 @@ def train_network(
     """
     retain_freed_memory()
     device, featurizer = choose_device(training), load_featurizer(features_dir)
+    model = resolve_downsample(model, features_dir)
     network = build_network(model, build_network_spec(featurizer, head), seed=training.seed)
     if start is not None:
         load_pretrained_weights(network, start)

@@ -37,7 +37,7 @@ def prepare_network(
     Raises:
         UnlearnableError: target texts are longer than their sequences, or targets are no counts.
     """
-    _check_ctc_lengths(network, training, downsample=model.downsample)
+    _check_ctc_lengths(network, training, downsample=model.stride)
     _check_counts(network, training)
     _set_class_weights(network, training)
     _fit_fixed_layers(network, training, seed=seed)

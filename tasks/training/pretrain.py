@@ -21,6 +21,7 @@ from tasks.storage.artifacts import Recipe, find_artifact, hash_file, local_dir,
 from tasks.storage.store import Store
 from tasks.training.checkpoints import hold_checkpoints
 from tasks.training.data import choose_device, should_stream
+from tasks.training.front import resolve_downsample
 from tasks.training.pretraining import (
     load_pretraining_rows,
     prepare_next_step_network,
@@ -173,6 +174,7 @@ def estimate_pretraining_epoch_seconds(
     """
     features_dir, device = local_dir(store, features), choose_device(training)
     featurizer = load_featurizer(features_dir)
+    model = resolve_downsample(model, features_dir)
     config, _ = training.split_pretraining()
     config = replace(config, precision=choose_precision(config, model, device, None))
     streaming = should_stream(features_dir, config, device, None)

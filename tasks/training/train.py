@@ -35,6 +35,7 @@ from tasks.training.folds import (
     measure_rows,
     read_training_row_numbers,
 )
+from tasks.training.front import resolve_downsample
 from tasks.training.pretrain import (
     PROBE_SECONDS,
     build_pretraining_recipe,
@@ -76,11 +77,12 @@ def make_candidate(
     recipe = build_candidate_recipe(features, model, head, training, fold=fold, start=start)
     if found := find_artifact(store, recipe, CandidateFacts):
         return found
+    features_dir = local_dir(store, features)
+    model = resolve_downsample(model, features_dir)
     if not isinstance(start, Artifact):
         start, training = make_start(
             features, store, model, training, head=head, callbacks=callbacks, plan=start
         )
-    features_dir = local_dir(store, features)
     featurizer, sizes = load_featurizer(features_dir), measure_rows(features_dir)
     make_again = partial(
         make_candidate, features, store, head=head, callbacks=callbacks, start=start
@@ -266,7 +268,7 @@ def estimate_epoch_seconds(
         DataError: this network cannot learn these targets.
     """
     folder, device = local_dir(store, features), choose_device(training)
-    featurizer = load_featurizer(folder)
+    featurizer, model = load_featurizer(folder), resolve_downsample(model, folder)
     try:
         network = build_network(model, build_network_spec(featurizer, head), seed=training.seed).to(
             device
@@ -291,6 +293,9 @@ def train(
 ) -> Candidate:
     """Train a candidate, or resume the training of a killed run."""
     key = build_candidate_recipe(features, model, head, training).key
+    if model.downsample == "auto":
+        resolved = resolve_downsample(model, local_dir(open_store(store), features))
+        logger().info("model.downsample: auto is %s for these rows", resolved.downsample)
     with report_progress() as progress, LiveMetrics(experiment, key) as live:
         candidate = make_candidate(
             features,

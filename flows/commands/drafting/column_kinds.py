@@ -1,8 +1,11 @@
 """What the values of a column are: images, sounds, lists, trees, texts, splits or numbers."""
 
+import re
+
 import polars as pl
 
 from models.features.splitting.column_split import SPLIT_CODES
+from models.features.text_columns import DECIMAL_COMMA, MISSING_MARKS, NUMBER, parse_text
 
 MAX_CLASSES = 50
 """Distinct values up to which a column of whole numbers or texts is taken as classes."""
@@ -10,6 +13,11 @@ MAX_CLASSES = 50
 _IMAGE_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff")
 
 _AUDIO_SIGNATURES = (b"RIFF", b"fLaC", b"OggS")
+
+_GROUP_NAMES = {
+    "author", "client", "customer", "group", "household", "participant", "patient", "person",
+    "session", "speaker", "student", "subject", "user", "writer",
+}  # fmt: skip
 
 _SPLIT_NAMES = ("split", "fold", "subset")
 
@@ -54,22 +62,65 @@ def is_text(column: pl.Series) -> bool:
     if column.dtype != pl.String:
         return False
     texts = column.drop_nulls()
-    is_varied = len(texts) > 0 and texts.n_unique() > max(MAX_CLASSES, len(texts) // 5)
+    distinct = texts.n_unique()
+    is_varied = len(texts) > 0 and distinct > max(MAX_CLASSES, len(texts) // 5)
+    # A small table has few texts; sentences that hardly repeat are no names of classes.
+    is_varied = is_varied or (distinct > len(texts) // 2 and _count_words(texts) >= _TEXT_WORDS)
     return is_varied and not is_number_text(column)
 
 
 def is_prose(column: pl.Series) -> bool:
     """Check whether a column has texts of several words."""
-    words = column.drop_nulls().str.count_matches(r"\S+").median() if is_text(column) else 0
-    return isinstance(words, int | float) and words >= _TEXT_WORDS
+    return is_text(column) and _count_words(column.drop_nulls()) >= _TEXT_WORDS
+
+
+def _count_words(texts: pl.Series) -> float:
+    """Return the median number of words."""
+    median = texts.str.count_matches(r"\S+").median()
+    return float(median) if isinstance(median, int | float) else 0.0
 
 
 def is_number_text(column: pl.Series) -> bool:
     """Check whether a column has numbers in texts, and too many different ones for classes."""
+    return find_number_format(column) is not None
+
+
+def find_number_format(column: pl.Series) -> str | None:
+    """Return the format of a column with numbers in texts; None where it has none, or too few.
+
+    Some of the texts may stand for missing numbers, such as `n/a`.
+    """
     if column.dtype != pl.String:
+        return None
+    texts = column.str.strip_chars()
+    numbers = texts.filter(~texts.str.to_lowercase().is_in(list(MISSING_MARKS)))
+    if numbers.n_unique() <= MAX_CLASSES:
+        return None
+    frame = numbers.alias("text").to_frame()
+    # 1,234 may be a thousand; 1,5 and 1,2345 are not.
+    has_decimals = numbers.str.contains(r",(\d{1,2}|\d{4,})$").any()
+    formats: tuple[str, ...] = (NUMBER, DECIMAL_COMMA) if has_decimals else (NUMBER,)
+    for text_format in formats:
+        if not frame.select(parse_text(pl.col("text"), text_format)).to_series().has_nulls():
+            return text_format
+    return None
+
+
+def is_group(column: pl.Series) -> bool:
+    """Check whether a column is named like what several rows may belong to, and values repeat."""
+    if not (column.dtype == pl.String or column.dtype.is_integer()):
         return False
-    texts = column.str.strip_chars().replace("", None).drop_nulls()
-    return texts.n_unique() > MAX_CLASSES and not texts.cast(pl.Float64, strict=False).has_nulls()
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column.name).lower())
+    named = bool(set(words) & _GROUP_NAMES) or (len(words) > 1 and words[-1] == "id")
+    return named and 1 < column.n_unique() < len(column)
+
+
+def is_row_number(column: pl.Series) -> bool:
+    """Check whether a column counts the rows of the table, as an index that was written with it."""
+    if not column.dtype.is_integer() or column.has_nulls() or len(column) < 3:
+        return False
+    steps = column.cast(pl.Int64).diff().drop_nulls()
+    return bool((steps == 1).all())
 
 
 def is_split(column: pl.Series) -> bool:

@@ -20,7 +20,7 @@ class DraftOptions:
     time_format: str | None = None
     """Format of a time in texts, as in strftime."""
     entity: str | None = None
-    """The column that identifies the series of a row."""
+    """The column that identifies the series of a row, or the group of a row that is a sequence."""
     horizon: int | None = None
     """Steps ahead."""
     season: int | None = None
@@ -47,6 +47,8 @@ class JobDraft:
     entity: str | None = None
     split: str | None = None
     """Column with the split of each row."""
+    group: str | None = None
+    """Column whose rows stay in one split."""
     parse: dict[str, str] = field(default_factory=dict)
     """Format of columns of text, by name."""
     lookback: int | None = None
@@ -79,5 +81,6 @@ class JobDraft:
             self.entity,
             *self.target_columns,
             self.split,
+            self.group,
         ]
         return list(dict.fromkeys(name for name in names if name))

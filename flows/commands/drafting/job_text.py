@@ -91,6 +91,7 @@ def _format_split(draft: JobDraft) -> list[str]:
     """Format the split; nothing where the default is right."""
     settings = [f"by: column, column: {quote(draft.split)}"] if draft.split else []
     settings += ["by: time"] if draft.by_time else []
+    settings += [f"by: hash, group: {quote(draft.group)}"] if draft.group else []
     settings += [f"{name}: {share}" for name, share in draft.shares.items()]
     return [f"split: {{{', '.join(settings)}}}"] if settings else []
 

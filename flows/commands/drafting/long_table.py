@@ -4,9 +4,15 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from flows.commands.drafting.column_kinds import MAX_CLASSES, is_key, is_number_text
+from flows.commands.drafting.column_kinds import (
+    MAX_CLASSES,
+    find_number_format,
+    is_key,
+    is_row_number,
+)
 from flows.commands.drafting.draft import DraftOptions, JobDraft
 from flows.commands.drafting.job_text import quote
+from flows.commands.drafting.repeated_times import merge_repeated_times
 from flows.commands.drafting.row_table import warn_few_test_rows
 from flows.commands.drafting.target_columns import choose_targets
 from flows.commands.drafting.targets import is_number, is_series_number
@@ -57,7 +63,9 @@ def draft_long_table(
     is_forecast = len(targets) > 1 or is_series_number(frame[target])
     columns = [n for n in numbers if n in {*free, *targets}] or numbers
     categories = [n for n in free if _is_class(frame[n]) or (n == target and not is_forecast)]
-    columns = [n for n in columns if n not in categories]
+    columns = [
+        n for n in columns if n not in categories and (n in targets or not is_row_number(frame[n]))
+    ]
     draft = JobDraft(
         kind="series",
         columns=columns,
@@ -71,12 +79,13 @@ def draft_long_table(
     if categories:
         draft.input_options["categories"] = f"[{', '.join(map(quote, categories))}]"
         draft.category_columns = categories
-    draft.parse = {n: "number" for n in [*columns, *targets] if is_number_text(frame[n])}
+    formats = {n: find_number_format(frame[n]) for n in [*columns, *targets]}
+    draft.parse = {n: each for n, each in formats.items() if each}
     if time.formats:
         draft.parse[time.name] = time.formats[0]
     _explain(draft, time, unused=[n for n in frame.columns if n not in draft.used_columns])
     typed = frame.with_columns(parse_text(pl.col(n), each) for n, each in draft.parse.items())
-    test_rows = plan_window(draft, typed, options)
+    test_rows = plan_window(draft, merge_repeated_times(draft, typed), options)
     warn_few_test_rows(draft, test_rows)
     return draft
 
@@ -112,7 +121,8 @@ def _explain(draft: JobDraft, time: TimeColumn, *, unused: list[str]) -> None:
             draft.input_options["scale_per"] = "entity"
             draft.comments["inputs"] += "; each entity has its own scale"
     if unused:
-        draft.notes.append(f"not read, for they are no numbers that change: {', '.join(unused)}")
+        names = ", ".join(name or "(a column without a name)" for name in unused)
+        draft.notes.append(f"not read, for they are no numbers that change: {names}")
 
 
 def _can_be_entity(column: pl.Series) -> bool:

@@ -4,15 +4,14 @@ import polars as pl
 
 from flows.commands.drafting import column_kinds
 from flows.commands.drafting.draft import DraftOptions, JobDraft
+from flows.commands.drafting.groups import add_group
 from flows.commands.drafting.targets import choose_target, guess_target_kind
 from flows.commands.drafting.text_columns import choose_text_columns, explain_text_columns
 from flows.commands.drafting.times import TimeColumn
 from flows.commands.drafting.trees import labels_are_classes
 from models.features.splitting.column_split import parse_split_names
 from models.features.splitting.split import TEST, SplitConfig
-
-_LONG_SERIES, _DOWNSAMPLE = 64, 4
-"""Median steps from which a series in lists is shortened by convolutions, and by how much."""
+from tasks.training.front import DOWNSAMPLE, LONG_SERIES
 
 _FEW_TEST_ROWS = 100
 """Test rows below which the draft warns."""
@@ -57,11 +56,12 @@ def draft_row_table(
         split=split,
     )
     _add_time(draft, time)
-    if column_kinds.is_number_text(sample[target]):
-        draft.parse[target] = "number"
+    if number_format := column_kinds.find_number_format(sample[target]):
+        draft.parse[target] = number_format
         draft.comments["target"] = f"the texts of '{target}' are numbers (source.parse)"
     if kind == "text" and len(draft.columns) > 1:
         draft.comments["inputs"] = explain_text_columns(sample, draft.columns)
+    add_group(draft, sample, options)
     _note_unread_columns(draft, sample, own)
     if kind == "series":
         _shorten_long_series(draft, sample)
@@ -94,7 +94,7 @@ def _note_unread_columns(draft: JobDraft, sample: pl.DataFrame, own: list[str]) 
         )
     groups = [n for n in unread if sample[n].dtype == pl.String and n not in own]
     repeated = [n for n in groups if 1 < sample[n].n_unique() < len(sample) / 2]
-    if repeated and draft.split is None and not draft.by_time:
+    if repeated and not (draft.split or draft.group or draft.by_time):
         note += (
             f"; if rows of the same '{repeated[0]}' belong together, add "
             f"split: {{by: hash, group: {repeated[0]}}}"
@@ -118,11 +118,11 @@ def _shorten_long_series(draft: JobDraft, sample: pl.DataFrame) -> None:
     column = sample[draft.columns[0]]
     lengths = column.list.len() if isinstance(column.dtype, pl.List) else column.arr.len()
     median = lengths.median()
-    if isinstance(median, int | float) and median >= _LONG_SERIES:
-        draft.downsample = _DOWNSAMPLE
+    if isinstance(median, int | float) and median >= LONG_SERIES:
+        draft.downsample = DOWNSAMPLE
         draft.comments["model"] = (
             f"series have {median:.0f} steps (median): convolutions shorten them by "
-            f"{_DOWNSAMPLE} first, which is faster and usually more accurate"
+            f"{DOWNSAMPLE} first, which is faster and usually more accurate"
         )
 
 

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from flows.commands.drafting.column_kinds import MAX_CLASSES, is_key, is_number_text, is_text
+from flows.commands.drafting.column_kinds import (
+    MAX_CLASSES,
+    is_group,
+    is_key,
+    is_number_text,
+    is_row_number,
+    is_text,
+)
 from flows.commands.drafting.draft import DraftOptions
 from tasks.errors import DataError
 
@@ -42,9 +49,13 @@ def choose_target(frame: pl.DataFrame, names: Sequence[str], options: DraftOptio
 
 
 def find_plain_target(frame: pl.DataFrame, names: Sequence[str]) -> str | None:
-    """Find a typical name, the last class, else the last number; None where there is none."""
+    """Find a typical name, the last class, else the last number; None where there is none.
+
+    A group, such as a patient, and a number of the row are no targets.
+    """
     if typical := [name for name in names if name.lower() in TARGET_NAMES]:
         return typical[0]
+    names = [n for n in names if not (is_group(frame[n]) or is_row_number(frame[n]))]
     classes = [
         name
         for name in names

@@ -35,16 +35,38 @@ _ISO_DATE = r"^\d{4}[-/]\d{2}[-/]\d{2}"
 """How a date in a text file begins. Others, such as 01/02/2024, are ambiguous and stay text."""
 
 
-SEPARATORS: dict[Format, str] = {"csv": ",", "tsv": "\t"}
+TEXT_TABLES: tuple[Format, ...] = ("csv", "tsv")
+
+_SEPARATORS = (",", ";", "\t", "|")
+"""Separators of a .csv file; the first one is taken where several are equally frequent."""
+
+_HEADER_BYTES = 65_536
 
 
-def _scan_csv(path: _Input, *, separator: str) -> pl.LazyFrame:
+def find_separator(path: _Input, kind: Format) -> str:
+    """Find what separates the columns: of a .csv file, the most frequent one in its header.
+
+    Programs of countries that write a comma in decimals separate columns by semicolons.
+    """
+    if kind == "tsv":
+        return "\t"
+    if isinstance(path, Path):
+        with path.open("rb") as file:
+            begin = file.read(_HEADER_BYTES)
+    else:
+        begin = path.getvalue()[:_HEADER_BYTES]
+    header = re.sub(rb'"[^"]*"', b"", begin).partition(b"\n")[0].decode("utf-8", "replace")
+    return max(_SEPARATORS, key=header.count)
+
+
+def _scan_csv(path: _Input, *, kind: Format) -> pl.LazyFrame:
     """Scan a text table with a header; a column has dates only if all of its values are dates.
 
     Types are inferred from the first rows and tried on all: where a later value does not fit, its
     column gets the next wider type, finally text. Inference from all rows at once would hold them
     in memory, and parsing every text as a date takes a hundred times as long as reading it.
     """
+    separator = find_separator(path, kind)
     schema = dict(_infer_schema(path, separator, dates=False))
     dated = _infer_schema(path, separator, dates=True)
     head = pl.scan_csv(
@@ -132,8 +154,8 @@ def _scan_json_lines(path: _Input) -> pl.LazyFrame:
 
 SCANNERS: dict[Format, Callable[[_Input], pl.LazyFrame]] = {
     "parquet": lambda path: pl.scan_parquet(path, hive_partitioning=False, glob=False),
-    "csv": partial(_scan_csv, separator=","),
-    "tsv": partial(_scan_csv, separator="\t"),
+    "csv": partial(_scan_csv, kind="csv"),
+    "tsv": partial(_scan_csv, kind="tsv"),
     "jsonl": _scan_json_lines,
     "arrow": lambda path: pl.scan_ipc(path, hive_partitioning=False, glob=False),
 }

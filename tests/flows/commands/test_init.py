@@ -294,7 +294,7 @@ def test_long_lists_are_shortened(tmp_path: Path) -> None:
     frame = pl.DataFrame({"wave": waves, "label": ["x", "y"] * 15})
 
     assert draft_job(frame, tmp_path).model.downsample == 4
-    assert draft_job(make_waves(30), tmp_path, name="short").model.downsample == 1
+    assert draft_job(make_waves(30), tmp_path, name="short").model.downsample == "auto"
 
 
 def test_a_key_is_not_the_target(tmp_path: Path) -> None:

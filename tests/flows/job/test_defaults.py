@@ -12,6 +12,7 @@ def test_series_in_lists_are_read_from_both_ends() -> None:
     assert fill_defaults(SERIES)["model"] == {
         "pooling": ["mean", "max"],
         "dropout": 0.3,
+        "downsample": "auto",
         "hidden_size": 64,
         "bidirectional": True,
     }
