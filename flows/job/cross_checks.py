@@ -222,7 +222,7 @@ def check_pretraining(
             f"training.pretrain: a {model.cell} does not read step by step, so it has no next "
             "step to predict; choose another model.cell, or remove pretrain"
         )
-    if model.downsample > 1:
+    if model.downsample != 1:
         raise ValueError(
             "training.pretrain: every step is predicted; set model.downsample: 1, or remove "
             "pretrain"

@@ -59,7 +59,10 @@ def _choose_model(kind: object, target: object, raw: Mapping[str, Any]) -> dict[
         return {}
     family = FAMILIES.get(section.get("cell", "gru"))
     model: dict[str, Any] = {"pooling": ["mean", "max"], "dropout": _DROPOUT}
-    if kind == "series":
+    training = raw.get("training")
+    pretrains = isinstance(training, Mapping) and training.get("pretrain", "none") != "none"
+    if kind == "series" and not pretrains:
+        # The next step is predicted of every step, so none is left out there.
         model["downsample"] = "auto"
     if kind in _SHORT_OF_ROWS:
         model["hidden_size"] = _SMALL_HIDDEN_SIZE

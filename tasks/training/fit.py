@@ -96,8 +96,7 @@ def train_network(
         metric=metric,
         plan=plan,
     )
-    usage = meter.measure()
-    bundle = Bundle(featurizer, network, model, head)
+    usage, bundle = meter.measure(), Bundle(featurizer, network, model, head)
     if fold is None:
         bundle = calibrate_bundle(bundle, parts.calibration or validation, features_dir)
     save_bundle(bundle, folder / "bundle")

@@ -77,16 +77,14 @@ def make_candidate(
     recipe = build_candidate_recipe(features, model, head, training, fold=fold, start=start)
     if found := find_artifact(store, recipe, CandidateFacts):
         return found
-    features_dir = local_dir(store, features)
-    model = resolve_downsample(model, features_dir)
+    model = resolve_downsample(model, features_dir := local_dir(store, features))
     if not isinstance(start, Artifact):
         start, training = make_start(
             features, store, model, training, head=head, callbacks=callbacks, plan=start
         )
     featurizer, sizes = load_featurizer(features_dir), measure_rows(features_dir)
-    make_again = partial(
-        make_candidate, features, store, head=head, callbacks=callbacks, start=start
-    )
+    make_again = partial(make_candidate, features, store, head=head, callbacks=callbacks)
+    make_again = partial(make_again, start=start)
     if fold is None and find_branches(featurizer, model, head, max_length=sizes.max_length):
         recurrent = make_again(model=model.recurrent_part, training=training, plans=plans)
         return make_blend(

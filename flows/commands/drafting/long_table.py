@@ -63,12 +63,14 @@ def draft_long_table(
     is_forecast = len(targets) > 1 or is_series_number(frame[target])
     columns = [n for n in numbers if n in {*free, *targets}] or numbers
     categories = [n for n in free if _is_class(frame[n]) or (n == target and not is_forecast)]
-    columns = [
-        n for n in columns if n not in categories and (n in targets or not is_row_number(frame[n]))
-    ]
     draft = JobDraft(
         kind="series",
-        columns=columns,
+        columns=[
+            n
+            for n in columns
+            if n not in categories and (n in targets or not is_row_number(frame[n]))
+        ],
+        category_columns=categories,
         target=target,
         target_kind="forecast" if is_forecast else "category",
         targets=targets if len(targets) > 1 else [],
@@ -76,18 +78,23 @@ def draft_long_table(
         entity=entity,
         split=split,
     )
-    if categories:
-        draft.input_options["categories"] = f"[{', '.join(map(quote, categories))}]"
-        draft.category_columns = categories
-    formats = {n: find_number_format(frame[n]) for n in [*columns, *targets]}
-    draft.parse = {n: each for n, each in formats.items() if each}
-    if time.formats:
-        draft.parse[time.name] = time.formats[0]
+    _add_formats(draft, frame, time)
     _explain(draft, time, unused=[n for n in frame.columns if n not in draft.used_columns])
     typed = frame.with_columns(parse_text(pl.col(n), each) for n, each in draft.parse.items())
     test_rows = plan_window(draft, merge_repeated_times(draft, typed), options)
     warn_few_test_rows(draft, test_rows)
     return draft
+
+
+def _add_formats(draft: JobDraft, frame: pl.DataFrame, time: TimeColumn) -> None:
+    """Add the formats of numbers and times in texts, and the list of categories."""
+    if draft.category_columns:
+        names = ", ".join(map(quote, draft.category_columns))
+        draft.input_options["categories"] = f"[{names}]"
+    formats = {n: find_number_format(frame[n]) for n in [*draft.columns, *draft.target_columns]}
+    draft.parse = {n: each for n, each in formats.items() if each}
+    if time.formats:
+        draft.parse[time.name] = time.formats[0]
 
 
 def _explain(draft: JobDraft, time: TimeColumn, *, unused: list[str]) -> None:

@@ -191,7 +191,7 @@ def _check_causal(config: ModelConfig, spec: NetworkSpec) -> None:
             f"training.pretrain next_step: a {config.cell} does not read step by step; "
             "set pretrain: none, or another model.cell"
         )
-    if config.downsample > 1:
+    if config.stride > 1:
         raise UnlearnableError(
             "training.pretrain next_step: every step is predicted; set model.downsample: 1, "
             "or pretrain: none"

@@ -18,6 +18,12 @@ def test_series_in_lists_are_read_from_both_ends() -> None:
     }
 
 
+def test_series_that_are_pretrained_on_keep_all_their_steps() -> None:
+    filled = fill_defaults(SERIES | {"training": {"pretrain": "next_step"}})
+
+    assert "downsample" not in filled["model"]
+
+
 def test_a_setting_of_the_job_stays() -> None:
     filled = fill_defaults(SERIES | {"model": {"pooling": "last", "cell": "lstm"}})
 
