@@ -48,10 +48,8 @@ from tasks.training.folds import assign_folds
 
 _WEIGHTS = "weights.safetensors"
 
-_HELD_OUT_PARTS = 10
-"""One part in so many of the rows is held out: it decides when pretraining stops."""
-
-_MAX_HELD_OUT_ROWS = 2_000
+_HELD_OUT_PARTS, _MAX_HELD_OUT_ROWS = 10, 2_000
+"""One part in so many of the rows is held out, or fewer: they decide when pretraining stops."""
 
 _MAX_LOSS = 100.0
 """In nats; the perplexity of a larger one is stated as that of this one."""
@@ -156,7 +154,7 @@ def load_pretraining_rows(
         )
     held_out_S = _choose_held_out(rows, seed=seed, windowed=featurizer.layout.window is not None)
     learned = rows.select(np.flatnonzero(~held_out_S))
-    return learned, rows.select(np.flatnonzero(held_out_S)[:_MAX_HELD_OUT_ROWS])
+    return learned, rows.select(np.flatnonzero(held_out_S))
 
 
 def prepare_next_step_network(network: NextStepNetwork, rows: Sequences) -> None:
@@ -195,9 +193,10 @@ def _to_array(values_NC: Tensor | NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _choose_held_out(rows: Sequences, *, seed: int, windowed: bool) -> NDArray[np.bool_]:
     """Return which rows are held out: equal ones together, and the last ones where they overlap."""
-    if windowed or len(rows) < 2 * _HELD_OUT_PARTS:
-        return np.arange(len(rows)) >= len(rows) - max(1, len(rows) // _HELD_OUT_PARTS)
-    part_S = assign_folds(compute_sequence_hashes(rows), None, _HELD_OUT_PARTS, seed=seed)
+    parts = max(_HELD_OUT_PARTS, len(rows) // _MAX_HELD_OUT_ROWS)
+    if windowed or len(rows) < 2 * parts:
+        return np.arange(len(rows)) >= len(rows) - max(1, len(rows) // parts)
+    part_S = assign_folds(compute_sequence_hashes(rows), None, parts, seed=seed)
     return np.equal(part_S, 0)
 
 

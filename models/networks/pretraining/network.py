@@ -3,7 +3,8 @@
 Texts are pretrained on as in ULMFiT (Howard and Ruder 2018), with the regularisation of AWD-LSTM
 (Merity, Keskar and Socher 2018). A network that reads in both directions is pretrained as two that
 share the embeddings, one for each direction, as in ELMo (Peters et al. 2018): no prediction is made
-from a step that comes after it in the direction of reading.
+from a step that comes after it in the direction of reading. (A window that is normalized by its
+last values tells their level, here as in the network that is trained later.)
 
 Shapes: N steps of all sequences, B sequences, D directions, H units of a direction, C channels.
 """
@@ -17,7 +18,6 @@ from torch.nn import functional
 
 from models.errors import UnlearnableError
 from models.features.feature_spec import Tokens, Trees
-from models.features.static_covariates import StaticState
 from models.networks.config import ModelConfig
 from models.networks.families import FAMILIES
 from models.networks.heads.base import Encoded, Targets
@@ -25,7 +25,7 @@ from models.networks.heads.config import HeadConfig
 from models.networks.inputs.front import StaticBatch, TokenFront
 from models.networks.jagged import Offsets
 from models.networks.layer import Layer, VariationalDropout
-from models.networks.network import DEFAULT_HEAD, Network, NetworkSpec
+from models.networks.network import DEFAULT_HEAD, NO_STATICS, Network, NetworkSpec
 from models.networks.pretraining.loss import NextStepLoss
 from models.networks.pretraining.weight_drop import drop_recurrent_weights
 
@@ -52,13 +52,11 @@ class NextStepNetwork(Network):
         """
         _check_causal(config, spec)
         # Any pooling and any head serve: both are replaced.
-        bare = replace(config.recurrent_part, pooling="last", dropout=0.0)
+        bare = replace(config, pooling="last", parallel_branch="none", dropout=0.0)
         head = replace(
             DEFAULT_HEAD, config=HeadConfig(normalization=spec.head.config.normalization)
         )
-        bare_spec = replace(
-            spec, head=head, statics=StaticState(values={}, means={}, stds={}), label_codes=()
-        )
+        bare_spec = replace(spec, head=head, statics=NO_STATICS, label_codes=())
         super().__init__(bare, bare_spec, fresh=fresh)
         self.tokens = spec.features if isinstance(spec.features, Tokens) else None
         reads_tokens = isinstance(self.front, TokenFront)
