@@ -39,6 +39,9 @@ _FOLDS = 5
 
 _FOLDED_KINDS = {"category", "number", "tags"}
 
+_SEED = 0
+"""Of the shuffle of rows into folds: the same for all networks, whatever the seed of each."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Folds:
@@ -185,7 +188,7 @@ def build_folds(
         fold_S = np.where(np.arange(len(rows)) < num_training, -1, 0)
         return Folds(rows=rows, fold_S=fold_S, count=1)
     classes_S = _read_classes(rows) if featurizer.target.kind == "category" else None
-    fold_S = assign_folds(compute_sequence_hashes(rows), classes_S, count, seed=training.seed)
+    fold_S = assign_folds(compute_sequence_hashes(rows), classes_S, count, seed=_SEED)
     return Folds(rows=rows, fold_S=fold_S, count=count)
 
 

@@ -1,10 +1,22 @@
 """Folds: every row is held out once, equal sequences together, classes evenly."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.training.folds import assign_folds
+from models.features.featurizer import load_featurizer
+from tasks.storage.artifacts import local_dir
+from tasks.training.folds import (
+    assign_folds,
+    build_folds,
+    read_learning_table,
+    read_training_row_numbers,
+)
+from tests.support.tuning_fixtures import make_trial_context
 
 
 @given(
@@ -42,3 +54,19 @@ def test_folds_depend_on_the_content_and_the_seed_alone() -> None:
 
     assert (assign_folds(hashes[order], None, 5, seed=3) == folds[order]).all()
     assert (assign_folds(hashes, None, 5, seed=4) != folds).any()
+
+
+def test_no_network_learns_from_the_rows_that_it_is_held_out_from(tmp_path: Path) -> None:
+    context = make_trial_context(tmp_path)
+    features_dir = local_dir(context.store, context.features)
+    featurizer, training = load_featurizer(features_dir), replace(context.base.training, folds=3)
+    folds = build_folds(
+        features_dir, featurizer, training, device=torch.device("cpu"), streaming=False
+    )
+    row_S = read_learning_table(features_dir, ["row"])["row"].to_numpy()
+
+    for fold in range(3):
+        member = replace(training, seed=training.seed + fold)
+        learned = read_training_row_numbers(features_dir, member, fold=fold)
+        assert not np.isin(row_S[folds.fold_S == fold], learned).any()
+        assert len(learned) == (folds.fold_S != fold).sum()
