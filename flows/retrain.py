@@ -67,8 +67,8 @@ def retrain(
         as_of: Use the data as it was at this time, without later rows. When empty, the time for
             which the run was scheduled.
         preset: Length of the training. job: as the job file says; quick: trains for 30
-            seconds at most; balanced: for 3 minutes; best: an ensemble of five networks, for 10
-            minutes in all.
+            seconds at most; balanced: for 3 minutes; best: several recipes and cells, the best of
+            them combined, for 10 minutes in all.
         cell: Type of the recurrent cell. job: as the job file says.
         hidden_size: Units per layer and direction; as the job file says when empty.
         epochs: Upper bound on passes over the training rows; as the preset says when empty.

@@ -7,16 +7,15 @@ Shapes: R rows of the table, S of them readable, O outputs.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from models.calibration import Calibration, load_calibration, save_calibration
 from models.errors import BundleError, UnlearnableError
@@ -29,14 +28,22 @@ from models.learning.batches import Spans, to_device
 from models.learning.config import TrainingConfig
 from models.learning.data_source import Sequences
 from models.learning.loop import predict
-from models.networks.blend import Blend, Mix
+from models.networks.blend import Blend, BlendParts, Mix
 from models.networks.branches.build import BranchSettings, build_branch
 from models.networks.config import ModelConfig
-from models.networks.ensemble import Ensemble
 from models.networks.heads.build import HeadSpec
 from models.networks.heads.config import HeadConfig
 from models.networks.network import Network, NetworkSpec
+from models.networks.selected_ensemble import SelectedEnsemble
 from models.prediction_table import PredictionContext, build_prediction_columns
+from models.trained_networks import (
+    AnyNetwork,
+    list_networks,
+    list_part_settings,
+    list_weight_files,
+    load_recurrent,
+    save_module,
+)
 
 FORMAT = 1
 """Format of the files; increased when an older version cannot read what this one writes."""
@@ -46,10 +53,6 @@ _STATUS_OK = "ok"
 _BRANCH_FILE = "branch_{}.safetensors"
 
 _BASELINE_FILE = "baseline.safetensors"
-
-AnyNetwork = Network | Ensemble | Blend | Baseline
-"""What a bundle predicts with."""
-
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
@@ -79,17 +82,59 @@ class Bundle:
         Raises:
             UnlearnableError: a column is missing or of the wrong type.
         """
+        return self._predict_with(frame, rows, self.network, [self])[0]
+
+    def predict_parts(
+        self, frame: pl.DataFrame, rows: np.ndarray[Any, Any] | None = None
+    ) -> dict[str, pl.DataFrame]:
+        """Predict raw rows with the model, and with each part of a blend alone.
+
+        Each part is computed once. The model's own predictions, under the empty name, are bit for
+        bit those of `predict`; those of the parts, named as in `Blend.list_parts`, have no
+        calibration. A model that is no blend has no parts.
+
+        Raises:
+            UnlearnableError: a column is missing or of the wrong type.
+        """
+        if not isinstance(self.network, Blend):
+            return {"": self.predict(frame, rows)}
+        names, alone = self.network.list_parts(), replace(self, calibration=None)
+        bundles = [self, *(alone for _ in names)]
+        tables = self._predict_with(frame, rows, BlendParts(self.network), bundles)
+        return dict(zip(["", *names], tables, strict=True))
+
+    def _predict_with(
+        self,
+        frame: pl.DataFrame,
+        rows: np.ndarray[Any, Any] | None,
+        network: AnyNetwork | BlendParts,
+        bundles: list["Bundle"],
+    ) -> list[pl.DataFrame]:
+        """Predict raw rows with a network whose outputs are, side by side, those of the bundles."""
         encoded = self.featurizer.transform(frame)
         rows_R = np.arange(len(frame)) if rows is None else rows
         errors_R = [encoded.steps.errors_R[row] for row in rows_R]
         readable_R = np.array([error is None for error in errors_R], bool)
-        outputs_SO = self.compute_outputs(encoded, rows_R[readable_R])
+        outputs_SO = self._compute_outputs(encoded, rows_R[readable_R], network)
         status = [error or _STATUS_OK for error in errors_R]
         entities = self.featurizer.select_entities(frame, rows_R[readable_R])
-        return self.build_table(outputs_SO, readable_R, status, entities=entities)
+        own = (
+            np.split(outputs_SO, len(bundles), axis=1)
+            if len(outputs_SO)
+            else [outputs_SO] * len(bundles)
+        )
+        return [
+            bundle.build_table(np.ascontiguousarray(each_SO), readable_R, status, entities=entities)
+            for bundle, each_SO in zip(bundles, own, strict=True)
+        ]
 
-    def compute_outputs(self, encoded: EncodedRows, rows_S: np.ndarray[Any, Any]) -> Floats:
-        """Return the outputs of the network for these rows, [S, O]."""
+    def _compute_outputs(
+        self,
+        encoded: EncodedRows,
+        rows_S: np.ndarray[Any, Any],
+        network: AnyNetwork | BlendParts,
+    ) -> Floats:
+        """Return the outputs of a network for these rows, [S, O]."""
         if not len(rows_S):
             return np.empty((0, 1), np.float32)
         steps = encoded.steps
@@ -99,12 +144,11 @@ class Bundle:
             statics=encoded.static_covariates.select(rows_S),
             device=find_device(self.network),
         )
-        return self.run_network(sequences)
+        return _run_network(network, sequences)
 
     def run_network(self, sequences: Sequences) -> Floats:
         """Return the outputs of the network for sequences, [S, O]."""
-        config = TrainingConfig(precision="fp32")
-        return np.asarray(predict(self.network, sequences, config).cpu().numpy())
+        return _run_network(self.network, sequences)
 
     def build_table(
         self,
@@ -132,6 +176,12 @@ class Bundle:
         )
 
 
+def _run_network(network: AnyNetwork | BlendParts, sequences: Sequences) -> Floats:
+    """Return the outputs of a network for sequences, [S, O]."""
+    config = TrainingConfig(precision="fp32")
+    return np.asarray(predict(network, sequences, config).cpu().numpy())
+
+
 def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Write the bundle into a folder; equal bundles give equal bytes."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -143,6 +193,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "networks": len(networks),
         "model": asdict(bundle.model),
         "head": asdict(bundle.head),
+        "parts": [asdict(each) for each in list_part_settings(bundle.network)],
         "branches": [asdict(each) for each in blend.settings] if blend else [],
         "mix": asdict(blend.mix) if blend else None,
         "baseline": baseline.describe() if baseline else None,
@@ -152,12 +203,12 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
     if bundle.calibration is not None:
         save_calibration(bundle.calibration, folder)
-    for network, name in zip(networks, _list_weight_files(len(networks)), strict=True):
-        _save_module(network, folder / name)
+    for network, name in zip(networks, list_weight_files(len(networks)), strict=True):
+        save_module(network, folder / name)
     for number, branch in enumerate(blend.branches if blend else (), 1):
-        _save_module(branch, folder / _BRANCH_FILE.format(number))
+        save_module(branch, folder / _BRANCH_FILE.format(number))
     if baseline is not None:
-        _save_module(baseline, folder / _BASELINE_FILE)
+        save_module(baseline, folder / _BASELINE_FILE)
 
 
 def read_bundle_spec(folder: Path) -> dict[str, Any]:
@@ -194,16 +245,7 @@ def load_bundle(folder: Path) -> Bundle:
     if spec.get("baseline"):
         baseline = _load_baseline(folder, spec["baseline"], featurizer)
         return Bundle(featurizer, baseline.eval(), model, head, load_calibration(folder))
-    networks = []
-    for name in _list_weight_files(int(spec["networks"])):
-        network = Network(model, build_network_spec(featurizer, head))
-        try:
-            network.load_state_dict(load_file(folder / name))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            raise BundleError(f"{folder} holds a damaged model: {error}") from error
-        networks.append(network.eval())
-    kind = featurizer.target.kind
-    recurrent = networks[0] if len(networks) == 1 else Ensemble(networks, kind, head)
+    recurrent = load_recurrent(folder, spec, model, build_network_spec(featurizer, head))
     joined = _load_blend(folder, spec, recurrent, featurizer=featurizer, head=head)
     network_or_blend = (joined or recurrent).eval()
     return Bundle(featurizer, network_or_blend, model, head, load_calibration(folder))
@@ -226,7 +268,7 @@ def _load_baseline(folder: Path, spec: Mapping[str, Any], featurizer: Featurizer
 def _load_blend(
     folder: Path,
     spec: Mapping[str, Any],
-    recurrent: Network | Ensemble,
+    recurrent: Network | Ensemble | SelectedEnsemble,
     *,
     featurizer: Featurizer,
     head: HeadConfig,
@@ -291,35 +333,6 @@ def map_node_labels(featurizer: Featurizer) -> tuple[int, ...]:
             f"'{featurizer.target.column}', such as {classes[:1]}; remove supervise_nodes"
         )
     return codes
-
-
-def _save_module(module: torch.nn.Module, path: Path) -> None:
-    """Write the parameters and buffers of a module."""
-    tensors = {key: tensor.cpu().contiguous() for key, tensor in module.state_dict().items()}
-    save_file(tensors, path)
-
-
-def find_device(network: AnyNetwork) -> torch.device:
-    """Return the device of a network's weights; a baseline has none and reads from any."""
-    weights = next(network.parameters(), None)
-    return torch.device("cpu") if weights is None else weights.device
-
-
-def list_networks(network: AnyNetwork) -> list[Network]:
-    """Return the networks that were trained by gradients: one, or the members of an ensemble."""
-    recurrent = network.recurrent if isinstance(network, Blend) else network
-    if isinstance(recurrent, Baseline):
-        return []
-    if isinstance(recurrent, Network):
-        return [recurrent]
-    return [member for member in recurrent.members if isinstance(member, Network)]
-
-
-def _list_weight_files(count: int) -> list[str]:
-    """Return the names of the files that hold the weights of `count` networks."""
-    if count == 1:
-        return ["network.safetensors"]
-    return [f"network_{number}.safetensors" for number in range(1, count + 1)]
 
 
 def _build_head_spec(featurizer: Featurizer, head: HeadConfig) -> HeadSpec:

@@ -169,6 +169,26 @@ class FeatureFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LibraryPart:
+    """A network or branch that an ensemble was selected from."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    name: str
+    """Its number and cell, such as `2_lstm`, or the kind of the branch."""
+    model: ModelConfig | None = None
+    """The settings of a network; None for a branch."""
+    loss: float | None = None
+    """Of its predictions for rows that it has not learned from."""
+    weight: float = 0.0
+    """In the predictions of the model; what has none is not part of it."""
+    seconds: float | None = None
+    """Duration of the training of a network, with all its folds."""
+    reason: str = ""
+    """Why it could not be trained; empty where it was."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CandidateFacts:
     """A trained model; an ensemble has the facts of its best network unless said otherwise."""
 
@@ -228,6 +248,13 @@ class CandidateFacts:
     """What the networks started from; None for random weights."""
     baseline: BaselineFacts | None = None
     """The baseline that this model is; None for networks."""
+    library: Sequence[LibraryPart] = ()
+    """All that an ensemble was selected from; empty where none was."""
+    selection: str | None = None
+    """How its weights were found: `greedy`, `equal` (the best networks, then as a single one),
+    `single` (the best part alone) or `default` (the job's own network and the branches)."""
+    selection_losses: Mapping[str, float] = field(default_factory=dict)
+    """Loss out of fold of each way that was considered."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ from tasks.storage.artifacts import local_dir
 from tasks.storage.store import Store, open_store
 from tasks.training.front import resolve_downsample
 from tasks.training.pretrain import estimate_pretraining_epoch_seconds
+from tasks.training.selection import EPOCHS
 from tasks.training.train import count_folds, count_networks, estimate_epoch_seconds
 from tasks.tuning.auto_model import estimate_search_seconds
 from tasks.validation.validate import accept_snapshot, create_contract, find_contract
@@ -113,8 +114,10 @@ def _estimate_training_time(job: Job, features: Features, store: Store) -> tuple
     epoch_seconds = estimate_epoch_seconds(
         features, store, model=job.model, head=job.head, training=job.training
     )
-    networks = count_networks(features, store, job.training)
+    networks = count_networks(features, store, job.model, job.training)
     epochs = estimate_epochs(job.training, features.facts.training)
+    if job.training.ensemble == job.training.epochs == "auto":
+        epochs *= EPOCHS
     return epoch_seconds, epoch_seconds * epochs * networks
 
 

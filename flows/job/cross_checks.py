@@ -190,10 +190,16 @@ def check_ensemble(training: TrainingConfig, target: TargetConfig) -> None:
     Raises:
         ValueError: names the setting.
     """
-    if training.ensemble > 1 and target.kind == "text":
+    if training.ensemble != 1 and target.kind == "text":
+        count = "" if training.ensemble == "auto" else f"{training.ensemble} "
         raise ValueError(
-            f"training.ensemble: {training.ensemble} texts cannot be averaged; remove it, "
+            f"training.ensemble: {count}texts cannot be averaged; remove it, "
             "or set training.weight_averaging: swa, which averages the weights of one network"
+        )
+    if training.ensemble == "auto" and target.kind in SELF_SUPERVISED:
+        raise ValueError(
+            f"training.ensemble: auto selects by a target, and one of kind {target.kind} is the "
+            "sequence itself; set a number, such as 5"
         )
     if training.distill and target.kind in SELF_SUPERVISED:
         raise ValueError(

@@ -154,7 +154,11 @@ class Job:
 
     def with_choice(self, facts: ChoiceFacts) -> "Job":
         """Return the job with the network that the search chose."""
-        training = replace(self.training, budget=facts.budget)
+        budget = facts.budget
+        if self.training.ensemble == "auto" and self.training.budget is not None:
+            # The search had the other half.
+            budget = self.training.budget / 2
+        training = replace(self.training, budget=budget)
         return replace(self, model=facts.model, training=training)
 
     @property

@@ -6,6 +6,7 @@ from typing import Any
 
 from flows.job.form import Preset
 from flows.job.job import Job, load_job
+from models.features.config import SELF_SUPERVISED
 
 _DEFAULTS = {
     "training.epochs": "auto",
@@ -18,17 +19,19 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "job": {},
     "quick": {**_DEFAULTS, "training.budget": "30s"},
     "balanced": {**_DEFAULTS, "training.budget": "3m"},
-    "best": {
-        **_DEFAULTS,
-        "training.epochs": 200,
-        "training.budget": "10m",
-        "training.ensemble": 5,
-    },
+    "best": {**_DEFAULTS, "training.budget": "10m", "training.ensemble": "auto"},
 }
 """Settings of the training; the network and its inputs stay those of the job."""
 
-_SINGLE_NETWORK = {"training.ensemble": 1, "training.weight_averaging": "swa"}
+_SINGLE_NETWORK: dict[str, object] = {
+    "training.epochs": 200,
+    "training.ensemble": 1,
+    "training.weight_averaging": "swa",
+}
 """Instead of an ensemble, where predictions cannot be averaged."""
+
+_SEEDS: dict[str, object] = {"training.epochs": 200, "training.ensemble": 5}
+"""Instead of several recipes, where there is no target to select them by."""
 
 FORM_FIELDS = {
     "cell": "model.cell",
@@ -59,5 +62,9 @@ def load_requested_job(
     job = load_job(path, {**PRESETS[preset], **requested} if preset != "best" else requested)
     if preset != "best":
         return job
-    single_network = _SINGLE_NETWORK if job.target.kind == "text" else {}
-    return load_job(path, {**PRESETS[preset], **single_network, **requested})
+    own: dict[str, object] = {}
+    if job.target.kind == "text":
+        own = _SINGLE_NETWORK
+    if job.target.kind in SELF_SUPERVISED:
+        own = _SEEDS
+    return load_job(path, {**PRESETS[preset], **own, **requested})

@@ -47,6 +47,8 @@ class Callbacks(NamedTuple):
     on_step: Callable[[StepResult], None] = lambda _: None
     pretraining: "Callbacks | None" = None
     """Those of the network that predicts the next step; None for none."""
+    on_begin: Callable[[str], None] = lambda _: None
+    """Called before the training of each network, with its name; empty for the only one."""
 
 
 class ValidationMetric(NamedTuple):

@@ -20,10 +20,11 @@ from models.learning.config import TrainingConfig
 from models.learning.data_source import Sequences, draw_sequential, iterate_steps
 from models.learning.step import autocast
 from models.learning.stream import StreamingSet
-from models.networks.blend import Blend
+from models.networks.blend import Blend, BlendParts
 from models.networks.ensemble import Ensemble
 from models.networks.heads.ctc import TEXT_PADDING
 from models.networks.network import Network
+from models.networks.selected_ensemble import SelectedEnsemble
 
 MIN_BATCH = 256
 """Smallest batch for prediction, which stores no gradients."""
@@ -65,7 +66,9 @@ def validate(
 
 @torch.no_grad()
 def predict(
-    network: Network | Ensemble | Blend | Baseline, sequences: Sequences, config: TrainingConfig
+    network: Network | Ensemble | SelectedEnsemble | Blend | BlendParts | Baseline,
+    sequences: Sequences,
+    config: TrainingConfig,
 ) -> Tensor:
     """Return the outputs for all sequences in their order, [S, O].
 
@@ -83,10 +86,12 @@ def predict(
     return _scatter_batches(order.steps, parts)
 
 
-def add_teacher_outputs(sequences: Sequences, teacher: Ensemble) -> Sequences:
-    """Return the sequences with the outputs of an ensemble for them, without augmentation.
+def add_teacher_outputs(
+    sequences: Sequences, teacher: Network | Ensemble | SelectedEnsemble | Blend
+) -> Sequences:
+    """Return the sequences with the outputs of a teacher for them, without augmentation.
 
-    The ensemble has to be on the device of the sequences.
+    The teacher has to be on the device of the sequences.
     """
     config = TrainingConfig(precision="fp32")
     teacher_outputs_SO = predict(teacher, replace(sequences, augmentation=None), config)

@@ -22,6 +22,7 @@ from models.networks.ensemble import Ensemble
 from models.networks.inputs.front import StaticBatch
 from models.networks.jagged import Offsets
 from models.networks.network import Network
+from models.networks.selected_ensemble import SelectedEnsemble, scale_outputs
 
 Numbers = tuple[tuple[float, ...], ...]
 
@@ -51,7 +52,7 @@ class Blend(nn.Module):
 
     def __init__(
         self,
-        recurrent: Network | Ensemble,
+        recurrent: Network | Ensemble | SelectedEnsemble,
         branches: Sequence[Branch],
         mix: Mix,
         kind: TargetKind,
@@ -61,7 +62,7 @@ class Blend(nn.Module):
         """Join them.
 
         Args:
-            recurrent: the trained network or ensemble.
+            recurrent: the trained network, ensemble, or selection of several recipes.
             branches: the fitted branches.
             mix: how they are joined.
             kind: of the target.
@@ -88,20 +89,62 @@ class Blend(nn.Module):
         ]
         return mix_outputs(outputs, self.mix, self.kind)
 
-    def list_parts(self) -> dict[str, "Blend"]:
-        """Return each part alone, as a blend in which it has all the weight, by name and weight."""
-        names = ["recurrent", *(each.kind for each in self.settings)]
-        parts = {}
-        for index, (name, weight) in enumerate(zip(names, self.mix.weights, strict=True)):
-            alone = tuple(float(other == index) for other in range(len(names)))
-            parts[f"{name} alone ({weight:.2g})"] = Blend(
-                self.recurrent,
-                [branch for branch in self.branches if isinstance(branch, Branch)],
-                replace(self.mix, weights=alone),
-                self.kind,
-                settings=self.settings,
-            )
-        return parts
+    def list_parts(self) -> list[str]:
+        """Return the name and weight of each part that can be scored alone."""
+        names = [each.kind for each in self.settings]
+        parts = zip(names, self.mix.weights[1:], strict=True)
+        shares = [("recurrent", self.mix.recurrent_weight)]
+        if isinstance(self.recurrent, SelectedEnsemble):
+            own = self.mix.recurrent_weight
+            shares = [(each.name, own * each.weight) for each in self.recurrent.settings]
+        return [f"{name} alone ({weight:.2g})" for name, weight in [*shares, *parts]]
+
+    def forward_parts(
+        self, values_NC: Tensor, offsets: Offsets, statics: StaticBatch | None = None
+    ) -> Tensor:
+        """Return the joined outputs and those of each part alone, each computed once.
+
+        Returns:
+            [B, (1 + parts) * O]: the joined outputs, bit for bit those of `forward`, then the parts
+            in the order of `list_parts`, in the form of the recurrent part's outputs.
+        """
+        recurrent = self.recurrent
+        if isinstance(recurrent, SelectedEnsemble):
+            raw = recurrent.predict_parts(values_NC, offsets, statics)
+            first_BO = recurrent.join(raw)
+            own = [
+                scale_outputs(each_BO, settings.temperature, self.kind)
+                for each_BO, settings in zip(raw, recurrent.settings, strict=True)
+            ]
+        else:
+            own = [first_BO := recurrent(values_NC, offsets, statics).float()]
+        branches = [branch(values_NC, offsets, statics).float() for branch in self.branches]
+        outputs = [first_BO, *branches]
+        weighted = zip(outputs, self.mix.weights, strict=True)
+        used = [each_BO if weight else None for each_BO, weight in weighted]
+        alone = [self._mix_alone([each_BO, *branches], index=0) for each_BO in own]
+        alone += [self._mix_alone(outputs, index=1 + number) for number in range(len(branches))]
+        return torch.cat([mix_outputs(used, self.mix, self.kind), *alone], dim=1)
+
+    def _mix_alone(self, outputs: Sequence[Tensor], *, index: int) -> Tensor:
+        """Return the outputs of one part as if it had all the weight."""
+        weights = tuple(float(other == index) for other in range(len(outputs)))
+        return mix_outputs(outputs, replace(self.mix, weights=weights), self.kind)
+
+
+class BlendParts(nn.Module):
+    """A blend whose outputs are those of `forward_parts`."""
+
+    def __init__(self, blend: Blend) -> None:
+        """Take the blend."""
+        super().__init__()
+        self.blend = blend
+
+    def forward(
+        self, values_NC: Tensor, offsets: Offsets, statics: StaticBatch | None = None
+    ) -> Tensor:
+        """Return the joined outputs and those of each part, [B, (1 + parts) * O]."""
+        return self.blend.forward_parts(values_NC, offsets, statics)
 
 
 def mix_outputs(outputs: Sequence[Tensor | None], mix: Mix, kind: TargetKind) -> Tensor:
@@ -124,10 +167,8 @@ def mix_outputs(outputs: Sequence[Tensor | None], mix: Mix, kind: TargetKind) ->
 
 def _read_outputs(outputs_BO: Tensor, mix: Mix, kind: TargetKind, *, index: int) -> Tensor:
     """Return log probabilities of classes, logits of labels, or the numbers of a prediction."""
-    if kind == "category":
-        return (outputs_BO / mix.temperatures[index]).log_softmax(dim=1)
-    if kind == "tags":
-        return outputs_BO / mix.temperatures[index]
+    if kind in {"category", "tags"}:
+        return scale_outputs(outputs_BO, mix.temperatures[index], kind)
     if not index:
         return outputs_BO
     offset_TP = outputs_BO.new_tensor(mix.offsets[index - 1])

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
 from prefect import task
 
-from models.bundle import Bundle, load_bundle
+from models.bundle import load_bundle
 from models.evaluation.metrics.by_kind import compute_metrics, get_metric_units
 from models.evaluation.metrics.classification import build_confusion_table, score_labels
 from models.evaluation.metrics.forecast import compute_step_errors
@@ -20,7 +21,6 @@ from models.evaluation.predictions import (
 )
 from models.features.featurizer import Featurizer, load_featurizer
 from models.features.splitting.split import TEST
-from models.networks.blend import Blend
 from tasks.dataset.feature_files import read_sequences
 from tasks.dataset.labels import load_test_rows
 from tasks.dataset.profile import compare_with_champion, write_drift
@@ -44,7 +44,7 @@ from tasks.gate_record import GateRecord
 from tasks.prediction.test_predictions import (
     compute_naive_scale,
     pair_with_targets,
-    predict_test_rows,
+    predict_test_parts,
 )
 from tasks.records import Accepted, Candidate, Champion, Choice, Features, Report
 from tasks.registry import versions
@@ -199,7 +199,7 @@ def _evaluate_candidate(
     sequences = read_sequences(features_dir, TEST)
     scale_R = compute_naive_scale(rows, sequences, featurizer, season=gate.season_length)
     bundle = load_bundle(context.candidate_dir / "bundle")
-    table = predict_test_rows(bundle, rows, test)
+    table, part_tables = predict_test_parts(bundle, rows, test)
     challenger = pair_with_targets(table, test, featurizer, scale_R)
     naive = Baselines(rows, features_dir, featurizer, season=gate.season_length)
     baselines = naive.predict(table, test, scale_R)
@@ -208,8 +208,8 @@ def _evaluate_candidate(
     context = context._replace(block_reason=find_block_reason(checks, evaluation))
     result = decide(challenger, baselines, test_set, context, gate=gate)
     decision = write_decision(folder, result, test_set, context, gate=gate)
-    parts = _score_parts(bundle, test_set)
-    scored = _Scored(result, challenger, baselines, parts, list_warnings(checks))
+    parts, warnings = _score_parts(part_tables, test_set), list_warnings(checks)
+    scored = _Scored(result, challenger, baselines, parts, warnings)
     drift = _write_drift(folder, context, featurizer)
     facts = _build_facts(scored, decision, gate=gate, drift=drift)
     data = EvaluationData(rows, features_dir, featurizer, test, table, bundle.calibration)
@@ -291,17 +291,14 @@ def _format_headline(scored: _Scored, gate: GateConfig, metric: str) -> str:
     )
 
 
-def _score_parts(bundle: Bundle, test_set: EvaluationSet) -> dict[str, Scores]:
-    """Score the recurrent part and each branch alone, where the model joins them."""
-    if not isinstance(bundle.network, Blend):
-        return {}
-    scores: dict[str, Scores] = {}
-    for name, part in bundle.network.list_parts().items():
-        alone = replace(bundle, network=part.eval(), calibration=None)
-        table = predict_test_rows(alone, test_set.rows, test_set.test)
-        predictions = pair_with_targets(table, test_set.test, test_set.featurizer, test_set.scale_R)
-        scores[name] = compute_metrics(predictions)
-    return scores
+def _score_parts(tables: Mapping[str, pl.DataFrame], test_set: EvaluationSet) -> dict[str, Scores]:
+    """Score the predictions of each part alone, by its name."""
+    return {
+        name: compute_metrics(
+            pair_with_targets(table, test_set.test, test_set.featurizer, test_set.scale_R)
+        )
+        for name, table in tables.items()
+    }
 
 
 def _measure_by_kind(challenger: Predictions, data: EvaluationData) -> dict[str, Any]:

@@ -4,6 +4,9 @@ Shapes: R test rows, K labels or columns, T numbers of a forecast (its steps, of
 step and then by column).
 """
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -29,23 +32,44 @@ from tasks.dataset.labels import TestRows, encode_tags, read_scaled_entities
 from tasks.dataset.rowset import RowSet
 from tasks.prediction.naive_forecast import compute_naive_error, load_target_history
 
+_Predicted = TypeVar("_Predicted")
+
 _QUANTILE_PREFIX = "quantile_"
 
 
 def predict_test_rows(bundle: Bundle, rows: RowSet, test: TestRows) -> pl.DataFrame:
     """Predict the raw test rows with a model, in the same way as it serves; R rows."""
+    return pl.concat(_map_test_rows(bundle.predict, bundle, rows, test))
+
+
+def predict_test_parts(
+    bundle: Bundle, rows: RowSet, test: TestRows
+) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
+    """Predict the raw test rows with a model, and with each of its parts alone, by their names."""
+    found = _map_test_rows(bundle.predict_parts, bundle, rows, test)
+    tables = {name: pl.concat(each[name] for each in found) for name in found[0]}
+    return tables.pop(""), tables
+
+
+def _map_test_rows(
+    predict: Callable[[pl.DataFrame, Any], _Predicted],
+    bundle: Bundle,
+    rows: RowSet,
+    test: TestRows,
+) -> list[_Predicted]:
+    """Return what a function returns for the raw test rows, some thousands at a time."""
     layout = bundle.featurizer.layout
     if layout.window:
         frame = rows.scan().select(layout.raw_columns).collect(engine="streaming")
-        return bundle.predict(frame, test.rows_R)
+        return [predict(frame, test.rows_R)]
     parts, start = [], 0
     for frame in rows.iter_frames(layout.raw_columns):
         stop = start + len(frame)
         indices = test.rows_R[(test.rows_R >= start) & (test.rows_R < stop)] - start
         if len(indices):
-            parts.append(bundle.predict(frame[indices]))
+            parts.append(predict(frame[indices], None))
         start = stop
-    return pl.concat(parts)
+    return parts
 
 
 def pair_with_targets(

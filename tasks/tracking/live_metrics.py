@@ -50,6 +50,7 @@ class LiveMetrics:
         self.run: OpenRun | None = None
         self.pending: list[MetricValue] = []
         self.last_step: StepResult | None = None
+        self.prefix = ""
         self.throughput = _Throughput()
         self.finished, self.wake, self.abandoned = threading.Event(), threading.Event(), False
         self.thread: threading.Thread | None = None
@@ -59,7 +60,12 @@ class LiveMetrics:
     def callbacks(self) -> Callbacks:
         """The training loop's hooks."""
         pretraining = Callbacks(self.on_pretraining_epoch, self.on_pretraining_step)
-        return Callbacks(self.on_epoch, self.on_step, pretraining)
+        return Callbacks(self.on_epoch, self.on_step, pretraining, self.on_begin)
+
+    def on_begin(self, name: str) -> None:
+        """Record which network is trained: where there are several, each has its own metrics."""
+        self.prefix = f"{name}/" if name else ""
+        self.throughput.end_epoch()
 
     def on_step(self, step: StepResult) -> None:
         """Record a step, and start the thread with the first."""
@@ -69,7 +75,8 @@ class LiveMetrics:
 
     def on_epoch(self, epoch: EpochResult) -> None:
         """Record an epoch."""
-        self.pending += _list_epoch_metrics(epoch, self.throughput.end_epoch())
+        values = _list_epoch_metrics(epoch, self.throughput.end_epoch())
+        self.pending += [each._replace(name=f"{self.prefix}{each.name}") for each in values]
         self.wake.set()
 
     def on_pretraining_step(self, step: StepResult) -> None:
@@ -144,7 +151,8 @@ class LiveMetrics:
             for key, value in _measure_system().items()
         ]
         if step is not None:
-            self.pending.append(MetricValue.now("step_loss", float(step.loss), step.done))
+            name = f"{self.prefix}step_loss"
+            self.pending.append(MetricValue.now(name, float(step.loss), step.done))
 
     def __enter__(self) -> Self:
         """Return the metrics themselves."""

@@ -35,7 +35,9 @@ from models.networks.blend import Blend, mix_outputs
 from models.networks.branches.base import Branch, Features, SequenceBatch
 from models.networks.branches.build import BranchSettings, build_branch, choose_branches
 from models.networks.config import ClosedFormBranch, ModelConfig
+from models.networks.ensemble import Ensemble
 from models.networks.heads.config import HeadConfig
+from models.networks.network import Network
 from tasks.dataset.training_membership import copy_training_rows
 from tasks.facts import CandidateFacts
 from tasks.records import Candidate
@@ -108,14 +110,10 @@ def make_blend(
 
     def build(target: Path) -> CandidateFacts:
         bundle = load_bundle(folder / "bundle")
+        bundle = replace(bundle, model=resolve_downsample(model, features_dir))
         streaming = recurrent.facts.data_loading == "streaming"
-        all_folds = build_folds(
-            features_dir, bundle.featurizer, training, device=_CPU, streaming=streaming
-        )
-        folds = _thin(all_folds, _count_max_rows(bundle.featurizer, model, bundle.head, all_folds))
-        joined, outputs_SO = _join(
-            replace(bundle, model=resolve_downsample(model, features_dir)), folds
-        )
+        folds = load_held_out(features_dir, bundle, training, streaming=streaming)
+        joined, outputs_SO = _join(bundle, folds)
         held_out = folds.rows.select(folds.held_out_rows)
         calibrated = calibrate_bundle(joined, held_out, features_dir, outputs_SO=outputs_SO)
         save_bundle(calibrated, target / "bundle")
@@ -131,6 +129,14 @@ def make_blend(
         )
 
     return produce(store, recipe, build, CandidateFacts)
+
+
+def load_held_out(
+    features_dir: Path, bundle: Bundle, training: TrainingConfig, *, streaming: bool
+) -> Folds:
+    """Load so many rows that the model's branches can be fitted on them, with their folds."""
+    folds = build_folds(features_dir, bundle.featurizer, training, device=_CPU, streaming=streaming)
+    return _thin(folds, _count_max_rows(bundle.featurizer, bundle.model, bundle.head, folds))
 
 
 def _count_max_rows(
@@ -151,8 +157,7 @@ def _thin(folds: Folds, max_rows: int) -> Folds:
     if len(folds.rows) <= max_rows:
         return folds
     held_out = folds.held_out_rows
-    if folds.count == 1:
-        held_out = _take_evenly(held_out, max_rows // 2)
+    held_out = _take_evenly(held_out, max_rows // 2 if folds.count == 1 else max_rows)
     always = _take_evenly(np.flatnonzero(folds.fold_S < 0), max_rows - len(held_out))
     index_S = np.sort(np.concatenate([always, held_out]))
     return Folds(rows=folds.rows.select(index_S), fold_S=folds.fold_S[index_S], count=folds.count)
@@ -173,11 +178,10 @@ def _join(bundle: Bundle, folds: Folds) -> tuple[Bundle, NDArray[np.float32]]:
         learned from the row, [S, O].
     """
     network, kind = bundle.network, bundle.featurizer.target.kind
-    assert not isinstance(network, (Blend, Baseline))  # noqa: S101 - trained without its branches
-    target_RO = read_targets(folds.rows, bundle.featurizer)
-    fitted = [_fit_branch(bundle, each, folds, target_RO) for each in _list_settings(bundle, folds)]
+    assert isinstance(network, (Network, Ensemble))  # noqa: S101 - trained without its branches
+    fitted = fit_branches(bundle, folds)
     outputs = [folds.predict_out_of_fold(network), *(each.outputs_SO for each in fitted)]
-    targets = torch.from_numpy(target_RO[folds.held_out_rows])
+    targets = torch.from_numpy(read_targets(folds.rows, bundle.featurizer)[folds.held_out_rows])
     parts = PartOutputs(outputs, targets, chose_epochs=folds.count > 1)
     mix = fit_mix(parts, kind, bundle.head)
     branches, settings = [each.branch for each in fitted], [each.settings for each in fitted]
@@ -186,7 +190,13 @@ def _join(bundle: Bundle, folds: Folds) -> tuple[Bundle, NDArray[np.float32]]:
     return replace(bundle, network=blend.eval()), mixed_SO.float().numpy()
 
 
-class _FittedBranch(NamedTuple):
+def fit_branches(bundle: Bundle, folds: Folds) -> list["FittedBranch"]:
+    """Fit the branches of a model, fold after fold and on all rows."""
+    target_RO = read_targets(folds.rows, bundle.featurizer)
+    return [_fit_branch(bundle, each, folds, target_RO) for each in _list_settings(bundle, folds)]
+
+
+class FittedBranch(NamedTuple):
     """A branch that is fitted on all rows."""
 
     branch: Branch
@@ -211,7 +221,7 @@ def _list_settings(bundle: Bundle, folds: Folds) -> list[BranchSettings]:
 
 def _fit_branch(
     bundle: Bundle, settings: BranchSettings, folds: Folds, target_RO: NDArray[np.float64]
-) -> _FittedBranch:
+) -> FittedBranch:
     """Fit one branch, fold after fold and on all rows.
 
     Where a logistic regression has a penalty, the one with the least log loss is taken.
@@ -237,7 +247,7 @@ def _fit_branch(
         settings = replace(settings, inverse_penalty=penalty)
     branch.inverse_penalty = settings.inverse_penalty
     branch.fit(features, target_RO)
-    return _FittedBranch(branch, settings, outputs_SO)
+    return FittedBranch(branch, settings, outputs_SO)
 
 
 def _predict_folds(

@@ -15,6 +15,7 @@ from models.bundle import Bundle, load_bundle, save_bundle
 from models.learning.config import TrainingConfig
 from models.networks.ensemble import Ensemble
 from models.networks.network import Network
+from models.trained_networks import AnyNetwork
 from tasks.dataset.training_membership import copy_training_rows
 from tasks.facts import CandidateFacts
 from tasks.records import Candidate
@@ -26,12 +27,18 @@ from tasks.training.folds import build_folds
 
 def _list_member_configs(training: TrainingConfig, folds: int) -> list[TrainingConfig]:
     """List the training of each member, equally many for each fold."""
-    count = -(-training.ensemble // folds) * folds
+    count = count_members(training, folds)
     shared = training.share_budget(count)
     return [
         replace(shared, ensemble=1, distill=False, seed=training.seed + index)
         for index in range(count)
     ]
+
+
+def count_members(training: TrainingConfig, folds: int) -> int:
+    """Count the networks of one recipe, equally many for each fold."""
+    networks = 1 if training.ensemble == "auto" else training.ensemble
+    return -(-networks // folds) * folds
 
 
 def make_ensemble(
@@ -107,13 +114,9 @@ def _build_ensemble(
     )
 
 
-def load_ensemble(store: Store, ensemble: Candidate | None) -> Ensemble | None:
-    """Load the networks of an ensemble candidate; None for None."""
-    if ensemble is None:
-        return None
-    found = load_bundle(local_dir(store, ensemble) / "bundle").network
-    assert isinstance(found, Ensemble)  # noqa: S101 - the caller made it as an ensemble
-    return found
+def load_teacher(store: Store, teacher: Candidate | None) -> AnyNetwork | None:
+    """Load the network, ensemble or blend of a candidate; None for None."""
+    return None if teacher is None else load_bundle(local_dir(store, teacher) / "bundle").network
 
 
 def add_teacher_facts(facts: CandidateFacts, ensemble: Candidate) -> CandidateFacts:
@@ -125,5 +128,8 @@ def add_teacher_facts(facts: CandidateFacts, ensemble: Candidate) -> CandidateFa
         member_losses=made.member_losses,
         plans=[*made.plans, *facts.plans],
         ensemble=ensemble.key,
+        library=made.library,
+        selection=made.selection,
+        selection_losses=made.selection_losses,
         seconds=round(facts.seconds + made.seconds, 3),
     )

@@ -18,10 +18,10 @@ from models.learning.plan import TrainingPlan, load_plan
 from models.learning.precision import choose_precision
 from models.learning.validation import add_teacher_outputs
 from models.networks.config import ModelConfig
-from models.networks.ensemble import Ensemble
 from models.networks.heads.config import HeadConfig
 from models.networks.network import Network, build_network, count_parameters
 from models.networks.pretraining.network import load_pretrained_weights
+from models.trained_networks import AnyNetwork
 from tasks.dataset.training_membership import copy_training_rows
 from tasks.facts import CandidateFacts
 from tasks.resource_usage import ResourceUsage, start_meter
@@ -44,7 +44,7 @@ def train_network(
     training: TrainingConfig,
     checkpoints: CheckpointStore,
     callbacks: Callbacks,
-    teacher: Ensemble | None = None,
+    teacher: AnyNetwork | None = None,
     plan: TrainingPlan | None = None,
     fold: int | None = None,
     start: Mapping[str, Tensor] | None = None,
@@ -59,7 +59,7 @@ def train_network(
         training: the optimisation.
         checkpoints: where the state of a killed run is.
         callbacks: called with each step and each epoch.
-        teacher: ensemble whose outputs are further targets, of a distilled network.
+        teacher: model whose outputs are further targets, of a distilled network.
         plan: of a run that is reproduced.
         fold: the fold to validate on; None for the validation split.
         start: pretrained weights of its front and its layers; None for random ones.

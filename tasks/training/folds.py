@@ -33,6 +33,10 @@ from tasks.training.data import load_split, load_splits
 _FEW_ROWS = 1_000
 """Rows below which folds replace the validation split."""
 
+_MAX_BAGGED_ROWS, _MAX_BAGGED_STEPS = 20_000, 2_000_000
+"""Rows, and rows times steps of the longest, up to which `ensemble: auto` trains on folds: its time
+is enough for five networks of a recipe."""
+
 _MIN_ROWS = 20
 
 _FOLDS = 5
@@ -121,7 +125,11 @@ def choose_fold_count(training: TrainingConfig, featurizer: Featurizer, sizes: R
         and featurizer.split.config.group is None
     )
     fits = independent and featurizer.target.kind in _FOLDED_KINDS
-    return _FOLDS if fits and _MIN_ROWS <= sizes.num_rows < _FEW_ROWS else 1
+    few = sizes.num_rows < _FEW_ROWS
+    if training.ensemble == "auto":
+        steps = sizes.num_rows * sizes.max_length
+        few = few or (sizes.num_rows <= _MAX_BAGGED_ROWS and steps <= _MAX_BAGGED_STEPS)
+    return _FOLDS if fits and few and sizes.num_rows >= _MIN_ROWS else 1
 
 
 def load_fold(

@@ -31,13 +31,20 @@ class TrainingProgress:
         """Begin before the first step; the title is written before the line."""
         self.title = title
         self.start_time, self.first_step, self.sequences_read = 0.0, 0, 0
+        self.name = ""
         self.step: StepResult | None = None
         self.epoch: EpochResult | None = None
+        self.is_new = True
+
+    def on_begin(self, name: str) -> None:
+        """Begin with another network."""
+        self.name, self.epoch, self.sequences_read, self.is_new = name, None, 0, True
 
     def on_step(self, step: StepResult) -> None:
         """Record a step; the first one only starts the clock."""
-        if self.step is None:
+        if self.is_new:
             self.start_time, self.first_step = time.monotonic(), step.done
+            self.is_new = False
         else:
             self.sequences_read += step.sequences
         self.step = step
@@ -51,7 +58,8 @@ class TrainingProgress:
         if self.step is None:
             return ""
         done, total, _, loss = self.step
-        parts = [f"{self.title}step {done}/{total}", f"loss {float(loss):.4f}"]
+        name = f"{self.name}: " if self.name else ""
+        parts = [f"{self.title}{name}step {done}/{total}", f"loss {float(loss):.4f}"]
         if self.epoch is not None:
             parts.append(f"validation {self.epoch.validation_loss:.4f}")
             if self.epoch.metric is not None:
@@ -92,6 +100,7 @@ def report_progress() -> Iterator[Callbacks]:
             progress.on_epoch,
             partial(show_step, progress),
             Callbacks(before.on_epoch, partial(show_step, before)),
+            progress.on_begin,
         )
     if artifact is not None:
         _update_artifact(artifact, 100.0, progress.format_line())
@@ -108,9 +117,14 @@ def combine_callbacks(first: Callbacks, second: Callbacks) -> Callbacks:
         first.on_step(step)
         second.on_step(step)
 
-    if first.pretraining is None or second.pretraining is None:
-        return Callbacks(epoch, step, first.pretraining or second.pretraining)
-    return Callbacks(epoch, step, combine_callbacks(first.pretraining, second.pretraining))
+    def begin(name: str) -> None:
+        first.on_begin(name)
+        second.on_begin(name)
+
+    pretraining = first.pretraining or second.pretraining
+    if first.pretraining and second.pretraining:
+        pretraining = combine_callbacks(first.pretraining, second.pretraining)
+    return Callbacks(epoch, step, pretraining, begin)
 
 
 def create_artifact() -> UUID | None:

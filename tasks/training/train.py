@@ -4,11 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from prefect import task
 
 from models.bundle import build_network_spec
 from models.errors import DivergedError, UnlearnableError
+from models.features.config import Layout
 from models.features.featurizer import load_featurizer
 from models.features.splitting.split import TRAINING
 from models.learning.config import TrainingConfig
@@ -28,14 +30,21 @@ from tasks.tracking.live_metrics import Experiment, LiveMetrics
 from tasks.training.blend import find_branches, make_blend
 from tasks.training.checkpoints import hold_checkpoints
 from tasks.training.data import choose_device, load_split, should_stream
-from tasks.training.ensemble import add_teacher_facts, load_ensemble, make_ensemble
+from tasks.training.ensemble import (
+    add_teacher_facts,
+    count_members,
+    load_teacher,
+    make_ensemble,
+)
 from tasks.training.fit import train_network
 from tasks.training.folds import (
+    RowSizes,
     choose_fold_count,
     measure_rows,
     read_training_row_numbers,
 )
 from tasks.training.front import resolve_downsample
+from tasks.training.library import list_library
 from tasks.training.pretrain import (
     PROBE_SECONDS,
     build_pretraining_recipe,
@@ -44,6 +53,7 @@ from tasks.training.pretrain import (
 )
 from tasks.training.pretraining import load_weights
 from tasks.training.progress import combine_callbacks, report_progress
+from tasks.training.selection import make_selection, train_library
 
 VERSION = 12
 
@@ -62,12 +72,14 @@ def make_candidate(
     plans: Sequence[TrainingPlan] = (),
     fold: int | None = None,
     start: Pretrained | TrainingPlan | None = None,
+    name: str = "",
 ) -> Candidate:
     """Return the model of these features and settings, trained unless the store has it.
 
     A reproduction follows the `plans` of its networks; a distilled network's own is the last. A
     `fold` makes the member of an ensemble that is validated on this fold. `start` are the weights
-    that its networks start from, or the plan of their pretraining in a reproduction.
+    that its networks start from, or the plan of their pretraining in a reproduction. Callbacks are
+    told the `name` of each network before it is trained.
 
     Raises:
         TrainingError: the loss stopped being finite.
@@ -83,22 +95,26 @@ def make_candidate(
             features, store, model, training, head=head, callbacks=callbacks, plan=start
         )
     featurizer, sizes = load_featurizer(features_dir), measure_rows(features_dir)
-    make_again = partial(make_candidate, features, store, head=head, callbacks=callbacks)
-    make_again = partial(make_again, start=start)
-    if fold is None and find_branches(featurizer, model, head, max_length=sizes.max_length):
-        recurrent = make_again(model=model.recurrent_part, training=training, plans=plans)
-        return make_blend(
-            store, recipe, recurrent, features_dir=features_dir, model=model, training=training
-        )
-    make_again = partial(make_again, model=model)
-    teacher, folds = None, choose_fold_count(training, featurizer, sizes)
+    make_again = partial(
+        make_candidate, features, store, head=head, callbacks=callbacks, start=start
+    )
+    branched = partial(make_again, model=model)
+    folds = choose_fold_count(training, featurizer, sizes)
+    job = _TrainingJob(recipe, features_dir, model, training, folds, plans)
+    if training.ensemble == "auto" and not training.distill:
+        return _select_from_library(store, job, make_again, layout=featurizer.layout, sizes=sizes)
+    if training.ensemble == "auto":
+        # The teacher's branches are distilled too.
+        model = model.recurrent_part
+    elif fold is None and find_branches(featurizer, model, head, max_length=sizes.max_length):
+        return _make_branched(store, job, make_again)
+    teacher = None
     if training.distill:
-        of_teacher, training = _share_with_teacher(training)
-        teacher = make_again(training=of_teacher, plans=plans[:-1])
-    elif fold is None and max(training.ensemble, folds) > 1:
-        return _make_members(
-            store, recipe, training, make_again, plans=plans, folds=folds, features_dir=features_dir
-        )
+        of_teacher, training = _share_with_teacher(training, folds)
+        teacher = branched(training=of_teacher, plans=plans[:-1])
+    elif fold is None and count_members(training, folds) > 1:
+        return _make_members(store, job, branched, prefix=name)
+    callbacks.on_begin(name)
     return _make_single(
         features,
         store,
@@ -114,31 +130,91 @@ def make_candidate(
     )
 
 
-def _make_members(
-    store: Store,
-    recipe: Recipe,
-    training: TrainingConfig,
-    make_again: Callable[..., Candidate],
-    *,
-    plans: Sequence[TrainingPlan],
-    folds: int,
-    features_dir: Path,
+class _TrainingJob(NamedTuple):
+    """What several networks are trained for."""
+
+    recipe: Recipe
+    """Of the model that they become."""
+    features_dir: Path
+    model: ModelConfig
+    training: TrainingConfig
+    folds: int
+    plans: Sequence[TrainingPlan]
+
+
+def _make_branched(
+    store: Store, job: _TrainingJob, make_again: Callable[..., Candidate]
 ) -> Candidate:
-    """Make an ensemble, each network with its own seed, plan and fold."""
-
-    def make_member(index: int, config: TrainingConfig) -> Candidate:
-        fold = index % folds if folds > 1 else None
-        return make_again(training=config, plans=plans[index : index + 1], fold=fold)
-
-    return make_ensemble(
-        store, recipe, training, make_member, features_dir=features_dir, folds=folds
+    """Train the recurrent part, and join it with the branches in closed form."""
+    recurrent = make_again(model=job.model.recurrent_part, training=job.training, plans=job.plans)
+    # A distilled network is no ensemble of folds: it has learned from all training rows.
+    mixing = replace(job.training, folds=1) if job.training.distill else job.training
+    return make_blend(
+        store,
+        job.recipe,
+        recurrent,
+        features_dir=job.features_dir,
+        model=job.model,
+        training=mixing,
     )
 
 
-def _share_with_teacher(training: TrainingConfig) -> tuple[TrainingConfig, TrainingConfig]:
-    """Return the training of the ensemble, and of the network that is distilled from it."""
+def _make_members(
+    store: Store, job: _TrainingJob, make_again: Callable[..., Candidate], *, prefix: str
+) -> Candidate:
+    """Make an ensemble, each network with its own seed, plan, fold and name."""
+
+    def make_member(index: int, config: TrainingConfig) -> Candidate:
+        return make_again(
+            training=config,
+            plans=job.plans[index : index + 1],
+            fold=index % job.folds if job.folds > 1 else None,
+            name=f"{prefix}network_{index + 1}",
+        )
+
+    return make_ensemble(
+        store,
+        job.recipe,
+        job.training,
+        make_member,
+        features_dir=job.features_dir,
+        folds=job.folds,
+    )
+
+
+def _select_from_library(
+    store: Store,
+    job: _TrainingJob,
+    make_again: Callable[..., Candidate],
+    *,
+    layout: Layout,
+    sizes: RowSizes,
+) -> Candidate:
+    """Train networks of several recipes, and select those that predict together."""
+    results = train_library(
+        list_library(layout, job.model),
+        make_again,
+        job.training,
+        folds=job.folds,
+        sizes=sizes,
+        plans=job.plans,
+    )
+    return make_selection(
+        store,
+        job.recipe,
+        results,
+        features_dir=job.features_dir,
+        model=job.model,
+        training=replace(job.training, folds=job.folds),
+    )
+
+
+def _share_with_teacher(
+    training: TrainingConfig, folds: int
+) -> tuple[TrainingConfig, TrainingConfig]:
+    """Return the training of the teacher, and of the network that is distilled from it."""
     student, teacher = (
-        training.share_budget(training.ensemble + 1),
+        training.share_budget(count_members(training, folds) + 1),
         replace(training, distill=False),
     )
     if training.budget is None or student.budget is None:
@@ -172,7 +248,7 @@ def _make_single(
                 training=training,
                 checkpoints=checkpoints,
                 callbacks=callbacks,
-                teacher=load_ensemble(store, teacher),
+                teacher=load_teacher(store, teacher),
                 plan=plan,
                 fold=fold,
                 start=load_weights(local_dir(store, start)) if start else None,
@@ -238,10 +314,16 @@ def build_candidate_recipe(
     return Recipe(stage="train", version=VERSION, config=config, inputs=inputs)
 
 
-def count_networks(features: Features, store: Store, training: TrainingConfig) -> int:
-    """Return how many networks are trained for one model, with folds and a distilled one."""
-    folds = count_folds(features, store, training)
-    members = -(-training.ensemble // folds) * folds
+def count_networks(
+    features: Features, store: Store, model: ModelConfig, training: TrainingConfig
+) -> int:
+    """Return how many networks are trained at most, with folds, recipes and a distilled one."""
+    features_dir = local_dir(store, features)
+    featurizer = load_featurizer(features_dir)
+    folds = choose_fold_count(training, featurizer, measure_rows(features_dir))
+    members = count_members(training, folds)
+    if training.ensemble == "auto":
+        members *= len(list_library(featurizer.layout, model))
     return members + 1 if training.distill else members
 
 

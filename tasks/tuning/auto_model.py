@@ -57,6 +57,9 @@ def make_choice(
     """
     featurizer = load_featurizer(local_dir(store, features))
     models = list_candidate_models(featurizer.layout, featurizer.target.kind, champion=champion)
+    if training.ensemble == "auto":
+        # The chosen network is then one of several that are trained anew.
+        training = training.share_budget(2)
     shared = share_budget(training, len(models))
     recipe = Recipe(
         stage="choose",
