@@ -13,7 +13,7 @@ from prefect import task
 from models.bundle import load_bundle
 from tasks.dataset.rowset import open_rows
 from tasks.environment import describe_environment, find_installed_version
-from tasks.facts import ReportFacts
+from tasks.facts import CandidateFacts, ReportFacts
 from tasks.pretraining_record import PretrainingFacts
 from tasks.records import Accepted, Candidate, Features, Report, Snapshot, Version
 from tasks.registry import versions
@@ -81,6 +81,7 @@ def _build_run_record(
     for baseline, scores in facts.baselines.items():
         key = baseline.replace(" ", "_")
         metrics[f"baseline_{key}_{facts.metric}"] = scores[facts.metric]
+    metrics |= _collect_library(inputs.candidate.facts)
     return RunRecord(
         params=params,
         metrics=metrics,
@@ -96,6 +97,20 @@ def _build_run_record(
         files=tuple(sorted(path for path in report_dir.iterdir() if path.is_file()))
         + _list_validation_files(inputs, store),
     )
+
+
+def _collect_library(facts: CandidateFacts) -> dict[str, float]:
+    """Return loss, weight and time of each part that an ensemble was selected from."""
+    values = {
+        f"{part.name}/{name}": getattr(part, field)
+        for part in facts.library
+        for name, field in (
+            ("out_of_fold_loss", "loss"),
+            ("weight", "weight"),
+            ("training_seconds", "seconds"),
+        )
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _collect_curves(history: Sequence[EpochRecord]) -> dict[str, list[float]]:

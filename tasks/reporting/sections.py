@@ -60,6 +60,29 @@ def _build_search(report: ReportRecord, lineage: Lineage) -> Content | None:
     return None if report.search is None else {"search": report.search}
 
 
+_SELECTION_METHODS = {
+    "single": "the best part alone",
+    "default": "the job's own network and the branches, as without a library",
+    "equal": "the best networks equally, joined with the branches",
+    "greedy": "greedy selection with replacement",
+}
+
+
+def _build_library(report: ReportRecord, lineage: Lineage) -> Content | None:
+    """List the networks and branches that an ensemble was selected from."""
+    del report
+    facts = lineage.candidate.facts
+    if not facts.library or facts.selection is None:
+        return None
+    losses = sorted(facts.selection_losses.items(), key=lambda item: -item[1])
+    return {
+        "rows": facts.library,
+        "used": sum(part.weight > 0 for part in facts.library),
+        "method": _SELECTION_METHODS[facts.selection],
+        "losses": [(_SELECTION_METHODS[name], loss) for name, loss in losses],
+    }
+
+
 def _build_confusion(report: ReportRecord, lineage: Lineage) -> Content | None:
     """Draw the confusion matrix, and list the pairs of classes that are confused most often."""
     del lineage
@@ -229,6 +252,7 @@ SECTIONS = (
     Section("leakage_checks", "Leakage checks", _build_leakage_checks),
     Section("explanations", "Explanations", _build_explanations),
     Section("search", "Networks tried", _build_search),
+    Section("library", "Ensemble", _build_library),
     Section("curves", "Training", _build_curves),
     Section("data", "Data and splits", lineage_sections.build_data),
     Section("contract", "Contract", lineage_sections.build_contract),

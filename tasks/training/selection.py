@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -36,6 +36,8 @@ from tasks.training.blend import FittedBranch, fit_branches, load_held_out
 from tasks.training.calibration import calibrate_bundle
 from tasks.training.folds import RowSizes, read_targets
 from tasks.training.library import Recipe as LibraryRecipe
+
+_Value = TypeVar("_Value")
 
 _FIRST_SHARE = 0.5
 """Share of the time that the first recipe may take."""
@@ -234,19 +236,23 @@ def _combine(
     used = [index for index, weight in enumerate(mix.weights[1:]) if weight]
     if not used:
         return recurrent
-    temperatures = tuple(mix.temperatures[index] for index in (0, *(1 + each for each in used)))
     return Blend(
         recurrent,
         [fitted[index].branch for index in used],
         replace(
             mix,
-            weights=(mix.weights[0], *(mix.weights[1 + index] for index in used)),
-            temperatures=temperatures if mix.temperatures else (),
-            offsets=tuple(mix.offsets[index] for index in used) if mix.offsets else (),
+            weights=_take(mix.weights, [0, *(1 + index for index in used)]),
+            temperatures=_take(mix.temperatures, [0, *(1 + index for index in used)]),
+            offsets=_take(mix.offsets, used),
         ),
         kind,
         settings=[fitted[index].settings for index in used],
     ).eval()
+
+
+def _take(values: tuple[_Value, ...], indices: Sequence[int]) -> tuple[_Value, ...]:
+    """Return the values at some indices; none where there are none."""
+    return tuple(values[index] for index in indices) if values else ()
 
 
 def _combine_networks(

@@ -240,3 +240,15 @@ def test_a_killed_run_is_continued_after_its_job_was_edited() -> None:
     [run] = list_runs()
     assert run.data.params == {"tuning.n_trials": "5", "gate.metric": "auto"}
     assert run.data.tags["job"] == "new"
+
+
+def test_each_network_of_an_ensemble_has_its_own_curves() -> None:
+    with LiveMetrics(JOB, "key") as metrics:
+        for name, epochs in (("1_gru/network_1", 3), ("1_gru/network_2", 2)):
+            metrics.callbacks.on_begin(name)
+            train(metrics, range(epochs))
+
+    [run] = list_runs()
+    assert list_steps(run, "1_gru/network_1/validation_loss") == [0, 1, 2]
+    assert list_steps(run, "1_gru/network_2/validation_loss") == [0, 1]
+    assert "validation_loss" not in run.data.metrics

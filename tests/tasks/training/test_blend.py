@@ -231,3 +231,34 @@ def test_no_prediction_changes_with_labels_that_come_later(tmp_path: Path) -> No
         after = bundle.predict(other)
         assert before[: end + 1].equals(after[: end + 1])
         assert not before[end + 1 :].equals(after[end + 1 :])
+
+
+@pytest.mark.parametrize("target", ["category", "number"])
+def test_parts_are_predicted_once_with_the_same_answers_as_alone(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waves = make_waves(120).with_columns(height=pl.col("wave").list.max())
+    column = "label" if target == "category" else "height"
+    path = write_table_job(
+        tmp_path,
+        waves,
+        inputs=[{"column": "wave", "kind": "series"}],
+        target={"column": column, "kind": target},
+        training={"epochs": 2, "ensemble": "auto", "folds": 2},
+    )
+    _, candidate, bundle = train(path)
+    assert isinstance(bundle.network, Blend)
+    expected, calls = bundle.predict(waves), list[str]()
+    for branch in bundle.network.branches:
+        forward = branch.forward
+        monkeypatch.setattr(branch, "forward", lambda *a, f=forward: calls.append("x") or f(*a))
+
+    tables = bundle.predict_parts(waves)
+
+    assert tables.pop("").equals(expected)
+    assert len(calls) == len(bundle.network.branches)
+    used = [part for part in candidate.facts.library if part.weight]
+    assert [name.partition(" ")[0] for name in tables][-1] == used[-1].name
+    for table in tables.values():
+        assert table.columns[:1] == ["prediction"]
+        assert set(table["status"]) == {"ok"}
