@@ -1,11 +1,15 @@
-"""Networks among which `model: auto` chooses: by the kinds of input and target.
+"""Networks among which `model: auto` chooses, in the order of what usually wins on such data.
 
-The cheap ones come first, so that they are tried within the shortest budget. Each is a `model`
-section, as in a job file.
+One network of each branch comes first, so that the shortest budget reaches every branch before it
+refines any: recurrent cells, scans that train all steps at once, convolutions, convolutions beside
+recurrent layers, patches of windows, ordered and unordered children of trees. Their order, and that
+of the larger and smaller ones behind them, follows the kind of input, its lengths and its rows.
+Each is a `model` section, as in a job file.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.features.config import SELF_SUPERVISED, Layout, TargetKind
 from models.networks.config import ModelConfig, PoolingName
@@ -39,8 +43,41 @@ _CONVOLUTIONAL: tuple[tuple[str, dict[str, Any]], ...] = (
 """Convolutional families and their sizes."""
 
 
+_MANY_ROWS = 20_000
+"""Training rows from which on large networks are tried before small ones."""
+
+_LONG_SERIES, _DOWNSAMPLE = 100, 4
+"""Mean steps from which on series in lists and sounds are shortened first, and by how much."""
+
+_PATCHES, _MIN_LOOKBACK = 12, 24
+"""Patches that windows are cut into, and the steps from which on they are."""
+
+_BRANCH_ORDER: dict[str, tuple[str, ...]] = {
+    "series": ("fcn", "recurrent", "convolution", "scan"),
+    "audio": ("recurrent", "convolution", "scan"),
+    "image": ("recurrent", "convolution", "scan"),
+    "text": ("recurrent", "scan", "convolution"),
+    "window": ("recurrent", "patches", "convolution", "scan"),
+    "tree": ("n-ary", "child-sum"),
+}
+"""Branches by kind of input, those that win most often first."""
+
+
+class DataSize(NamedTuple):
+    """How much there is to learn from."""
+
+    rows: int = 0
+    """Of training."""
+    length: float = 0.0
+    """Mean steps of a sequence."""
+
+
 def list_candidate_models(
-    layout: Layout, kind: TargetKind, *, champion: ModelConfig | None = None
+    layout: Layout,
+    kind: TargetKind,
+    *,
+    champion: ModelConfig | None = None,
+    size: DataSize = DataSize(),  # noqa: B008 - immutable
 ) -> list[ModelConfig]:
     """List the networks that are tried, and the champion's where it can read this input.
 
@@ -48,15 +85,56 @@ def list_candidate_models(
         layout: with the kind of input.
         kind: of the target.
         champion: network of the version that serves predictions now.
+        size: of the data.
     """
     models = (
         _list_tree_models(layout)
         if layout.input.kind == "tree"
         else _list_sequence_models(layout, kind)
     )
+    is_long = layout.input.kind in {"series", "audio"} and size.length >= _LONG_SERIES
+    if is_long and layout.window is None and kind not in (*SELF_SUPERVISED, "text"):
+        models = [_shorten(model) for model in models]
+    if size.rows >= _MANY_ROWS:
+        models.sort(key=lambda model: -model.hidden_size)
+    order = _BRANCH_ORDER["window" if layout.window is not None else layout.input.kind]
+    models = order_by_branch(models, order)
     if champion is not None and champion not in models and _can_read(champion, layout):
         models.append(champion)
     return models
+
+
+def get_branch(model: ModelConfig) -> str:
+    """Return what kind of network this is."""
+    family = FAMILIES[model.cell]
+    if family.reads == "trees":
+        return model.children
+    if model.parallel_branch == "fcn":
+        return "fcn"
+    if model.downsample > 1 and model.downsample_by == "patch":
+        return "patches"
+    if model.cell in {"cnn", "tcn"}:
+        return "convolution"
+    return "scan" if family.parallel else "recurrent"
+
+
+def count_branches(models: Sequence[ModelConfig]) -> int:
+    """Count the branches of the networks, each of which the first ones have once."""
+    return len({get_branch(model) for model in models})
+
+
+def order_by_branch(models: Sequence[ModelConfig], order: Sequence[str]) -> list[ModelConfig]:
+    """Return the first network of each branch, in this order, then all others as they were."""
+    branches = [get_branch(model) for model in models]
+    first = [branches.index(branch) for branch in order if branch in branches]
+    rest = [index for index in range(len(models)) if index not in first]
+    return [models[index] for index in (*first, *rest)]
+
+
+def _shorten(model: ModelConfig) -> ModelConfig:
+    """Return a recurrent network whose sequences are shortened by convolutions first."""
+    recurs = get_branch(model) in {"recurrent", "scan", "fcn"}
+    return replace(model, downsample=_DOWNSAMPLE) if recurs else model
 
 
 def _can_read(model: ModelConfig, layout: Layout) -> bool:
@@ -106,6 +184,10 @@ def _list_sequence_models(layout: Layout, kind: TargetKind) -> list[ModelConfig]
         models += [
             replace(models[4], parallel_branch="fcn"),
         ]
+    window = layout.window
+    if window is not None and kind != "next_step" and window.lookback >= _MIN_LOOKBACK:
+        stride = window.lookback // _PATCHES
+        models += [replace(models[4], downsample=stride, downsample_by="patch")]
     return models
 
 

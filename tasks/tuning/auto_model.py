@@ -25,7 +25,7 @@ from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger, publish_page
 from tasks.training.pretrain import PROBE_SECONDS
 from tasks.training.train import estimate_epoch_seconds
-from tasks.tuning.auto_candidates import list_candidate_models
+from tasks.tuning.auto_candidates import DataSize, list_candidate_models
 from tasks.tuning.successive_halving import (
     DIVISORS,
     HalvingContext,
@@ -38,7 +38,7 @@ from tasks.tuning.successive_halving import (
 )
 from tasks.tuning.trials import as_single_network
 
-VERSION = 1
+VERSION = 2
 
 
 def make_choice(
@@ -56,7 +56,9 @@ def make_choice(
         LeaseHeldError: another process is training one of them.
     """
     featurizer = load_featurizer(local_dir(store, features))
-    models = list_candidate_models(featurizer.layout, featurizer.target.kind, champion=champion)
+    models = list_candidate_models(
+        featurizer.layout, featurizer.target.kind, champion=champion, size=_measure_size(features)
+    )
     if training.ensemble == "auto":
         # The chosen network is then one of several that are trained anew.
         training = training.share_budget(2)
@@ -93,7 +95,9 @@ def estimate_search_seconds(
         DataError: no network can learn these targets.
     """
     featurizer = load_featurizer(local_dir(store, features))
-    models = list_candidate_models(featurizer.layout, featurizer.target.kind)
+    models = list_candidate_models(
+        featurizer.layout, featurizer.target.kind, size=_measure_size(features)
+    )
     found, refused = list[float](), list[DataError]()
     for model in models:
         seconds = PROBE_SECONDS / len(models)
@@ -113,6 +117,13 @@ def estimate_search_seconds(
         total += sum(slowest[:size]) * epochs * (1 / divisor - before)
         before = 1 / divisor
     return sum(found) / len(found), total
+
+
+def _measure_size(features: Features) -> DataSize:
+    """Measure how much there is to learn from."""
+    facts = features.facts
+    sequences = facts.training + facts.validation + facts.test
+    return DataSize(facts.training, facts.steps / max(1, sequences))
 
 
 def _search_networks(context: HalvingContext, *, budget: float | None) -> ChoiceFacts:

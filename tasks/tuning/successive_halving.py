@@ -36,6 +36,7 @@ from tasks.storage.artifacts import Recipe, find_artifact, local_dir, produce
 from tasks.storage.store import Store, read_bytes
 from tasks.task_options import logger
 from tasks.training.train import build_candidate_recipe
+from tasks.tuning.auto_candidates import count_branches
 from tasks.tuning.search_space import Settings
 from tasks.tuning.trials import State, drop_checkpoint, run_training, train_settings
 
@@ -104,10 +105,10 @@ class HalvingResult(NamedTuple):
 
 
 def run_halving(context: HalvingContext, *, budget: float | None) -> HalvingResult:
-    """Train the networks rung by rung, at least one of them however short the budget is.
+    """Train the networks rung by rung, at least one of each branch however short the budget is.
 
     Args:
-        context: the networks, the cheap ones first.
+        context: the networks, one of each branch first.
         budget: seconds after which no further rung of a network is started.
     """
     # Optuna is slow to import, and most jobs name their network.
@@ -115,11 +116,12 @@ def run_halving(context: HalvingContext, *, budget: float | None) -> HalvingResu
 
     sizes = compute_rung_sizes(len(context.models))
     study, results = HalvingStudy(sizes), list[RungResult]()
-    indices = list(range(len(context.models)))
+    indices, least = list(range(len(context.models))), count_branches(context.models)
     for rung, divisor in enumerate(DIVISORS):
         before = len(results)
         for index in indices:
-            if budget is not None and results and sum(r.seconds for r in results) >= budget:
+            is_over = budget is not None and sum(r.seconds for r in results) >= budget
+            if is_over and len(results) >= least:
                 break
             result = run_rung(context, index, divisor)
             results.append(result)

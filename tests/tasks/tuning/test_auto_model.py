@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flows.job.job import JOB_ADAPTER, format_job, load_job
 from models.bundle import load_bundle
-from models.features.config import SELF_SUPERVISED, TargetKind
+from models.features.config import SELF_SUPERVISED, TargetKind, WindowConfig
 from models.learning.callbacks import Callbacks
 from models.networks.config import ModelConfig
 from tasks.errors import DataError
@@ -22,7 +22,7 @@ from tasks.records import Candidate, Choice
 from tasks.storage.artifacts import local_dir, parse_record
 from tasks.training.train import build_candidate_recipe, make_candidate
 from tasks.tuning import successive_halving
-from tasks.tuning.auto_candidates import list_candidate_models
+from tasks.tuning.auto_candidates import DataSize, get_branch, list_candidate_models
 from tasks.tuning.auto_model import make_choice
 from tasks.tuning.halving_study import HalvingStudy
 from tasks.tuning.successive_halving import (
@@ -40,6 +40,9 @@ from tests.support.input_tables import KINDS
 from tests.support.learning_fixtures import ProcessKilledError
 from tests.support.sample_jobs import write_job
 from tests.support.tuning_fixtures import SEARCHED, copy_context, make_trial_context
+
+LAYOUTS = {name: kind[0] for name, kind in KINDS.items()}
+LAYOUTS["windows"] = replace(LAYOUTS["series"], window=WindowConfig(lookback=48))
 
 TWO_NETWORKS = [
     ModelConfig(cell="cnn", hidden_size=8, kernel_size=1),
@@ -226,12 +229,16 @@ def test_pruned_networks_leave_no_checkpoint(context: TrialContext) -> None:
     assert context.store.fs.glob(f"{context.store.root}/checkpoints/*/state.pt") == []
 
 
-def test_the_cheapest_networks_are_tried_even_with_a_short_budget(context: TrialContext) -> None:
+def test_a_network_of_every_branch_is_tried_even_with_a_short_budget(
+    context: TrialContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.tuning.successive_halving.LEAST_STEPS", 1)
 
     choice = choose(context, budget=0.01, checkpoint_every=30.0)
 
-    assert 1 <= choice.facts.tried < choice.facts.candidates
-    assert choice.facts.networks[0].model.hidden_size == 32
+    tried = [get_branch(row.model) for row in choice.facts.networks]
+    assert sorted(tried) == ["convolution", "fcn", "recurrent", "scan"]
+    assert choice.facts.tried == 4 < choice.facts.candidates
     assert choice.facts.budget == pytest.approx(0.01 / 4, abs=1e-3)
 
 
@@ -275,6 +282,40 @@ def test_the_network_of_the_champion_is_tried_if_it_can_read_the_input() -> None
     assert list_candidate_models(layout, "category", champion=candidates[2]) == candidates
     other = ModelConfig(cell="tree-lstm")
     assert list_candidate_models(layout, "category", champion=other) == candidates
+
+
+@pytest.mark.parametrize(
+    ("name", "branches"),
+    [
+        ("series", ["fcn", "recurrent", "convolution", "scan"]),
+        ("text, bpe", ["recurrent", "scan", "convolution"]),
+        ("windows", ["recurrent", "patches", "convolution", "scan"]),
+        ("tree", ["n-ary", "child-sum"]),
+    ],
+)
+def test_one_network_of_each_branch_comes_first_in_the_order_of_the_kind(
+    name: str, branches: list[str]
+) -> None:
+    layout = LAYOUTS[name]
+
+    candidates = list_candidate_models(layout, "category")
+
+    assert [get_branch(model) for model in candidates[: len(branches)]] == branches
+    assert {get_branch(model) for model in candidates} == set(branches)
+
+
+def test_long_series_are_shortened_first_and_many_rows_begin_with_large_networks() -> None:
+    layout = LAYOUTS["series"]
+
+    short, long, many = (
+        list_candidate_models(layout, "category", size=size)
+        for size in (DataSize(50, 20.0), DataSize(50, 400.0), DataSize(90_000, 20.0))
+    )
+
+    assert {model.downsample for model in short} == {1}
+    assert {model.downsample for model in long if model.cell == "gru"} == {4}
+    assert {model.downsample for model in long if model.cell == "cnn"} == {1}
+    assert max(model.hidden_size for model in short[:4]) < many[1].hidden_size
 
 
 @pytest.mark.parametrize("kind", ["category", "number", "tags", "text", *SELF_SUPERVISED])
