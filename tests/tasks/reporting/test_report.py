@@ -18,7 +18,14 @@ from models.features.text.config import TextInput
 from models.learning.config import TrainingConfig
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
-from tasks.facts import AcceptedFacts, CandidateFacts, CutFacts, FeatureFacts, SnapshotFacts
+from tasks.facts import (
+    AcceptedFacts,
+    CandidateFacts,
+    CutFacts,
+    FeatureFacts,
+    LibraryPart,
+    SnapshotFacts,
+)
 from tasks.pretraining_record import PretrainingFacts
 from tasks.records import Artifact
 from tasks.registry.register import MAX_DESCRIPTION, shorten_text
@@ -187,6 +194,25 @@ LINEAGE = Lineage(
     ),
 )  # fmt: skip
 
+LIBRARY = (
+    LibraryPart(name="1_gru", model=ModelConfig(num_layers=2), loss=0.4, weight=0.75, seconds=9.0),
+    LibraryPart(name="rocket", loss=0.5, weight=0.25),
+    LibraryPart(name="2_lstm", model=ModelConfig(cell="lstm"), reason=MARKUP),
+)
+
+SELECTED = replace(
+    LINEAGE,
+    candidate=replace(
+        LINEAGE.candidate,
+        facts=replace(
+            LINEAGE.candidate.facts,
+            library=LIBRARY,
+            selection="greedy",
+            selection_losses={"default": 0.39, "single": 0.4, "greedy": 0.31},
+        ),
+    ),
+)
+
 CUT = CutFacts(column="at", until="2026-01-01T00:00:00")
 
 EMPTY_FEATURES = replace(LINEAGE.features.facts, training=0, validation=0, test=0, classes=())
@@ -251,7 +277,7 @@ def test_the_page_of_a_minimal_report_leaves_out_what_it_lacks() -> None:
 
 
 def test_the_page_of_a_full_report_has_every_section() -> None:
-    page = render_page(parse_report(FULL), LINEAGE, [draw_message("Predictions", MARKUP)])
+    page = render_page(parse_report(FULL), SELECTED, [draw_message("Predictions", MARKUP)])
 
     parser = parse_safe_page(page)
     assert set(parser.ids) == {section.key for section in SECTIONS} | {"predictions"}
@@ -459,6 +485,17 @@ def test_the_page_says_which_scores_are_of_fewer_rows() -> None:
         assert "scores are on 83 test rows, because it was trained on the other 7" in text
         assert "all others are on 90" in text
     assert "all others are on" not in render_page(parse_report(REPORT), LINEAGE)
+
+
+def test_the_page_lists_what_an_ensemble_was_selected_from() -> None:
+    page = render_page(parse_report(REPORT), SELECTED)
+
+    assert "2 of 3 networks and branches predict together (greedy selection" in page
+    assert "gru 128, 2 layers" in page
+    assert "closed form" in page
+    for loss in ("0.39", "0.31"):
+        assert f'<td class="number">{loss}</td>' in page
+    assert 'id="library"' not in render_page(parse_report(REPORT), LINEAGE)
 
 
 def test_the_page_calls_a_tie_a_tie() -> None:
