@@ -98,7 +98,6 @@ def make_candidate(
     make_again = partial(
         make_candidate, features, store, head=head, callbacks=callbacks, start=start
     )
-    branched = partial(make_again, model=model)
     folds = choose_fold_count(training, featurizer, sizes)
     job = _TrainingJob(recipe, features_dir, model, training, folds, plans)
     if training.ensemble == "auto" and not training.distill:
@@ -111,20 +110,17 @@ def make_candidate(
     teacher = None
     if training.distill:
         of_teacher, training = _share_with_teacher(training, folds)
-        teacher = branched(training=of_teacher, plans=plans[:-1])
+        teacher = make_again(model=job.model, training=of_teacher, plans=plans[:-1])
     elif fold is None and count_members(training, folds) > 1:
-        return _make_members(store, job, branched, prefix=name)
+        return _make_members(store, job, make_again, prefix=name)
     callbacks.on_begin(name)
     return _make_single(
         features,
         store,
-        recipe,
-        model=model,
+        job._replace(model=model, training=training),
         head=head,
-        training=training,
         callbacks=callbacks,
         teacher=teacher,
-        plan=plans[-1] if plans else None,
         fold=fold,
         start=start,
     )
@@ -166,6 +162,7 @@ def _make_members(
 
     def make_member(index: int, config: TrainingConfig) -> Candidate:
         return make_again(
+            model=job.model,
             training=config,
             plans=job.plans[index : index + 1],
             fold=index % job.folds if job.folds > 1 else None,
@@ -225,14 +222,11 @@ def _share_with_teacher(
 def _make_single(
     features: Features,
     store: Store,
-    recipe: Recipe,
+    job: _TrainingJob,
     *,
-    model: ModelConfig,
     head: HeadConfig,
-    training: TrainingConfig,
     callbacks: Callbacks,
     teacher: Candidate | None = None,
-    plan: TrainingPlan | None = None,
     fold: int | None = None,
     start: Pretrained | None = None,
 ) -> Candidate:
@@ -243,27 +237,27 @@ def _make_single(
             facts = train_network(
                 local_dir(store, features),
                 target,
-                model=model,
+                model=job.model,
                 head=head,
-                training=training,
+                training=job.training,
                 checkpoints=checkpoints,
                 callbacks=callbacks,
                 teacher=load_teacher(store, teacher),
-                plan=plan,
+                plan=job.plans[-1] if job.plans else None,
                 fold=fold,
                 start=load_weights(local_dir(store, start)) if start else None,
             )
         except DivergedError as error:
             raise _describe_divergence(
-                error, local_dir(store, features), training, fold=fold
+                error, local_dir(store, features), job.training, fold=fold
             ) from error
         except UnlearnableError as error:
             raise DataError.of(str(error)) from error
         facts = replace(facts, pretraining=start.facts if start else None)
         return facts if teacher is None else add_teacher_facts(facts, teacher)
 
-    with hold_checkpoints(store, recipe.key) as checkpoints:
-        return produce(store, recipe, partial(build_candidate, checkpoints), CandidateFacts)
+    with hold_checkpoints(store, job.recipe.key) as checkpoints:
+        return produce(store, job.recipe, partial(build_candidate, checkpoints), CandidateFacts)
 
 
 def _describe_divergence(
