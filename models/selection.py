@@ -31,6 +31,9 @@ _FEW_ROWS = 400
 
 _MAX_ROUNDS = 25
 
+_START_SIZE = 10
+"""How often the start counts: the first parts that are added change its weights by a tenth."""
+
 _MIN_GAIN = 1e-4
 """Share of the loss by which a part has to lower it; of parts within it the simplest is taken."""
 
@@ -225,7 +228,7 @@ class _Parts:
         """Add parts with replacement to the better start, while they lower the loss."""
         start = min(starts, key=lambda each: each.losses[each.method])
         weights = np.array(start.part_weights)
-        size = max(1, int((weights > 0).sum()))
+        size = _START_SIZE
         scaled_PRO = torch.stack(self.scaled)
         mean_RO = torch.einsum("p,pro->ro", torch.from_numpy(weights), scaled_PRO)
         loss = float(self.rows.compute_losses(mean_RO).mean())
