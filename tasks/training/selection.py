@@ -27,7 +27,8 @@ from models.networks.selected_ensemble import PartSettings, SelectedEnsemble
 from models.selection import Selection, join_outputs, select_parts
 from tasks.dataset.training_membership import copy_training_rows
 from tasks.errors import DataError, TrainingError
-from tasks.facts import CandidateFacts, LibraryPart, Scalar
+from tasks.facts import CandidateFacts, Scalar
+from tasks.library_record import LibraryPart
 from tasks.records import Candidate
 from tasks.storage.artifacts import Recipe, local_dir, produce
 from tasks.storage.store import Store

@@ -23,9 +23,9 @@ from tasks.facts import (
     CandidateFacts,
     CutFacts,
     FeatureFacts,
-    LibraryPart,
     SnapshotFacts,
 )
+from tasks.library_record import LibraryPart
 from tasks.pretraining_record import PretrainingFacts
 from tasks.records import Artifact
 from tasks.registry.register import MAX_DESCRIPTION, shorten_text
