@@ -31,6 +31,7 @@ from models.learning.loop import predict
 from models.networks.blend import Blend, BlendParts, Mix
 from models.networks.branches.build import BranchSettings, build_branch
 from models.networks.config import ModelConfig
+from models.networks.ensemble import Ensemble
 from models.networks.heads.build import HeadSpec
 from models.networks.heads.config import HeadConfig
 from models.networks.network import Network, NetworkSpec
@@ -38,6 +39,7 @@ from models.networks.selected_ensemble import SelectedEnsemble
 from models.prediction_table import PredictionContext, build_prediction_columns
 from models.trained_networks import (
     AnyNetwork,
+    find_device,
     list_networks,
     list_part_settings,
     list_weight_files,
@@ -53,6 +55,7 @@ _STATUS_OK = "ok"
 _BRANCH_FILE = "branch_{}.safetensors"
 
 _BASELINE_FILE = "baseline.safetensors"
+
 
 @dataclass(frozen=True, slots=True)
 class Bundle:

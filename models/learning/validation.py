@@ -87,7 +87,7 @@ def predict(
 
 
 def add_teacher_outputs(
-    sequences: Sequences, teacher: Network | Ensemble | SelectedEnsemble | Blend
+    sequences: Sequences, teacher: Network | Ensemble | SelectedEnsemble | Blend | Baseline
 ) -> Sequences:
     """Return the sequences with the outputs of a teacher for them, without augmentation.
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.bundle import Bundle, find_device
+from models.bundle import Bundle
 from models.evaluation.attention_weights import (
     compute_attention,
     compute_step_errors,
@@ -34,7 +34,7 @@ from models.learning.batches import Spans, gather, to_device
 from models.networks.blend import Blend
 from models.networks.heads.ctc import TEXT_PADDING, CtcHead
 from models.networks.network import Network
-from models.trained_networks import list_networks
+from models.trained_networks import find_device, list_networks
 from tasks.dataset.feature_files import map_steps, read_sequences, read_static_covariates
 from tasks.dataset.labels import TestRows
 from tasks.dataset.rowset import RowSet

@@ -26,7 +26,6 @@ from models.bundle import (
     load_detokenizer,
     save_bundle,
 )
-from models.evaluation.baselines.served import Baseline
 from models.features.featurizer import Featurizer
 from models.learning.config import TrainingConfig
 from models.learning.data_source import Sequences, gather_rows

@@ -111,7 +111,7 @@ def get_branch(model: ModelConfig) -> str:
         return model.children
     if model.parallel_branch == "fcn":
         return "fcn"
-    if model.downsample > 1 and model.downsample_by == "patch":
+    if model.downsample_by == "patch":
         return "patches"
     if model.cell in {"cnn", "tcn"}:
         return "convolution"
