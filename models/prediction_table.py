@@ -190,7 +190,7 @@ def _build_step_columns(
     rows, numbers, _ = outputs_STR.shape
     steps = numbers // len(target.list_parts())
     means, scales = target.get_step_scales(rows, context.entities, steps)
-    columns = rescale_step_outputs(outputs_STR, head, means, scales)
+    columns = _restore_units(rescale_step_outputs(outputs_STR, head, means, scales), target)
     conformal_quantiles = context.calibration.conformal_quantiles if context.calibration else ()
     if all(quantile is None for quantile in conformal_quantiles):
         return columns
@@ -200,9 +200,27 @@ def _build_step_columns(
     )
     is_count = head.loss == "negative_binomial"
     low_ST = low_ST * scales + means
-    columns[f"{_INTERVAL_PREFIX}low"] = np.maximum(low_ST, 0.0) if is_count else low_ST
-    columns[f"{_INTERVAL_PREFIX}high"] = high_ST * scales + means
+    low_ST = np.maximum(low_ST, 0.0) if is_count else low_ST
+    columns[f"{_INTERVAL_PREFIX}low"] = target.from_units(low_ST)
+    columns[f"{_INTERVAL_PREFIX}high"] = target.from_units(high_ST * scales + means)
     return columns
+
+
+def _restore_units(columns: dict[str, Doubles], target: Target) -> dict[str, Doubles]:
+    """Return the columns of logarithms in the unit of the target.
+
+    The prediction is then the median; the standard deviation is half the distance between the
+    values one standard deviation above and below it.
+    """
+    if all(part.log_range is None for part in target.list_parts()):
+        return columns
+    restored = {name: target.from_units(units_ST) for name, units_ST in columns.items()}
+    if "standard_deviation" in columns:
+        units_ST, deviation_ST = columns["prediction"], columns["standard_deviation"]
+        high_ST = target.from_units(units_ST + deviation_ST)
+        low_ST = target.from_units(units_ST - deviation_ST)
+        restored["standard_deviation"] = (high_ST - low_ST) / 2
+    return restored
 
 
 def _find_point_index(head: HeadConfig) -> int:

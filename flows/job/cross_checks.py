@@ -180,6 +180,8 @@ def check_forecast(layout: Layout, head: HeadConfig, target: TargetConfig) -> No
             "head.loss: negative_binomial forecasts one column; name one in target.column, or set "
             "head.loss: student_t"
         )
+    if head.loss == "negative_binomial" and scaler == "log":
+        raise ValueError("head.loss: negative_binomial counts; set inputs.scaler: standard")
     if head.loss == "negative_binomial" and getattr(series, "scale_per", "all") == "entity":
         raise ValueError("head.loss: negative_binomial needs one scale; set inputs.scale_per: all")
 

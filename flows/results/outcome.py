@@ -89,7 +89,7 @@ def report_outcome(
         rows_note=describe_score_rows(facts),
     )
     outcome = replace(outcome, warnings=[*outcome.warnings, *warnings])
-    page = _format_page(outcome, facts)
+    page = format_page(outcome, facts)
     page += _format_gate(facts.gate) + _format_data(artifacts)
     publish_page(f"{job.name}-result", page)
     return outcome
@@ -201,7 +201,7 @@ def _format_unreadable(features: FeatureFacts) -> list[str]:
     return [f"- rows that cannot be read: {features.unreadable} (quarantined), {first}"]
 
 
-def _format_page(outcome: Outcome, facts: ReportFacts) -> str:
+def format_page(outcome: Outcome, facts: ReportFacts) -> str:
     """Format the outcome as a Markdown page."""
     champion = {"champion": facts.champion} if facts.champion else {}
     columns = {"challenger": outcome.metrics, **champion, **facts.baselines}
@@ -218,7 +218,9 @@ def _format_page(outcome: Outcome, facts: ReportFacts) -> str:
         "|---|" + "---:|" * len(columns),
     ]
     for name in outcome.metrics:
-        values = [f"{scores[name]:.4f}" for scores in columns.values()]
+        # Some are of one model alone: a point forecast has no coverage.
+        scores = [each.get(name) for each in columns.values()]
+        values = ["-" if score is None else f"{score:.4f}" for score in scores]
         lines.append(f"| {format_metric_name(name)} | " + " | ".join(values) + " |")
     if note := describe_score_rows(facts):
         lines += ["", note]

@@ -54,6 +54,9 @@ class TrainingConfig:
     the free memory."""
     gradient_accumulation: int = 1
     """Batches whose gradients are summed into one step, where memory holds no larger batch."""
+    max_windows: int | None = 30_000
+    """Training windows that a network learns from at most, spread evenly over all series: those
+    that end a step apart have nearly all steps in common. `null` for all of them."""
     sampler: Literal["random", "balanced"] = "random"
     """`balanced` draws rows so that every class is seen equally often."""
     learning_rate: float | Literal["auto"] = 2e-3
@@ -107,10 +110,11 @@ class TrainingConfig:
             ValueError: names the key and how to fix it.
         """
         for name in (
-            "epochs", "patience", "batch_size", "gradient_accumulation", "ensemble", "folds"
+            "epochs", "patience", "batch_size", "gradient_accumulation", "max_windows", "ensemble",
+            "folds",
         ):  # fmt: skip
             count = getattr(self, name)
-            if not isinstance(count, str) and count < 1:
+            if isinstance(count, int) and count < 1:
                 raise ValueError(f"{name}: {count} is too small; give at least 1")
         for name in ("learning_rate", "max_grad_norm", "budget"):
             number = getattr(self, name)

@@ -22,8 +22,15 @@ from models.networks.heads.config import HeadConfig
 _SHARES = 10
 """Weights are multiples of one by this number."""
 
-_BLOCKS = 8
-"""Contiguous blocks of rows by which a gain is judged for numbers."""
+_BLOCKS, _MIN_BLOCKS = 8, 4
+"""Contiguous blocks of rows by which a gain is judged for numbers; with fewer, weights are not
+fitted to it."""
+
+_MAX_RECURRENT_SHARE = 0.5
+"""Weight of the recurrent part up to which a forecast is mixed without a clear proof."""
+
+_LEAST_SHARE = 0.2
+"""Of few rows, the weight below which a part is left out."""
 
 _TEMPERATURES = tuple(float(10.0**exponent) for exponent in np.linspace(-2, 1, 61))
 
@@ -31,6 +38,10 @@ _MIN_SCALE = 1e-3
 
 _STUDENT_FREEDOM = 5.0
 """Degrees of freedom of a branch's errors under Student's distribution."""
+
+
+Restore = Callable[[Tensor], Tensor]
+"""From scaled numbers of all rows, [R, T], to the unit of the target."""
 
 
 class PartOutputs(NamedTuple):
@@ -42,6 +53,13 @@ class PartOutputs(NamedTuple):
     """Codes of classes [R, 1], labels as 0 and 1, or scaled numbers; NaN where one is missing."""
     chose_epochs: bool = False
     """Whether these rows also chose the epochs of the recurrent part, which flatters it."""
+    restore: Restore | None = None
+    """Where errors count in the unit of the target; None where they count as they are scaled."""
+    is_naive: bool = False
+    """Whether the best branch is a naive forecast, against which chance finds the most gains."""
+    horizon: int = 0
+    """Steps that a window reaches ahead, by which neighbouring windows depend on each other; 0 for
+    rows that do not."""
 
 
 def fit_mix(parts: PartOutputs, kind: TargetKind, head: HeadConfig) -> Mix:
@@ -201,7 +219,10 @@ def _fit_number_mix(parts: PartOutputs, kind: TargetKind, head: HeadConfig) -> M
     """Fit the numbers of each branch's prediction, then the weights by blocks of rows.
 
     The best branch stays alone unless a mix is better by more than one standard error of the log
-    ratio of their errors over the blocks.
+    ratio of their errors over the blocks, or two where the branch is a naive forecast. The
+    recurrent part of windows has at most a half, unless more is better by three standard errors: it
+    chose its epoch by these rows and does not learn from them, where the branch is fitted again
+    with them. Where the windows are too few for that, both are weighed by their squared errors.
     """
     _, *branches = parts.outputs
     targets = parts.target_RT.double()
@@ -212,26 +233,80 @@ def _fit_number_mix(parts: PartOutputs, kind: TargetKind, head: HeadConfig) -> M
     )
     candidates = [replace(mix, weights=weights) for weights in _list_weights(1 + len(branches))]
     losses_MK = np.stack([_compute_block_losses(parts, each, kind, head) for each in candidates])
+    if parts.horizon and losses_MK.shape[1] < _MIN_BLOCKS:
+        return _weigh_by_errors(candidates, losses_MK, is_squared=_is_squared(parts, head))
     log_MK = np.log(np.maximum(losses_MK, 1e-12))
     alone = [index for index, each in enumerate(candidates) if 1.0 in each.weights[1:]]
     first = min(alone, key=lambda index: float(log_MK[index].mean()))
-    gain_MK = log_MK - log_MK[first]
-    best = int(gain_MK.mean(axis=1).argmin())
-    error = gain_MK[best].std(ddof=1) / math.sqrt(gain_MK.shape[1]) if gain_MK.shape[1] > 1 else 0
-    return candidates[best] if gain_MK[best].mean() + error < 0 else candidates[first]
+    every = list(range(len(candidates)))
+    safe = [
+        index
+        for index, each in enumerate(candidates)
+        if not parts.horizon or each.recurrent_weight <= _MAX_RECURRENT_SHARE
+    ]
+    best = _choose_better(log_MK, first, safe, standard_errors=2.0 if parts.is_naive else 1.0)
+    return candidates[_choose_better(log_MK, best, every, standard_errors=3.0)]
+
+
+def _choose_better(
+    log_MK: NDArray[np.float64], first: int, others: Sequence[int], *, standard_errors: float
+) -> int:
+    """Return the best of some mixes, or the first where that is not better by so much.
+
+    Args:
+        log_MK: logarithms of the errors of each mix in each block.
+        first: the mix that stays without evidence.
+        others: mixes to choose from.
+        standard_errors: of the mean log ratio over the blocks.
+    """
+    best = min(others, key=lambda index: float(log_MK[index].mean()))
+    gain_K = log_MK[best] - log_MK[first]
+    error = gain_K.std(ddof=1) / math.sqrt(len(gain_K)) if len(gain_K) > 1 else 0.0
+    return best if gain_K.mean() + standard_errors * error < 0 else first
+
+
+def _is_squared(parts: PartOutputs, head: HeadConfig) -> bool:
+    """Return whether errors are squared."""
+    return head.loss == "mse" and parts.restore is None
+
+
+def _weigh_by_errors(
+    candidates: Sequence[Mix], losses_MK: NDArray[np.float64], *, is_squared: bool
+) -> Mix:
+    """Weigh the recurrent part and the best branch by the inverse of their squared errors.
+
+    As Bates and Granger (1969) combine forecasts whose errors are not correlated.
+    """
+    loss_M = losses_MK.mean(axis=1)
+    alone = {each.weights.index(1.0): i for i, each in enumerate(candidates) if 1.0 in each.weights}
+    branch = min((part for part in alone if part), key=lambda part: float(loss_M[alone[part]]))
+    power = 1 if is_squared else 2
+    own, other = (float(max(loss_M[alone[part]], 1e-12) ** power) for part in (0, branch))
+    share = min(round(_SHARES * other / (own + other)) / _SHARES, _MAX_RECURRENT_SHARE)
+    share = share if share >= _LEAST_SHARE else 0.0
+    weights = [0.0] * len(candidates[0].weights)
+    weights[0], weights[branch] = share, 1 - share
+    return replace(candidates[0], weights=tuple(weights))
 
 
 def _compute_block_losses(
     parts: PartOutputs, mix: Mix, kind: TargetKind, head: HeadConfig
 ) -> NDArray[np.float64]:
-    """Return the mean error of each block of rows, squared where the head's loss is, [K]."""
+    """Return the mean error of each block of rows, [K].
+
+    In the unit of the target it is absolute, as the metric of a forecast, else squared where the
+    head's loss is.
+    """
     rows, steps = parts.target_RT.shape
     mixed_RO = mix_outputs(parts.outputs, mix, kind).double()
     column = head.quantiles.index(0.5) if head.loss == "quantile" else 0
-    error_RT = (parts.target_RT.double() - mixed_RO.view(rows, steps, -1)[:, :, column]).abs()
-    if head.loss == "mse":
+    numbers = (parts.target_RT.double(), mixed_RO.view(rows, steps, -1)[:, :, column])
+    target_RT, mixed_RT = (parts.restore(each) if parts.restore else each for each in numbers)
+    error_RT = (target_RT - mixed_RT).abs()
+    if _is_squared(parts, head):
         error_RT = error_RT.square()
-    blocks = np.array_split(np.arange(rows), min(_BLOCKS, rows))
+    count = max(1, min(_BLOCKS, rows // max(1, parts.horizon)))
+    blocks = np.array_split(np.arange(rows), count)
     return np.array([float(error_RT[torch.from_numpy(block)].nanmean()) for block in blocks])
 
 

@@ -68,7 +68,7 @@ def load_targets(
     if target.kind == "forecast":
         means_RT, stds_RT = find_step_scales(table, rows, featurizer)
         scaled_RT = read_scaled_targets(table, features_dir, featurizer).astype(np.float64)
-        return scaled_RT * stds_RT + means_RT
+        return target.from_units(scaled_RT * stds_RT + means_RT)
     return np.zeros(len(table))
 
 

@@ -293,7 +293,8 @@ class Baselines:
             means_R, stds_R = find_target_scales(self.test, self.rows, self.featurizer)
             return wrap_numbers(numbers_ST[:, 0] * stds_R + means_R, rows)
         means_RT, stds_RT = find_step_scales(self.test, self.rows, self.featurizer)
-        return _pair_forecasts(numbers_ST * stds_RT + means_RT, test, scale)
+        units_RT = numbers_ST * stds_RT + means_RT
+        return _pair_forecasts(self.featurizer.target.from_units(units_RT), test, scale)
 
 
 class OwnChannel(NamedTuple):

@@ -10,6 +10,7 @@ import polars as pl
 from prefect import task
 
 from models.bundle import load_bundle
+from models.evaluation.baselines.exponential_smoothing import find_version
 from models.evaluation.metrics.by_kind import compute_metrics, get_metric_units
 from models.evaluation.metrics.classification import build_confusion_table, score_labels
 from models.evaluation.metrics.forecast import compute_step_errors
@@ -27,6 +28,7 @@ from tasks.dataset.profile import compare_with_champion, write_drift
 from tasks.dataset.rowset import open_rows
 from tasks.evaluation.baselines import Baselines
 from tasks.evaluation.columns import score_columns
+from tasks.evaluation.exponential_smoothing import forecast_test_rows
 from tasks.evaluation.leakage_checks import run_leakage_checks
 from tasks.evaluation.slices import (
     EvaluationConfig,
@@ -67,7 +69,7 @@ from tasks.storage.artifacts import Recipe, find_artifact, find_by_key, local_di
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger
 
-_VERSION = 12
+_VERSION = 13
 
 
 def make_report(
@@ -128,7 +130,7 @@ def _build_recipe(
     return Recipe(
         stage="evaluate",
         version=_VERSION,
-        config={"gate": gate, "evaluation": evaluation},
+        config={"gate": gate, "evaluation": evaluation, "statsforecast": find_version()},
         inputs={
             "candidate": inputs.candidate.key,
             "features": inputs.features.key,
@@ -194,22 +196,24 @@ def _evaluate_candidate(
         JobError: the gate's metric does not fit the target, or cannot be computed.
     """
     rows, features_dir = context.rows, context.features_dir
-    featurizer = load_featurizer(features_dir)
+    featurizer, season = load_featurizer(features_dir), gate.season_length
     test = load_test_rows(rows, features_dir, featurizer)
     sequences = read_sequences(features_dir, TEST)
-    scale_R = compute_naive_scale(rows, sequences, featurizer, season=gate.season_length)
+    scale_R = compute_naive_scale(rows, sequences, featurizer, season=season)
     bundle = load_bundle(context.candidate_dir / "bundle")
     table, part_tables = predict_test_parts(bundle, rows, test)
     challenger = pair_with_targets(table, test, featurizer, scale_R)
-    naive = Baselines(rows, features_dir, featurizer, season=gate.season_length)
-    baselines = naive.predict(table, test, scale_R)
+    naive = Baselines(rows, features_dir, featurizer, season=season)
+    smoothing = forecast_test_rows(rows, sequences, featurizer, season=season)
+    baselines = naive.predict(table, test, scale_R) | smoothing.pair(test, scale_R)
     test_set = EvaluationSet(rows, test, featurizer, scale_R)
     checks = run_leakage_checks(rows, features_dir, featurizer)
     context = context._replace(block_reason=find_block_reason(checks, evaluation))
     result = decide(challenger, baselines, test_set, context, gate=gate)
     decision = write_decision(folder, result, test_set, context, gate=gate)
-    parts, warnings = _score_parts(part_tables, test_set), list_warnings(checks)
-    scored = _Scored(result, challenger, baselines, parts, warnings)
+    parts = _score_parts(part_tables, test_set)
+    doubts = [*list_warnings(checks), *smoothing.warnings]
+    scored = _Scored(result, challenger, baselines, parts, doubts)
     drift = _write_drift(folder, context, featurizer)
     facts = _build_facts(scored, decision, gate=gate, drift=drift)
     data = EvaluationData(rows, features_dir, featurizer, test, table, bundle.calibration)
@@ -232,12 +236,9 @@ def _evaluate_candidate(
         conformal=details.conformal,
         **_measure_by_kind(challenger, data),
     )
+    column = featurizer.target.column
     write_prediction_plots(
-        folder,
-        challenger,
-        column=featurizer.target.column,
-        targets=test.targets,
-        prediction_table=table,
+        folder, challenger, column=column, targets=test.targets, prediction_table=table
     )
     write_report(report, folder)
     return facts

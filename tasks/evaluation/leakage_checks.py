@@ -107,7 +107,8 @@ def _sample_rows(rows: RowSet, folder: Path, featurizer: Featurizer, split: int)
         found = naive.load_rows(table)
         known = np.asarray(found.target_S, np.float64)
     if layout.window is not None and layout.window.horizon > 0:
-        change = known - read_targets_at(load_target_history(rows, table, featurizer), 0)
+        last = read_targets_at(load_target_history(rows, table, featurizer), 0)
+        change = target.to_units(known) - target.to_units(last)
         # On the scale of each entity, as the windows are.
         found = found._replace(target_S=change / find_target_scales(table, rows, featurizer)[1])
     return found.select(np.flatnonzero(np.isfinite(np.asarray(found.target_S, np.float64))))

@@ -25,6 +25,7 @@ from models.features.series import (
     SeriesState,
     compute_context,
     find_channel_scale,
+    find_log_range,
     find_rows_ahead,
     fit_windows,
     index_series,
@@ -203,7 +204,8 @@ def _scale_target_as_channel(target: Target, layout: Layout, state: Any) -> Targ
     if scale is None:
         return target
     (mean, std), entities = scale
-    return replace(target, mean=mean, std=std, entities=entities)
+    log_range = find_log_range(layout, state, target.column)
+    return replace(target, mean=mean, std=std, entities=entities, log_range=log_range)
 
 
 def _list_unique(*groups: Iterable[str]) -> list[str]:
@@ -310,6 +312,15 @@ def _add_window_targets(
         )
         first = pl.Series((ends + 1 + part.offset - part.first) * len(parts), dtype=pl.Int64)
         stop, known = first + window.horizon * len(parts), pl.lit(value=True)
+        if not target.parts:
+            # By which errors of entities that are scaled apart count in the unit of the target.
+            center, scale = target.get_scales(
+                len(ends), featurizer.select_entities(frame, ends.astype(np.int64))
+            )
+            plain = plain.with_columns(center=pl.Series(center), scale=pl.Series(scale))
+        if featurizer.layout.entity:
+            names = frame[featurizer.layout.entity].gather(ends).cast(pl.String)
+            plain = plain.with_columns(names.alias("series"))
         return (
             plain.with_columns(target_start=first, target_stop=stop, known=known),
             values_NK.reshape(-1),

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
 from models.features.config import Layout
+from models.features.series.scaler import MIN_STEPS
 from models.features.splitting.column_split import parse_split_names, split_by_column
 from models.features.splitting.duplicates import build_bloom_filter
 from models.features.splitting.row_hash import hash_frame_rows
 from models.features.splitting.split import (
+    TEST,
     TRAINING,
     VALIDATION,
     SplitConfig,
@@ -26,6 +28,9 @@ from models.features.splitting.split import (
 )
 from models.features.splitting.unseen_rows import SplitRecord, format_column_types
 from tasks.dataset.rowset import RowSet
+
+_CONTINUED_SHARE = 0.5
+"""Part of the test's series that are in training too, above which the test continues these."""
 
 _AssignSplits = Callable[[pl.DataFrame], NDArray[np.int8]]
 
@@ -140,10 +145,11 @@ def _record_training_rows(rows: RowSet, keys: list[str], config: SplitConfig) ->
 
 
 def _split_by_column(rows: RowSet, layout: Layout, config: SplitConfig) -> WindowSplit:
-    """Assign windows by a column of their target row; without validation, hold out whole series.
+    """Assign windows by a column of their target row.
 
-    In a table of one series, or of few series of which the hash selects none, the newest times of
-    training become the validation instead.
+    Without validation, that is made of what the test is: of the newest rows of each series where
+    the test continues the series of training, else of whole series. In a table of one series, or of
+    few series of which the hash selects none, it is the newest times of training.
     """
     column, entity, time = config.column or "", layout.entity, layout.time or ""
     names = _read_distinct(rows, [column])[column]
@@ -156,8 +162,10 @@ def _split_by_column(rows: RowSet, layout: Layout, config: SplitConfig) -> Windo
         return WindowSplit(
             split, columns, lambda frame: parse_split_names(frame[column]).to_numpy()
         )
-    mark_validation = _mark_series(rows, entity, config) or _mark_newest_times(
-        rows, names, layout, config
+    mark_validation = (
+        _mark_newest_of_series(rows, names, layout, config)
+        or _mark_series(rows, entity, config)
+        or _mark_newest_times(rows, names, layout, config)
     )
 
     def assign(frame: pl.DataFrame) -> NDArray[np.int8]:
@@ -166,6 +174,47 @@ def _split_by_column(rows: RowSet, layout: Layout, config: SplitConfig) -> Windo
         return np.asarray(np.where(moved, np.int8(VALIDATION), codes))
 
     return WindowSplit(split, columns, assign)
+
+
+def _mark_newest_of_series(
+    rows: RowSet, names: pl.Series, layout: Layout, config: SplitConfig
+) -> _AssignSplits | None:
+    """Mark the newest share of each series, and at least a horizon, where the test continues them.
+
+    A series keeps enough rows for some training windows, else none of it is marked. None where most
+    series of the test are not in training.
+    """
+    entity, time, column, window = layout.entity, layout.time or "", config.column, layout.window
+    if entity is None or column is None or window is None:
+        return None
+    by_split = parse_split_names(names)
+    training, test = (
+        rows.scan().filter(pl.col(column).is_in(names.filter(by_split == split).implode()))
+        for split in (TRAINING, TEST)
+    )
+    tested = test.select(pl.col(entity).unique())
+    is_known = pl.col(entity).is_in(
+        training.select(pl.col(entity).unique()).collect().to_series().implode()
+    )
+    if not tested.select(is_known.mean() > _CONTINUED_SHARE).collect().item():
+        return None
+    count = pl.max_horizontal((pl.len() * config.validation).round(), window.horizon)
+    fits = pl.len() - count >= window.lookback + window.horizon + MIN_STEPS
+    index = pl.when(fits).then(pl.len() - count).cast(pl.Int64)
+    since = (
+        training.group_by(entity).agg(pl.col(time).sort().get(index, null_on_oob=True)).collect()
+    ).rename({time: "\0since"})
+    if since["\0since"].null_count() == len(since):
+        return None
+
+    def mark(frame: pl.DataFrame) -> NDArray[np.int8]:
+        found = frame.select(entity, time).join(
+            since, on=entity, how="left", maintain_order="left", nulls_equal=True
+        )
+        is_newest = (found[time] >= found["\0since"]).fill_null(value=False)
+        return np.asarray(is_newest.to_numpy(), np.int8)
+
+    return mark
 
 
 def _mark_series(rows: RowSet, entity: str | None, config: SplitConfig) -> _AssignSplits | None:

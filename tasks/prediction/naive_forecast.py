@@ -92,14 +92,24 @@ def forecast_naive(history: TargetHistory, *, horizon: int, season: int) -> dict
     return forecasts
 
 
+_MIN_SHARE = 0.1
+"""Part of the mean relative error of all series below which that of one does not fall."""
+
+
 def compute_naive_error(history: TargetHistory, *, season: int) -> Floats:
     """Compute the mean absolute error of the (seasonal) naive forecast on the past of a series.
 
-    It is mean |y_t - y_(t - season)| over the rows up to the first of its sequences' ends, the
-    denominator of MASE (Hyndman and Koehler, 2006).
+    The error e of a series is mean |y_t - y_(t - season)| over the rows up to the first of its
+    sequences' ends, the denominator of MASE (Hyndman and Koehler, 2006). For a series that hardly
+    changes it would be near 0, and the one series would outweigh all others; so it is
+
+        max(e, 0.1 * l * mean over all series of (e / l)),  l = mean |y_t| over the same rows:
+
+    a series is scaled by no less than a tenth of the usual change at its level.
 
     Returns:
-        [R], the error of each sequence's series; NaN where it has no such rows.
+        [R], the error of each sequence's series; NaN where it has no such rows, and 0 where it is
+        0 in all of them, or all series are constant: these are left out of MASE.
     """
     order, first = history.series.order_N, history.series.first_N
     values = history.targets_N[order]
@@ -116,5 +126,12 @@ def compute_naive_error(history: TargetHistory, *, season: int) -> Floats:
     valid &= np.isfinite(error)
     sums = np.bincount(series[valid], error[valid], minlength=len(limits))
     counts = np.bincount(series[valid], minlength=len(limits))
-    means = np.divide(sums, counts, out=np.full(len(limits), np.nan), where=counts > 0)
-    return np.asarray(means[series[ends_R]])
+    level_sums = np.bincount(series[valid], np.abs(values[valid]), minlength=len(limits))
+    means, levels = (
+        np.divide(each, counts, out=np.full(len(limits), np.nan), where=counts > 0)
+        for each in (sums, level_sums)
+    )
+    used = np.unique(series[ends_R])
+    known = used[levels[used] > 0]
+    typical = np.mean(means[known] / levels[known]) if len(known) else 0.0
+    return np.asarray(np.maximum(means, _MIN_SHARE * typical * levels)[series[ends_R]])

@@ -82,7 +82,8 @@ def build_number_target(
     is_forecast = target.kind == "forecast" and window is not None
     description = target.column
     if is_forecast:
-        description = f"mean of the next {steps} values of {target.column}"
+        unit = "values" if target.log_range is None else "logarithms"
+        description = f"mean of the next {steps} {unit} of {target.column}"
     return AttributionTarget(weight_O, description, scale.mean)
 
 

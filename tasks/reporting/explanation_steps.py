@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 from models.features.featurizer import Featurizer
 from models.features.image import ImageState
-from models.features.series import SeriesState, find_channel_scale, list_channels
+from models.features.log_units import from_log_units
+from models.features.series import (
+    SeriesState,
+    find_channel_scale,
+    find_log_range,
+    list_channels,
+)
 from models.features.text import TextInput, TextState
 from models.features.text.tokens import split_tokens
 from models.features.tree import TreeInput, read_node_words, read_trees
@@ -74,6 +80,9 @@ def _describe_series(raw: RawRow, shares_NC: _Floats, featurizer: Featurizer) ->
     for index, name in enumerate(names):
         if scale := _find_scale(featurizer, name, raw.entity):
             values_NC[:, index] = values_NC[:, index] * scale[1] + scale[0]
+            limits = find_log_range(featurizer.layout, featurizer.state, name)
+            if limits is not None:
+                values_NC[:, index] = from_log_units(values_NC[:, index], limits)
     shares_NC = _divide_among_channels(shares_NC, values_NC)
     values = _reduce_groups(values_NC, _MAX_STEPS, np.mean)
     shares = _reduce_groups(shares_NC, _MAX_STEPS, np.sum)

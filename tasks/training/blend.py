@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -29,10 +30,11 @@ from models.bundle import (
 from models.features.featurizer import Featurizer
 from models.learning.config import TrainingConfig
 from models.learning.data_source import Sequences, gather_rows
-from models.learning.mixing import PartOutputs, fit_mix, measure_log_loss
+from models.learning.mixing import PartOutputs, Restore, fit_mix, measure_log_loss
 from models.networks.blend import Blend, mix_outputs
 from models.networks.branches.base import Branch, Features, SequenceBatch
 from models.networks.branches.build import BranchSettings, build_branch, choose_branches
+from models.networks.branches.lookback import LookbackBranch
 from models.networks.config import ClosedFormBranch, ModelConfig
 from models.networks.ensemble import Ensemble
 from models.networks.heads.config import HeadConfig
@@ -43,7 +45,7 @@ from tasks.records import Candidate
 from tasks.storage.artifacts import Recipe, local_dir, produce
 from tasks.storage.store import Store
 from tasks.training.calibration import calibrate_bundle
-from tasks.training.folds import Folds, build_folds, read_targets
+from tasks.training.folds import Folds, build_folds, read_learning_table, read_targets
 from tasks.training.front import resolve_downsample
 
 _MAX_ROWS = 20_000
@@ -112,7 +114,8 @@ def make_blend(
         bundle = replace(bundle, model=resolve_downsample(model, features_dir))
         streaming = recurrent.facts.data_loading == "streaming"
         folds = load_held_out(features_dir, bundle, training, streaming=streaming)
-        joined, outputs_SO = _join(bundle, folds)
+        restore = _build_restore(features_dir, bundle.featurizer, folds)
+        joined, outputs_SO = _join(bundle, folds, restore)
         held_out = folds.rows.select(folds.held_out_rows)
         calibrated = calibrate_bundle(joined, held_out, features_dir, outputs_SO=outputs_SO)
         save_bundle(calibrated, target / "bundle")
@@ -135,7 +138,8 @@ def load_held_out(
 ) -> Folds:
     """Load so many rows that the model's branches can be fitted on them, with their folds."""
     folds = build_folds(features_dir, bundle.featurizer, training, device=_CPU, streaming=streaming)
-    return _thin(folds, _count_max_rows(bundle.featurizer, bundle.model, bundle.head, folds))
+    folds = _thin(folds, _count_max_rows(bundle.featurizer, bundle.model, bundle.head, folds))
+    return _sort_windows(folds, features_dir, bundle.featurizer)
 
 
 def _count_max_rows(
@@ -159,7 +163,12 @@ def _thin(folds: Folds, max_rows: int) -> Folds:
     held_out = _take_evenly(held_out, max_rows // 2 if folds.count == 1 else max_rows)
     always = _take_evenly(np.flatnonzero(folds.fold_S < 0), max_rows - len(held_out))
     index_S = np.sort(np.concatenate([always, held_out]))
-    return Folds(rows=folds.rows.select(index_S), fold_S=folds.fold_S[index_S], count=folds.count)
+    return Folds(
+        rows=folds.rows.select(index_S),
+        fold_S=folds.fold_S[index_S],
+        count=folds.count,
+        index_S=index_S,
+    )
 
 
 def _take_evenly(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -169,8 +178,56 @@ def _take_evenly(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return rows[np.unique(np.linspace(0, len(rows) - 1, count).round().astype(np.int64))]
 
 
-def _join(bundle: Bundle, folds: Folds) -> tuple[Bundle, NDArray[np.float32]]:
+def _sort_windows(folds: Folds, features_dir: Path, featurizer: Featurizer) -> Folds:
+    """Return windows of several series in the order of time: by the steps to the series' end.
+
+    A branch is chosen by the newest rows, and a mix judged by blocks of neighbouring ones: these
+    are then of all series.
+    """
+    if featurizer.target.kind != "forecast" or featurizer.layout.entity is None:
+        return folds
+    table = read_learning_table(features_dir, ["series", "stop"])
+    table = table if folds.index_S is None else table[folds.index_S]
+    to_end = pl.col("stop") - pl.col("stop").max().over("series")
+    order_S = np.argsort(table.select(to_end).to_series().to_numpy(), kind="stable")
+    return Folds(
+        rows=folds.rows.select(order_S),
+        fold_S=folds.fold_S[order_S],
+        count=folds.count,
+        index_S=order_S if folds.index_S is None else folds.index_S[order_S],
+    )
+
+
+def _build_restore(features_dir: Path, featurizer: Featurizer, folds: Folds) -> Restore | None:
+    """Return what brings scaled numbers of the held-out rows to the unit of a forecast's target.
+
+    Entities that are scaled apart, and logarithms, would else count by other errors than those
+    that metrics compare.
+    """
+    target = featurizer.target
+    if target.kind != "forecast" or target.parts:
+        return None
+    table = read_learning_table(features_dir, ["center", "scale"])
+    table = table if folds.index_S is None else table[folds.index_S]
+    table = table[folds.held_out_rows]
+    center_S1, scale_S1 = (table[name].to_numpy()[:, None] for name in ("center", "scale"))
+
+    def restore(scaled_ST: Tensor) -> Tensor:
+        units_ST = scaled_ST.double().numpy() * scale_S1 + center_S1
+        return torch.from_numpy(target.from_units(units_ST))
+
+    return restore
+
+
+def _join(
+    bundle: Bundle, folds: Folds, restore: Restore | None
+) -> tuple[Bundle, NDArray[np.float32]]:
     """Fit the branches and join them.
+
+    Args:
+        bundle: the trained model.
+        folds: the rows.
+        restore: see `_build_restore`.
 
     Returns:
         The joined model, and its outputs for the held-out rows, each by parts that have not
@@ -181,7 +238,18 @@ def _join(bundle: Bundle, folds: Folds) -> tuple[Bundle, NDArray[np.float32]]:
     fitted = fit_branches(bundle, folds)
     outputs = [folds.predict_out_of_fold(network), *(each.outputs_SO for each in fitted)]
     targets = torch.from_numpy(read_targets(folds.rows, bundle.featurizer)[folds.held_out_rows])
-    parts = PartOutputs(outputs, targets, chose_epochs=folds.count > 1)
+    window = bundle.featurizer.layout.window
+    is_naive = any(
+        isinstance(each.branch, LookbackBranch) and each.branch.is_naive for each in fitted
+    )
+    parts = PartOutputs(
+        outputs,
+        targets,
+        chose_epochs=folds.count > 1,
+        restore=restore,
+        is_naive=is_naive,
+        horizon=window.horizon if window else 0,
+    )
     mix = fit_mix(parts, kind, bundle.head)
     branches, settings = [each.branch for each in fitted], [each.settings for each in fitted]
     blend = Blend(network, branches, mix, kind, settings=settings)

@@ -36,6 +36,10 @@ MIN_SPLIT_ROWS = 2_000
 """Validation rows from which on a half is used for calibration alone."""
 
 
+_MAX_VALIDATION_WINDOWS = 5_000
+"""Validation windows that are predicted after each epoch."""
+
+
 class ValidationParts(NamedTuple):
     """Validation rows by their purpose."""
 
@@ -51,8 +55,13 @@ def split_validation(validation: Sequences, featurizer: Featurizer) -> Validatio
     """Divide the validation rows into those for early stopping and those for calibration.
 
     They are not divided where there are few, or where rows depend on each other: windows overlap,
-    and members of a group belong together.
+    and members of a group belong together. Of many windows, evenly spread ones decide when
+    training stops.
     """
+    if featurizer.layout.window is not None and len(validation) > _MAX_VALIDATION_WINDOWS:
+        spread = np.linspace(0, len(validation) - 1, _MAX_VALIDATION_WINDOWS)
+        rows_S = spread.round().astype(np.int64)
+        return ValidationParts(validation.select(rows_S), None, rows_S)
     grouped = featurizer.layout.window is not None or featurizer.split.config.group is not None
     if len(validation) < MIN_SPLIT_ROWS or grouped:
         return ValidationParts(validation)

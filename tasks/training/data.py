@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.features.feature_spec import Pixels
@@ -104,6 +106,16 @@ def load_splits(
         for split in (TRAINING, VALIDATION)
     )
     return training, validation
+
+
+def choose_windows(
+    count: int, featurizer: Featurizer, training: TrainingConfig
+) -> NDArray[np.int64] | None:
+    """Choose the training windows that are learned from, evenly spread; None for all of them."""
+    most = training.max_windows
+    if featurizer.layout.window is None or most is None or count <= most:
+        return None
+    return np.linspace(0, count - 1, most).round().astype(np.int64)
 
 
 def _build_augmentation(featurizer: Featurizer) -> Callable[[Tensor], Tensor] | None:

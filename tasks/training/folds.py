@@ -28,7 +28,7 @@ from models.networks.ensemble import Ensemble
 from models.networks.network import Network
 from tasks.dataset.feature_files import read_sequences
 from tasks.training.calibration import compute_sequence_hashes
-from tasks.training.data import load_split, load_splits
+from tasks.training.data import choose_windows, load_split, load_splits
 
 _FEW_ROWS = 1_000
 """Rows below which folds replace the validation split."""
@@ -55,6 +55,8 @@ class Folds:
     fold_S: NDArray[np.int64]
     """Of each row; -1 for rows that are always learned from."""
     count: int
+    index_S: NDArray[np.int64] | None = None
+    """Index of each row among those of training and validation; None where all are there."""
 
     def split(self, index: int) -> tuple[Sequences, Sequences]:
         """Return the rows that a network learns from, and those that it is validated on."""
@@ -146,7 +148,9 @@ def load_fold(
     Without a fold these are the splits of training and validation.
     """
     if fold is None:
-        return load_splits(features_dir, device, streaming=streaming)
+        learned, held_out = load_splits(features_dir, device, streaming=streaming)
+        chosen = choose_windows(len(learned), featurizer, training)
+        return learned if chosen is None else learned.select(chosen), held_out
     folds = build_folds(features_dir, featurizer, training, device=device, streaming=streaming)
     learned, held_out = folds.split(fold)
     return learned, replace(held_out, augmentation=None)
@@ -156,9 +160,11 @@ def read_training_row_numbers(
     features_dir: Path, training: TrainingConfig, *, fold: int | None
 ) -> pl.Series:
     """Return the numbers of the source's rows that a network learns from, in their order."""
-    if fold is None:
-        return read_sequences(features_dir, TRAINING, known_only=True, columns=["row"])["row"]
     featurizer, device = load_featurizer(features_dir), torch.device("cpu")
+    if fold is None:
+        rows = read_sequences(features_dir, TRAINING, known_only=True, columns=["row"])["row"]
+        chosen = choose_windows(len(rows), featurizer, training)
+        return rows if chosen is None else rows.gather(chosen)
     folds = build_folds(features_dir, featurizer, training, device=device, streaming=False)
     return read_learning_table(features_dir, ["row"])["row"].filter(folds.fold_S != fold)
 

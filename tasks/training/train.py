@@ -29,7 +29,7 @@ from tasks.task_options import HOUR, STAGE, logger
 from tasks.tracking.live_metrics import Experiment, LiveMetrics
 from tasks.training.blend import find_branches, make_blend
 from tasks.training.checkpoints import hold_checkpoints
-from tasks.training.data import choose_device, load_split, should_stream
+from tasks.training.data import choose_device, choose_windows, load_split, should_stream
 from tasks.training.ensemble import (
     add_teacher_facts,
     count_members,
@@ -352,6 +352,8 @@ def estimate_epoch_seconds(
     training = replace(training, precision=choose_precision(training, model, device, None))
     streaming = should_stream(folder, training, device, None)
     training_set = load_split(folder, TRAINING, device=device, streaming=streaming)
+    chosen = choose_windows(len(training_set), featurizer, training)
+    training_set = training_set if chosen is None else training_set.select(chosen)
     return measure_epoch_seconds(network, training_set, config=training, seconds=seconds)
 
 

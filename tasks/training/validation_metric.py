@@ -41,8 +41,8 @@ def build_validation_metric(
 ) -> ValidationMetric | None:
     """Build the validation metric; None where decoding each epoch would take too long.
 
-    Targets that are scaled series by series are measured on that scale, so that no series
-    outweighs the others.
+    Targets that are scaled series by series, or column by column, are measured on that scale, so
+    that none outweighs the others.
 
     Args:
         features_dir: with the targets.
@@ -61,13 +61,25 @@ def build_validation_metric(
     if not stops_training and target.kind in EXPENSIVE_KINDS:
         return None
     name = training.early_stopping_metric if stops_training else get_default_metric(target.kind)
-    unscaled = replace(target, mean=0.0, std=1.0, entities={}) if target.entities else target
+    unscaled = _remove_scale(target)
     targets = ValidationTargets(
         load_validation_targets(features_dir, featurizer, unscaled, table), unscaled, head
     )
     return ValidationMetric(
         name, is_higher_better(name), build_metric_function(name, targets), stops_training
     )
+
+
+def _remove_scale(target: Target) -> Target:
+    """Return a target whose errors are measured as they are scaled, where series are one by one."""
+    if target.parts:
+        return replace(target, parts=tuple(_standardize(part) for part in target.parts))
+    return _standardize(target) if target.entities else target
+
+
+def _standardize(target: Target) -> Target:
+    """Return a target whose numbers are as the network sees them."""
+    return replace(target, mean=0.0, std=1.0, entities={}, log_range=None)
 
 
 def load_validation_targets(
@@ -84,6 +96,7 @@ def load_validation_targets(
     if target.kind == "text":
         return table["target"].cast(pl.String)
     if target.kind == "forecast":
-        return read_scaled_targets(table, features_dir, featurizer) * target.std + target.mean
+        scaled_ST = read_scaled_targets(table, features_dir, featurizer).astype(np.float64)
+        return target.from_units(scaled_ST * target.std + target.mean)
     values_S = map_targets(features_dir)[table["target_start"].to_numpy()].astype(np.float64)
     return values_S if target.kind == "category" else values_S * target.std + target.mean

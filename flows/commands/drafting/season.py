@@ -54,7 +54,7 @@ def find_season(series: Sequence[Floats], candidates: dict[int, str]) -> Season 
         candidates: seasons of the calendar in steps, with their names; where there are none,
             every lag is tried.
     """
-    filled = [_fill_missing(values) for values in sorted(series, key=len)[-_MAX_SERIES:]]
+    filled = [fill_missing(values) for values in sorted(series, key=len)[-_MAX_SERIES:]]
     found: Season | None = None
     noise = _STANDARD_ERRORS / max(1, sum(map(len, filled))) ** 0.5
     best = max(_MIN_CORRELATION, noise) - _LONGER_GAIN
@@ -117,7 +117,7 @@ def _search_season(series: Sequence[Floats]) -> Season | None:
     return None
 
 
-def _fill_missing(values: Floats) -> Floats:
+def fill_missing(values: Floats) -> Floats:
     """Fill missing values on the line between their neighbours."""
     known = np.isfinite(values)
     if known.all() or not known.any():

@@ -7,7 +7,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flows.commands.drafting.draft import DraftOptions, JobDraft
-from flows.commands.drafting.season import Season, find_season, list_calendar_seasons
+from flows.commands.drafting.season import (
+    Season,
+    fill_missing,
+    find_season,
+    list_calendar_seasons,
+)
+from flows.commands.drafting.window_trials import choose_window
+from models.features.series.scaler import MIN_STEPS
 from models.features.splitting.column_split import parse_split_names
 from models.features.splitting.split import TEST, TRAINING, SplitConfig
 from tasks.errors import DataError
@@ -28,6 +35,12 @@ _LONGEST_SEASON_READ = 200
 """Steps of a season above which the calendar tells it rather than the look-back."""
 
 _CALENDAR_PARTS = {"hour": "minute", "day": "hour", "week": "weekday, hour", "year": "day_of_year"}
+
+_MIN_LOOKBACK = 12
+"""Shortest look-back that is tried."""
+
+_MANY_SERIES, _MANY_SERIES_SHARE = 10, 4
+"""Series from which on a look-back may take up to this part of one: the others have windows too."""
 
 _SMALL_TABLE_SHARE, _SMALL_LOOKBACK = 6, 60
 """A look-back of a few steps may take up to this part of a series, rather than a tenth."""
@@ -67,6 +80,8 @@ def plan_window(draft: JobDraft, frame: pl.DataFrame, options: DraftOptions) -> 
     draft.season = steps
     draft.horizon, why = _choose_horizon(draft, facts, options, season=steps)
     draft.lookback, how = _choose_lookback(facts, season=steps, horizon=draft.horizon)
+    if draft.target_kind == "forecast":
+        how = _try_windows(draft, facts, why=how)
     how = how if draft.target_kind == "forecast" else f"at most {_LOOKBACK} steps by default"
     draft.comments["window"] = f"lookback: {how}; horizon: {why}"
     if season:
@@ -164,6 +179,37 @@ def _choose_lookback(facts: _SeriesFacts, *, season: int, horizon: int) -> tuple
         return lookback, "two horizons"
     too_long = f"a season of {season} steps is too long to be read step by step"
     return lookback, too_long if season > 1 else "no season was found"
+
+
+def _try_windows(draft: JobDraft, facts: _SeriesFacts, *, why: str) -> str:
+    """Set look-back and scaler by what a linear model forecasts best.
+
+    Only the past of the target is tried.
+
+    Returns:
+        The reason of the look-back; `why` where it stays.
+    """
+    horizon, season, default = draft.horizon or 1, draft.season, draft.lookback or 1
+    series = [fill_missing(each) for each in facts.values if np.isfinite(each).sum() > 1]
+    share = _MANY_SERIES_SHARE if len(series) >= _MANY_SERIES else _SMALL_TABLE_SHARE
+    bound = min(max(facts.steps // share, default), _MAX_LOOKBACK)
+    # A window needs all its steps: no series that has windows of the default should lose them.
+    shortest = min((len(each) for each in series if len(each) > default), default=0)
+    bound = min(bound, max(default, shortest - horizon - MIN_STEPS))
+    lengths = {count * horizon for count in (2, 4, 8)} | {_LOOKBACK}
+    if 1 < season <= _LONGEST_SEASON_READ:
+        lengths = {count * season for count in (1, 2, 4)}
+    tried = [default, *sorted(each for each in lengths if _MIN_LOOKBACK <= each <= bound)]
+    choice = choose_window(series, tried, horizon=horizon, season=season) if series else None
+    if choice is None:
+        return why
+    if choice.is_log:
+        draft.input_options["scaler"] = "log"
+        draft.comments["inputs"] += "; logarithms, as changes grow with the level"
+    if choice.lookback == default:
+        return why
+    draft.lookback = choice.lookback
+    return f"best of {min(tried)} to {max(tried)} steps at four origins of a linear forecast"
 
 
 def _widen_validation(draft: JobDraft, facts: _SeriesFacts) -> None:

@@ -130,7 +130,8 @@ mase = AdditiveMetric(_compute_scaled_errors, compute_ratio)
 """Mean absolute scaled error (Hyndman and Koehler 2006): each row's error divided by the mean
 absolute error of the seasonal naive forecast on its past.
 
-Rows with a constant or unknown past are left out; NaN where none is left."""
+That error has a floor where other series change more (`compute_naive_error`). Rows whose past is
+unknown, or constant without such a floor, are left out; NaN where none is left."""
 
 pinball = AdditiveMetric(
     lambda forecasts: stack_columns(forecasts.pinball_R, forecasts.count_R), compute_ratio

@@ -35,8 +35,10 @@ class SeriesInput:
     time_delta: bool = False
     """Whether the logarithm of the time since the previous step is a channel; for irregular
     series."""
-    scaler: Literal["standard", "robust", "minmax", "arcsinh", "none"] = "standard"
-    """`standard`: by mean and standard deviation. `robust`: by median and interquartile range.
+    scaler: Literal["standard", "log", "robust", "minmax", "arcsinh", "none"] = "standard"
+    """`standard`: by mean and standard deviation. `log`: the same of the logarithms of observed
+    columns whose training values are all above 0, for series that grow by shares; a forecast of
+    such a column is made of its logarithms too. `robust`: by median and interquartile range.
     `minmax`: to 0 to 1. `arcsinh`: `robust`, then the inverse hyperbolic sine, for values of very
     different magnitudes. Always fitted on the training rows alone."""
     scale_per: Literal["all", "entity"] = "all"

@@ -9,6 +9,7 @@ import polars as pl
 
 from models.features.config import Layout
 from models.features.feature_spec import Numbers
+from models.features.log_units import LogRange
 from models.features.series.categories import CategoryCounts, encode_labels
 from models.features.series.channels import read_raw_steps
 from models.features.series.config import get_series_input
@@ -127,7 +128,8 @@ def find_channel_scale(
 ) -> tuple[_LinearScale, dict[str, _LinearScale]] | None:
     """Return the scale of an observed channel: of all entities together, and of each.
 
-    None where the column is no such channel, is not scaled, or not linearly.
+    None where the column is no such channel, is not scaled, or not linearly. Where the channel is
+    scaled by logarithms, the scale is theirs.
     """
     config, scaler = get_series_input(layout), state.scaler
     if name not in config.observed or config.scaler in {"arcsinh", "none"}:
@@ -138,3 +140,9 @@ def find_channel_scale(
     )
     overall, *by_entity = scales
     return overall, dict(zip(scaler.entities, by_entity, strict=True))
+
+
+def find_log_range(layout: Layout, state: SeriesState, name: str) -> LogRange | None:
+    """Return the range of an observed channel that is scaled by logarithms, else None."""
+    observed, ranges = get_series_input(layout).observed, state.scaler.log_ranges
+    return ranges[observed.index(name)] if ranges and name in observed else None

@@ -6,13 +6,14 @@ Shapes: C channels, N steps, S series, E rows of a table: all entities together,
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from models.errors import UnlearnableError
+from models.features.log_units import LogRange, to_log_units
 from models.features.series.config import SeriesInput
 from models.features.series.quantile_sample import QuantileSample
 from models.features.series.statistics import (
@@ -63,11 +64,24 @@ class Scaler:
     """Names of the rows from row 1 on."""
     gaps: tuple[int, ...] = ()
     """Channels with a flag channel, which is 1 where the value is missing."""
+    log_ranges: tuple[LogRange | None, ...] = ()
+    """Of each channel that is scaled by its logarithms, the range of its training values."""
 
     @property
     def channels(self) -> int:
         """Number of channels after scaling, with flags."""
         return int(self.centre_EC.shape[1]) + len(self.gaps)
+
+    def to_units(self, values_CN: Doubles) -> Doubles:
+        """Return the values, logarithms of them in channels that are scaled by these."""
+        if not any(self.log_ranges):
+            return values_CN
+        return np.stack(
+            [
+                row_N if limits is None else to_log_units(row_N, limits)
+                for row_N, limits in zip(values_CN, self.log_ranges, strict=True)
+            ]
+        )
 
     def find_rows(self, entities_S: pl.Series | None) -> Integers | None:
         """Return the row of each entity, 0 for unknown ones; None where all share one scale."""
@@ -89,16 +103,19 @@ def fit_scaler(chunks: Iterable[Chunk], config: SeriesInput) -> Scaler:
     Raises:
         UnlearnableError: there are no steps, or a channel has no finite value.
     """
+    is_log = config.scaler == "log"
     fitted = _ScalerFit(config)
     for chunk in chunks:
-        fitted.add(chunk)
+        fitted.add(_add_logarithms(chunk) if is_log else chunk)
     if not fitted.stream.names:
         raise UnlearnableError("the training split has no steps")
     names, by_name = fitted.stream.merge()
     overall = merge_statistics(by_name, np.zeros(len(names), np.int64), 1)
-    for channel in np.flatnonzero(overall.count_GC[0] == 0):
+    for channel in np.flatnonzero(overall.count_GC[0, : len(config.channel_names)] == 0):
         name = config.channel_names[channel]
         raise UnlearnableError(f"column '{name}' has no finite value in training")
+    ranges = _find_log_ranges(overall, config) if is_log else ()
+    overall, by_name = (_select_units(each, ranges) for each in (overall, by_name))
     scale = _apply_fallbacks(
         _compute_scale(
             concatenate_statistics([overall, by_name]), fitted.compute_quartiles(), config
@@ -111,7 +128,44 @@ def fit_scaler(chunks: Iterable[Chunk], config: SeriesInput) -> Scaler:
         spread_EC=scale.spread_EC[rows],
         typical_EC=_compute_fill_values(scale.typical_EC[rows], config),
         entities=tuple(names.filter(names != NO_ENTITY).to_list()),
-        gaps=_list_flagged_channels(fitted.missing_C, config),
+        gaps=_list_flagged_channels(fitted.missing_C[: len(config.channel_names)], config),
+        log_ranges=ranges,
+    )
+
+
+def _add_logarithms(chunk: Chunk) -> Chunk:
+    """Add the logarithm of every channel, NaN where a value has none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs_CN = np.log(chunk.values_CN)
+    logs_CN[~np.isfinite(logs_CN)] = np.nan
+    return chunk._replace(values_CN=np.concatenate([chunk.values_CN, logs_CN]))
+
+
+def _find_log_ranges(
+    overall: ChannelStatistics, config: SeriesInput
+) -> tuple[LogRange | None, ...]:
+    """Return the range of each channel that is scaled by logarithms: observed and above 0."""
+    channels, observed = len(config.channel_names), len(config.observed)
+    count_C, low_C, high_C = (
+        part[0] for part in (overall.count_GC, overall.low_GC, overall.high_GC)
+    )
+    return tuple(
+        LogRange(float(low_C[channel]), float(high_C[channel]))
+        if channel < observed and count_C[channel] == count_C[channels + channel]
+        else None
+        for channel in range(channels)
+    )
+
+
+def _select_units(
+    statistics: ChannelStatistics, ranges: tuple[LogRange | None, ...]
+) -> ChannelStatistics:
+    """Return the statistics of the logarithms where a channel is scaled by them, else its own."""
+    if not ranges:
+        return statistics
+    chosen = [index + (len(ranges) if limits else 0) for index, limits in enumerate(ranges)]
+    return ChannelStatistics(
+        *(getattr(statistics, each.name)[:, chosen] for each in fields(statistics))
     )
 
 
@@ -119,7 +173,7 @@ class _ScalerFit:
     """Statistics and samples of the training steps that were read so far."""
 
     def __init__(self, config: SeriesInput) -> None:
-        channels = len(config.channel_names)
+        channels = len(config.channel_names) * (2 if config.scaler == "log" else 1)
         self.stream = StatisticsStream()
         self.missing_C = np.zeros(channels, np.int64)
         self.has_entities = False
@@ -190,7 +244,7 @@ def _compute_scale(
         low = np.where(count > 0, statistics.low_GC, 0.0)
         high = np.where(count > 0, statistics.high_GC, 0.0)
         return _Scale(count, low, high - low, mean)
-    if config.scaler == "standard":
+    if config.scaler in {"standard", "log"}:
         return _Scale(count, mean, deviation, mean)
     median = np.where(np.isnan(quartiles["median"]), mean, quartiles["median"])
     spread = (quartiles["upper"] - quartiles["lower"]) / _NORMAL_QUARTILES

@@ -23,7 +23,7 @@ def scale_steps(raw: RawSteps, layout: Layout, scaler: Scaler) -> Floats:
     kind, limit = get_series_input(layout).scaler, get_impute_limit(layout)
     channels, waves = len(raw.values_CN), len(raw.calendar_KN)
     steps_NC = np.empty((len(raw.series_N), channels + waves + len(scaler.gaps)), np.float32)
-    for channel, values_N in enumerate(raw.values_CN):
+    for channel, values_N in enumerate(scaler.to_units(raw.values_CN)):
         tables = (scaler.centre_EC, scaler.spread_EC, scaler.typical_EC)
         expanded = (_expand_to_steps(table[:, channel], rows_S, raw.series_N) for table in tables)
         center, spread, typical = expanded

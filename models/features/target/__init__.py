@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.features.config import SymbolTokenizer, TargetConfig, TargetKind
+from models.features.log_units import LogRange, from_log_units, to_log_units
 from models.features.steps import Floats, Integers
 from models.features.target.checks import (
     check_missing_targets,
@@ -76,6 +77,8 @@ class Target:
     std: float = 1.0
     entities: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Mean and standard deviation of the targets of each entity that is scaled apart."""
+    log_range: LogRange | None = None
+    """Range of the training values, where the logarithms of the target are standardized."""
     tokenizer: SymbolTokenizer = "character"
     vocab_size: int = 8_000
     symbols: TextState | None = None
@@ -114,7 +117,7 @@ class Target:
         if self.kind == "category":
             return encode_classes(column, self.classes)
         mean, std = self.get_scales(len(column), entities)
-        return ((read_numbers(column) - mean) / std).astype(np.float32)
+        return ((self.to_units(read_numbers(column)) - mean) / std).astype(np.float32)
 
     def encode_lists(self, column: pl.Series, entities: pl.Series | None = None) -> TargetLists:
         """Return targets as numbers, any count for each row."""
@@ -130,7 +133,23 @@ class Target:
         if self.kind == "category":
             return pl.Series(list(self.classes)).gather(outputs.astype(np.int64))
         mean, std = self.get_scales(len(outputs), entities)
-        return pl.Series(outputs.astype(np.float64) * std + mean)
+        return pl.Series(self.from_units(outputs.astype(np.float64) * std + mean))
+
+    def to_units(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return numbers in the unit that is standardized: themselves, or their logarithms."""
+        return numbers if self.log_range is None else to_log_units(numbers, self.log_range)
+
+    def from_units(self, units: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return numbers from the unit that is standardized: the inverse of `to_units`.
+
+        Those of several columns are in turn, [R, T].
+        """
+        if self.parts:
+            columns = [
+                part.from_units(units[:, k :: len(self.parts)]) for k, part in enumerate(self.parts)
+            ]
+            return np.stack(columns, axis=2).reshape(units.shape)
+        return units if self.log_range is None else from_log_units(units, self.log_range)
 
     def decode_text(self, ids: Iterable[int]) -> str:
         """Return the text of ids of symbols."""

@@ -25,6 +25,9 @@ from models.networks.branches.ridge import RidgeSolver
 
 Anchor = Literal["none", "last", "season"]
 
+Others = Literal["none", "last", "all"]
+"""No step, the last one (which has the calendar and the covariates of now), or as many."""
+
 ORIGINS = 4
 """Blocks of the last rows, each forecast from the rows before it."""
 
@@ -54,7 +57,8 @@ class _Candidate(NamedTuple):
     anchor: Anchor
     steps: int
     """Last steps that are read; 0 for the naive forecast itself."""
-    all_channels: bool
+    others: Others
+    """Which steps of the channels other than the target's own past are read."""
 
 
 class LookbackBranch(Branch):
@@ -97,12 +101,19 @@ class LookbackBranch(Branch):
         """Fit nothing: steps are scaled already."""
 
     def compute_features(self, batch: SequenceBatch) -> Tensor:
-        """Return the last steps, zeros before the first, and the static covariates, [B, F]."""
+        """Return the last steps and the static covariates, [B, F].
+
+        Where a window at the beginning of a series is shorter, zeros stand before its first step,
+        or copies of that step if the target's own past is among the channels: its level is not
+        that of all series.
+        """
         values_NC = batch.values_NC.float().cpu()
         bounds = batch.offsets.bounds
         index_BL = torch.from_numpy(bounds[1:, None] - self.steps + np.arange(self.steps))
-        inside_BL = index_BL >= torch.from_numpy(bounds[:-1, None])
-        flat_BLC = values_NC[index_BL.clamp(min=0)] * inside_BL[:, :, None]
+        first_B1 = torch.from_numpy(bounds[:-1, None])
+        flat_BLC = values_NC[index_BL.maximum(first_B1)]
+        if self.own_channel < 0:
+            flat_BLC = flat_BLC * (index_BL >= first_B1)[:, :, None]
         statics = encode_statics(batch.statics, self.spec.static_sizes)
         return torch.cat([flat_BLC.nan_to_num().flatten(1), statics], dim=1)
 
@@ -130,6 +141,11 @@ class LookbackBranch(Branch):
     def season(self) -> int:
         """Steps of the season that was found; 1 for none."""
         return int(self.season_length)
+
+    @property
+    def is_naive(self) -> bool:
+        """Whether it repeats the last value, or that of the season before."""
+        return self.own_channel >= 0 and not len(self.column_F)
 
     def _find_season(self, features: Tensor, targets: Tensor) -> int:
         """Return the season of the best seasonal naive forecast; 1 where none beats the last value.
@@ -163,7 +179,7 @@ class LookbackBranch(Branch):
             for anchor in self._list_anchors()
         }
         naive_anchor = min(naive, key=lambda anchor: sum(naive[anchor]))
-        best, best_score = (_Candidate(naive_anchor, 0, False), 0.0), math.inf
+        best, best_score = (_Candidate(naive_anchor, 0, "none"), 0.0), math.inf
         for candidate in self._list_candidates():
             errors = self._measure_candidate(features, targets, candidate, blocks)
             for penalty, error_K in zip(_PENALTIES, errors, strict=True):
@@ -262,16 +278,16 @@ class LookbackBranch(Branch):
         season, horizon = self.season, self.spec.num_outputs
         lengths = {self.steps, horizon, *(count * season for count in (1, 2, 4) if season > 1)}
         anchors: list[Anchor] = ["none", *(a for a in self._list_anchors() if a != "none")]
-        wide = [False, True] if self.channels > 1 else [False]
+        others: list[Others] = ["none", "last", "all"] if self.channels > 1 else ["none"]
         candidates = [
-            _Candidate(anchor, steps, all_channels)
-            for anchor, steps, all_channels in itertools.product(
-                anchors, sorted(length for length in lengths if length <= self.steps), wide
+            _Candidate(anchor, steps, read)
+            for anchor, steps, read in itertools.product(
+                anchors, sorted(length for length in lengths if length <= self.steps), others
             )
-            if not all_channels or steps * self.channels <= MAX_FEATURES
+            if read != "all" or steps * self.channels <= MAX_FEATURES
         ]
         if self.own_channel < 0:
-            candidates = [each for each in candidates if each.all_channels or self.channels == 1]
+            candidates = [each for each in candidates if each.others == "all" or self.channels == 1]
         return candidates
 
     def _list_columns(self, candidate: _Candidate, features: int) -> Tensor:
@@ -280,9 +296,12 @@ class LookbackBranch(Branch):
             return torch.zeros(0, dtype=torch.int64)
         grid_LC = torch.arange(self.steps * self.channels).view(self.steps, self.channels)
         recent = grid_LC[self.steps - candidate.steps :]
-        if not candidate.all_channels and self.own_channel >= 0:
-            recent = recent[:, self.own_channel]
-        return torch.cat([recent.flatten(), torch.arange(self.steps * self.channels, features)])
+        statics = torch.arange(self.steps * self.channels, features)
+        if candidate.others == "all" or self.own_channel < 0:
+            return torch.cat([recent.flatten(), statics])
+        last = torch.cat([grid_LC[-1, : self.own_channel], grid_LC[-1, self.own_channel + 1 :]])
+        last = last if candidate.others == "last" else last[:0]
+        return torch.cat([recent[:, self.own_channel], last, statics])
 
     def _read(self, features: Tensor, anchor: Anchor) -> Tensor:
         """Return the features, the target's own past as distances from its last value."""

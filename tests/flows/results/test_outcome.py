@@ -2,8 +2,13 @@
 
 from dataclasses import replace
 
-from flows.results.outcome import format_summary
+from pydantic import TypeAdapter
+
+from flows.results.outcome import format_page, format_summary
+from tasks.facts import ReportFacts
+from tasks.gate_record import GateRecord
 from tasks.records import Outcome
+from tests.support.reports import GATE
 
 OUTCOME = Outcome(
     job="demo",
@@ -42,3 +47,25 @@ def test_the_summary_says_which_baseline_serves() -> None:
     lines = format_summary(replace(OUTCOME, serving=serving)).splitlines()
 
     assert lines[4] == f"  serving   {serving}"
+
+
+def test_the_page_leaves_out_scores_that_a_baseline_does_not_have() -> None:
+    facts = ReportFacts(
+        headline="",
+        decision="promote",
+        reason="better",
+        metric="mae",
+        rows=90,
+        metrics={"mae": 1.5, "coverage": 0.81},
+        baselines={"last value": {"mae": 2.0}},
+        best_baseline="last value",
+        champion=None,
+        gate=TypeAdapter(GateRecord).validate_python(GATE),
+        warnings=[],
+        drift=None,
+    )
+
+    page = format_page(replace(OUTCOME, metrics=facts.metrics), facts)
+
+    row = next(line for line in page.splitlines() if "coverage" in line)
+    assert row.endswith("| 0.8100 | - |")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models.learning.mixing import PartOutputs, fit_mix
+from models.learning.mixing import PartOutputs, Restore, fit_mix
 from models.networks.blend import mix_outputs
 from models.networks.heads.config import HeadConfig
 
@@ -157,3 +157,45 @@ def test_a_branch_gives_every_number_of_a_prediction(loss: str, numbers: int) ->
         assert mixed[0].tolist() == pytest.approx([-1.28, 0.0, 1.28], abs=0.2)
     if loss == "gaussian_nll":
         assert mixed[0].tolist() == pytest.approx([0.0, 1.0], abs=0.1)
+
+
+def test_of_few_windows_the_recurrent_part_has_no_more_than_a_half() -> None:
+    draw = np.random.default_rng(7)
+    targets = torch.from_numpy(draw.normal(size=(17, 12)))
+    better = targets + torch.from_numpy(draw.normal(0, 0.1, (17, 12)))
+    branch = targets + torch.from_numpy(draw.normal(0, 0.3, (17, 12)))
+
+    mix = fit_mix(PartOutputs([better, branch], targets, horizon=12), "forecast", HEAD)
+    swapped = fit_mix(PartOutputs([branch, better], targets, horizon=12), "forecast", HEAD)
+
+    assert mix.weights == (0.5, 0.5)
+    assert swapped.weights == (0.0, 1.0)
+
+
+def test_of_many_windows_the_recurrent_part_may_have_all_weight_if_it_is_clearly_better() -> None:
+    draw = np.random.default_rng(8)
+    targets = torch.from_numpy(draw.normal(size=(400, 3)))
+    better = targets + torch.from_numpy(draw.normal(0, 0.05, (400, 3)))
+    branch = targets + torch.from_numpy(draw.normal(0, 2.0, (400, 3)))
+
+    mix = fit_mix(PartOutputs([better, branch], targets, horizon=3), "forecast", HEAD)
+
+    assert mix.weights[0] >= 0.9
+
+
+def test_errors_count_in_the_unit_of_the_target() -> None:
+    # The recurrent part is right about the series with small numbers, the branch about the other.
+    draw = np.random.default_rng(9)
+    targets = torch.from_numpy(draw.normal(size=(400, 1)))
+    is_large = torch.arange(400)[:, None] % 2 == 0
+    errors = torch.from_numpy(draw.normal(0, 1, (400, 1)))
+    recurrent, branch = targets + errors * is_large, targets + errors * ~is_large
+    scale = torch.where(is_large, 1000.0, 1.0)
+
+    def weigh(restore: Restore | None) -> float:
+        return fit_mix(
+            PartOutputs([recurrent, branch], targets, restore=restore, horizon=1), "forecast", HEAD
+        ).weights[0]
+
+    assert weigh(lambda numbers: numbers * scale) == 0.0
+    assert weigh(None) > 0.2

@@ -300,3 +300,38 @@ def test_a_channel_without_values_is_rejected_by_name() -> None:
 
     with pytest.raises(UnlearnableError, match="column 'b' has no finite value in training"):
         fit_scaler(chunks(values, [4]), reading())
+
+
+def test_logarithms_scale_the_columns_above_zero_and_no_others() -> None:
+    values = np.exp(noise(400))
+    values[:, 2] -= 5.0
+    config = reading("log")
+
+    scaler = fit_scaler(chunks(values, [100]), config)
+
+    logs = np.log(values[:, :2])
+    expected = np.append(logs.mean(axis=0), values[:, 2].mean())
+    np.testing.assert_allclose(scaler.centre_EC[0], expected, rtol=1e-9)
+    np.testing.assert_allclose(scaler.spread_EC[0, :2], logs.std(axis=0), rtol=1e-9)
+    assert [limits is not None for limits in scaler.log_ranges] == [True, True, False]
+    np.testing.assert_allclose(scaler.to_units(values.T)[:2], logs.T, rtol=1e-12)
+
+
+def test_a_column_that_is_known_ahead_keeps_its_values() -> None:
+    config = SeriesInput(column="a", known_future=("b", "c"), scaler="log")
+
+    scaler = fit_scaler(chunks(np.exp(noise(50)), []), config)
+
+    assert [limits is not None for limits in scaler.log_ranges] == [True, False, False]
+
+
+def test_logarithms_are_fitted_per_entity_and_read_back_from_json() -> None:
+    owners = np.repeat(["a", "b"], 50)
+    values = np.exp(noise(100)) * np.where(owners == "b", 1000.0, 1.0)[:, None]
+
+    scaler = fit_scaler(chunks(values, [], owners), reading("log", scale_per="entity"))
+
+    difference = scaler.centre_EC[2, 0] - scaler.centre_EC[1, 0]
+    own = np.log(values[:, 0])
+    np.testing.assert_allclose(difference, own[50:].mean() - own[:50].mean(), rtol=1e-9)
+    assert len(scaler.log_ranges) == 3
