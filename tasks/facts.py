@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from models.features.embeddings.summary import EmbeddingSummary
 from models.networks.config import ModelConfig
 from tasks.gate_record import BaselineFacts, Decision, GateRecord
 from tasks.library_record import LibraryPart
@@ -167,6 +168,10 @@ class FeatureFacts:
     """Classes of training without a sequence, by the name of the split that lacks them."""
     duplicates: Mapping[str, int]
     """Rows that were removed from the evaluation, by what they duplicate."""
+    embeddings: EmbeddingSummary | None = None
+    """The pretrained embeddings, and what they cover."""
+    embeddings_hash: str | None = None
+    """Hash of their files; of a single one, the SHA-256 of its content."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -56,6 +56,7 @@ def check_job(job: Job) -> dict[str, Any]:
         "unreadable": features.facts.unreadable,
         "resolved": _resolve_settings(job, features, store),
         "split_warnings": _list_split_warnings(job, features, store),
+        "embeddings": str(features.facts.embeddings) if features.facts.embeddings else None,
         "prepared_seconds": round(prepared, 2),
         "epoch_seconds": round(epoch_seconds, 4),
         "pretraining_seconds_at_most": None if before is None else round(before, 3),
@@ -81,6 +82,8 @@ def format_check(result: dict[str, Any]) -> str:
             f"{result['training_seconds_at_most']} s at most, without early stopping"
         ),
     ]
+    if result["embeddings"]:
+        lines.insert(-1, f"pretrained embeddings: {result['embeddings']}")
     if result["pretraining_seconds_at_most"] is not None:
         lines.append(
             f"pretraining: {result['pretraining_seconds_at_most']} s of these at most, once for "

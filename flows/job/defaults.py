@@ -25,6 +25,10 @@ _LABEL_SMOOTHING = 0.1
 """For texts, of which a network learns the training rows by heart."""
 
 
+_LEARNED_DIM = 32
+"""Of the learned embedding that stands beside frozen pretrained vectors."""
+
+
 def fill_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of a job file with the defaults of its kind; what is not valid stays."""
     filled = dict(raw)
@@ -32,7 +36,10 @@ def fill_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     kinds = [each.get("kind") for each in _list_mappings(inputs)]
     if not kinds or not isinstance(target, Mapping):
         return filled
-    model = _choose_model(kinds[0], target.get("kind"), raw)
+    model = {
+        **_choose_model(kinds[0], target.get("kind"), raw),
+        **_choose_embedding(_list_mappings(inputs)[0]),
+    }
     if model and isinstance(raw.get("model", {}), Mapping):
         filled["model"] = {**model, **raw.get("model", {})}
     head = _choose_head(kinds[0], target, raw)
@@ -69,6 +76,12 @@ def _choose_model(kind: object, target: object, raw: Mapping[str, Any]) -> dict[
     if family is not None and family.causal:
         model["bidirectional"] = True
     return model
+
+
+def _choose_embedding(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the size of the learned embedding where the input has frozen pretrained ones."""
+    frozen = entry.get("pretrained_embeddings") and entry.get("freeze_embeddings", True)
+    return {"embedding_dim": _LEARNED_DIM} if frozen else {}
 
 
 def _choose_head(kind: object, target: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:

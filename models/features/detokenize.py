@@ -1,5 +1,7 @@
 """From the ids of a sequence back to the text that they stand for."""
 
+import json
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -7,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.text.config import TextInput, TextState
+from models.features.text.config import TextInput, TextState, resolve_tokenizer
 from models.features.tree.config import TreeInput, TreeState
 
 Detokenizer = Callable[[NDArray[np.int64]], str]
 
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+
+_SPACED = re.compile(r"(?<=\w) (['\N{RIGHT SINGLE QUOTATION MARK}-]) (?=\w)|([#@]) (?=\w)")
+"""What word pieces cut out of a word: apostrophe, hyphen, and the sign before a tag or a name."""
 
 
 def build_detokenizer(config: Any, state: Any) -> Detokenizer | None:  # noqa: ANN401 - of any kind
@@ -40,17 +45,39 @@ def build_detokenizer(config: Any, state: Any) -> Detokenizer | None:  # noqa: A
 
 def _build_text_detokenizer(config: TextInput, state: TextState) -> Detokenizer:
     """Build what turns the ids of one column into text."""
-    if config.tokenizer == "byte":
+    tokenizer = resolve_tokenizer(config, state)
+    if tokenizer == "byte":
         return lambda ids_N: bytes((ids_N - 1).clip(0).astype(np.uint8)).decode(errors="replace")
     tokens = [_UNKNOWN, *state.tokens]
-    if config.tokenizer == "bpe":
+    if tokenizer == "pretrained":
+        join = _build_joiner(state.model)
+        return lambda ids_N: join([tokens[index] for index in ids_N.tolist()])
+    if tokenizer == "bpe":
         byte_of = _list_printable_bytes()
         parts = [b"", *(bytes(byte_of[sign] for sign in token) for token in state.tokens)]
         return lambda ids_N: (
             b"".join(parts[index] for index in ids_N.tolist()).decode(errors="replace").strip()
         )
-    joiner = " " if config.tokenizer == "word" else ""
+    joiner = " " if tokenizer == "word" else ""
     return lambda ids_N: joiner.join(tokens[index] for index in ids_N.tolist())
+
+
+def _build_joiner(model: str) -> Callable[[list[str]], str]:
+    """Build what joins the tokens of a pretrained tokenizer into a text.
+
+    Word pieces do not say whether a space was between them; where words are usually written
+    without one, there is none. Other tokenizers have a decoder that knows.
+    """
+    settings = json.loads(model)
+    if settings["model"].get("type") == "WordPiece":
+        prefix = settings["model"].get("continuing_subword_prefix", "##")
+        return lambda tokens: _SPACED.sub(r"\1\2", " ".join(tokens).replace(f" {prefix}", ""))
+    if settings.get("decoder") is None:
+        return " ".join
+    from tokenizers import Tokenizer
+
+    decoder = Tokenizer.from_str(model).decoder
+    return lambda tokens: str(decoder.decode(tokens)).strip()
 
 
 @lru_cache(maxsize=1)

@@ -22,10 +22,12 @@ class Tokens:
 
     size: int
     """V: ids run from 0 to V - 1."""
-    vectors_VD: NDArray[np.float32] | None = None
-    """Initial embedding of each id; zeros where no pretrained vector is known."""
+    vectors_VD: NDArray[np.float16] | None = None
+    """Pretrained embedding of each id; zeros where none is known."""
     frozen: bool = False
-    """Whether the embeddings stay as they are in training."""
+    """Whether pretrained embeddings stay as they are in training, beside learned ones."""
+    num_learned: int = 0
+    """How many ids, the first ones, have a learned embedding beside a frozen one; 0 for all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -40,8 +42,9 @@ class Trees:
     """
 
     size: int
-    vectors_VD: NDArray[np.float32] | None = None
+    vectors_VD: NDArray[np.float16] | None = None
     frozen: bool = False
+    num_learned: int = 0
     labels: tuple[str, ...] = ()
 
 

@@ -1,6 +1,7 @@
 """The kinds of input: a new kind is a module of its own and an entry in `KINDS`."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import polars as pl
@@ -41,8 +42,10 @@ class InputKind(NamedTuple):
     build_spec: Callable[[Layout, Any], FeatureSpec]
     compute_max_rows: Callable[[Any], int]
     """Returns how many rows may be transformed at once, so that they fit in memory."""
-    list_packages: Callable[[Any], tuple[str, ...]]
-    """Returns the packages that prediction needs in addition to the core."""
+    list_packages: Callable[[Any, Any], tuple[str, ...]]
+    """Takes config and state; returns the packages that prediction needs beyond the core."""
+    list_files: Callable[[Any], tuple[Path, ...]]
+    """Takes the config; returns the files besides the rows that `fit` reads."""
 
 
 def _build_row_kind(
@@ -58,7 +61,8 @@ def _build_row_kind(
         transform=lambda frame, layout, state: module.transform(frame, layout.input, state),
         build_spec=lambda layout, state: module.build_spec(layout.input, state),
         compute_max_rows=getattr(module, "compute_max_rows", lambda _: _MAX_ROWS),
-        list_packages=getattr(module, "list_packages", lambda _: ()),
+        list_packages=getattr(module, "list_packages", lambda *_: ()),
+        list_files=getattr(module, "list_files", lambda _: ()),
     )
 
 
@@ -101,7 +105,8 @@ KINDS: dict[str, InputKind] = {
         transform=series.transform,
         build_spec=series.build_spec,
         compute_max_rows=lambda _: _MAX_ROWS,
-        list_packages=lambda _: (),
+        list_packages=lambda *_: (),
+        list_files=lambda _: (),
     ),
     "text": _build_row_kind(text, text.TextState, _check_text_columns),
     "image": _build_row_kind(image, image.ImageState, _check_bytes_column),

@@ -37,7 +37,8 @@ class ModelConfig:
     num_layers: int = 1
     """Number of stacked recurrent layers."""
     embedding_dim: int = 128
-    """Size of the embedding of a token, for texts and trees."""
+    """Size of the learned embedding of a token, for texts and trees. Beside frozen pretrained
+    embeddings it is 32 by default."""
     bidirectional: bool = False
     """Whether each layer also reads the sequence backwards."""
     residual: bool = False

@@ -26,6 +26,7 @@ from tasks.dataset.split_warnings import list_absent_classes
 from tasks.dataset.training_membership import write_training_rows
 from tasks.errors import DataError
 from tasks.facts import FeatureFacts
+from tasks.features.embedding_files import hash_embeddings
 from tasks.features.row_features import make_row_features
 from tasks.features.sequence_table import BuiltFeatures
 from tasks.features.window_features import make_window_features
@@ -87,7 +88,9 @@ def make_features(
 
     Raises:
         DataError: the rows satisfy their contract, but nothing can be learned from them.
+        JobError: the files with the pretrained embeddings cannot be read.
     """
+    embeddings_hash = hash_embeddings(layout)
     recipe = Recipe(
         stage="featurize",
         version=VERSION,
@@ -98,7 +101,7 @@ def make_features(
             "keep_unlabelled": keep_unlabelled,
         },
         # A changed contract that accepts the same rows gives the same features.
-        inputs={"rows": accepted.facts.rows_key},
+        inputs={"rows": accepted.facts.rows_key, **_name_input("embeddings", embeddings_hash)},
     )
 
     def build(folder: Path) -> FeatureFacts:
@@ -115,7 +118,7 @@ def make_features(
         except UnlearnableError as error:
             raise DataError.of(str(error)) from error
         _write_quarantine(folder, rows, made, read_origins(find_snapshot(store, accepted)))
-        return _summarize_features(made, folder)
+        return _summarize_features(made, folder, embeddings_hash)
 
     return produce(store, recipe, build, FeatureFacts)
 
@@ -133,7 +136,14 @@ def _require_columns(schema: pl.Schema, names: list[str]) -> None:
             )
 
 
-def _summarize_features(built: BuiltFeatures, folder: Path) -> FeatureFacts:
+def _name_input(name: str, key: str | None) -> dict[str, str]:
+    """Return an input of a recipe by its name; nothing where there is none."""
+    return {} if key is None else {name: key}
+
+
+def _summarize_features(
+    built: BuiltFeatures, folder: Path, embeddings_hash: str | None
+) -> FeatureFacts:
     """Count sequences, steps and channels, and the rows that were left out."""
     return FeatureFacts(
         training=built.counts.get(TRAINING, 0),
@@ -148,6 +158,8 @@ def _summarize_features(built: BuiltFeatures, folder: Path) -> FeatureFacts:
         unseen_classes=built.unseen_classes,
         absent_classes=list_absent_classes(folder, built.featurizer.target),
         duplicates=built.duplicates,
+        embeddings=getattr(built.featurizer.state, "embeddings", None),
+        embeddings_hash=embeddings_hash,
     )
 
 
@@ -200,6 +212,8 @@ def featurize(
     )
     if facts.unlabelled:
         logger().info("%s training rows without a target, for pretraining", facts.unlabelled)
+    if facts.embeddings:
+        logger().info("pretrained embeddings: %s", facts.embeddings)
     if facts.unreadable:
         logger().warning(
             "%s rows cannot be read and are in quarantine: %s; the first: %s",

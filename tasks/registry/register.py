@@ -67,6 +67,17 @@ class VersionInputs:
             f"{TAG}job": job_text,
             f"{TAG}decision": self.report.facts.decision,
             f"{TAG}reason": self.report.facts.reason,
+            **self._build_embedding_tags(),
+        }
+
+    def _build_embedding_tags(self) -> dict[str, str]:
+        """Return name and hash of the pretrained embeddings; nothing where there are none."""
+        facts = self.features.facts
+        if facts.embeddings is None or facts.embeddings_hash is None:
+            return {}
+        return {
+            f"{TAG}embeddings": facts.embeddings.name,
+            f"{TAG}embeddings_hash": facts.embeddings_hash,
         }
 
 

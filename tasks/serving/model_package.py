@@ -110,7 +110,8 @@ def save_package(bundle_dir: Path, folder: Path, golden: pl.DataFrame) -> None:
 def _list_requirements(bundle: Bundle) -> tuple[str, ...]:
     """List the packages that this model imports when it is served."""
     layout, target = bundle.featurizer.layout, bundle.featurizer.target
-    names = [*REQUIREMENTS, *KINDS[layout.input.kind].list_packages(layout.input)]
+    kind, state = KINDS[layout.input.kind], bundle.featurizer.state
+    names = [*REQUIREMENTS, *kind.list_packages(layout.input, state)]
     if target.tokenizer == "bpe":
         names.append("tokenizers")
     if bundle.head.loss in DISTRIBUTION_LOSSES:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import secrets
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -232,11 +232,16 @@ def hash_file(path: Path) -> str:
 
 def list_files(folder: Path) -> dict[str, FileEntry]:
     """Return size and hash of every file under `folder`, by its relative path."""
+    return list_entries(sorted(path for path in folder.rglob("*") if path.is_file()), folder)
+
+
+def list_entries(paths: Iterable[Path], folder: Path) -> dict[str, FileEntry]:
+    """Return size and hash of some files under `folder`, by their relative paths."""
     return {
         path.relative_to(folder).as_posix(): FileEntry(
             bytes=path.stat().st_size, sha256=hash_file(path)
         )
-        for path in sorted(path for path in folder.rglob("*") if path.is_file())
+        for path in paths
     }
 
 

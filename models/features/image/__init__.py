@@ -21,6 +21,6 @@ __all__ = [
 ]
 
 
-def list_packages(config: ImageInput) -> tuple[str, ...]:
+def list_packages(config: ImageInput, _: ImageState) -> tuple[str, ...]:
     """Return the packages that prediction needs in addition to the core."""
     return ("timm", "torchvision") if config.sequence == "backbone" else ()

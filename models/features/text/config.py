@@ -9,9 +9,16 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.features.embeddings.summary import EmbeddingSummary
+
 NormalizationStep = Literal["nfc", "nfkc", "lowercase", "strip_accents", "collapse_spaces"]
 
+Tokenizer = Literal["auto", "byte", "character", "word", "bpe"]
+
 NUM_BYTES = 256
+
+DEFAULT_PRETRAINED_DIM = 128
+"""Dimensions of pretrained vectors above which they are projected; fewer lose accuracy."""
 
 UNKNOWN_ID = 0
 """The id of every token that training did not keep, and of a text without any."""
@@ -28,9 +35,11 @@ class TextInput:
     separator token between them. A missing text of several counts as empty."""
     kind: Literal["text"] = "text"
     """`text`: a text, read as a sequence of tokens."""
-    tokenizer: Literal["byte", "character", "word", "bpe"] = "bpe"
+    tokenizer: Tokenizer = "auto"
     """`byte`: UTF-8 bytes. `character`: Unicode code points. `word`: words by spaCy's rules for
-    `language`, without spaces. `bpe`: byte pair encoding, learned from the training rows."""
+    `language`, without spaces. `bpe`: byte pair encoding, learned from the training rows. `auto`:
+    `bpe`; with `pretrained_embeddings` what they are of, `word` or the tokens of their own
+    tokenizer."""
     language: str = "en"
     """Language of `tokenizer: word`, as a code of spaCy: `de`, `fr`, or `xx` for any; `zh` is
     segmented by jieba."""
@@ -47,9 +56,20 @@ class TextInput:
     truncate: Literal["start", "end", "both"] = "start"
     """Which part of a longer text is kept; `both`: one half from its start, one from its end."""
     pretrained_embeddings: str | None = None
-    """Name or folder of a spaCy pipeline whose word vectors initialize the embeddings."""
-    freeze_embeddings: bool = False
-    """Whether the pretrained embeddings are kept constant in training."""
+    """Vectors of words or tokens that were trained on other texts, by which also words are read
+    that the training rows do not have. A file with vectors of words: GloVe, word2vec (text or
+    binary), fastText's `.vec`, or one of these as `.gz`; a folder with `tokenizer.json` and
+    `model.safetensors`: Model2Vec, or the input embeddings of any model of Hugging Face, by whose
+    tokenizer the texts are then split; or the name or folder of a spaCy pipeline. The model holds
+    what it needs of them, so a prediction needs no such file."""
+    embedding_key: str | None = None
+    """Name of the tensor with the vectors, where a folder's safetensors have several that could be
+    it."""
+    pretrained_dim: int = DEFAULT_PRETRAINED_DIM
+    """Pretrained vectors with more dimensions are projected to so many by PCA."""
+    freeze_embeddings: bool = True
+    """Whether pretrained vectors are constant in training, and a smaller learned vector of each
+    token (`model.embedding_dim`) stands beside them; otherwise they are trained themselves."""
 
     def __post_init__(self) -> None:
         """Validate the settings.
@@ -61,7 +81,10 @@ class TextInput:
             raise ValueError("column: name at least one column")
         if twice := [name for i, name in enumerate(self.columns) if name in self.columns[:i]]:
             raise ValueError(f"column: '{twice[0]}' is named twice; name each column once")
-        fewest = NUM_BYTES + 1 if self.tokenizer == "bpe" else 2
+        learns_bytes = self.tokenizer == "bpe" or (
+            self.tokenizer == "auto" and self.pretrained_embeddings is None
+        )
+        fewest = NUM_BYTES + 1 if learns_bytes else 2
         if self.vocab_size < fewest:
             raise ValueError(
                 f"vocab_size: {self.vocab_size} is too small for tokenizer '{self.tokenizer}'; "
@@ -71,16 +94,33 @@ class TextInput:
             raise ValueError(f"min_frequency: {self.min_frequency} is too small; give at least 1")
         if self.max_length < 1:
             raise ValueError(f"max_length: {self.max_length} is too small; give at least 1")
-        if self.pretrained_embeddings is not None and self.tokenizer != "word":
+        if self.pretrained_dim < 1:
+            raise ValueError(f"pretrained_dim: {self.pretrained_dim} is too small; give at least 1")
+        if self.pretrained_embeddings is None:
+            self._check_no_table()
+        elif self.tokenizer not in {"auto", "word"}:
             raise ValueError(
-                f"pretrained_embeddings: they are for words, and tokenizer is '{self.tokenizer}'; "
-                "set tokenizer: word, or remove pretrained_embeddings"
+                f"pretrained_embeddings: they are for words or for the tokens of their own "
+                f"tokenizer, and tokenizer is '{self.tokenizer}'; remove one of the two"
             )
-        if self.freeze_embeddings and self.pretrained_embeddings is None:
-            raise ValueError(
-                "freeze_embeddings: there are none to freeze; name a pipeline in "
-                "pretrained_embeddings, or remove it"
-            )
+
+    def _check_no_table(self) -> None:
+        """Check that nothing is set that needs pretrained vectors.
+
+        Raises:
+            ValueError: names the key.
+        """
+        defaults = {
+            "embedding_key": None,
+            "pretrained_dim": DEFAULT_PRETRAINED_DIM,
+            "freeze_embeddings": True,
+        }
+        for name, default in defaults.items():
+            if getattr(self, name) != default:
+                raise ValueError(
+                    f"{name}: there are no pretrained vectors; name them in "
+                    f"pretrained_embeddings, or remove {name}"
+                )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -111,6 +151,26 @@ class TextState:
     """The token of each id from 1 on, the most frequent first; for bpe in the order of merging,
     with each byte as one printable character."""
     model: str = ""
-    """For bpe, the JSON of the `tokenizers` library, whose ids are lower by 1."""
-    vectors_VD: NDArray[np.float32] | None = None
-    """The vector of each id; zeros for id 0 and for tokens that the pipeline does not know."""
+    """For bpe and pretrained tokens, the JSON of the `tokenizers` library. The ids of bpe are
+    lower by 1."""
+    vectors_VD: NDArray[np.float16] | None = None
+    """The pretrained vector of each id; zeros for id 0 and for tokens without one."""
+    num_learned: int = 0
+    """With pretrained vectors, how many ids, the first ones, occur often enough in training to be
+    learned; later ones count as unknown but for their pretrained vectors."""
+    source_ids_V: NDArray[np.int64] | None = None
+    """For pretrained tokens, the tokenizer's id of each of `tokens`; -1 for text that it does not
+    know."""
+    embeddings: EmbeddingSummary | None = None
+    """What is known of the pretrained vectors."""
+
+
+def resolve_tokenizer(
+    config: TextInput, state: TextState
+) -> Literal["byte", "character", "word", "bpe", "pretrained"]:
+    """Return how texts are split into tokens."""
+    if config.tokenizer != "auto":
+        return config.tokenizer
+    if config.pretrained_embeddings is None:
+        return "bpe"
+    return "word" if state.source_ids_V is None else "pretrained"

@@ -6,16 +6,17 @@ Shapes: R rows, N steps.
 import functools
 import operator
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
 from models.errors import UnlearnableError
+from models.features.embeddings.sources import find_source
+from models.features.embeddings.word_table import MAX_FURTHER_WORDS, load_word_table
 from models.features.feature_spec import Tokens
 from models.features.steps import Steps
 from models.features.text.characters import encode_bytes, encode_characters, fit_characters
-from models.features.text.config import UNKNOWN_ID, TextInput, TextState
+from models.features.text.config import UNKNOWN_ID, TextInput, TextState, resolve_tokenizer
 from models.features.text.jagged import (
     Jagged,
     concatenate_rows,
@@ -30,8 +31,8 @@ from models.features.text.normalization import (
     read_texts,
     split_blocks,
 )
-from models.features.text.pieces import Encoder, Pieces, cache_pieces
-from models.features.text.pretrained_embeddings import load_word_vectors
+from models.features.text.pieces import Encoder, Pieces, cache_pieces, keep_texts_whole
+from models.features.text.pretrained_tokens import build_pretrained_encoder, fit_pretrained_tokens
 from models.features.text.subwords import build_subword_encoder, fit_subwords
 from models.features.text.subwords import split_words as cut_subwords
 from models.features.text.token_counts import count_tokens, rank_tokens
@@ -51,12 +52,18 @@ def fit(frames: Iterable[pl.DataFrame], config: TextInput) -> TextState:
             _read_columns(frame, config)
             break
         return TextState()
-    fitter = {"character": fit_characters, "word": _fit_words, "bpe": fit_subwords}
-    state = fitter[config.tokenizer](_read_training_texts(frames, config), config)
+    fitters = {
+        "character": fit_characters,
+        "word": _fit_words,
+        "bpe": fit_subwords,
+        "token": fit_pretrained_tokens,
+    }
+    unit = _choose_unit(config)
+    state = fitters[unit](_read_training_texts(frames, config), config)
     if not state.tokens:
         names = "', '".join(config.columns)
         raise UnlearnableError(
-            f"column '{names}' has no {config.tokenizer} that occurs "
+            f"column '{names}' has no {unit} that occurs "
             f"{config.min_frequency} times in training; give more data, or lower min_frequency"
         )
     return state
@@ -90,13 +97,29 @@ def build_spec(config: TextInput, state: TextState) -> Tokens:
     """Return the number of ids, and their pretrained embeddings if there are any."""
     size, vectors_VD = config.count_ids(len(state.tokens)), state.vectors_VD
     if vectors_VD is not None and len(vectors_VD) < size:
-        # The separator has no pretrained vector.
-        vectors_VD = np.pad(vectors_VD, ((0, size - len(vectors_VD)), (0, 0)))
+        # The separator has no pretrained vector; one of the usual length tells it from the others.
+        usual = np.sqrt(np.mean(np.square(vectors_VD, dtype=np.float64)))
+        separator_D = np.full((1, vectors_VD.shape[1]), usual, vectors_VD.dtype)
+        vectors_VD = np.concatenate([vectors_VD, separator_D])
     return Tokens(
         size=size,
         vectors_VD=vectors_VD,
         frozen=config.freeze_embeddings,
+        num_learned=state.num_learned,
     )
+
+
+def _choose_unit(config: TextInput) -> str:
+    """Return what the fitted vocabulary is of.
+
+    Raises:
+        UnlearnableError: there are no such pretrained vectors.
+    """
+    if config.tokenizer != "auto":
+        return config.tokenizer
+    if config.pretrained_embeddings is None:
+        return "bpe"
+    return "token" if find_source(config.pretrained_embeddings).format == "tokens" else "word"
 
 
 def _read_training_texts(frames: Iterable[pl.DataFrame], config: TextInput) -> Iterator[pl.Series]:
@@ -121,10 +144,21 @@ def _fit_words(streams: Iterable[pl.Series], config: TextInput) -> TextState:
     tokenizer = build_word_tokenizer(config.language)
     counts = count_tokens(map(tokenizer.cut, streams), tokenizer.split)
     kept = rank_tokens(counts, config.vocab_size - 1, config.min_frequency)
-    state = TextState(tokens=tuple(token for token, _ in kept))
     if config.pretrained_embeddings is None or not kept:
-        return state
-    return replace(state, vectors_VD=load_word_vectors(config.pretrained_embeddings, state.tokens))
+        return TextState(tokens=tuple(token for token, _ in kept))
+    table = load_word_table(
+        config.pretrained_embeddings,
+        rank_tokens(counts, len(kept) + MAX_FURTHER_WORDS),
+        learned=len(kept),
+        max_dim=config.pretrained_dim,
+        further=MAX_FURTHER_WORDS,
+    )
+    return TextState(
+        tokens=table.words,
+        vectors_VD=table.vectors_VD,
+        num_learned=len(kept) + 1,
+        embeddings=table.summary,
+    )
 
 
 def _encode_block(columns: list[pl.Series], config: TextInput, state: TextState) -> Jagged:
@@ -141,13 +175,18 @@ def _encode_block(columns: list[pl.Series], config: TextInput, state: TextState)
 
 def _encode_texts(texts: pl.Series, config: TextInput, state: TextState) -> Jagged:
     """Return all ids of texts."""
-    if config.tokenizer == "byte":
+    tokenizer = resolve_tokenizer(config, state)
+    if tokenizer == "byte":
         return encode_bytes(texts)
-    if config.tokenizer == "character":
+    if tokenizer == "character":
         return encode_characters(texts, state)
-    if config.tokenizer == "word":
-        cutter = build_word_tokenizer(config.language).cut
-        return _encode_pieces(cutter(texts), _build_word_encoder(state.tokens, config.language))
+    if tokenizer == "word":
+        encoder = _build_word_encoder(
+            state.tokens, config.language, any_case=state.vectors_VD is not None
+        )
+        return _encode_pieces(build_word_tokenizer(config.language).cut(texts), encoder)
+    if tokenizer == "pretrained":
+        return _encode_pieces(keep_texts_whole(texts), build_pretrained_encoder(state))
     return _encode_pieces(cut_subwords(texts), build_subword_encoder(state.model))
 
 
@@ -159,12 +198,19 @@ def _encode_pieces(pieces: Pieces, encoder: Encoder) -> Jagged:
 
 
 @functools.lru_cache(maxsize=8)
-def _build_word_encoder(tokens: tuple[str, ...], language: str) -> Encoder:
-    """Return the function that encodes pieces as ids of their words."""
+def _build_word_encoder(tokens: tuple[str, ...], language: str, *, any_case: bool) -> Encoder:
+    """Return the function that encodes pieces as ids of their words.
+
+    Args:
+        tokens: words with ids.
+        language: of the words.
+        any_case: whether an unknown word is read as its lower-case form.
+    """
     ids = {token: id_ for id_, token in enumerate(tokens, 1)}
     split = build_word_tokenizer(language).split
-    return cache_pieces(
-        lambda pieces: [
-            tuple(ids.get(word, UNKNOWN_ID) for word in words) for words in split(pieces)
-        ]
-    )
+
+    def find_id(word: str) -> int:
+        found = ids.get(word, UNKNOWN_ID)
+        return ids.get(word.lower(), UNKNOWN_ID) if any_case and not found else found
+
+    return cache_pieces(lambda pieces: [tuple(map(find_id, words)) for words in split(pieces)])

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from models.features.text.config import TextInput, TextState
+from models.features.text.config import TextInput, TextState, resolve_tokenizer
 from models.features.text.jagged import split_max_length
 from models.features.text.normalization import normalize_texts
+from models.features.text.pretrained_tokens import build_token_cutter
 from models.features.text.subwords import build_subword_encoder
 from models.features.text.subwords import split_words as cut_subwords
 from models.features.text.words import build_word_tokenizer
@@ -20,11 +21,11 @@ def split_tokens(cells: Sequence[str | None], config: TextInput, state: TextStat
         config: settings of the text.
         state: the vocabulary.
     """
-    tokens = []
+    tokens, cut = [], _TOKENIZERS[resolve_tokenizer(config, state)]
     for number, (name, cell) in enumerate(zip(config.columns, cells, strict=True)):
         texts = normalize_texts(pl.Series([cell or ""], dtype=pl.String), config)
         tokens += [format_separator(name)] if number else []
-        tokens += _TOKENIZERS[config.tokenizer](texts, config, state)
+        tokens += cut(texts, config, state)
     tokens = tokens or [""]
     if len(tokens) <= config.max_length:
         return tokens
@@ -64,9 +65,16 @@ def _show_subwords(texts: pl.Series, config: TextInput, state: TextState) -> lis
     return [decoder.decode([state.tokens[id_ - 1]]) for id_ in all_ids]
 
 
+def _show_pretrained(texts: pl.Series, config: TextInput, state: TextState) -> list[str]:
+    """Return the tokens of a pretrained tokenizer by their names."""
+    del config
+    return [token.text for token in build_token_cutter(state.model)(texts[0])]
+
+
 _TOKENIZERS = {
     "byte": _show_bytes,
     "character": lambda texts, config, state: list(texts[0]),  # noqa: ARG005 - one signature for all
     "word": _show_words,
     "bpe": _show_subwords,
+    "pretrained": _show_pretrained,
 }

@@ -5,11 +5,15 @@ Shapes: N nodes, K = 3 numbers a node, or 4 with its label.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
+from models.features.embeddings.sources import find_source
+from models.features.embeddings.word_table import MAX_FURTHER_WORDS, WordTable, load_word_table
 from models.features.feature_spec import Trees
 from models.features.steps import Steps
 from models.features.tree.brackets import TreeNodes, index_children, read_trees
@@ -22,6 +26,7 @@ __all__ = [
     "compute_max_rows",
     "fit",
     "index_children",
+    "list_files",
     "list_packages",
     "read_trees",
     "transform",
@@ -68,28 +73,41 @@ def fit(frames: Iterable[pl.DataFrame], config: TreeInput) -> TreeState:
             counts = all_counts.group_by("word").agg(pl.col("count").sum())
             if len(counts) > _MAX_COUNTED_WORDS:
                 counts = counts.filter(pl.col("count") > 1)
-    frequent = counts.filter(pl.col("count") >= config.min_frequency)
-    vocabulary = frequent.sort("count", "word", descending=[True, False]).head(config.vocab_size)
+    ranked = counts.sort("count", "word", descending=[True, False])
+    vocabulary = ranked.filter(pl.col("count") >= config.min_frequency).head(config.vocab_size)
     if vocabulary.is_empty():
         raise UnlearnableError(
             f"column '{config.column}' has no word that occurs {config.min_frequency} times in "
             "the training trees; lower min_frequency, or give more data"
         )
-    words = tuple(vocabulary["word"].to_list())
+    if config.pretrained_embeddings is None:
+        return TreeState(words=tuple(vocabulary["word"].to_list()), labels=tuple(sorted(labels)))
+    table = load_word_table(
+        config.pretrained_embeddings,
+        ranked.head(len(vocabulary) + MAX_FURTHER_WORDS).rows(),
+        learned=len(vocabulary),
+        max_dim=config.pretrained_dim,
+        further=MAX_FURTHER_WORDS,
+    )
     return TreeState(
-        words=words, vectors_VD=_load_vectors(words, config), labels=tuple(sorted(labels))
+        words=table.words,
+        vectors_VD=_insert_wordless(table),
+        num_learned=len(vocabulary) + 2,
+        embeddings=table.summary,
+        labels=tuple(sorted(labels)),
     )
 
 
 def transform(frame: pl.DataFrame, config: TreeInput, state: TreeState) -> Steps:
     """Return the nodes of each tree as steps; a text that is no tree is the error of its row."""
     nodes = read_trees(frame[config.column], max_nodes=config.max_nodes)
-    ids = read_node_words(nodes, config).replace_strict(
-        state.words, range(2, len(state.words) + 2), default=UNKNOWN_ID, return_dtype=pl.Int32
-    )
-    is_wordless = read_node_words(nodes, config).is_null().to_numpy()
+    words = read_node_words(nodes, config)
+    ids = _find_ids(words, state)
+    if state.vectors_VD is not None:
+        ids = ids.zip_with(ids != UNKNOWN_ID, _find_ids(words.str.to_lowercase(), state))
+    is_wordless = words.is_null().to_numpy()
     values_NK = np.empty((len(ids), 4 if config.supervise_nodes else 3), np.int32)
-    values_NK[:, 0] = np.where(is_wordless, WORDLESS_ID, ids.fill_null(UNKNOWN_ID).to_numpy())
+    values_NK[:, 0] = np.where(is_wordless, WORDLESS_ID, ids.to_numpy())
     values_NK[:, 1] = nodes.parent_N
     values_NK[:, 2] = nodes.height_N
     if config.supervise_nodes:
@@ -112,11 +130,23 @@ def build_spec(config: TreeInput, state: TreeState) -> Trees:
         size=len(state.words) + 2,
         vectors_VD=state.vectors_VD,
         frozen=config.freeze_embeddings,
+        num_learned=state.num_learned,
         labels=state.labels,
     )
 
 
-def list_packages(_: TreeInput) -> tuple[str, ...]:
+def list_files(config: TreeInput) -> tuple[Path, ...]:
+    """Return the files that fitting reads: those of the pretrained vectors.
+
+    Raises:
+        UnlearnableError: there are none.
+    """
+    if config.pretrained_embeddings is None:
+        return ()
+    return find_source(config.pretrained_embeddings).files
+
+
+def list_packages(_: TreeInput, __: TreeState) -> tuple[str, ...]:
     """Return the packages that prediction needs: none, as the embeddings are in the weights."""
     return ()
 
@@ -134,14 +164,14 @@ def _check_labels(labels: set[str], config: TreeInput) -> None:
         )
 
 
-def _load_vectors(
-    words: tuple[str, ...], config: TreeInput
-) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]] | None":
-    """Return the pretrained vector of each id, [V, D], zeros without a word; None if not set."""
-    if config.pretrained_embeddings is None:
-        return None
-    from models.features.text.pretrained_embeddings import load_word_vectors
+def _find_ids(words: pl.Series, state: TreeState) -> pl.Series:
+    """Return the ids of words; that of unknown ones where there is no word, too."""
+    ids = words.replace_strict(
+        state.words, range(2, len(state.words) + 2), default=UNKNOWN_ID, return_dtype=pl.Int32
+    )
+    return ids.fill_null(UNKNOWN_ID)
 
-    vectors = load_word_vectors(config.pretrained_embeddings, words)
-    zeros = np.zeros((1, vectors.shape[1]), np.float32)
-    return np.concatenate([vectors[:1], zeros, vectors[1:]])
+
+def _insert_wordless(table: WordTable) -> NDArray[np.float16]:
+    """Return the vectors of a table with zeros for the id of nodes without a word, [V, D]."""
+    return np.insert(table.vectors_VD, WORDLESS_ID, 0, axis=0)

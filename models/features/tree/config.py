@@ -6,6 +6,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.features.embeddings.summary import EmbeddingSummary
+
 UNKNOWN_ID, WORDLESS_ID = 0, 1
 """Ids of a word that is not in the vocabulary, and of a node without a word."""
 
@@ -35,10 +37,15 @@ class TreeInput:
     max_nodes: int = 2_000
     """Trees with more nodes are quarantined."""
     pretrained_embeddings: str | None = None
-    """Name or folder of a spaCy pipeline whose word vectors initialize the embeddings; needs the
-    extra `spacy`."""
-    freeze_embeddings: bool = False
-    """Whether the pretrained embeddings are kept constant in training."""
+    """Vectors of words that were trained on other texts, by which also words are read that the
+    training trees do not have. A file: GloVe, word2vec (text or binary), fastText's `.vec`, or one
+    of these as `.gz`; or the name or folder of a spaCy pipeline (needs the extra `spacy`). The
+    model holds what it needs of them, so a prediction needs no such file."""
+    pretrained_dim: int = 128
+    """Pretrained vectors with more dimensions are projected to so many by PCA."""
+    freeze_embeddings: bool = True
+    """Whether pretrained vectors are constant in training, and a smaller learned vector of each
+    word (`model.embedding_dim`) stands beside them; otherwise they are trained themselves."""
 
     def __post_init__(self) -> None:
         """Validate the settings.
@@ -46,7 +53,7 @@ class TreeInput:
         Raises:
             ValueError: a number is too small, or labels are input and target.
         """
-        for name in ("vocab_size", "min_frequency", "max_nodes"):
+        for name in ("vocab_size", "min_frequency", "max_nodes", "pretrained_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is too small; give at least 1")
         if self.label_tokens and self.supervise_nodes:
@@ -67,6 +74,11 @@ class TreeState:
     __pydantic_config__: ClassVar = {"arbitrary_types_allowed": True}
 
     words: tuple[str, ...]
-    vectors_VD: NDArray[np.float32] | None = None
+    vectors_VD: NDArray[np.float16] | None = None
+    num_learned: int = 0
+    """With pretrained vectors, how many ids, the first ones, occur often enough in training to be
+    learned; later ones count as unknown but for their pretrained vectors."""
+    embeddings: EmbeddingSummary | None = None
+    """What is known of the pretrained vectors."""
     labels: tuple[str, ...] = ()
     """Labels of the nodes of the training trees, if they are supervised."""

@@ -38,27 +38,44 @@ class IdentityFront(nn.Module):
 
 
 class TokenFront(nn.Module):
-    """An embedding for each id, learned or pretrained."""
+    """An embedding for each id: learned, pretrained, or both side by side.
+
+    Frozen pretrained vectors say what a token means, of rare and new tokens too; the learned ones
+    beside them say what it means for this target, and are all that is known of a token without a
+    pretrained vector.
+    """
+
+    table_VD: Tensor
 
     def __init__(self, tokens: Tokens | Trees, size: int) -> None:
         super().__init__()
         vectors = tokens.vectors_VD
-        self.channels = size if vectors is None else vectors.shape[1]
-        self.embedding = nn.Embedding(tokens.size, self.channels)
-        nn.init.normal_(self.embedding.weight, std=_compute_embedding_std(tokens.size))
-        if vectors is not None:
-            pretrained = torch.from_numpy(vectors)
+        pretrained = torch.zeros(0, 0) if vectors is None else torch.from_numpy(vectors).float()
+        self.frozen = vectors is not None and tokens.frozen
+        self.num_learned = (tokens.num_learned if self.frozen else 0) or tokens.size
+        if not self.frozen and vectors is not None:
+            size = pretrained.shape[1]
+        self.embedding = nn.Embedding(self.num_learned, size)
+        nn.init.normal_(self.embedding.weight, std=_compute_embedding_std(self.num_learned))
+        # The featurizer has it too, so the weights are saved without it.
+        self.register_buffer(
+            "table_VD", pretrained if self.frozen else torch.zeros(0, 0), persistent=False
+        )
+        self.channels = size + self.table_VD.shape[1]
+        if vectors is not None and not self.frozen:
             with torch.no_grad():
                 # Ids without a pretrained vector get a random one.
                 is_missing = ~pretrained.any(dim=1, keepdim=True)
                 start = torch.where(is_missing, self.embedding.weight, pretrained)
                 self.embedding.weight.copy_(start)
-        self.embedding.weight.requires_grad_(not tokens.frozen)
 
     def forward(self, values_NC: Tensor, offsets: Offsets) -> tuple[Tensor, Offsets]:
         """Return the embeddings of the ids, which are in the first channel."""
-        vectors_ND: Tensor = self.embedding(values_NC[:, 0])
-        return vectors_ND, offsets
+        ids_N = values_NC[:, 0]
+        if not self.frozen:
+            return self.embedding(ids_N), offsets
+        learned_N = ids_N.where(ids_N < self.num_learned, 0)
+        return torch.cat([self.table_VD[ids_N.long()], self.embedding(learned_N)], dim=1), offsets
 
 
 class StaticFront(nn.Module):
