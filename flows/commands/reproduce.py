@@ -4,6 +4,7 @@ from flows.job.job import Job
 from flows.job.registered import load_registered_job
 from models.learning.loop import Callbacks
 from tasks.evaluation.fallback import make_fallback_candidate
+from tasks.features.embedding_files import check_embeddings
 from tasks.features.featurize import make_features
 from tasks.records import Accepted, Candidate, Features
 from tasks.registry.reproduction import (
@@ -16,6 +17,7 @@ from tasks.registry.reproduction import (
 )
 from tasks.storage.artifacts import local_dir
 from tasks.storage.store import Store
+from tasks.tracking.mlflow_client import TAG
 from tasks.training.train import make_candidate
 from tasks.validation.validate import accept_snapshot, load_accepted_contract
 
@@ -30,10 +32,16 @@ def reproduce(store: Store, name: str, number: str) -> Reproduction:
 
     Raises:
         RegistryError: there is no such version, or its tags lack what it was made from.
+        JobError: the pretrained embeddings that it was trained with are missing.
         StoreError: the snapshot is missing or damaged.
     """
     origin = find_sources(store, name, number)
     job = load_registered_job(origin.job_text, f"{name} version {number}")
+    check_embeddings(
+        job.layout,
+        expected=origin.tags.get(f"{TAG}embeddings_hash"),
+        title=f"{name} version {number}",
+    )
     with isolate_snapshot(store, origin.snapshot) as scratch:
         contract = load_accepted_contract(store, origin.accepted)
         accepted = accept_snapshot(origin.snapshot, contract, scratch)

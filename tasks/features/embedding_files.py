@@ -31,6 +31,36 @@ def hash_embeddings(layout: Layout) -> str | None:
         ) from error
 
 
+def check_embeddings(layout: Layout, *, expected: str | None, title: str) -> None:
+    """Check that the pretrained embeddings are those that a version was trained with.
+
+    Args:
+        layout: with the input.
+        expected: hash of their files then; None where there were none.
+        title: of the version, for errors.
+
+    Raises:
+        JobError: they are missing, or are others.
+    """
+    if expected is None:
+        return
+    name = getattr(layout.input, "pretrained_embeddings", None)
+    try:
+        found = hash_embeddings(layout)
+    except JobError as error:
+        raise JobError.of(
+            f"{title} cannot be reproduced without its pretrained embeddings '{name}'",
+            found=str(error),
+            hint=f"restore the files with the hash {expected}, to where the command runs",
+        ) from error
+    if found != expected:
+        raise JobError.of(
+            f"{title} cannot be reproduced: its pretrained embeddings '{name}' are other files now",
+            found=f"Hash {found}, expected {expected}",
+            hint="restore the files that it was trained with",
+        )
+
+
 def _find_common_folder(files: tuple[Path, ...]) -> Path:
     """Return the folder that all files are in."""
     return min((path.parent for path in files), key=lambda folder: len(folder.parts))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models.errors import UnlearnableError
 from models.features.embeddings.sources import EmbeddingSource, has_header, open_binary
 
-_CHUNK_BYTES = 1 << 22
+_CHUNK_BYTES = 1 << 20
 
 _MAX_WORD_BYTES = 1 << 12
 """A longer word of a binary file means that the file is damaged."""

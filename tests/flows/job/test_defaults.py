@@ -67,3 +67,15 @@ def test_columns_are_measured_from_their_last_values_where_the_past_of_all_is_re
 def test_a_job_that_is_not_valid_stays_as_it_is() -> None:
     for job in ({}, {"inputs": 3, "target": {}}, SERIES | {"model": "auto"}):
         assert fill_defaults(job) == job
+
+
+def test_frozen_vectors_have_a_small_learned_one_beside_them() -> None:
+    job = {
+        "inputs": [{"column": "x", "kind": "text", "pretrained_embeddings": "glove.txt"}],
+        "target": {"column": "y", "kind": "category"},
+    }
+
+    assert fill_defaults(job)["model"]["embedding_dim"] == 32
+    assert fill_defaults(job | {"model": {"embedding_dim": 8}})["model"]["embedding_dim"] == 8
+    trained = [job["inputs"][0] | {"freeze_embeddings": False}]
+    assert "embedding_dim" not in fill_defaults(job | {"inputs": trained})["model"]

@@ -1,5 +1,6 @@
 """Networks: they agree with torch's own layers, and the weights depend only on the seed."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -57,3 +58,33 @@ def test_embeddings_of_many_ids_start_small(ids: int, std: float) -> None:
     front = TokenFront(Tokens(size=ids), 64)
 
     assert front.embedding.weight.std().item() == pytest.approx(std, rel=0.05)
+
+
+def test_frozen_vectors_stand_beside_learned_ones() -> None:
+    vectors = np.arange(12, dtype=np.float16).reshape(4, 3)
+    torch.manual_seed(0)
+    front = TokenFront(Tokens(size=4, vectors_VD=vectors, frozen=True, num_learned=2), 5)
+    ids = torch.tensor([[0], [1], [2], [3]], dtype=torch.int32)
+
+    steps_NC, _ = front(ids, Offsets.from_lengths([4]))
+
+    assert front.channels == 8
+    np.testing.assert_array_equal(steps_NC[:, :3].detach(), vectors)
+    # Ids that are not learned share the vector of unknown ones.
+    learned = steps_NC[:, 3:]
+    assert torch.equal(learned[2], learned[0])
+    assert torch.equal(learned[3], learned[0])
+    assert not torch.equal(learned[1], learned[0])
+    assert list(front.state_dict()) == ["embedding.weight"]
+    assert [tuple(weight.shape) for weight in front.parameters()] == [(2, 5)]
+
+
+def test_vectors_that_are_not_frozen_are_where_learning_starts() -> None:
+    vectors = np.zeros((4, 3), np.float16)
+    vectors[2] = [1, 2, 3]
+    front = TokenFront(Tokens(size=4, vectors_VD=vectors, num_learned=2), 5)
+
+    assert front.channels == 3
+    assert front.embedding.weight.requires_grad
+    assert front.embedding.weight[2].tolist() == [1, 2, 3]
+    assert front.embedding.weight[1].any()

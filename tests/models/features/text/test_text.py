@@ -288,8 +288,10 @@ def test_training_rows_without_text_are_rejected(tokenizer: str) -> None:
         ({"vocab_size": 1, "tokenizer": "word"}, r"vocab_size: 1 .* at least 2"),
         ({"min_frequency": 0}, "min_frequency: 0"),
         ({"max_length": 0}, "max_length: 0"),
-        ({"pretrained_embeddings": "en_core_web_md"}, "set tokenizer: word"),
-        ({"freeze_embeddings": True}, "there are none to freeze"),
+        ({"pretrained_embeddings": "glove.txt", "tokenizer": "bpe"}, "remove one of the two"),
+        ({"freeze_embeddings": False}, "freeze_embeddings: there are no pretrained vectors"),
+        ({"embedding_key": "wte.weight"}, "embedding_key: there are no pretrained vectors"),
+        ({"pretrained_dim": 0, "pretrained_embeddings": "glove.txt"}, "pretrained_dim: 0"),
     ],
 )
 def test_settings_that_leave_no_tokens_are_rejected(options, message: str) -> None:
