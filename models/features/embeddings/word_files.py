@@ -8,7 +8,7 @@ et al. 2013). Of a table of any size only the rows that are asked for are held.
 Shapes: F words that were found, D numbers of a vector.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -74,19 +74,32 @@ def read_word_vectors(
         UnlearnableError: the file is damaged; names it and the line.
     """
     (path,) = source.files
-    encoded, rows = {word.encode() for word in wanted}, {}
+    encoded = {word.encode() for word in wanted}
     iterate = _iterate_binary if source.format == "word2vec" else _iterate_lines
     try:
         with open_binary(path) as file:
-            for index, entry in enumerate(iterate(file, path)):
-                if (index < first or entry.word in encoded) and entry.word not in rows:
-                    rows[entry.word] = entry.parse(path)
+            rows = _parse_rows(iterate(file, path), path, encoded, first=first)
     except (OSError, EOFError) as error:
         raise UnlearnableError(
             f"pretrained_embeddings: {path} cannot be read: {error}; download it again"
         ) from error
     words = [word.decode(errors="replace") for word in rows]
     return WordVectors(words, np.stack([*rows.values()]) if rows else np.empty((0, 1), np.float32))
+
+
+def _parse_rows(
+    entries: Iterable[_Entry], path: Path, wanted: Collection[bytes], *, first: int
+) -> dict[bytes, NDArray[np.float32]]:
+    """Return the vectors of the first words, and of those that are wanted.
+
+    Raises:
+        UnlearnableError: one of them is damaged.
+    """
+    rows: dict[bytes, NDArray[np.float32]] = {}
+    for index, entry in enumerate(entries):
+        if entry.word not in rows and (index < first or entry.word in wanted):
+            rows[entry.word] = entry.parse(path)
+    return rows
 
 
 def _iterate_lines(file: IO[bytes], path: Path) -> Iterator[_Entry]:

@@ -9,8 +9,9 @@ Shapes: T ids of the tokenizer, V ids of the job.
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +37,8 @@ _MAX_UNKNOWN_LENGTH = 64
 
 _MAX_UNKNOWN_TEXTS = 1 << 20
 """Distinct unknown pieces that are counted; with more, those that occurred once are dropped."""
+
+_BATCH_TEXTS = 4_096
 
 NO_SOURCE = -1
 """Instead of the tokenizer's id, for a piece that the tokenizer does not know."""
@@ -191,16 +194,23 @@ def _count(streams: Iterable[pl.Series], model: str, size: int) -> tuple[Integer
     """Count the tokens of texts by the tokenizer's ids [T], and what it does not know by text."""
     counts_T, unknown = np.zeros(size, np.int64), Counter[str]()
     cut = build_token_cutter(model)
-    for texts in streams:
-        for text in texts:
-            for token, id_ in cut(text):
-                if id_ != NO_SOURCE:
-                    counts_T[id_] += 1
-                elif len(token) <= _MAX_UNKNOWN_LENGTH:
-                    unknown[token] += 1
+    for texts in chain.from_iterable(map(_slice_texts, streams)):
+        tokens = list(chain.from_iterable(map(cut, texts)))
+        ids_N = np.array([token.source_id for token in tokens], np.int64)
+        counts_T += np.bincount(ids_N[ids_N != NO_SOURCE], minlength=size)
+        unknown.update(
+            token.text
+            for token in tokens
+            if token.source_id == NO_SOURCE and len(token.text) <= _MAX_UNKNOWN_LENGTH
+        )
         if len(unknown) > _MAX_UNKNOWN_TEXTS:
             unknown = Counter({text: count for text, count in unknown.items() if count > 1})
     return counts_T, unknown
+
+
+def _slice_texts(texts: pl.Series) -> Iterator[pl.Series]:
+    """Yield slices of texts: their tokens take much more memory."""
+    return (texts[start : start + _BATCH_TEXTS] for start in range(0, len(texts), _BATCH_TEXTS))
 
 
 def _rank(

@@ -1,4 +1,4 @@
-"""A job with pretrained vectors: they are told of, part of the key, and needed by training alone."""
+"""A job with pretrained vectors: they are shown, part of the key, and needed in training alone."""
 
 from pathlib import Path
 
@@ -106,7 +106,7 @@ def test_a_version_serves_without_its_table_and_is_reproduced_with_it(home: Path
     with pytest.raises(JobError, match="are other files now"):
         reproduce(store, "reviews", version.version)
     path.unlink()
-    with pytest.raises(JobError, match="without its pretrained embeddings 'glove.txt'"):
+    with pytest.raises(JobError, match=r"without its pretrained embeddings 'glove\.txt'"):
         reproduce(store, "reviews", version.version)
     folder = versions.fetch_files("reviews", version.version)
     golden = pl.read_parquet(folder / "golden_inputs.parquet")

@@ -108,9 +108,7 @@ def test_byte_pairs_of_a_model_come_back_whole(tmp_path: Path) -> None:
 def test_other_number_formats_are_read(dtype: torch.dtype, tmp_path: Path) -> None:
     size = SPECIAL + len(TOKENS)
     matrix = torch.arange(size * 2, dtype=torch.float32).reshape(size, 2)
-    write_token_table(
-        tmp_path / "table", TOKENS, key="position", **{"embeddings": matrix.to(dtype)}
-    )
+    write_token_table(tmp_path / "table", TOKENS, key="position", embeddings=matrix.to(dtype))
     config = choose(tmp_path / "table")
 
     state = fit([frame(ROWS)], config)
@@ -167,7 +165,7 @@ def test_an_ambiguous_table_is_asked_for_by_its_key(tmp_path: Path) -> None:
 
 def test_a_table_that_does_not_fit_its_tokenizer_is_refused(tmp_path: Path) -> None:
     write_token_table(tmp_path / "short", TOKENS, key="position", embeddings=torch.ones(3, 4))
-    with pytest.raises(UnlearnableError, match="has 3 rows, and its tokenizer.json 16 tokens"):
+    with pytest.raises(UnlearnableError, match=r"has 3 rows, and its tokenizer\.json 16 tokens"):
         fit([frame(ROWS)], choose(tmp_path / "short"))
 
     write_token_table(

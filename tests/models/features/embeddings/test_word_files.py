@@ -105,7 +105,7 @@ def test_a_folder_without_a_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnlearnableError, match=r"neither a tokenizer\.json .* nor a pipeline"):
         find_source(str(tmp_path))
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(UnlearnableError, match="no .safetensors file"):
+    with pytest.raises(UnlearnableError, match=r"no \.safetensors file"):
         find_source(str(tmp_path))
 
 
