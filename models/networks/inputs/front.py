@@ -50,14 +50,14 @@ class TokenFront(nn.Module):
     def __init__(self, tokens: Tokens | Trees, size: int) -> None:
         super().__init__()
         vectors = tokens.vectors_VD
-        pretrained = torch.zeros(0, 0) if vectors is None else torch.from_numpy(vectors).float()
+        pretrained = torch.zeros(0, 0) if vectors is None else torch.from_numpy(vectors)
         self.frozen = vectors is not None and tokens.frozen
         self.num_learned = (tokens.num_learned if self.frozen else 0) or tokens.size
         if not self.frozen and vectors is not None:
             size = pretrained.shape[1]
         self.embedding = nn.Embedding(self.num_learned, size)
         nn.init.normal_(self.embedding.weight, std=_compute_embedding_std(self.num_learned))
-        # The featurizer has it too, so the weights are saved without it.
+        # The featurizer has it too: the weights are saved without it, and networks share it.
         self.register_buffer(
             "table_VD", pretrained if self.frozen else torch.zeros(0, 0), persistent=False
         )
@@ -66,7 +66,7 @@ class TokenFront(nn.Module):
             with torch.no_grad():
                 # Ids without a pretrained vector get a random one.
                 is_missing = ~pretrained.any(dim=1, keepdim=True)
-                start = torch.where(is_missing, self.embedding.weight, pretrained)
+                start = torch.where(is_missing, self.embedding.weight, pretrained.float())
                 self.embedding.weight.copy_(start)
 
     def forward(self, values_NC: Tensor, offsets: Offsets) -> tuple[Tensor, Offsets]:
@@ -74,8 +74,9 @@ class TokenFront(nn.Module):
         ids_N = values_NC[:, 0]
         if not self.frozen:
             return self.embedding(ids_N), offsets
-        learned_N = ids_N.where(ids_N < self.num_learned, 0)
-        return torch.cat([self.table_VD[ids_N.long()], self.embedding(learned_N)], dim=1), offsets
+        learned_NC = self.embedding(ids_N.where(ids_N < self.num_learned, 0))
+        frozen_NC = self.table_VD[ids_N.long()].to(learned_NC.dtype)
+        return torch.cat([frozen_NC, learned_NC], dim=1), offsets
 
 
 class StaticFront(nn.Module):
