@@ -18,7 +18,7 @@ Tokenizer = Literal["auto", "byte", "character", "word", "bpe"]
 NUM_BYTES = 256
 
 DEFAULT_PRETRAINED_DIM = 128
-"""Dimensions of pretrained vectors above which they are projected; fewer lose accuracy."""
+"""Dimensions of pretrained vectors above which they are projected."""
 
 UNKNOWN_ID = 0
 """The id of every token that training did not keep, and of a text without any."""
@@ -44,8 +44,9 @@ class TextInput:
     """Language of `tokenizer: word`, as a code of spaCy: `de`, `fr`, or `xx` for any; `zh` is
     segmented by jieba."""
     vocab_size: int = 16_000
-    """Largest number of token ids, the one of unknown tokens (0) included; the separator of several
-    columns is one more. Not used by `byte`."""
+    """Largest number of learned token ids, the one of unknown tokens (0) included; not used by
+    `byte`. The separator of several columns is one more, and further tokens that pretrained vectors
+    are known of do not count."""
     min_frequency: int = 2
     """Tokens that are rarer in the training rows count as unknown, and rarer byte pairs are not
     merged. With 1, training has no unknown token, so the network does not learn to handle one."""

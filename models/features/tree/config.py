@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from models.features.embeddings.summary import EmbeddingSummary
 
+DEFAULT_PRETRAINED_DIM = 128
+"""Dimensions of pretrained vectors above which they are projected."""
+
 UNKNOWN_ID, WORDLESS_ID = 0, 1
 """Ids of a word that is not in the vocabulary, and of a node without a word."""
 
@@ -41,7 +44,7 @@ class TreeInput:
     training trees do not have. A file: GloVe, word2vec (text or binary), fastText's `.vec`, or one
     of these as `.gz`; or the name or folder of a spaCy pipeline (needs the extra `spacy`). The
     model holds what it needs of them, so a prediction needs no such file."""
-    pretrained_dim: int = 128
+    pretrained_dim: int = DEFAULT_PRETRAINED_DIM
     """Pretrained vectors with more dimensions are projected to so many by PCA."""
     freeze_embeddings: bool = True
     """Whether pretrained vectors are constant in training, and a smaller learned vector of each
