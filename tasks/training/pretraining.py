@@ -35,6 +35,7 @@ from models.learning.plan import TrainingPlan, load_plan
 from models.learning.precision import choose_precision
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
+from models.networks.inputs.front import TokenFront
 from models.networks.pretraining.network import (
     NextStepNetwork,
     build_next_step_network,
@@ -159,13 +160,14 @@ def load_pretraining_rows(
 
 def prepare_next_step_network(network: NextStepNetwork, rows: Sequences) -> None:
     """Fit what is not trained by gradients: the frequencies of the ids."""
-    if network.tokens is None:
+    if not isinstance(network.front, TokenFront):
         return
-    counts_V = np.zeros(network.tokens.size, np.int64)
+    learned = network.front.num_learned
+    counts_V = np.zeros(learned, np.int64)
     for first in range(0, len(rows), _COUNTED_ROWS):
         index_N = rows.select(np.arange(first, min(first + _COUNTED_ROWS, len(rows)))).spans.index_N
         ids_N = np.asarray(_to_array(rows.values_NC)[index_N, 0])
-        counts_V += np.bincount(ids_N, minlength=network.tokens.size)
+        counts_V += np.bincount(np.where(ids_N < learned, ids_N, 0), minlength=learned)
     network.head.fit_frequencies(torch.from_numpy(counts_V))
 
 

@@ -74,9 +74,13 @@ class TokenFront(nn.Module):
         ids_N = values_NC[:, 0]
         if not self.frozen:
             return self.embedding(ids_N), offsets
-        learned_NC = self.embedding(ids_N.where(ids_N < self.num_learned, 0))
+        learned_NC = self.embedding(self.find_learned_ids(ids_N))
         frozen_NC = self.table_VD[ids_N.long()].to(learned_NC.dtype)
         return torch.cat([frozen_NC, learned_NC], dim=1), offsets
+
+    def find_learned_ids(self, ids_N: Tensor) -> Tensor:
+        """Return the ids of the learned embeddings: that of unknown tokens for those without."""
+        return ids_N.where(ids_N < self.num_learned, 0)
 
 
 class StaticFront(nn.Module):

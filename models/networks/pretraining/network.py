@@ -90,6 +90,8 @@ class NextStepNetwork(Network):
         steps_NC, offsets = self.front(values_NC, offsets)
         known_NC = self.select_input_steps(values_NC, steps_NC)
         if isinstance(self.front, TokenFront):
+            # Predicted are the tokens with an embedding of their own, which is an output weight.
+            known_NC = self.front.find_learned_ids(known_NC)
             steps_NC = self.drop_tokens(steps_NC, values_NC)
         steps_NC = self.input_dropout(steps_NC, offsets)
         directions = len(self.layers[0].cells)
@@ -108,7 +110,8 @@ class NextStepNetwork(Network):
         if not self.training:
             return steps_NC
         assert isinstance(self.front, TokenFront)  # noqa: S101 - only tokens are dropped
-        ones_V1 = steps_NC.new_ones(self.front.embedding.num_embeddings, 1)
+        assert self.tokens is not None  # noqa: S101 - of the same input
+        ones_V1 = steps_NC.new_ones(self.tokens.size, 1)
         kept_V1 = functional.dropout(ones_V1, EMBEDDING_DROPOUT)
         return steps_NC * kept_V1[values_NC[:, 0].long()]
 

@@ -1,5 +1,7 @@
 """A job with pretrained vectors: they are shown, part of the key, and needed in training alone."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,12 @@ from flows.commands.check import check_job, format_check
 from flows.commands.reproduce import reproduce
 from flows.job.job import Job, load_job
 from models.bundle import load_bundle
+from models.learning.loop import Callbacks
 from tasks.errors import JobError
 from tasks.registry import versions
 from tasks.storage.artifacts import local_dir
 from tasks.storage.store import StoreConfig, open_store
+from tasks.training.train import make_candidate
 from tests.support.embedding_tables import draw_vectors, write_text, write_token_table
 from tests.support.pipeline import prepare_features, run_pipeline
 from tests.support.sample_jobs import write_job
@@ -115,3 +119,20 @@ def test_a_version_serves_without_its_table_and_is_reproduced_with_it(home: Path
     assert bundle.predict(golden)["prediction"].to_list() == wanted["prediction"].to_list()
     # The table is saved once, with the featurizer.
     assert "front.table_VD" not in bundle.network.state_dict()
+
+
+def test_networks_are_pretrained_on_the_tokens_that_they_learn(home: Path) -> None:
+    write_text(home / "glove.txt", draw_vectors([*WORDS, *map(str, range(200))]))
+    job = load_review_job(home, "glove.txt")
+    job = replace(job, training=replace(job.training, pretrain="next_step"))
+    store, _, _, features = prepare_features(job)
+
+    candidate = make_candidate(
+        features, store, **job.settings._asdict(), callbacks=Callbacks(lambda _: None)
+    )
+
+    # Each number occurs once: it has a frozen vector, and none that could be predicted.
+    front = load_bundle(local_dir(store, candidate) / "bundle").network.front
+    assert front.num_learned < len(front.table_VD) - 100
+    assert candidate.facts.pretraining is not None
+    assert math.isfinite(candidate.facts.validation_loss)
