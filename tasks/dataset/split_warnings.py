@@ -66,7 +66,7 @@ def list_split_warnings(facts: FeatureFacts, *, in_folds: bool) -> list[str]:
 
 
 _WHY_FEW: Mapping[str, str] = {
-    SPLIT_NAMES[TRAINING]: "a network can hardly learn from them; give more data",
+    SPLIT_NAMES[TRAINING]: "what is learned from so few depends on chance; give more data",
     SPLIT_NAMES[VALIDATION]: "too few to choose the best epoch by; set training.folds: 5, or a "
     "larger split.validation",
     SPLIT_NAMES[TEST]: "differences between models are mostly chance there; give more data, or a "
