@@ -136,27 +136,31 @@ def add_outcome(record: Record, data: Path, store: Path, known: Iterable[Record]
 
 
 def read_outcome(store: Path) -> Record:
-    """Read the scores, the decision and the facts of the candidate from the newest report."""
-    evaluation = read_newest_manifest(store / "evaluate")
-    facts, inputs = evaluation["facts"], evaluation["recipe"]["inputs"]
-    candidate = read_manifest(store / "train" / inputs["candidate"])["facts"]
+    """Read the scores, the decision and the facts of the network from its report.
+
+    A baseline that serves until a network beats it has a report of its own; it is named only.
+    """
+    pairs = [
+        (each, read_manifest(store / "train" / each["recipe"]["inputs"]["candidate"])["facts"])
+        for path in (store / "evaluate").glob("*/manifest.json")
+        for each in [read_manifest(path.parent)]
+    ]
+    serving = [candidate["baseline"]["name"] for _, candidate in pairs if candidate["baseline"]]
+    networks = [pair for pair in pairs if not pair[1]["baseline"]]
+    evaluation, candidate = max(networks, key=lambda pair: str(pair[0]["created_at"]))
+    facts = evaluation["facts"]
     return {
         "scores": facts["metrics"],
         "baselines": facts["baselines"],
         "decision": facts["decision"],
+        "serving": serving[0] if serving else "network",
         "reason": facts["reason"],
-        "features": inputs["features"],
+        "features": evaluation["recipe"]["inputs"]["features"],
         "parts": facts["parts"],
         "branches": candidate["branches"],
         "branch_weights": candidate["branch_weights"],
         "recurrent_weight": candidate["recurrent_weight"],
     }
-
-
-def read_newest_manifest(stage: Path) -> Record:
-    """Read the manifest of a stage's newest artifact."""
-    manifests = [read_manifest(path.parent) for path in stage.glob("*/manifest.json")]
-    return max(manifests, key=lambda manifest: str(manifest["created_at"]))
 
 
 def read_manifest(artifact: Path) -> Record:
