@@ -99,7 +99,7 @@ class TargetConfig:
         """
         if isinstance(self.column, str):
             return
-        names = self.column
+        names = tuple(self.column)
         if not all(names):
             raise ValueError("column: the list has an empty name; name the columns, or one column")
         if repeated := sorted({name for name in names if names.count(name) > 1}):

@@ -89,7 +89,7 @@ def make_candidate(
     recipe = build_candidate_recipe(features, model, head, training, fold=fold, start=start)
     if found := find_artifact(store, recipe, CandidateFacts):
         return found
-    model = resolve_downsample(model, features_dir := local_dir(store, features))
+    features_dir = local_dir(store, features)
     if not isinstance(start, Artifact):
         start, training = make_start(
             features, store, model, training, head=head, callbacks=callbacks, plan=start

@@ -29,7 +29,9 @@ CANDIDATES = [
 def auto_job(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A job over 300 waves that chooses among three small networks."""
 
-    def list_few_candidates(*_: object, champion: ModelConfig | None = None) -> list[ModelConfig]:
+    def list_few_candidates(
+        *_: object, champion: ModelConfig | None = None, **__: object
+    ) -> list[ModelConfig]:
         return [*CANDIDATES, champion] if champion and champion not in CANDIDATES else CANDIDATES
 
     monkeypatch.setattr("tasks.tuning.auto_model.list_candidate_models", list_few_candidates)

@@ -48,7 +48,7 @@ def test_tokens_have_the_rows_of_the_table(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, wanted * scale, rtol=0.01, atol=0.01)
     assert ids[3] >= spec.num_learned > max(ids[:3])
     assert list_packages(config, state) == ("tokenizers",)
-    assert split_tokens("the playing", config, state) == ["the", "play", "##ing"]
+    assert split_tokens(["the playing"], config, state) == ["the", "play", "##ing"]
 
 
 def test_what_the_tokenizer_does_not_know_is_learned_where_it_repeats(tmp_path: Path) -> None:

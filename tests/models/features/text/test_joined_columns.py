@@ -130,13 +130,14 @@ def test_ids_of_several_columns_come_back_as_lines(tokenizer: str) -> None:
 def test_pretrained_vectors_have_a_row_for_the_separator() -> None:
     config = build_input("word")
     state = fit([FRAME], config)
-    vectors_VD = np.ones((len(state.tokens) + 1, 3), np.float32)
+    vectors_VD = np.random.default_rng(0).normal(size=(len(state.tokens) + 1, 3))
 
-    spec = build_spec(config, replace(state, vectors_VD=vectors_VD))
+    spec = build_spec(config, replace(state, vectors_VD=vectors_VD.astype(np.float32)))
 
     assert spec.vectors_VD is not None
     assert spec.vectors_VD.shape == (spec.size, 3)
-    assert not spec.vectors_VD[-1].any()
+    usual = np.sqrt(np.square(vectors_VD).mean())
+    np.testing.assert_allclose(spec.vectors_VD[-1], usual, rtol=1e-5)
 
 
 def test_near_duplicates_are_compared_by_all_columns() -> None:
