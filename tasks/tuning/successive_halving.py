@@ -33,8 +33,9 @@ from tasks.errors import DataError, JobError
 from tasks.facts import CandidateFacts
 from tasks.records import Candidate, Features
 from tasks.storage.artifacts import Recipe, find_artifact, local_dir, produce
-from tasks.storage.store import Store, read_bytes
+from tasks.storage.store import Store
 from tasks.task_options import logger
+from tasks.training.checkpoints import read_checkpoint
 from tasks.training.train import build_candidate_recipe
 from tasks.tuning.auto_candidates import count_branches
 from tasks.tuning.search_space import Settings
@@ -272,7 +273,7 @@ def _read_planned_epochs(context: HalvingContext, index: int) -> int:
     recipe = context.build_recipe(index)
     if found := find_artifact(context.store, recipe, CandidateFacts):
         return found.facts.epochs_planned
-    data = read_bytes(context.store, f"checkpoints/{recipe.key}/state.pt")
+    data = read_checkpoint(context.store, recipe.key)
     return TrainingPlan(*parse_state(data)["plan"]).epochs if data else 0
 
 

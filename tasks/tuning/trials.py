@@ -32,7 +32,8 @@ from tasks.prediction.test_predictions import (
 )
 from tasks.records import Accepted, Artifact, Candidate, Features
 from tasks.storage.artifacts import Recipe, find_artifact, local_dir, produce
-from tasks.storage.store import Store, read_bytes
+from tasks.storage.store import Store
+from tasks.training.checkpoints import read_checkpoint
 from tasks.training.progress import combine_callbacks, report_progress
 from tasks.training.train import build_candidate_recipe, make_candidate
 from tasks.tuning.search_space import Settings, TuningConfig
@@ -255,7 +256,7 @@ def _run_trial(
 
 def _load_checkpoint_history(store: Store, key: str) -> list[EpochResult]:
     """Read the epochs of an interrupted training from its checkpoint."""
-    data = read_bytes(store, f"checkpoints/{key}/state.pt")
+    data = read_checkpoint(store, key)
     return [EpochResult(*epoch) for epoch in parse_state(data)["history"]] if data else []
 
 
