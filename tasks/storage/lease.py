@@ -1,8 +1,11 @@
 """Leases: at most one process at a time trains a model, or moves the aliases of one.
 
 Each holder creates the next numbered file exclusively, so a takeover is one atomic step on every
-filesystem, and the highest number is the holder. A lease is free again when its holder has released
-it, when its process no longer runs on this machine, or when it was not renewed for a while.
+filesystem, and the highest number is the holder. It renews its file by a counter. A lease is free
+again when its holder has released it, when its process no longer runs, or when its file was not
+renewed for a while by the clock of the one who waits: clocks of two machines are never compared. A
+holder that was paused so long that another took over is told so before it writes again (a fencing
+token, as in Kleppmann 2016, "How to do distributed locking").
 """
 
 import json
@@ -10,19 +13,78 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
 
 from tasks.errors import LeaseHeldError
 from tasks.storage.store import Store, create_exclusively, read_bytes, write_bytes
+from tasks.task_options import logger
 
-_RENEW_SECONDS = 15.0
+RENEW_SECONDS = 15.0
 STALE_SECONDS = 90.0
+_LOST_SECONDS = 60.0
+"""Seconds without a renewal after which a holder counts its own lease as lost: before others do."""
+_RETRY_SECONDS = 1.0
+_WATCH_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Lease:
+    """A lease that this process holds."""
+
+    store: Store
+    folder: str
+    number: int
+    holder: str
+    renewed: int = 0
+    renewed_at: float = field(default_factory=time.monotonic)
+    lost: str | None = None
+    """Why this process holds it no longer."""
+
+    @property
+    def path(self) -> str:
+        """The lease's file."""
+        return _format_path(self.folder, self.number)
+
+    def check(self) -> None:
+        """Check that the lease is still held, before something is written under it.
+
+        Raises:
+            LeaseHeldError: it was lost.
+        """
+        if self.lost is None and time.monotonic() - self.renewed_at > _LOST_SECONDS:
+            self.lost = f"it was not renewed for {_LOST_SECONDS:.0f} s"
+        if self.lost is None and _find_latest(self.store, self.folder) != self.number:
+            self.lost = "another process took it over"
+        if self.lost:
+            raise LeaseHeldError.of(
+                f"this {self.holder} has lost {self.folder}: {self.lost}",
+                hint="nothing is wrong with its data; run again",
+            )
+
+    def renew(self) -> None:
+        """Renew the lease.
+
+        Raises:
+            LeaseHeldError: it was lost.
+        """
+        self.check()
+        self.renewed += 1
+        write_bytes(self.store, self.path, _format_holder(self.renewed))
+        self.renewed_at = time.monotonic()
 
 
 @contextmanager
-def hold_lease(store: Store, folder: str, *, holder: str = "trainer") -> Iterator[None]:
+def hold_lease(store: Store, folder: str, *, holder: str = "trainer") -> Iterator[Lease]:
     """Hold the lease on a folder of the store.
+
+    Where its holder may run on another machine, this waits until it is renewed, or stale.
 
     Args:
         store: that the folder is in.
@@ -32,32 +94,62 @@ def hold_lease(store: Store, folder: str, *, holder: str = "trainer") -> Iterato
     Raises:
         LeaseHeldError: another process holds it.
     """
-    number = _find_latest(store, folder)
-    _check_not_held(store, folder, number, holder=holder)
-    path = f"{folder}/lease-{number + 1:06}.json"
-    if not create_exclusively(store, path, _format_holder()):
+    latest = _find_latest(store, folder)
+    _check_not_held(store, folder, latest, holder=holder)
+    lease = Lease(store, folder, latest + 1, holder)
+    if not create_exclusively(store, lease.path, _format_holder(0)):
         raise _build_error(folder, f"another {holder} took it at the same time", holder)
     released = threading.Event()
-    renewer = threading.Thread(target=_renew, args=(store, path, released), daemon=True)
+    renewer = threading.Thread(target=_renew, args=(lease, released), daemon=True)
     renewer.start()
     try:
-        yield
+        yield lease
     finally:
         released.set()
         renewer.join()
-        write_bytes(store, path, b'{"released": true}')
+        if lease.lost is None:
+            write_bytes(store, lease.path, b'{"released": true}')
 
 
-def _renew(store: Store, path: str, released: threading.Event) -> None:
-    """Renew the lease until it is released."""
-    while not released.wait(_RENEW_SECONDS):
-        write_bytes(store, path, _format_holder())
+def _renew(lease: Lease, released: threading.Event) -> None:
+    """Renew the lease until it is released or lost; errors of the store may pass."""
+    pause = RENEW_SECONDS
+    while not released.wait(pause):
+        try:
+            lease.renew()
+            pause = RENEW_SECONDS
+        except LeaseHeldError as error:
+            logger().warning("%s", error)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever the filesystem raises
+            logger().warning("the lease %s could not be renewed yet: %s", lease.path, error)
+            pause = _RETRY_SECONDS
 
 
-def _format_holder() -> bytes:
-    """Return the content of a lease's file: its process, and the time of its renewal."""
-    holder = {"host": socket.gethostname(), "pid": os.getpid(), "at": time.time()}
+def _format_holder(renewed: int) -> bytes:
+    """Return the content of a lease's file: its process, and how often it was renewed."""
+    holder = {
+        "host": socket.gethostname(),
+        "machine": _identify_machine(),
+        "pid": os.getpid(),
+        "started": psutil.Process().create_time(),
+        "renewed": renewed,
+    }
     return json.dumps(holder).encode()
+
+
+def _identify_machine() -> str:
+    """Identify this boot of this machine, and within it the container whose pids these are."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return f"{socket.gethostname()}/{uuid.getnode()}"
+
+
+def _format_path(folder: str, number: int) -> str:
+    """Return the path of a lease's file."""
+    return f"{folder}/lease-{number:06}.json"
 
 
 def _find_latest(store: Store, folder: str) -> int:
@@ -73,26 +165,41 @@ def _check_not_held(store: Store, folder: str, number: int, *, holder: str) -> N
     Raises:
         LeaseHeldError: it holds the lease.
     """
-    data = read_bytes(store, f"{folder}/lease-{number:06}.json") if number else None
-    if data is None:
+    path = _format_path(folder, number)
+    data = read_bytes(store, path) if number else None
+    lease = _parse_holder(data)
+    if data is None or lease.get("released"):
         return
-    lease = json.loads(data)
-    if lease.get("released") or time.time() - lease["at"] > STALE_SECONDS:
+    error = _build_error(folder, f"process {lease.get('pid')} on {lease.get('host')}", holder)
+    if lease.get("machine") == _identify_machine():
+        if _is_running(lease):
+            raise error
         return
-    if lease["host"] == socket.gethostname() and not _is_running(lease["pid"]):
-        return
-    raise _build_error(folder, f"process {lease['pid']} on {lease['host']} holds it", holder)
+    deadline = time.monotonic() + STALE_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(_WATCH_SECONDS)
+        if read_bytes(store, path) != data:
+            raise error
 
 
-def _is_running(pid: int) -> bool:
-    """Return whether a process of this machine runs."""
+def _parse_holder(data: bytes | None) -> dict[str, Any]:
+    """Parse a lease's file; a damaged one names no process."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        lease = json.loads(data or b"{}")
+    except ValueError:
+        return {}
+    return lease if isinstance(lease, dict) else {}
+
+
+def _is_running(lease: dict[str, Any]) -> bool:
+    """Return whether the process that took a lease on this machine runs."""
+    try:
+        process = psutil.Process(int(lease["pid"]))
+        return bool(abs(process.create_time() - float(lease["started"])) < 1.0)
+    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True
-    return True
 
 
 def _build_error(folder: str, reason: str, holder: str) -> LeaseHeldError:

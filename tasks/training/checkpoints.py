@@ -21,18 +21,20 @@ def hold_checkpoints(store: Store, key: str) -> Iterator[CheckpointStore]:
     """Hold the checkpoints of a training under a lease, and delete them when it has finished.
 
     Raises:
-        LeaseHeldError: another process is running this training.
+        LeaseHeldError: another process is running this training, or has taken it over.
     """
     folder = f"checkpoints/{key}"
     newest, previous = _list_paths(key)
 
     def save(data: bytes) -> None:
+        lease.check()
         if store.fs.exists(f"{store.root}/{newest}"):
             store.fs.mv(f"{store.root}/{newest}", f"{store.root}/{previous}")
         write_bytes(store, newest, data + hashlib.sha256(data).digest())
 
-    with hold_lease(store, folder):
+    with hold_lease(store, folder) as lease:
         yield CheckpointStore(load=lambda: read_checkpoint(store, key), save=save)
+        lease.check()
     store.fs.rm(f"{store.root}/{folder}", recursive=True)
 
 
