@@ -19,6 +19,10 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _LOCAL_NAMES = {"127.0.0.1", "localhost", "::1"}
 
+_IN_PROCESS = "prefect-in-memory"
+"""Name by which Prefect's server calls its own application, without a connection. Of a request over
+a connection, the server's address is that of its socket, whatever the request says."""
+
 _POLICY_VIOLATION = 1008
 """Code of a web socket that is refused (RFC 6455)."""
 
@@ -37,7 +41,8 @@ class LocalAccess:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] not in {"http", "websocket"}:
+        in_process = (scope.get("server") or ("",))[0] == _IN_PROCESS
+        if scope["type"] not in {"http", "websocket"} or in_process:
             await self._app(scope, receive, send)
             return
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}

@@ -44,7 +44,7 @@ def test_a_preset_is_chosen_by_one_word_and_a_setting_overrides_it(tmp_path: Pat
 
     wrong = run_ostinato(tmp_path, "run", "sales.yaml", "--preset", "fast")
     arguments = ("--preset", "quick", "--set", "training.epochs=2")
-    alone = ("--set", "model.parallel_branch=none")
+    alone = ("--set", "model.parallel_branch=none", "--set", "gate.fallback=none")
     done = run_ostinato(tmp_path, "run", "sales.yaml", *arguments, *alone, "--json")
 
     assert wrong.returncode == 2

@@ -1,13 +1,15 @@
 """Servers of `ostinato ui`: foreign web pages can neither read nor change anything."""
 
+import asyncio
 import socket
 import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
-from flows.servers.local_access import find_refusal
+from flows.servers.local_access import LocalAccess, Message, Receive, Send, find_refusal
 from tests.support.sample_jobs import Pages, fetch
 
 FILTER = "/api/block_documents/filter"
@@ -81,3 +83,26 @@ def test_malformed_and_foreign_hosts_are_refused(host: str) -> None:
 def test_names_of_this_machine_are_allowed(host: str) -> None:
     assert find_refusal(host, None) is None
     assert find_refusal(host, f"http://{host}") is None
+
+
+async def answer(scope: Message, receive: Receive, send: Send) -> None:
+    """Answer every request."""
+    del scope, receive
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.parametrize(("name", "status"), [("prefect-in-memory", 200), ("evil.example", 403)])
+def test_the_server_calls_itself(name: str, status: int) -> None:
+    """Actions of automations start runs by requests that take no connection."""
+
+    async def call() -> int:
+        transport = httpx.ASGITransport(app=LocalAccess(answer))
+        async with httpx.AsyncClient(transport=transport) as client:
+            return (await client.get(f"http://{name}/api/health")).status_code
+
+    assert asyncio.run(call()) == status
+
+
+def test_a_request_cannot_pass_as_a_call_of_the_server_itself(pages: Pages) -> None:
+    assert send(pages.prefect + FILTER, {"Host": "prefect-in-memory"}, b"{}")[0] == 403
