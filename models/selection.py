@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.features.config import TargetKind
-from models.learning.mixing import PartOutputs, fit_mix
+from models.mixing import PartOutputs, fit_mix
 from models.networks.blend import Mix, mix_outputs
 from models.networks.heads.config import HeadConfig
 from models.networks.selected_ensemble import scale_outputs

@@ -25,7 +25,7 @@ from models.evaluation.metrics.by_kind import compute_metrics
 from models.features.featurizer import Featurizer, load_featurizer
 from models.learning.config import TrainingConfig
 from models.learning.data_source import Sequences
-from models.learning.mixing import fit_offsets
+from models.mixing import fit_offsets
 from models.networks.config import ModelConfig
 from models.networks.heads.config import DISTRIBUTION_LOSSES, HeadConfig
 from tasks.dataset.labels import TestRows, load_targets

@@ -30,7 +30,7 @@ from models.bundle import (
 from models.features.featurizer import Featurizer
 from models.learning.config import TrainingConfig
 from models.learning.data_source import Sequences, gather_rows
-from models.learning.mixing import PartOutputs, Restore, fit_mix, measure_log_loss
+from models.mixing import PartOutputs, Restore, fit_mix, measure_log_loss
 from models.networks.blend import Blend, mix_outputs
 from models.networks.branches.base import Branch, Features, SequenceBatch
 from models.networks.branches.build import BranchSettings, build_branch, choose_branches

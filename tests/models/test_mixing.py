@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models.learning.mixing import PartOutputs, Restore, fit_mix
+from models.mixing import PartOutputs, Restore, fit_mix
 from models.networks.blend import mix_outputs
 from models.networks.heads.config import HeadConfig
 
