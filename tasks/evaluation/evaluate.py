@@ -78,7 +78,6 @@ def make_report(
     features: Features,
     accepted: Accepted,
     champion: Champion | None,
-    champion_dir: Path | None,
     gate: GateConfig,
     evaluation: EvaluationConfig,
     store: Store,
@@ -91,7 +90,6 @@ def make_report(
         features: sequences and splits that it was trained on.
         accepted: the rows behind them.
         champion: the current one; None where there is none.
-        champion_dir: its bundle.
         gate: how to decide.
         evaluation: what to measure besides the scores.
         store: where the artifacts are.
@@ -106,7 +104,7 @@ def make_report(
             features_dir=local_dir(store, features),
             candidate_dir=local_dir(store, candidate),
             champion=champion,
-            champion_dir=champion_dir,
+            champion_dir=versions.fetch_bundle(champion) if champion else None,
             store=store,
             key=recipe.key,
             fallback=candidate.facts.baseline.name if candidate.facts.baseline else None,
@@ -173,7 +171,6 @@ def evaluate(
         features=features,
         accepted=accepted,
         champion=champion,
-        champion_dir=versions.fetch_bundle(champion) if champion else None,
         gate=gate,
         evaluation=evaluation,
         store=opened,

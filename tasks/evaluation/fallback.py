@@ -124,7 +124,6 @@ def make_fallback(
         features=features,
         accepted=accepted,
         champion=champion,
-        champion_dir=versions.fetch_bundle(champion) if champion else None,
         gate=gate,
         evaluation=evaluation,
         store=opened,

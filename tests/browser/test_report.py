@@ -62,7 +62,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         features=features,
         accepted=accepted,
         champion=None,
-        champion_dir=None,
         gate=job.gate,
         evaluation=job.evaluation,
         store=store,

@@ -67,7 +67,6 @@ def run_pipeline(job: Job) -> tuple[Report, Version]:
         features=features,
         accepted=accepted,
         champion=champion,
-        champion_dir=versions.fetch_bundle(champion) if champion else None,
         gate=job.gate,
         evaluation=job.evaluation,
         store=store,
