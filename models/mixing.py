@@ -218,11 +218,11 @@ def _compute_log_loss(outputs_RO: Tensor, target_RT: Tensor, kind: TargetKind) -
 def _fit_number_mix(parts: PartOutputs, kind: TargetKind, head: HeadConfig) -> Mix:
     """Fit the numbers of each branch's prediction, then the weights by blocks of rows.
 
-    The best branch stays alone unless a mix is better by more than one standard error of the log
-    ratio of their errors over the blocks, or two where the branch is a naive forecast. The
-    recurrent part of windows has at most a half, unless more is better by three standard errors: it
-    chose its epoch by these rows and does not learn from them, where the branch is fitted again
-    with them. Where the windows are too few for that, both are weighed by their squared errors.
+    Where the best branch is a naive forecast it stays alone unless a mix is better by more than two
+    standard errors of the log ratio of their errors over the blocks; of other branches a mean with
+    what errs differently is the safer forecast, and the best mix is taken. The recurrent part of
+    windows has at most a half, unless more is better by three standard errors: it chose its epoch
+    by these rows and does not learn from them, where the branch is fitted again with them. Where the windows are too few for that, both are weighed by their squared errors.
     """
     _, *branches = parts.outputs
     targets = parts.target_RT.double()
@@ -244,7 +244,7 @@ def _fit_number_mix(parts: PartOutputs, kind: TargetKind, head: HeadConfig) -> M
         for index, each in enumerate(candidates)
         if not parts.horizon or each.recurrent_weight <= _MAX_RECURRENT_SHARE
     ]
-    best = _choose_better(log_MK, first, safe, standard_errors=2.0 if parts.is_naive else 1.0)
+    best = _choose_better(log_MK, first, safe, standard_errors=2.0 if parts.is_naive else 0.0)
     return candidates[_choose_better(log_MK, best, every, standard_errors=3.0)]
 
 
