@@ -29,6 +29,10 @@ fitted to it."""
 _MAX_RECURRENT_SHARE = 0.5
 """Weight of the recurrent part up to which a forecast is mixed without a clear proof."""
 
+_CLEAR_GAIN = 0.1
+"""Share of the error that more weight has to save: less may be what the recurrent part owes to its
+choice of the epoch, and what it lacks of the newest rows is not seen on them."""
+
 _LEAST_SHARE = 0.2
 """Of few rows, the weight below which a part is left out."""
 
@@ -221,8 +225,9 @@ def _fit_number_mix(parts: PartOutputs, kind: TargetKind, head: HeadConfig) -> M
     Where the best branch is a naive forecast it stays alone unless a mix is better by more than two
     standard errors of the log ratio of their errors over the blocks; of other branches a mean with
     what errs differently is the safer forecast, and the best mix is taken. The recurrent part of
-    windows has at most a half, unless more is better by three standard errors: it chose its epoch
-    by these rows and does not learn from them, where the branch is fitted again with them. Where the windows are too few for that, both are weighed by their squared errors.
+    windows has at most a half, unless more saves a tenth of the error and three standard errors: it
+    chose its epoch by these rows and does not learn from them, where the branch is fitted again
+    with them. Where the windows are too few for that, both are weighed by their squared errors.
     """
     _, *branches = parts.outputs
     targets = parts.target_RT.double()
@@ -245,11 +250,18 @@ def _fit_number_mix(parts: PartOutputs, kind: TargetKind, head: HeadConfig) -> M
         if not parts.horizon or each.recurrent_weight <= _MAX_RECURRENT_SHARE
     ]
     best = _choose_better(log_MK, first, safe, standard_errors=2.0 if parts.is_naive else 0.0)
-    return candidates[_choose_better(log_MK, best, every, standard_errors=3.0)]
+    return candidates[
+        _choose_better(log_MK, best, every, standard_errors=3.0, least_gain=_CLEAR_GAIN)
+    ]
 
 
 def _choose_better(
-    log_MK: NDArray[np.float64], first: int, others: Sequence[int], *, standard_errors: float
+    log_MK: NDArray[np.float64],
+    first: int,
+    others: Sequence[int],
+    *,
+    standard_errors: float,
+    least_gain: float = 0.0,
 ) -> int:
     """Return the best of some mixes, or the first where that is not better by so much.
 
@@ -258,11 +270,13 @@ def _choose_better(
         first: the mix that stays without evidence.
         others: mixes to choose from.
         standard_errors: of the mean log ratio over the blocks.
+        least_gain: least share of the error that the mix saves.
     """
     best = min(others, key=lambda index: float(log_MK[index].mean()))
     gain_K = log_MK[best] - log_MK[first]
     error = gain_K.std(ddof=1) / math.sqrt(len(gain_K)) if len(gain_K) > 1 else 0.0
-    return best if gain_K.mean() + standard_errors * error < 0 else first
+    needed = max(standard_errors * error, -math.log1p(-least_gain))
+    return best if -gain_K.mean() > needed else first
 
 
 def _is_squared(parts: PartOutputs, head: HeadConfig) -> bool:

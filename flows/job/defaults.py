@@ -12,6 +12,9 @@ from models.networks.families import FAMILIES
 
 _POOLED_KINDS = ("series", "audio", "text", "image")
 
+_TRANSCRIBED_KINDS = ("image", "audio")
+"""Whose texts stand in the order of the input."""
+
 _SHORT_OF_ROWS = ("series", "audio")
 
 _SMALL_HIDDEN_SIZE = 64
@@ -24,6 +27,9 @@ _DROPOUT = 0.3
 _LABEL_SMOOTHING = 0.1
 """For texts, of which a network learns the training rows by heart."""
 
+
+_TEXT_LINE = {"sequence": "convolutions", "feature_stride": 4, "augment": {"shift": 0.05}}
+"""For an image of a line of text: a CRNN (Shi, Bai and Yao 2015), whose steps are narrow."""
 
 _LEARNED_DIM = 32
 """Of the learned embedding that stands beside frozen pretrained vectors."""
@@ -42,6 +48,8 @@ def fill_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     }
     if model and isinstance(raw.get("model", {}), Mapping):
         filled["model"] = {**model, **raw.get("model", {})}
+    if isinstance(inputs, list) and kinds[0] == "image" and target.get("kind") == "text":
+        filled["inputs"] = [_read_text_line(each) for each in inputs]
     head = _choose_head(kinds[0], target, raw)
     if head and isinstance(raw.get("head", {}), Mapping):
         filled["head"] = {**head, **raw.get("head", {})}
@@ -58,13 +66,17 @@ def _list_mappings(section: object) -> list[Mapping[str, Any]]:
 def _choose_model(kind: object, target: object, raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the network."""
     section = raw.get("model", {})
-    if not isinstance(section, Mapping) or target not in _SEQUENCE_TARGETS:
+    if not isinstance(section, Mapping):
+        return {}
+    family = FAMILIES.get(section.get("cell", "gru"))
+    if target == "text" and kind in _TRANSCRIBED_KINDS and family is not None and family.causal:
+        return {"bidirectional": True, "dropout": _DROPOUT}
+    if target not in _SEQUENCE_TARGETS:
         return {}
     if kind == "tree":
         return {"cell": "tree-lstm", "dropout": _DROPOUT}
     if kind not in _POOLED_KINDS or "window" in raw:
         return {}
-    family = FAMILIES.get(section.get("cell", "gru"))
     model: dict[str, Any] = {"pooling": ["mean", "max"], "dropout": _DROPOUT}
     training = raw.get("training")
     pretrains = isinstance(training, Mapping) and training.get("pretrain", "none") != "none"
@@ -78,6 +90,13 @@ def _choose_model(kind: object, target: object, raw: Mapping[str, Any]) -> dict[
     return model
 
 
+def _read_text_line(entry: object) -> object:
+    """Return an input whose images are read by convolutions unless it says how."""
+    if not isinstance(entry, Mapping) or "sequence" in entry:
+        return entry
+    return {**_TEXT_LINE, **entry}
+
+
 def _choose_embedding(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return the size of the learned embedding where the input has frozen pretrained ones."""
     frozen = entry.get("pretrained_embeddings") and entry.get("freeze_embeddings", True)
@@ -89,6 +108,8 @@ def _choose_head(kind: object, target: Mapping[str, Any], raw: Mapping[str, Any]
     head = raw.get("head", {})
     if not isinstance(head, Mapping):
         return {}
+    if kind in _TRANSCRIBED_KINDS and target.get("kind") == "text":
+        return {"decoder": "ctc"}
     if (
         kind == "text"
         and target.get("kind") in {"category", "tags"}

@@ -24,6 +24,10 @@ OPTION_DEFAULTS = {
 """Defaults of the settings that only some cells have."""
 
 
+FRONT_CHANNELS = (48, 96, 48)
+"""Outputs of the convolutions of `downsample_by: conv`; the last reach the pooling too."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
     """The network's parts and sizes."""
@@ -68,8 +72,9 @@ class ModelConfig:
     """Factor by which the sequence is shortened before the first layer. `auto`, the default of
     series in lists: 4 where the median of the training rows has 64 steps or more, else 1."""
     downsample_by: Literal["conv", "patch"] = "conv"
-    """How `downsample` shortens it: by convolutions and pooling, as in a CRNN, or by one linear
-    layer over patches of so many steps, as in SegRNN."""
+    """How `downsample` shortens it: by three convolutions and pooling, as in a CRNN, whose outputs
+    reach the pooling directly too; or by one linear layer over patches of so many steps, as in
+    SegRNN."""
     parallel_branch: Literal["auto", "none", "fcn"] | ClosedFormBranch = "auto"
     """What predicts together with the recurrent layers. `fcn`: three convolutions and their mean
     over the steps, as in LSTM-FCN. The others are fitted in closed form or by a convex solver, and
@@ -106,6 +111,8 @@ class ModelConfig:
         self._check_cell_options()
         width = self.hidden_size * (2 if self.bidirectional else 1)
         divided = [width] if "multi-head" in self.poolings else []
+        if divided and self.downsample != 1 and self.downsample_by == "conv":
+            divided.append(FRONT_CHANNELS[-1])
         if "num_heads" in FAMILIES[self.cell].options:
             divided.append(self.hidden_size)
             if self.hidden_size < 2 * self.num_heads:

@@ -15,13 +15,18 @@ Shapes: N steps of all sequences, B sequences, I inputs, H units, K taps, R step
 a step that it depends on, S rows of the buffer, P positions in one.
 """
 
+import itertools
 from math import sqrt
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.networks.config import FRONT_CHANNELS
 from models.networks.jagged import Offsets
+
+_FRONT_KERNELS = (8, 5, 3)
+"""Steps that the front's convolutions see."""
 
 
 def convolve(
@@ -124,30 +129,36 @@ def downsample_offsets(offsets: Offsets, stride: int) -> Offsets:
 
 
 class Downsample(nn.Module):
-    """The front of a CRNN (Shi, Bai and Yao 2015): downsampling by convolutions.
+    """The front of a CRNN (Shi, Bai and Yao 2015): convolutions, then the maximum of some steps.
 
-    A convolution and a pooling for each prime of the stride, as the paper pools by twos.
-    ceil(ceil(n / a) / b) = ceil(n / (a b)), so the steps left are ceil(length / stride).
+    The convolutions see 8, 5 and 3 steps, as those of an FCN (Wang, Yan and Oates 2017), of the
+    values and of their change from step to step: what a class is known by is often the change, and
+    few rows do not teach a convolution to subtract.
     """
 
-    def __init__(self, inputs: int, hidden: int, *, stride: int = 4, kernel_size: int = 3) -> None:
+    def __init__(self, inputs: int, *, stride: int = 4) -> None:
         super().__init__()
         if stride < 1:
             raise ValueError(f"stride must be at least 1, got {stride}")
-        self.hidden, self.strides = hidden, _factorize(stride) or [1]
+        self.stride, self.channels = stride, FRONT_CHANNELS[-1]
+        sizes = itertools.pairwise((2 * inputs, *FRONT_CHANNELS))
         self.layers = nn.ModuleList(
-            Cnn(hidden if depth else inputs, hidden, kernel_size=kernel_size)
-            for depth in range(len(self.strides))
+            Cnn(before, after, kernel_size=kernel)
+            for (before, after), kernel in zip(sizes, _FRONT_KERNELS, strict=True)
         )
 
     def forward(self, values_NI: Tensor, offsets: Offsets) -> tuple[Tensor, Offsets]:
-        """Return the downsampled steps, [M, H], and their offsets."""
-        for layer, stride in zip(self.layers, self.strides, strict=True):
+        """Return the downsampled steps, [M, channels], and their offsets."""
+        values_NI = torch.cat([values_NI, _subtract_previous(values_NI, offsets)], dim=1)
+        for layer in self.layers:
             values_NI = layer(values_NI, offsets)[0]
-            if stride > 1:
-                values_NI = _max_pool(values_NI, offsets, stride)
-                offsets = downsample_offsets(offsets, stride)
-        return values_NI, offsets
+        return _max_pool(values_NI, offsets, self.stride), downsample_offsets(offsets, self.stride)
+
+
+def _subtract_previous(values_NI: Tensor, offsets: Offsets) -> Tensor:
+    """Return the change from each step to the next, zero at a sequence's first, [N, I]."""
+    change_NI = functional.pad(values_NI[1:] - values_NI[:-1], (0, 0, 1, 0))
+    return change_NI.index_fill(0, offsets.first_B, 0.0)
 
 
 def _find_gapped_positions(offsets: Offsets, gap: int) -> Tensor:
@@ -217,11 +228,3 @@ def _max_pool(values_NH: Tensor, offsets: Offsets, stride: int) -> Tensor:
     index_MS = index_MS.minimum(pooled.repeat_per_step(offsets.last_B)[:, None])
     grouped_MSH = values_NH.index_select(0, index_MS.flatten()).view(*index_MS.shape, -1)
     return grouped_MSH.max(dim=1).values
-
-
-def _factorize(number: int) -> list[int]:
-    """Return the prime factors of a number, the smallest first."""
-    for prime in range(2, number + 1):
-        if number % prime == 0:
-            return [prime, *_factorize(number // prime)]
-    return []

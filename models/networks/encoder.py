@@ -3,6 +3,7 @@
 Shapes: N steps of all sequences, C channels of the front, H units.
 """
 
+import torch
 from torch import Tensor, nn
 
 from models.networks.config import ModelConfig
@@ -29,11 +30,12 @@ class Encoder(nn.Module):
         self.embeds_inputs = embeds_inputs
         self.shorten: Downsample | PatchDownsample | None = None
         if config.stride > 1:
-            classes = {"conv": Downsample, "patch": PatchDownsample}
-            self.shorten = classes[config.downsample_by](
-                inputs, config.hidden_size, stride=config.stride
+            self.shorten = (
+                Downsample(inputs, stride=config.stride)
+                if config.downsample_by == "conv"
+                else PatchDownsample(inputs, config.hidden_size, stride=config.stride)
             )
-            inputs = config.hidden_size
+            inputs = self.shorten.channels
         self.layers = nn.ModuleList()
         for depth in range(config.num_layers):
             if self.reads_trees:
@@ -43,7 +45,7 @@ class Encoder(nn.Module):
                 layer = Layer(config, inputs=inputs, depth=depth)
                 inputs = layer.channels
             self.layers.append(layer)
-        self.channels = inputs
+        self.channels = inputs + self._count_skipping_channels()
         dropout = VariationalDropout if config.variational_dropout else StepDropout
         self.between = dropout(config.dropout)
 
@@ -52,6 +54,9 @@ class Encoder(nn.Module):
     ) -> tuple[Tensor, Offsets]:
         """Return the outputs, [M, H], and their offsets; M = N unless the steps are downsampled.
 
+        After convolutions their own outputs stand beside the last layer's, so that what they find
+        reaches the pooling directly.
+
         Args:
             steps_NC: the front's output.
             offsets: of the sequences.
@@ -59,9 +64,16 @@ class Encoder(nn.Module):
         """
         if self.shorten is not None:
             steps_NC, offsets = self.shorten(steps_NC, offsets)
+        front_NC = steps_NC
         for depth, layer in enumerate(self.layers):
             if depth or self.embeds_inputs:
                 steps_NC = self.between(steps_NC, offsets)
             nodes = (nodes_NK,) if self.reads_trees else ()
             steps_NC = layer.outputs(steps_NC, *nodes, offsets)  # type: ignore[operator]
+        if self._count_skipping_channels():
+            steps_NC = torch.cat([steps_NC, front_NC], dim=1)
         return steps_NC, offsets
+
+    def _count_skipping_channels(self) -> int:
+        """Return how many channels pass the layers by."""
+        return self.shorten.channels if isinstance(self.shorten, Downsample) else 0

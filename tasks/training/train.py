@@ -55,7 +55,7 @@ from tasks.training.pretraining import load_weights
 from tasks.training.progress import combine_callbacks, report_progress
 from tasks.training.selection import make_selection, train_library
 
-VERSION = 13
+VERSION = 14
 
 _MAX_LISTED_ROWS = 10
 """Rows that an error lists."""

@@ -36,7 +36,7 @@ class HeadConfig:
     """Of a forecast: `direct` (auto) predicts all steps at once, `patches` several at a time by
     their position, `recursive` each step from the previous one. Of a text: `attention` (auto)
     attends to the whole input for each token; `ctc` (connectionist temporal classification) is for
-    speech and for images of text lines."""
+    speech and for images of text lines, and their default."""
     patch_length: int = 1
     """Steps that `patches` predicts at a time; a divisor of `window.horizon`."""
     normalization: Literal["none", "nlinear", "revin"] = "none"

@@ -18,7 +18,7 @@ class PatchDownsample(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, *, stride: int) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride, self.channels = stride, hidden
         self.read = nn.Linear(inputs * stride, hidden)
 
     def forward(self, values_NI: Tensor, offsets: Offsets) -> tuple[Tensor, Offsets]:

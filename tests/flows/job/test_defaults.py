@@ -41,6 +41,30 @@ def test_trees_are_read_by_a_tree_lstm() -> None:
     assert fill_defaults(job)["model"]["cell"] == "tree-lstm"
 
 
+def test_a_line_of_text_in_an_image_is_read_by_convolutions_and_ctc() -> None:
+    job = {
+        "inputs": [{"column": "image", "kind": "image"}],
+        "target": {"column": "plate", "kind": "text"},
+    }
+
+    filled = fill_defaults(job)
+
+    assert filled["inputs"][0]["sequence"] == "convolutions"
+    assert filled["inputs"][0]["feature_stride"] == 4
+    assert filled["head"] == {"decoder": "ctc"}
+    assert filled["model"]["bidirectional"]
+
+
+def test_an_image_of_text_that_says_how_it_is_read_stays() -> None:
+    entry = {"column": "image", "kind": "image", "sequence": "columns"}
+    job = {"inputs": [entry], "target": {"column": "plate", "kind": "text"}}
+
+    filled = fill_defaults(job | {"head": {"decoder": "attention"}})
+
+    assert filled["inputs"] == [entry]
+    assert filled["head"] == {"decoder": "attention"}
+
+
 def test_a_forecast_whose_past_is_read_is_measured_from_its_last_value() -> None:
     job = {
         "inputs": [{"column": ["x", "y"], "kind": "series"}],

@@ -101,7 +101,7 @@ def test_downsampling_leaves_one_step_per_stride_in_any_batch(
     lengths: list[int], stride: int
 ) -> None:
     torch.manual_seed(0)
-    front = Downsample(2, 4, stride=stride).double()
+    front = Downsample(2, stride=stride).double()
     parts = [torch.randn(length, 2, dtype=torch.float64) for length in lengths]
 
     together, offsets = front(torch.cat(parts), Offsets.from_lengths(lengths))
@@ -109,6 +109,24 @@ def test_downsampling_leaves_one_step_per_stride_in_any_batch(
 
     assert offsets.lengths.tolist() == [-(-length // stride) for length in lengths]
     torch.testing.assert_close(together, alone)
+
+
+@given(lengths=sizes)
+def test_the_front_reads_no_change_across_the_ends_of_sequences(lengths: list[int]) -> None:
+    torch.manual_seed(0)
+    front = Downsample(1, stride=1).double()
+    parts = [torch.randn(length, 1, dtype=torch.float64) for length in lengths]
+    first = front.layers[0]
+    assert isinstance(first, Cnn)
+    read = first.convolution.weight_HIK
+    with torch.no_grad():
+        read[:, 0].zero_()
+
+    raised = [part + 10.0 * number for number, part in enumerate(parts)]
+
+    before, _ = front(torch.cat(parts), Offsets.from_lengths(lengths))
+    after, _ = front(torch.cat(raised), Offsets.from_lengths(lengths))
+    torch.testing.assert_close(before, after)
 
 
 @given(lengths=sizes, stride=st.integers(1, 6))
@@ -139,7 +157,8 @@ def test_a_network_reads_downsampled_steps(way: Literal["conv", "patch"]) -> Non
     encoded = network.encode(values, Offsets.from_lengths([17, 13]))
 
     assert encoded.offsets.lengths.tolist() == [5, 4]
-    assert encoded.steps_NH.shape == (9, 12)
+    units = {"conv": 12 + 48, "patch": 12}[way]
+    assert encoded.steps_NH.shape == (9, units)
     assert network(values, Offsets.from_lengths([17, 13])).shape == (2, 3)
 
 
