@@ -30,7 +30,7 @@ class TrainingConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     epochs: int | Literal["auto"] = "auto"
-    """Upper bound on passes over the training rows. `auto`: at least 12, and so many that 500
+    """Upper bound on passes over the training rows. `auto`: at least 12, and so many that 1,000
     optimizer steps are taken."""
     patience: int | Literal["auto"] = "auto"
     """Epochs without a better validation loss, or metric, before training stops. `auto`: a third

@@ -49,7 +49,7 @@ RATE_DIVISOR = 10.0
 MAX_MEASURE_SECONDS = 3.0
 """Seconds for measuring the speed, at most a fiftieth of the budget."""
 
-_MIN_EPOCHS, _MIN_TOTAL_STEPS = 12, 500
+_MIN_EPOCHS, _MIN_TOTAL_STEPS = 12, 1000
 """By default, the least number of epochs, and of optimizer steps in all of them."""
 
 

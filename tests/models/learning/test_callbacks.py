@@ -43,10 +43,10 @@ def test_a_batch_leaves_ten_steps_in_an_epoch(rows: int, expected: int) -> None:
 
 
 def test_epochs_are_planned_by_steps() -> None:
-    assert choose_epochs(TrainingConfig(), 8) == 63
+    assert choose_epochs(TrainingConfig(), 8) == 125
     assert choose_epochs(TrainingConfig(), 500) == 12
     assert choose_epochs(TrainingConfig(epochs=3), 8) == 3
-    assert estimate_epochs(TrainingConfig(), 30) == 63
+    assert estimate_epochs(TrainingConfig(), 30) == 125
 
 
 def test_patience_follows_the_planned_epochs() -> None:
