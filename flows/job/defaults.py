@@ -31,6 +31,9 @@ _LABEL_SMOOTHING = 0.1
 _TEXT_LINE = {"sequence": "convolutions", "feature_stride": 4, "augment": {"shift": 0.05}}
 """For an image of a line of text: a CRNN (Shi, Bai and Yao 2015), whose steps are narrow."""
 
+_ALIGNMENT = {"batch_size": 16, "epochs": 100}
+"""CTC finds where the tokens stand before it learns them: many small steps, until none helps."""
+
 _LEARNED_DIM = 32
 """Of the learned embedding that stands beside frozen pretrained vectors."""
 
@@ -53,6 +56,10 @@ def fill_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     head = _choose_head(kinds[0], target, raw)
     if head and isinstance(raw.get("head", {}), Mapping):
         filled["head"] = {**head, **raw.get("head", {})}
+    training, head = raw.get("training", {}), filled.get("head", {})
+    aligns = isinstance(head, Mapping) and head.get("decoder") == "ctc"
+    if aligns and isinstance(training, Mapping):
+        filled["training"] = {**_ALIGNMENT, **training}
     return filled
 
 

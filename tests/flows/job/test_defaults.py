@@ -53,6 +53,7 @@ def test_a_line_of_text_in_an_image_is_read_by_convolutions_and_ctc() -> None:
     assert filled["inputs"][0]["feature_stride"] == 4
     assert filled["head"] == {"decoder": "ctc"}
     assert filled["model"]["bidirectional"]
+    assert filled["training"] == {"batch_size": 16, "epochs": 100}
 
 
 def test_an_image_of_text_that_says_how_it_is_read_stays() -> None:
@@ -62,7 +63,8 @@ def test_an_image_of_text_that_says_how_it_is_read_stays() -> None:
     filled = fill_defaults(job | {"head": {"decoder": "attention"}})
 
     assert filled["inputs"] == [entry]
-    assert filled["head"] == {"decoder": "attention"}
+    assert filled["head"]["decoder"] == "attention"
+    assert "training" not in filled
 
 
 def test_a_forecast_whose_past_is_read_is_measured_from_its_last_value() -> None:
