@@ -26,6 +26,9 @@ _BLOCKS, _MIN_BLOCKS = 8, 4
 """Contiguous blocks of rows by which a gain is judged for numbers; with fewer, weights are not
 fitted to it."""
 
+_MIN_ROWS = 10
+"""Rows from which weights of classes are fitted."""
+
 _MAX_RECURRENT_SHARE = 0.5
 """Weight of the recurrent part up to which a forecast is mixed without a clear proof."""
 
@@ -97,11 +100,14 @@ def _fit_logits_mix(parts: PartOutputs, kind: TargetKind) -> Mix:
     A part is dropped where the equally weighted mean of the others is better by more than one
     standard error. The weights of those that stay are equal unless others are better by as much: on
     few rows fitted weights are rarely better. Where the rows chose the epochs of the recurrent
-    part, its weight is at most an equal share.
+    part, its weight is at most an equal share. Of less than ten rows nothing can be told: the first
+    branch, which has the strongest prior, predicts alone.
     """
     count, targets = len(parts.outputs), parts.target_RT
     temperatures = tuple(_fit_temperature(each, targets, kind) for each in parts.outputs)
     mix = Mix(weights=(1 / count,) * count, temperatures=temperatures)
+    if len(targets) < _MIN_ROWS and count > 1:
+        return replace(mix, weights=tuple(float(index == 1) for index in range(count)))
 
     def compute_losses(weights: Sequence[float]) -> Tensor:
         mixed_RO = mix_outputs(parts.outputs, replace(mix, weights=tuple(weights)), kind)

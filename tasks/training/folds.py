@@ -37,9 +37,10 @@ _MAX_BAGGED_ROWS, _MAX_BAGGED_STEPS = 20_000, 2_000_000
 """Rows, and rows times steps of the longest, up to which `ensemble: auto` trains on folds: its time
 is enough for five networks of a recipe."""
 
-_MIN_ROWS = 20
-
 _FOLDS = 5
+
+_MIN_ROWS = 2 * _FOLDS
+"""Rows from which there are folds: two held out in each."""
 
 _FOLDED_KINDS = {"category", "number", "tags"}
 

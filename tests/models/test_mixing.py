@@ -57,6 +57,15 @@ def test_few_rows_that_are_all_classified_correctly_leave_room_for_doubt() -> No
     assert probabilities.max() < 0.95
 
 
+def test_two_rows_do_not_choose_a_network_that_guessed_them() -> None:
+    codes = torch.tensor([[0], [1]])
+    lucky, branch = 9 * torch.eye(3)[:2], torch.eye(3)[:2] + 0.1
+
+    mix = fit_mix(PartOutputs([lucky, branch, branch], codes), "category", HEAD)
+
+    assert mix.weights == (0.0, 1.0, 0.0)
+
+
 def test_a_useless_part_does_not_spoil_two_that_are_good() -> None:
     codes = np.arange(300) % 3
     good = [draw_logits(codes, 0.85, seed) for seed in range(2)]
