@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Each file by one of some processes: a process has its own servers, and its tests share them.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo install install-dev test test-all check accuracy lock clean
+.PHONY: demo install install-dev test test-all check accuracy endure lock clean
 
 demo: install  ## train the demonstration's model and say what came of it
 	@$(BIN)/ostinato demo
@@ -48,6 +48,9 @@ check: install-dev  ## format, lint, types, import arrows, schema and docs/job.m
 
 accuracy: install-dev  ## out of the box, on the datasets of the folder OSTINATO_DATA; hours
 	$(BIN)/python tests/benchmarks/accuracy.py $(ACCURACY_OPTIONS)
+
+endure: install-dev  ## kills, damage, malformed input, jumping clocks; half an hour, two cores
+	$(BIN)/python -m tests.faults.endure.runner --results tests/benchmarks/RESULTS.md $(ENDURE_OPTIONS)
 
 lock: install-dev  ## solve the dependencies anew, with pip's own resolver
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \
