@@ -65,7 +65,7 @@ def make_row_features(
     plan = split_rows(rows, layout, split, target=target, keep_unlabelled=keep_unlabelled)
     unfitted = _fit_featurizer(rows, plan, layout, target)
     transformed = _transform_rows(rows, unfitted, folder)
-    reason = next(iter(transformed.reasons.values()), None)
+    reason = _describe_first_reason(transformed.reasons, layout)
     table = _build_sequence_table(rows, transformed, plan, target=target)
     featurizer, lists = _fit_targets(table, unfitted, target, reason=reason)
     table = add_targets(table, lists, target.kind, offset=0)
@@ -116,6 +116,13 @@ def _fit_featurizer(
         target=Target(column=target.name, kind=target.kind),
         split=plan.split,
     )
+
+
+def _describe_first_reason(reasons: dict[int, str], layout: Layout) -> str | None:
+    """Say why the first unusable row is one, and in which column; None where all are usable."""
+    reason = next(iter(reasons.values()), None)
+    names = ", ".join(f"'{name}'" for name in layout.input.columns)
+    return None if reason is None else f"column {names}: {reason}"
 
 
 def _slice_frames(frames: Iterable[pl.DataFrame], max_rows: int) -> Iterator[pl.DataFrame]:

@@ -110,6 +110,20 @@ def list_unpublished(folder: Path) -> list[Path]:
     return [path for path in folders if not (path / "manifest.json").exists()] + staged
 
 
+def test_pictures_that_cannot_be_read_are_refused_with_their_column(tmp_path: Path) -> None:
+    labels = [f"kind {index % 2}" for index in range(60)]
+    pictures = pl.DataFrame({"photo": [b"no picture %d" % i for i in range(60)], "label": labels})
+    pictures.write_parquet(tmp_path / "data.parquet")
+    inputs = [{"column": "photo", "kind": "image"}]
+    write_job(tmp_path, WAVES | {"source": {"uri": "data.parquet"}, "inputs": inputs})
+
+    result = run_ostinato(tmp_path, "check", "waves.yaml")
+
+    assert result.returncode == 5, result.stderr
+    assert "column 'photo'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_text_that_is_not_utf8_is_refused_with_the_encoding(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_bytes(b"day,weather\n2024-01-01,sch\xf6n\n")
 
