@@ -48,7 +48,10 @@ def test_a_slice_of_each_kind_of_fault_is_survived(kind: str, workshop: Workshop
         ({}, None),
         ({"code": 1}, "exit code 1"),
         ({"code": -9}, "exit code -9"),
-        ({"errors": "Traceback (most recent call last):\n  x\nKeyError: 'a.yaml'"}, "KeyError"),
+        (
+            {"errors": "Traceback (most recent call last):\n  x\nKeyError: 'a.yaml'\n(see docs)"},
+            "KeyError",
+        ),
         ({"errors": ""}, "without a message"),
         ({"errors": "something is wrong"}, "names none of a.yaml"),
         ({"errors": "a.yaml " + "x" * MAX_MESSAGE}, "characters"),

@@ -1,5 +1,6 @@
 """What a case is, and the rules by which the end of a command is judged."""
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,7 @@ MAX_MEMORY = 2 << 30
 """Bytes of resident memory that a command on a small input may take."""
 
 _TRACEBACK = "Traceback (most recent call last)"
+_ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b")
 _SHOWN = 300
 
 
@@ -74,9 +76,9 @@ def judge_ended(ended: Ended, codes: Collection[int], names: Sequence[str] = ())
     """
     message = ended.errors.strip()
     if ended.timed_out:
-        return f"it did not end in {MAX_SECONDS:.0f} s"
+        return f"it did not end in {ended.seconds:.0f} s"
     if _TRACEBACK in ended.output + ended.errors:
-        return f"a traceback: {shorten(message.splitlines()[-1] if message else ended.output)}"
+        return f"a traceback: {find_error_line(ended.errors or ended.output)}"
     if ended.code not in codes:
         return f"exit code {ended.code}: {shorten(message or ended.output)}"
     if ended.memory > MAX_MEMORY:
@@ -93,6 +95,13 @@ def judge_message(message: str, names: Sequence[str]) -> str | None:
     if names and not any(name in message for name in names):
         return f"the message names none of {', '.join(names)}: {shorten(message)}"
     return None
+
+
+def find_error_line(text: str) -> str:
+    """Return the last line that begins with the name of an error; the last line where none does."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no output"]
+    errors = [line for line in lines if _ERROR.match(line)]
+    return shorten((errors or lines)[-1])
 
 
 def shorten(text: str) -> str:

@@ -10,6 +10,7 @@ is 1 where a case failed.
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -68,7 +69,7 @@ def run_cases(cases: Sequence[Case], *, lanes: int, report: bool = True) -> list
         try:
             while True:
                 try:
-                    index, case = waiting.get_nowait()
+                    index, case = waiting.get(block=False)
                 except Empty:
                     return
                 outcome = run_case(case, workshop)
@@ -81,7 +82,12 @@ def run_cases(cases: Sequence[Case], *, lanes: int, report: bool = True) -> list
 
     try:
         with ThreadPoolExecutor(lanes) as pool:
-            list(pool.map(work, range(lanes)))
+            try:
+                list(pool.map(work, range(lanes)))
+            finally:
+                # After Ctrl-C each lane ends with its case.
+                while not waiting.empty():
+                    waiting.get()
     finally:
         shutil.rmtree(root, ignore_errors=True)
     return [outcomes[index] for index in sorted(outcomes)]
@@ -135,6 +141,8 @@ def main() -> int:
     """Run what is asked for, print the table, and return the exit code."""
     kinds = load_kinds()
     options = parse_arguments(sys.argv[1:], kinds)
+    # Ended like by Ctrl-C, so that no server and no folder is left.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     start_time = time.perf_counter()
     chosen = [kinds[name] for name in options.kinds]
     listed = list_cases(chosen, options.seed, only_slice=options.slice)

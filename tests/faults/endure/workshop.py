@@ -35,7 +35,7 @@ JOB = WAVES | {
 
 ROWS = 160
 
-RUN_SECONDS = 240.0
+RUN_SECONDS = 600.0
 """Seconds after which a run counts as hanging."""
 
 _START_SECONDS = 600.0

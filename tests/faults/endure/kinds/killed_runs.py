@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from tests.faults.endure.case import Case, judge_ended
+from tests.faults.endure.case import Case, find_error_line, judge_ended
 from tests.faults.endure.running_ui import RunningUi, kill_after, list_manifests
 from tests.faults.endure.workshop import Workshop, list_weights, read_results, read_versions
 from tests.support.sample_jobs import wait_until
@@ -47,7 +47,7 @@ def judge_kill(index: int, target: str, share: float, workshop: Workshop) -> str
     overrides = {"name": name, "store.uri": store}
     settings = [f"{key}={value}" for key, value in overrides.items()]
     before = read_versions(ui.folder)
-    ui.get_pages()
+    left_before = set(ui.list_unfinished())
     whole = workshop.finished.ended.seconds
     seconds = share * (whole + (_WORKER_START if target in {"flow", "worker"} else 0.0))
     failure = _KILLS[target](ui, settings, overrides, seconds)
@@ -65,8 +65,8 @@ def judge_kill(index: int, target: str, share: float, workshop: Workshop) -> str
     versions = read_versions(ui.folder)
     if versions != sorted([*before, (name, "1")]):
         return f"registered are {versions}, before {before}"
-    running = ui.list_unfinished()
-    return f"still unfinished in the server: {running}" if running else None
+    left = sorted(set(ui.list_unfinished()) - left_before)
+    return f"still unfinished in the server: {left}" if left else None
 
 
 def kill_terminal(
@@ -115,7 +115,7 @@ def kill_server(
     if ended.timed_out:
         return "the run did not end without its server"
     if ended.code not in {0, 7, 8, 11}:
-        return f"the run ended with exit code {ended.code}: {ended.errors[-300:]}"
+        return f"the run ended with exit code {ended.code}: {find_error_line(ended.errors)}"
     return left
 
 

@@ -38,7 +38,7 @@ def judge_triggers(
 ) -> str | None:
     """Trigger all at seeded moments of one run's time, and judge their ends and the registry."""
     ui = workshop.ui
-    ui.get_pages()
+    left_before = set(ui.list_unfinished())
     before = read_versions(ui.folder)
     settings = {"name": "overlapping"}
     ended: list[Ended] = []
@@ -63,6 +63,8 @@ def judge_triggers(
             return f"in a terminal: {failure}"
     if wrong := [state for state in states if state not in {"COMPLETED", "CANCELLED"}]:
         return f"through the server: {len(wrong)} of {len(runs)} ended as {sorted(set(wrong))}"
+    if left := sorted(set(ui.list_unfinished()) - left_before):
+        return f"still unfinished in the server: {left}"
     return judge_end(workshop, before)
 
 
@@ -80,7 +82,5 @@ def judge_end(workshop: Workshop, before: list[tuple[str, str]]) -> str | None:
     versions = read_versions(folder)
     if versions != sorted([*before, ("overlapping", "1")]):
         return f"registered are {versions}"
-    if leftovers := list_leftovers(folder):
-        return f"left in .staging: {leftovers}"
-    running = workshop.ui.list_unfinished()
-    return f"still unfinished in the server: {running}" if running else None
+    leftovers = list_leftovers(folder)
+    return f"left in .staging: {leftovers}" if leftovers else None
