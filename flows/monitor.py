@@ -13,6 +13,7 @@ from flows.environment import configure_run
 from flows.job.form import JobFile
 from flows.job.job import Job, load_job
 from flows.notifications.send import notify_finding
+from flows.runtime.damaged_artifacts import remake_damaged
 from flows.runtime.run_names import build_run_name
 from flows.watch import complete_with_message
 from tasks.monitoring.data_drift import DriftResult, detect_drift
@@ -34,13 +35,19 @@ def monitor(job_file: JobFile) -> State[None]:
     configure_run()
     job = load_job(Path(job_file))
     triggers = job.triggers or TriggersConfig(drift=_DAY_SECONDS, performance=_DAY_SECONDS)
+    messages = remake_damaged(job.store, lambda: _monitor_job(job, triggers))
+    return complete_with_message(f"{job.name}: {'; '.join(messages)}")
+
+
+def _monitor_job(job: Job, triggers: TriggersConfig) -> list[str]:
+    """Accept today's rows, monitor what the job asks for, and return the summaries."""
     _, accepted = accept_rows(job, datetime.now(UTC))
     messages, check_both = [], triggers.monitor_interval_seconds is None
     if triggers.drift or check_both:
         messages.append(_monitor_drift(job, accepted, triggers))
     if triggers.performance or check_both:
         messages.append(_monitor_performance(job, accepted, triggers))
-    return complete_with_message(f"{job.name}: {'; '.join(messages)}")
+    return messages
 
 
 def _monitor_drift(job: Job, accepted: Accepted, triggers: TriggersConfig) -> str:

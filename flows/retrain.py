@@ -28,6 +28,7 @@ from flows.job.presets import load_requested_job
 from flows.results.outcome import RunArtifacts, report_outcome
 from flows.results.serving_baseline import ServingBaseline
 from flows.runtime.concurrency import keep_running_without_slot
+from flows.runtime.damaged_artifacts import remake_damaged
 from flows.runtime.heartbeat import send_heartbeats
 from flows.runtime.run_names import build_run_name
 from tasks.evaluation.evaluate import evaluate
@@ -83,7 +84,7 @@ def retrain(
     job = load_requested_job(Path(job_file), overrides, preset=preset, **fields)
     snapshot_time = as_of or flow_run.scheduled_start_time or datetime.now(UTC)
     with send_heartbeats():
-        outcome = retrain_job(job, _to_utc(snapshot_time))
+        outcome = remake_damaged(job.store, lambda: retrain_job(job, _to_utc(snapshot_time)))
     if as_of is None:
         record_source_read(job.name, job.source, job.store)
     return outcome

@@ -13,6 +13,7 @@ from flows.job.job import Job, load_job
 from flows.job.registered import load_registered_job
 from flows.results.scoring import format_page
 from flows.runtime.concurrency import keep_running_without_slot
+from flows.runtime.damaged_artifacts import remake_damaged
 from flows.runtime.heartbeat import send_heartbeats
 from flows.runtime.run_names import build_run_name
 from tasks.ingestion.config import OnChangeConfig, SourceConfig
@@ -60,11 +61,15 @@ def score(
     with send_heartbeats():
         columns = _list_passthrough_columns(job)
         row_choice = job.score.rows if rows == "job" else rows
-        result = score_rows(
-            ScoringRequest(job.name, number, columns, row_choice, job.gate),
-            ingest(_choose_source(job, source), job.store),
-            output=output or job.score.output,
-            store=job.store,
+        request = ScoringRequest(job.name, number, columns, row_choice, job.gate)
+        result = remake_damaged(
+            job.store,
+            lambda: score_rows(
+                request,
+                ingest(_choose_source(job, source), job.store),
+                output=output or job.score.output,
+                store=job.store,
+            ),
         )
     publish_page(f"{job.name}-scores", format_page(result))
     return result.dataset

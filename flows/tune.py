@@ -13,6 +13,7 @@ from flows.environment import configure_run, find_artifact_root
 from flows.job.job import Job, load_job
 from flows.results.tuned_job import TuneResult, build_tuned_path, check_overwrite, write_tuned_job
 from flows.runtime.concurrency import keep_running_without_slot
+from flows.runtime.damaged_artifacts import remake_damaged
 from flows.runtime.heartbeat import send_heartbeats
 from flows.runtime.run_names import build_run_name
 from models.units import parse_duration
@@ -54,7 +55,8 @@ def tune(
     if not force:
         check_overwrite(target)
     with send_heartbeats():
-        study = _run_search(job, _build_tuning_config(job, trials, budget))
+        tuning = _build_tuning_config(job, trials, budget)
+        study = remake_damaged(job.store, lambda: _run_search(job, tuning))
     return write_tuned_job(
         study, path, target, overrides or {}, seconds=time.perf_counter() - start_time
     )

@@ -9,8 +9,11 @@
       DataError              5    the data keeps its contract, but no model can be learned from it
       TrainingError          6    training failed: a loss that is not finite
       StoreError             7    the store: full, forbidden or damaged
+        DamagedArtifactError 7    an artifact is not what was written
+        MissingArtifactError 7    an artifact is not in the store
         LeaseHeldError       7    another process is training the same model (transient)
       RegistryError          8    MLflow refused
+        DamagedVersionError  8    a version's files are not those that were registered
         RegistryDownError    8    MLflow could not be reached (transient)
       PagesError             9    a server of `ostinato ui` did not start
       PrefectDownError      11    the Prefect server could not be reached (transient)
@@ -110,6 +113,18 @@ class StoreError(OstinatoError):
         )
 
 
+class DamagedArtifactError(StoreError):
+    """An artifact is not what was written; it can be withdrawn, and made again."""
+
+    stage: str
+    """The stage that made it."""
+    key: str
+
+
+class MissingArtifactError(StoreError):
+    """An artifact is not in the store."""
+
+
 class LeaseHeldError(StoreError):
     """Another process holds the lease on this model's checkpoints."""
 
@@ -120,6 +135,10 @@ class RegistryError(OstinatoError):
     """MLflow refused a request."""
 
     exit_code = 8
+
+
+class DamagedVersionError(RegistryError):
+    """A version's files are not those that were registered."""
 
 
 class RegistryDownError(RegistryError):

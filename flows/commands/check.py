@@ -7,6 +7,7 @@ from typing import Any
 
 from data_contracts.contract import Contract
 from flows.job.job import Job
+from flows.runtime.damaged_artifacts import remake_damaged
 from models.learning.plan import estimate_epochs
 from tasks.dataset.split_warnings import list_split_warnings
 from tasks.features.featurize import make_features
@@ -28,6 +29,11 @@ def check_job(job: Job) -> dict[str, Any]:
     Raises:
         OstinatoError: of the first stage that fails.
     """
+    return remake_damaged(job.store, lambda: _run_stages(job))
+
+
+def _run_stages(job: Job) -> dict[str, Any]:
+    """Run the stages up to training, and collect what they found."""
     start_time = time.perf_counter()
     store = open_store(job.store)
     snapshot = take_snapshot(job.source, store, as_of=datetime.now(UTC), remember=False)

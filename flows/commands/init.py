@@ -17,10 +17,12 @@ from flows.commands.drafting.long_table import draft_long_table
 from flows.commands.drafting.row_table import draft_row_table
 from flows.commands.drafting.target_columns import split_target_names
 from flows.commands.drafting.times import TimeColumn, find_time, guess_formats
+from flows.runtime.damaged_artifacts import remake_damaged
 from models.features.splitting.column_split import parse_split_names
 from models.features.splitting.split import TEST, TRAINING
 from tasks.dataset.rowset import open_snapshot
 from tasks.errors import DataError, JobError
+from tasks.ingestion.config import SourceConfig
 from tasks.ingestion.ingest import take_snapshot
 from tasks.ingestion.tables.row_range import suggest_name
 from tasks.storage.store import StoreConfig, open_store
@@ -49,8 +51,8 @@ def draft_job_files(
         DataError: no job can be drafted from it, or an option does not fit it.
         JobError: a file exists already.
     """
-    store, source = open_store(StoreConfig()), build_source(data)
-    scan = open_snapshot(store, take_snapshot(source, store, remember=False)).scan()
+    source = build_source(data)
+    scan = _scan_source(source)
     draft = _draft_job(scan, options)
     name = name or _guess_name(data)
     job_path, contract_path = folder / f"{name}.yaml", folder / "contracts" / f"{name}.yaml"
@@ -59,7 +61,7 @@ def draft_job_files(
             raise JobError.of(f"{path} exists already", hint="overwrite it with --force")
     if draft.parse:
         source = replace(source, parse=draft.parse)
-        scan = open_snapshot(store, take_snapshot(source, store, remember=False)).scan()
+        scan = _scan_source(source)
     contract = draft_contract(
         scan,
         name=name,
@@ -71,6 +73,15 @@ def draft_job_files(
     text = format_job(draft, name=name, uri=data, contract=contract_path.as_posix())
     job_path.write_text(text, encoding="utf-8")
     return DraftedFiles(job_path, contract_path, draft.notes)
+
+
+def _scan_source(source: SourceConfig) -> pl.LazyFrame:
+    """Read the source into the store of this folder, and return its rows."""
+    config = StoreConfig()
+    store = open_store(config)
+    return remake_damaged(
+        config, lambda: open_snapshot(store, take_snapshot(source, store, remember=False)).scan()
+    )
 
 
 def _draft_job(scan: pl.LazyFrame, options: DraftOptions) -> JobDraft:

@@ -12,10 +12,12 @@ from pathlib import Path
 from data_contracts.drift.drift import ColumnDrift, DriftConfig, compare_profiles
 from data_contracts.drift.profile import Profile, measure_rows, profile_rows
 from tasks.dataset.rowset import RowSet, open_rows
+from tasks.errors import MissingArtifactError
 from tasks.facts import AcceptedFacts, DriftedColumn, ProfileFacts
 from tasks.records import Accepted, Artifact, Champion
 from tasks.storage.artifacts import Recipe, find_by_key, local_dir, produce
 from tasks.storage.store import Store
+from tasks.task_options import logger
 
 _VERSION = 1
 
@@ -31,7 +33,12 @@ def compare_with_champion(
     found = find_by_key(store, "validate", champion.accepted_key, AcceptedFacts)
     if found is None:
         return None
-    folder = local_dir(store, _build_profile(found, store, columns))
+    try:
+        profile = _build_profile(found, store, columns)
+    except MissingArtifactError as error:
+        logger().warning("not compared with the rows of version %s: %s", champion.version, error)
+        return None
+    folder = local_dir(store, profile)
     reference = Profile.from_json((folder / "profile.json").read_text(encoding="utf-8"))
     return compare_profiles(reference, measure_rows(rows.scan(), reference), DriftConfig())
 

@@ -15,9 +15,10 @@ import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tasks.facts import PartFacts, SnapshotFacts
+from tasks.errors import MissingArtifactError
+from tasks.facts import SnapshotFacts
 from tasks.records import Accepted, Snapshot
-from tasks.storage.artifacts import find_by_key, local_dir, read_manifest
+from tasks.storage.artifacts import find_artifact_dir, find_by_key, load_manifest, local_dir
 from tasks.storage.store import Store
 
 FRAME_BYTES = 16 * 2**20
@@ -181,10 +182,20 @@ def merge_schemas(schemas: Sequence[Mapping[str, pl.DataType]]) -> pl.Schema:
 
 
 def open_snapshot(store: Store, snapshot: Snapshot) -> RowSet:
-    """Open all rows of a snapshot up to its time."""
-    parts = [find_by_key(store, "part", key, PartFacts) for key in snapshot.facts.parts]
-    folders = [local_dir(store, part) for part in parts if part is not None]
-    paths = tuple(folder / "rows.parquet" for folder in folders)
+    """Open all rows of a snapshot up to its time.
+
+    Raises:
+        MissingArtifactError: the store no longer has one of its parts.
+        DamagedArtifactError: a part is not what was written.
+    """
+    folders = [find_artifact_dir(store, "part", key) for key in snapshot.facts.parts]
+    if missing := folders.count(None):
+        raise MissingArtifactError.of(
+            f"{missing} of {len(folders)} parts of snapshot {snapshot.key} are no longer in the "
+            f"store {store.root}",
+            hint="run the job again, which reads them from the source, or restore them from a copy",
+        )
+    paths = tuple(folder / "rows.parquet" for folder in folders if folder)
     cut = snapshot.facts.cut
     return RowSet(
         paths,
@@ -194,12 +205,18 @@ def open_snapshot(store: Store, snapshot: Snapshot) -> RowSet:
 
 
 def find_snapshot(store: Store, accepted: Accepted) -> Snapshot:
-    """Find the snapshot that was validated."""
-    manifest = read_manifest(store, "validate", accepted.key)
-    assert manifest is not None  # noqa: S101 - the caller holds the artifact
-    key = manifest.recipe.inputs["snapshot"]
+    """Find the snapshot that was validated.
+
+    Raises:
+        MissingArtifactError: the store no longer has it.
+    """
+    key = load_manifest(store, accepted).recipe.inputs["snapshot"]
     snapshot = find_by_key(store, "ingest", key, SnapshotFacts)
-    assert snapshot is not None  # noqa: S101 - the inputs of an artifact are stored with it
+    if snapshot is None:
+        raise MissingArtifactError.of(
+            f"ingest/{key} is no longer in the store {store.root}",
+            hint="run the job again, which makes it again, or restore it from a copy",
+        )
     return snapshot
 
 

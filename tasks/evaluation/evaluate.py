@@ -26,6 +26,7 @@ from tasks.dataset.feature_files import read_sequences
 from tasks.dataset.labels import load_test_rows
 from tasks.dataset.profile import compare_with_champion, write_drift
 from tasks.dataset.rowset import open_rows
+from tasks.errors import DamagedVersionError
 from tasks.evaluation.baselines import Baselines
 from tasks.evaluation.columns import score_columns
 from tasks.evaluation.exponential_smoothing import forecast_test_rows
@@ -99,12 +100,14 @@ def make_report(
     recipe = _build_recipe(inputs, champion, gate, evaluation)
 
     def build(folder: Path) -> ReportFacts:
+        champion_dir, damage = _fetch_champion(champion)
         context = EvaluationContext(
             rows=open_rows(store, accepted),
             features_dir=local_dir(store, features),
             candidate_dir=local_dir(store, candidate),
             champion=champion,
-            champion_dir=versions.fetch_bundle(champion) if champion else None,
+            champion_dir=champion_dir,
+            champion_damage=damage,
             store=store,
             key=recipe.key,
             fallback=candidate.facts.baseline.name if candidate.facts.baseline else None,
@@ -115,6 +118,16 @@ def make_report(
         return facts
 
     return produce(store, recipe, build, ReportFacts)
+
+
+def _fetch_champion(champion: Champion | None) -> tuple[Path | None, str]:
+    """Return the champion's bundle, or why its files cannot be used."""
+    if champion is None:
+        return None, ""
+    try:
+        return versions.fetch_bundle(champion), ""
+    except DamagedVersionError as error:
+        return None, str(error).partition("\n")[0]
 
 
 def _build_recipe(

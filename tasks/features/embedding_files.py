@@ -6,7 +6,8 @@ from models.errors import UnlearnableError
 from models.features.config import Layout
 from models.features.kinds import KINDS
 from tasks.errors import JobError
-from tasks.storage.artifacts import hash_file, hash_files, list_entries
+from tasks.storage.artifacts import hash_files
+from tasks.storage.integrity import hash_file, list_entries
 
 
 def hash_embeddings(layout: Layout) -> str | None:

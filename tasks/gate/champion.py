@@ -49,7 +49,7 @@ def predict_with_champion(
     champion: Champion, bundle_dir: Path, test_set: EvaluationSet
 ) -> ChampionPredictions:
     """Let the champion predict the test rows; an error makes it incomparable, never worse."""
-    name, no_rows = f"champion {champion.name} v{champion.version}", np.empty(0, np.int64)
+    name, no_rows = _format_name(champion), np.empty(0, np.int64)
     try:
         bundle = load_bundle(bundle_dir)
     except BundleError as error:
@@ -64,6 +64,16 @@ def predict_with_champion(
     except (BundleError, UnlearnableError, pl.exceptions.PolarsError) as error:
         return ChampionPredictions(name, no_rows, None, f"{name} cannot read today's rows: {error}")
     return ChampionPredictions(name, unseen_F, predictions.select(unseen_F))
+
+
+def describe_damaged_champion(champion: Champion, damage: str) -> ChampionPredictions:
+    """Return that a champion cannot be compared whose files are not those that were registered."""
+    return ChampionPredictions(_format_name(champion), np.empty(0, np.int64), None, damage)
+
+
+def _format_name(champion: Champion) -> str:
+    """Format what the champion is called in the decision."""
+    return f"champion {champion.name} v{champion.version}"
 
 
 def _mark_unseen_rows(

@@ -12,7 +12,12 @@ from models.evaluation.metrics.by_kind import compute_metrics, get_best_score
 from models.evaluation.predictions import Predictions
 from tasks.dataset.rowset import RowSet
 from tasks.dataset.training_membership import hash_rows
-from tasks.gate.champion import ChampionPredictions, EvaluationSet, predict_with_champion
+from tasks.gate.champion import (
+    ChampionPredictions,
+    EvaluationSet,
+    describe_damaged_champion,
+    predict_with_champion,
+)
 from tasks.gate.comparison import (
     Comparison,
     Gain,
@@ -42,6 +47,8 @@ class EvaluationContext(NamedTuple):
     store: Store
     key: str
     """Of the report."""
+    champion_damage: str = ""
+    """Why the champion's files cannot be used; empty where they can."""
     block_reason: str | None = None
     """What speaks against a promotion, whatever the scores."""
     fallback: str | None = None
@@ -73,7 +80,9 @@ def decide(
         JobError: the gate's metric cannot be computed of some predictions.
     """
     metric, champion = choose_metric(gate, challenger.kind), None
-    if context.champion and context.champion_dir:
+    if context.champion and context.champion_damage:
+        champion = describe_damaged_champion(context.champion, context.champion_damage)
+    elif context.champion and context.champion_dir:
         champion = predict_with_champion(context.champion, context.champion_dir, test_set)
     pairs = _build_comparisons(challenger, baselines, champion, metric=metric)
     by_time = test_set.featurizer.split.by == "time"

@@ -30,7 +30,8 @@ from tasks.ingestion.files.listing import (
 )
 from tasks.ingestion.text_columns import parse_columns
 from tasks.records import Part
-from tasks.storage.artifacts import Recipe, hash_file, produce
+from tasks.storage.artifacts import Recipe, produce
+from tasks.storage.integrity import hash_file
 from tasks.storage.store import Store, open_staging_dir
 
 _VERSION = 2

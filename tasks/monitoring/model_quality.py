@@ -25,6 +25,7 @@ from models.features.splitting.duplicates import mark_known
 from models.features.splitting.row_hash import hash_frame_rows
 from models.features.splitting.training_rows import list_key_columns
 from tasks.dataset.rowset import RowSet, open_rows
+from tasks.errors import MissingArtifactError
 from tasks.evaluation.observed_quality import MAX_ROWS, score_predictions
 from tasks.facts import AcceptedFacts, ScoreInterval
 from tasks.gate.comparison import GateConfig, choose_metric
@@ -155,7 +156,11 @@ def _build_new_row_filter(
     columns = list_key_columns(featurizer.layout, featurizer.split.config)
     if accepted is None or any(name not in rows.schema for name in columns):
         return None, ()
-    before = open_rows(store, accepted)
+    try:
+        before = open_rows(store, accepted)
+    except MissingArtifactError as error:
+        logger().warning("the champion's rows are not left out by their hashes: %s", error)
+        return None, ()
     if is_resampled(featurizer.layout):
         return _filter_later_steps(before, featurizer.layout.time or ""), ()
     frames = before.iter_frames(list(columns))

@@ -22,7 +22,7 @@ from tasks.registry.promotion import check_champion_unchanged
 from tasks.registry.verification import verify_version
 from tasks.report_record import EpochRecord, read_report
 from tasks.reporting import CARD
-from tasks.serving.model_package import choose_golden_rows, hash_package, save_package
+from tasks.serving.model_package import choose_golden_rows, save_package
 from tasks.storage.artifacts import local_dir
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger, publish_page
@@ -224,8 +224,7 @@ def _create_version(
     golden = choose_golden_rows(load_bundle(bundle_dir), rows, features_dir)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
-        save_package(bundle_dir, folder, golden)
-        all_tags = {**tags, f"{TAG}files_hash": hash_package(folder)}
+        all_tags = {**tags, f"{TAG}files_hash": save_package(bundle_dir, folder, golden)}
         return versions.create_version(
             name, experiment=experiment, run_id=run_id, folder=folder, tags=all_tags
         )

@@ -17,12 +17,13 @@ from safetensors.numpy import load_file
 
 from models.learning.plan import TrainingPlan
 from tasks.environment import describe_environment
-from tasks.errors import RegistryError, StoreError
+from tasks.errors import DamagedArtifactError, RegistryError, StoreError
 from tasks.facts import AcceptedFacts, PartFacts, SnapshotFacts
 from tasks.records import Accepted, Artifact, Candidate, Features, Part, Snapshot
 from tasks.registry import versions
 from tasks.registry.promotion import check_version_exists
-from tasks.storage.artifacts import find_by_key, hash_file, local_dir, read_manifest
+from tasks.storage.artifacts import find_by_key, local_dir, read_manifest
+from tasks.storage.integrity import hash_file
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.tracking.mlflow_client import TAG
 
@@ -45,6 +46,8 @@ class VersionSources(NamedTuple):
     """What was measured before their pretraining; None where there was none."""
     snapshot: Snapshot
     accepted: Accepted
+    bundle_dir: Path
+    """Local folder with the registered model."""
 
     @property
     def is_fallback(self) -> bool:
@@ -99,8 +102,12 @@ class Reproduction:
 def find_sources(store: Store, name: str, number: str) -> VersionSources:
     """Find what a version was made from.
 
+    The version's files are fetched here, so that a version that cannot be compared is not trained
+    again first.
+
     Raises:
-        RegistryError: there is no such version, or its tags do not say what it was made from.
+        RegistryError: there is no such version, its tags do not say what it was made from, or its
+            files are missing or were changed.
         StoreError: the snapshot is not in the store, or was changed.
     """
     check_version_exists(name, number)
@@ -128,7 +135,10 @@ def find_sources(store: Store, name: str, number: str) -> VersionSources:
     plans = _parse_plans(json.loads, str(values["plans"]), title)
     pretraining = tags.get(f"{TAG}pretraining")
     start = _parse_plans(_read_pretraining_plans, pretraining, title) if pretraining else [None]
-    sources = VersionSources(tags, str(values["job"]), plans, start[0], snapshot, accepted)
+    bundle_dir = versions.fetch_files(name, number) / "artifacts" / "bundle"
+    sources = VersionSources(
+        tags, str(values["job"]), plans, start[0], snapshot, accepted, bundle_dir
+    )
     _check_unchanged(store, sources, f"{name} version {number}")
     return sources
 
@@ -164,7 +174,7 @@ def _check_unchanged(store: Store, sources: VersionSources, title: str) -> None:
     """Check that the snapshot is what the version was made from.
 
     Raises:
-        StoreError: it was changed; names the file.
+        StoreError: it was changed, or one of its parts was; names the file.
     """
     expected, snapshot = sources.tags.get(f"{TAG}snapshot_hash"), sources.snapshot
     if expected and snapshot.content_hash != expected:
@@ -174,14 +184,13 @@ def _check_unchanged(store: Store, sources: VersionSources, title: str) -> None:
             hint="restore the store from a copy",
         )
     for part in _find_parts(store, snapshot):
-        manifest = read_manifest(store, part.stage, part.key)
-        folder = local_dir(store, part)
-        for name, entry in manifest.files.items() if manifest else ():
-            if hash_file(folder / name) != entry.sha256:
-                raise StoreError.of(
-                    f"{title} cannot be reproduced: {folder / name} was changed",
-                    hint="restore the store from a copy",
-                )
+        try:
+            local_dir(store, part)
+        except DamagedArtifactError as error:
+            raise StoreError.of(
+                f"{title} cannot be reproduced: {str(error).splitlines()[0]}",
+                hint="restore the store from a copy",
+            ) from error
 
 
 def _find_parts(store: Store, snapshot: Snapshot) -> list[Part]:
@@ -234,11 +243,8 @@ def compare_versions(
         sources: what it was made from.
         reproduced: what was made again.
         store: where the first artifacts are, unless they were deleted.
-
-    Raises:
-        RegistryError: the version's files cannot be downloaded.
     """
-    first = versions.fetch_files(name, number) / "artifacts" / "bundle"
+    first = sources.bundle_dir
     differing, tensors = _compare_weights(first, reproduced.bundle_dir)
     then = json.loads(sources.tags.get(f"{TAG}environment", "{}"))
     now = describe_environment(reproduced.candidate.facts.device)

@@ -4,8 +4,7 @@ import polars as pl
 
 from tasks.errors import RegistryError
 from tasks.registry import versions
-from tasks.serving.model_package import check_golden_predictions, hash_package
-from tasks.tracking.mlflow_client import TAG
+from tasks.serving.model_package import check_golden_predictions
 
 
 def verify_version(name: str, version: str) -> None:
@@ -17,10 +16,7 @@ def verify_version(name: str, version: str) -> None:
     import yaml
     from mlflow.exceptions import MlflowException
 
-    expected = versions.get_version(name, version).tags.get(f"{TAG}files_hash")
     folder = versions.fetch_files(name, version)
-    if expected and hash_package(folder) != expected:
-        raise _build_error(name, version, "its files were changed since it was registered")
     try:
         check_golden_predictions(folder, f"{name} version {version}")
     except (
@@ -36,14 +32,9 @@ def verify_version(name: str, version: str) -> None:
         yaml.YAMLError,
         pl.exceptions.PolarsError,
     ) as error:
-        raise _build_error(name, version, f"it cannot be loaded: {error}") from error
-
-
-def _build_error(name: str, version: str, reason: str) -> RegistryError:
-    """Build the error for a damaged version."""
-    return RegistryError.of(
-        f"{name} version {version} cannot serve: {reason}",
-        found="No alias was moved.",
-        hint="restore its files from a copy of MLflow's storage, or choose another version: "
-        f"ostinato history {name}",
-    )
+        raise RegistryError.of(
+            f"{name} version {version} cannot serve: it cannot be loaded: {error}",
+            found="No alias was moved.",
+            hint="install the version of ostinato that is in its tag ostinato.code_version, or "
+            f"choose another version: ostinato history {name}",
+        ) from error

@@ -4,12 +4,17 @@
 an error, so that an outage never promotes a model. Aliases are moved by `aliases.py` alone.
 """
 
+import atexit
+import shutil
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
-from tasks.errors import RegistryError
+from tasks.errors import DamagedVersionError, RegistryError
 from tasks.records import Champion
+from tasks.serving.package_files import find_package_damage
 from tasks.tracking.mlflow_client import TAG, is_down, open_client, translate_mlflow_errors
 
 if TYPE_CHECKING:
@@ -47,20 +52,54 @@ def _find_alias(name: str, alias: str) -> "ModelVersion | None":
 
 
 def fetch_bundle(champion: Champion) -> Path:
-    """Download a version's bundle and return its folder."""
+    """Copy a version's bundle, check it, and return its folder; raises as `fetch_files`."""
     return fetch_files(champion.name, champion.version) / "artifacts" / "bundle"
 
 
 def fetch_files(name: str, version: str) -> Path:
-    """Download a version's files and return their folder.
+    """Copy a version's files into a folder of this process, check them, and return the folder.
+
+    They are copied where MLflow keeps them on this machine too, so that what is used is what was
+    checked. The folder is deleted when the process ends.
 
     Raises:
-        RegistryError: MLflow cannot be reached, or the files are missing.
+        DamagedVersionError: its files are not those that were registered, or it has no tag to
+            check them by.
+        RegistryError: MLflow cannot be reached, or refuses.
     """
     from mlflow.artifacts import download_artifacts
 
+    expected = get_version(name, version).tags.get(f"{TAG}files_hash")
+    if not expected:
+        raise _build_damage_error(
+            name, version, f"it has no tag {TAG}files_hash to check its files by"
+        )
+    folder = mkdtemp(dir=_make_download_dir())
     with translate_mlflow_errors():
-        return Path(download_artifacts(artifact_uri=f"models:/{name}/{version}"))
+        copy = Path(download_artifacts(artifact_uri=f"models:/{name}/{version}", dst_path=folder))
+    if damage := find_package_damage(copy, expected):
+        raise _build_damage_error(
+            name, version, f"its files were changed since it was registered: {damage}"
+        )
+    return copy
+
+
+@cache
+def _make_download_dir() -> str:
+    """Make the folder of this process's copies, which only this user may read."""
+    folder = mkdtemp(prefix="versions-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _build_damage_error(name: str, version: str, reason: str) -> DamagedVersionError:
+    """Build the error for a version whose files are not those that were registered."""
+    return DamagedVersionError.of(
+        f"{name} version {version} cannot serve: {reason}",
+        found="It was not loaded, and no alias was moved.",
+        hint="restore its files from a copy of MLflow's storage, or choose another version: "
+        f"ostinato history {name}",
+    )
 
 
 def find_version_of_model(name: str, model_key: str) -> "ModelVersion | None":

@@ -41,8 +41,8 @@ from tasks.scoring.output_dataset import (
     summarize_parts,
     write_parts,
 )
-from tasks.serving.model_package import hash_package
-from tasks.storage.artifacts import MANIFEST, Recipe, list_files
+from tasks.storage.artifacts import MANIFEST, Recipe
+from tasks.storage.integrity import list_files
 from tasks.storage.store import (
     Store,
     StoreConfig,
@@ -128,7 +128,7 @@ def score_snapshot(
         },
         inputs={
             "rows": snapshot.key,
-            "model": found.tags.get(f"{TAG}files_hash") or str(found.run_id),
+            "model": found.tags.get(f"{TAG}files_hash", ""),
             "version": f"{request.name}/{request.version}",
         },
     )
@@ -242,14 +242,13 @@ def _predict_all(
 def _build_prediction_request(
     request: ScoringRequest, snapshot: Snapshot, store: Store
 ) -> PredictionRequest:
-    """Load the version, and check its files and the snapshot's columns.
+    """Load the version, and check the snapshot's columns.
 
     Raises:
-        RegistryError: the files have changed since the registration.
+        RegistryError: the version's files are not those that were registered.
         SourceError: the rows lack columns that the model reads.
     """
     files = versions.fetch_files(request.name, request.version)
-    _check_files_unchanged(request, files)
     scorer, rows = open_scorer(files, request.version), open_snapshot(store, snapshot)
     prediction_request = PredictionRequest(
         scorer, rows, _select_passthrough_columns(request, scorer, rows)
@@ -270,21 +269,6 @@ def _select_passthrough_columns(
             "the source has no column %s to copy to the predictions", ", ".join(missing)
         )
     return tuple(name for name in wanted if name in rows.schema)
-
-
-def _check_files_unchanged(request: ScoringRequest, files: Path) -> None:
-    """Compare the hash of a version's files with that of its registration.
-
-    Raises:
-        RegistryError: the files have changed since.
-    """
-    expected = versions.get_version(request.name, request.version).tags.get(f"{TAG}files_hash")
-    if expected and hash_package(files) != expected:
-        raise RegistryError.of(
-            f"{request.name} version {request.version} is not used: its files have changed since "
-            "its registration",
-            hint="restore them from a copy of MLflow's storage, or name another version",
-        )
 
 
 def _predict(

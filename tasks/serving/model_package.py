@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Collection
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -21,11 +21,15 @@ from models.networks.heads.config import DISTRIBUTION_LOSSES
 from tasks.dataset.feature_files import read_sequences
 from tasks.dataset.rowset import RowSet
 from tasks.errors import RegistryError
-from tasks.storage.artifacts import hash_files, list_files
+from tasks.serving.package_files import seal_package
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
+    from mlflow.pyfunc import PyFuncModel
+    from mlflow.pyfunc.model import PythonModelContext
+
+    from tasks.serving.pyfunc_model import ServedBundle
 
 PredictFunction = Callable[[pl.DataFrame], pl.DataFrame]
 """Predicts raw rows: one row of predictions for each row, in the same order."""
@@ -78,13 +82,16 @@ def choose_golden_rows(bundle: Bundle, rows: RowSet, features_dir: Path) -> pl.D
     return frame.filter(pl.col(layout.time or ROW_COLUMN) >= since).collect(engine="streaming")
 
 
-def save_package(bundle_dir: Path, folder: Path, golden: pl.DataFrame) -> None:
+def save_package(bundle_dir: Path, folder: Path, golden: pl.DataFrame) -> str:
     """Save a bundle as a model package, with the predictions of its golden rows.
 
     Args:
         bundle_dir: the trained model.
         folder: of the package; must not exist.
         golden: raw rows.
+
+    Returns:
+        The SHA-256 of the list of its files.
     """
     import mlflow.pyfunc
 
@@ -105,6 +112,7 @@ def save_package(bundle_dir: Path, folder: Path, golden: pl.DataFrame) -> None:
     )
     golden.write_parquet(folder / "golden_inputs.parquet")
     predictions.write_parquet(folder / "golden_predictions.parquet")
+    return seal_package(folder)
 
 
 def _list_requirements(bundle: Bundle) -> tuple[str, ...]:
@@ -160,26 +168,50 @@ def _strip_local_version(name: str) -> str:
     return installed_version(name).partition("+")[0]
 
 
-def hash_package(folder: Path) -> str:
-    """Hash a package's files, without those that MLflow and Python add when it is loaded."""
-    files = list_files(folder)
-    added = {name for name in files if "__pycache__" in name or name == "registered_model_meta"}
-    return hash_files({name: entry for name, entry in files.items() if name not in added})
+def load_package(folder: Path) -> "PyFuncModel":
+    """Load a model package as MLflow does, but run the installed code, not that in the package.
+
+    MLflow would put the package's code before the installed one on Python's path.
+
+    Args:
+        folder: of a package whose files were checked.
+    """
+    from mlflow.models import Model
+    from mlflow.pyfunc import PyFuncModel
+    from mlflow.pyfunc.model import PythonModelContext
+
+    from tasks.serving.pyfunc_model import ServedBundle
+
+    context = PythonModelContext({"bundle": str(folder / "artifacts" / "bundle")}, {})
+    model = ServedBundle()
+    model.load_context(context)
+    return PyFuncModel(Model.load(str(folder / "MLmodel")), _InstalledModel(model, context))
+
+
+class _InstalledModel:
+    """The implementation of a model for MLflow, which checks the columns and calls `predict`."""
+
+    def __init__(self, model: "ServedBundle", context: "PythonModelContext") -> None:
+        self._model, self._context = model, context
+
+    def predict(
+        self, model_input: "pd.DataFrame", params: dict[str, Any] | None = None
+    ) -> "pd.DataFrame":
+        """Predict raw rows."""
+        return self._model.predict(self._context, model_input, params)
 
 
 def check_golden_predictions(folder: Path, title: str) -> None:
     """Load a model package, and compare its golden predictions with the stored ones.
 
     Args:
-        folder: of the package.
+        folder: of the package, whose files were checked.
         title: what the error message calls it.
 
     Raises:
         RegistryError: the predictions differ.
     """
-    import mlflow.pyfunc
-
-    model = mlflow.pyfunc.load_model(str(folder))
+    model = load_package(folder)
     golden = pl.read_parquet(folder / "golden_inputs.parquet", glob=False)
     stored = pl.read_parquet(folder / "golden_predictions.parquet", glob=False)
     predictions = pl.from_pandas(model.predict(golden.to_pandas()))
@@ -192,11 +224,10 @@ def check_golden_predictions(folder: Path, title: str) -> None:
 
 
 def open_package(folder: Path) -> PredictFunction:
-    """Load a model package as MLflow does, and return its function of raw rows."""
-    import mlflow.pyfunc
+    """Load a checked model package, and return its function of raw rows."""
     from mlflow.exceptions import MlflowException
 
-    model = mlflow.pyfunc.load_model(str(folder))
+    model = load_package(folder)
 
     def predict(frame: pl.DataFrame) -> pl.DataFrame:
         try:

@@ -4,14 +4,19 @@ An artifact is at `<stage>/<key>/`: a folder with the files of one attempt, and 
 which names that attempt. The manifest is written last, by one exclusive create, so a reader finds
 a whole artifact or none, and of two publishers of one key both get the first one's. Folders without
 a manifest are left by killed runs; `prune` deletes them.
+
+A manifest holds the SHA-256 of each file and of itself. They are compared when an artifact is
+opened; a damaged one can be withdrawn, so that the next `produce` makes it again.
 """
 
 import errno
 import hashlib
 import json
 import secrets
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -20,9 +25,10 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.errors import StoreError
+from tasks.errors import DamagedArtifactError, MissingArtifactError, StoreError
 from tasks.facts import FileEntry
 from tasks.records import Artifact
+from tasks.storage.integrity import find_damaged_file, list_files
 from tasks.storage.store import (
     Store,
     create_exclusively,
@@ -32,6 +38,9 @@ from tasks.storage.store import (
 )
 
 MANIFEST = "manifest.json"
+
+WITHDRAWN = "damaged.json"
+"""Name of the manifest of an artifact that was withdrawn."""
 
 Facts = TypeVar("Facts")
 """A stage's record of its output: a frozen dataclass, see `tasks/facts.py`."""
@@ -145,10 +154,16 @@ def read_manifest(store: Store, stage: str, key: str) -> Manifest | None:
     """Read an artifact's manifest; None where the artifact is not published.
 
     Raises:
-        StoreError: it is damaged.
+        DamagedArtifactError: it is not what was written.
     """
     data = read_bytes(store, f"{stage}/{key}/{MANIFEST}")
-    return None if data is None else _parse_manifest(data, _format_manifest_path(store, stage, key))
+    if data is None:
+        return None
+    try:
+        return _parse_manifest(data, stage, key)
+    except ValueError as error:
+        reason = f"{_format_manifest_path(store, stage, key)} is damaged: {error}"
+        raise _build_damage_error(stage, key, reason) from error
 
 
 def load_manifest(store: Store, artifact: Artifact[object]) -> Manifest:
@@ -176,7 +191,11 @@ def parse_record(record_type: type[Record], content: object, path: str) -> Recor
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(name) for name in first["loc"])
-        raise _build_damage_error(path, f"{field}: {first['msg']}") from error
+        raise StoreError.of(
+            f"{path} is damaged, or was written by another version of ostinato: {field}: "
+            f"{first['msg']}",
+            hint="delete the folder that it is in and run the job again, which makes it anew",
+        ) from error
     return record
 
 
@@ -195,23 +214,42 @@ def local_dir(store: Store, artifact: Artifact[object]) -> Path:
 def find_artifact_dir(store: Store, stage: str, key: str) -> Path | None:
     """Return a local folder with an artifact's files; None where it is not published.
 
+    The files are read and compared with their hashes, once in a process (`integrity.py`).
+
     Raises:
-        StoreError: its files are not those of its manifest.
+        DamagedArtifactError: a file is not what was written; names it.
     """
     manifest = read_manifest(store, stage, key)
     if manifest is None:
         return None
-    root = f"{store.root}/{stage}/{key}"
-    uri = f"{root}/{manifest.attempt}"
+    uri = f"{store.root}/{stage}/{key}/{manifest.attempt}"
     folder = Path(uri) if store.is_local else _fetch(store, uri, manifest.attempt)
-    for name, entry in manifest.files.items():
-        path = folder / name
-        if not path.is_file() or path.stat().st_size != entry.bytes:
-            raise StoreError.of(
-                f"{path} is damaged: it should hold {entry.bytes} bytes",
-                hint=f"delete {root} and run the job again",
-            )
+    damage = find_damaged_file(folder, manifest.files)
+    if damage and not store.is_local:
+        # The copy may be what is damaged.
+        shutil.rmtree(folder)
+        folder = _fetch(store, uri, manifest.attempt)
+        damage = find_damaged_file(folder, manifest.files)
+    if damage:
+        raise _build_damage_error(stage, key, damage)
     return folder
+
+
+def withdraw_artifact(store: Store, stage: str, key: str) -> None:
+    """Withdraw a damaged artifact, so that it is made again; its files are kept until then.
+
+    Nothing is done where another process has made it again in the meantime.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    try:
+        if find_artifact_dir(store, stage, key) is not None:
+            return
+    except DamagedArtifactError:
+        root = f"{store.root}/{stage}/{key}"
+        with translate_os_errors(store), suppress(FileNotFoundError):
+            store.fs.mv(f"{root}/{MANIFEST}", f"{root}/{WITHDRAWN}")
 
 
 def to_plain(value: Any) -> Any:  # noqa: ANN401 - any record becomes the same JSON
@@ -222,27 +260,6 @@ def to_plain(value: Any) -> Any:  # noqa: ANN401 - any record becomes the same J
 def format_canonical_json(value: object) -> str:
     """Format JSON in a unique way: sorted keys, no whitespace."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=to_plain)
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def list_files(folder: Path) -> dict[str, FileEntry]:
-    """Return size and hash of every file under `folder`, by its relative path."""
-    return list_entries(sorted(path for path in folder.rglob("*") if path.is_file()), folder)
-
-
-def list_entries(paths: Iterable[Path], folder: Path) -> dict[str, FileEntry]:
-    """Return size and hash of some files under `folder`, by their relative paths."""
-    return {
-        path.relative_to(folder).as_posix(): FileEntry(
-            bytes=path.stat().st_size, sha256=hash_file(path)
-        )
-        for path in paths
-    }
 
 
 def hash_files(files: Mapping[str, FileEntry]) -> str:
@@ -271,22 +288,56 @@ def _publish(store: Store, recipe: Recipe, folder: Path, facts: object) -> None:
         folder.rename(f"{root}/{attempt}")
     else:
         store.fs.put(f"{folder}/", f"{root}/{attempt}/", recursive=True)
-    text = json.dumps(to_plain(manifest), indent=2, default=to_plain)
-    if not create_exclusively(store, f"{recipe.stage}/{recipe.key}/{MANIFEST}", text.encode()):
-        store.fs.rm(f"{root}/{attempt}", recursive=True)
+    if create_exclusively(
+        store, f"{recipe.stage}/{recipe.key}/{MANIFEST}", format_manifest(manifest)
+    ):
+        _delete_withdrawn(store, root, attempt)
+    else:
+        with suppress(FileNotFoundError):
+            store.fs.rm(f"{root}/{attempt}", recursive=True)
 
 
-def _parse_manifest(data: bytes, path: str) -> Manifest:
-    """Parse the content of a manifest.
+def format_manifest(manifest: Manifest) -> bytes:
+    """Format a manifest as JSON with the SHA-256 of its own content."""
+    content = json.loads(format_canonical_json(to_plain(manifest)))
+    signed = {"sha256": _hash_content(content), **content}
+    return json.dumps(signed, indent=2).encode()
+
+
+def _parse_manifest(data: bytes, stage: str, key: str) -> Manifest:
+    """Parse the content of an artifact's manifest.
 
     Raises:
-        StoreError: it is damaged; names the path.
+        ValueError: it is not what was written, or is of another artifact.
     """
+    content = json.loads(data)
+    if not isinstance(content, dict) or content.pop("sha256", None) != _hash_content(content):
+        raise ValueError("its content is not what was written (SHA-256)")
     try:
-        content = json.loads(data)
-    except ValueError as error:
-        raise _build_damage_error(path, str(error)) from error
-    return parse_record(Manifest, content, path)
+        manifest: Manifest = _adapt(Manifest).validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(name) for name in first["loc"])
+        raise ValueError(
+            f"it was written by another version of ostinato: {field}: {first['msg']}"
+        ) from error
+    if (manifest.stage, manifest.key) != (stage, key):
+        raise ValueError(f"it is the manifest of {manifest.stage}/{manifest.key}")
+    return manifest
+
+
+def _hash_content(content: object) -> str:
+    """Return the SHA-256 of JSON in its unique form."""
+    return hashlib.sha256(format_canonical_json(content).encode()).hexdigest()
+
+
+def _delete_withdrawn(store: Store, root: str, attempt: str) -> None:
+    """Delete what was withdrawn of an artifact that was made again as `attempt`."""
+    if not store.fs.exists(f"{root}/{WITHDRAWN}"):
+        return
+    for path in store.fs.ls(root, detail=False):
+        if path.rstrip("/").rpartition("/")[2] not in {MANIFEST, attempt}:
+            store.fs.rm(path, recursive=True)
 
 
 @cache
@@ -295,17 +346,20 @@ def _adapt(record_type: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(record_type)
 
 
-def _build_damage_error(path: str, reason: str) -> StoreError:
-    """Build the error for a file that is not what this program writes."""
-    return StoreError.of(
-        f"{path} is damaged, or was written by another version of ostinato: {reason}",
-        hint="delete the folder that it is in and run the job again, which makes what is missing",
+def _build_damage_error(stage: str, key: str, reason: str) -> DamagedArtifactError:
+    """Build the error for an artifact that is not what was written."""
+    error = DamagedArtifactError.of(
+        reason,
+        hint="run the job again, which makes it again where its inputs still exist; `ostinato "
+        "doctor` looks through the whole store",
     )
+    error.stage, error.key = stage, key
+    return error
 
 
-def _build_missing_error(store: Store, artifact: Artifact[object]) -> StoreError:
+def _build_missing_error(store: Store, artifact: Artifact[object]) -> MissingArtifactError:
     """Build the error for an artifact that is not published."""
-    return StoreError.of(
+    return MissingArtifactError.of(
         f"{artifact.stage}/{artifact.key} is not in the store {store.root}",
         hint="run the job again, which makes what is missing",
     )

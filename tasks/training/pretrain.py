@@ -17,7 +17,8 @@ from models.networks.pretraining.network import build_next_step_network
 from tasks.errors import DataError, JobError, TrainingError
 from tasks.pretraining_record import PretrainingFacts
 from tasks.records import Features, Pretrained
-from tasks.storage.artifacts import Recipe, find_artifact, hash_file, local_dir, produce
+from tasks.storage.artifacts import Recipe, find_artifact, local_dir, produce
+from tasks.storage.integrity import hash_file
 from tasks.storage.store import Store
 from tasks.training.checkpoints import hold_checkpoints
 from tasks.training.data import choose_device, should_stream

@@ -16,7 +16,7 @@ from models.learning.config import TrainingConfig
 from models.learning.plan import estimate_epochs
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
-from tasks.errors import DataError
+from tasks.errors import DamagedVersionError, DataError
 from tasks.facts import ChoiceFacts, TriedNetwork
 from tasks.records import Choice, Features
 from tasks.registry import versions
@@ -183,7 +183,7 @@ def _load_champion_model(name: str) -> ModelConfig | None:
         if spec.get("baseline"):
             return None
         model = ModelConfig.from_json(spec["model"])
-    except (BundleError, KeyError, TypeError, ValueError) as error:
+    except (BundleError, DamagedVersionError, KeyError, TypeError, ValueError) as error:
         logger().warning("model auto: the champion's network is not tried: %s", error)
         return None
     # A search starts from new weights, and the file of the pretrained ones may be gone.

@@ -3,10 +3,13 @@
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from models.features.config import TargetConfig
 from tasks.registry import versions
-from tasks.serving.model_package import choose_golden_rows, hash_package, save_package
+from tasks.serving.model_package import choose_golden_rows, save_package
+from tasks.serving.package_files import LISTING, seal_package
+from tasks.storage.integrity import hash_file
 from tasks.tracking import mlflow_client
 from tests.support.trained_models import (
     BY_COLUMN,
@@ -42,7 +45,7 @@ def register_versions(
         tags = {
             "ostinato.decision": decision,
             "ostinato.reason": "test decision",
-            "ostinato.files_hash": hash_package(package_dir),
+            "ostinato.files_hash": hash_file(package_dir / LISTING),
             "ostinato.report_hash": "hash of a report",
             **{f"ostinato.{key}": value for key, value in more.items()},
         }
@@ -57,6 +60,14 @@ def read_aliases(name: str = "waves") -> dict[str, str]:
     return {k: str(v) for k, v in MlflowClient().get_registered_model(name).aliases.items()}
 
 
-def fetch_version_files(version: str, name: str = "waves") -> Path:
-    """Return the folder of a version's files."""
-    return versions.fetch_files(name, version)
+def find_version_files(version: str, name: str = "waves") -> Path:
+    """Return the folder in which MLflow keeps a version's files."""
+    model_id = MlflowClient().get_model_version(name, version).source.removeprefix("models:/")
+    location = MlflowClient().get_logged_model(model_id).artifact_location
+    return Path(local_file_uri_to_path(location))
+
+
+def seal_version(version: str, name: str = "waves") -> None:
+    """Make a version's files as they are now those that were registered."""
+    digest = seal_package(find_version_files(version, name))
+    MlflowClient().set_model_version_tag(name, version, "ostinato.files_hash", digest)

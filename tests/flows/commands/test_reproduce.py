@@ -13,9 +13,9 @@ from flows.commands.reproduce import format_reproduction, reproduce
 from flows.job.job import load_job
 from models.learning.plan import TrainingPlan
 from tasks.errors import RegistryError, StoreError
-from tasks.registry import versions
 from tasks.storage.store import Store, StoreConfig, open_store
 from tests.support.pipeline import run_pipeline
+from tests.support.registry import find_version_files, seal_version
 from tests.support.sample_jobs import WAVES, make_waves, write_job
 
 
@@ -49,10 +49,11 @@ def test_a_version_is_reproduced_bit_for_bit_or_its_differences_are_reported(sto
     assert list_files(store) == before
 
     # Other weights of a branch count as well.
-    folder = versions.fetch_files("waves", "1") / "artifacts" / "bundle"
+    folder = find_version_files("1") / "artifacts" / "bundle"
     branch = folder / "branch_1.safetensors"
     content, weights = branch.read_bytes(), load_file(branch)
     save_file(weights | {"bias_O": weights["bias_O"] + 1}, branch)
+    seal_version("1")
     [difference] = reproduce(store, "waves", "1").differing_tensors
     assert difference.name == "branch_1.bias_O"
     branch.write_bytes(content)
@@ -63,6 +64,7 @@ def test_a_version_is_reproduced_bit_for_bit_or_its_differences_are_reported(sto
     changed = tensors[name].copy()
     changed.flat[0] += 0.5
     save_file(tensors | {name: changed}, folder / "network.safetensors")
+    seal_version("1")
     tags = MlflowClient().get_model_version("waves", "1").tags
     changed_environment = tags["ostinato.environment"].replace('"torch": "', '"torch": "1.')
     MlflowClient().set_model_version_tag("waves", "1", "ostinato.environment", changed_environment)
@@ -118,7 +120,7 @@ def test_a_version_that_cannot_be_reproduced_is_rejected_with_the_reason(store: 
     [part] = root.glob("part/*/*/rows.parquet")
     content = part.read_bytes()
     part.write_bytes(content[:-1] + b"?")
-    with pytest.raises(StoreError, match=r"rows\.parquet was changed"):
+    with pytest.raises(StoreError, match=r"cannot be reproduced: .*rows\.parquet is damaged"):
         reproduce(store, "waves", "1")
     part.write_bytes(content)
 
@@ -145,3 +147,35 @@ def test_a_version_that_cannot_be_reproduced_is_rejected_with_the_reason(store: 
     MlflowClient().delete_model_version_tag("waves", "1", "ostinato.snapshot_key")
     with pytest.raises(RegistryError, match=r"ostinato\.snapshot_key missing"):
         reproduce(store, "waves", "1")
+
+
+def test_a_version_that_cannot_be_loaded_is_told_before_it_is_trained_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_again(*_: object, **__: object) -> None:
+        pytest.fail("the version was trained again")
+
+    monkeypatch.setattr("flows.commands.reproduce.make_features", train_again)
+    weights = find_version_files("1") / "artifacts" / "bundle" / "network.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+
+    with pytest.raises(RegistryError, match=r"network\.safetensors is damaged"):
+        reproduce(store, "waves", "1")
+
+    find_version_files("1").rename(store.root + ".away")
+    with pytest.raises(RegistryError):
+        reproduce(store, "waves", "1")
+
+
+def test_a_version_is_reproduced_after_its_folder_was_moved(
+    home: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = home.rename(home.with_name(f"{home.name}-moved"))
+    monkeypatch.chdir(moved)
+    database = moved / ".ostinato" / "mlflow" / "mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+
+    again = reproduce(open_store(StoreConfig()), "waves", "1")
+
+    assert again.identical, format_reproduction(again)
+    assert not Path(store.root).exists()

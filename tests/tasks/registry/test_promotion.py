@@ -1,6 +1,10 @@
 """Promotions, rollbacks, approvals and rejections are verified, validated, and done once."""
 
+import marshal
 import signal
+import subprocess
+import sys
+from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
 
 import pytest
@@ -13,9 +17,10 @@ from tasks.registry.aliases import AliasMove, move_aliases
 from tasks.registry.promotion import approve, find_store_config, promote, reject, roll_back
 from tasks.storage.store import Store, StoreConfig
 from tests.support.registry import (
-    fetch_version_files,
+    find_version_files,
     read_aliases,
     register_versions,
+    seal_version,
     train_model_package,
 )
 
@@ -155,28 +160,32 @@ DAMAGED = (
 )
 
 
-@pytest.mark.parametrize("has_hash", [True, False], ids=["with a hash", "without a hash"])
+@pytest.mark.parametrize("is_sealed", [False, True], ids=["changed", "changed and sealed again"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "overwritten"])
 def test_a_damaged_version_is_never_promoted(
-    local_store: Store, package: Path, damage: str, *, has_hash: bool
+    local_store: Store, package: Path, damage: str, *, is_sealed: bool
 ) -> None:
     register_versions(package, 2)
-    if not has_hash:
-        MlflowClient().delete_model_version_tag("waves", "1", "ostinato.files_hash")
     promote(local_store, "waves", "1", "")
     promote(local_store, "waves", "2", "")
     for name in DAMAGED:
-        path = fetch_version_files("1") / name
+        if is_sealed and name == "pyfunc_model.py":
+            # MLflow alone runs it: the installed code predicts as it did.
+            continue
+        path = find_version_files("1") / name
         content = path.read_bytes()
         path.unlink()
         if damage != "missing":
             # 20 bytes end inside the first value of MLmodel and the docstring of the code.
             path.write_bytes(content[:20] if damage == "truncated" else b"\x00: [" * 40)
+        if is_sealed:
+            seal_version("1")
 
         with pytest.raises(RegistryError, match=r"cannot serve|refused"):
             roll_back(local_store, "waves", None, "")
 
         path.write_bytes(content)
+    seal_version("1")
     assert read_aliases() == {"champion": "2", "previous": "1"}
     roll_back(local_store, "waves", None, "")
     assert read_aliases() == {"champion": "1"}
@@ -185,13 +194,94 @@ def test_a_damaged_version_is_never_promoted(
 def test_changed_weights_are_detected(local_store: Store, package: Path) -> None:
     register_versions(package, 2)
     promote(local_store, "waves", "1", "")
-    path = fetch_version_files("2") / "artifacts" / "bundle" / "network.safetensors"
+    path = find_version_files("2") / "artifacts" / "bundle" / "network.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
 
     with pytest.raises(RegistryError, match="its files were changed"):
         promote(local_store, "waves", "2", "")
+
+
+def test_a_version_without_the_tag_of_its_hashes_is_refused(
+    local_store: Store, package: Path
+) -> None:
+    register_versions(package, 1)
+    MlflowClient().delete_model_version_tag("waves", "1", "ostinato.files_hash")
+
+    with pytest.raises(RegistryError, match=r"it has no tag ostinato\.files_hash"):
+        promote(local_store, "waves", "1", "")
+
+    assert read_aliases() == {}
+
+
+HOSTILE = "import pathlib; pathlib.Path({proof!r}).write_text('ran')\n"
+
+
+def compile_hostile(folder: Path, name: str, proof: Path) -> None:
+    """Put foreign compiled code beside `name`, which Python runs in place of its source."""
+    source = folder / name
+    target = Path(cache_from_source(str(source)))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    code = compile(HOSTILE.format(proof=str(proof)), name, "exec")
+    # Unchecked: Python does not compare it with the source.
+    header = MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8)
+    target.write_bytes(header + marshal.dumps(code))
+
+
+@pytest.mark.parametrize("name", ["pyfunc_model.py", "code/models/bundle.py", "code/pandas.py"])
+def test_foreign_compiled_code_beside_a_version_is_refused_and_not_run(
+    local_store: Store, package: Path, tmp_path: Path, name: str
+) -> None:
+    register_versions(package, 1)
+    proof = tmp_path / "proof"
+    compile_hostile(find_version_files("1"), name, proof)
+
+    with pytest.raises(RegistryError, match=r"changed since it was registered: .*__pycache__"):
+        promote(local_store, "waves", "1", "")
+
+    assert not proof.exists()
+    assert read_aliases() == {}
+
+
+@pytest.mark.parametrize("name", ["code/json.py", "more.pkl", "artifacts/bundle/.hidden"])
+def test_a_file_that_was_not_registered_is_refused(
+    local_store: Store, package: Path, name: str
+) -> None:
+    register_versions(package, 1)
+    (find_version_files("1") / name).write_text("", encoding="utf-8")
+
+    with pytest.raises(RegistryError, match=f"{name} was added to its files"):
+        promote(local_store, "waves", "1", "")
+
+
+def test_the_installed_code_is_run_and_not_that_of_the_registry(
+    local_store: Store, package: Path, tmp_path: Path
+) -> None:
+    register_versions(package, 1)
+    proof, files = tmp_path / "proof", find_version_files("1")
+    for name in ("pyfunc_model.py", "code/models/__init__.py", "code/models/bundle.py"):
+        (files / name).write_text(HOSTILE.format(proof=str(proof)), encoding="utf-8")
+    seal_version("1")
+    path = list(sys.path)
+
+    promote(local_store, "waves", "1", "")
+
+    assert not proof.exists()
+    assert sys.path == path
+    assert read_aliases() == {"champion": "1"}
+
+
+def test_a_version_that_mlflow_has_loaded_in_place_can_still_be_promoted(
+    local_store: Store, package: Path
+) -> None:
+    register_versions(package, 1)
+    code = "import mlflow; mlflow.pyfunc.load_model('models:/waves/1')"
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, cwd="/")
+
+    promote(local_store, "waves", "1", "")
+
+    assert read_aliases() == {"champion": "1"}
 
 
 class KilledError(BaseException):

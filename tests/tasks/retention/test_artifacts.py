@@ -1,8 +1,8 @@
 """Retention: artifacts in use stay, and none is deleted while the registry is down."""
 
-import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,13 @@ from tasks.retention.artifacts import (
     find_unused_artifacts,
     list_artifacts,
 )
-from tasks.storage.artifacts import Recipe, find_artifact_dir, produce
+from tasks.storage.artifacts import (
+    Recipe,
+    find_artifact_dir,
+    format_manifest,
+    produce,
+    read_manifest,
+)
 from tasks.storage.store import Store, write_bytes
 
 
@@ -50,10 +56,12 @@ def make_chain(store: Store, number: int) -> dict[str, str]:
 
 def age_all(store: Store, seconds: float) -> None:
     """Set the creation time of all artifacts to `seconds` after the start of 2020."""
+    time = f"2020-01-01T00:00:{seconds:02.0f}+00:00"
     for path in Path(store.root).glob("*/*/manifest.json"):
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        manifest["created_at"] = f"2020-01-01T00:00:{seconds:02.0f}+00:00"
-        path.write_text(json.dumps(manifest), encoding="utf-8")
+        stage, key = path.parts[-3:-1]
+        path.write_bytes(
+            format_manifest(replace(read_manifest(store, stage, key), created_at=time))
+        )
 
 
 def register_chain(chain: dict[str, str], alias: str | None = None) -> None:

@@ -12,7 +12,7 @@ from tasks.registry.promotion import promote, roll_back
 from tasks.retention.versions import delete_versions, find_unused_versions
 from tasks.storage.store import Store, StoreConfig, open_store
 from tests.support.registry import (
-    fetch_version_files,
+    find_version_files,
     read_aliases,
     register_versions,
     train_model_package,
@@ -49,7 +49,7 @@ def test_versions_without_an_alias_are_deleted_with_their_files_but_the_newest(
     six_versions: Store,
 ) -> None:
     MlflowClient().set_registered_model_alias("waves", "shadow", "5")
-    files, run = fetch_version_files("4"), MlflowClient().get_model_version("waves", "4").run_id
+    files, run = find_version_files("4"), MlflowClient().get_model_version("waves", "4").run_id
     unused = find_unused_versions(six_versions, keep=1)
     assert [version.key for version in unused] == ["waves/4"]
     assert unused[0].bytes == sum(p.stat().st_size for p in files.rglob("*") if p.is_file())
