@@ -78,16 +78,21 @@ def build_local_tracking_uri(folder: Path = Path(HOME_DIR)) -> str:
     return f"sqlite:///{(folder / 'mlflow' / 'mlflow.db').absolute()}"
 
 
-def find_artifact_root(folder: Path = Path(HOME_DIR)) -> str | None:
-    """Return the folder for MLflow's files where it works embedded; None where a server decides."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return str((folder / "mlflow" / "artifacts").absolute()) if uri.startswith("sqlite:") else None
+def find_artifact_root() -> str | None:
+    """Return the folder for MLflow's files, beside its database; None where a server decides."""
+    from tasks.tracking.artifact_addresses import find_artifact_dir
+
+    folder = find_artifact_dir(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    return str(folder) if folder else None
 
 
 def _read_ui_addresses(folder: Path) -> dict[str, str]:
     """Return the server addresses of the `ostinato ui` that runs in this folder, if one does."""
     try:
         addresses = json.loads((folder / UI_FILE).read_text(encoding="utf-8"))
+        # A copy of the folder does not use the servers of the original.
+        if addresses.pop("folder") != str(folder.absolute()):
+            return {}
         os.kill(addresses.pop("pid"), 0)
     except (FileNotFoundError, ProcessLookupError):
         return {}

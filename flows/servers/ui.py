@@ -91,6 +91,9 @@ def _start_servers(children: list[Child], *, prefect_port: int, mlflow_port: int
         children.append(_start("prefect", ["flows.servers.prefect_server", *command], variables))
     mlflow = os.environ["MLFLOW_TRACKING_URI"]
     if not mlflow.startswith("http"):
+        from tasks.tracking.artifact_addresses import mend_artifact_addresses
+
+        mend_artifact_addresses(build_local_tracking_uri())
         port = find_free_port(mlflow_port)
         mlflow = f"http://127.0.0.1:{port}"
         children.append(_start("mlflow", _build_mlflow_command(port), {}))
@@ -139,7 +142,8 @@ def _write_server_addresses(home: Path, servers: dict[str, str]) -> None:
     """
     path = home / UI_FILE
     path.touch(mode=0o600)
-    path.write_text(json.dumps({"pid": os.getpid(), **servers}), encoding="utf-8")
+    content = {"pid": os.getpid(), "folder": str(home.absolute()), **servers}
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _print_addresses(jobs: Sequence[Path], servers: dict[str, str], home: Path, echo: Echo) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.errors import RegistryDownError, RegistryError
 from tasks.redaction import redact
+from tasks.tracking.artifact_addresses import EXPERIMENT_TAG, mend_artifact_addresses
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,9 +53,14 @@ class RunRecord:
 
 
 def open_client() -> "MlflowClient":
-    """Open MLflow's client, configured by its own environment variables."""
-    from mlflow import MlflowClient
+    """Open MLflow's client, configured by its own environment variables.
 
+    Raises:
+        RegistryError: MLflow is a local database, and cannot be read or written.
+    """
+    from mlflow import MlflowClient, get_tracking_uri
+
+    mend_artifact_addresses(get_tracking_uri())
     return MlflowClient()
 
 
@@ -121,11 +127,8 @@ def open_experiment(name: str, artifact_root: Path | None) -> str:
             return str(found.experiment_id)
         location = artifact_root.absolute().joinpath(name).as_uri() if artifact_root else None
         try:
-            return str(
-                open_client().create_experiment(
-                    name, artifact_location=location, tags=_EXPERIMENT_TAGS
-                )
-            )
+            tags = {**_EXPERIMENT_TAGS, EXPERIMENT_TAG: name}
+            return str(open_client().create_experiment(name, artifact_location=location, tags=tags))
         except MlflowException as error:
             found = open_client().get_experiment_by_name(name)
             if found is None:
