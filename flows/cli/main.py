@@ -11,6 +11,7 @@ import click
 
 from flows.cli.contracts import contract
 from flows.cli.deploy import deploy_command
+from flows.cli.doctor import doctor_command
 from flows.cli.options import JOB_ARGUMENT, JSON_OPTION, SET_OPTION, parse_settings
 from flows.cli.registry import REGISTRY_COMMANDS
 from flows.cli.score import score_command
@@ -321,6 +322,7 @@ def demo(names: tuple[str, ...], folder: Path) -> None:
 
 main.add_command(contract)
 main.add_command(deploy_command)
+main.add_command(doctor_command)
 main.add_command(score_command)
 main.add_command(tune_command)
 for command in REGISTRY_COMMANDS:

@@ -19,7 +19,7 @@ from tasks.tracking import mlflow_client
 WORK_SECONDS = 86_400.0
 """Age up to which an artifact, or a folder without a manifest, may belong to an active run."""
 
-_STAGES = (
+STAGES = (
     "part", "ingest", "refused", "validate", "profile", "featurize", "pretrain", "train",
     "evaluate", "trial", "tune", "choose",
 )  # fmt: skip
@@ -70,13 +70,13 @@ def list_artifacts(store: Store) -> list[ArtifactSummary]:
         )
         for manifest in read_manifests(store)
     ]
-    return sorted(summaries, key=lambda each: (each.created_at, _STAGES.index(each.stage)))
+    return sorted(summaries, key=lambda each: (each.created_at, STAGES.index(each.stage)))
 
 
 def read_manifests(store: Store) -> Iterator[Manifest]:
     """Read every manifest, stage by stage."""
     store.fs.invalidate_cache()
-    for stage in _STAGES:
+    for stage in STAGES:
         for path in sorted(store.fs.glob(f"{store.root}/{stage}/*/{MANIFEST}")):
             manifest = read_manifest(store, stage, path.rsplit("/", 2)[-2])
             if manifest is not None:
@@ -153,7 +153,7 @@ def _list_newest_keys(manifests: Iterable[Manifest]) -> set[str]:
 def _list_leftovers(store: Store, published: set[str]) -> list[UnusedArtifact]:
     """List old folders that were never published, and checkpoints of models that were."""
     leftovers = []
-    for stage in (*_STAGES, "checkpoints", ".staging"):
+    for stage in (*STAGES, "checkpoints", ".staging"):
         for path in store.fs.glob(f"{store.root}/{stage}/*"):
             key = path.rpartition("/")[2]
             files = store.fs.find(path, detail=True)

@@ -44,13 +44,17 @@ def read_checkpoint(store: Store, key: str) -> bytes | None:
         content = read_bytes(store, path)
         if content is None:
             continue
-        data, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
-        if hashlib.sha256(data).digest() == digest:
-            return data
+        if is_whole(content):
+            return content[:-_DIGEST_BYTES]
         logger().warning(
             "%s is damaged; training goes on from the checkpoint before it, or begins again", path
         )
     return None
+
+
+def is_whole(content: bytes) -> bool:
+    """Return whether a checkpoint's file is what was written."""
+    return hashlib.sha256(content[:-_DIGEST_BYTES]).digest() == content[-_DIGEST_BYTES:]
 
 
 def _list_paths(key: str) -> tuple[str, str]:
