@@ -45,7 +45,7 @@ def configure_environment(folder: Path = Path(HOME_DIR), *, use_running_ui: bool
         **NO_TELEMETRY,
         **THREAD_SETTINGS,
         **HEARTBEAT_SETTINGS,
-        **(_read_ui_addresses(folder) if use_running_ui else {}),
+        **(read_ui_addresses(folder) if use_running_ui else {}),
         "PREFECT_HOME": str(absolute / "prefect"),
         "TMPDIR": str(absolute / "tmp"),
         # On a busy machine the embedded server takes longer than Prefect's 20 s.
@@ -86,12 +86,12 @@ def find_artifact_root() -> str | None:
     return str(folder) if folder else None
 
 
-def _read_ui_addresses(folder: Path) -> dict[str, str]:
+def read_ui_addresses(folder: Path) -> dict[str, str]:
     """Return the server addresses of the `ostinato ui` that runs in this folder, if one does."""
     try:
         addresses = json.loads((folder / UI_FILE).read_text(encoding="utf-8"))
         # A copy of the folder does not use the servers of the original.
-        if addresses.pop("folder") != str(folder.absolute()):
+        if addresses.pop("folder", None) != str(folder.absolute()):
             return {}
         os.kill(addresses.pop("pid"), 0)
     except (FileNotFoundError, ProcessLookupError):

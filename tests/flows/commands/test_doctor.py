@@ -72,7 +72,7 @@ def test_a_damaged_file_is_named_with_what_mends_it(
 ) -> None:
     [path] = home.glob(pattern)
     content = path.read_bytes()
-    path.write_bytes(b"\x00" + content[1:])
+    path.write_bytes(bytes([content[0] ^ 128]) + content[1:])
 
     [damaged] = examine(store).damaged
 
