@@ -227,7 +227,7 @@ def find_artifact_dir(store: Store, stage: str, key: str) -> Path | None:
     damage = find_damaged_file(folder, manifest.files)
     if damage and not store.is_local:
         # The copy may be what is damaged.
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
         folder = _fetch(store, uri, manifest.attempt)
         damage = find_damaged_file(folder, manifest.files)
     if damage:
