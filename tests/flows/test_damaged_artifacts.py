@@ -12,6 +12,7 @@ from flows.retrain import retrain
 from flows.runtime.damaged_artifacts import remake_damaged
 from tasks.errors import DamagedArtifactError, OstinatoError
 from tasks.records import Report, Version
+from tasks.storage.store import StoreConfig
 from tests.support.pipeline import run_pipeline
 from tests.support.sample_jobs import WAVES, make_waves, write_job
 
@@ -81,17 +82,19 @@ def test_rows_that_the_source_no_longer_has_are_kept(small_job: Path) -> None:
     assert rows.exists()
 
 
-def test_what_is_damaged_again_is_an_error(small_job: Path) -> None:
-    run(small_job)
-    job = load_job(small_job, QUICK)
+def test_what_is_damaged_again_after_it_was_made_again_is_an_error(home: Path) -> None:
+    tried = []
 
-    def damage_and_run() -> None:
-        for path in list_files("part"):
-            flip_bit(path)
-        run_pipeline(job)
+    def find_damage() -> None:
+        error = DamagedArtifactError.of("rows.parquet is damaged")
+        error.stage, error.key = "part", "key"
+        tried.append(error)
+        raise error
 
     with pytest.raises(DamagedArtifactError, match=r"rows\.parquet is damaged"):
-        remake_damaged(job.store, damage_and_run)
+        remake_damaged(StoreConfig(uri=str(home / "store")), find_damage)
+
+    assert len(tried) == 2
 
 
 @pytest.mark.usefixtures("prefect_server")
