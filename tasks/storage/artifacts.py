@@ -350,8 +350,8 @@ def _build_damage_error(stage: str, key: str, reason: str) -> DamagedArtifactErr
     """Build the error for an artifact that is not what was written."""
     error = DamagedArtifactError.of(
         reason,
-        hint="run the job again, which makes it again where its inputs still exist; `ostinato "
-        "doctor` looks through the whole store",
+        hint=f"run the job that needs {stage}/{key} again, which makes it anew where its inputs "
+        "still exist; or restore that folder of the store, or delete it if no job needs it",
     )
     error.stage, error.key = stage, key
     return error
