@@ -18,13 +18,14 @@ from tasks.training.train import make_candidate
 from tests.support.pipeline import prepare_features
 from tests.support.sample_jobs import WAVES, make_waves, write_job
 
-QUICK = {"training.epochs": 2, "training.folds": 1, "model.parallel_branch": "none"}
+QUICK = {"training.epochs": 1, "training.folds": 1, "model.parallel_branch": "none"}
 
 
 @pytest.fixture
-def small_job(home: Path) -> Path:
-    make_waves(120).write_parquet(home / "waves.parquet")
-    return write_job(home, WAVES)
+def small_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    make_waves(120).write_parquet("waves.parquet")
+    return write_job(tmp_path, WAVES)
 
 
 def run(path: Path) -> str:
@@ -98,7 +99,7 @@ def test_rows_that_the_source_no_longer_has_are_kept(small_job: Path) -> None:
     assert rows.exists()
 
 
-def test_what_is_damaged_again_after_it_was_made_again_is_an_error(home: Path) -> None:
+def test_what_is_damaged_again_after_it_was_made_again_is_an_error(tmp_path: Path) -> None:
     tried = []
 
     def find_damage() -> None:
@@ -108,7 +109,7 @@ def test_what_is_damaged_again_after_it_was_made_again_is_an_error(home: Path) -
         raise error
 
     with pytest.raises(DamagedArtifactError, match=r"rows\.parquet is damaged"):
-        remake_damaged(StoreConfig(uri=str(home / "store")), find_damage)
+        remake_damaged(StoreConfig(uri=str(tmp_path / "store")), find_damage)
 
     assert len(tried) == 2
 
