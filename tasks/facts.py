@@ -170,8 +170,9 @@ class FeatureFacts:
     """Rows that were removed from the evaluation, by what they duplicate."""
     embeddings: EmbeddingSummary | None = None
     """The pretrained embeddings, and what they cover."""
-    embeddings_hash: str | None = None
-    """Hash of their files; of a single one, the SHA-256 of its content."""
+    files_hash: str | None = None
+    """Hash of the files that the input is read with, such as pretrained embeddings or a backbone's
+    weights; of a single one, the SHA-256 of its content."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,8 +4,8 @@ from flows.job.job import Job
 from flows.job.registered import load_registered_job
 from models.learning.loop import Callbacks
 from tasks.evaluation.fallback import make_fallback_candidate
-from tasks.features.embedding_files import check_embeddings
 from tasks.features.featurize import make_features
+from tasks.features.input_files import check_input_files
 from tasks.records import Accepted, Candidate, Features
 from tasks.registry.reproduction import (
     ReproducedArtifacts,
@@ -32,14 +32,14 @@ def reproduce(store: Store, name: str, number: str) -> Reproduction:
 
     Raises:
         RegistryError: there is no such version, or its tags lack what it was made from.
-        JobError: the pretrained embeddings that it was trained with are missing.
+        JobError: the pretrained embeddings or weights that it was trained with are missing.
         StoreError: the snapshot is missing or damaged.
     """
     origin = find_sources(store, name, number)
     job = load_registered_job(origin.job_text, f"{name} version {number}")
-    check_embeddings(
+    check_input_files(
         job.layout,
-        expected=origin.tags.get(f"{TAG}embeddings_hash"),
+        expected=origin.tags.get(f"{TAG}input_files_hash"),
         title=f"{name} version {number}",
     )
     with isolate_snapshot(store, origin.snapshot) as scratch:

@@ -43,9 +43,10 @@ class InputKind(NamedTuple):
     compute_max_rows: Callable[[Any], int]
     """Returns how many rows may be transformed at once, so that they fit in memory."""
     list_packages: Callable[[Any, Any], tuple[str, ...]]
-    """Takes config and state; returns the packages that prediction needs beyond the core."""
+    """Takes config and state; returns the packages that prediction needs beyond the core. Before
+    fitting there is no state: it returns all that may be needed."""
     list_files: Callable[[Any], tuple[Path, ...]]
-    """Takes the config; returns the files besides the rows that `fit` reads."""
+    """Takes the config; returns the files besides the rows that `fit` or the network reads."""
 
 
 def _build_row_kind(

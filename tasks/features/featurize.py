@@ -26,7 +26,7 @@ from tasks.dataset.split_warnings import list_absent_classes
 from tasks.dataset.training_membership import write_training_rows
 from tasks.errors import DataError
 from tasks.facts import FeatureFacts
-from tasks.features.embedding_files import hash_embeddings
+from tasks.features.input_files import hash_input_files, list_reading_packages
 from tasks.features.row_features import make_row_features
 from tasks.features.sequence_table import BuiltFeatures
 from tasks.features.window_features import make_window_features
@@ -88,9 +88,9 @@ def make_features(
 
     Raises:
         DataError: the rows satisfy their contract, but nothing can be learned from them.
-        JobError: the files with the pretrained embeddings cannot be read.
+        JobError: the files that the input is read with cannot be read.
     """
-    embeddings_hash = hash_embeddings(layout)
+    files_hash = hash_input_files(layout)
     recipe = Recipe(
         stage="featurize",
         version=VERSION,
@@ -99,9 +99,10 @@ def make_features(
             "target": target,
             "split": split,
             "keep_unlabelled": keep_unlabelled,
+            "packages": list_reading_packages(layout, target),
         },
         # A changed contract that accepts the same rows gives the same features.
-        inputs={"rows": accepted.facts.rows_key, **_name_input("embeddings", embeddings_hash)},
+        inputs={"rows": accepted.facts.rows_key, **_name_input("files", files_hash)},
     )
 
     def build(folder: Path) -> FeatureFacts:
@@ -118,7 +119,7 @@ def make_features(
         except UnlearnableError as error:
             raise DataError.of(str(error)) from error
         _write_quarantine(folder, rows, made, read_origins(find_snapshot(store, accepted)))
-        return _summarize_features(made, folder, embeddings_hash)
+        return _summarize_features(made, folder, files_hash)
 
     return produce(store, recipe, build, FeatureFacts)
 
@@ -141,9 +142,7 @@ def _name_input(name: str, key: str | None) -> dict[str, str]:
     return {} if key is None else {name: key}
 
 
-def _summarize_features(
-    built: BuiltFeatures, folder: Path, embeddings_hash: str | None
-) -> FeatureFacts:
+def _summarize_features(built: BuiltFeatures, folder: Path, files_hash: str | None) -> FeatureFacts:
     """Count sequences, steps and channels, and the rows that were left out."""
     return FeatureFacts(
         training=built.counts.get(TRAINING, 0),
@@ -159,7 +158,7 @@ def _summarize_features(
         absent_classes=list_absent_classes(folder, built.featurizer.target),
         duplicates=built.duplicates,
         embeddings=getattr(built.featurizer.state, "embeddings", None),
-        embeddings_hash=embeddings_hash,
+        files_hash=files_hash,
     )
 
 

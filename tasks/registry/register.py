@@ -12,7 +12,7 @@ from prefect import task
 
 from models.bundle import load_bundle
 from tasks.dataset.rowset import open_rows
-from tasks.environment import describe_environment, find_installed_version
+from tasks.environment import describe_code, describe_environment
 from tasks.facts import CandidateFacts, ReportFacts
 from tasks.pretraining_record import PretrainingFacts
 from tasks.records import Accepted, Candidate, Features, Report, Snapshot, Version
@@ -61,24 +61,20 @@ class VersionInputs:
             f"{TAG}model_hash": self.candidate.content_hash,
             f"{TAG}report_key": self.report.key,
             f"{TAG}report_hash": self.report.content_hash,
-            f"{TAG}code_version": find_installed_version("ostinato"),
+            f"{TAG}code_version": describe_code(),
             f"{TAG}plans": json.dumps(self.candidate.facts.plans),
             f"{TAG}environment": json.dumps(describe_environment(self.candidate.facts.device)),
             f"{TAG}job": job_text,
             f"{TAG}decision": self.report.facts.decision,
             f"{TAG}reason": self.report.facts.reason,
-            **self._build_embedding_tags(),
+            **self._build_file_tags(),
         }
 
-    def _build_embedding_tags(self) -> dict[str, str]:
-        """Return name and hash of the pretrained embeddings; nothing where there are none."""
+    def _build_file_tags(self) -> dict[str, str]:
+        """Return the hash of the files that the input is read with, and the embeddings' name."""
         facts = self.features.facts
-        if facts.embeddings is None or facts.embeddings_hash is None:
-            return {}
-        return {
-            f"{TAG}embeddings": facts.embeddings.name,
-            f"{TAG}embeddings_hash": facts.embeddings_hash,
-        }
+        tags = {f"{TAG}embeddings": facts.embeddings.name} if facts.embeddings else {}
+        return tags | ({f"{TAG}input_files_hash": facts.files_hash} if facts.files_hash else {})
 
 
 def _build_run_record(

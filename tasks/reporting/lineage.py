@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version as installed_version
 from typing import NamedTuple
 
 from data_contracts.suite import Finding
@@ -14,6 +13,7 @@ from models.learning.config import TrainingConfig
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
 from tasks.dataset.rowset import find_snapshot
+from tasks.environment import describe_code
 from tasks.records import Accepted, Candidate, Choice, Features, Snapshot
 from tasks.storage.artifacts import load_manifest, local_dir, parse_record
 from tasks.storage.store import Store
@@ -45,7 +45,7 @@ class Lineage:
     name: str
     """The job's, which is the registered model's too."""
     code_version: str
-    """Of Ostinato."""
+    """Of Ostinato: its version and the hash of its content."""
     snapshot: Snapshot
     accepted: Accepted
     findings: Sequence[Finding]
@@ -70,7 +70,7 @@ def collect_lineage(inputs: ReportInputs, store: Store) -> Lineage:
     train = load_manifest(store, candidate).recipe.config
     return Lineage(
         name=contract["name"],
-        code_version=installed_version("ostinato"),
+        code_version=describe_code(),
         snapshot=find_snapshot(store, accepted),
         accepted=accepted,
         findings=_read_findings(store, accepted),

@@ -18,7 +18,7 @@ from tasks.errors import DataError, JobError, TrainingError
 from tasks.pretraining_record import PretrainingFacts
 from tasks.records import Features, Pretrained
 from tasks.storage.artifacts import Recipe, find_artifact, local_dir, produce
-from tasks.storage.integrity import hash_file
+from tasks.storage.file_hashes import hash_changed_files
 from tasks.storage.store import Store
 from tasks.training.checkpoints import hold_checkpoints
 from tasks.training.data import choose_device, should_stream
@@ -149,8 +149,9 @@ def hash_pretrained_weights(model: ModelConfig) -> dict[str, str]:
     """
     if not model.pretrained_weights:
         return {}
+    path = Path(model.pretrained_weights)
     try:
-        return {"weights": hash_file(Path(model.pretrained_weights))}
+        return {"weights": hash_changed_files([path], group=str(path.absolute()))[path]}
     except OSError as error:
         raise JobError.of(
             f"model.pretrained_weights: '{model.pretrained_weights}' cannot be read: "

@@ -34,6 +34,7 @@ from tasks.records import Accepted, Artifact, Candidate, Features
 from tasks.storage.artifacts import Recipe, find_artifact, local_dir, produce
 from tasks.storage.store import Store
 from tasks.training.checkpoints import read_checkpoint
+from tasks.training.pretrain import hash_pretrained_weights
 from tasks.training.progress import combine_callbacks, report_progress
 from tasks.training.train import build_candidate_recipe, make_candidate
 from tasks.tuning.search_space import Settings, TuningConfig
@@ -214,7 +215,11 @@ def _build_trial_recipe(context: TrialContext, request: TrialRequest, *, stopped
         "pruner": context.tuning.pruner,
         "stopped": context.tuning.budget if stopped else None,
     }
-    inputs = {"features": context.features.key, "previous": request.previous_key}
+    inputs = {
+        "features": context.features.key,
+        "previous": request.previous_key,
+        **hash_pretrained_weights(context.base.model),
+    }
     return Recipe(stage="trial", version=VERSION, config=config, inputs=inputs)
 
 

@@ -14,6 +14,7 @@ from tasks.records import Accepted, Features, Study
 from tasks.storage.artifacts import Recipe, local_dir, produce
 from tasks.storage.store import StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger, publish_page
+from tasks.training.pretrain import hash_pretrained_weights
 from tasks.tuning.mlflow_runs import SearchRuns, open_search_runs
 from tasks.tuning.optuna_sampler import TrialSampler, build_pruning_check
 from tasks.tuning.search_space import Domain, Settings, TuningConfig, build_search_space
@@ -126,7 +127,7 @@ def _compute_search_key(context: TrialContext, space: Mapping[str, Domain]) -> s
         "metric": context.tuning.metric,
         "pruner": context.tuning.pruner,
     }
-    inputs = {"features": context.features.key}
+    inputs = {"features": context.features.key, **hash_pretrained_weights(context.base.model)}
     return Recipe(stage="tune", version=VERSION, config=config, inputs=inputs).key
 
 

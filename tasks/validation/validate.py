@@ -27,6 +27,7 @@ from tasks.dataset.quarantine import (
     store_refused_snapshot,
 )
 from tasks.dataset.rowset import open_snapshot
+from tasks.environment import find_installed_version
 from tasks.errors import ContractError, JobError, StoreError, ValidatorError
 from tasks.facts import AcceptedFacts
 from tasks.records import Accepted, Snapshot
@@ -141,7 +142,13 @@ def accept_snapshot(snapshot: Snapshot, contract: Contract, store: Store) -> Acc
         ContractError: a table-level expectation fails, or too many rows are broken.
     """
     recipe = Recipe(
-        stage="validate", version=_VERSION, config=contract, inputs={"snapshot": snapshot.key}
+        stage="validate",
+        version=_VERSION,
+        config=contract,
+        inputs={
+            "snapshot": snapshot.key,
+            "great_expectations": find_installed_version("great_expectations"),
+        },
     )
 
     def build(folder: Path) -> AcceptedFacts:

@@ -113,7 +113,7 @@ def build_spec(_: AudioInput, state: AudioState) -> Numbers:
     return Numbers(channels=len(state.mean))
 
 
-def list_packages(_: AudioInput, __: AudioState) -> tuple[str, ...]:
+def list_packages(_: AudioInput, __: AudioState | None) -> tuple[str, ...]:
     """Return the packages that prediction needs in addition to the core."""
     return ("soundfile", "soxr", "scipy")
 

@@ -28,11 +28,21 @@ def list_files(config: TextInput) -> tuple[Path, ...]:
     return find_source(config.pretrained_embeddings).files
 
 
-def list_packages(config: TextInput, state: TextState) -> tuple[str, ...]:
-    """Return the packages that prediction needs in addition to the core."""
-    tokenizer = resolve_tokenizer(config, state)
+def list_packages(config: TextInput, state: TextState | None) -> tuple[str, ...]:
+    """Return the packages that prediction needs in addition to the core.
+
+    Without a state, all that fitting may need: only the vectors tell by what texts are split.
+    """
+    if state is None and config.tokenizer == "auto" and config.pretrained_embeddings:
+        return ("tokenizers", *_list_word_packages(config.language))
+    tokenizer = resolve_tokenizer(config, state or TextState())
     if tokenizer in {"bpe", "pretrained"}:
         return ("tokenizers",)
     if tokenizer == "word":
-        return ("spacy", "jieba") if config.language == "zh" else ("spacy",)
+        return _list_word_packages(config.language)
     return ()
+
+
+def _list_word_packages(language: str) -> tuple[str, ...]:
+    """Return the packages that split texts of a language into words."""
+    return ("spacy", "jieba") if language == "zh" else ("spacy",)

@@ -146,7 +146,7 @@ def list_files(config: TreeInput) -> tuple[Path, ...]:
     return find_source(config.pretrained_embeddings).files
 
 
-def list_packages(_: TreeInput, __: TreeState) -> tuple[str, ...]:
+def list_packages(_: TreeInput, __: TreeState | None) -> tuple[str, ...]:
     """Return the packages that prediction needs: none, as the embeddings are in the weights."""
     return ()
 

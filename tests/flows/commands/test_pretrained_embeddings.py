@@ -62,7 +62,7 @@ def test_a_replaced_table_makes_the_features_again(home: Path) -> None:
     assert not again.recomputed
     assert changed.key != first.key
     assert changed.recomputed
-    assert changed.facts.embeddings_hash != first.facts.embeddings_hash
+    assert changed.facts.files_hash != first.facts.files_hash
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors"])
@@ -101,7 +101,7 @@ def test_a_version_serves_without_its_table_and_is_reproduced_with_it(home: Path
 
     tags = MlflowClient().get_model_version("reviews", version.version).tags
     assert tags["ostinato.embeddings"] == "glove.txt"
-    assert len(tags["ostinato.embeddings_hash"]) == 64
+    assert len(tags["ostinato.input_files_hash"]) == 64
     assert "glove.txt (text, 4 dimensions" in (local_dir(store, report) / "report.html").read_text()
     assert reproduce(store, "reviews", version.version).identical
 

@@ -210,3 +210,24 @@ def test_a_finished_trial_is_read_back_unchanged(tmp_path: Path) -> None:
 
     assert asdict(read_again) == asdict(trained)
     assert isinstance(read_again, Trial)
+
+
+def test_replaced_weights_of_a_keras_model_are_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise DataError("no training in this test")
+
+    monkeypatch.setattr("tasks.tuning.trials.train_settings", refuse)
+    context = make_trial_context(tmp_path)
+    weights = tmp_path / "weights.keras"
+    model = replace(context.base.model, pretrained_weights=str(weights))
+    context = context._replace(base=context.base._replace(model=model))
+    request = TrialRequest(0, {}, "none", 60.0)
+    keys = []
+    for content in (b"first", b"first", b"other"):
+        weights.write_bytes(content)
+        keys.append(make_trial(context, request, build_pruning_check(None)).key)
+
+    assert keys[0] == keys[1]
+    assert keys[2] != keys[0]

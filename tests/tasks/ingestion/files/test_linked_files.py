@@ -1,5 +1,6 @@
 """Columns of paths become the bytes of their files."""
 
+import os
 from pathlib import Path
 
 import polars as pl
@@ -49,3 +50,23 @@ def test_paths_are_relative_to_the_file_of_their_row(tmp_path: Path, local_store
     rows = read_snapshot(take_snapshot(source, local_store), local_store)
 
     assert rows["p"].to_list() == [b"%d" % index for index in range(300)]
+
+
+def test_the_content_of_linked_files_counts_and_not_their_times(
+    tmp_path: Path, local_store: Store
+) -> None:
+    linked = tmp_path / "1.png"
+    linked.write_bytes(b"one")
+    (tmp_path / "list.csv").write_text("image\n1.png\n")
+    source = SourceConfig(uri=str(tmp_path / "list.csv"), file_columns=("image",))
+
+    first = take_snapshot(source, local_store)
+    status = linked.stat()
+    os.utime(linked, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    touched = take_snapshot(source, local_store)
+    linked.write_bytes(b"two")
+    os.utime(linked, ns=(status.st_atime_ns, status.st_mtime_ns))
+    changed = take_snapshot(source, local_store)
+
+    assert touched.key == first.key
+    assert read_snapshot(changed, local_store)["image"].to_list() == [b"two"]
