@@ -11,6 +11,15 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+WEIGHT_KEYS = ("network", "average", "best_state")
+"""Those of a state that hold tensors by name."""
+
+STATE_KEYS = {
+    "plan", "epoch", "step", "losses", "history", "best_epoch", "best_score", "optimizer",
+    "random", "random_cuda", *WEIGHT_KEYS,
+}  # fmt: skip
+"""What a state holds."""
+
 MAX_TIME_SHARE = 0.01
 """Largest share of the training time that checkpoints may take."""
 

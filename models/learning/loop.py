@@ -121,16 +121,13 @@ def fit(
     writer = CheckpointWriter(checkpoints.save, config.checkpoint_every)
     with flush_subnormals(), torch.random.fork_rng(), writer, pin_kernels() as pin:
         torch.manual_seed(config.seed)
-        state = _load_state(checkpoints, pin)
-        if state is not None:
-            plan = TrainingPlan(*state["plan"])
-        else:
+        loop = _resume(network, config, metric, _load_state(checkpoints, pin))
+        if loop is None:
             plan = follow_plan(network, plan, pin) or plan_training(
                 network, training, validation, config
             )
-        config = plan.apply_to(config)
-        loop = TrainingLoop(network, plan, config, metric=metric, state=state)
-        progress = loop.progress
+            loop = TrainingLoop(network, plan, plan.apply_to(config), metric=metric)
+        plan, config, progress = loop.plan, loop.config, loop.progress
         batch_steps = float(training.lengths_S.mean()) * plan.batch_size
         while not progress.is_over(plan, config, first=loop.average.first_epoch):
             epoch_plan = draw_epoch(training, config, epoch=progress.epoch).truncate(plan.steps)
@@ -295,6 +292,27 @@ def _load_state(checkpoints: CheckpointStore, pin: Callable[[str], bool]) -> dic
         )
         return None
     return state
+
+
+def _resume(
+    network: Network,
+    config: TrainingConfig,
+    metric: ValidationMetric | None,
+    state: dict[str, Any] | None,
+) -> TrainingLoop | None:
+    """Return the loop of a checkpoint; None where there is none, or it is of another network."""
+    if state is None:
+        return None
+    plan, weights = TrainingPlan(*state["plan"]), copy.deepcopy(network.state_dict())
+    try:
+        return TrainingLoop(network, plan, plan.apply_to(config), metric=metric, state=state)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        logger.warning("the checkpoint does not fit, so training starts again: %s", error)
+        network.load_state_dict(weights)
+        torch.manual_seed(config.seed)
+        return None
 
 
 @contextmanager

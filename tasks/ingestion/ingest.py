@@ -164,7 +164,7 @@ def _read_file_parts(source: SourceConfig, store: Store, state: SourceState) -> 
         for part, group in zip(parts, groups, strict=True)
     ]
     state.files = {
-        f.path: [f.size, _compute_stable_stamp(fs, f), fingerprints[f.path]] for f in files
+        f.path: (f.size, _compute_stable_stamp(fs, f), fingerprints[f.path]) for f in files
     }
     return origins
 

@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from tasks.errors import StoreError
 from tasks.ingestion.config import SourceConfig
-from tasks.storage.artifacts import format_canonical_json
+from tasks.storage.artifacts import format_canonical_json, parse_record
 from tasks.storage.store import Store, read_bytes, write_bytes
 from tasks.task_options import logger
 
@@ -49,7 +50,7 @@ class SnapshotRecord:
 class WatermarkBatch:
     """Rows of a table that were read together: above the previous watermark, up to this one."""
 
-    until: list[str]
+    until: tuple[str, str]
     """The watermark, as written by `encode_watermark`."""
     rows: int
     key: str
@@ -60,7 +61,9 @@ class WatermarkBatch:
 class SourceState:
     """All that is remembered of a source."""
 
-    files: dict[str, list[Any]] = field(default_factory=dict)
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    files: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     """Size, stamp and fingerprint of each file of the newest snapshot, by path."""
     batches: list[WatermarkBatch] = field(default_factory=list)
     """What was read of a table, oldest first."""
@@ -84,16 +87,10 @@ def read_source_state(store: Store, source: SourceConfig) -> SourceState:
     if data is None:
         return SourceState()
     try:
-        raw = json.loads(data)
-        return SourceState(
-            files=raw["files"],
-            batches=[WatermarkBatch(**entry) for entry in raw["batches"]],
-            version=raw["version"],
-            columns=dict(raw["columns"]),
-            snapshots=[SnapshotRecord(**entry) for entry in raw["snapshots"]],
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        logger().warning("%s is damaged and ignored: %s", _choose_path(source), error)
+        return _parse_state(data, f"{store.root}/{_choose_path(source)}")
+    except (ValueError, KeyError, ArithmeticError, StoreError) as error:
+        reason = str(error).splitlines()[0]
+        logger().warning("the state of %s is ignored, and it is read anew: %s", source.uri, reason)
         return SourceState()
 
 
@@ -104,15 +101,27 @@ def write_source_state(store: Store, source: SourceConfig, state: SourceState) -
     write_bytes(store, _choose_path(source), json.dumps(asdict(state), indent=1).encode())
 
 
-def encode_watermark(value: object) -> list[str]:
+def encode_watermark(value: object) -> tuple[str, str]:
     """Write a watermark as the name of its type and its text, so that JSON can hold it."""
     name = type(value).__name__
-    return [name, value.isoformat() if isinstance(value, date) else str(value)]
+    return name, value.isoformat() if isinstance(value, date) else str(value)
 
 
-def decode_watermark(pair: list[str]) -> Any:  # noqa: ANN401 - of the column's own type
+def decode_watermark(pair: tuple[str, str]) -> Any:  # noqa: ANN401 - of the column's own type
     """Read a watermark that `encode_watermark` wrote."""
     return _WATERMARK_TYPES[pair[0]](pair[1])
+
+
+def _parse_state(data: bytes, path: str) -> SourceState:
+    """Parse a state, its watermarks too.
+
+    Raises:
+        ValueError, KeyError, ArithmeticError, StoreError: it is damaged.
+    """
+    state = parse_record(SourceState, json.loads(data), path)
+    for batch in state.batches:
+        decode_watermark(batch.until)
+    return state
 
 
 def _identify_uri(uri: str) -> list[str | int]:

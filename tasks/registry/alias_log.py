@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from tasks.errors import StoreError
 from tasks.storage.store import Store, create_exclusively, read_bytes
@@ -91,10 +91,29 @@ def count_entries(store: Store, name: str) -> int:
 
 
 def read_outcome(store: Store, change: AliasChange, name: str) -> ChangeOutcome | None:
-    """Read the outcome of a change; None where none has been written."""
-    data = read_bytes(store, f"{_format_path(name, change.number)}.outcome.json")
-    outcome: ChangeOutcome | None = json.loads(data)["outcome"] if data else None
-    return outcome
+    """Read the outcome of a change; None where none has been written.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    path = f"{_format_path(name, change.number)}.outcome.json"
+    data = read_bytes(store, path)
+    if data is None:
+        return None
+    try:
+        content = json.loads(data)
+    except ValueError:
+        content = None
+    outcomes: tuple[ChangeOutcome, ...] = get_args(ChangeOutcome)
+    for outcome in outcomes:
+        if isinstance(content, dict) and content.get("outcome") == outcome:
+            return outcome
+    raise StoreError.of(
+        f"{store.root}/{path} is damaged",
+        found=f"Expected an outcome: {', '.join(outcomes)}",
+        hint="delete this file: the next move then reads the outcome from MLflow's aliases, as "
+        "after a kill",
+    )
 
 
 def write_intent(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from models.networks.native.build import CompilerError, cache_dir
-from tasks.storage.artifacts import hash_file
+from tasks.storage.integrity import hash_file
 from tasks.task_options import logger
 
 STABLE_SECONDS = 2.0

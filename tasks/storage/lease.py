@@ -156,7 +156,8 @@ def _find_latest(store: Store, folder: str) -> int:
     """Find the highest lease number; 0 where there is none."""
     store.fs.invalidate_cache()
     paths = store.fs.glob(f"{store.root}/{folder}/lease-*.json")
-    return max((int(path.rpartition("-")[2].removesuffix(".json")) for path in paths), default=0)
+    names = (path.rpartition("-")[2].removesuffix(".json") for path in paths)
+    return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def _check_not_held(store: Store, folder: str, number: int, *, holder: str) -> None:
@@ -175,6 +176,13 @@ def _check_not_held(store: Store, folder: str, number: int, *, holder: str) -> N
         if _is_running(lease):
             raise error
         return
+    if "machine" not in lease or "pid" not in lease:
+        logger().warning(
+            "%s/%s is damaged: it names no process, and is ignored if none renews it within %.0f s",
+            store.root,
+            path,
+            STALE_SECONDS,
+        )
     deadline = time.monotonic() + STALE_SECONDS
     while time.monotonic() < deadline:
         time.sleep(_WATCH_SECONDS)
@@ -196,7 +204,7 @@ def _is_running(lease: dict[str, Any]) -> bool:
     try:
         process = psutil.Process(int(lease["pid"]))
         return bool(abs(process.create_time() - float(lease["started"])) < 1.0)
-    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
+    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError, OverflowError):
         return False
     except psutil.AccessDenied:
         return True

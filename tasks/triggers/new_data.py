@@ -40,9 +40,9 @@ def compare_source(name: str, source: SourceConfig, store: Store) -> SourceStatu
         now = _fingerprint_table(source)
     else:
         now = _fingerprint_files(source, read_source_state(store, source))
-    recorded = read_bytes(store, _get_state_path(name))
+    before = _read_recorded(store, _get_state_path(name))
     key = hashlib.sha256(format_canonical_json(now).encode()).hexdigest()[:16]
-    return SourceStatus(key, _describe_change(json.loads(recorded) if recorded else {}, now))
+    return SourceStatus(key, _describe_change(before, now))
 
 
 def record_source_read(name: str, source: SourceConfig, config: StoreConfig) -> None:
@@ -72,6 +72,21 @@ def _get_state_path(name: str) -> str:
     return f"seen/{name}.json"
 
 
+def _read_recorded(store: Store, path: str) -> dict[str, Any]:
+    """Read what the last run has read; nothing where there is no file or it is damaged."""
+    data = read_bytes(store, path)
+    if data is None:
+        return {}
+    try:
+        recorded = json.loads(data)
+    except ValueError:
+        recorded = None
+    if isinstance(recorded, dict):
+        return recorded
+    logger().warning("%s/%s is damaged: the source counts as not read yet", store.root, path)
+    return {}
+
+
 def _fingerprint_files(source: SourceConfig, state: SourceState) -> dict[str, Any]:
     """Fingerprint each file; only files whose size or time has changed are read."""
     fs, files = list_files(source.uri)
@@ -88,7 +103,7 @@ def _fingerprint_table(source: SourceConfig) -> dict[str, Any]:
         return {"rows": count_rows(table, None)}
     top = find_newest(table, order)
     row_range = None if top is None else RowRange(column=order, until=top)
-    return {"rows": count_rows(table, row_range), "newest": encode_watermark(top)}
+    return {"rows": count_rows(table, row_range), "newest": list(encode_watermark(top))}
 
 
 def _read_table_fingerprint(state: SourceState) -> dict[str, Any]:
@@ -98,7 +113,8 @@ def _read_table_fingerprint(state: SourceState) -> dict[str, Any]:
     if not state.batches:
         return {}
     rows, until = sum(batch.rows for batch in state.batches), state.batches[-1].until
-    return {"rows": rows} if until == encode_watermark("") else {"rows": rows, "newest": until}
+    newest = {} if until == encode_watermark("") else {"newest": list(until)}
+    return {"rows": rows, **newest}
 
 
 def _describe_change(before: dict[str, Any], now: dict[str, Any]) -> str | None:

@@ -208,3 +208,50 @@ def test_errors_count_in_the_unit_of_the_target() -> None:
 
     assert weigh(lambda numbers: numbers * scale) == 0.0
     assert weigh(None) > 0.2
+
+
+def draw_equal_parts(seed: int, *, is_naive: bool, errors_differ: bool) -> PartOutputs:
+    """Draw a recurrent part and a branch of equal skill, or one that adds noise to the branch."""
+    draw = np.random.default_rng(seed)
+    targets = torch.from_numpy(draw.normal(size=(160, 4)))
+    branch = targets + torch.from_numpy(draw.normal(0, 0.5, (160, 4)))
+    noise = torch.from_numpy(draw.normal(0, 0.5 if errors_differ else 0.05, (160, 4)))
+    recurrent = (targets if errors_differ else branch) + noise
+    return PartOutputs([recurrent, branch], targets, horizon=4, is_naive=is_naive)
+
+
+def test_two_parts_of_equal_skill_with_independent_errors_are_both_used() -> None:
+    shares = [
+        fit_mix(draw_equal_parts(s, is_naive=False, errors_differ=True), "forecast", HEAD).weights
+        for s in range(10)
+    ]
+
+    assert all(0.3 <= own <= 0.5 and own + other == pytest.approx(1.0) for own, other in shares)
+
+
+def test_a_recurrent_part_that_is_hardly_better_has_no_more_than_a_half() -> None:
+    draw = np.random.default_rng(3)
+    targets = torch.from_numpy(draw.normal(size=(160, 4)))
+    branch = targets + torch.from_numpy(draw.normal(0, 0.5, (160, 4)))
+    # The same errors but for a little: a larger share is better, and nearly by chance.
+    recurrent = branch - torch.from_numpy(draw.normal(0.01, 0.3, (160, 4))) * (branch - targets)
+
+    mix = fit_mix(PartOutputs([recurrent, branch], targets, horizon=4), "forecast", HEAD)
+
+    assert mix.weights[0] <= 0.5
+
+
+def test_a_naive_best_branch_stays_alone_under_noise() -> None:
+    def count_mixes(*, is_naive: bool) -> int:
+        parts = (draw_equal_parts(s, is_naive=is_naive, errors_differ=False) for s in range(40))
+        return sum(fit_mix(each, "forecast", HEAD).weights != (0.0, 1.0) for each in parts)
+
+    # By two standard errors over eight blocks one of twenty is taken by chance.
+    assert count_mixes(is_naive=True) <= 4
+    assert count_mixes(is_naive=False) >= 10
+
+
+def test_a_naive_best_branch_is_mixed_with_what_is_clearly_better() -> None:
+    parts = draw_equal_parts(0, is_naive=True, errors_differ=True)
+
+    assert fit_mix(parts, "forecast", HEAD).weights[0] >= 0.3

@@ -256,6 +256,22 @@ def test_a_log_that_was_tampered_with_is_refused_and_no_alias_moves(
     assert read_mlflow_aliases()["champion"] == "3"
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"outcome": "perhaps"}'])
+def test_a_damaged_outcome_is_named_and_can_be_deleted(local_store: Store, damage: bytes) -> None:
+    make_versions(2)
+    promote(local_store, "1")
+    path = Path(local_store.root) / "history" / "waves" / "000001.outcome.json"
+    path.write_bytes(damage)
+
+    with pytest.raises(StoreError, match=r"000001\.outcome\.json is damaged"):
+        promote(local_store, "2")
+    path.unlink()
+    promote(local_store, "2")
+
+    assert read_mlflow_aliases() == {"champion": "2", "previous": "1"}
+    assert [entry.outcome for entry in read_log(local_store, "waves")] == ["done", "done"]
+
+
 def test_the_log_is_written_on_every_filesystem(store: Store) -> None:
     make_versions(2)
     promote(store, "1")

@@ -80,8 +80,16 @@ def test_a_process_that_has_the_number_of_a_dead_one_does_not_hold_its_lease(
 
 @pytest.mark.parametrize(
     "content",
-    [encode_lease(), b"", b"{", b"[1]", b"{}", encode_lease(host=socket.gethostname())],
-    ids=["another machine", "empty", "cut", "a list", "no keys", "another container of this name"],
+    [
+        encode_lease(),
+        b"",
+        b"{",
+        b"[1]",
+        b"{}",
+        b"\xff\xfe",
+        encode_lease(host=socket.gethostname()),
+    ],
+    ids=["machine", "empty", "cut", "a list", "no keys", "no text", "container of this name"],
 )
 def test_a_lease_that_nobody_renews_is_stale_by_the_clock_of_the_one_who_waits(
     content: bytes, local_store: Store, monkeypatch: pytest.MonkeyPatch
@@ -175,3 +183,31 @@ def test_one_of_two_concurrent_processes_gets_the_lease(store: Store) -> None:
         thread.join()
 
     assert (len(acquired), len(refused)) == (1, 1)
+
+
+def test_a_lease_without_a_process_is_told(
+    local_store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lease_module, "STALE_SECONDS", 0.1)
+    monkeypatch.setattr(lease_module, "_WATCH_SECONDS", 0.05)
+    write_bytes(local_store, PATH.format(1), b"{}")
+
+    with hold_lease(local_store, "checkpoints/k"):
+        assert "lease-000001.json is damaged: it names no process" in caplog.text
+
+
+@pytest.mark.parametrize("changes", [{"pid": 10**30}, {"pid": "x"}, {"pid": None}, {"started": []}])
+def test_a_lease_of_this_machine_with_a_damaged_process_is_taken(
+    changes: dict[str, object], local_store: Store
+) -> None:
+    write_bytes(local_store, PATH.format(1), encode_lease(**read_own_lease(local_store) | changes))
+
+    with hold_lease(local_store, "checkpoints/k"):
+        pass
+
+
+def test_files_that_are_no_leases_are_passed_over(local_store: Store) -> None:
+    write_bytes(local_store, "checkpoints/k/lease-copy.json", b"{}")
+
+    with hold_lease(local_store, "checkpoints/k") as lease:
+        assert lease.number == 1

@@ -145,3 +145,14 @@ def test_a_source_read_without_a_finished_run_is_still_new(
     take_snapshot(folder, store)
 
     assert compare_source("waves", folder, store).change is not None
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b"null", b"\xff"])
+def test_a_damaged_record_of_the_last_run_counts_as_none(
+    damage: bytes, folder: SourceConfig, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    finish_run(folder, store)
+    (Path(store.root) / "seen" / "waves.json").write_bytes(damage)
+
+    assert compare_source("waves", folder, store).change == "no run has finished on this source yet"
+    assert "waves.json is damaged" in caplog.text
