@@ -10,10 +10,9 @@ from models.evaluation.predictions import (
     ForecastSteps,
     Predictions,
     SelfSupervisedErrors,
-    SinglePredictions,
     TagPredictions,
 )
-from tests.support.gate_simulation import EVEN_SHARES, simulate_classifiers
+from tests.support.gate_simulation import draw_autocorrelated_errors, simulate_classifiers
 from tests.support.sample_predictions import make_numbers
 
 Pair = tuple[Predictions, Predictions]
@@ -22,7 +21,7 @@ _WORDS = np.array(["a", "b", "of", "the", "on", "cat"])
 
 
 def draw_classes(draw: np.random.Generator, rows: int) -> Pair:
-    return simulate_classifiers(draw, rows, EVEN_SHARES, skill=1.5)
+    return simulate_classifiers(draw, rows, np.full(6, 1 / 6), skill=1.5)
 
 
 def draw_numbers(draw: np.random.Generator, rows: int) -> Pair:
@@ -43,7 +42,8 @@ def draw_forecasts(draw: np.random.Generator, rows: int) -> Pair:
 
     def forecast() -> Predictions:
         center_RT = targets_RT + draw.normal(0, 0.5, (rows, 1)) + draw.normal(0, 0.5, (rows, 3))
-        quantiles = (center_RT - 0.8, center_RT, center_RT + 0.8)
+        reach_R1 = draw.uniform(0.5, 1.1, (rows, 1))
+        quantiles = (center_RT - reach_R1, center_RT, center_RT + reach_R1)
         steps = ForecastSteps(targets_RT, center_RT, quantiles, (0.1, 0.5, 0.9))
         return summarize_forecasts(steps, scale_R)
 
@@ -80,9 +80,8 @@ PAIRS: dict[str, Callable[[np.random.Generator, int], Pair]] = {
 """By kind of target: draws so many rows, with the predictions of two models of equal skill."""
 
 
-def smooth_in_time(predictions: SinglePredictions, *, memory: float) -> SinglePredictions:
-    """Return numbers whose errors are a first-order autoregressive process of the same spread."""
-    errors = predictions.prediction_R - predictions.target_R
-    for step in range(1, len(errors)):
-        errors[step] = memory * errors[step - 1] + np.sqrt(1 - memory**2) * errors[step]
-    return make_numbers(predictions.target_R, predictions.target_R + errors)
+def draw_numbers_in_time(draw: np.random.Generator, rows: int) -> Pair:
+    """Draw numbers whose errors depend on those of the rows before."""
+    targets = draw.normal(6, 1, rows)
+    one, other = (targets + draw_autocorrelated_errors(draw, rows, 0.5) for _ in range(2))
+    return make_numbers(targets, one), make_numbers(targets, other)
