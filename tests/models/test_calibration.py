@@ -221,3 +221,38 @@ def test_a_coverage_out_of_range_is_rejected() -> None:
     for confidence in (0.2, 1.0):
         with pytest.raises(ValueError, match="interval_coverage"):
             HeadConfig(interval_coverage=confidence)
+
+
+def test_a_temperature_is_fitted_from_a_hundred_rows_on() -> None:
+    logits, targets = draw_logits(np.random.default_rng(2), 100, scale=4.0)
+
+    assert fit_temperature(logits[:99], targets[:99]) == 1.0
+    assert fit_temperature(logits, targets) > 2.0
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(12.0, 12.0), (60.0, 20.0), (0.01, 0.05)])
+def test_a_temperature_is_from_a_twentieth_to_twenty(scale: float, expected: float) -> None:
+    logits, targets = draw_logits(np.random.default_rng(1), 20_000, scale=scale)
+
+    assert fit_temperature(logits, targets) == pytest.approx(expected, rel=0.05)
+
+
+def test_the_quantile_is_the_error_of_exactly_the_conformal_rank() -> None:
+    errors = np.arange(1.0, 10.0)
+
+    quantiles = [fit_conformal_quantile(errors, coverage) for coverage in (0.5, 0.8, 0.9, 0.95)]
+    thresholds = [fit_probability_threshold(errors / 10, coverage) for coverage in (0.5, 0.8, 0.9)]
+
+    assert quantiles == [5.0, 8.0, 9.0, None]
+    assert thresholds == [0.5, 0.2, 0.1]
+
+
+def test_the_unit_of_counts_is_their_standard_deviation() -> None:
+    outputs = np.array([[[0.5, 0.25]], [[-100.0, 0.25]]])
+
+    _, _, unit = compute_reference_bounds(
+        outputs, HeadConfig(loss="negative_binomial"), mean=10.0, std=4.0
+    )
+
+    # A mean of 12 counts, and below 0 hardly any: variance = mean + dispersion * mean^2.
+    assert unit[:, 0] == pytest.approx([np.sqrt(12 + 0.25 * 144) / 4, np.sqrt(1e-6) / 4], rel=1e-5)

@@ -414,3 +414,65 @@ def test_a_repeated_evaluation_is_counted_once(store) -> None:
     assert [record_use(store, first, key) for key in ("a", "b", "a")] == [1, 2, 2]
     assert record_use(store, second, "a") == 1
     assert hash_test_rows(np.array([3, 1, 2], np.uint64)) == first
+
+
+def test_reuse_is_warned_of_beyond_the_limit_and_not_at_it() -> None:
+    assert HoldoutReuse("h", 100, uses=5, limit=5).warning is None
+    assert "100 test rows 6 times" in str(HoldoutReuse("h", 100, uses=6, limit=5).warning)
+
+
+# --- exactly at a bound
+
+
+def at_bound(**fields: float) -> Gain:
+    return Gain(**(AHEAD._asdict() | {"is_champion": True} | fields))
+
+
+def test_a_gain_whose_interval_ends_at_the_bound_is_not_shown() -> None:
+    gate = GateConfig(min_improvement=0.1)
+    evidence = {"champion": "champion v1", "rows": 400, "excluded_rows": 0}
+
+    def decide_by_gain(low: float) -> str:
+        gain = at_bound(low=low, gain=0.2, high=0.3)
+        return apply_rules(Evidence(AHEAD, gain, **evidence), gate, "accuracy").decision
+
+    assert [decide_by_gain(low) for low in (0.1, 0.1001)] == ["keep", "promote"]
+
+
+def test_exactly_as_many_rows_as_are_asked_for_are_enough() -> None:
+    gain = at_bound(low=0.1, gain=0.2, high=0.3)
+
+    def decide_by_rows(rows: int) -> str:
+        evidence = Evidence(AHEAD, gain, "champion v1", rows, 0)
+        return apply_rules(evidence, GATE, "accuracy").decision
+
+    assert [decide_by_rows(GATE.min_rows - 1), decide_by_rows(GATE.min_rows)] == [
+        "needs-approval",
+        "promote",
+    ]
+
+
+def test_a_gain_of_exactly_nothing_over_a_baseline_is_none_where_the_interval_is_wide() -> None:
+    gain = at_bound(low=0.1, gain=0.2, high=0.3)
+
+    def decide_by_baseline(over_baseline: float) -> str:
+        baseline = AHEAD._replace(gain=over_baseline, low=-0.3, high=0.3)
+        evidence = Evidence(baseline, gain, "champion v1", 400, 0)
+        return apply_rules(evidence, GATE, "accuracy").decision
+
+    assert [decide_by_baseline(0.0), decide_by_baseline(0.001)] == ["keep", "promote"]
+
+
+def test_a_model_without_the_metric_is_never_the_best() -> None:
+    scores = {"none": {}, "worst": {"accuracy": 0.0, "mae": 9e9}}
+
+    assert find_best(scores, "accuracy") == "worst"
+    assert find_best(scores, "mae") == "worst"
+
+
+def test_a_first_version_whose_interval_begins_at_nothing_is_not_better() -> None:
+    gate = GateConfig(baseline_margin=0.0)
+
+    kept = decide_first_version(AHEAD._replace(low=0.0), gate)
+
+    assert kept.decision == "keep"

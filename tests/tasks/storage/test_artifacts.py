@@ -223,3 +223,23 @@ def test_a_folder_without_write_permission_is_reported(local_store: Store) -> No
 
     with pytest.raises(StoreError, match="give this user the right"):
         produce(local_store, build_recipe(), write_two_files, ProfileFacts)
+
+
+def test_a_write_that_fails_half_way_leaves_what_was_there(
+    local_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bytes(local_store, "a/b.json", b"one")
+    original = Path.write_bytes
+
+    def write_half(path: Path, data: bytes) -> int:
+        original(path, data[: len(data) // 2])
+        raise OSError("the machine is going down")
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(OSError, match="going down"):
+        write_bytes(local_store, "a/b.json", b"other")
+    with pytest.raises(OSError, match="going down"):
+        create_exclusively(local_store, "a/new.json", b"other")
+
+    assert read_bytes(local_store, "a/b.json") == b"one"
+    assert [path.name for path in Path(local_store.root, "a").iterdir()] == ["b.json"]

@@ -211,3 +211,11 @@ def test_files_that_are_no_leases_are_passed_over(local_store: Store) -> None:
 
     with hold_lease(local_store, "checkpoints/k") as lease:
         assert lease.number == 1
+
+
+def test_a_holder_knows_of_its_loss_before_another_takes_over() -> None:
+    # A renewal may hang for its interval, and then nobody may have begun to write.
+    longest = lease_module._LOST_SECONDS + lease_module.RENEW_SECONDS  # noqa: SLF001 - a constant
+
+    assert longest < lease_module.STALE_SECONDS
+    assert 3 * lease_module.RENEW_SECONDS < lease_module._LOST_SECONDS  # noqa: SLF001 - a constant
