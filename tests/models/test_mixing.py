@@ -255,3 +255,39 @@ def test_a_naive_best_branch_is_mixed_with_what_is_clearly_better() -> None:
     parts = draw_equal_parts(0, is_naive=True, errors_differ=True)
 
     assert fit_mix(parts, "forecast", HEAD).weights[0] >= 0.3
+
+
+def test_equal_weights_give_way_where_a_branch_alone_is_better() -> None:
+    codes = np.arange(30) % 3
+    targets = torch.from_numpy(codes)[:, None]
+    given_way = 0
+    for seed in range(12):
+        parts = [draw_logits(codes, 0.8, 2 * seed), draw_logits(codes, 0.9, 2 * seed + 1)]
+        mix = fit_mix(PartOutputs(parts, targets, chose_epochs=True), "category", HEAD)
+        losses = [
+            float(functional.cross_entropy(mix_outputs(parts, each, "category"), targets[:, 0]))
+            for each in (mix, replace(mix, weights=(0.0, 1.0)))
+        ]
+        assert losses[0] <= losses[1] + 1e-6
+        given_way += 0 < mix.weights[0] < 0.5
+
+    # In the other draws the mean is as good as the branch, or the recurrent part is dropped.
+    assert given_way >= 3
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "share"), [(0.6, 0.3, 0.2), (0.3, 0.3, 0.5), (0.2, 0.4, 0.5), (0.9, 0.3, 0.0)]
+)
+@pytest.mark.parametrize("loss", ["mae", "mse"])
+def test_few_windows_are_weighed_by_the_inverse_of_squared_errors(
+    own: float, other: float, share: float, loss: str
+) -> None:
+    targets = torch.zeros(8, 4, dtype=torch.float64)
+
+    mix = fit_mix(
+        PartOutputs([targets + own, targets - other], targets, horizon=4),
+        "forecast",
+        HeadConfig(loss=loss),
+    )
+
+    assert mix.weights == pytest.approx((share, 1 - share))
