@@ -147,7 +147,7 @@ def accept_snapshot(snapshot: Snapshot, contract: Contract, store: Store) -> Acc
         config=contract,
         inputs={
             "snapshot": snapshot.key,
-            "great_expectations": find_installed_version("great_expectations"),
+            "validator": f"great_expectations {find_installed_version('great_expectations')}",
         },
     )
 
