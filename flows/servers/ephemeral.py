@@ -75,10 +75,12 @@ def _serve(port: int, parent_pid: int) -> None:
     """Serve Prefect's API as long as the process lives that started this one."""
     import uvicorn
 
+    from flows.servers.prefect_database import create_prefect_database
     from flows.servers.prefect_server import patch_server
 
     patch_server()
     end_with_parent(parent_pid)
+    create_prefect_database()
     uvicorn.run(
         "prefect.server.api.server:create_app",
         factory=True,

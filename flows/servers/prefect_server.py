@@ -19,6 +19,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from flows.servers.local_access import LocalAccess
+from flows.servers.prefect_database import create_prefect_database
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -81,4 +82,5 @@ def _lock_on_begin() -> None:
 
 if __name__ == "__main__":
     patch_server()
+    create_prefect_database()
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)

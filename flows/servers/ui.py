@@ -96,7 +96,8 @@ def _start_servers(children: list[Child], *, prefect_port: int, mlflow_port: int
         mend_artifact_addresses(build_local_tracking_uri())
         port = find_free_port(mlflow_port)
         mlflow = f"http://127.0.0.1:{port}"
-        children.append(_start("mlflow", _build_mlflow_command(port), {}))
+        own = {"MLFLOW_TRACKING_URI": build_local_tracking_uri()}
+        children.append(_start("mlflow", _build_mlflow_command(port), own))
     wait_until_responding(f"{prefect}/health", children)
     wait_until_responding(f"{mlflow}/health", children)
     return {"PREFECT_API_URL": prefect, "MLFLOW_TRACKING_URI": mlflow}
@@ -129,8 +130,8 @@ def _build_mlflow_command(port: int) -> list[str]:
     """Return the arguments of an MLflow server on the database and files of embedded runs."""
     files = (Path(HOME_DIR) / "mlflow" / "artifacts").absolute()
     return [
-        "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", build_local_tracking_uri(), "--no-serve-artifacts",
+        "flows.servers.mlflow_server", "server", "--host", "127.0.0.1", "--port", str(port),
+        "--workers", "1", "--backend-store-uri", build_local_tracking_uri(), "--no-serve-artifacts",
         "--default-artifact-root", files.as_uri(),
     ]  # fmt: skip
 

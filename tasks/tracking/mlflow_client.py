@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.errors import RegistryDownError, RegistryError
 from tasks.redaction import redact
 from tasks.tracking.artifact_addresses import EXPERIMENT_TAG, mend_artifact_addresses
+from tasks.tracking.mlflow_database import create_mlflow_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,6 +61,7 @@ def open_client() -> "MlflowClient":
     """
     from mlflow import MlflowClient, get_tracking_uri
 
+    create_mlflow_database()
     mend_artifact_addresses(get_tracking_uri())
     return MlflowClient()
 
