@@ -104,6 +104,7 @@ class StoreError(OstinatoError):
             errno.EDQUOT: "free some space (`ostinato prune` shows what can go), then run again",
             errno.EACCES: "give this user the right to write there, or set store.uri",
             errno.EROFS: "set store.uri to a folder that can be written",
+            errno.EFBIG: "raise the limit of file sizes (`ulimit -f`), then run again",
         }
         hint = hints.get(error.errno or 0, "see the cause above, then run again")
         return cls.of(

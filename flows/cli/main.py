@@ -17,6 +17,7 @@ from flows.cli.registry import REGISTRY_COMMANDS
 from flows.cli.score import score_command
 from flows.cli.tune import tune_command
 from flows.results.text_table import format_table
+from tasks.errors import OstinatoError, StoreError
 
 if TYPE_CHECKING:
     from flows.job.form import Preset
@@ -40,14 +41,24 @@ class _ErrorGroup(click.Group):
             click.echo("Interrupted; finished stages are kept.", err=True)
             sys.exit(130)
         except Exception as error:
-            code = getattr(error, "exit_code", None)
-            if code is None or isinstance(error, click.ClickException | click.exceptions.Exit):
+            if isinstance(error, click.ClickException | click.exceptions.Exit):
                 raise
-            click.echo(f"{type(error).__name__}: {error}", err=True)
+            told = error if isinstance(error, OstinatoError) else _find_disk_error(error)
+            if told is None:
+                raise
+            name, code = type(told).__name__, told.exit_code
+            click.echo(f"{name}: {told}", err=True)
             if "--json" in sys.argv:
-                report = {"error": type(error).__name__, "message": str(error), "exit_code": code}
+                report = {"error": name, "message": str(told), "exit_code": code}
                 click.echo(json.dumps(report))
             sys.exit(code)
+
+
+def _find_disk_error(error: Exception) -> StoreError | None:
+    """Return the error of the store that an unexpected error means; None for others."""
+    from tasks.storage.disk_errors import build_disk_error
+
+    return build_disk_error(error, where=str(getattr(error, "filename", None) or "the disk"))
 
 
 @click.group(

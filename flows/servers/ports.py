@@ -1,5 +1,6 @@
 """Ports on this machine: find a free one, and check whether a server responds."""
 
+import http.client
 import socket
 import urllib.error
 import urllib.request
@@ -20,8 +21,9 @@ def find_free_port(preferred: int = 0) -> int:
 
 
 def is_responding(url: str) -> bool:
-    """Check whether a server responds at an address without an HTTP error."""
-    with suppress(urllib.error.URLError, OSError):
+    """Check whether a server responds at an address, in HTTP and without an error."""
+    # Another program at this port may speak first, or in another protocol: HTTPException.
+    with suppress(urllib.error.URLError, http.client.HTTPException, OSError):
         urllib.request.urlopen(url, timeout=2).close()  # noqa: S310 - our own servers
         return True
     return False

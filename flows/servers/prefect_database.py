@@ -10,8 +10,7 @@ def create_prefect_database() -> None:
     """Create the SQLite database that Prefect's settings name, unless it exists.
 
     Raises:
-        OSError: its folder cannot be written.
-        sqlalchemy.exc.OperationalError: the database cannot be written.
+        StoreError: there is no space for it, or a limit of file sizes is too low.
     """
     from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
     from sqlalchemy import make_url

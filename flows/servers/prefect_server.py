@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from flows.servers.local_access import LocalAccess
 from flows.servers.prefect_database import create_prefect_database
+from flows.servers.processes import exit_on_store_error
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -82,5 +83,5 @@ def _lock_on_begin() -> None:
 
 if __name__ == "__main__":
     patch_server()
-    create_prefect_database()
+    exit_on_store_error(create_prefect_database)
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)

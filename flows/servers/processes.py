@@ -10,12 +10,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from flows.servers.ports import is_responding
+from tasks.errors import PagesError, StoreError
 
 _START_TIMEOUT_SECONDS = 180.0
 """Time that a server may take to start: on a busy machine, with a fresh database."""
@@ -71,18 +72,27 @@ def start_child(
     return Child(name, process, log)
 
 
+def exit_on_store_error(prepare: Callable[[], None]) -> None:
+    """Prepare a child; where the store cannot be written, print why, and end as commands do."""
+    try:
+        prepare()
+    except StoreError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.exit(error.exit_code)
+
+
 def wait_until_responding(url: str, children: Sequence[Child]) -> None:
     """Wait until a server responds.
 
     Raises:
+        StoreError: a child could not write its database.
         PagesError: it did not respond in time, or one of the children ended.
     """
-    from tasks.errors import PagesError
-
     deadline = time.monotonic() + _START_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if ended := find_ended(children):
-            raise PagesError.of(
+            is_full = ended.process.returncode == StoreError.exit_code
+            raise (StoreError if is_full else PagesError).of(
                 f"{ended.describe_end()} while it started",
                 found=ended.read_log_tail(),
                 hint=f"see {ended.log}" if ended.log else "see its output above",

@@ -38,7 +38,7 @@ from tasks.ingestion.source_state import (
 )
 from tasks.records import Part, Snapshot
 from tasks.storage.artifacts import Recipe, local_dir, produce, to_plain
-from tasks.storage.store import Store, StoreConfig, open_store
+from tasks.storage.store import Store, StoreConfig, delete_dead_staging, open_store
 from tasks.task_options import HOUR, STAGE, logger
 
 _VERSION = 2
@@ -123,7 +123,9 @@ def take_snapshot(
 @task(name="ingest", task_run_name="ingest {source.uri}", timeout_seconds=6 * HOUR, **STAGE)
 def ingest(source: SourceConfig, store: StoreConfig, *, as_of: datetime | None = None) -> Snapshot:
     """Take a snapshot of the source as of a time; of all rows where that is None."""
-    snapshot = take_snapshot(source, open_store(store), as_of=as_of)
+    opened = open_store(store)
+    delete_dead_staging(opened)
+    snapshot = take_snapshot(source, opened, as_of=as_of)
     facts = snapshot.facts
     state = "took a snapshot of" if snapshot.recomputed else "unchanged since the last snapshot:"
     logger().info("%s %s rows in %s part(s)", state, facts.rows, len(facts.parts))
@@ -136,7 +138,7 @@ def _read_file_parts(source: SourceConfig, store: Store, state: SourceState) -> 
     Raises:
         SourceError: the source is missing, or a file is empty, damaged or of another schema.
     """
-    fs, files = list_files(source.uri)
+    fs, files = list_files(source.uri, store=store)
     fingerprints = {
         file.path: fingerprint_file(fs, file, state.files.get(file.path)) for file in files
     }

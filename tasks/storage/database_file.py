@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tasks.storage.disk_errors import translate_disk_errors
+
 _PARTIAL_SUFFIX = ".partial"
 
 _COMPANION_SUFFIXES = ("", "-journal", "-wal", "-shm")
@@ -25,7 +27,7 @@ def create_database(path: Path, fill: Callable[[Path], None]) -> None:
         fill: makes the tables in a new file and closes it.
 
     Raises:
-        OSError: the folder cannot be written.
+        StoreError: there is no space for it, or a limit of file sizes is too low.
     """
     if path.exists():
         return
@@ -37,7 +39,8 @@ def create_database(path: Path, fill: Callable[[Path], None]) -> None:
         # Of a process that was killed: the lock shows that it does not run.
         _delete_database(partial)
         try:
-            fill(partial)
+            with translate_disk_errors(str(path)):
+                fill(partial)
             partial.rename(path)
         finally:
             _delete_database(partial)

@@ -9,20 +9,16 @@ token, as in Kleppmann 2016, "How to do distributed locking").
 """
 
 import json
-import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
-
 from tasks.errors import LeaseHeldError
+from tasks.storage.process_identity import ProcessIdentity, identify_machine, identify_process
 from tasks.storage.store import Store, create_exclusively, read_bytes, write_bytes
 from tasks.task_options import logger
 
@@ -130,21 +126,10 @@ def _format_holder(renewed: int) -> bytes:
     """Return the content of a lease's file: its process, and how often it was renewed."""
     holder = {
         "host": socket.gethostname(),
-        "machine": _identify_machine(),
-        "pid": os.getpid(),
-        "started": psutil.Process().create_time(),
+        **identify_process()._asdict(),
         "renewed": renewed,
     }
     return json.dumps(holder).encode()
-
-
-def _identify_machine() -> str:
-    """Identify this boot of this machine, and within it the container whose pids these are."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
-    except OSError:
-        return f"{socket.gethostname()}/{uuid.getnode()}"
 
 
 def _format_path(folder: str, number: int) -> str:
@@ -172,7 +157,7 @@ def _check_not_held(store: Store, folder: str, number: int, *, holder: str) -> N
     if data is None or lease.get("released"):
         return
     error = _build_error(folder, f"process {lease.get('pid')} on {lease.get('host')}", holder)
-    if lease.get("machine") == _identify_machine():
+    if lease.get("machine") == identify_machine():
         if _is_running(lease):
             raise error
         return
@@ -202,12 +187,10 @@ def _parse_holder(data: bytes | None) -> dict[str, Any]:
 def _is_running(lease: dict[str, Any]) -> bool:
     """Return whether the process that took a lease on this machine runs."""
     try:
-        process = psutil.Process(int(lease["pid"]))
-        return bool(abs(process.create_time() - float(lease["started"])) < 1.0)
-    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError, OverflowError):
+        owner = ProcessIdentity(str(lease["machine"]), int(lease["pid"]), int(lease["started"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
         return False
-    except psutil.AccessDenied:
-        return True
+    return not owner.has_ended()
 
 
 def _build_error(folder: str, reason: str, holder: str) -> LeaseHeldError:

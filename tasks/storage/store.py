@@ -1,6 +1,5 @@
 """The store's files, on any fsspec filesystem: small files are written whole or not at all."""
 
-import errno
 import os
 import re
 import secrets
@@ -17,6 +16,8 @@ from pydantic import Field
 
 from tasks.errors import StoreError
 from tasks.redaction import NO_SECRET_PATTERN, check_no_secret
+from tasks.storage.disk_errors import translate_disk_errors
+from tasks.storage.process_identity import ProcessIdentity, identify_process
 
 FILE_SCHEMES = {
     "file", "memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hdfs", "webhdfs",
@@ -119,9 +120,14 @@ def write_bytes(store: Store, path: str, data: bytes) -> None:
 def create_exclusively(store: Store, path: str, data: bytes) -> bool:
     """Create a small file of the store; return False where it exists already."""
     full = f"{store.root}/{path}"
-    store.fs.makedirs(full.rpartition("/")[0], exist_ok=True)
-    if not store.is_local:
-        return _create_remotely(store, full, data)
+    with translate_os_errors(store):
+        store.fs.makedirs(full.rpartition("/")[0], exist_ok=True)
+        return (_create_locally if store.is_local else _create_remotely)(store, full, data)
+
+
+def _create_locally(store: Store, full: str, data: bytes) -> bool:
+    """Create by a link to a file that is whole."""
+    del store
     partial = Path(f"{full}.{secrets.token_hex(4)}")
     try:
         partial.write_bytes(data)
@@ -146,32 +152,49 @@ def _create_remotely(store: Store, full: str, data: bytes) -> bool:
     return True
 
 
+def delete_dead_staging(store: Store) -> None:
+    """Delete the staging folders of this machine's processes that do not run any more."""
+    parent = _find_staging_parent(store)
+    for folder in parent.iterdir() if parent.is_dir() else ():
+        owner = ProcessIdentity.parse(folder.name)
+        if owner is not None and owner.has_ended():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _find_staging_parent(store: Store) -> Path:
+    """Return the folder of the staging folders, which is on this machine."""
+    return (Path(store.root) if store.is_local else store.cache_dir) / ".staging"
+
+
 @contextmanager
 def open_staging_dir(store: Store) -> Iterator[Path]:
-    """Open an empty folder inside a local store, or in the cache; it is deleted at the end."""
-    parent = Path(store.root) / ".staging" if store.is_local else store.cache_dir / ".staging"
+    """Open an empty folder inside a local store, or in the cache; it is deleted at the end.
+
+    Its name says which process uses it, so that what killed ones have left can be deleted.
+    """
+    parent = _find_staging_parent(store)
+    delete_dead_staging(store)
     try:
-        folder = parent / secrets.token_hex(8)
+        folder = parent / f"{identify_process()}-{secrets.token_hex(4)}"
         folder.mkdir(parents=True)
     except OSError as error:
         raise StoreError.from_os(error, where=str(parent)) from error
     try:
-        yield folder
+        with translate_disk_errors(str(parent)):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def translate_os_errors(store: Store) -> Iterator[None]:
-    """Raise the operating system's errors about space and permissions as errors of the store.
+    """Raise errors about space, limits and permissions as errors of the store.
 
     Raises:
-        StoreError: there is no space, or no permission.
+        StoreError: there is no space or no permission, or a limit is reached.
     """
-    translated = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EFBIG}
     try:
-        yield
-    except OSError as error:
-        if error.errno in translated:
-            raise StoreError.from_os(error, where=store.root) from error
-        raise
+        with translate_disk_errors(store.root):
+            yield
+    except PermissionError as error:
+        raise StoreError.from_os(error, where=store.root) from error

@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 from prefect.context import FlowRunContext, TaskRunContext
 
 from models.learning.callbacks import Callbacks, EpochResult, StepResult
-from tasks.errors import RegistryError
+from tasks.errors import RegistryError, StoreError
 from tasks.task_options import logger
 from tasks.tracking import mlflow_client, runs
 from tasks.tracking.runs import MetricValue, OpenRun, Status
@@ -122,7 +122,7 @@ class LiveMetrics:
                 run.run_id, [each for each in batch if (each.name, each.step) not in run.logged]
             )
             del self.pending[: len(batch)]
-        except RegistryError as error:
+        except (RegistryError, StoreError) as error:
             self.retry_at = time.monotonic() + RETRY_SECONDS
             if not self.has_warned:
                 self.log.warning(
@@ -175,7 +175,7 @@ class LiveMetrics:
             return
         self._send()
         if self.run is not None and time.monotonic() >= self.retry_at:
-            with contextlib.suppress(RegistryError):
+            with contextlib.suppress(RegistryError, StoreError):
                 runs.end_run(self.run.run_id, _choose_status(kind))
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.errors import RegistryDownError, RegistryError
 from tasks.redaction import redact
+from tasks.storage.disk_errors import translate_disk_errors
 from tasks.tracking.artifact_addresses import EXPERIMENT_TAG, mend_artifact_addresses
 from tasks.tracking.mlflow_database import create_mlflow_database
 
@@ -71,6 +72,7 @@ def translate_mlflow_errors() -> Iterator[None]:
     """Raise MLflow's errors as our own.
 
     Raises:
+        StoreError: its database or its files could not be written, for want of space or by a limit.
         RegistryDownError: MLflow could not be reached, or is overloaded.
         RegistryError: it refused.
     """
@@ -79,7 +81,8 @@ def translate_mlflow_errors() -> Iterator[None]:
 
     where = redact(os.environ.get("MLFLOW_TRACKING_URI", "MLflow"))
     try:
-        yield
+        with translate_disk_errors(where):
+            yield
     except MlflowException as error:
         message = redact(str(error))
         if is_down(error):

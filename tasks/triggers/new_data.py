@@ -36,10 +36,7 @@ def compare_source(name: str, source: SourceConfig, store: Store) -> SourceStatu
     Raises:
         SourceError: the source is missing or cannot be read.
     """
-    if source.is_table:
-        now = _fingerprint_table(source)
-    else:
-        now = _fingerprint_files(source, read_source_state(store, source))
+    now = _fingerprint_table(source) if source.is_table else _fingerprint_files(source, store)
     before = _read_recorded(store, _get_state_path(name))
     key = hashlib.sha256(format_canonical_json(now).encode()).hexdigest()[:16]
     return SourceStatus(key, _describe_change(before, now))
@@ -87,9 +84,10 @@ def _read_recorded(store: Store, path: str) -> dict[str, Any]:
     return {}
 
 
-def _fingerprint_files(source: SourceConfig, state: SourceState) -> dict[str, Any]:
+def _fingerprint_files(source: SourceConfig, store: Store) -> dict[str, Any]:
     """Fingerprint each file; only files whose size or time has changed are read."""
-    fs, files = list_files(source.uri)
+    state = read_source_state(store, source)
+    fs, files = list_files(source.uri, store=store)
     return {file.path: fingerprint_file(fs, file, state.files.get(file.path)) for file in files}
 
 

@@ -1,12 +1,12 @@
 """List the files of a source, scan them, and find damaged ones."""
 
-import errno
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -16,7 +16,10 @@ import polars as pl
 from fsspec.implementations.local import LocalFileSystem
 
 from tasks.errors import SourceDownError, SourceError, StoreError
+from tasks.ingestion.files.byte_order_mark import strip_byte_order_mark
 from tasks.ingestion.files.formats import SCANNERS, Format
+from tasks.storage.disk_errors import build_disk_error
+from tasks.storage.store import Store
 
 _FORMATS: dict[str, Format] = {
     ".parquet": "parquet",
@@ -53,8 +56,14 @@ class SourceFile:
     """Columns and values from the names of its folders (hive partitions)."""
 
 
-def list_files(uri: str) -> tuple[fsspec.AbstractFileSystem, list[SourceFile]]:
+def list_files(
+    uri: str, *, store: Store | None = None
+) -> tuple[fsspec.AbstractFileSystem, list[SourceFile]]:
     """Find the source's files, sorted by path.
+
+    Args:
+        uri: of a file, a folder or a glob.
+        store: whose files are left out where the folder or the glob has them too.
 
     Raises:
         SourceError: there are none, one has an unknown format, or the storage cannot be opened.
@@ -62,6 +71,8 @@ def list_files(uri: str) -> tuple[fsspec.AbstractFileSystem, list[SourceFile]]:
     try:
         fs, path = fsspec.core.url_to_fs(uri)
         entries = _find_entries(fs, path)
+        if store is not None:
+            entries = _leave_out_store(entries, fs, path, store)
     except (ImportError, ValueError) as error:
         raise SourceError.of(
             f"source.uri: '{uri}' cannot be opened: {error}",
@@ -107,9 +118,17 @@ def hash_file(fs: fsspec.AbstractFileSystem, path: str) -> str:
 
 
 def fetch_file(fs: fsspec.AbstractFileSystem, file: SourceFile, folder: Path) -> Path:
-    """Return a local path of the file; a remote one is downloaded into `folder`."""
-    if isinstance(fs, LocalFileSystem):
-        return Path(file.path)
+    """Return a local path of the file; a remote one is downloaded into `folder`.
+
+    JSON Lines that begin with a byte-order mark are copied into `folder` without it.
+    """
+    path = Path(file.path) if isinstance(fs, LocalFileSystem) else _download(fs, file, folder)
+    with _translate_errors(file.path):
+        return strip_byte_order_mark(path, folder) if file.format == "jsonl" else path
+
+
+def _download(fs: fsspec.AbstractFileSystem, file: SourceFile, folder: Path) -> Path:
+    """Download a remote file into `folder`, and return its path."""
     name = hashlib.sha256(file.path.encode()).hexdigest()[:16]
     target = folder / f"{name}{''.join(Path(_strip_query(file.path)).suffixes[-2:])}"
     with _translate_errors(file.path):
@@ -164,9 +183,8 @@ def find_damaged_file(
     paths: list[Path], files: list[SourceFile], error: Exception
 ) -> SourceError | StoreError:
     """Read each file alone to find the one that made a copy fail, and return the error to raise."""
-    if "os error 28" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
-        full = OSError(errno.ENOSPC, "No space left on device")
-        return StoreError.from_os(full, where="the snapshot")
+    if found := build_disk_error(error, where="the snapshot"):
+        return found
     for path, file in zip(paths, files, strict=True):
         try:
             for _ in SCANNERS[file.format](path).collect_batches():
@@ -184,7 +202,11 @@ def _find_entries(fs: fsspec.AbstractFileSystem, path: str) -> dict[str, dict[st
         return {path: fs.info(path)} if fs.exists(path) else {}
     if any(character in path for character in "*?[") and not fs.exists(path):
         matches = fs.glob(path, detail=True)
-        return {name: info for name, info in matches.items() if not fs.isdir(name)}
+        return {
+            name: info
+            for name, info in matches.items()
+            if not fs.isdir(name) and not _is_hidden_from_glob(name, path)
+        }
     if fs.isdir(path):
         return {
             name: info
@@ -200,6 +222,27 @@ def _is_hidden(relative: str) -> bool:
         part.startswith((".", "_")) and not _PARTITION.fullmatch(part)
         for part in relative.split("/")
     )
+
+
+def _is_hidden_from_glob(path: str, pattern: str) -> bool:
+    """Check whether a file or one of its folders begins with ".", and the pattern names no such.
+
+    As in a shell, `*` stands for no hidden name; so `**/*.parquet` reads no `.ostinato` folder.
+    """
+    named = [part for part in pattern.split("/") if part.startswith(".")]
+    hidden = (part for part in path.split("/") if part.startswith("."))
+    return any(not any(fnmatchcase(part, name) for name in named) for part in hidden)
+
+
+def _leave_out_store(
+    entries: dict[str, dict[str, Any]], fs: fsspec.AbstractFileSystem, path: str, store: Store
+) -> dict[str, dict[str, Any]]:
+    """Leave out the files of a store, and of its local cache, unless the path itself lies there."""
+    roots = [store.root] if type(fs) is type(store.fs) else []
+    if isinstance(fs, LocalFileSystem):
+        roots.append(str(store.cache_dir))
+    prefixes = tuple(f"{root}/" for root in roots if not path.startswith(f"{root}/"))
+    return {name: info for name, info in entries.items() if not name.startswith(prefixes)}
 
 
 def _strip_query(path: str) -> str:

@@ -5,7 +5,6 @@ under the same name is another one. Filters are pushed down to the files' statis
 table is opened by its newest metadata file, so that no catalog is needed.
 """
 
-import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from tasks.ingestion.tables.row_range import (
     check_column_orderable,
     convert_bound,
 )
+from tasks.storage.disk_errors import build_disk_error
 
 # So that its S3 client reads the same environment variables as fsspec does elsewhere.
 _FILE_IO = {"py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO"}
@@ -157,8 +157,8 @@ def _translate_errors(table: Table, kind: TableKind) -> Iterator[None]:
 
 def _describe_error(error: Exception, uri: str, what: str) -> SourceError | StoreError:
     """Build the error: for a full disk, an unreachable storage, or a damaged table."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return StoreError.from_os(error, where="the temporary folder (TMPDIR)")
+    if found := build_disk_error(error, where="the temporary folder (TMPDIR)"):
+        return found
     text = str(error).partition("\n\nThis error occurred")[0]
     text = " ".join(re.sub(r"\x1b\[[0-9;]*m|\u21b3", "", text).split())
     if any(message in text.lower() for message in _DOWN_MESSAGES):

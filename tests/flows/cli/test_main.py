@@ -125,3 +125,11 @@ def test_an_ephemeral_server_may_start_slowly_on_a_busy_machine(tmp_path: Path) 
     )
 
     assert int(done.stdout) >= 120
+
+
+def test_a_full_disk_is_an_error_of_the_store_in_every_command(tmp_path: Path) -> None:
+    done = run_ostinato(tmp_path, "schema", "--output", "/dev/full")
+
+    assert done.returncode == 7
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,6 +1,8 @@
 """Files are found by path, glob, folder or address, with their partitions."""
 
+import codecs
 import datetime as dt
+import gzip
 import http.server
 import threading
 from functools import partial
@@ -12,7 +14,8 @@ import pytest
 from tasks.errors import SourceError
 from tasks.ingestion.config import SourceConfig
 from tasks.ingestion.ingest import take_snapshot
-from tasks.storage.store import Store
+from tasks.storage.store import Store, StoreConfig, open_store
+from tasks.triggers.new_data import compare_source, record_source_read
 from tests.support.sources import make_daily_rows, read_snapshot
 
 
@@ -117,3 +120,75 @@ def test_partitions_by_day_are_dates(pattern: str, tmp_path: Path, local_store: 
     )
 
     assert rows["day"].to_list() == [dt.date(2024, 1, 1), dt.date(2024, 1, 2)]
+
+
+@pytest.mark.parametrize("where", [".ostinato/store", "artifacts"])
+@pytest.mark.parametrize("pattern", ["**/*.parquet", "*/*/*/*/*.parquet", "."])
+def test_the_store_is_no_source_of_its_own(
+    pattern: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = open_store(StoreConfig(uri=where))
+    (tmp_path / "days/a/b/c").mkdir(parents=True)
+    make_daily_rows(1, 3).write_parquet(tmp_path / "days/a/b/c/1.parquet")
+    source = SourceConfig(uri=pattern)
+
+    first = take_snapshot(source, store)
+    second = take_snapshot(source, store)
+
+    assert first.facts.rows == 3
+    assert second.key == first.key
+    assert compare_source("days", source, store).change == "no run has finished on this source yet"
+    record_source_read("days", source, StoreConfig(uri=where))
+    assert compare_source("days", source, store).change is None
+
+
+def test_hidden_files_are_read_where_a_pattern_names_them(
+    tmp_path: Path, local_store: Store
+) -> None:
+    for name in (".cache/1.parquet", "seen/2.parquet"):
+        (tmp_path / name).parent.mkdir()
+        make_daily_rows(1, 3).write_parquet(tmp_path / name)
+
+    def count_rows(pattern: str) -> int:
+        return take_snapshot(SourceConfig(uri=f"{tmp_path}/{pattern}"), local_store).facts.rows
+
+    assert count_rows("*/*.parquet") == 3
+    assert count_rows(".ca*/*.parquet") == 3
+    assert count_rows(".cache/1.parquet") == 3
+
+
+def test_a_file_of_the_store_is_read_where_it_is_named(local_store: Store) -> None:
+    path = Path(local_store.root) / "validate" / "quarantine.parquet"
+    path.parent.mkdir(parents=True)
+    make_daily_rows(1, 3).write_parquet(path)
+
+    assert take_snapshot(SourceConfig(uri=str(path)), local_store).facts.rows == 3
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.ndjson.gz"])
+def test_json_lines_may_begin_with_a_byte_order_mark(
+    name: str, tmp_path: Path, local_store: Store
+) -> None:
+    rows = make_daily_rows(1, 3)
+    content = codecs.BOM_UTF8 + rows.write_ndjson().encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+
+    snapshot = take_snapshot(SourceConfig(uri=str(path)), local_store)
+
+    read = read_snapshot(snapshot, local_store)
+    assert read.columns == rows.columns
+    assert len(read) == 3
+    assert not list(Path(local_store.root).glob(".staging/*"))
+
+
+@pytest.mark.parametrize("content", [codecs.BOM_UTF8, b"\xef\xbb", b"\x1f\x8b\x08 no gzip"])
+def test_a_damaged_file_with_or_without_a_mark_is_an_error_of_the_source(
+    content: bytes, tmp_path: Path, local_store: Store
+) -> None:
+    path = tmp_path / ("rows.jsonl.gz" if content.startswith(b"\x1f") else "rows.jsonl")
+    path.write_bytes(content)
+
+    with pytest.raises(SourceError, match=path.name):
+        take_snapshot(SourceConfig(uri=str(path)), local_store)
