@@ -14,6 +14,10 @@ DRIFT, PERFORMANCE, ALIAS_MOVED = (
 )
 
 
+OUR_TAG = "ostinato"
+"""Tag of every flow run of ours."""
+
+
 def format_resource_id(name: str) -> str:
     """Return the id of a job as the resource of an event."""
     return f"ostinato.job.{name}"
@@ -21,7 +25,7 @@ def format_resource_id(name: str) -> str:
 
 def list_tags(name: str) -> tuple[str, str]:
     """Return the tags of every run for a job; automations select the runs by them."""
-    return ("ostinato", f"job:{name}")
+    return (OUR_TAG, f"job:{name}")
 
 
 def emit_job_event(

@@ -9,11 +9,14 @@ import atexit
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from flows.servers.ports import find_free_port
+from flows.servers.prefect_api import require_server, start_connecting
 from flows.servers.processes import (
     end_with_parent,
+    exit_on_store_error,
     start_child,
     stop_children,
     wait_until_responding,
@@ -37,7 +40,8 @@ def start_server() -> Callable[[], None]:
         configured, `PrefectDownError` when it does not.
     """
     if is_server_configured():
-        return _require_configured_server
+        address = os.environ.get("PREFECT_API_URL")
+        return partial(_require_configured_server, start_connecting(address) if address else None)
     port = find_free_port()
     server = start_child(
         "the Prefect server of this command",
@@ -64,10 +68,10 @@ def is_server_configured() -> bool:
     return any(path.exists() and mark in path.read_text("utf-8") for path, mark in marks.items())
 
 
-def _require_configured_server() -> None:
+def _require_configured_server(require_connection: Callable[[], None] | None) -> None:
     """Check the user's server, with Prefect's client, which is imported only then."""
-    from flows.servers.prefect_api import require_server
-
+    if require_connection is not None:
+        require_connection()
     require_server()
 
 
@@ -80,7 +84,7 @@ def _serve(port: int, parent_pid: int) -> None:
 
     patch_server()
     end_with_parent(parent_pid)
-    create_prefect_database()
+    exit_on_store_error(create_prefect_database)
     uvicorn.run(
         "prefect.server.api.server:create_app",
         factory=True,

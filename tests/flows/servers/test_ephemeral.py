@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ import pytest
 
 from flows.servers import ephemeral
 from flows.servers.ports import find_free_port, is_responding
+from flows.servers.prefect_api import start_connecting
+from tasks.errors import PrefectDownError
 from tests.support.sample_jobs import WAVES, make_waves, run_ostinato, wait_until, write_job
 
 COMMAND = """
@@ -102,3 +105,28 @@ def test_a_configured_server_that_is_away_is_told_within_seconds(tmp_path: Path)
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr + done.stdout
     assert not (tmp_path / ".ostinato" / "store").exists()
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:{port}/api", "http://no.such.host.invalid/"])
+def test_a_server_that_takes_no_connection_is_known_before_the_imports_are_done(
+    address: str,
+) -> None:
+    address, start_time = address.format(port=find_free_port()), time.monotonic()
+
+    require_connection = start_connecting(address)
+    began_after = time.monotonic() - start_time
+    with pytest.raises(PrefectDownError, match="does not answer"):
+        require_connection()
+
+    assert began_after < 1, "the command goes on meanwhile"
+    assert time.monotonic() - start_time < 9
+
+
+def test_a_server_that_starts_a_little_later_is_waited_for() -> None:
+    with socket.socket() as later:
+        later.bind(("127.0.0.1", 0))
+        require_connection = start_connecting(f"http://127.0.0.1:{later.getsockname()[1]}/api")
+        time.sleep(0.5)
+        later.listen()
+
+        require_connection()
