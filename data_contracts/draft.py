@@ -1,5 +1,6 @@
 """Draft a contract from data: what is true of every row becomes an expectation to review."""
 
+import sys
 from typing import Any
 
 import polars as pl
@@ -30,12 +31,14 @@ def draft_contract(
     expectations = [
         Expectation(type="expect_table_row_count_to_be_between", kwargs={"min_value": 1})
     ]
-    for column in columns:
+    for column, dtype in columns.items():
         if column == target or not statistics[column, "missing"]:
             kwargs = {"column": column}
             expectations.append(
                 Expectation(type="expect_column_values_to_not_be_null", kwargs=kwargs)
             )
+        if column == target and dtype.is_float():
+            expectations.append(_build_finite_expectation(column))
         expectations += _draft_range(column, statistics)
     if (
         target in columns
@@ -68,6 +71,18 @@ def _compute_statistics(
         expression.alias(f"{index}") for index, expression in enumerate(wanted.values())
     ).collect(engine="streaming")
     return dict(zip(wanted, row.row(0), strict=True)) if wanted else {}
+
+
+def _build_finite_expectation(column: str) -> Expectation:
+    """Expect that no number is infinite: a row that is, is quarantined like one without a target.
+
+    GX has no expectation of its own for that; no finite number lies outside of these bounds.
+    """
+    largest = sys.float_info.max
+    bounds = {"min_value": -largest, "max_value": largest}
+    return Expectation(
+        type="expect_column_values_to_be_between", kwargs={"column": column, **bounds}
+    )
 
 
 def _draft_range(column: str, statistics: dict[tuple[str, str], Any]) -> list[Expectation]:

@@ -80,7 +80,13 @@ def format_history(history: History) -> str:
     ]
     lines = [f"{history['model']}: {format_aliases(history['aliases'])}"]
     lines += [f"note: {history['note']}"] if history["note"] else []
-    return "\n".join([*lines, "", format_table(rows, "no alias has been moved yet")])
+    warnings = [
+        f"warning: entry {move['number']}: {move['clock_warning']}"
+        for move in history["moves"]
+        if move["clock_warning"]
+    ]
+    table = format_table(rows, "no alias has been moved yet")
+    return "\n".join([*lines, "", table, *warnings])
 
 
 def format_served(history: History) -> str:

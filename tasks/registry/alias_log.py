@@ -15,9 +15,13 @@ from typing import Literal, NamedTuple, get_args
 
 from tasks.errors import StoreError
 from tasks.storage.store import Store, create_exclusively, read_bytes
+from tasks.task_options import logger
 
 Action = Literal["register", "promote", "approve", "reject", "rollback", "external"]
 """What moved the aliases; `external`: somebody did in MLflow, as was detected at the next move."""
+
+_MAX_SKEW = timedelta(seconds=5)
+"""Difference of two machines' clocks that is not worth a warning."""
 
 ChangeOutcome = Literal["done", "abandoned"]
 
@@ -44,6 +48,8 @@ class AliasChange:
     """Version by alias, before the change."""
     after: Mapping[str, str]
     """The same, after it."""
+    clock_warning: str = ""
+    """How this machine's clock contradicts the preceding entry; empty where it does not."""
     previous_hash: str = ""
     """Hash of the preceding intent; empty for the first."""
 
@@ -131,8 +137,11 @@ def write_intent(
         change,
         number=len(entries) + 1,
         at=max(at, last.at) if last else at,
+        clock_warning=_compare_clocks(at, last) if last else "",
         previous_hash=hashlib.sha256(data).hexdigest() if data else "",
     )
+    if intent.clock_warning:
+        logger().warning("%s: %s", name, intent.clock_warning)
     text = json.dumps(asdict(intent), indent=1).encode()
     if not create_exclusively(store, f"{_format_path(name, intent.number)}.json", text):
         raise StoreError.of(
@@ -209,6 +218,22 @@ def find_serving_at(entries: Sequence[LogEntry], moment: date | datetime) -> lis
 def read_clock() -> datetime:
     """Return the time in UTC; tests replace it."""
     return datetime.now(UTC)
+
+
+def _compare_clocks(at: str, last: AliasChange) -> str:
+    """Return a warning where the clock is behind the preceding entry; empty where it is not.
+
+    Args:
+        at: ISO 8601, in UTC, by the clock.
+        last: the preceding entry.
+    """
+    behind = datetime.fromisoformat(last.at) - datetime.fromisoformat(at)
+    if behind <= _MAX_SKEW:
+        return ""
+    return (
+        f"the clock says {at[:19]}, which is {behind.total_seconds():.0f} s before entry "
+        f"{last.number}; either clock was wrong, and this entry has the time of that one"
+    )
 
 
 def _format_path(name: str, number: int) -> str:

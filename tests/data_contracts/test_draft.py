@@ -1,5 +1,6 @@
 """Drafted contracts: expectations that the data meets today, and no others."""
 
+import math
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
@@ -194,3 +195,15 @@ def test_only_existing_columns_that_the_job_needs_are_required() -> None:
 
     assert contract.columns == {"x": "Float64"}
     assert {column for _, column in list_rules(contract)} == {None, "x"}
+
+
+@pytest.mark.parametrize("dtype", [pl.Float64, pl.Float32])
+def test_an_infinite_target_is_broken_like_one_that_is_missing(dtype: pl.DataType) -> None:
+    frame = pl.DataFrame({"x": [1.0, 2.0, 3.0, 4.0]}, schema={"x": dtype})
+    contract = draft_test_contract(frame, "x")
+    worse = pl.DataFrame({"x": [1.0, math.inf, -math.inf, math.nan]}, schema={"x": dtype})
+
+    broken = check_contract(worse.lazy(), contract).broken
+
+    assert sum(each.count for each in broken) == 3
+    assert find_broken(frame, contract) == []

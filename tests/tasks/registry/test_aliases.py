@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from flows.results.alias_history import format_history, load_history
 from tasks.errors import RegistryDownError, RegistryError, StoreError
 from tasks.registry import aliases, versions
 from tasks.registry.alias_log import (
@@ -289,3 +290,25 @@ def test_no_alias_moves_while_the_registry_is_down(
         promote(local_store, "1")
 
     assert read_log(local_store, "waves") == []
+
+
+def test_a_clock_that_jumped_leaves_a_warning_in_the_history(
+    local_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_versions(3)
+    now = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    for version, days in (("1", 0), ("2", 365), ("3", 1)):
+        moment = now + timedelta(days=days)
+        monkeypatch.setattr("tasks.registry.alias_log.read_clock", lambda moment=moment: moment)
+        promote(local_store, version)
+
+    history = load_history("waves", local_store.root, None)
+    first, jumped, after = history["moves"]
+    text = format_history(history)
+
+    assert first["clock_warning"] == jumped["clock_warning"] == ""
+    assert "the clock says 2026-02-01T12:00:00" in after["clock_warning"]
+    assert f"{364 * 86400} s before entry 2" in after["clock_warning"]
+    assert after["at"] == jumped["at"], "entries stay in order"
+    assert f"warning: entry 3: {after['clock_warning']}" in text
+    assert text.count("warning") == 1
