@@ -99,7 +99,7 @@ def _find_dead(run: FlowRun) -> ProcessIdentity | None:
 
 def _mark_run(client: SyncPrefectClient, run: FlowRun, process: ProcessIdentity) -> None:
     """Mark a run and its unfinished tasks as crashed."""
-    state = Crashed(message=_MESSAGE.format(pid=process.pid))
+    message = _MESSAGE.format(pid=process.pid)
     unfinished = client.read_task_runs(
         flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
         task_run_filter=TaskRunFilter(
@@ -107,5 +107,5 @@ def _mark_run(client: SyncPrefectClient, run: FlowRun, process: ProcessIdentity)
         ),
     )
     for task in unfinished:
-        client.set_task_run_state(task.id, state, force=True)
-    client.set_flow_run_state(run.id, state, force=True)
+        client.set_task_run_state(task.id, Crashed(message=message), force=True)
+    client.set_flow_run_state(run.id, Crashed(message=message), force=True)

@@ -1,99 +1,71 @@
-"""Runs whose process was killed are marked as crashed by the next command of the job."""
+"""Runs whose process is gone are marked as crashed by the next command of the job."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from uuid import UUID
 
 import pytest
-from prefect import flow
-from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL
+from prefect import flow, task
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.runtime import flow_run
+from prefect.states import Running
 
+from flows.notifications.events import list_tags
 from flows.runtime.crashed_runs import mark_crashed_runs
 from flows.runtime.run_context import run_context
+from tasks.storage.process_identity import ProcessIdentity, identify_process
 
-pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.slow]
+pytestmark = pytest.mark.usefixtures("prefect_server")
 
-RUN = """
-import sys, time
-from prefect import flow, task
-from prefect.runtime import flow_run
-from flows.runtime.run_context import run_context
+GONE = identify_process()._replace(pid=2**22 + 1)
+"""No process has this number."""
+
+ELSEWHERE = GONE._replace(machine="0" * 12)
+
+
+@flow
+def labour() -> list[str]:
+    """Return the tags of this run."""
+    return list(flow_run.tags)
+
 
 @task
-def work():
-    print("at work", flow_run.id, flush=True)
-    time.sleep(600)
-
-@flow(flow_run_name=sys.argv[2])
-def labour():
-    work()
-
-with run_context(sys.argv[1]):
-    labour()
-"""
+def work() -> None:
+    """Do nothing."""
 
 
-def start_run(job: str, name: str) -> "tuple[subprocess.Popen[str], UUID]":
-    """Start a run in a process of its own; return that and the run's id once it works."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUN, job, name],
-        env=os.environ | {"PREFECT_API_URL": str(PREFECT_API_URL.value())},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    while "at work" not in (line := process.stdout.readline()):
-        assert process.poll() is None
-    return process, UUID(line.split()[-1])
+def create_run(client: SyncPrefectClient, job: str, process: ProcessIdentity | None) -> UUID:
+    """Create a run that is at work on a task, as the command of a process does."""
+    tags = [*list_tags(job), *([f"process:{process}"] if process else [])]
+    run = client.create_flow_run(labour, name=f"{job}-{process}", tags=tags, state=Running())
+    client.create_task_run(work, run.id, "work-0", state=Running())
+    return run.id
 
 
-def kill(process: "subprocess.Popen[str]") -> None:
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-
-
-def read_states(run: UUID) -> list[str]:
-    """Return the states of a run and of its task, once the server knows of the task."""
+def read_states(client: SyncPrefectClient, run: UUID) -> list[str | None]:
+    """Return the names of the states of a run and of its task."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
     selected = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
-    deadline = time.monotonic() + 60
-    with get_client(sync_client=True) as client:
-        while not (tasks := client.read_task_runs(flow_run_filter=selected)):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        states = [client.read_flow_run(run).state, *(task.state for task in tasks)]
+    tasks = client.read_task_runs(flow_run_filter=selected)
+    states = [client.read_flow_run(run).state, *(each.state for each in tasks)]
     return [state.name for state in states if state is not None]
 
 
 def test_the_next_command_of_a_job_ends_its_runs_whose_process_is_gone() -> None:
-    killed, dead = start_run("waves", "dead")
-    other, elsewhere = start_run("tides", "elsewhere")
-    living, alive = start_run("waves", "alive")
-    read_states(dead)
-    kill(killed)
-    kill(other)
-    before = read_states(dead)[0]
-
-    @flow
-    def next_run() -> list[str]:
-        return [read_states(run)[0] for run in (dead, elsewhere, alive)]
-
-    with run_context("waves"):
-        during = next_run()
-    marked = mark_crashed_runs()
-    kill(living)
-
-    assert before == "Running", "nobody else notices"
-    assert during == ["Crashed", "Running", "Running"]
-    assert marked == ["elsewhere"]
-    assert read_states(dead) == ["Crashed", "Crashed"]
-    assert mark_crashed_runs("waves") == ["alive"]
     with get_client(sync_client=True) as client:
+        dead = create_run(client, "waves", GONE)
+        other = create_run(client, "tides", GONE)
+        kept = [create_run(client, "waves", each) for each in (identify_process(), ELSEWHERE, None)]
+        before = read_states(client, dead)
+
+        with run_context("waves"):
+            tags = labour()
+
+        assert before == ["Running", "Running"], "nobody else notices"
+        assert read_states(client, dead) == ["Crashed", "Crashed"]
+        assert read_states(client, other) == ["Running", "Running"]
+        assert [read_states(client, run) for run in kept] == [["Running", "Running"]] * 3
         message = client.read_flow_run(dead).state.message
-    assert f"Process {killed.pid}" in message
+        assert f"Process {GONE.pid}" in message
+        assert f"process:{identify_process()}" in tags
+        assert mark_crashed_runs() == [f"tides-{GONE}"], "of every job"
+        assert read_states(client, other) == ["Crashed", "Crashed"]
