@@ -6,10 +6,10 @@ CSV readers skip it; Polars' reader of JSON Lines takes it for a part of the fir
 import codecs
 import gzip
 import hashlib
+import io
 import shutil
 import zlib
 from pathlib import Path
-from typing import IO
 
 
 def strip_byte_order_mark(path: Path, folder: Path) -> Path:
@@ -33,6 +33,6 @@ def strip_byte_order_mark(path: Path, folder: Path) -> Path:
         return path
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> io.BufferedIOBase:
     """Open a file, and decompress it where its name says that it is compressed by gzip."""
     return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
