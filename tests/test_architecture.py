@@ -83,11 +83,13 @@ def test_exceptions_are_caught_by_name() -> None:
     # The command line maps our own errors to exit codes, and raises the others again.
     # A notification block is foreign code, and a failed notification must not fail the run.
     # A lease is renewed again after any error of any filesystem.
+    # A full disk is found in the error of any library; other errors are raised again.
     # statsforecast raises a plain Exception where no model can be fitted to a series.
     expected = [
         "flows/cli/main.py",
         "flows/notifications/send.py",
         "models/evaluation/baselines/exponential_smoothing.py",
+        "tasks/storage/disk_errors.py",
         "tasks/storage/lease.py",
     ]
     assert [location.partition(":")[0] for location in broad] == expected
