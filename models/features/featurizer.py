@@ -15,6 +15,7 @@ from models.errors import UnlearnableError
 from models.features.config import Layout, WindowConfig
 from models.features.feature_spec import FeatureSpec
 from models.features.kinds import KINDS, InputConfig
+from models.features.row_bounds import clear_rows, find_oversized_rows
 from models.features.serialization import parse_record, read_state, write_state
 from models.features.series import (
     ROW_COLUMN,
@@ -115,7 +116,15 @@ class Featurizer:
 
     def transform_resampled(self, frame: pl.DataFrame) -> EncodedRows:
         """Return the sequences of rows that are already resampled, if the layout resamples."""
+        oversized = (
+            {} if self.layout.window else find_oversized_rows(frame, self.layout.raw_columns)
+        )
+        if oversized:
+            frame = clear_rows(frame, oversized, self.layout.input.columns)
         steps = KINDS[self.layout.input.kind].transform(frame, self.layout, self.state)
+        if oversized:
+            errors_R = [oversized.get(row, error) for row, error in enumerate(steps.errors_R)]
+            steps = steps._replace(errors_R=errors_R)
         return EncodedRows(
             steps, transform_static_covariates(frame, self.layout.static_inputs, self.static_state)
         )

@@ -35,7 +35,7 @@ from tasks.storage.artifacts import Recipe, local_dir, produce
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger
 
-VERSION = 7
+VERSION = 8
 
 
 def build_features(

@@ -7,7 +7,7 @@ covariates.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from models.errors import UnlearnableError
 from models.features.config import Layout, TargetConfig
 from models.features.featurizer import Featurizer
 from models.features.kinds import KINDS
+from models.features.row_bounds import drop_oversized_rows
 from models.features.splitting.split import TRAINING, UNLABELLED, UNUSED, SplitConfig
 from models.features.static_covariates import StaticCovariates, fit_static_covariates
 from models.features.target import Target, TargetLists, check_missing_targets, fit_target
@@ -87,16 +88,22 @@ def make_row_features(
     )
 
 
-def _read_training_frames(
-    rows: RowSet, columns: list[str], splits_R: NDArray[Any]
-) -> Iterator[pl.DataFrame]:
-    """Yield the rows of the training split, with or without a target, in order."""
-    seen = 0
-    for frame in rows.iter_frames(columns):
-        chosen = np.isin(splits_R[seen : seen + len(frame)], (TRAINING, UNLABELLED))
-        seen += len(frame)
-        if chosen.any():
-            yield frame.filter(pl.Series(chosen))
+@dataclass(frozen=True, slots=True)
+class _TrainingFrames:
+    """The rows of the training split, with or without a target, in order, as often as wanted."""
+
+    rows: RowSet
+    columns: list[str]
+    splits_R: NDArray[Any]
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        """Yield frames of the rows whose cells are within the bounds."""
+        seen = 0
+        for frame in self.rows.iter_frames(self.columns):
+            chosen = np.isin(self.splits_R[seen : seen + len(frame)], (TRAINING, UNLABELLED))
+            seen += len(frame)
+            if chosen.any():
+                yield drop_oversized_rows(frame.filter(pl.Series(chosen)), self.columns)
 
 
 def _fit_featurizer(
@@ -104,10 +111,10 @@ def _fit_featurizer(
 ) -> Featurizer:
     """Fit input and static covariates; the target depends on which rows can be read."""
     kind = KINDS[layout.input.kind]
-    state = kind.fit(_read_training_frames(rows, [*layout.input.columns], plan.splits_R), layout)
+    state = kind.fit(_TrainingFrames(rows, [*layout.input.columns], plan.splits_R), layout)
     columns = list(dict.fromkeys(side.column for side in layout.static_inputs))
     statics = fit_static_covariates(
-        _read_training_frames(rows, columns, plan.splits_R), layout.static_inputs
+        _TrainingFrames(rows, columns, plan.splits_R), layout.static_inputs
     )
     return Featurizer(
         layout=layout,

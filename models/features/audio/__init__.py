@@ -5,6 +5,7 @@ mean and standard deviation of each channel, on an evenly spaced sample of the t
 Shapes: T frames of all rows, C channels.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.errors import UnlearnableError
 from models.features.audio.config import AudioInput, AudioState
-from models.features.audio.decoding import read_sound, resample_sound
+from models.features.audio.decoding import read_rate, read_sound, resample_sound
 from models.features.audio.mel import compute_log_mel, count_frames
 from models.features.feature_spec import Numbers
 from models.features.steps import Floats, Steps
@@ -36,28 +37,32 @@ _GROUP_SAMPLES = 2**22
 
 
 def fit(frames: Iterable[pl.DataFrame], config: AudioInput) -> AudioState:
-    """Return the rate of the first sound, and the scale of every 2^k-th sound.
+    """Return the rate that most sounds have, and the scale of every 2^k-th sound.
 
     k grows so that at most `_SCALE_SAMPLE_ROWS` are used.
+
+    Args:
+        frames: of training rows, which are iterated twice.
+        config: the settings.
 
     Raises:
         UnlearnableError: no sound can be read.
     """
-    rate, stride, number, error = config.sample_rate, 1, -1, ""
+    rate = config.sample_rate or _find_common_rate(frames, config.column)
+    stride, number, error = 1, -1, ""
     sums_by_row: dict[int, NDArray[np.float64]] = {}
     for frame in frames:
         for cell in frame[config.column]:
             number += 1
-            if number % stride and rate is not None:
+            if number % stride:
                 continue
             sound = read_sound(cell, config, rate)
             if isinstance(sound, str):
                 error = error or sound
                 continue
-            rate = rate or sound.rate
-            values = _compute_channels([resample_sound(sound, rate)], config, rate).astype(
-                np.float64
-            )
+            assert rate is not None  # noqa: S101 - the header of this sound was read
+            values = _compute_channels([resample_sound(sound, rate)], config, rate)
+            values = values.astype(np.float64)
             sums_by_row[number] = np.stack(
                 [np.full(values.shape[1], len(values)), values.sum(0), (values**2).sum(0)]
             )
@@ -116,6 +121,13 @@ def build_spec(_: AudioInput, state: AudioState) -> Numbers:
 def list_packages(_: AudioInput, __: AudioState | None) -> tuple[str, ...]:
     """Return the packages that prediction needs in addition to the core."""
     return ("soundfile", "soxr", "scipy")
+
+
+def _find_common_rate(frames: Iterable[pl.DataFrame], column: str) -> int | None:
+    """Return the rate that most files have, of equally many the highest; None without a file."""
+    counts = Counter(read_rate(cell) for frame in frames for cell in frame[column])
+    del counts[None]
+    return max(counts, key=lambda rate: (counts[rate], rate or 0), default=None)
 
 
 def _compute_channels(sounds: list[Floats], config: AudioInput, rate: int) -> Floats:

@@ -5,6 +5,14 @@ from typing import ClassVar, Literal
 
 from models.units import Duration
 
+MIN_RATE, MAX_RATE = 100, 384_000
+"""Samples per second of a sound, at least and at most."""
+
+_MAX_WINDOW_SECONDS = 10.0
+
+_MAX_FRAMES = 1_000_000
+"""Most frames of a sound of `max_seconds`."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AudioInput:
@@ -17,8 +25,8 @@ class AudioInput:
     kind: Literal["audio"] = "audio"
     """`audio`: a recording, read as frames of a log-mel spectrogram."""
     sample_rate: int | None = None
-    """Samples per second that every sound is resampled to; by default the rate of the first
-    training sound. Lists of samples are assumed to have it."""
+    """Samples per second that every sound is resampled to; by default the rate that most training
+    sounds have, of equally many the highest. Lists of samples are assumed to have it."""
     n_mels: int = 64
     """Mel bands of a frame: 40 for speech at 8 kHz, 64 or 80 for higher rates."""
     window_length: Duration = 0.025
@@ -45,7 +53,18 @@ class AudioInput:
         for name in ("n_mels", "window_length", "hop_length", "max_seconds"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not above 0; give more")
-        if self.sample_rate is not None and not 100 <= self.sample_rate <= 384_000:
+        if self.window_length > _MAX_WINDOW_SECONDS:
+            raise ValueError(
+                f"window_length: {self.window_length} s is longer than {_MAX_WINDOW_SECONDS:g} s; "
+                "give 25ms, as is usual for speech"
+            )
+        if self.max_seconds / self.hop_length > _MAX_FRAMES:
+            raise ValueError(
+                f"hop_length: a sound of {self.max_seconds:g} s (max_seconds) has more than "
+                f"{_MAX_FRAMES:,} frames; give a longer hop_length, such as 10ms, or lower "
+                "max_seconds"
+            )
+        if self.sample_rate is not None and not MIN_RATE <= self.sample_rate <= MAX_RATE:
             raise ValueError(
                 f"sample_rate: {self.sample_rate} is out of range; give 8000, 16000 or 44100"
             )

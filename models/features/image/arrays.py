@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.features.image.files import ImageShape
+from models.features.image.files import MAX_FILE_PIXELS, ImageShape, check_pixel_count
 from models.features.steps import Integers
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -58,6 +58,9 @@ def find_image_errors(grids: NestedImages) -> list[str | None]:
     errors_R: list[str | None] = [None] * len(grids.stops_R)
     for row in np.flatnonzero((grids.shapes_R3 < 1).any(axis=1)):
         errors_R[row] = _describe_bad_shape(grids.shapes_R3[row])
+    for row in np.flatnonzero(grids.shapes_R3[:, 0] * grids.shapes_R3[:, 1] > MAX_FILE_PIXELS):
+        height, width, _ = grids.shapes_R3[row].tolist()
+        errors_R[row] = errors_R[row] or check_pixel_count(width, height)
     is_bad_N = ~np.isfinite(grids.flat_N)
     if is_bad_N.any():
         bad_before_N = np.concatenate([[0], np.cumsum(is_bad_N)])

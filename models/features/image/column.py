@@ -21,6 +21,7 @@ from models.features.image.arrays import (
     is_pixel_lists,
     read_arrays,
 )
+from models.features.image.config import check_size
 from models.features.image.files import ImageShape, decode_image
 
 PixelType = Literal["uint8", "float32"]
@@ -63,16 +64,34 @@ def read_images(
     return pixels_RHWD, errors_R
 
 
-def find_first_shape(column: pl.Series) -> tuple[ImageShape, PixelType] | str:
-    """Return shape and type of the first image that can be read, or why the last one cannot."""
+def find_first_shape(column: pl.Series, *, has_size: bool) -> tuple[ImageShape, PixelType] | str:
+    """Return shape and type of the first image that can be read, or why the last one cannot.
+
+    Args:
+        column: of images.
+        has_size: whether images are resized; otherwise one that is too large for a sequence is
+            skipped.
+    """
     error = "it has no rows"
     for start in range(len(column)):
         cell = column[start : start + 1]
         result = _find_shape(cell)
         if not isinstance(result, str):
-            return result
+            too_large = None if has_size else _find_size_error(result[0])
+            if too_large is None:
+                return result
+            result = too_large
         error = result
     return error
+
+
+def _find_size_error(shape: ImageShape) -> str | None:
+    """Return why an image of this size cannot set the size of all others, or None."""
+    try:
+        check_size(shape.height, shape.width)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 @contextmanager

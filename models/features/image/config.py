@@ -55,7 +55,8 @@ class ImageInput:
     kind: Literal["image"] = "image"
     """`image`: one image per row."""
     size: tuple[int, int] | None = None
-    """Height and width that every image is resized to; by default those of the first image."""
+    """Height and width that every image is resized to; by default those of the first image that
+    is not too large for a sequence."""
     color: Literal["auto", "grey", "rgb"] = "auto"
     """`auto`: as the first image. `grey`: one channel. `rgb`: three channels."""
     sequence: Literal["rows", "columns", "patches", "convolutions", "backbone"] = "rows"

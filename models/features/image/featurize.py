@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from models.errors import UnlearnableError
 from models.features.feature_spec import Pixels
 from models.features.image.column import PixelType, find_first_shape, read_images, unwrap_bytes
-from models.features.image.config import ImageInput, check_size
+from models.features.image.config import ImageInput
 from models.features.image.files import ImageShape
 from models.features.steps import Steps
 
@@ -62,14 +62,14 @@ def fit(frames: Iterable[pl.DataFrame], config: ImageInput) -> ImageState:
     """Return size, colors, mean and standard deviation of the training images.
 
     Raises:
-        UnlearnableError: no image can be read, or the images are too large.
+        UnlearnableError: no image can be read, or all are too large.
     """
     sample: _ScaleSample | None = None
     seen, error = 0, "it has no rows"
     for frame in frames:
         column = unwrap_bytes(frame[config.column])
         if sample is None and len(column):
-            first = find_first_shape(column)
+            first = find_first_shape(column, has_size=config.size is not None)
             if isinstance(first, str):
                 error = first
             else:
@@ -138,16 +138,8 @@ class _ScaleSample:
 
 
 def _start_sample(config: ImageInput, first: ImageShape, pixel_type: PixelType) -> _ScaleSample:
-    """Return an empty sample with the shape of the config, else of the first image.
-
-    Raises:
-        UnlearnableError: the images are too large.
-    """
+    """Return an empty sample with the shape of the config, else of the first image."""
     height, width = config.size or (first.height, first.width)
-    try:
-        check_size(height, width)
-    except ValueError as error:
-        raise UnlearnableError(f"column '{config.column}': {error}") from error
     colors = {"auto": first.colors, "grey": 1, "rgb": 3}[config.color]
     return _ScaleSample(
         shape=ImageShape(height, width, colors),

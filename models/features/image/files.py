@@ -26,7 +26,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-_MAX_PIXELS = 50_000_000
+MAX_FILE_PIXELS = 50_000_000
 """Larger images are rejected as decompression bombs."""
 
 _LARGE_PIXELS = 8_000_000
@@ -80,11 +80,11 @@ def decode_image(data: bytes, shape: ImageShape | None = None) -> NDArray[np.uin
     if opener is None:
         return "the image is neither PNG, JPEG nor WebP" if data else "the image is an empty file"
     # WebP's decoder allocates all pixels when it is opened; the others read the header only.
-    if opener is WebPImageFile and (too_large := _check_pixel_count(*_read_webp_size(data))):
+    if opener is WebPImageFile and (too_large := check_pixel_count(*_read_webp_size(data))):
         return too_large
     try:
         with opener(io.BytesIO(data)) as image:
-            if too_large := _check_pixel_count(*image.size):
+            if too_large := check_pixel_count(*image.size):
                 return too_large
             is_large = image.width * image.height > _LARGE_PIXELS
             with _LARGE_IMAGE_LOCK if is_large else nullcontext():
@@ -102,11 +102,11 @@ def _choose_decoder(data: bytes) -> Callable[[io.BytesIO], ImageFile] | None:
     return WebPImageFile if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else None
 
 
-def _check_pixel_count(width: int, height: int) -> str | None:
+def check_pixel_count(width: int, height: int) -> str | None:
     """Return why an image of this size is not decoded, or None."""
-    if width * height <= _MAX_PIXELS:
+    if width * height <= MAX_FILE_PIXELS:
         return None
-    return f"the image has {width} x {height} pixels, more than allowed"
+    return f"the image has {width} x {height} pixels, and at most {MAX_FILE_PIXELS:,} are decoded"
 
 
 def _read_webp_size(data: bytes) -> tuple[int, int]:

@@ -16,6 +16,9 @@ from models.features.steps import Integers
 
 _TREE_PATTERN = r"[()]|[^\s()]+"
 
+_MAX_DEPTH = 10_000
+"""Most levels of a tree: they are computed one after the other."""
+
 _BRACKET_WORDS = {
     "-LRB-": "(",
     "-RRB-": ")",
@@ -49,15 +52,18 @@ def read_trees(texts: pl.Series, *, max_nodes: int) -> TreeNodes:
     errors_R: list[str | None] = [None] * len(texts)
     for row in np.flatnonzero(texts.is_null().to_numpy()):
         errors_R[row] = "the tree is missing"
+    # Words that are nodes have no bracket, and are counted after they are split.
+    brackets_R = texts.str.count_matches("(", literal=True).fill_null(0).to_numpy()
+    for row in np.flatnonzero(brackets_R > max_nodes):
+        errors_R[row] = _describe_large_tree(max_nodes)
+    texts = texts.set(pl.Series(brackets_R > max_nodes), None)
     tokens = _tokenize(texts.fill_null(""))
     malformed_rows = np.flatnonzero(
         ~_mark_well_formed(tokens, len(texts)) & texts.is_not_null().to_numpy()
     )
     for row in malformed_rows:
         errors_R[row] = _describe_error(texts[int(row)])
-    is_large_R = np.bincount(tokens.row_P[tokens.step_P == 1], minlength=len(texts)) > max_nodes
-    for row in np.flatnonzero(is_large_R):
-        errors_R[row] = errors_R[row] or f"the tree has more than {max_nodes} nodes"
+    _add_size_errors(errors_R, tokens, max_nodes)
     is_valid_R = np.array([error is None for error in errors_R], bool)
     is_valid_P = is_valid_R[tokens.row_P]
     valid_tokens = _TreeTokens(
@@ -119,6 +125,39 @@ def _mark_well_formed(tokens: _TreeTokens, rows: int) -> NDArray[np.bool_]:
     return is_good_R
 
 
+def _add_size_errors(errors_R: list[str | None], tokens: _TreeTokens, max_nodes: int) -> None:
+    """Add an error in place to each well-formed tree that has too many nodes or levels."""
+    is_node_P = (tokens.step_P == 1) | _mark_node_words(tokens.step_P)[0]
+    sizes_R = np.bincount(tokens.row_P[is_node_P], minlength=len(errors_R))
+    depths_R = np.zeros(len(errors_R), np.int64)
+    is_valid_P = np.array([error is None for error in errors_R], bool)[tokens.row_P]
+    # A well-formed tree closes all of its brackets, so the running sum begins at 0 in each row.
+    np.maximum.at(depths_R, tokens.row_P[is_valid_P], np.cumsum(tokens.step_P[is_valid_P]))
+    for row in np.flatnonzero((sizes_R > max_nodes) | (depths_R > _MAX_DEPTH)):
+        large, deep = _describe_large_tree(max_nodes), depths_R[row]
+        errors_R[row] = errors_R[row] or (
+            large
+            if sizes_R[row] > max_nodes
+            else f"the tree is {deep:,} levels deep, and at most {_MAX_DEPTH:,} are read"
+        )
+
+
+def _describe_large_tree(max_nodes: int) -> str:
+    """Return the error of a tree with more nodes."""
+    return f"the tree has more than {max_nodes} nodes"
+
+
+def _mark_node_words(step_P: Integers) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which words are nodes of their own, and which are the only one of their node."""
+    is_label_P = np.zeros(len(step_P), bool)
+    is_label_P[1:] = (step_P[1:] == 0) & (step_P[:-1] == 1)
+    is_word_P = (step_P == 0) & ~is_label_P
+    is_only_word_P = is_word_P & np.append(step_P[1:] == -1, False)
+    is_only_word_P[2:] &= is_label_P[1:-1] & (step_P[:-2] == 1)
+    is_only_word_P[:2] = False
+    return is_word_P & ~is_only_word_P, is_only_word_P
+
+
 def _describe_error(text: str) -> str:
     """Return why a text is no tree, with the position of the error."""
     depth, closed, just_opened = 0, False, False
@@ -143,16 +182,12 @@ def _build_nodes(tokens: _TreeTokens, rows: int, errors_R: list[str | None]) -> 
     step_P = tokens.step_P
     positions = np.arange(len(step_P))
     depth_P = np.cumsum(step_P) + (step_P == -1)
+    bracket_end_P = _match_brackets(step_P, depth_P)
+    # A word alone in its node is that node's word; one among others is a node of its own.
+    is_node_word_P, is_only_word_P = _mark_node_words(step_P)
     is_label_P = np.zeros(len(step_P), bool)
     is_label_P[1:] = (step_P[1:] == 0) & (step_P[:-1] == 1)
-    bracket_end_P = _match_brackets(step_P, depth_P)
-    is_word_P = (step_P == 0) & ~is_label_P
-    # A word alone in its node is that node's word; one among others is a node of its own.
-    is_only_word_P = is_word_P & np.append(step_P[1:] == -1, False)
-    is_only_word_P[2:] &= is_label_P[1:-1] & (step_P[:-2] == 1)
-    is_only_word_P[:2] = False
     is_open_P = step_P == 1
-    is_node_word_P = is_word_P & ~is_only_word_P
     is_node_P = is_open_P | is_node_word_P
     end_P = np.where(is_open_P, bracket_end_P, positions)
     level_P = depth_P + is_node_word_P

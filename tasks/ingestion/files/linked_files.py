@@ -8,6 +8,7 @@ import fsspec
 import polars as pl
 from fsspec.implementations.local import LocalFileSystem
 
+from models.features.row_bounds import MAX_FILE_BYTES
 from tasks.errors import SourceError
 from tasks.ingestion.files.listing import SourceFile, fetch_file, scan_file
 from tasks.storage.file_hashes import hash_changed_files
@@ -61,11 +62,18 @@ def fingerprint_linked_files(
 def read_linked_file(
     fs: fsspec.AbstractFileSystem, root: PurePosixPath, path: str | None
 ) -> bytes | None:
-    """Read a linked file; None for a null path or a file that does not exist."""
+    """Read a linked file; None for a null path, or where there is no file.
+
+    A file beyond the bound is cut one byte above it, so that its row is quarantined for its size.
+    """
     if path is None:
         return None
     try:
-        return bytes(fs.cat_file(_resolve_path(root, path)))
+        resolved = _resolve_path(root, path)
+        # A pipe would be waited for without end.
+        if isinstance(fs, LocalFileSystem) and not fs.isfile(resolved):
+            return None
+        return bytes(fs.cat_file(resolved, end=MAX_FILE_BYTES + 1))
     except (FileNotFoundError, IsADirectoryError, ValueError):
         return None
 

@@ -13,11 +13,17 @@ from urllib.parse import unquote
 
 import fsspec
 import polars as pl
+import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from tasks.errors import SourceDownError, SourceError, StoreError
 from tasks.ingestion.files.byte_order_mark import strip_byte_order_mark
 from tasks.ingestion.files.formats import SCANNERS, Format
+from tasks.ingestion.files.nesting import (
+    NestingError,
+    check_parquet_nesting,
+    check_schema_nesting,
+)
 from tasks.storage.disk_errors import build_disk_error
 from tasks.storage.store import Store
 
@@ -149,10 +155,18 @@ def scan_file(path: Path, file: SourceFile) -> pl.LazyFrame:
             f"{file.path}: the file is empty", hint="check the program that writes it"
         )
     try:
+        if file.format == "parquet":
+            check_parquet_nesting(path)
         scan = SCANNERS[file.format](path)
-        names = scan.collect_schema().names()
-    except (pl.exceptions.PolarsError, OSError) as error:
+        schema = scan.collect_schema()
+        check_schema_nesting(schema)
+    except (pl.exceptions.PolarsError, pa.ArrowException, RecursionError, OSError) as error:
         raise _describe_damage(file, error) from error
+    except NestingError as error:
+        raise SourceError.of(
+            f"{file.path}: {error}", hint="leave this column out, or flatten it"
+        ) from error
+    names = schema.names()
     if not names:
         raise SourceError.of(
             f"{file.path}: the file has no columns", hint="check the program that writes it"

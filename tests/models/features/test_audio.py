@@ -1,6 +1,7 @@
 """Sounds: log-mel frames equal those of the reference, and every broken file is reported."""
 
 import io
+import tracemalloc
 
 import librosa
 import numpy as np
@@ -164,10 +165,15 @@ def test_silence_is_finite_and_a_long_sound_is_truncated_as_configured() -> None
     assert end[0].mean() > start.mean() + 2
 
 
+def claim_rate(rate: int, size: int = 10) -> bytes:
+    """Return a WAV file whose header has another rate than its samples."""
+    data = bytearray(file_of(noise(size)))
+    data[24:28] = rate.to_bytes(4, "little")
+    return bytes(data)
+
+
 def make_broken_files() -> dict[str, tuple[bytes | None, str]]:
     whole, flac, ogg = (file_of(noise(9_000), kind=kind) for kind in ("WAV", "FLAC", "OGG"))
-    hours = bytearray(file_of(noise(10)))
-    hours[24:28] = (1).to_bytes(4, "little")
     many = file_of(np.zeros((10, 40)))
     return {
         "missing": (None, "the sound is missing"),
@@ -178,6 +184,9 @@ def make_broken_files() -> dict[str, tuple[bytes | None, str]]:
         "OGG without its head": (ogg[200:], "neither WAV, FLAC nor OGG"),
         "no samples": (file_of(np.zeros(0)), "the sound is empty"),
         "many channels": (many, "claims 40 channels"),
+        "no rate": (claim_rate(99), "claims 99 samples a second, and 100 to 384000 can be read"),
+        "an absurd rate": (claim_rate(2**31 - 1), "claims 2147483647 samples a second"),
+        "days": (claim_rate(100, 4_400_000), "claims 1 channels and 44000 s"),
         "not a number": (
             file_of(np.array([0.0, np.nan], np.float32), subtype="FLOAT"),
             "samples that are not finite",
@@ -211,12 +220,67 @@ def test_lists_of_samples_have_the_configured_rate() -> None:
         fit([frame], AudioInput(column="x"))
 
 
+def test_the_rate_is_the_one_that_most_sounds_have_and_the_highest_of_equally_many() -> None:
+    config = AudioInput(column="x", n_mels=8)
+
+    def fit_rate(*rates: int) -> int:
+        cells = [claim_rate(rate, 1_000) for rate in rates]
+        return fit(
+            [pl.DataFrame({"x": cells[:2]}), pl.DataFrame({"x": cells[2:]})], config
+        ).sample_rate
+
+    assert fit_rate(44_100, 8_000, 16_000, 8_000) == 8_000
+    assert fit_rate(16_000, 8_000, 8_000, 16_000) == 16_000
+    assert fit_rate(2**31 - 1, 2**31 - 1, 2**31 - 1, 8_000) == 8_000
+
+
+def test_a_sound_that_would_be_resampled_to_too_many_samples_is_an_error() -> None:
+    config = AudioInput(column="x", n_mels=8, sample_rate=384_000, max_seconds=3_600)
+    frame = pl.DataFrame({"x": [claim_rate(100, 36_000), file_of(noise())]})
+
+    steps = transform(frame, config, plain_state(config, rate=384_000))
+
+    assert steps.errors_R[0] == (
+        "the sound has 138,240,000 samples, and at most 134,217,728 are read"
+    )
+    assert steps.errors_R[1] is None
+
+
+def test_a_header_that_claims_more_than_the_file_holds_takes_no_memory() -> None:
+    data = bytearray(file_of(noise(1_000), kind="FLAC"))
+    # The 36 bits of the number of samples in FLAC's STREAMINFO block.
+    data[21] = data[21] & 0xF0
+    data[22:26] = (70_000_000).to_bytes(4, "big")
+    config = AudioInput(column="x", n_mels=8, max_seconds=9_000)
+    frame = pl.DataFrame({"x": [bytes(data)]})
+
+    tracemalloc.start()
+    steps = transform(frame, config, plain_state(config))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert "damaged" in steps.errors_R[0]
+    assert peak < 50e6
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"window_length": 11.0}, "window_length: 11.0 s is longer than 10 s"),
+        ({"hop_length": 0.001, "max_seconds": 1_001.0}, "has more than 1,000,000 frames"),
+    ],
+)
+def test_settings_that_would_take_all_memory_are_refused(settings, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        AudioInput(column="x", **settings)
+
+
 def test_the_scale_is_that_of_the_training_sounds_in_any_chunks(tmp_path) -> None:
     config = AudioInput(column="x", n_mels=8)
     cells = [None, *(file_of(noise(700 + 40 * seed, seed)) for seed in range(12))]
     frame = pl.DataFrame({"x": pl.Series(cells, dtype=pl.Binary)})
 
-    whole, parts = fit([frame], config), fit(frame.iter_slices(3), config)
+    whole, parts = fit([frame], config), fit([*frame.iter_slices(3)], config)
     scaled = transform(frame, config, whole).values_NC
     write_state(whole, tmp_path / "state")
 

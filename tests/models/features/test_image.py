@@ -17,8 +17,10 @@ from models.errors import UnlearnableError
 from models.features.image import (
     ImageInput,
     ImageState,
+    arrays,
     build_spec,
     compute_max_rows,
+    files,
     fit,
     transform,
 )
@@ -136,12 +138,35 @@ def test_a_broken_color_profile_is_an_error_of_its_own_row() -> None:
 def test_a_small_file_that_claims_to_be_huge_is_rejected_unread(side: int) -> None:
     steps = read([tiny_file(side, side)])
 
-    assert steps.errors_R == [f"the image has {side} x {side} pixels, more than allowed"]
+    assert steps.errors_R == [
+        f"the image has {side} x {side} pixels, and at most 50,000,000 are decoded"
+    ]
 
 
 @pytest.mark.parametrize("bomb", webp_bombs(), ids=["extended", "lossless", "lossy"])
 def test_a_webp_that_claims_to_be_huge_is_rejected_by_its_header(bomb: bytes) -> None:
-    assert decode_image(bomb) == "the image has 16000 x 16000 pixels, more than allowed"
+    assert decode_image(bomb) == (
+        "the image has 16000 x 16000 pixels, and at most 50,000,000 are decoded"
+    )
+
+
+def test_rows_of_numbers_are_bounded_as_files_are(monkeypatch) -> None:
+    for module in (arrays, files):
+        monkeypatch.setattr(module, "MAX_FILE_PIXELS", 30)
+
+    steps = read([GRAY.tolist(), np.zeros((6, 6), np.uint8).tolist(), [[1, 2], [3, 4]]])
+
+    assert [steps.errors_R[0], steps.errors_R[2]] == [None, None]
+    assert "6 x 6 pixels" in steps.errors_R[1]
+
+
+def test_an_image_too_large_for_a_sequence_does_not_set_the_size_of_all() -> None:
+    huge = encoded(Image.fromarray(np.zeros((2049, 2048), np.uint8)))
+
+    assert fitted_on([huge, *FILES[:1]]).shape == (*GRAY.shape, 1)
+    assert fitted_on([huge, *FILES[:1]], size=(7, 7)).shape == (7, 7, 1)
+    with pytest.raises(UnlearnableError, match="2049 x 2048 pixels are too large"):
+        fitted_on([huge])
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ def test_children_are_those_whose_parent_one_is(tree) -> None:
         ("(3 () good)", "has an empty node at character 5"),
         (")(", "begins with ')' at character 1"),
         ("(3 " * 30 + "x" + ")" * 30, "has more than 20 nodes"),
+        ("(3 " + "x " * 30 + ")", "has more than 20 nodes"),
     ],
 )
 def test_an_invalid_tree_is_an_error_of_its_own_row(text: str | None, reason: str) -> None:
@@ -115,6 +116,20 @@ def test_a_chain_of_thousands_of_nodes_is_read() -> None:
     nodes = read_trees(pl.Series([text]), max_nodes=5000)
 
     assert nodes.height_N.tolist() == list(range(3000))
+
+
+def test_a_tree_of_more_levels_than_are_read_is_an_error_of_its_own_row() -> None:
+    deep = "(3 " * 10_001 + "x" + ")" * 10_001
+    texts = pl.Series(["(3 a)", deep, "(3 " * 10_000 + "x" + ")" * 10_000])
+
+    nodes = read_trees(texts, max_nodes=10**6)
+
+    assert nodes.errors_R == [
+        None,
+        "the tree is 10,001 levels deep, and at most 10,000 are read",
+        None,
+    ]
+    assert nodes.lengths_R.tolist() == [1, 0, 10_000]
 
 
 def test_labels_are_in_the_steps_only_where_configured() -> None:

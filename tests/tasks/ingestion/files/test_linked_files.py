@@ -8,6 +8,7 @@ import pytest
 
 from tasks.errors import SourceError
 from tasks.ingestion.config import SourceConfig
+from tasks.ingestion.files import linked_files
 from tasks.ingestion.ingest import take_snapshot
 from tasks.storage.store import Store
 from tests.support.sources import read_snapshot
@@ -70,3 +71,17 @@ def test_the_content_of_linked_files_counts_and_not_their_times(
 
     assert touched.key == first.key
     assert read_snapshot(changed, local_store)["image"].to_list() == [b"two"]
+
+
+def test_a_linked_file_beyond_the_bound_is_cut_and_a_pipe_is_not_waited_for(
+    tmp_path: Path, local_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linked_files, "MAX_FILE_BYTES", 4)
+    (tmp_path / "large").write_bytes(b"123456789")
+    os.mkfifo(tmp_path / "pipe")
+    pl.DataFrame({"file": ["large", "pipe", "/dev/zero"]}).write_csv(tmp_path / "list.csv")
+    source = SourceConfig(uri=str(tmp_path / "list.csv"), file_columns=("file",))
+
+    rows = read_snapshot(take_snapshot(source, local_store), local_store)
+
+    assert rows["file"].to_list() == [b"12345", None, None]
