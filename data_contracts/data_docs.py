@@ -2,11 +2,18 @@
 
 GX's own template loads styles, scripts and a logo from other hosts. They are removed here, a
 short style sheet replaces them, and a Content-Security-Policy forbids loading anything.
+
+GX escapes some of what it renders and leaves other places raw, such as headings with the names of
+columns and cells with values. Marks of HTML in names and values therefore go through its templates
+as characters of Unicode's private use area, and become entities in the finished page: escaped once,
+wherever they stand.
 """
 
+import copy
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from data_contracts.engine.gx import GxResult
 
@@ -30,6 +37,17 @@ nav, button, footer, .modal, .col-lg-2, a[data-toggle] { display: none; }
 ul { padding-left: 1.2rem; }
 </style>"""
 
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", '"': "&quot;", "'": "&#39;", "$": "$"}
+"""What each mark becomes; `$` begins a variable in GX's templates."""
+
+_FIRST_STAND_IN = 0xF700
+
+_STAND_INS = {mark: chr(_FIRST_STAND_IN + index) for index, mark in enumerate(_ENTITIES)}
+
+_TO_STAND_INS = str.maketrans(_STAND_INS)
+
+_TO_ENTITIES = str.maketrans({_STAND_INS[mark]: entity for mark, entity in _ENTITIES.items()})
+
 _REMOTE = re.compile(
     r'<link[^>]*>|<script[^>]*>.*?</script>|<img[^>]*src="https?:[^>]*>', flags=re.DOTALL
 )
@@ -51,8 +69,8 @@ def render_data_docs(results: Sequence[GxResult], *, name: str, run: str) -> str
     met = sum(bool(result.success) for result in results)
     suite = ExpectationSuiteValidationResult(
         success=met == len(results),
-        results=list(results),
-        suite_name=name,
+        results=[_shield_result(result) for result in results],
+        suite_name=_shield(name),
         statistics={
             "evaluated_expectations": len(results),
             "successful_expectations": met,
@@ -61,11 +79,32 @@ def render_data_docs(results: Sequence[GxResult], *, name: str, run: str) -> str
         },
         meta={
             "run_id": {
-                "run_name": run,
+                "run_name": _shield(run),
                 "run_time": datetime.now(UTC).isoformat(timespec="seconds"),
             },
             "great_expectations_version": __version__,
         },
     )
     page = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(suite))
-    return _REMOTE.sub("", str(page)).replace("<head>", f"<head>{_POLICY}{_STYLE}", 1)
+    page = _REMOTE.sub("", str(page)).replace("<head>", f"<head>{_POLICY}{_STYLE}", 1)
+    return page.translate(_TO_ENTITIES)
+
+
+def _shield_result(result: GxResult) -> GxResult:
+    """Return a copy of a result in which stand-ins replace the marks in all texts."""
+    shielded = copy.deepcopy(result)
+    for values in (shielded.expectation_config.kwargs, shielded.result, shielded.exception_info):
+        if isinstance(values, dict):
+            values.update({key: _shield(value) for key, value in values.items()})
+    return shielded
+
+
+def _shield(value: Any) -> Any:  # noqa: ANN401 - whatever an expectation holds
+    """Replace the marks in all texts of a value by their stand-ins."""
+    if isinstance(value, str):
+        return value.translate(_TO_STAND_INS)
+    if isinstance(value, dict):
+        return {_shield(key): _shield(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shield(each) for each in value]
+    return value

@@ -16,6 +16,7 @@ from flows.notifications.send import notify_finding
 from flows.runtime.damaged_artifacts import remake_damaged
 from flows.runtime.run_names import build_run_name
 from flows.watch import complete_with_message
+from tasks.escaping import escape_markdown
 from tasks.monitoring.data_drift import DriftResult, detect_drift
 from tasks.monitoring.model_quality import ModelQuality, measure_quality
 from tasks.records import Accepted
@@ -89,7 +90,8 @@ def _monitor_performance(job: Job, accepted: Accepted, triggers: TriggersConfig)
 def _format_performance_page(name: str, result: ModelQuality) -> str:
     """Format the measured performance as a Markdown page."""
     if result.drop is None or result.reference is None or result.current is None:
-        return f"# {name}: performance is unknown\n\nBecause: {result.unknown_reason}."
+        reason = escape_markdown(result.unknown_reason)
+        return f"# {name}: performance is unknown\n\nBecause: {reason}."
     scores = {"reference at registration": result.reference, "on rows since then": result.current}
     lines = [f"# {name}: {result.metric} of version {result.champion}", ""]
     lines += ["| | value | interval |", "|---|---:|---|"]
@@ -117,5 +119,8 @@ def _format_drift_page(name: str, result: DriftResult) -> str:
     lines += [f"Compared with the training rows of version {result.champion}.", ""]
     if count:
         lines += ["| column | severity | change |", "|---|---|---|"]
-        lines += [f"| {c.column} | {c.severity} | {c.reason} |" for c in result.drifted_columns]
+        lines += [
+            f"| {escape_markdown(c.column)} | {c.severity} | {escape_markdown(c.reason)} |"
+            for c in result.drifted_columns
+        ]
     return "\n".join(lines)

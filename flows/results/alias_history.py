@@ -8,6 +8,7 @@ from typing import Any
 
 from flows.results.text_table import format_table
 from tasks.errors import RegistryDownError, RegistryError
+from tasks.escaping import escape_markdown
 from tasks.registry.alias_log import (
     AliasChange,
     find_serving_at,
@@ -121,11 +122,12 @@ def format_move(name: str, moved: MoveResult) -> str:
 def format_move_page(name: str, moved: MoveResult) -> str:
     """Format a move as a Markdown page."""
     line: AliasChange = moved.change
+    actor = escape_markdown(line.actor)
     return "\n".join(
         [
             f"# {name}: {line.action} to version {line.version}",
             "",
-            f"{line.reason}" if line.reason else "No reason was given.",
+            escape_markdown(line.reason) if line.reason else "No reason was given.",
             "",
             "| | champion | previous | challenger |",
             "|---|---|---|---|",
@@ -134,7 +136,7 @@ def format_move_page(name: str, moved: MoveResult) -> str:
                 for when, aliases in (("before", line.before), ("now", line.after))
             ),
             "",
-            f"By {line.actor} at {line.at[:19]} UTC, number {line.number} in the history.",
+            f"By {actor} at {line.at[:19]} UTC, number {line.number} in the history.",
         ]
     )
 

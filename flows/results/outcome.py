@@ -8,6 +8,7 @@ from flows.job.job import Job
 from flows.notifications.send import notify_outcome
 from flows.results.mlflow_links import find_mlflow_url, format_version_url
 from flows.results.serving_baseline import ServingBaseline, describe_serving
+from tasks.escaping import escape_markdown, fence_markdown
 from tasks.facts import FeatureFacts, ReportFacts
 from tasks.gate_record import GateRecord
 from tasks.records import (
@@ -138,7 +139,7 @@ def _format_gate(gate: GateRecord) -> str:
     lines.append("|---|---:|---:|---|")
     for each in gate.comparisons:
         low, gain, high = map(_format_number, (each.low, each.gain, each.high))
-        lines.append(f"| {each.name} | {each.rows} | {gain} | {low} to {high} |")
+        lines.append(f"| {escape_markdown(each.name)} | {each.rows} | {gain} | {low} to {high} |")
     lines.append("")
     if gate.is_tie:
         lines.append("- promoted as a tie: not better than the best baseline, but as good")
@@ -149,14 +150,15 @@ def _format_gate(gate: GateRecord) -> str:
             f"- excluded, because they are training rows of the champion: {gate.excluded_rows}"
         )
     lines += [
-        f"- failed: {guardrail.name} {_format_number(guardrail.value)}, limit {guardrail.limit}"
+        f"- failed: {escape_markdown(guardrail.name)} {_format_number(guardrail.value)}, "
+        f"limit {guardrail.limit}"
         for guardrail in gate.guardrails
         if not guardrail.passed
     ]
     holdout = gate.holdout
     lines.append(f"- evaluations on these test rows: {holdout.uses} (limit {holdout.limit})")
     if holdout.warning:
-        lines.append(f"- warning: {holdout.warning}")
+        lines.append(f"- warning: {escape_markdown(holdout.warning)}")
     return "\n".join([*lines, ""])
 
 
@@ -182,14 +184,17 @@ def _format_data(artifacts: RunArtifacts) -> str:
         "",
     ]
     if accepted.warnings:
-        lines += ["```", accepted.warnings, "```", ""]
+        lines += [fence_markdown(accepted.warnings), ""]
     if drift is None:
         lines.append("Drift: there is no champion's data to compare with.")
     elif not drift:
         lines.append("Drift: none against the champion's data.")
     else:
         lines += ["| drifted column | severity | change |", "|---|---|---|"]
-        lines += [f"| {row.column} | {row.severity} | {row.reason} |" for row in drift]
+        lines += [
+            f"| {escape_markdown(row.column)} | {row.severity} | {escape_markdown(row.reason)} |"
+            for row in drift
+        ]
     return "\n".join(lines)
 
 
@@ -197,7 +202,7 @@ def _format_unreadable(features: FeatureFacts) -> list[str]:
     """Format the count of rows that no sequence could be made of, with the first reason."""
     if not features.unreadable:
         return []
-    first = f"the first: {features.first_unreadable}"
+    first = f"the first: {escape_markdown(features.first_unreadable)}"
     return [f"- rows that cannot be read: {features.unreadable} (quarantined), {first}"]
 
 
@@ -206,24 +211,34 @@ def format_page(outcome: Outcome, facts: ReportFacts) -> str:
     champion = {"champion": facts.champion} if facts.champion else {}
     columns = {"challenger": outcome.metrics, **champion, **facts.baselines}
     lines = [
-        f"# {outcome.job}: {outcome.decision}",
+        f"# {escape_markdown(outcome.job)}: {outcome.decision}",
         "",
-        *([f"**{outcome.headline}.**", ""] if outcome.headline else []),
-        *(line for warning in outcome.warnings for line in (f"> Warning: {warning}", "")),
-        f"Version {outcome.version}: {outcome.reason}.",
+        *([f"**{escape_markdown(outcome.headline)}.**", ""] if outcome.headline else []),
+        *(
+            line
+            for warning in outcome.warnings
+            for line in (f"> Warning: {escape_markdown(warning)}", "")
+        ),
+        f"Version {outcome.version}: {escape_markdown(outcome.reason)}.",
         "",
-        *([f"**Serving: {outcome.serving}.**", ""] if outcome.serving else []),
-        *(line for advice in outcome.advice for line in (f"> Advice: {advice}.", "")),
-        f"| on {facts.rows} test rows | " + " | ".join(columns) + " |",
+        *([f"**Serving: {escape_markdown(outcome.serving)}.**", ""] if outcome.serving else []),
+        *(
+            line
+            for advice in outcome.advice
+            for line in (f"> Advice: {escape_markdown(advice)}.", "")
+        ),
+        f"| on {facts.rows} test rows | " + " | ".join(map(escape_markdown, columns)) + " |",
         "|---|" + "---:|" * len(columns),
     ]
     for name in outcome.metrics:
         # Some are of one model alone: a point forecast has no coverage.
         scores = [each.get(name) for each in columns.values()]
         values = ["-" if score is None else f"{score:.4f}" for score in scores]
-        lines.append(f"| {format_metric_name(name)} | " + " | ".join(values) + " |")
+        lines.append(
+            f"| {escape_markdown(format_metric_name(name))} | " + " | ".join(values) + " |"
+        )
     if note := describe_score_rows(facts):
-        lines += ["", note]
+        lines += ["", escape_markdown(note)]
     done = ", ".join(outcome.recomputed) or "nothing: data and job are unchanged"
     lines += ["", f"Done in this run: {done}. {outcome.seconds:.1f} s.", ""]
     lines += [f"- [{name}]({link})" for name, link in outcome.links.items()]

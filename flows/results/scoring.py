@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from flows.results.mlflow_links import find_mlflow_url, format_version_url
+from tasks.escaping import escape_markdown
 from tasks.scoring.output_dataset import ScoringFacts
 from tasks.scoring.score import ScoredDataset, ScoringPreview
 
@@ -19,7 +20,7 @@ def format_page(result: ScoringPreview) -> str:
     state = "scored" if scored.recomputed else "unchanged since the predictions of"
     written_at = "" if scored.recomputed else f" {facts.written_at}"
     lines = [
-        f"# {scored.model}: {facts.rows} rows {state}{written_at}",
+        f"# {escape_markdown(scored.model)}: {facts.rows} rows {state}{written_at}",
         "",
         "| what | |",
         "|---|---|",
@@ -93,7 +94,7 @@ def _format_table(rows: list[dict[str, object]]) -> list[str]:
         return ["none", ""]
     names = list(rows[0])
     cells = [[_format_cell(row[name]) for name in names] for row in rows]
-    head = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
+    head = [f"| {' | '.join(map(escape_markdown, names))} |", "|" + "---|" * len(names)]
     return [*head, *(f"| {' | '.join(row)} |" for row in cells), ""]
 
 
@@ -103,6 +104,8 @@ def _format_cell(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, list):
         shown = ", ".join(_format_cell(each) for each in value[:4])
-        return f"[{shown}{', ...' if len(value) > 4 else ''}]"
-    text = str(value).replace("|", "\\|").replace("\n", " ")
-    return text if len(text) <= _MAX_CELL_LENGTH else f"{text[: _MAX_CELL_LENGTH - 3]}..."
+        return f"\\[{shown}{', ...' if len(value) > 4 else ''}\\]"
+    text = str(value)
+    if len(text) > _MAX_CELL_LENGTH:
+        text = f"{text[: _MAX_CELL_LENGTH - 3]}..."
+    return escape_markdown(text)

@@ -8,12 +8,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
+from tasks.escaping import escape_markdown
 from tasks.report_record import ReportRecord
 from tasks.reporting import formatting, lineage_sections, score_sections
 from tasks.reporting.limitations import list_limitations
 from tasks.reporting.lineage import Lineage
-
-_MARKDOWN_ESCAPES = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>|#"})
 
 
 def render_card(report: ReportRecord, lineage: Lineage) -> str:
@@ -49,14 +48,14 @@ def _open_template() -> Environment:
     """Open the templates of this package."""
     environment = Environment(
         loader=PackageLoader("tasks.reporting"),
-        autoescape=False,  # noqa: S701 - `safe` escapes Markdown
+        autoescape=False,  # noqa: S701 - `safe` and `text` escape Markdown
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(formatting.FILTERS, safe=_escape_markdown)
+    environment.filters.update(formatting.FILTERS, safe=_escape_short, text=escape_markdown)
     return environment
 
 
-def _escape_markdown(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
-    """Escape a value for Markdown, in one line."""
-    return " ".join(formatting.shorten(value, 80).split()).translate(_MARKDOWN_ESCAPES)
+def _escape_short(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
+    """Shorten a value and escape it for Markdown."""
+    return escape_markdown(formatting.shorten(value, 80))

@@ -17,6 +17,7 @@ from models.learning.plan import estimate_epochs
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
 from tasks.errors import DamagedVersionError, DataError
+from tasks.escaping import escape_markdown
 from tasks.facts import ChoiceFacts, TriedNetwork
 from tasks.records import Choice, Features
 from tasks.registry import versions
@@ -201,7 +202,7 @@ def _format_page(name: str, facts: ChoiceFacts) -> str:
     for row in facts.networks:
         value = "none" if row.value is None else f"{row.value:.4f}"
         lines.append(
-            f"| {row.network} | {row.parameters or ''} | {row.epochs} of "
+            f"| {escape_markdown(row.network)} | {row.parameters or ''} | {row.epochs} of "
             f"{row.epochs_planned} | {value} | {row.seconds:.1f} | {row.rung} | "
             f"{row.state} |"
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from tasks.escaping import escape_markdown
 from tasks.reporting.charts.axes import Axis
 from tasks.reporting.charts.plots import Curve, Plot, Points, draw_panels, draw_plot
 from tasks.reporting.charts.rows import draw_bars
@@ -60,11 +61,13 @@ def format_study_page(name: str, trials: Sequence[Trial], *, metric: str, folder
         "",
         _format_states(trials),
         "",
-        f"| trial | {_format_metric_name(metric)} | epochs | " + " | ".join(keys) + " |",
+        f"| trial | {_format_metric_name(metric)} | epochs | "
+        + " | ".join(map(escape_markdown, keys))
+        + " |",
         "|---:|---:|---:|" + "---|" * len(keys),
     ]
     for trial in ordered:
-        values = [_format_value(trial.params.get(key, "")) for key in keys]
+        values = [escape_markdown(_format_value(trial.params.get(key, ""))) for key in keys]
         lines.append(
             f"| {trial.number} | {trial.value:.4f} | {len(trial.validation_losses)} | "
             + " | ".join(values)

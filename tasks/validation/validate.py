@@ -29,6 +29,7 @@ from tasks.dataset.quarantine import (
 from tasks.dataset.rowset import open_snapshot
 from tasks.environment import find_installed_version
 from tasks.errors import ContractError, JobError, StoreError, ValidatorError
+from tasks.escaping import fence_markdown
 from tasks.facts import AcceptedFacts
 from tasks.records import Accepted, Snapshot
 from tasks.storage.artifacts import Recipe, local_dir, produce, read_manifest
@@ -223,7 +224,7 @@ def validate(
     try:
         accepted = accept_snapshot(snapshot, contract, opened)
     except ContractError as error:
-        publish_page(f"{name}-contract", f"# {name}: refused\n\n```\n{error}\n```")
+        publish_page(f"{name}-contract", f"# {name}: refused\n\n{fence_markdown(str(error))}")
         raise
     facts = accepted.facts
     met = facts.expectations - facts.broken

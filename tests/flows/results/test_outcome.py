@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from markdown_it import MarkdownIt
 from pydantic import TypeAdapter
 
 from flows.results.outcome import format_page, format_summary
@@ -47,6 +48,32 @@ def test_the_summary_says_which_baseline_serves() -> None:
     lines = format_summary(replace(OUTCOME, serving=serving)).splitlines()
 
     assert lines[4] == f"  serving   {serving}"
+
+
+def test_names_of_the_data_are_plain_text_on_the_page() -> None:
+    image = "![x](http://evil.example/a.png)"
+    facts = ReportFacts(
+        headline="",
+        decision="promote",
+        reason="better",
+        metric="mae",
+        rows=90,
+        metrics={"mae": 1.5},
+        baselines={image: {"mae": 2.0}},
+        best_baseline=image,
+        champion=None,
+        warnings=[],
+        drift=None,
+        gate=TypeAdapter(GateRecord).validate_python(GATE),
+    )
+    hostile = replace(
+        OUTCOME, headline=image, reason=image, warnings=[image], advice=[image], serving=image
+    )
+
+    page = MarkdownIt("gfm-like", {"linkify": False}).render(format_page(hostile, facts))
+
+    assert page.count("![x](http") >= 6
+    assert "<img" not in page
 
 
 def test_the_page_leaves_out_scores_that_a_baseline_does_not_have() -> None:

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 from pydantic import TypeAdapter
 
 from data_contracts.suite import Finding
@@ -443,7 +444,30 @@ def test_a_model_card_has_all_its_sections() -> None:
         "Provenance",
     ]
     assert "| accuracy (decides) | 0.9 | 0.88 | 0.5 | 0.85 to 0.93 |" in card
-    assert "<script" not in card.replace("\\<script", "")
+    assert "<script" not in card
+
+
+def test_names_of_the_data_are_plain_text_in_a_model_card() -> None:
+    image = "![x](http://evil.example/a.png)"
+    content = FULL | {"headline": image, "slices": [{**FULL["slices"][0], "value": image}]}
+
+    page = MarkdownIt("gfm-like", {"linkify": False}).render(
+        render_card(parse_report(content), LINEAGE)
+    )
+
+    assert "![x](http" in page
+    assert "<img" not in page
+
+
+def test_chinese_names_have_glyphs_on_the_page() -> None:
+    pytest.importorskip("noto_cjk_sans_jp_regular")
+    chinese = FULL | {"headline": "\u8a9e\u8a00"}
+
+    with_glyphs, plain = (render_page(parse_report(each), LINEAGE) for each in (chinese, FULL))
+
+    assert with_glyphs.count("data:font/woff;base64") == 1
+    assert "font-src data:" in with_glyphs
+    assert "data:font/woff" not in plain
 
 
 def test_limitations_come_from_the_figures() -> None:
