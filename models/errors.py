@@ -11,6 +11,10 @@ class UnlearnableError(ValueError):
     """A model cannot read the rows, or learn from them: which column or row, and how to fix it."""
 
 
+class SetupError(UnlearnableError):
+    """What a setting names is not here: a package or a file; says nothing about the rows."""
+
+
 class DivergedError(ArithmeticError):
     """The loss stopped being a finite number."""
 

@@ -25,6 +25,8 @@ a hint how to fix it. Transient errors may not occur again and are retried; the 
 import errno
 from typing import Self
 
+from models.errors import SetupError, UnlearnableError
+
 
 class OstinatoError(Exception):
     """The root: an error whose message is meant for the user."""
@@ -83,6 +85,11 @@ class DataError(OstinatoError):
     """No model can be learned from the data."""
 
     exit_code = 5
+
+
+def translate_unlearnable(error: UnlearnableError) -> JobError | DataError:
+    """Translate an error of the models: a missing package or file is the job's, not the data's."""
+    return JobError(str(error)) if isinstance(error, SetupError) else DataError(str(error))
 
 
 class TrainingError(OstinatoError):

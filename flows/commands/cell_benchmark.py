@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from models.extras import describe_install
 from models.networks.families import FAMILIES
 
 
@@ -53,11 +54,13 @@ def format_benchmark(rows: list[dict[str, Any]]) -> str:
         figures = (
             f"{speed / 1000:>10.0f}{speed / lstm:>9.2f}"
             if speed
-            else f"{'pip install ' + repr('ostinato[' + str(row['extra']) + ']'):>19}"
+            else f"{'needs ' + str(row['extra']):>19}"
         )
         parallel = "in time" if row["parallel"] else "-"
         parameters = row["parameters"] or "-"
         lines.append(f"{row['family']:<12}{parameters:>11}{parallel:>10}{figures}  {row['about']}")
+    missing = sorted({row["extra"] for row in rows if not row["steps_per_second"]})
+    lines += [f"{extra}: {describe_install(extra)}" for extra in missing]
     device = rows[0]["measured_on"]
     lines.append(
         f"Training of one layer on 64 sequences of 100 steps of 32 numbers on {device}; all cells "

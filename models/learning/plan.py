@@ -69,6 +69,8 @@ class TrainingPlan(NamedTuple):
     """Numeric type of the computation."""
     kernels: str = TORCH
     """Which kernels compute the cells; a resumed run uses the same."""
+    budget_share: float = 1.0
+    """Share of the steps that the budget leaves of those that would be taken without it."""
 
     def apply_to(self, config: TrainingConfig) -> TrainingConfig:
         """Return the settings with the measured values instead of `auto`."""
@@ -108,10 +110,11 @@ def make_plan(
     validation_seconds = _measure_validation_seconds(network, validation, config, seconds=limit / 2)
     epoch_seconds = steps * step_seconds + validation_seconds
     if epoch_seconds <= config.budget:
-        return plan._replace(epochs=min(epochs, int(config.budget / epoch_seconds)))
-    return plan._replace(
-        epochs=1, steps=max(1, int((config.budget - validation_seconds) / step_seconds))
-    )
+        shorter = plan._replace(epochs=min(epochs, int(config.budget / epoch_seconds)))
+    else:
+        left = max(1, int((config.budget - validation_seconds) / step_seconds))
+        shorter = plan._replace(epochs=1, steps=left)
+    return shorter._replace(budget_share=min(1.0, shorter.total_steps / plan.total_steps))
 
 
 def choose_epochs(config: TrainingConfig, steps: int) -> int:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.errors import UnlearnableError
+from models.errors import SetupError
 from models.networks.cells.keras_import import import_keras, use_device
 
 CELL_BY_LAYER = {"SimpleRNN": "rnn", "LSTM": "lstm", "GRU": "gru"}
@@ -60,26 +60,24 @@ def read_keras_layers(path: Path) -> list[KerasLayer]:
     """Read the recurrent layers of a model file, `.keras` or `.h5`, from the first to the last.
 
     Raises:
-        UnlearnableError: there is no such file, Keras cannot read it, or one of its recurrent
+        SetupError: there is no such file, Keras cannot read it, or one of its recurrent
             layers computes something that no cell here does.
     """
     if not path.is_file():
-        raise UnlearnableError(f"pretrained_weights: there is no file '{path}'; correct the path")
+        raise SetupError(f"pretrained_weights: there is no file '{path}'; correct the path")
     keras = import_keras()
     try:
         with use_device(torch.device("cpu")):
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UnlearnableError(
+        raise SetupError(
             f"pretrained_weights: Keras cannot read '{path}' ({reason}); "
             "give a whole model, saved as model.save('model.keras')"
         ) from error
     layers = [read for layer in _flatten_layers(model) if (read := _read_layer(layer)) is not None]
     if not layers:
-        raise UnlearnableError(
-            f"pretrained_weights: '{path}' has no layer of {', '.join(CELL_BY_LAYER)}"
-        )
+        raise SetupError(f"pretrained_weights: '{path}' has no layer of {', '.join(CELL_BY_LAYER)}")
     return layers
 
 
@@ -92,7 +90,7 @@ def load_keras_weights(layers: Iterable[nn.Module], path: Path, cell: str) -> No
         cell: name of the layers' cell.
 
     Raises:
-        UnlearnableError: the file cannot be read, or its layers are not these.
+        SetupError: the file cannot be read, or its layers are not these.
     """
     stored_layers, kernels = read_keras_layers(path), [_find_kernels(layer) for layer in layers]
     pairs = zip(kernels, stored_layers, strict=False)
@@ -101,14 +99,14 @@ def load_keras_weights(layers: Iterable[nn.Module], path: Path, cell: str) -> No
             cell, directions[0].hidden_size, directions[0].input_size, len(directions)
         )
         if stored.shape != shape:
-            raise UnlearnableError(
+            raise SetupError(
                 f"pretrained_weights: recurrent layer {number} of '{path}' is {stored.shape}; "
                 f"the job's is {shape}; make them the same"
             )
         for kernel, weights in zip(directions, stored.weights, strict=True):
             _copy_weights(kernel, cell, weights)
     if len(stored_layers) != len(kernels):
-        raise UnlearnableError(
+        raise SetupError(
             f"pretrained_weights: '{path}' has {len(stored_layers)} recurrent layers "
             f"and the job {len(kernels)}; "
             f"set model.num_layers: {len(stored_layers)}"
@@ -128,13 +126,13 @@ def _read_layer(layer: Any) -> KerasLayer | None:  # noqa: ANN401 - Keras has no
     """Read one layer, unless it is not recurrent.
 
     Raises:
-        UnlearnableError: it computes something that no cell here does.
+        SetupError: it computes something that no cell here does.
     """
     directions = [layer]
     if type(layer).__name__ == "Bidirectional":
         directions = [layer.forward_layer, layer.backward_layer]
         if layer.merge_mode != "concat":
-            raise UnlearnableError(
+            raise SetupError(
                 f"pretrained_weights: layer '{layer.name}' merges its directions by "
                 f"{layer.merge_mode}; only concat is read"
             )
@@ -149,23 +147,23 @@ def _check_equations(directions: Sequence[Any]) -> None:
     """Check that a layer's equations are those of our cells.
 
     Raises:
-        UnlearnableError: names the layer and its setting.
+        SetupError: names the layer and its setting.
     """
     for own, backwards in zip(directions, (False, True), strict=False):
         config, kind = own.get_config(), type(own).__name__
         if kind not in CELL_BY_LAYER:
-            raise UnlearnableError(
+            raise SetupError(
                 f"pretrained_weights: layer '{own.name}' is a {kind}; "
                 f"only {', '.join(CELL_BY_LAYER)} are read"
             )
         for name, required in (REQUIRED_SETTINGS | {"go_backwards": backwards}).items():
             if config.get(name, required) != required:
-                raise UnlearnableError(
+                raise SetupError(
                     f"pretrained_weights: layer '{own.name}' has {name} {config[name]!r}; "
                     f"only {required!r} is read"
                 )
         if not config.get("reset_after", True):
-            raise UnlearnableError(
+            raise SetupError(
                 f"pretrained_weights: layer '{own.name}' has reset_after False, as old GRUs have; "
                 "only reset_after True is read"
             )

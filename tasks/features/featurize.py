@@ -24,7 +24,7 @@ from tasks.dataset.quarantine import MAX_REPORTED_ROWS, add_origins, read_origin
 from tasks.dataset.rowset import RowSet, find_snapshot, open_rows
 from tasks.dataset.split_warnings import list_absent_classes
 from tasks.dataset.training_membership import write_training_rows
-from tasks.errors import DataError
+from tasks.errors import translate_unlearnable
 from tasks.facts import FeatureFacts
 from tasks.features.input_files import hash_input_files, list_reading_packages
 from tasks.features.row_features import make_row_features
@@ -117,7 +117,7 @@ def make_features(
                 keep_unlabelled=keep_unlabelled,
             )
         except UnlearnableError as error:
-            raise DataError.of(str(error)) from error
+            raise translate_unlearnable(error) from error
         _write_quarantine(folder, rows, made, read_origins(find_snapshot(store, accepted)))
         return _summarize_features(made, folder, files_hash)
 

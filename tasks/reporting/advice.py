@@ -42,6 +42,7 @@ def list_training_warnings(candidate: CandidateFacts, features: FeatureFacts) ->
             "the network was trained for a single epoch, the best of 1; raise training.epochs, or "
             "training.budget"
         )
+    warnings += _describe_ended_budget(candidate)
     # An ensemble's facts are those of one network, with the plans of all.
     steps = candidate.epochs * max((_read_steps(plan) for plan in candidate.plans), default=0)
     if candidate.plans and steps < _FEW_STEPS:
@@ -65,6 +66,16 @@ def _describe_guessing(candidate: CandidateFacts, features: FeatureFacts) -> Ite
         yield (
             f"the validation loss did not fall after the first of {candidate.epochs} epochs; try a "
             "lower training.learning_rate, more model.dropout, or more rows"
+        )
+
+
+def _describe_ended_budget(candidate: CandidateFacts) -> Iterator[str]:
+    """Describe a training that the budget ended before the validation loss stopped it."""
+    share = min((float(plan.get("budget_share") or 1.0) for plan in candidate.plans), default=1.0)
+    if share < 1.0 and candidate.epochs >= candidate.epochs_planned:
+        yield (
+            f"training.budget ended the training before it converged, after {share:.0%} of the "
+            "epochs that it would have had; raise training.budget"
         )
 
 

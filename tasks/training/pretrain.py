@@ -14,7 +14,7 @@ from models.learning.precision import choose_precision
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
 from models.networks.pretraining.network import build_next_step_network
-from tasks.errors import DataError, JobError, TrainingError
+from tasks.errors import JobError, TrainingError, translate_unlearnable
 from tasks.pretraining_record import PretrainingFacts
 from tasks.records import Features, Pretrained
 from tasks.storage.artifacts import Recipe, find_artifact, local_dir, produce
@@ -112,7 +112,7 @@ def make_pretrained(
                     f"pretraining: {error}", hint="set training.pretrain: none"
                 ) from error
             except UnlearnableError as error:
-                raise DataError.of(str(error)) from error
+                raise translate_unlearnable(error) from error
 
         return produce(store, recipe, build, PretrainingFacts)
 
@@ -188,6 +188,6 @@ def estimate_pretraining_epoch_seconds(
             features_dir, featurizer, seed=config.seed, device=device, streaming=streaming
         )
     except UnlearnableError as error:
-        raise DataError.of(str(error)) from error
+        raise translate_unlearnable(error) from error
     prepare_next_step_network(network, rows)
     return measure_epoch_seconds(network, rows, config=config, seconds=seconds)

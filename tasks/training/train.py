@@ -20,7 +20,7 @@ from models.learning.precision import choose_precision
 from models.networks.config import ModelConfig
 from models.networks.heads.config import HeadConfig
 from models.networks.network import build_network
-from tasks.errors import DataError, TrainingError
+from tasks.errors import TrainingError, translate_unlearnable
 from tasks.facts import CandidateFacts
 from tasks.records import Artifact, Candidate, Features, Pretrained
 from tasks.storage.artifacts import Recipe, find_artifact, local_dir, produce
@@ -252,7 +252,7 @@ def _make_single(
                 error, local_dir(store, features), job.training, fold=fold
             ) from error
         except UnlearnableError as error:
-            raise DataError.of(str(error)) from error
+            raise translate_unlearnable(error) from error
         facts = replace(facts, pretraining=start.facts if start else None)
         return facts if teacher is None else add_teacher_facts(facts, teacher)
 
@@ -348,7 +348,7 @@ def estimate_epoch_seconds(
             device
         )
     except UnlearnableError as error:
-        raise DataError.of(str(error)) from error
+        raise translate_unlearnable(error) from error
     training = replace(training, precision=choose_precision(training, model, device, None))
     streaming = should_stream(folder, training, device, None)
     training_set = load_split(folder, TRAINING, device=device, streaming=streaming)

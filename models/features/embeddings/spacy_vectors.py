@@ -4,7 +4,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from models.errors import UnlearnableError
+from models.errors import SetupError
+from models.extras import describe_install
 from models.features.embeddings.word_files import WordVectors
 
 
@@ -16,19 +17,19 @@ def read_spacy_vectors(name: str, wanted: Collection[str]) -> WordVectors:
         wanted: the words.
 
     Raises:
-        UnlearnableError: spaCy is missing, or cannot load the pipeline.
+        SetupError: spaCy is missing, or cannot load the pipeline.
     """
     try:
         import spacy
     except ImportError as error:
-        raise UnlearnableError(
+        raise SetupError(
             f"pretrained_embeddings: '{name}' needs spaCy, which is missing; "
-            "install the extra 'spacy' (pip install 'ostinato[spacy]')"
+            f"{describe_install('spacy')}"
         ) from error
     try:
         vocabulary = spacy.load(name).vocab
     except (OSError, ValueError) as error:
-        raise UnlearnableError(
+        raise SetupError(
             f"pretrained_embeddings: spaCy cannot load '{name}': {error}; install it again"
         ) from error
     words = [word for word in sorted(wanted) if vocabulary.has_vector(word)]

@@ -15,7 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.errors import UnlearnableError
+from models.errors import SetupError
+from models.extras import describe_install
 from models.features.text.normalization import UNEVEN_SPACES
 from models.features.text.pieces import (
     Cutter,
@@ -32,8 +33,6 @@ from models.features.text.pieces import (
 if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokenizer import Tokenizer
-
-INSTALL_HINT = "install the extra 'spacy' (pip install 'ostinato[spacy]'), or set tokenizer: bpe"
 
 _CHINESE_BLOCK = r"[\x{4E00}-\x{9FD5}a-zA-Z0-9+#&._%\-]+|[^\s\x1c-\x1f]"
 """jieba splits such runs, and every other character is a word."""
@@ -57,7 +56,7 @@ def build_word_tokenizer(language: str) -> WordTokenizer:
     """Return the tokenizer for the words of a language.
 
     Raises:
-        UnlearnableError: a package is missing, or spaCy does not know the language.
+        SetupError: a package is missing, or spaCy does not know the language.
     """
     return _build_chinese_tokenizer() if language == "zh" else _build_spacy_tokenizer(language)
 
@@ -77,13 +76,14 @@ def _build_chinese_tokenizer() -> WordTokenizer:
     """Return jieba with its dictionary in memory: its cache file could be written by anyone.
 
     Raises:
-        UnlearnableError: jieba is not installed.
+        SetupError: jieba is not installed.
     """
     try:
         import jieba
     except ImportError as error:
-        raise UnlearnableError(
-            f"language 'zh' needs jieba, which is missing; {INSTALL_HINT}"
+        raise SetupError(
+            f"language 'zh' needs jieba, which is missing; {describe_install('spacy')}, or set "
+            "tokenizer: bpe"
         ) from error
     cutter = jieba.Tokenizer()
     cutter.FREQ, cutter.total = cutter.gen_pfdict(cutter.get_dict_file())
@@ -101,18 +101,19 @@ def _load_pipeline(language: str) -> "Language":
     """Return spaCy's blank pipeline for a language.
 
     Raises:
-        UnlearnableError: a package is missing, or spaCy does not know the language.
+        SetupError: a package is missing, or spaCy does not know the language.
     """
     try:
         import spacy
     except ImportError as error:
-        raise UnlearnableError(
-            f"tokenizer 'word' needs spaCy, which is missing; {INSTALL_HINT}"
+        raise SetupError(
+            f"tokenizer 'word' needs spaCy, which is missing; {describe_install('spacy')}, or set "
+            "tokenizer: bpe"
         ) from error
     try:
         return spacy.blank(language)
     except ImportError as error:
-        raise UnlearnableError(
+        raise SetupError(
             f"language '{language}' has no tokenizer here: {error}. Install what it needs, name "
             "another language of spaCy's (xx fits any that puts spaces between words), or set "
             "tokenizer: bpe"

@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 
-from models.errors import UnlearnableError
+from models.errors import SetupError
+from models.extras import describe_install
 
 
 def import_keras() -> Any:  # noqa: ANN401 - Keras has no types
     """Import Keras.
 
     Raises:
-        UnlearnableError: it is not installed, or has been loaded to compute with something else.
+        SetupError: it is not installed, or has been loaded to compute with something else.
     """
     os.environ.setdefault("KERAS_BACKEND", "torch")
     # Where TensorFlow is installed too, Keras imports it, and it logs a lot.
@@ -22,9 +23,9 @@ def import_keras() -> Any:  # noqa: ANN401 - Keras has no types
     try:
         import keras
     except ImportError as error:
-        raise UnlearnableError("Keras is not installed: pip install 'ostinato[keras]'") from error
+        raise SetupError(f"Keras is not installed: {describe_install('keras')}") from error
     if keras.backend.backend() != "torch":
-        raise UnlearnableError(
+        raise SetupError(
             f"Keras computes with {keras.backend.backend()} here; set KERAS_BACKEND=torch"
         )
     return keras

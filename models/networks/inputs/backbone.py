@@ -16,7 +16,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from models.errors import UnlearnableError
+from models.errors import SetupError
+from models.extras import describe_install
 from models.features.feature_spec import Pixels
 from models.features.image.config import ImageInput
 from models.networks.inputs.pixel_scale import PixelScale
@@ -32,7 +33,7 @@ class Backbone(nn.Module):
     def __init__(self, pixels: Pixels, config: ImageInput, *, pretrained: bool) -> None:
         super().__init__()
         if pixels.colors not in {1, 3}:
-            raise UnlearnableError(
+            raise SetupError(
                 f"a backbone reads 1 or 3 colors, these images have {pixels.colors}; set "
                 "color: rgb, or read rows, columns or patches"
             )
@@ -82,15 +83,15 @@ def _import_timm() -> ModuleType:
     """Import timm, which is an optional package.
 
     Raises:
-        UnlearnableError: it is missing, or does not fit the torch that is here.
+        SetupError: it is missing, or does not fit the torch that is here.
     """
     try:
         import timm
     except (ImportError, RuntimeError) as error:
         # torchvision that was built for another torch fails with a RuntimeError.
-        raise UnlearnableError(
+        raise SetupError(
             f"sequence: a backbone needs timm, which cannot be imported here: {error}; run "
-            "pip install 'ostinato[images]', with torch and torchvision of one release and one "
+            f"{describe_install('images')}, with torch and torchvision of one release and one "
             "device (both from PyPI, or both from download.pytorch.org/whl/cpu)"
         ) from error
     module: ModuleType = timm
@@ -101,12 +102,12 @@ def _create_model(timm: ModuleType, config: ImageInput, pixels: Pixels, *, pretr
     """Build the model up to the stage of the configured stride.
 
     Raises:
-        UnlearnableError: says what is unknown or not available, and the fix.
+        SetupError: says what is unknown or not available, and the fix.
     """
     name = str(config.backbone)
     if not timm.is_model(name):
         similar = ", ".join(timm.list_models(f"*{name[:6]}*")[:5]) or "resnet18, convnext_atto"
-        raise UnlearnableError(f"backbone: timm has no model '{name}'; it has {similar}, and more")
+        raise SetupError(f"backbone: timm has no model '{name}'; it has {similar}, and more")
     pretrained_config = timm.get_pretrained_cfg(name)
     options: dict[str, Any] = {"features_only": True}
     if pretrained_config and pretrained_config.fixed_input_size:
@@ -119,20 +120,20 @@ def _create_model(timm: ModuleType, config: ImageInput, pixels: Pixels, *, pretr
             return _load_pretrained(timm, config, options)
         return timm.create_model(name, **options)
     except (OSError, RuntimeError, AssertionError, KeyError) as error:
-        raise UnlearnableError(_describe_failure(config, error)) from error
+        raise SetupError(_describe_failure(config, error)) from error
     except (SafetensorError, UnpicklingError) as error:
-        raise UnlearnableError(_describe_failure(config, error)) from error
+        raise SetupError(_describe_failure(config, error)) from error
 
 
 def _load_pretrained(timm: ModuleType, config: ImageInput, options: dict[str, Any]) -> Any:  # noqa: ANN401 -- as above
     """Build the model with its pretrained weights, every one of them.
 
     Raises:
-        UnlearnableError: a weight is missing from them, which timm would leave random.
+        SetupError: a weight is missing from them, which timm would leave random.
     """
     if config.pretrained_weights:
         if not Path(config.pretrained_weights).is_file():
-            raise UnlearnableError(
+            raise SetupError(
                 f"pretrained_weights: there is no file '{config.pretrained_weights}'; "
                 "correct the path"
             )
@@ -146,7 +147,7 @@ def _load_pretrained(timm: ModuleType, config: ImageInput, options: dict[str, An
         if weight.ndim > 1 and not torch.equal(weight, second_weights[name])
     ]
     if missing:
-        raise UnlearnableError(
+        raise SetupError(
             f"pretrained_weights: {len(missing)} weights of '{config.backbone}' are not in "
             f"'{config.pretrained_weights or 'its hub'}', such as {missing[0]}; "
             "give a file saved from it"
@@ -167,12 +168,12 @@ def _find_stage(strides: list[int], config: ImageInput) -> int:
     """Return the index of the last stage of the configured stride, counted from the end.
 
     Raises:
-        UnlearnableError: the model has none.
+        SetupError: the model has none.
     """
     stages = [stage for stage, stride in enumerate(strides) if stride == config.feature_stride]
     if not stages:
         available = ", ".join(str(stride) for stride in sorted(set(strides)))
-        raise UnlearnableError(
+        raise SetupError(
             f"feature_stride: '{config.backbone}' has no stage of stride {config.feature_stride}; "
             f"it has {available}"
         )

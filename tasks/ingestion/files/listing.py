@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
+from models.extras import describe_install
 from tasks.errors import SourceDownError, SourceError, StoreError
 from tasks.ingestion.files.byte_order_mark import strip_byte_order_mark
 from tasks.ingestion.files.formats import SCANNERS, Format
@@ -41,6 +42,9 @@ _FORMATS: dict[str, Format] = {
 
 _COMPRESSED_SUFFIXES = (".gz", ".zst", ".zlib")
 """Of compressed text files; Parquet and Arrow compress internally."""
+
+_EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure"}
+"""Ostinato's extra with the package of each filesystem, by the scheme of an address."""
 
 _TEXT_FORMATS: tuple[Format, ...] = ("csv", "tsv", "jsonl")
 
@@ -80,10 +84,12 @@ def list_files(
         if store is not None:
             entries = _leave_out_store(entries, fs, path, store)
     except (ImportError, ValueError) as error:
+        extra = _EXTRAS.get(uri.partition("://")[0])
         raise SourceError.of(
             f"source.uri: '{uri}' cannot be opened: {error}",
-            hint="install the package of that filesystem: pip install 'ostinato[s3]' for s3://, "
-            "[gcs] for gs://, [azure] for az://",
+            hint=f"install the package of that filesystem: {describe_install(extra)}"
+            if extra
+            else "give a path, or an address that begins with s3://, gs://, az:// or https://",
         ) from error
     except PermissionError as error:
         raise SourceError.of(

@@ -13,6 +13,7 @@ import fsspec
 import polars as pl
 import pyarrow as pa
 
+from models.extras import describe_install
 from tasks.dataset.external_sort import (
     choose_batch_rows,
     estimate_row_bytes,
@@ -149,7 +150,7 @@ def _translate_errors(table: Table, kind: TableKind) -> Iterator[None]:
     except ImportError as error:
         raise SourceError.of(
             f"{kind} tables cannot be read here: {error}",
-            hint=f"pip install 'ostinato[{kind}]'",
+            hint=describe_install(kind),
         ) from error
     except (*_READ_ERRORS, *_list_storage_errors(), *_list_library_errors(kind)) as error:
         raise _describe_error(error, table.uri, f"cannot be read as {kind}") from error

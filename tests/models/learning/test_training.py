@@ -235,6 +235,8 @@ def test_a_budget_bounds_the_time_and_the_schedule_fits_it() -> None:
     assert plan.steps == 375
     assert short.epochs == 1
     assert short.steps < 375
+    assert plan.budget_share == plan.epochs / 10_000
+    assert 0 < short.budget_share < 1 / 10_000
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 

@@ -99,6 +99,9 @@ def test_the_best_preset_is_not_advised_twice() -> None:
         ({"epochs": 1, "best_epoch": 1, "plans": [{"steps": 4}]}, 4,
          ["validation split has 4 rows", "single epoch", "4 optimizer steps"]),
         ({"validation_loss": 0.7}, 30, ["is that of guessing among 2 classes"]),
+        ({"plans": [{"steps": 70, "budget_share": 0.24}]}, 30, ["after 24% of the epochs"]),
+        ({"plans": [{"steps": 70, "budget_share": 0.24}], "epochs": 10}, 30, []),
+        ({"plans": [{"steps": 70, "budget_share": 1.0}]}, 30, []),
         ({"best_epoch": 1}, 30, ["did not fall after the first of 12 epochs"]),
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from models.errors import UnlearnableError
+from models.errors import SetupError, UnlearnableError
 from models.features.feature_spec import Pixels
 from models.features.image import AugmentConfig, ImageInput
 from models.networks.inputs.augment import augment
@@ -357,7 +357,7 @@ def test_the_error_for_an_unavailable_backbone_has_its_reason(features, options,
 def test_the_error_for_a_missing_timm_names_the_package_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
 
-    with pytest.raises(UnlearnableError, match=r"needs timm.*pip install 'ostinato\[images\]'"):
+    with pytest.raises(SetupError, match=r"needs timm.*pip install 'timm"):
         front(pixels(16, 16, 3), **BACKBONE)
 
 
