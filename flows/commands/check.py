@@ -7,6 +7,7 @@ from typing import Any
 
 from data_contracts.contract import Contract
 from flows.job.job import Job
+from flows.job.source_columns import check_source_columns
 from flows.runtime.damaged_artifacts import remake_damaged
 from models.learning.plan import estimate_epochs
 from tasks.dataset.split_warnings import list_split_warnings
@@ -37,6 +38,8 @@ def _run_stages(job: Job) -> dict[str, Any]:
     start_time = time.perf_counter()
     store = open_store(job.store)
     snapshot = take_snapshot(job.source, store, as_of=datetime.now(UTC), remember=False)
+    contract = find_contract(Path(job.contract_path), job.name)
+    check_source_columns(job, snapshot.facts.schema, contract.columns if contract else ())
     accepted = accept_snapshot(snapshot, _load_or_draft_contract(job, snapshot, store), store)
     features = make_features(
         accepted,

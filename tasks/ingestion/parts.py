@@ -19,6 +19,7 @@ from tasks.dataset.rowset import choose_frame_rows, merge_schemas
 from tasks.errors import SourceError
 from tasks.facts import FileSchema, PartFacts
 from tasks.ingestion.files.csv_blocks import is_unquoted_text, read_csv_blocks
+from tasks.ingestion.files.extreme_times import clear_extreme_times
 from tasks.ingestion.files.formats import TEXT_TABLES, Format, find_separator
 from tasks.ingestion.files.linked_files import read_linked_file
 from tasks.ingestion.files.listing import (
@@ -34,7 +35,7 @@ from tasks.storage.artifacts import Recipe, produce
 from tasks.storage.integrity import hash_file
 from tasks.storage.store import Store, open_staging_dir
 
-_VERSION = 2
+_VERSION = 3
 
 _PART_BYTES = 8 * 2**20
 """Most bytes of a shared part; a larger file is a part of its own."""
@@ -160,11 +161,14 @@ def _copy_files(
         ]
         schemas = [scan.collect_schema() for scan in scans]
         _check_schemas_fit(schemas, files)
-        rows = pl.concat(scans, how="diagonal_relaxed")
-        single = (paths[0], files[0].format) if len(files) == 1 and not (types or formats) else None
         root = PurePosixPath(files[0].path).parent
         absent = 0
         try:
+            cleared = [clear_extreme_times(s, f.path) for s, f in zip(scans, files, strict=True)]
+            scans = [old if new is None else new for new, old in zip(cleared, scans, strict=True)]
+            rows = pl.concat(scans, how="diagonal_relaxed")
+            is_unchanged = len(files) == 1 and not (types or formats or cleared[0] is not None)
+            single = (paths[0], files[0].format) if is_unchanged else None
             if embed:
                 absent = _embed_files(rows, target, fs=fs, root=root, columns=embed)
             else:

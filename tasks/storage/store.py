@@ -80,7 +80,7 @@ def open_store(config: StoreConfig) -> Store:
     """Open the filesystem that `config.uri` names.
 
     Raises:
-        StoreError: no installed filesystem opens such a URI.
+        StoreError: no installed filesystem opens such a URI, or it is a file.
     """
     try:
         fs, root = fsspec.core.url_to_fs(config.uri)
@@ -89,7 +89,27 @@ def open_store(config: StoreConfig) -> Store:
             f"store.uri: '{config.uri}' cannot be opened: {error}",
             hint="install the filesystem's package, or name a folder or a URI such as s3://...",
         ) from error
+    if isinstance(fs, LocalFileSystem):
+        _check_no_file("store.uri", Path(root))
+    else:
+        _check_no_file("store.cache", Path(config.cache))
     return Store(fs=fs, root=root.rstrip("/"), cache_dir=Path(config.cache).absolute())
+
+
+def _check_no_file(key: str, folder: Path) -> None:
+    """Check that neither a folder, which may not exist yet, nor one above it is a file.
+
+    Raises:
+        StoreError: names the key and the file.
+    """
+    for path in (folder, *folder.parents):
+        if path.exists():
+            if path.is_dir():
+                return
+            raise StoreError.of(
+                f"{key}: '{path}' is a file, and artifacts are kept in a folder",
+                hint="name another folder, or move the file away",
+            )
 
 
 def read_bytes(store: Store, path: str) -> bytes | None:
