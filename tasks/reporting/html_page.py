@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from tasks.report_record import ReportRecord
 from tasks.reporting import formatting
+from tasks.reporting.charts.fonts import build_font_face
 from tasks.reporting.lineage import Lineage
 from tasks.reporting.score_sections import format_decision
 from tasks.reporting.sections import SECTIONS
@@ -29,7 +30,7 @@ def render_page(report: ReportRecord, lineage: Lineage, plots: Sequence[Markup] 
             body = templates.get_template(f"{section.key}.html").render(content)
             # What a template has rendered is escaped.
             rendered.append((section.key, section.title, Markup(body)))  # noqa: S704
-    return templates.get_template("page.html").render(
+    page = templates.get_template("page.html").render(
         sections=rendered,
         plots=plots,
         report=report,
@@ -39,6 +40,7 @@ def render_page(report: ReportRecord, lineage: Lineage, plots: Sequence[Markup] 
         tiles=_build_tiles(report),
         code_version=lineage.code_version,
     )
+    return page.replace("<style>\n", f"<style>\n{build_font_face(page)}", 1)
 
 
 @cache

@@ -10,8 +10,11 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import east_asian_width
 
 from markupsafe import Markup
+
+from tasks.reporting.charts.fonts import build_font_face
 
 _STYLE_FILES = ("colors.css", "chart.css")
 """Templates that make up the style of a file; the page includes the same ones."""
@@ -50,7 +53,8 @@ def wrap_svg(body: Markup, *, width: float, height: float, label: str) -> Markup
 def write_svg(chart: Markup, path: Path) -> None:
     """Write a chart as a file that needs no page: with its style inside."""
     head, _, body = chart.partition(">")
-    path.write_text(f"{head}><style>\n{_load_style()}</style>{body}\n", encoding="utf-8")
+    style = _load_style() + build_font_face(body)
+    path.write_text(f"{head}><style>\n{style}</style>{body}\n", encoding="utf-8")
 
 
 def read_svg(path: Path) -> Markup:
@@ -97,8 +101,9 @@ def draw_message(title: str, message: str) -> Markup:
 
 
 def estimate_width(text: str) -> float:
-    """Estimate the width of a text, in pixels."""
-    return _LETTER_WIDTH * len(text)
+    """Estimate the width of a text, in pixels; full-width characters are twice as wide."""
+    wide = sum(east_asian_width(letter) in "WF" for letter in text)
+    return _LETTER_WIDTH * (len(text) + wide)
 
 
 def format_position(value: float) -> str:
