@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.commands.doctor import examine, format_examination
+from flows.commands.doctor import end_crashed_runs, examine, format_examination
+from tasks.errors import PrefectDownError
 from tasks.facts import ProfileFacts
 from tasks.registry.aliases import AliasMove, move_aliases
 from tasks.serving.package_files import seal_package
@@ -92,3 +93,14 @@ def test_a_file_beside_a_version_is_damage(store: Store) -> None:
     [damaged] = examine(store).damaged
 
     assert (damaged.what, "more.py was added" in damaged.damage) == ("waves/1", True)
+
+
+def test_a_server_that_does_not_answer_hides_no_damage(store: Store) -> None:
+    def fail() -> None:
+        raise PrefectDownError("no server")
+
+    found = end_crashed_runs(examine(store), fail)
+
+    assert found.crashed_runs is None
+    assert "Prefect does not answer" in format_examination(found)
+    assert found.checked >= 5

@@ -8,8 +8,8 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.runtime import flow_run
 from prefect.states import Running
 
+from flows.commands.doctor import Examination, end_crashed_runs, format_examination
 from flows.notifications.events import list_tags
-from flows.runtime.crashed_runs import mark_crashed_runs
 from flows.runtime.run_context import run_context
 from tasks.storage.process_identity import ProcessIdentity, identify_process
 
@@ -17,6 +17,8 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 GONE = identify_process()._replace(pid=2**22 + 1)
 """No process has this number."""
+
+NOTHING = Examination(checked=0, bytes=0, seconds=0.0, damaged=[])
 
 ELSEWHERE = GONE._replace(machine="0" * 12)
 
@@ -67,5 +69,8 @@ def test_the_next_command_of_a_job_ends_its_runs_whose_process_is_gone() -> None
         message = client.read_flow_run(dead).state.message
         assert f"Process {GONE.pid}" in message
         assert f"process:{identify_process()}" in tags
-        assert mark_crashed_runs() == [f"tides-{GONE}"], "of every job"
+
+        found = end_crashed_runs(NOTHING, lambda: None)
+        assert found.crashed_runs == [f"tides-{GONE}"], "of every job"
+        assert f"run 'tides-{GONE}': marked as crashed" in format_examination(found)
         assert read_states(client, other) == ["Crashed", "Crashed"]
