@@ -96,7 +96,11 @@ def _start_servers(children: list[Child], *, prefect_port: int, mlflow_port: int
         mend_artifact_addresses(build_local_tracking_uri())
         port = find_free_port(mlflow_port)
         mlflow = f"http://127.0.0.1:{port}"
-        own = {"MLFLOW_TRACKING_URI": build_local_tracking_uri()}
+        own = {
+            "MLFLOW_TRACKING_URI": build_local_tracking_uri(),
+            # Its jobs judge the answers of language models: seven processes that nothing here uses.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
         children.append(_start("mlflow", _build_mlflow_command(port), own))
     wait_until_responding(f"{prefect}/health", children)
     wait_until_responding(f"{mlflow}/health", children)
