@@ -5,6 +5,7 @@ the same metric returns. What has no equivalent (a column type, a pattern, a bou
 raises `UnsupportedError`, so that the caller can use GX's pandas engine instead.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -102,10 +103,13 @@ def compare_with_bounds(values: pl.Expr, low: Any, high: Any, kwargs: Kwargs) ->
     """Select the values within two parsed bounds, of which one may be None.
 
     Raises:
-        UnsupportedError: there is no bound, or the lower one is above the upper one.
+        UnsupportedError: there is no bound, one is not a number, or the lower one is above the
+            upper one.
     """
     if low is None and high is None:
         raise UnsupportedError("no bound at all")
+    if any(isinstance(each, float) and math.isnan(each) for each in (low, high)):
+        raise UnsupportedError("a bound that is not a number")
     if low is not None and high is not None and low > high:
         raise UnsupportedError("a min_value above the max_value")
     kept = pl.lit(value=True)

@@ -11,7 +11,10 @@ from tasks.errors import OstinatoError, StoreError
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """What only a write meets, so that it never speaks of a source."""
 
-_ERROR_NUMBER = re.compile(r"(?:\(os error |\[Errno )(\d+)")
+_WRITING = re.compile(r"\bwrit(?:e|ing)\b", re.IGNORECASE)
+"""By which a library says that a failed disk (EIO) was written to, and not read."""
+
+_ERROR_NUMBER = re.compile(r"(?:\(os error |\[[Ee]rrno )(\d+)")
 """How Polars and PyArrow tell the number of the operating system's error."""
 
 _SQLITE_ERRORS = re.compile(
@@ -73,4 +76,5 @@ def _find_number(error: BaseException) -> int | None:
     number = error.errno if isinstance(error, OSError) else None
     if number is None and (match := _ERROR_NUMBER.search(str(error))):
         number = int(match[1])
-    return number if number in _DISK_ERRORS else None
+    failed = number == errno.EIO and _WRITING.search(str(error)) is not None
+    return number if number in _DISK_ERRORS or failed else None

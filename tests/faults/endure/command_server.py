@@ -143,7 +143,10 @@ def _wait(pid: int, seconds: float) -> tuple[int, resource.struct_rusage]:
     ready, _, _ = select.select([descriptor], [], [], seconds)
     os.close(descriptor)
     if not ready:
-        os.killpg(pid, signal.SIGKILL)
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except ProcessLookupError:  # it has no group of its own yet
+            os.kill(pid, signal.SIGKILL)
     _, status, usage = os.wait4(pid, 0)
     return status, usage
 

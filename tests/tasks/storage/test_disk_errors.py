@@ -140,6 +140,10 @@ def test_a_first_database_of_mlflow_that_may_not_be_written_leaves_none(
         (OSError(errno.EROFS, "Read-only file system"), "Read-only"),
         (pl.exceptions.ComputeError("No space left on device (os error 28)"), "No space left"),
         (pa.ArrowInvalid("error writing: [Errno 122] Disk quota exceeded"), "quota"),
+        (
+            pa.ArrowInvalid("Error writing bytes to file. Detail: [errno 5] Input/output error"),
+            "Input/output error",
+        ),
         (sqlite3.OperationalError("database or disk is full"), "database or disk is full"),
         (sqlite3.OperationalError("attempt to write a readonly database"), "readonly database"),
     ],
@@ -163,6 +167,7 @@ def test_what_the_disk_refuses_is_found_in_every_library_and_cause(
     [
         ValueError("28 rows"),
         FileNotFoundError(errno.ENOENT, "No such file"),
+        OSError(errno.EIO, "Input/output error"),
         sqlite3.OperationalError("no such table: rows"),
         SourceError("the source's disk: No space left on device (os error 28)"),
     ],
