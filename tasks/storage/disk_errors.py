@@ -22,17 +22,20 @@ _SQLITE_ERRORS = re.compile(
 )
 
 
-def build_disk_error(error: BaseException, *, where: str) -> StoreError | None:
+def build_disk_error(
+    error: BaseException, *, where: str, is_store: bool = False
+) -> StoreError | None:
     """Build the error of the store that an error or one of its causes means; None for others.
 
     Args:
         error: of any library; one of ours has said already what it means.
         where: what was written.
+        is_store: only the store was read and written, so that a failed disk (EIO) is its own.
     """
     for each in _walk_causes(error):
         if isinstance(each, OstinatoError):
             return None
-        number = _find_number(each)
+        number = _find_number(each, is_store=is_store)
         if number is not None:
             return StoreError.from_os(OSError(number, os.strerror(number)), where=where)
         if reason := _SQLITE_ERRORS.search(str(each)):
@@ -47,8 +50,12 @@ def build_disk_error(error: BaseException, *, where: str) -> StoreError | None:
 
 
 @contextmanager
-def translate_disk_errors(where: str) -> Iterator[None]:
+def translate_disk_errors(where: str, *, is_store: bool = False) -> Iterator[None]:
     """Raise errors of the disk as errors of the store.
+
+    Args:
+        where: what is written.
+        is_store: nothing else is read or written; a source's errors are told of by what reads it.
 
     Raises:
         StoreError: `where` could not be written.
@@ -56,7 +63,7 @@ def translate_disk_errors(where: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if found := build_disk_error(error, where=where):
+        if found := build_disk_error(error, where=where, is_store=is_store):
             raise found from error
         raise
 
@@ -71,10 +78,10 @@ def _walk_causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def _find_number(error: BaseException) -> int | None:
+def _find_number(error: BaseException, *, is_store: bool) -> int | None:
     """Return the number of an error of the disk; None for another error."""
     number = error.errno if isinstance(error, OSError) else None
     if number is None and (match := _ERROR_NUMBER.search(str(error))):
         number = int(match[1])
-    failed = number == errno.EIO and _WRITING.search(str(error)) is not None
+    failed = number == errno.EIO and (is_store or _WRITING.search(str(error)) is not None)
     return number if number in _DISK_ERRORS or failed else None

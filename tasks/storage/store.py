@@ -127,12 +127,8 @@ def write_bytes(store: Store, path: str, data: bytes) -> None:
     with translate_os_errors(store):
         store.fs.makedirs(full.rpartition("/")[0], exist_ok=True)
         if store.is_local:
-            partial = Path(f"{full}.{secrets.token_hex(4)}")
-            try:
-                partial.write_bytes(data)
+            with _write_aside(full, data) as partial:
                 partial.replace(full)
-            finally:
-                partial.unlink(missing_ok=True)
         else:
             store.fs.pipe_file(full, data)
 
@@ -148,15 +144,29 @@ def create_exclusively(store: Store, path: str, data: bytes) -> bool:
 def _create_locally(store: Store, full: str, data: bytes) -> bool:
     """Create by a link to a file that is whole."""
     del store
+    with _write_aside(full, data) as partial:
+        try:
+            os.link(partial, full)
+        except FileExistsError:
+            return False
+    return True
+
+
+@contextmanager
+def _write_aside(full: str, data: bytes) -> Iterator[Path]:
+    """Write a file beside the place that it is for, and delete it at the end.
+
+    Raises:
+        StoreError: the disk refuses it; here nothing else is read or written.
+    """
     partial = Path(f"{full}.{secrets.token_hex(4)}")
     try:
         partial.write_bytes(data)
-        os.link(partial, full)
-    except FileExistsError:
-        return False
+        yield partial
+    except OSError as error:
+        raise StoreError.from_os(error, where=full) from error
     finally:
         partial.unlink(missing_ok=True)
-    return True
 
 
 def _create_remotely(store: Store, full: str, data: bytes) -> bool:
@@ -208,13 +218,15 @@ def open_staging_dir(store: Store) -> Iterator[Path]:
 
 @contextmanager
 def translate_os_errors(store: Store) -> Iterator[None]:
-    """Raise errors about space, limits and permissions as errors of the store.
+    """Raise errors about space, limits and permissions, and of a failed disk, as the store's.
+
+    What reads a source tells of its errors itself.
 
     Raises:
-        StoreError: there is no space or no permission, or a limit is reached.
+        StoreError: there is no space or no permission, a limit is reached, or the disk fails.
     """
     try:
-        with translate_disk_errors(store.root):
+        with translate_disk_errors(store.root, is_store=True):
             yield
     except PermissionError as error:
         raise StoreError.from_os(error, where=store.root) from error
