@@ -10,13 +10,12 @@ import json
 import os
 import pwd
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import NamedTuple
 
-from tasks.errors import LeaseHeldError, RegistryError
+from tasks.errors import RegistryError
 from tasks.registry import versions
 from tasks.registry.alias_log import (
     Action,
@@ -28,7 +27,7 @@ from tasks.registry.alias_log import (
     write_intent,
     write_outcome,
 )
-from tasks.storage.lease import hold_lease
+from tasks.storage.lease import wait_for_lease
 from tasks.storage.store import Store
 from tasks.tracking.live_metrics import read_flow_tags
 from tasks.tracking.mlflow_client import TAG
@@ -135,20 +134,9 @@ def lock_aliases(store: Store, name: str) -> Iterator[None]:
     Raises:
         LeaseHeldError: the other process holds it for too long.
     """
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while True:
-        lease = hold_lease(store, f"history/{name}/lock", holder="alias move")
-        try:
-            lease.__enter__()
-            break
-        except LeaseHeldError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-    try:
+    folder = f"history/{name}/lock"
+    with wait_for_lease(store, folder, holder="alias move", seconds=_WAIT_SECONDS):
         yield
-    finally:
-        lease.__exit__(None, None, None)
 
 
 def read_aliases(name: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ from tasks.report_record import EpochRecord, read_report
 from tasks.reporting import CARD
 from tasks.serving.model_package import choose_golden_rows, save_package
 from tasks.storage.artifacts import local_dir
+from tasks.storage.lease import wait_for_lease
 from tasks.storage.store import Store, StoreConfig, open_store
 from tasks.task_options import HOUR, STAGE, logger, publish_page
 from tasks.tracking import mlflow_client, runs
@@ -154,6 +155,10 @@ def _list_validation_files(inputs: VersionInputs, store: Store) -> tuple[Path, .
     return folder / "data_docs.html", folder / "validation.json"
 
 
+_WAIT_SECONDS = 600.0
+"""Time that another process may take to register a version of the same model."""
+
+
 def register_candidate(
     inputs: VersionInputs,
     store: Store,
@@ -175,7 +180,31 @@ def register_candidate(
 
     Raises:
         RegistryError: MLflow cannot be reached, refuses, or returns another model.
+        LeaseHeldError: another process registers a version of this model for too long.
     """
+    # Of runs that end at once, one makes the version, and the others find it.
+    folder = f"history/{name}/registration"
+    with wait_for_lease(store, folder, holder="registration", seconds=_WAIT_SECONDS):
+        return _register_alone(
+            inputs,
+            store,
+            name=name,
+            params=params,
+            job_text=job_text,
+            artifact_root=artifact_root,
+        )
+
+
+def _register_alone(
+    inputs: VersionInputs,
+    store: Store,
+    *,
+    name: str,
+    params: Mapping[str, str],
+    job_text: str,
+    artifact_root: Path | None,
+) -> Version:
+    """Register a candidate while no other process does; the arguments are the same."""
     facts, done = inputs.report.facts, f"{TAG}registered_report"
     found = versions.find_version_of_model(name, inputs.candidate.key)
     if found and found.tags.get(done) == inputs.report.key:

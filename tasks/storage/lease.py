@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ RENEW_SECONDS = 15.0
 STALE_SECONDS = 90.0
 _LOST_SECONDS = 60.0
 """Seconds without a renewal after which a holder counts its own lease as lost: before others do."""
+_WAIT_PAUSE_SECONDS = 0.2
 _RETRY_SECONDS = 1.0
 _WATCH_SECONDS = 1.0
 
@@ -105,6 +106,40 @@ def hold_lease(store: Store, folder: str, *, holder: str = "trainer") -> Iterato
         renewer.join()
         if lease.lost is None:
             write_bytes(store, lease.path, b'{"released": true}')
+
+
+@contextmanager
+def wait_for_lease(store: Store, folder: str, *, holder: str, seconds: float) -> Iterator[None]:
+    """Hold the lease on a folder of the store; wait while another process holds it.
+
+    Args:
+        store: that the folder is in.
+        folder: relative to the store.
+        holder: what error messages call the process that holds it.
+        seconds: to wait at most.
+
+    Raises:
+        LeaseHeldError: the other process holds it for longer.
+    """
+    deadline = time.monotonic() + seconds
+    with ExitStack() as held:
+        while True:
+            lease = hold_lease(store, folder, holder=holder)
+            if _enter(held, lease, may_wait=time.monotonic() <= deadline):
+                break
+            time.sleep(_WAIT_PAUSE_SECONDS)
+        yield
+
+
+def _enter(held: ExitStack, lease: AbstractContextManager[Lease], *, may_wait: bool) -> bool:
+    """Take a lease until the stack ends; return False where another process holds it."""
+    try:
+        held.enter_context(lease)
+    except LeaseHeldError:
+        if not may_wait:
+            raise
+        return False
+    return True
 
 
 def _renew(lease: Lease, released: threading.Event) -> None:

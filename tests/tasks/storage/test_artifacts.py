@@ -236,9 +236,9 @@ def test_a_write_that_fails_half_way_leaves_what_was_there(
         raise OSError("the machine is going down")
 
     monkeypatch.setattr(Path, "write_bytes", write_half)
-    with pytest.raises(OSError, match="going down"):
+    with pytest.raises(StoreError, match="going down"):
         write_bytes(local_store, "a/b.json", b"other")
-    with pytest.raises(OSError, match="going down"):
+    with pytest.raises(StoreError, match="going down"):
         create_exclusively(local_store, "a/new.json", b"other")
 
     assert read_bytes(local_store, "a/b.json") == b"one"

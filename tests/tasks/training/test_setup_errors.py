@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from flows.job.job import Job, load_job
+from models.features.text.words import build_word_tokenizer
 from models.learning.loop import Callbacks
 from tasks.errors import JobError
 from tasks.training.train import estimate_epoch_seconds, make_candidate
@@ -56,6 +57,7 @@ def test_a_missing_package_is_an_error_of_the_job(
     texts = [f"a text of {row} words" for row in range(60)]
     job = load_small_job(tmp_path, "text", texts, input={"tokenizer": "word"})
     monkeypatch.setitem(sys.modules, "spacy", None)
+    build_word_tokenizer.cache_clear()
 
     with pytest.raises(JobError, match=r"needs spaCy, which is missing; .* -m pip install"):
         prepare_features(job)
