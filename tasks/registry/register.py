@@ -180,31 +180,7 @@ def register_candidate(
 
     Raises:
         RegistryError: MLflow cannot be reached, refuses, or returns another model.
-        LeaseHeldError: another process registers a version of this model for too long.
     """
-    # Of runs that end at once, one makes the version, and the others find it.
-    folder = f"history/{name}/registration"
-    with wait_for_lease(store, folder, holder="registration", seconds=_WAIT_SECONDS):
-        return _register_alone(
-            inputs,
-            store,
-            name=name,
-            params=params,
-            job_text=job_text,
-            artifact_root=artifact_root,
-        )
-
-
-def _register_alone(
-    inputs: VersionInputs,
-    store: Store,
-    *,
-    name: str,
-    params: Mapping[str, str],
-    job_text: str,
-    artifact_root: Path | None,
-) -> Version:
-    """Register a candidate while no other process does; the arguments are the same."""
     facts, done = inputs.report.facts, f"{TAG}registered_report"
     found = versions.find_version_of_model(name, inputs.candidate.key)
     if found and found.tags.get(done) == inputs.report.key:
@@ -326,13 +302,17 @@ def register(
 
     Of a baseline that serves beside a network, `fallback_for` is the network's report.
     """
-    version = register_candidate(
-        VersionInputs(snapshot, accepted, features, candidate, report, fallback_for),
-        open_store(store),
-        name=name,
-        params=params,
-        job_text=job_text,
-        artifact_root=Path(artifact_root) if artifact_root else None,
-    )
+    opened = open_store(store)
+    # Of runs that end at once, one makes the version, and the others find it.
+    folder = f"history/{name}/registration"
+    with wait_for_lease(opened, folder, holder="registration", seconds=_WAIT_SECONDS):
+        version = register_candidate(
+            VersionInputs(snapshot, accepted, features, candidate, report, fallback_for),
+            opened,
+            name=name,
+            params=params,
+            job_text=job_text,
+            artifact_root=Path(artifact_root) if artifact_root else None,
+        )
     logger().info("%s version %s: %s", name, version.version, version.decision)
     return version

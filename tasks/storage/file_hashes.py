@@ -14,11 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from models.networks.native.build import CompilerError, cache_dir
-from tasks.storage.integrity import hash_file
+from tasks.storage.integrity import FileStamp, hash_file, read_stamp
 from tasks.task_options import logger
-
-STABLE_SECONDS = 2.0
-"""Age from which a file's times tell one write from the next, on any filesystem."""
 
 
 def hash_changed_files(paths: Sequence[Path], *, group: str) -> dict[Path, str]:
@@ -36,10 +33,10 @@ def hash_changed_files(paths: Sequence[Path], *, group: str) -> dict[Path, str]:
     hashes: dict[Path, str] = {}
     remembered: dict[str, list[Any]] = {}
     for path in paths:
-        name, stamp = str(path.absolute()), _read_stamp(path)
+        name, stamp = str(path.absolute()), read_stamp(path)
         hashes[path] = _find_hash(known.get(name), stamp) or hash_file(path)
         # The stamp is taken before the content, so that no write in between goes unnoticed.
-        if _is_stable(stamp):
+        if stamp.is_settled(time.time_ns()):
             remembered[name] = [*stamp, hashes[path]]
     if memory is not None and remembered != known:
         _write_memory(memory, remembered)
@@ -77,20 +74,8 @@ def _write_memory(memory: Path, remembered: dict[str, list[Any]]) -> None:
         logger().debug("hashes of files cannot be remembered: %s", error)
 
 
-def _read_stamp(path: Path) -> list[int]:
-    """Return what changes when a file is written or replaced, its times last."""
-    status = path.stat()
-    times = (status.st_mtime_ns, status.st_ctime_ns)
-    return [status.st_dev, status.st_ino, status.st_size, *times]
-
-
-def _find_hash(entry: Any, stamp: list[int]) -> str | None:  # noqa: ANN401 - of a file that may be damaged
+def _find_hash(entry: Any, stamp: FileStamp) -> str | None:  # noqa: ANN401 - of a file that may be damaged
     """Return the hash of an entry that has this stamp; None where it has another, or none."""
-    if not isinstance(entry, list) or entry[:-1] != stamp or not isinstance(entry[-1], str):
+    if not isinstance(entry, list) or entry[:-1] != [*stamp] or not isinstance(entry[-1], str):
         return None
     return entry[-1]
-
-
-def _is_stable(stamp: list[int]) -> bool:
-    """Return whether one more write would change the stamp."""
-    return time.time() - max(stamp[-2:]) / 1e9 > STABLE_SECONDS

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from tasks.facts import FileEntry
 
-_STABLE_NANOSECONDS = 2 * 10**9
+STABLE_NANOSECONDS = 2 * 10**9
 """Age from which a later write certainly changes a file's times."""
 
 
-class _Stamp(NamedTuple):
+class FileStamp(NamedTuple):
     """What changes with every write to a file."""
 
     device: int
@@ -28,8 +28,12 @@ class _Stamp(NamedTuple):
     written_ns: int
     changed_ns: int
 
+    def is_settled(self, now_ns: int) -> bool:
+        """Return whether a write after this time certainly changes the stamp."""
+        return max(self.written_ns, self.changed_ns) + STABLE_NANOSECONDS < now_ns
 
-_known_hashes: dict[_Stamp, str] = {}
+
+_known_hashes: dict[FileStamp, str] = {}
 """SHA-256 of the files that were read in this process."""
 
 
@@ -82,17 +86,17 @@ def find_damaged_file(folder: Path, files: Mapping[str, FileEntry]) -> str | Non
 
 def _hash_once(path: Path) -> str:
     """Return a file's SHA-256, which is read only if its stamp is not known."""
-    before, now = _read_stamp(path), time.time_ns()
+    before, now = read_stamp(path), time.time_ns()
     if known := _known_hashes.get(before):
         return known
     digest = hash_file(path)
-    newest = max(before.written_ns, before.changed_ns)
-    if _read_stamp(path) == before and newest + _STABLE_NANOSECONDS < now:
+    if read_stamp(path) == before and before.is_settled(now):
         _known_hashes[before] = digest
     return digest
 
 
-def _read_stamp(path: Path) -> _Stamp:
+def read_stamp(path: Path) -> FileStamp:
     """Read a file's stamp."""
     found = path.stat()
-    return _Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    times = (found.st_mtime_ns, found.st_ctime_ns)
+    return FileStamp(found.st_dev, found.st_ino, found.st_size, *times)

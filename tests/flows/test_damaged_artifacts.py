@@ -9,13 +9,11 @@ import pytest
 from flows.job.job import Job, load_job
 from flows.retrain import retrain
 from flows.runtime.damaged_artifacts import remake_damaged
-from models.learning.loop import Callbacks
 from tasks.dataset.rowset import open_rows
 from tasks.errors import DamagedArtifactError, OstinatoError
 from tasks.storage.artifacts import local_dir
 from tasks.storage.store import StoreConfig
-from tasks.training.train import make_candidate
-from tests.support.pipeline import prepare_features
+from tests.support.pipeline import prepare_features, train_job
 from tests.support.sample_jobs import WAVES, make_waves, write_job
 
 QUICK = {"training.epochs": 1, "training.folds": 1, "model.parallel_branch": "none"}
@@ -36,14 +34,7 @@ def run(path: Path) -> str:
 
 def run_stages(job: Job) -> str:
     store, snapshot, accepted, features = prepare_features(job)
-    candidate = make_candidate(
-        features,
-        store,
-        model=job.model,
-        head=job.head,
-        training=job.training,
-        callbacks=Callbacks(lambda _: None),
-    )
+    candidate = train_job(job, features, store)
     open_rows(store, accepted)
     for artifact in (snapshot, accepted, features, candidate):
         local_dir(store, artifact)

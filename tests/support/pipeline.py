@@ -9,7 +9,7 @@ from models.learning.loop import Callbacks
 from tasks.evaluation.evaluate import make_report
 from tasks.features.featurize import make_features
 from tasks.ingestion.ingest import take_snapshot
-from tasks.records import Accepted, Features, Report, Snapshot, Version
+from tasks.records import Accepted, Candidate, Features, Report, Snapshot, Version
 from tasks.registry import versions
 from tasks.registry.register import VersionInputs, register_candidate
 from tasks.storage.store import Store, open_store
@@ -50,10 +50,9 @@ def prepare_features(job: Job) -> Prepared:
     return Prepared(store, snapshot, accepted, features)
 
 
-def run_pipeline(job: Job) -> tuple[Report, Version]:
-    """Run the retrain pipeline to a registered version, without Prefect."""
-    store, snapshot, accepted, features = prepare_features(job)
-    candidate = make_candidate(
+def train_job(job: Job, features: Features, store: Store) -> Candidate:
+    """Train the job's model, without Prefect."""
+    return make_candidate(
         features,
         store,
         model=job.model,
@@ -61,6 +60,12 @@ def run_pipeline(job: Job) -> tuple[Report, Version]:
         training=job.training,
         callbacks=Callbacks(lambda _: None),
     )
+
+
+def run_pipeline(job: Job) -> tuple[Report, Version]:
+    """Run the retrain pipeline to a registered version, without Prefect."""
+    store, snapshot, accepted, features = prepare_features(job)
+    candidate = train_job(job, features, store)
     champion = versions.find_champion(job.name)
     report = make_report(
         candidate,

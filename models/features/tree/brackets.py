@@ -147,10 +147,16 @@ def _describe_large_tree(max_nodes: int) -> str:
     return f"the tree has more than {max_nodes} nodes"
 
 
-def _mark_node_words(step_P: Integers) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which words are nodes of their own, and which are the only one of their node."""
+def _mark_labels(step_P: Integers) -> NDArray[np.bool_]:
+    """Return which words are labels: the first one after an open bracket."""
     is_label_P = np.zeros(len(step_P), bool)
     is_label_P[1:] = (step_P[1:] == 0) & (step_P[:-1] == 1)
+    return is_label_P
+
+
+def _mark_node_words(step_P: Integers) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which words are nodes of their own, and which are the only one of their node."""
+    is_label_P = _mark_labels(step_P)
     is_word_P = (step_P == 0) & ~is_label_P
     is_only_word_P = is_word_P & np.append(step_P[1:] == -1, False)
     is_only_word_P[2:] &= is_label_P[1:-1] & (step_P[:-2] == 1)
@@ -185,8 +191,7 @@ def _build_nodes(tokens: _TreeTokens, rows: int, errors_R: list[str | None]) -> 
     bracket_end_P = _match_brackets(step_P, depth_P)
     # A word alone in its node is that node's word; one among others is a node of its own.
     is_node_word_P, is_only_word_P = _mark_node_words(step_P)
-    is_label_P = np.zeros(len(step_P), bool)
-    is_label_P[1:] = (step_P[1:] == 0) & (step_P[:-1] == 1)
+    is_label_P = _mark_labels(step_P)
     is_open_P = step_P == 1
     is_node_P = is_open_P | is_node_word_P
     end_P = np.where(is_open_P, bracket_end_P, positions)

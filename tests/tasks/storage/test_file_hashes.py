@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.storage import file_hashes
+from tasks.storage import file_hashes, integrity
 from tasks.storage.file_hashes import hash_changed_files
 
 
@@ -15,7 +15,7 @@ from tasks.storage.file_hashes import hash_changed_files
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Remember nothing from other tests, and take files as stable without waiting."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(file_hashes, "STABLE_SECONDS", -1.0)
+    monkeypatch.setattr(integrity, "STABLE_NANOSECONDS", -(10**9))
     return tmp_path / "cache"
 
 
@@ -64,13 +64,13 @@ def test_a_write_that_keeps_size_and_time_is_noticed(tmp_path: Path) -> None:
 def test_a_file_that_was_written_a_moment_ago_is_not_remembered(
     tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_hashes, "STABLE_SECONDS", 3600.0)
+    monkeypatch.setattr(integrity, "STABLE_NANOSECONDS", 3600 * 10**9)
     path = write(tmp_path / "a", "one")
 
     for _ in range(2):
         hash_changed_files([path], group="g")
-    old = time.time() + 7200.0
-    monkeypatch.setattr(time, "time", lambda: old)
+    later = time.time_ns() + 7200 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: later)
     for _ in range(2):
         hash_changed_files([path], group="g")
 

@@ -8,14 +8,12 @@ import pytest
 
 from flows.job.job import load_job
 from models.bundle import Bundle, load_bundle
-from models.learning.loop import Callbacks
 from models.networks.blend import Blend
 from tasks.records import Candidate
 from tasks.storage.artifacts import local_dir
 from tasks.storage.store import Store
-from tasks.training.train import make_candidate
 from tests.support.input_tables import KINDS, build_table
-from tests.support.pipeline import prepare_features
+from tests.support.pipeline import prepare_features, train_job
 from tests.support.sample_jobs import make_sales, make_waves, write_job
 
 INPUTS = {
@@ -46,14 +44,7 @@ def train(path: Path) -> tuple[Store, Candidate, Bundle]:
     job = load_job(path)
     store, _, _, features = prepare_features(job)
     assert job.model != "auto"
-    candidate = make_candidate(
-        features,
-        store,
-        model=job.model,
-        head=job.head,
-        training=job.training,
-        callbacks=Callbacks(lambda _: None),
-    )
+    candidate = train_job(job, features, store)
     return store, candidate, load_bundle(local_dir(store, candidate) / "bundle")
 
 
