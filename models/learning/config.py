@@ -30,8 +30,8 @@ class TrainingConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     epochs: int | Literal["auto"] = "auto"
-    """Upper bound on passes over the training rows. `auto`: at least 12, and so many that 1,000
-    optimizer steps are taken."""
+    """Upper bound on passes over the training rows. `auto`: 60, but so many that 500 to 1,000
+    optimizer steps are taken, and at least 12."""
     patience: int | Literal["auto"] = "auto"
     """Epochs without a better validation loss, or metric, before training stops. `auto`: a third
     of the epochs, and at least 8."""

@@ -49,8 +49,12 @@ RATE_DIVISOR = 10.0
 MAX_MEASURE_SECONDS = 3.0
 """Seconds for measuring the speed, at most a fiftieth of the budget."""
 
-_MIN_EPOCHS, _MIN_TOTAL_STEPS = 12, 1000
-"""By default, the least number of epochs, and of optimizer steps in all of them."""
+_MIN_EPOCHS, _USUAL_EPOCHS = 12, 60
+"""By default, the least number of epochs, and those that few rows are read for."""
+
+_MIN_TOTAL_STEPS, _ENOUGH_STEPS = 500, 1_000
+"""Optimizer steps in all epochs: at least so many, and so many for which few rows are read again:
+a few dozen rows are learned in fewer."""
 
 
 class TrainingPlan(NamedTuple):
@@ -126,7 +130,8 @@ def choose_epochs(config: TrainingConfig, steps: int) -> int:
     """
     if config.epochs != "auto":
         return config.epochs
-    return max(_MIN_EPOCHS, math.ceil(_MIN_TOTAL_STEPS / steps))
+    wanted = min(max(_USUAL_EPOCHS * steps, _MIN_TOTAL_STEPS), _ENOUGH_STEPS)
+    return max(_MIN_EPOCHS, math.ceil(wanted / steps))
 
 
 def estimate_epochs(config: TrainingConfig, rows: int) -> int:

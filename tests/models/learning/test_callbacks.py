@@ -43,10 +43,12 @@ def test_a_batch_leaves_ten_steps_in_an_epoch(rows: int, expected: int) -> None:
 
 
 def test_epochs_are_planned_by_steps() -> None:
-    assert choose_epochs(TrainingConfig(), 8) == 125
+    assert choose_epochs(TrainingConfig(), 5) == 100
+    assert choose_epochs(TrainingConfig(), 12) == 60
+    assert choose_epochs(TrainingConfig(), 20) == 50
     assert choose_epochs(TrainingConfig(), 500) == 12
     assert choose_epochs(TrainingConfig(epochs=3), 8) == 3
-    assert estimate_epochs(TrainingConfig(), 30) == 125
+    assert estimate_epochs(TrainingConfig(), 30) == 63
 
 
 def test_patience_follows_the_planned_epochs() -> None:
